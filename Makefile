@@ -1,0 +1,26 @@
+# Two commands of a fresh machine: `make run` and `make test`. Each installs what it needs.
+.PHONY: run test check clean
+
+RUN ?= --candidates 100 --seed 1
+
+run: .venv/.run
+	.venv/bin/vortex run $(RUN)
+
+test: .venv/.test
+	.venv/bin/python -m pytest
+
+check: .venv/.test
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+clean:
+	rm -rf .venv results.db*
+
+.venv/.run: pyproject.toml .ci/install
+	.ci/install
+	touch $@
+
+.venv/.test: pyproject.toml .ci/install
+	.ci/install dev
+	touch $@ .venv/.run

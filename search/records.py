@@ -1,0 +1,228 @@
+"""Frozen values that pass between proposers, evaluator, store and people. No behaviour beyond identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """The evaluator's stages, cheapest first. A candidate stops at the first that it does not pass."""
+
+    CHECK = "check"
+    ORACLE = "oracle"
+    RECALL = "recall"
+    PROBE = "probe"
+    SERVE = "serve"
+
+
+class Status(StrEnum):
+    """How an evaluation ended. Everything but OK carries a message that says why."""
+
+    OK = "ok"
+    PROGRAM_ERROR = "program_error"  # the text does not parse, type or keep to the bounds
+    DUPLICATE = "duplicate"  # its digest has been seen in this campaign
+    UNSUPPORTED = "unsupported"  # a sound program that this evaluator cannot serve yet
+    WRONG_RESULT = "wrong_result"  # a backend disagrees with the reference
+    NOT_SPARSE = "not_sparse"  # a scored token was answered without a sparse read
+    BELOW_GATE = "below_gate"  # measured, and not good enough for the next stage
+    CRASHED = "crashed"  # the engine's process died
+    TIMED_OUT = "timed_out"
+    OUT_OF_MEMORY = "out_of_memory"
+    INFRASTRUCTURE = "infrastructure"  # our fault: the row may be tried again
+    QUARANTINED = "quarantined"  # its worker died three times
+    INTERRUPTED = "interrupted"  # drained before it began
+
+
+def digest_of(value: object) -> str:
+    """Give the first 16 hex digits of the SHA-256 of a value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number with its circumstances: an interval of 95 % and the number of samples behind it."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    num_samples: int = 1
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a stage runs on. Two workloads with one digest ask the same of a program.
+
+    `num_sequences` prompts of `num_tokens` tokens; `split` is "search" (proposers may learn from it) or
+    "held_out" (no proposer ever sees what came of it).
+    """
+
+    stage: Stage
+    num_tokens: int
+    num_sequences: int
+    split: str = "search"
+    repeats: int = 1
+
+    @property
+    def digest(self) -> str:
+        return digest_of(asdict(self))
+
+
+@dataclass(frozen=True)
+class EvaluationKey:
+    """The identity of one evaluation: unique in the ledger, so it is cache, queue and exactly-once guard."""
+
+    program_digest: str
+    stage: Stage
+    workload_digest: str
+    model_digest: str
+    environment_digest: str
+    evaluator_version: str
+    seed: int
+    repeat: int = 0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came of one stage for one program. `correct` holds one 0/1 per scored hop, for paired comparisons."""
+
+    key: EvaluationKey
+    status: Status
+    message: str = ""
+    measurements: tuple[Measurement, ...] = ()
+    correct: str = ""
+    elapsed_s: float = 0.0
+
+    def value(self, name: str) -> float | None:
+        """Give the named measurement's value, None if it was not taken."""
+        return next((m.value for m in self.measurements if m.name == name), None)
+
+    def measurement(self, name: str) -> Measurement | None:
+        """Give the named measurement, None if it was not taken."""
+        return next((m for m in self.measurements if m.name == name), None)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where numbers were measured. Numbers from different environments are never compared as equals."""
+
+    device: str
+    driver: str
+    python: str
+    torch: str
+    vllm: str
+    commit: str = ""
+
+    @property
+    def digest(self) -> str:
+        return digest_of({k: v for k, v in asdict(self).items() if k != "commit"})
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A program text that somebody suggests, and how it came about."""
+
+    text: str
+    proposer: str
+    operator: str  # "seed", "random", "mutate", "explore", "repair", …
+    parents: tuple[str, ...] = ()  # program digests
+    rationale: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    dollars: float = 0.0
+    elapsed_s: float = 0.0
+    values: tuple[tuple[str, float | int | str], ...] = ()  # tunables that differ from the text's defaults
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A step of a campaign: the proposal, and the program if it was admitted (parsed, typed and new)."""
+
+    campaign_id: int
+    step: int
+    proposal: Proposal
+    status: Status  # OK when admitted; PROGRAM_ERROR or DUPLICATE when refused
+    message: str = ""
+    program_digest: str = ""
+    name: str = ""
+    id: int = 0  # given by the store
+
+
+@dataclass(frozen=True)
+class Record:
+    """A candidate with all that was measured of it: what proposers are shown."""
+
+    candidate: Candidate
+    evaluations: tuple[Evaluation, ...] = ()
+
+    def evaluation(self, stage: Stage) -> Evaluation | None:
+        """Give the evaluation of one stage, None if the candidate never got there."""
+        return next((e for e in self.evaluations if e.key.stage == stage), None)
+
+    def value(self, stage: Stage, name: str) -> float | None:
+        """Give one measured value, None where it is missing."""
+        evaluation = self.evaluation(stage)
+        return evaluation.value(name) if evaluation else None
+
+    @property
+    def status(self) -> Status:
+        """How far it got: its refusal, the last stage's status, or OK."""
+        if self.candidate.status is not Status.OK or not self.evaluations:
+            return self.candidate.status
+        return self.evaluations[-1].status
+
+
+@dataclass(frozen=True)
+class Context:
+    """Exactly what a proposer is shown when it decides step `step`.
+
+    `records` are those of steps up to `step - LAG` in step order; `seen` the digests of every earlier step.
+    """
+
+    seed: int
+    step: int
+    records: tuple[Record, ...]
+    seen: frozenset[str]
+    group: int
+    head_dim: int
+    num_tokens: int
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """A search: what decides the sequence of candidates, given the same measurements."""
+
+    seed: int
+    num_candidates: int
+    proposers: tuple[str, ...]
+    model: str
+    settings: str = field(default="{}")  # canonical JSON of search.config.CampaignConfig
+    id: int = 0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One row of the leaderboard. Field names are a public contract (`vortex leaderboard --json`)."""
+
+    id: int
+    name: str
+    digest: str
+    origin: str
+    parents: tuple[str, ...]
+    accuracy: float | None
+    accuracy_low: float | None
+    accuracy_high: float | None
+    recall: float | None
+    speedup: float | None
+    speedup_low: float | None
+    speedup_high: float | None
+    pages_attended: float | None
+    bytes_per_page: float | None
+    device: str
+    model: str
+    status: str = "ok"
+    confirmed: bool = False  # measured again in a fresh engine on the held-out split
