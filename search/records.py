@@ -226,3 +226,17 @@ class Standing:
     model: str
     status: str = "ok"
     confirmed: bool = False  # measured again in a fresh engine on the held-out split
+
+
+@dataclass(frozen=True)
+class EvaluationTask:
+    """One stage to run for one program. Everything an evaluator needs; it knows no database.
+
+    `fresh` asks for an engine that has hosted no other program (leaders are confirmed in one).
+    """
+
+    key: EvaluationKey
+    text: str
+    values: tuple[tuple[str, float | int | str], ...]
+    workload: Workload
+    fresh: bool = False

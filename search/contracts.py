@@ -1,0 +1,107 @@
+"""The joints between the rooms: one Protocol for each, written before its implementations."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from search.records import (
+        Campaign,
+        Candidate,
+        Context,
+        Environment,
+        Evaluation,
+        EvaluationKey,
+        EvaluationTask,
+        Proposal,
+        Record,
+        Standing,
+    )
+
+
+class Proposer(Protocol):
+    """Suggests programs. A pure function of the context, an LLM's answers aside."""
+
+    name: str
+
+    def propose(self, context: Context) -> Proposal:
+        """Give one proposal for `context.step`. It need not parse: the loop records what was refused."""
+        ...
+
+
+class Evaluator(Protocol):
+    """Measures programs. Returns values and knows no database; a failing program is an Evaluation too."""
+
+    environment: Environment
+    model_digest: str
+    version: str
+    num_workers: int
+
+    def submit(self, task: EvaluationTask) -> None:
+        """Queue one stage of one program. Does not block."""
+        ...
+
+    def completed(self, timeout_s: float) -> list[Evaluation]:
+        """Give what has finished since the last call, waiting up to `timeout_s` for the first."""
+        ...
+
+    def close(self) -> None:
+        """Kill every worker with all its children. Idempotent."""
+        ...
+
+
+class Claim(StrEnum):
+    """What became of an attempt to take an evaluation."""
+
+    TAKEN = "taken"  # ours until the lease runs out
+    BUSY = "busy"  # somebody else's lease is running
+
+
+class Ledger(Protocol):
+    """The only memory. Every method is one transaction; all are safe from several processes at once."""
+
+    def create_campaign(self, campaign: Campaign) -> Campaign:
+        """Store a campaign and give it back with its id."""
+        ...
+
+    def campaign(self, campaign_id: int | None = None) -> Campaign:
+        """Give a campaign, the newest without an id. Raises LookupError where there is none."""
+        ...
+
+    def add_candidate(self, candidate: Candidate) -> Candidate:
+        """Store a step's candidate; the stored one comes back if that step is already there."""
+        ...
+
+    def records(self, campaign_id: int) -> list[Record]:
+        """Give a campaign's candidates in step order with their finished evaluations in stage order."""
+        ...
+
+    def claim(self, key: EvaluationKey, owner: str, lease_s: float) -> Evaluation | Claim:
+        """Take an evaluation, or give what has been measured under the same key before (the cache).
+
+        A lease that ran out is taken over; the third time, the row becomes QUARANTINED instead and is
+        returned as such. A row whose last status is INFRASTRUCTURE may be taken again.
+        """
+        ...
+
+    def heartbeat(self, keys: Sequence[EvaluationKey], owner: str, lease_s: float) -> None:
+        """Prolong our leases."""
+        ...
+
+    def finish(self, evaluation: Evaluation, owner: str, environment: Environment) -> None:
+        """Store a result and end the lease; the leaderboard follows in the same transaction.
+
+        A second result for a finished key changes nothing (the first one counts).
+        """
+        ...
+
+    def release(self, keys: Sequence[EvaluationKey], owner: str) -> None:
+        """Give leases back unfinished (drained, not failed)."""
+        ...
+
+    def standings(self, campaign_id: int | None = None) -> list[Standing]:
+        """Give the leaderboard, best first, of one campaign or of all."""
+        ...
