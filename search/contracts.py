@@ -16,9 +16,11 @@ if TYPE_CHECKING:
         Evaluation,
         EvaluationKey,
         EvaluationTask,
+        Progress,
         Proposal,
         Record,
         Standing,
+        Workload,
     )
 
 
@@ -76,14 +78,21 @@ class Ledger(Protocol):
         ...
 
     def records(self, campaign_id: int) -> list[Record]:
-        """Give a campaign's candidates in step order with their finished evaluations in stage order."""
+        """Give a campaign's candidates in step order with their finished evaluations in stage order.
+
+        These are what proposers may see: evaluations on the held-out split are never among them.
+        """
         ...
 
-    def claim(self, key: EvaluationKey, owner: str, lease_s: float) -> Evaluation | Claim:
+    def claim(
+        self, task: EvaluationTask, owner: str, lease_s: float, candidate_id: int | None = None
+    ) -> Evaluation | Claim:
         """Take an evaluation, or give what has been measured under the same key before (the cache).
 
+        Whatever comes of it, the evaluation belongs to `candidate_id` from now on: its record and its
+        standing show the result as soon as there is one, whoever measures it.
         A lease that ran out is taken over; the third time, the row becomes QUARANTINED instead and is
-        returned as such. A row whose last status is INFRASTRUCTURE may be taken again.
+        returned as such. A row whose last status is INFRASTRUCTURE or INTERRUPTED may be taken again.
         """
         ...
 
@@ -94,7 +103,8 @@ class Ledger(Protocol):
     def finish(self, evaluation: Evaluation, owner: str, environment: Environment) -> None:
         """Store a result and end the lease; the leaderboard follows in the same transaction.
 
-        A second result for a finished key changes nothing (the first one counts).
+        A second result for a finished key changes nothing (the first one counts). Raises LookupError for a
+        key that nobody has claimed.
         """
         ...
 
@@ -102,6 +112,43 @@ class Ledger(Protocol):
         """Give leases back unfinished (drained, not failed)."""
         ...
 
-    def standings(self, campaign_id: int | None = None) -> list[Standing]:
-        """Give the leaderboard, best first, of one campaign or of all."""
+    def standings(self, campaign_id: int | None = None, limit: int | None = None) -> list[Standing]:
+        """Give the leaderboard, best first, of one campaign or of all; `limit` cuts it off.
+
+        Best: accuracy, then speedup, then fewer bytes per page, then the older; unmeasured ones last.
+        """
+        ...
+
+    def campaigns(self) -> list[Campaign]:
+        """Give all campaigns, the oldest first."""
+        ...
+
+    def progress(self, campaign_id: int) -> Progress:
+        """Count a campaign's candidates by how far they got, and the evaluations under way."""
+        ...
+
+    def candidate(self, candidate_id: int) -> Record:
+        """Give one candidate with everything measured of it, held-out split included. For people.
+
+        Raises LookupError where there is none.
+        """
+        ...
+
+    def find(self, name: str) -> Record:
+        """Give the candidate with this id, or the newest admitted one whose program digest begins so.
+
+        Raises LookupError where none or several programs fit.
+        """
+        ...
+
+    def environment(self, digest: str) -> Environment:
+        """Give where an evaluation was measured. Raises LookupError where there is none."""
+        ...
+
+    def workload(self, digest: str) -> Workload:
+        """Give what an evaluation ran on. Raises LookupError where there is none."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the database. Idempotent."""
         ...

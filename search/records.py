@@ -226,6 +226,18 @@ class Standing:
     model: str
     status: str = "ok"
     confirmed: bool = False  # measured again in a fresh engine on the held-out split
+    confirmed_accuracy: float | None = None
+    confirmed_accuracy_low: float | None = None
+    confirmed_accuracy_high: float | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a campaign is: candidates by status, and how many evaluations somebody is at work on."""
+
+    num_steps: int
+    statuses: tuple[tuple[Status, int], ...]
+    num_running: int
 
 
 @dataclass(frozen=True)

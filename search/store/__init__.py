@@ -1,0 +1,5 @@
+"""The ledger: the only SQL of the project."""
+
+from search.store.errors import StoreError
+
+__all__ = ["StoreError"]
