@@ -88,13 +88,18 @@ class EvaluationKey:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came of one stage for one program. `correct` holds one 0/1 per scored hop, for paired comparisons."""
+    """What came of one stage for one program.
+
+    `correct` holds one 0/1 per scored hop, for paired comparisons; `answers` is the digest of all generated tokens,
+    by which an exported plugin is verified.
+    """
 
     key: EvaluationKey
     status: Status
     message: str = ""
     measurements: tuple[Measurement, ...] = ()
     correct: str = ""
+    answers: str = ""
     elapsed_s: float = 0.0
 
     def value(self, name: str) -> float | None:

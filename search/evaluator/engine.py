@@ -1,0 +1,165 @@
+"""One vLLM in this process: sparse (programs take turns in it) or dense (vLLM's own backend)."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Values = tuple[tuple[str, Any], ...]
+
+START = """from vortex_dsl import Program, every_page
+
+
+class Start(Program):
+    \"\"\"Attend to every page; holds the engine until the first candidate comes.\"\"\"
+
+    page_size = Choice({page_size}, (16, 32, 64, 128))
+
+    def select(self, q, page):
+        return every_page()
+"""
+
+
+class EngineError(RuntimeError):
+    """The engine did something that would make a measurement dishonest; the message says what."""
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How an engine is started. Sparse and dense arms of a comparison differ in `sparse` alone.
+
+    `max_tokens`: longest prompt with its answer; `field_bytes`: bytes per page and KV head reserved for fields;
+    `kv_cache_bytes`: memory of the KV cache, the same for both arms.
+    """
+
+    model: str
+    sparse: bool
+    max_tokens: int = 2048
+    max_sequences: int = 32
+    dtype: str = "float32"
+    page_size: int = 16
+    field_bytes: int = 2048
+    kv_cache_bytes: int = 512 << 20
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Greedy answers, one list of token ids per prompt, and the wall time of every engine step in seconds."""
+
+    tokens: list[list[int]]
+    step_s: list[float]
+
+
+def _environment() -> None:
+    """Set what vLLM reads before it is imported."""
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_PLUGINS", "vortex")
+    os.environ.setdefault("VORTEX_PLUGIN", "vortex")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("VLLM_CPU_SGL_KERNEL", "0")
+
+
+class Engine:
+    """Prompts are prefilled once and stay in the prefix cache; programs are swapped in; only decode is paid."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        _environment()
+        from vllm import LLM
+
+        self.settings = settings
+        extra: dict[str, Any] = {}
+        if settings.sparse:
+            start = {"program": START.format(page_size=settings.page_size), "field_bytes": settings.field_bytes}
+            extra = {
+                "attention_backend": "CUSTOM",
+                "additional_config": {"vortex": start},
+                "worker_extension_cls": "vortex_dsl.serving.extension.VortexExtension",
+            }
+        self.llm = LLM(
+            model=settings.model,
+            dtype=settings.dtype,
+            max_model_len=settings.max_tokens,
+            max_num_seqs=settings.max_sequences,
+            kv_cache_memory_bytes=settings.kv_cache_bytes,
+            enable_prefix_caching=True,
+            enforce_eager=True,
+            disable_log_stats=False,
+            scheduler_cls="vortex_dsl.serving.scheduler.PromptCacheScheduler",
+            **extra,
+        )
+        self._num_requests = 0
+        if settings.sparse:
+            self.counters()  # raises unless every layer runs our backend
+
+    def swap(self, text: str, values: Values) -> None:
+        """Serve this program from now on. Raises ProgramError or ServingError."""
+        self.llm.collective_rpc("vortex_swap", args=({"program": text, "values": dict(values)},))
+
+    def counters(self) -> list[dict[str, int]]:
+        """Give the counters of every layer since the last swap or reset."""
+        return self.llm.collective_rpc("vortex_counters")[0]
+
+    def reset(self) -> None:
+        """Set the counters to zero."""
+        self.llm.collective_rpc("vortex_reset")
+
+    def encode(self, prompts: Sequence[str]) -> list[list[int]]:
+        """Tokenise prompts without adding special tokens."""
+        tokenizer = self.llm.get_tokenizer()
+        return [tokenizer.encode(prompt, add_special_tokens=False) for prompt in prompts]
+
+    def decode(self, tokens: Sequence[int]) -> list[str]:
+        """Give the tokens' texts, one string each."""
+        return self.llm.get_tokenizer().convert_ids_to_tokens(list(tokens))
+
+    def generate(self, prompts: Sequence[Sequence[int]], num_tokens: int) -> Generation:
+        """Answer greedily, exactly `num_tokens` tokens each, all prompts at once, timing every step.
+
+        Raises:
+            EngineError: a request was preempted, which makes a sparse answer irreproducible.
+
+        """
+        from vllm import SamplingParams
+
+        engine = self.llm.llm_engine
+        sampling = SamplingParams(
+            temperature=0.0, max_tokens=num_tokens, min_tokens=num_tokens, ignore_eos=True, detokenize=False
+        )
+        before = self._num_preemptions()
+        order = {}
+        for prompt in prompts:
+            name = str(self._num_requests)
+            self._num_requests += 1
+            order[name] = len(order)
+            engine.add_request(name, {"prompt_token_ids": list(prompt)}, sampling)
+        answers: list[list[int]] = [[] for _ in order]
+        step_s = []
+        while engine.has_unfinished_requests():
+            start = time.perf_counter()
+            outputs = engine.step()
+            step_s.append(time.perf_counter() - start)
+            for output in outputs:
+                answers[order[output.request_id]] = list(output.outputs[0].token_ids)
+        if self._num_preemptions() != before:
+            raise EngineError("a request was preempted: the KV cache is too small for this workload")
+        return Generation(answers, step_s)
+
+    def record(self, prompts: Sequence[Sequence[int]], num_tokens: int) -> list[dict[str, Any]]:
+        """Decode with recording on and give what every sparse layer saw, in order (`VortexImpl`)."""
+        self.llm.collective_rpc("vortex_record", args=(True,))
+        try:
+            self.generate(prompts, num_tokens)
+        finally:
+            layers = self.llm.collective_rpc("vortex_record", args=(False,))[0]
+        return [seen for layer in layers for seen in layer]
+
+    def _num_preemptions(self) -> int:
+        metrics = self.llm.get_metrics()
+        return sum(int(m.value) for m in metrics if m.name == "vllm:num_preemptions")

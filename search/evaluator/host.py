@@ -1,0 +1,259 @@
+"""The child process that holds one engine: `python -m search.evaluator.host sparse|dense`.
+
+One JSON object per line each way. A request is {"call": name, "args": {...}}; the reply {"result": ...} or
+{"status": a Status value, "message": a sentence}. Everything else that the process prints goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import traceback
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from search.records import Measurement, Status, Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from search.evaluator.engine import Engine
+    from search.evaluator.probe.tasks import ProbeTasks
+    from search.evaluator.recall import Recording
+    from vortex_dsl import Program
+
+RECORDED_STEPS = 3
+SERVE_TOKENS = 33  # the first comes from prefill; 32 decode steps are timed
+
+
+class RefusedError(Exception):
+    """An evaluation that ends with a status other than OK."""
+
+    def __init__(self, status: Status, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def _program(text: str, values: Sequence[Sequence[Any]]) -> Program:
+    from vortex_dsl import load_program
+
+    return load_program(text).with_values(**{name: value for name, value in values})
+
+
+def _plain(measurements: Sequence[Measurement]) -> list[list[Any]]:
+    return [[m.name, m.value, m.low, m.high, m.num_samples] for m in measurements]
+
+
+class Host:
+    """Answers the calls. `sparse` hosts programs in turn; `dense` is vLLM's own backend."""
+
+    def __init__(self, role: str) -> None:
+        self.sparse = role == "sparse"
+        self._engine: Engine | None = None
+        self._probes: dict[tuple[str, int], ProbeTasks] = {}
+        self._recordings: dict[tuple[str, int], list[Recording]] = {}
+        self._served: dict[tuple[str, int], list[list[int]]] = {}
+
+    @property
+    def engine(self) -> Engine:
+        """The running engine; `start` must have been called."""
+        if self._engine is None:
+            raise RefusedError(Status.INFRASTRUCTURE, "the engine has not been started; call 'start' first")
+        return self._engine
+
+    def start(self, **settings: Any) -> dict[str, Any]:
+        """Start the engine and tell where it runs."""
+        from search.evaluator.engine import Engine, EngineSettings
+        from search.evaluator.identity import environment
+
+        self._engine = Engine(EngineSettings(sparse=self.sparse, **settings))
+        return {"environment": asdict(environment())}
+
+    def oracle(self, text: str, values: Sequence[Sequence[Any]], seed: int) -> list[list[Any]]:
+        """Compare the torch backend with the reference; needs no engine."""
+        from search.evaluator import oracle
+        from vortex_dsl import trace
+
+        program = _program(text, values)
+        group, head_dim = self._shape()
+        from vortex_dsl import Shape
+
+        try:
+            return _plain(oracle.check(program, trace(program, Shape(group=group, head_dim=head_dim)), seed))
+        except oracle.Mismatch as error:
+            raise RefusedError(Status.WRONG_RESULT, str(error)) from error
+
+    def recall(self, text: str, values: Sequence[Sequence[Any]], workload: dict[str, Any], seed: int) -> list[list[Any]]:
+        """Measure the attention mass that the program keeps on queries, keys and values of this model."""
+        from search.evaluator import recall
+        from vortex_dsl import Shape, trace
+
+        program = _program(text, values)
+        group, head_dim = self._shape()
+        graph = trace(program, Shape(group=group, head_dim=head_dim))
+        return _plain(recall.measure(graph, self._recorded(Workload(**workload), seed), seed))
+
+    def probe(self, text: str, values: Sequence[Sequence[Any]], workload: dict[str, Any], seed: int) -> dict[str, Any]:
+        """Answer the probe's problems and score every decoded hop."""
+        from search.evaluator.statistics import wilson
+
+        tasks = self._tasks(Workload(**workload), seed)
+        if self.sparse:
+            self._swap(text, values)
+        result = tasks.run(self._answer)
+        right, total = sum(result.correct), len(result.correct)
+        measured = [Measurement("accuracy", right / total, *wilson(right, total), total)]
+        measured += [Measurement(f"accuracy_{kind}", value) for kind, value in sorted(result.by_kind.items())]
+        if self.sparse:
+            measured += self._pages_read()
+        return {"measurements": _plain(measured), "correct": "".join("01"[c] for c in result.correct)}
+
+    def serve_round(
+        self, text: str, values: Sequence[Sequence[Any]], workload: dict[str, Any], seed: int
+    ) -> dict[str, Any]:
+        """Decode a fixed amount of work once and time its steps."""
+        if self.sparse:
+            self._swap(text, values)
+        prompts = self._prompts(Workload(**workload), seed)
+        generation = self.engine.generate(prompts, SERVE_TOKENS)
+        steps = generation.step_s[-(SERVE_TOKENS - 1) :]
+        answer: dict[str, Any] = {
+            "elapsed_s": sum(steps),
+            "num_tokens": len(steps) * len(prompts),
+            "step_ms": [1000 * s for s in steps],
+        }
+        if self.sparse:
+            self._check_sparse(len(prompts) * (SERVE_TOKENS - 1))
+            read = {m.name: m.value for m in self._pages_read()}
+            answer |= {"pages_attended": read["pages_attended"], "pages_dense": read["pages_dense"]}
+        return answer
+
+    def _shape(self) -> tuple[int, int]:
+        """Give (group, head_dim) of the engine's model."""
+        config = self.engine.llm.llm_engine.vllm_config
+        model, parallel = config.model_config, config.parallel_config
+        heads = model.get_num_attention_heads(parallel)
+        return heads // model.get_num_kv_heads(parallel), model.get_head_size()
+
+    def _swap(self, text: str, values: Sequence[Sequence[Any]]) -> None:
+        from vortex_dsl.serving.config import ServingError
+
+        try:
+            self.engine.swap(text, tuple((name, value) for name, value in values))
+        except ServingError as error:
+            raise RefusedError(Status.UNSUPPORTED, str(error)) from error
+
+    def _answer(self, prompts: list[str], max_tokens: int) -> list[list[str]]:
+        """Generate for lm-eval, and insist that every decoded token had a sparse read."""
+        if self.sparse:
+            self.engine.reset()
+        generation = self.engine.generate(self.engine.encode(prompts), max_tokens)
+        if self.sparse:
+            self._check_sparse(len(prompts) * (max_tokens - 1))
+        return [self.engine.decode(tokens) for tokens in generation.tokens]
+
+    def _check_sparse(self, num_decoded: int) -> None:
+        """Raise unless at least one layer chose pages for every decoded token, and each layer decoded each token."""
+        layers = self.engine.counters()
+        odd = [i for i, c in enumerate(layers) if c["sparse_tokens"] + c["dense_tokens"] != num_decoded]
+        if odd or not any(c["sparse_tokens"] == num_decoded for c in layers):
+            raise RefusedError(
+                Status.NOT_SPARSE,
+                f"{num_decoded} tokens were decoded, but the layers chose pages for "
+                f"{[c['sparse_tokens'] for c in layers]} of them; lower dense_layers so that a layer is sparse",
+            )
+
+    def _pages_read(self) -> list[Measurement]:
+        """Pages per decoded token and KV head in the layers that chose, beside what dense attention reads."""
+        layers = [c for c in self.engine.counters() if c["sparse_tokens"]]
+        config = self.engine.llm.llm_engine.vllm_config
+        heads = config.model_config.get_num_kv_heads(config.parallel_config)
+        reads = sum(c["sparse_tokens"] for c in layers) * heads
+        return [
+            Measurement("pages_attended", sum(c["pages_attended"] for c in layers) / reads, num_samples=reads),
+            Measurement("pages_dense", sum(c["pages_dense"] for c in layers) / reads, num_samples=reads),
+            Measurement("sparse_layers", len(layers)),
+        ]
+
+    def _tasks(self, workload: Workload, seed: int) -> ProbeTasks:
+        """Build the probe's tasks once per workload and seed."""
+        from search.evaluator.probe import chains
+        from search.evaluator.probe.tasks import ProbeTasks
+
+        key = (workload.digest, seed)
+        if key not in self._probes:
+            each = max(1, workload.num_sequences // len(chains.KINDS))
+            problems = [
+                problem
+                for kind in chains.KINDS
+                for problem in chains.make_problems(kind, each, workload.num_tokens, seed, workload.split)
+            ]
+            self._probes[key] = ProbeTasks(problems)
+        return self._probes[key]
+
+    def _recorded(self, workload: Workload, seed: int) -> list[Recording]:
+        """Record q, k and v of a few decode steps once, with every page attended."""
+        from search.evaluator.engine import START
+        from search.evaluator.probe import chains
+        from search.evaluator.recall import recordings
+
+        key = (workload.digest, seed)
+        if key not in self._recordings:
+            kind = chains.KINDS[0]
+            problems = chains.make_problems(kind, workload.num_sequences, workload.num_tokens, seed, workload.split)
+            self._swap(START.format(page_size=self.engine.settings.page_size), ())
+            prompts = self.engine.encode([problem.prompt for problem in problems])
+            self._recordings[key] = recordings(self.engine.record(prompts, RECORDED_STEPS))
+        return self._recordings[key]
+
+    def _prompts(self, workload: Workload, seed: int) -> list[list[int]]:
+        """Give seeded random prompts, prefilled once: what they say does not matter for speed, their lengths do."""
+        key = (workload.digest, seed)
+        if key not in self._served:
+            size = self.engine.llm.llm_engine.vllm_config.model_config.get_vocab_size()
+            rng = random.Random(f"{seed}/{workload.split}")
+            prompts = [[rng.randrange(4, size) for _ in range(workload.num_tokens)] for _ in range(workload.num_sequences)]
+            self.engine.generate(prompts, 2)
+            if self.sparse:
+                self.engine.reset()
+            self._served[key] = prompts
+        return self._served[key]
+
+
+CALLS = ("start", "oracle", "recall", "probe", "serve_round")
+
+
+def answer(host: Host, request: dict[str, Any]) -> dict[str, Any]:
+    """Run one request; whatever a program does wrong becomes a status."""
+    from vortex_dsl import ProgramError
+
+    if request["call"] not in CALLS:
+        return {"status": Status.INFRASTRUCTURE, "message": f"unknown call {request['call']!r}; known: {CALLS}"}
+    call: Callable[..., Any] = getattr(host, request["call"])
+    try:
+        return {"result": call(**request["args"])}
+    except ProgramError as error:
+        return {"status": Status.PROGRAM_ERROR, "message": str(error)}
+    except RefusedError as error:
+        return {"status": error.status, "message": str(error)}
+    except MemoryError as error:
+        return {"status": Status.OUT_OF_MEMORY, "message": f"the engine ran out of memory: {error}"}
+    except Exception as error:  # noqa: BLE001 - the sandbox's edge: the parent replaces this process
+        traceback.print_exc()
+        status = Status.OUT_OF_MEMORY if "memory" in str(error).lower() else Status.CRASHED
+        return {"status": status, "message": f"{type(error).__name__}: {error}"}
+
+
+def main() -> None:
+    """Serve requests from stdin until it closes."""
+    replies = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    host = Host(sys.argv[1])
+    for line in sys.stdin:
+        replies.write(json.dumps(answer(host, json.loads(line))) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,261 @@
+"""The attention backend CUSTOM: prefill dense, decode over the pages that a program chooses.
+
+Follows vLLM's out-of-tree backend contract (`vllm/v1/attention/backend.py`, 0.32). Fields live inside the page,
+so vLLM accounts for them and moves them with prefix caching and preemption.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from vllm.config import get_current_vllm_config
+from vllm.model_executor.models.utils import extract_layer_index
+from vllm.v1.attention.backend import AttentionBackend, AttentionImpl, AttentionMetadataBuilder, AttentionType
+from vllm.v1.attention.backends.utils import split_decodes_and_prefills
+from vllm.v1.kv_cache_interface import KVCacheLayout
+
+from .config import ServingError, serving_config
+from .pages import Pages, Rows
+from .rule import Counters, Decodes, Layer, Rule, page_table
+
+if TYPE_CHECKING:
+    from vllm.v1.attention.backend import CommonAttentionMetadata
+
+    from ..program import Program
+
+PAGE_SIZES = (16, 32, 64, 128)
+
+
+@dataclass(frozen=True)
+class VortexMetadata:
+    """One step's batch, decodes first. `completed`: page numbers whose last token is written in this step."""
+
+    num_decodes: int
+    decodes: Decodes | None
+    prefills: Rows | None
+    completed: torch.Tensor
+
+
+class VortexMetadataBuilder(AttentionMetadataBuilder[VortexMetadata]):
+    """Turns vLLM's batch into rows of pages, once per step for all layers."""
+
+    def __init__(self, kv_cache_spec: Any, layer_names: list[str], vllm_config: Any, device: torch.device) -> None:
+        super().__init__(kv_cache_spec, layer_names, vllm_config, device)
+        self._init_reorder_batch_threshold(1)
+        self.page_size = kv_cache_spec.block_size
+        self.num_kv_heads = kv_cache_spec.num_kv_heads
+
+    def build(
+        self, common_prefix_len: int, common_attn_metadata: CommonAttentionMetadata, fast_build: bool = False
+    ) -> VortexMetadata:
+        """Build the step's metadata. A one-token prefill chunk is a prefill: answers must not depend on cache luck."""
+        del common_prefix_len, fast_build
+        batch = common_attn_metadata
+        split = split_decodes_and_prefills(batch, treat_short_extends_as_decodes=False)
+        num_decodes, num_prefills, num_decode_tokens, _ = split
+        if num_decodes != num_decode_tokens:
+            raise ServingError("a decode step with several tokens (speculative decoding) is not served")
+        starts, lengths, table = batch.query_start_loc, batch.seq_lens, batch.block_table_tensor
+        prefills = None
+        if num_prefills:
+            prefills = Rows(table[num_decodes:], lengths[num_decodes:], starts[num_decodes:] - num_decode_tokens)
+        decodes = self._decodes(table[:num_decodes], lengths[:num_decodes], starts[: num_decodes + 1])
+        slots = batch.slot_mapping[: batch.num_actual_tokens]
+        last = slots[slots % self.page_size == self.page_size - 1]  # -1 (padding) has this remainder too
+        return VortexMetadata(num_decodes, decodes, prefills, self._pages(last[last >= 0] // self.page_size).flatten())
+
+    def _pages(self, blocks: torch.Tensor) -> torch.Tensor:
+        """Number the pages of blocks: [...] -> [..., num_kv_heads]."""
+        return blocks.long()[..., None] * self.num_kv_heads + torch.arange(self.num_kv_heads)
+
+    def _decodes(self, table: torch.Tensor, lengths: torch.Tensor, starts: torch.Tensor) -> Decodes | None:
+        num_sequences = lengths.shape[0]
+        if not num_sequences:
+            return None
+        num_pages = (lengths.long() + self.page_size - 1) // self.page_size
+        within = torch.arange(int(num_pages.max())) < num_pages[:, None]
+        blocks = table[:, : within.shape[1]] * within  # entries beyond the length are arbitrary: read block 0 there
+        return Decodes(
+            pages=self._pages(blocks).transpose(1, 2).flatten(0, 1).contiguous(),
+            lengths=lengths.long().repeat_interleave(self.num_kv_heads),
+            kv_head=torch.arange(self.num_kv_heads).repeat(num_sequences),
+            rows=Rows(table, lengths, starts),
+        )
+
+
+class VortexImpl(AttentionImpl):
+    """One layer: keeps the fields up to date, runs prefill dense, and decode by its rule."""
+
+    def __init__(
+        self,
+        num_heads: int,
+        head_size: int,
+        scale: float,
+        num_kv_heads: int,
+        alibi_slopes: list[float] | None = None,
+        sliding_window: int | None = None,
+        kv_cache_dtype: str = "auto",
+        logits_soft_cap: float | None = None,
+        attn_type: str = AttentionType.DECODER,
+        kv_sharing_target_layer_name: str | None = None,
+        sinks: torch.Tensor | None = None,
+    ) -> None:
+        asked = {
+            "ALiBi": alibi_slopes, "a sliding window": sliding_window, "soft-capped logits": logits_soft_cap,
+            "shared KV layers": kv_sharing_target_layer_name, "attention sinks": sinks,
+            "encoder attention": None if attn_type == AttentionType.DECODER else attn_type,
+            "a quantised KV cache": None if kv_cache_dtype in ("auto", "bfloat16", "float16") else kv_cache_dtype,
+        }  # fmt: skip
+        refused = [name for name, value in asked.items() if value]
+        if refused:
+            raise ServingError(f"attention_backend='CUSTOM' does not serve {', '.join(refused)} yet")
+        self.num_heads, self.num_kv_heads, self.head_size, self.scale = num_heads, num_kv_heads, head_size, scale
+        self.vllm_config = get_current_vllm_config()
+        self.num_layers = self.vllm_config.model_config.get_num_layers(self.vllm_config.parallel_config)
+        config = serving_config(self.vllm_config)
+        self.counters = Counters()
+        self.recorder: list[dict[str, Any]] | None = None
+        self._pages: Pages | None = None
+        self._complete = torch.zeros(0, dtype=torch.bool)
+        self.use(config.load())
+        VortexBackend.field_bytes = max(self.rule.field_bytes, config.field_bytes)
+
+    def use(self, program: Program) -> None:
+        """Serve this program from now on and recompute the fields of every complete page."""
+        rule = Rule(program, self.num_heads // self.num_kv_heads, self.head_size)
+        block_size = self.vllm_config.cache_config.block_size
+        if rule.page_size != block_size:
+            raise ServingError(
+                f"{program.name} has page_size {rule.page_size} but the engine's blocks have {block_size} tokens; "
+                f"start vLLM with block_size={rule.page_size}"
+            )
+        if self._pages is not None and rule.field_bytes > self._pages.fields.shape[1]:
+            raise ServingError(
+                f"{program.name} needs {rule.field_bytes} bytes of fields per page; the engine reserved "
+                f"{self._pages.fields.shape[1]}: start one with 'field_bytes' of at least that"
+            )
+        self.rule = rule
+        if self._pages is not None:
+            rule.summarize(self._pages, self._complete.nonzero().flatten())
+
+    def do_kv_cache_update(
+        self, layer: Any, key: torch.Tensor, value: torch.Tensor, kv_cache: torch.Tensor, slot_mapping: torch.Tensor
+    ) -> None:
+        """Write this step's keys and values. key, value: [num_tokens, num_kv_heads, head_dim]."""
+        del layer
+        self._view(kv_cache).write(key, value, slot_mapping)
+
+    def forward(
+        self,
+        layer: Any,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        kv_cache: torch.Tensor,
+        attn_metadata: VortexMetadata | None,
+        output: torch.Tensor,
+        output_scale: torch.Tensor | None = None,
+        output_block_scale: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Attend. query, output: [num_tokens, num_q_heads, head_dim]; decodes come first."""
+        del key, value
+        if output_scale is not None or output_block_scale is not None:
+            raise ServingError("attention_backend='CUSTOM' writes no quantised output; turn that fusion off")
+        if attn_metadata is None:
+            return output
+        pages, meta = self._view(kv_cache), attn_metadata
+        self.rule.summarize(pages, meta.completed)
+        self._complete[meta.completed] = True
+        num_decodes = meta.num_decodes
+        if meta.prefills is not None:
+            num_tokens = int(meta.prefills.query_start_loc[-1])
+            end = num_decodes + num_tokens
+            pages.attend_sequences(query[num_decodes:end], meta.prefills, self.scale, output[num_decodes:end])
+            self.counters.prefill_tokens += num_tokens
+        if meta.decodes is not None:
+            self._decode(extract_layer_index(layer.layer_name), query[:num_decodes], meta.decodes, output[:num_decodes])
+        return output
+
+    def _decode(self, index: int, query: torch.Tensor, decodes: Decodes, output: torch.Tensor) -> None:
+        """Decode one token of every sequence. query, output: [num_sequences, num_q_heads, head_dim]."""
+        pages = self._pages
+        assert pages is not None
+        if index < self.rule.dense_layers:
+            self.counters.dense_tokens += query.shape[0]
+            pages.attend_sequences(query, decodes.rows, self.scale, output)
+            return
+        by_kv_head = query.reshape(-1, self.num_heads // self.num_kv_heads, self.head_size)
+        attended = self.rule.attended(by_kv_head, pages, decodes, Layer(index, self.num_layers, self.scale))
+        table, lengths = page_table(attended, decodes.pages, decodes.lengths, pages.page_size)
+        starts = torch.arange(table.shape[0] + 1, dtype=torch.int32)
+        pages.attend_pages(by_kv_head, Rows(table, lengths, starts), self.scale, output.view_as(by_kv_head))
+        self._count(query.shape[0], attended, decodes)
+        if self.recorder is not None:
+            self.recorder.append(self._recording(index, by_kv_head, decodes))
+
+    def _count(self, num_tokens: int, attended: torch.Tensor, decodes: Decodes) -> None:
+        self.counters.sparse_tokens += num_tokens
+        self.counters.pages_attended += int(attended.sum())
+        self.counters.pages_dense += int(((decodes.lengths + self.rule.page_size - 1) // self.rule.page_size).sum())
+
+    def _recording(self, index: int, query: torch.Tensor, decodes: Decodes) -> dict[str, Any]:
+        """Copy what a rule saw: q [rows, group, dim], k and v [rows, tokens, dim] in float32, lengths [rows]."""
+        pages = self._pages
+        assert pages is not None
+        return {
+            "layer": index, "num_layers": self.num_layers, "scale": self.scale, "q": query.float().clone(),
+            "k": pages.raw_keys(decodes.pages).flatten(1, 2).float(),
+            "v": pages.raw_values(decodes.pages).flatten(1, 2).float(),
+            "lengths": decodes.lengths.clone(), "kv_head": decodes.kv_head.clone(),
+        }  # fmt: skip
+
+    def _view(self, kv_cache: torch.Tensor) -> Pages:
+        if self._pages is None or self._pages.keys.data_ptr() != kv_cache.data_ptr():
+            self._pages = Pages(kv_cache, self.head_size)
+            self._complete = torch.zeros(self._pages.keys.shape[0], dtype=torch.bool)
+        return self._pages
+
+
+class VortexBackend(AttentionBackend):
+    """What vLLM asks of a backend: names, shapes, and room for fields inside the page."""
+
+    forward_includes_kv_cache_update: bool = False
+    supported_dtypes: ClassVar[list[torch.dtype]] = [torch.float32, torch.bfloat16, torch.float16]
+    field_bytes: ClassVar[int] = 0  # per page and KV head; set by the layers, read when the cache is laid out
+
+    @staticmethod
+    def get_name() -> str:
+        """Name the enum member that selects this backend."""
+        return "CUSTOM"
+
+    @staticmethod
+    def get_impl_cls() -> type[VortexImpl]:
+        """Give the class of one layer."""
+        return VortexImpl
+
+    @staticmethod
+    def get_builder_cls() -> type[VortexMetadataBuilder]:
+        """Give the class that builds the metadata."""
+        return VortexMetadataBuilder
+
+    @staticmethod
+    def get_supported_kernel_block_sizes(kv_cache_spec: Any = None) -> list[Any]:
+        """Give the page sizes; a page is the engine's block, never a part of it."""
+        return list(PAGE_SIZES) if kv_cache_spec is None else [kv_cache_spec.block_size]
+
+    @classmethod
+    def supported_kv_cache_layouts(cls) -> tuple[KVCacheLayout, ...]:
+        """Head-major: every (block, KV head) pair is one stretch of memory."""
+        return (KVCacheLayout.LBHNC,)
+
+    @classmethod
+    def customize_spec(cls, spec: Any) -> Any:
+        """Enlarge each page so that the fields fit behind its keys and values."""
+        if spec.state_content_bytes is not None:
+            return spec
+        plain = spec.state_content_size_bytes
+        unit = spec.block_size * torch.empty(0, dtype=spec.dtype).element_size()
+        extra = -(-cls.field_bytes // unit) * unit // spec.block_size
+        return replace(spec, state_content_bytes=plain + extra) if extra else spec

@@ -1,0 +1,67 @@
+"""What to serve: the program, its tunables and the room reserved for fields."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..program import Program
+
+KEY = "vortex"
+PROGRAM_VARIABLE = "VORTEX_PROGRAM"
+PACKAGED = Path(__file__).resolve().parent.parent / "exported.json"
+
+
+class ServingError(ValueError):
+    """The plugin was asked for something that it cannot serve; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class ServingConfig:
+    """What `additional_config={"vortex": {...}}` may say. Unknown keys are errors.
+
+    `program` is a path or a program's text, `values` its tunables, `field_bytes` the bytes per page and KV head
+    reserved for fields when another program will be swapped in (its own need when zero).
+    """
+
+    program: str
+    values: tuple[tuple[str, Any], ...] = ()
+    field_bytes: int = 0
+
+    def load(self) -> Program:
+        """Load the program with its values. Raises ProgramError."""
+        from ..load import load_program
+
+        return load_program(self.program).with_values(**dict(self.values))
+
+
+def from_mapping(given: dict[str, Any]) -> ServingConfig:
+    """Build the configuration from plain JSON. Raises ServingError for unknown or missing keys."""
+    known = {f.name for f in fields(ServingConfig)}
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise ServingError(f"unknown setting {unknown[0]!r} in {KEY!r}; known settings: {', '.join(sorted(known))}")
+    if not isinstance(given.get("program"), str):
+        raise ServingError(f"{KEY!r} needs 'program': the path or the text of a program")
+    values = tuple(sorted(dict(given.get("values", {})).items()))
+    return ServingConfig(given["program"], values, int(given.get("field_bytes", 0)))
+
+
+def serving_config(vllm_config: Any) -> ServingConfig:
+    """Find what to serve: `additional_config`, else $VORTEX_PROGRAM, else the program this package was exported with."""
+    additional = getattr(vllm_config, "additional_config", None)
+    if isinstance(additional, dict) and KEY in additional:
+        return from_mapping(additional[KEY])
+    if os.environ.get(PROGRAM_VARIABLE):
+        return ServingConfig(os.environ[PROGRAM_VARIABLE])
+    if PACKAGED.is_file():
+        exported = json.loads(PACKAGED.read_text())
+        return from_mapping({"program": exported["text"], "values": exported["values"]})
+    raise ServingError(
+        "attention_backend='CUSTOM' needs a program: pass additional_config="
+        f"{{'{KEY}': {{'program': 'quest.py'}}}} or set {PROGRAM_VARIABLE}"
+    )

@@ -1,0 +1,50 @@
+"""What a host may ask of the worker while the engine runs: `llm.collective_rpc("vortex_swap", args=(...))`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from .backend import VortexImpl
+from .config import ServingError, from_mapping
+from .rule import Counters
+
+
+class VortexExtension:
+    """Mixed into vLLM's worker by `worker_extension_cls`. Arguments and results are plain JSON."""
+
+    vllm_config: Any
+
+    def _vortex_layers(self) -> list[VortexImpl]:
+        layers = self.vllm_config.compilation_config.static_forward_context.values()
+        impls = [layer.impl for layer in layers if hasattr(layer, "impl")]
+        strangers = [type(impl).__name__ for impl in impls if not isinstance(impl, VortexImpl)]
+        if strangers or not impls:
+            raise ServingError(f"the engine runs {', '.join(sorted(set(strangers))) or 'no attention'}, not this plugin")
+        return impls
+
+    def vortex_swap(self, config: dict[str, Any]) -> int:
+        """Serve another program from now on; gives the number of layers. Nothing must be running."""
+        program = from_mapping(config).load()
+        impls = self._vortex_layers()
+        for impl in impls:
+            impl.use(program)
+        self.vortex_reset()
+        return len(impls)
+
+    def vortex_reset(self) -> None:
+        """Set all counters to zero."""
+        for impl in self._vortex_layers():
+            impl.counters = Counters()
+
+    def vortex_counters(self) -> list[dict[str, int]]:
+        """Give the counters of every layer, in layer order."""
+        return [asdict(impl.counters) for impl in self._vortex_layers()]
+
+    def vortex_record(self, on: bool) -> list[list[dict[str, Any]]]:
+        """Start (True) or end (False) recording decode steps; ending gives what each layer saw, in this process only."""
+        impls = self._vortex_layers()
+        recorded = [impl.recorder or [] for impl in impls]
+        for impl in impls:
+            impl.recorder = [] if on else None
+        return recorded

@@ -1,0 +1,50 @@
+"""vLLM's CPU platform, which ignores `attention_backend="CUSTOM"`, taught to honour it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vllm.platforms.cpu import CpuPlatform
+from vllm.v1.attention.backends.registry import AttentionBackendEnum
+
+from .config import ServingError, serving_config
+from .plugin import PACKAGE, PluginConflictError, conflict
+
+
+class VortexCpuPlatform(CpuPlatform):
+    """The CPU platform on which CUSTOM is our backend and everything else is vLLM's own choice."""
+
+    @classmethod
+    def get_attn_backend_cls(cls, selected_backend: Any, attn_selector_config: Any, num_heads: int | None = None) -> str:
+        """Give the class path of the attention backend; MLA is refused where CUSTOM is asked for."""
+        if selected_backend != AttentionBackendEnum.CUSTOM:
+            return super().get_attn_backend_cls(selected_backend, attn_selector_config, num_heads)
+        if attn_selector_config.use_mla:
+            raise ValueError("attention_backend='CUSTOM' serves no MLA model yet; use a model with K and V heads")
+        return f"{PACKAGE}.backend.VortexBackend"
+
+    @classmethod
+    def check_and_update_config(cls, vllm_config: Any) -> None:
+        """Let vLLM settle its configuration, then make a block one page of the program."""
+        super().check_and_update_config(vllm_config)
+        if vllm_config.attention_config.backend != AttentionBackendEnum.CUSTOM:
+            return
+        page_size = int(serving_config(vllm_config).load().values["page_size"])
+        cache = vllm_config.cache_config
+        if cache.user_specified_block_size and cache.block_size != page_size:
+            raise ServingError(
+                f"the program's page_size is {page_size} but block_size={cache.block_size} was asked for; "
+                f"leave block_size out or set it to {page_size}"
+            )
+        cache.block_size = page_size
+
+
+class AmbiguousCpuPlatform(CpuPlatform):
+    """Stands in while several plugins are installed and none is named: dense models run, CUSTOM is an error."""
+
+    @classmethod
+    def get_attn_backend_cls(cls, selected_backend: Any, attn_selector_config: Any, num_heads: int | None = None) -> str:
+        """Give vLLM's own choice, or raise PluginConflictError where CUSTOM is asked for."""
+        if selected_backend == AttentionBackendEnum.CUSTOM:
+            raise PluginConflictError(conflict())
+        return super().get_attn_backend_cls(selected_backend, attn_selector_config, num_heads)
