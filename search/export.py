@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from search.records import Stage, Status
 
 if TYPE_CHECKING:
-    from search.records import Environment, Record
+    from search.records import Environment, Record, Workload
 
 ROOT = Path(__file__).resolve().parent.parent
 VENDORED = ("vortex_dsl", "kernels")
@@ -87,7 +87,16 @@ class Names:
         return f"vortex-plugin-{self.digest[:12]}"
 
 
-def export_wheel(record: Record, environment: Environment, out_dir: Path) -> Path:
+@dataclass(frozen=True)
+class Circumstances:
+    """Where the exported numbers come from: the probe's workload, the model it ran on, and the machine."""
+
+    workload: Workload
+    model: str
+    environment: Environment
+
+
+def export_wheel(record: Record, circumstances: Circumstances, out_dir: Path) -> Path:
     """Build the wheel of an evaluated candidate into `out_dir` and give its path.
 
     Raises:
@@ -104,13 +113,13 @@ def export_wheel(record: Record, environment: Environment, out_dir: Path) -> Pat
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"
         _vendor(project / names.package, names.package)
-        card = provenance(record, environment)
+        card = provenance(record, circumstances)
         (project / names.package / "exported.json").write_text(json.dumps(card, indent=2, sort_keys=True) + "\n")
         _describe(project, names, record)
         return _build(project, out_dir)
 
 
-def provenance(record: Record, environment: Environment) -> dict[str, object]:
+def provenance(record: Record, circumstances: Circumstances) -> dict[str, object]:
     """Give what the wheel says about itself: program, tunables, scores with intervals, where they were measured."""
     candidate = record.candidate
     return {
@@ -120,7 +129,9 @@ def provenance(record: Record, environment: Environment) -> dict[str, object]:
         "values": dict(candidate.proposal.values),
         "origin": f"{candidate.proposal.proposer}/{candidate.proposal.operator}",
         "parents": list(candidate.proposal.parents),
-        "environment": asdict(environment),
+        "environment": asdict(circumstances.environment),
+        "workload": asdict(circumstances.workload),
+        "model": Path(circumstances.model).name,
         "runtime": version("vortex-search"),
         "evaluations": [
             {

@@ -14,7 +14,7 @@ import traceback
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from search.records import Measurement, Status, Workload
+from search.records import Measurement, Status, Workload, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,6 +55,7 @@ class Host:
         self._probes: dict[tuple[str, int], ProbeTasks] = {}
         self._recordings: dict[tuple[str, int], list[Recording]] = {}
         self._served: dict[tuple[str, int], list[list[int]]] = {}
+        self._answers: list[list[int]] = []
 
     @property
     def engine(self) -> Engine:
@@ -102,13 +103,18 @@ class Host:
         tasks = self._tasks(Workload(**workload), seed)
         if self.sparse:
             self._swap(text, values)
+        self._answers = []
         result = tasks.run(self._answer)
         right, total = sum(result.correct), len(result.correct)
         measured = [Measurement("accuracy", right / total, *wilson(right, total), total)]
         measured += [Measurement(f"accuracy_{kind}", value) for kind, value in sorted(result.by_kind.items())]
         if self.sparse:
             measured += self._pages_read()
-        return {"measurements": _plain(measured), "correct": "".join("01"[c] for c in result.correct)}
+        return {
+            "measurements": _plain(measured),
+            "correct": "".join("01"[c] for c in result.correct),
+            "answers": digest_of(self._answers),
+        }
 
     def serve_round(
         self, text: str, values: Sequence[Sequence[Any]], workload: dict[str, Any], seed: int
@@ -152,6 +158,7 @@ class Host:
         generation = self.engine.generate(self.engine.encode(prompts), max_tokens)
         if self.sparse:
             self._check_sparse(len(prompts) * (max_tokens - 1))
+        self._answers += generation.tokens
         return [self.engine.decode(tokens) for tokens in generation.tokens]
 
     def _check_sparse(self, num_decoded: int) -> None:

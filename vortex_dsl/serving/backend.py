@@ -17,7 +17,7 @@ from vllm.v1.attention.backends.utils import split_decodes_and_prefills
 from vllm.v1.kv_cache_interface import KVCacheLayout
 
 from .config import ServingError, serving_config
-from .pages import Pages, Rows
+from .pages import Pages, Rows, pages_over
 from .rule import Counters, Decodes, Layer, Rule, page_table
 
 if TYPE_CHECKING:
@@ -68,19 +68,19 @@ class VortexMetadataBuilder(AttentionMetadataBuilder[VortexMetadata]):
 
     def _pages(self, blocks: torch.Tensor) -> torch.Tensor:
         """Number the pages of blocks: [...] -> [..., num_kv_heads]."""
-        return blocks.long()[..., None] * self.num_kv_heads + torch.arange(self.num_kv_heads)
+        return blocks.long()[..., None] * self.num_kv_heads + torch.arange(self.num_kv_heads, device=blocks.device)
 
     def _decodes(self, table: torch.Tensor, lengths: torch.Tensor, starts: torch.Tensor) -> Decodes | None:
         num_sequences = lengths.shape[0]
         if not num_sequences:
             return None
         num_pages = (lengths.long() + self.page_size - 1) // self.page_size
-        within = torch.arange(int(num_pages.max())) < num_pages[:, None]
+        within = torch.arange(int(num_pages.max()), device=table.device) < num_pages[:, None]
         blocks = table[:, : within.shape[1]] * within  # entries beyond the length are arbitrary: read block 0 there
         return Decodes(
             pages=self._pages(blocks).transpose(1, 2).flatten(0, 1).contiguous(),
             lengths=lengths.long().repeat_interleave(self.num_kv_heads),
-            kv_head=torch.arange(self.num_kv_heads).repeat(num_sequences),
+            kv_head=torch.arange(self.num_kv_heads, device=table.device).repeat(num_sequences),
             rows=Rows(table, lengths, starts),
         )
 
@@ -189,7 +189,7 @@ class VortexImpl(AttentionImpl):
         by_kv_head = query.reshape(-1, self.num_heads // self.num_kv_heads, self.head_size)
         attended = self.rule.attended(by_kv_head, pages, decodes, Layer(index, self.num_layers, self.scale))
         table, lengths = page_table(attended, decodes.pages, decodes.lengths, pages.page_size)
-        starts = torch.arange(table.shape[0] + 1, dtype=torch.int32)
+        starts = torch.arange(table.shape[0] + 1, dtype=torch.int32, device=table.device)
         pages.attend_pages(by_kv_head, Rows(table, lengths, starts), self.scale, output.view_as(by_kv_head))
         self._count(query.shape[0], attended, decodes)
         if self.recorder is not None:
@@ -212,9 +212,9 @@ class VortexImpl(AttentionImpl):
         }  # fmt: skip
 
     def _view(self, kv_cache: torch.Tensor) -> Pages:
-        if self._pages is None or self._pages.keys.data_ptr() != kv_cache.data_ptr():
-            self._pages = Pages(kv_cache, self.head_size)
-            self._complete = torch.zeros(self._pages.keys.shape[0], dtype=torch.bool)
+        if self._pages is None or not self._pages.is_over(kv_cache):
+            self._pages = pages_over(kv_cache, self.head_size)
+            self._complete = torch.zeros(self._pages.num_pages, dtype=torch.bool, device=kv_cache.device)
         return self._pages
 
 

@@ -110,8 +110,8 @@ def page_table(attended: torch.Tensor, pages: torch.Tensor, lengths: torch.Tenso
     """
     counts = attended.sum(1)
     row, page = attended.nonzero(as_tuple=True)
-    place = torch.arange(row.numel()) - (counts.cumsum(0) - counts)[row]
-    table = torch.zeros((attended.shape[0], int(counts.max())), dtype=torch.int32)
+    place = torch.arange(row.numel(), device=row.device) - (counts.cumsum(0) - counts)[row]
+    table = torch.zeros((attended.shape[0], int(counts.max())), dtype=torch.int32, device=pages.device)
     table[row, place] = pages[row, page].to(torch.int32)
     missing = -lengths % page_size  # the partial page is always attended, and always last
     return table, (counts * page_size - missing).to(torch.int32)

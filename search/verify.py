@@ -1,0 +1,118 @@
+"""Does an exported wheel serve what its evaluation recorded? Asked in an environment that has never seen this project."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import venv
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search.records import Workload, digest_of
+
+CHILD = Path(__file__).with_name("verify_child.py")
+HIDDEN = ("vortex", "_vortex", "__editable__", "_editable")
+TIMEOUT_S = 600
+
+
+class VerifyError(ValueError):
+    """The wheel cannot be verified; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What came of it: `same` when every generated token equals the recorded evaluation's."""
+
+    name: str
+    digest: str
+    plugin: str
+    same: bool
+    expected: str
+    got: str
+    num_prompts: int
+    pages_attended: int
+    pages_dense: int
+
+
+def verify_wheel(wheel: Path, model: str) -> Verification:
+    """Install the wheel into a fresh environment beside vLLM, serve the probe with it, and compare the answers.
+
+    Raises:
+        VerifyError: not an exported wheel, or vLLM does not serve it.
+
+    """
+    package, card = read_card(wheel)
+    expected = next((e["answers"] for e in card["evaluations"] if e["key"]["stage"] == "probe"), "")
+    if not expected:
+        raise VerifyError(f"{wheel.name} records no answers of the probe; export the candidate again")
+    with tempfile.TemporaryDirectory() as folder:
+        python = fresh_environment(Path(folder), wheel)
+        prompts = _prompts(card)
+        served = _serve(python, {"package": package, "model": model, "prompts": prompts}, Path(folder))
+    got = digest_of([tokens for batch in served["tokens"] for tokens in batch])
+    return Verification(
+        name=card["name"], digest=card["digest"], plugin=package, same=got == expected, expected=expected, got=got,
+        num_prompts=sum(map(len, prompts)), pages_attended=served["pages_attended"], pages_dense=served["pages_dense"],
+    )  # fmt: skip
+
+
+def read_card(wheel: Path) -> tuple[str, dict[str, Any]]:
+    """Give the wheel's package name and its `exported.json`. Raises VerifyError."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            name = next(n for n in archive.namelist() if n.endswith("/exported.json"))
+            return name.split("/")[0], json.loads(archive.read(name))
+    except FileNotFoundError as error:
+        raise VerifyError(f"{wheel}: no such file; `vortex export ID -o DIR` writes one") from error
+    except (zipfile.BadZipFile, StopIteration, json.JSONDecodeError, IsADirectoryError) as error:
+        raise VerifyError(f"{wheel}: not a wheel that `vortex export` wrote") from error
+
+
+def fresh_environment(folder: Path, wheel: Path) -> Path:
+    """Make a virtual environment that sees vLLM but not this project, install the wheel; gives its Python."""
+    venv.create(folder / "venv", with_pip=False, symlinks=True)
+    python = folder / "venv" / "bin" / "python"
+    seen = folder / "seen"
+    seen.mkdir()
+    packages = Path(sysconfig.get_paths()["purelib"])
+    for entry in packages.iterdir():
+        if not entry.name.startswith(HIDDEN) and entry.suffix != ".pth":
+            (seen / entry.name).symlink_to(entry)
+    own = next((folder / "venv" / "lib").glob("python*")) / "site-packages"
+    (own / "beside.pth").write_text(f"{seen}\n")
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps", "--no-index"]
+    done = subprocess.run([*install, str(wheel)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise VerifyError(f"{wheel.name} does not install: {done.stderr.strip()[-300:]}")
+    return python
+
+
+def _prompts(card: dict[str, Any]) -> list[list[str]]:
+    """Give the recorded evaluation's prompts, one batch per kind, as they were sent."""
+    from search.evaluator.probe.tasks import batches
+
+    probe = next(e for e in card["evaluations"] if e["key"]["stage"] == "probe")
+    return batches(Workload(**card["workload"]), probe["key"]["seed"])
+
+
+def _serve(python: Path, request: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Run the child in the fresh environment: vLLM, the wheel and nothing of this project."""
+    (folder / "request.json").write_text(json.dumps(request))
+    kept = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")}
+    environment = kept | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
+    command = [str(python), "-P", str(CHILD), str(folder / "request.json"), str(folder / "reply.json")]
+    try:
+        done = subprocess.run(
+            command, env=environment, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise VerifyError(f"vLLM did not answer within {TIMEOUT_S} s") from error
+    if done.returncode:
+        raise VerifyError(f"vLLM did not serve the wheel: {done.stderr.strip()[-500:]}")
+    return json.loads((folder / "reply.json").read_text())

@@ -1,0 +1,45 @@
+"""Runs in an environment with vLLM and one exported wheel: serve prompts, write down the tokens and the proof.
+
+A script, never imported: it must not see this project. Arguments: request.json reply.json.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+NUM_TOKENS = 9
+
+
+def main() -> None:
+    """Serve every batch of prompts with CUSTOM and write tokens and page counts."""
+    import vllm
+
+    request = json.loads(Path(sys.argv[1]).read_text())
+    llm = vllm.LLM(
+        model=request["model"],
+        attention_backend="CUSTOM",
+        dtype="float32",
+        max_model_len=2048,
+        kv_cache_memory_bytes=256 << 20,
+        enforce_eager=True,
+    )
+    layers = llm.llm_engine.vllm_config.compilation_config.static_forward_context.values()
+    impls = [layer.impl for layer in layers if hasattr(layer, "impl")]
+    strangers = [type(impl).__module__ for impl in impls if not type(impl).__module__.startswith(request["package"])]
+    if strangers or not impls:
+        sys.exit(f"the layers run {strangers}, not the wheel's {request['package']}")
+    sampling = vllm.SamplingParams(temperature=0.0, max_tokens=NUM_TOKENS, min_tokens=NUM_TOKENS, ignore_eos=True)
+    tokens = []
+    for batch in request["prompts"]:
+        outputs = llm.generate(batch, sampling, use_tqdm=False)
+        tokens.append([list(output.outputs[0].token_ids) for output in outputs])
+    reply = {
+        "tokens": tokens,
+        "pages_attended": sum(impl.counters.pages_attended for impl in impls),
+        "pages_dense": sum(impl.counters.pages_dense for impl in impls),
+    }
+    Path(sys.argv[2]).write_text(json.dumps(reply))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""The plugin inside a real vLLM on CPU, against vLLM's own attention."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.vllm, pytest.mark.slow]
+
+SCRIPT = Path(__file__).with_name("serve_script.py")
+PRESSURE = {"max_num_batched_tokens": 192, "kv_cache_bytes": 6 << 20}
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory):
+    """Run one arm in a process of its own and give what it wrote."""
+
+    def run(**request):
+        folder = tmp_path_factory.mktemp("arm")
+        (folder / "request.json").write_text(json.dumps(request))
+        command = [sys.executable, str(SCRIPT), str(folder / "request.json"), str(folder / "reply.json")]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "VLLM_PLUGINS": "vortex"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+        if done.returncode:
+            return {"error": done.stderr}
+        return json.loads((folder / "reply.json").read_text())
+
+    return run
+
+
+def sparse(program, **values):
+    from vortex_dsl import zoo
+
+    config = {"program": zoo.text(program), "values": values}
+    return {"attention_backend": "CUSTOM", "additional_config": {"vortex": config}}
+
+
+@pytest.fixture(scope="module")
+def batches():
+    """Ragged prompts (one token to several chunks), then prompts that share prefixes with them."""
+    rng = random.Random(7)
+    first = [[rng.randrange(4, 570) for _ in range(n)] for n in (1, 15, 16, 17, 190, 333, 600, 601, 700, 900)]
+    second = [prompt[: len(prompt) // 2] + [rng.randrange(4, 570) for _ in range(9)] for prompt in first]
+    return [first, second, first]
+
+
+@pytest.fixture(scope="module")
+def dense(serve, batches):
+    return serve(block_size=32, engine={}, batches=batches, **PRESSURE)
+
+
+def test_dense_arm_is_pressed(dense):
+    """The comparison means something: the dense arm preempts, reuses prefixes and is not our backend."""
+    assert dense["impl"] == "CPUAttentionBackendImpl"
+    assert dense["preemptions"] > 0
+    assert dense["prefix_hits"] > 0
+
+
+@pytest.mark.parametrize("program", ["quest", "oracle_mass"])
+def test_covering_budget_equals_vllm_token_for_token(serve, batches, dense, program):
+    """With prefix caching, chunked prefill and preemption, a budget that covers everything changes no token."""
+    engine = sparse(program, pages=1024, dense_layers=0)
+    got = serve(block_size=16, engine=engine, batches=batches, **PRESSURE)
+    assert "error" not in got, got["error"][-2000:]
+    assert got["impl"] == "VortexImpl"
+    assert got["preemptions"] > 0
+    assert got["prefix_hits"] > 0
+    assert all(c["sparse_tokens"] > 0 and c["pages_attended"] == c["pages_dense"] for c in got["counters"])
+    assert got["tokens"] == dense["tokens"]
+
+
+def test_small_budget_reads_fewer_pages_in_bfloat16(serve, batches):
+    """The counters show what was skipped, and the first dense layer as dense."""
+    got = serve(block_size=32, dtype="bfloat16", engine=sparse("centroid", pages=2, page_size=32), batches=batches[:1])
+    assert "error" not in got, got["error"][-2000:]
+    first, second = got["counters"]
+    assert first["dense_tokens"] == second["sparse_tokens"] == 10 * 23
+    assert first["sparse_tokens"] == 0
+    assert 0 < second["pages_attended"] < second["pages_dense"] / 2
+
+
+def test_unserved_settings_are_errors(serve):
+    """What the plugin cannot serve stops the engine with a sentence; the dense path never steps in."""
+    assert "share_layers" in serve(block_size=16, engine=sparse("quest", share_layers=2), batches=[])["error"]
+    engine = {"attention_backend": "CUSTOM"}
+    assert "needs a program" in serve(block_size=16, engine=engine, batches=[])["error"]

@@ -1,0 +1,74 @@
+"""Pages on CPU: vLLM's own C++ paged attention, fed with one shorter block table per KV head.
+
+The kernel stores K as [head_dim, page_size] and V as [page_size, head_dim] per (block, KV head), so each such pair
+can pose as a block of a model with a single head.
+"""
+
+from __future__ import annotations
+
+import torch
+from vllm import _custom_ops as ops
+
+from .pages import Pages, Rows
+
+
+def kernel_isa(page_size: int) -> str:
+    """Name the variant of the C++ kernel that takes this page size with K as [head_dim, page_size]."""
+    return "vec" if page_size % 32 == 0 else "vec16"
+
+
+class CpuPages(Pages):
+    """The cache as vLLM's C++ kernel reads it, by block and by page."""
+
+    def __init__(self, kv_cache: torch.Tensor, head_dim: int) -> None:
+        super().__init__(kv_cache, head_dim)
+        self.isa = kernel_isa(self.page_size)
+        self.keys = self.flat[:, : self.split].unflatten(1, (head_dim, self.page_size))
+        self.values = self.flat[:, self.split : 2 * self.split].unflatten(1, (self.page_size, head_dim))
+        self._by_block = self._kernel_view(self.num_kv_heads)
+        self._by_page = self._kernel_view(1)
+
+    def _kernel_view(self, num_heads: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """View K and V as [num_blocks, num_heads, page_size, head_dim], the shape the kernel checks."""
+        whole = self.flat.shape[1]
+        size = (self.num_pages // num_heads, num_heads, self.page_size, self.head_dim)
+        stride = (num_heads * whole, whole, self.head_dim, 1)
+        start = self.flat.storage_offset()
+        return self.flat.as_strided(size, stride, start), self.flat.as_strided(size, stride, start + self.split)
+
+    def write(self, key: torch.Tensor, value: torch.Tensor, slot_mapping: torch.Tensor) -> None:
+        """Store new tokens (`Pages.write`)."""
+        keys, values = self._by_block
+        ops.cpu_attn_reshape_and_cache(key, value, keys, values, slot_mapping, self.isa)
+
+    def raw_keys(self, pages: torch.Tensor) -> torch.Tensor:
+        """Gather keys (`Pages.raw_keys`)."""
+        return self.keys[pages].transpose(-1, -2)
+
+    def raw_values(self, pages: torch.Tensor) -> torch.Tensor:
+        """Gather values (`Pages.raw_values`)."""
+        return self.values[pages]
+
+    def attend_sequences(self, query: torch.Tensor, rows: Rows, scale: float, output: torch.Tensor) -> None:
+        """Attend densely (`Pages.attend_sequences`)."""
+        self._attend(query, self._by_block, rows, (scale, output))
+
+    def attend_pages(self, query: torch.Tensor, rows: Rows, scale: float, output: torch.Tensor) -> None:
+        """Attend to listed pages (`Pages.attend_pages`)."""
+        self._attend(query, self._by_page, rows, (scale, output))
+
+    def _attend(
+        self, query: torch.Tensor, cache: tuple[torch.Tensor, torch.Tensor], rows: Rows, out: tuple[float, torch.Tensor]
+    ) -> None:
+        keys, values = cache
+        scale, output = out
+        schedule = ops.cpu_attn_get_scheduler_metadata(
+            num_reqs=rows.lengths.shape[0], num_heads=query.shape[1], num_kv_heads=keys.shape[1],
+            head_dim=self.head_dim, seq_lens=rows.lengths, dtype=query.dtype, query_start_loc=rows.query_start_loc,
+            causal=True, sliding_window_size=-1, isa=self.isa, enable_kv_split=False,
+        )  # fmt: skip
+        ops.cpu_attention_with_kv_cache(
+            query=query, key_cache=keys, value_cache=values, output=output, query_start_loc=rows.query_start_loc,
+            seq_lens=rows.lengths, scale=scale, causal=True, alibi_slopes=None, sliding_window=-1,
+            block_table=rows.table, softcap=0, scheduler_metadata=schedule, s_aux=None,
+        )  # fmt: skip
