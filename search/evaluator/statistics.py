@@ -1,0 +1,135 @@
+"""Intervals of 95 % for what the evaluator measures. NumPy only; everything seeded; no figure without its spread."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Z = 1.959963984540054  # normal quantile at 0.975
+# Student's t at 0.975 by degrees of freedom 1 ... 30; beyond, Cornish-Fisher is good to four digits.
+T = (
+    *(12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281),
+    *(2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860),
+    *(2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423),
+)
+NUM_RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its interval of 95 %; `low` and `high` are None where the samples do not give one."""
+
+    value: float
+    low: float | None
+    high: float | None
+    num_samples: int
+
+
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """Give Wilson's score interval of a proportion (JASA 22, 1927). Raises ValueError unless 0 <= successes <= n > 0.
+
+    It holds for independent trials; hops of one problem are not, see `clustered_mean`.
+    """
+    if not 0 <= successes <= n or n == 0:
+        raise ValueError(f"{successes} successes in {n} trials is no proportion")
+    p = successes / n
+    scale = 1 + Z * Z / n
+    centre = (p + Z * Z / (2 * n)) / scale
+    half = Z * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n)) / scale
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def student_quantile(degrees: int) -> float:
+    """Give Student's t at 0.975."""
+    if degrees <= len(T):
+        return T[degrees - 1]
+    return Z + (Z**3 + Z) / (4 * degrees) + (5 * Z**5 + 16 * Z**3 + 3 * Z) / (96 * degrees**2)
+
+
+def mean(samples: Sequence[float]) -> Interval:
+    """Give the mean with Student's interval; no interval from one sample. Raises ValueError without samples."""
+    if not samples:
+        raise ValueError("no samples, no mean")
+    values = np.asarray(samples, dtype=np.float64)
+    centre, n = float(values.mean()), len(samples)
+    if n == 1:
+        return Interval(centre, None, None, 1)
+    half = student_quantile(n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
+    return Interval(centre, centre - half, centre + half, n)
+
+
+def paired_ratio(pairs: Sequence[tuple[float, float]]) -> Interval:
+    """Give the geometric mean of numerator / denominator over pairs measured side by side.
+
+    Student's interval on the logarithms, so that a ratio and its inverse agree. Raises ValueError without pairs or
+    where a figure is not positive.
+    """
+    if any(not (a > 0 and b > 0) for a, b in pairs):
+        raise ValueError("a ratio needs positive figures")
+    logs = mean([math.log(a / b) for a, b in pairs])
+    low, high = (None if bound is None else math.exp(bound) for bound in (logs.low, logs.high))
+    return Interval(math.exp(logs.value), low, high, logs.num_samples)
+
+
+def clustered_mean(correct: Sequence[Sequence[bool]], seed: int = 0) -> Interval:
+    """Give the mean over all hops with a bootstrap interval that draws whole problems.
+
+    `correct` holds the hops of each problem: they share its context, so they are not independent.
+    `num_samples` counts hops. Raises ValueError without hops.
+    """
+    sums = np.array([sum(problem) for problem in correct], dtype=np.float64)
+    counts = np.array([len(problem) for problem in correct], dtype=np.float64)
+    if not counts.sum():
+        raise ValueError("no hops, no mean")
+    return _bootstrap(sums, counts, seed)
+
+
+def paired_difference(a: Sequence[Sequence[bool]], b: Sequence[Sequence[bool]], seed: int = 0) -> Interval:
+    """Give mean(a) - mean(b) over the hops of the same problems, with a bootstrap interval that draws problems.
+
+    Raises ValueError where the two do not pair up.
+    """
+    if [len(problem) for problem in a] != [len(problem) for problem in b]:
+        raise ValueError("the two sides do not have the same problems and hops")
+    sums = np.array([sum(x) - sum(y) for x, y in zip(a, b, strict=True)], dtype=np.float64)
+    counts = np.array([len(problem) for problem in a], dtype=np.float64)
+    if not counts.sum():
+        raise ValueError("no hops, no difference")
+    return _bootstrap(sums, counts, seed)
+
+
+def _bootstrap(sums: np.ndarray, counts: np.ndarray, seed: int) -> Interval:
+    """Percentile interval of sum(sums) / sum(counts) under resampling of problems."""
+    n = len(sums)
+    estimate = float(sums.sum() / counts.sum())
+    if n < 2:
+        return Interval(estimate, None, None, int(counts.sum()))
+    draws = np.random.default_rng(seed).integers(0, n, (NUM_RESAMPLES, n))
+    resampled = sums[draws].sum(1) / np.maximum(counts[draws].sum(1), 1)
+    low, high = np.quantile(resampled, (0.025, 0.975))
+    return Interval(estimate, float(low), float(high), int(counts.sum()))
+
+
+def median_and_spread(samples: Sequence[float]) -> Interval:
+    """Give the median with the order statistics that enclose it at 95 % whatever the distribution.
+
+    Fewer than six samples cannot enclose it so surely: then the interval is their whole range. Raises ValueError
+    without samples.
+    """
+    if not samples:
+        raise ValueError("no samples, no median")
+    ordered = sorted(samples)
+    n = len(ordered)
+    middle = float(np.median(ordered))
+    below, tail = 0, 0.5**n
+    while below < (n - 1) // 2 and tail <= 0.025:
+        below += 1
+        tail += math.comb(n, below) * 0.5**n
+    rank = max(below - 1, 0)
+    return Interval(middle, float(ordered[rank]), float(ordered[n - 1 - rank]), n)

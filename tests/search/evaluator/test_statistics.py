@@ -1,0 +1,113 @@
+"""Intervals: known values, symmetry, coverage by simulation."""
+
+import math
+
+import numpy as np
+import pytest
+
+from search.evaluator.statistics import (
+    clustered_mean,
+    mean,
+    median_and_spread,
+    paired_difference,
+    paired_ratio,
+    student_quantile,
+    wilson,
+)
+
+
+def test_wilson_agrees_with_published_values():
+    # Newcombe, Statistics in Medicine 17 (1998), table I, method 3
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=1e-4)
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
+    assert wilson(29, 29) == pytest.approx((0.8830, 1.0), abs=1e-4)
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 0), (3, 2), (-1, 2)])
+def test_wilson_refuses_what_is_no_proportion(successes, n):
+    with pytest.raises(ValueError, match="no proportion"):
+        wilson(successes, n)
+
+
+def test_student_quantiles_fall_towards_the_normal_one():
+    quantiles = [student_quantile(n) for n in range(1, 400)]
+    assert quantiles == sorted(quantiles, reverse=True)
+    assert student_quantile(60) == pytest.approx(2.0003, abs=2e-4)
+    assert student_quantile(10**6) == pytest.approx(1.95996, abs=1e-5)
+
+
+def test_a_paired_ratio_and_its_inverse_agree():
+    pairs = [(2.0, 1.0), (3.0, 1.0), (8.0, 3.0)]
+    ratio, inverse = paired_ratio(pairs), paired_ratio([(b, a) for a, b in pairs])
+    assert ratio.value == pytest.approx((2 * 3 * 8 / 3) ** (1 / 3))
+    assert ratio.low < ratio.value < ratio.high
+    assert ratio.value * inverse.value == pytest.approx(1)
+    assert ratio.low * inverse.high == pytest.approx(1)
+    assert ratio.num_samples == 3
+
+
+def test_pairing_removes_what_both_sides_share():
+    rng = np.random.default_rng(1)
+    load = rng.uniform(1, 10, 12)
+    ratio = paired_ratio([(3 * x * math.exp(e), x) for x, e in zip(load, rng.normal(0, 0.01, 12), strict=True)])
+    assert ratio.low < 3 < ratio.high
+    assert ratio.high - ratio.low < 0.1
+
+
+def test_one_pair_has_no_interval_and_none_no_ratio():
+    assert paired_ratio([(3.0, 2.0)]) == type(paired_ratio([(1.0, 1.0)]))(1.5, None, None, 1)
+    with pytest.raises(ValueError, match="no samples"):
+        paired_ratio([])
+    with pytest.raises(ValueError, match="positive"):
+        paired_ratio([(1.0, 0.0)])
+
+
+@pytest.mark.parametrize("n", [3, 8, 40])
+def test_the_mean_is_covered_nineteen_times_of_twenty(n):
+    rng = np.random.default_rng(0)
+    intervals = [mean(rng.normal(5, 2, n).tolist()) for _ in range(2000)]
+    covered = np.mean([i.low <= 5 <= i.high for i in intervals])
+    assert 0.935 < covered < 0.965
+
+
+def test_hops_of_one_problem_are_drawn_together():
+    rng = np.random.default_rng(0)
+    alike = [[bool(rng.random() < 0.5)] * 8 for _ in range(40)]
+    apart = [[bool(rng.random() < 0.5) for _ in range(8)] for _ in range(40)]
+    wide, narrow = clustered_mean(alike), clustered_mean(apart)
+    assert wide.num_samples == narrow.num_samples == 320
+    assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+
+
+def test_a_paired_difference_is_seeded_and_knows_equal_from_unequal():
+    rng = np.random.default_rng(3)
+    a = [[bool(rng.random() < 0.9) for _ in range(4)] for _ in range(60)]
+    b = [[bool(rng.random() < 0.6) for _ in range(4)] for _ in range(60)]
+    assert paired_difference(a, b, seed=1) == paired_difference(a, b, seed=1)
+    assert paired_difference(a, b).low > 0.1
+    same = paired_difference(a, a)
+    assert (same.low, same.value, same.high) == (0, 0, 0)
+    with pytest.raises(ValueError, match="same problems"):
+        paired_difference(a, b[1:])
+
+
+def test_a_single_problem_has_no_interval():
+    assert clustered_mean([[True, False]]).low is None
+    with pytest.raises(ValueError, match="no hops"):
+        clustered_mean([[]])
+
+
+def test_the_median_and_the_order_statistics_around_it():
+    assert median_and_spread([3.0, 1.0, 2.0]) == type(median_and_spread([1.0]))(2.0, 1.0, 3.0, 3)
+    ten = median_and_spread([float(i) for i in range(1, 11)])
+    assert (ten.value, ten.low, ten.high) == (5.5, 2.0, 9.0)  # P(B(10) <= 1) = 0.0107, P(B(10) <= 2) = 0.0547
+    with pytest.raises(ValueError, match="no samples"):
+        median_and_spread([])
+
+
+def test_the_median_is_covered_at_least_nineteen_times_of_twenty():
+    rng = np.random.default_rng(0)
+    intervals = [median_and_spread(rng.exponential(1, 15).tolist()) for _ in range(2000)]
+    covered = np.mean([i.low <= math.log(2) <= i.high for i in intervals])
+    assert 0.95 <= covered < 0.99
