@@ -1,0 +1,129 @@
+"""The typed graph of a program: what every backend, the cost model and the verifier read."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from vortex_dsl.node import Node, reachable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vortex_dsl.values import Shape, Type
+
+SETTINGS = ("sink", "window", "page_size", "dense_layers", "share_layers", "refresh_steps")
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of the page summary. `leaf` is what select reads, `node` what summarize computes."""
+
+    index: int
+    leaf: Node
+
+    @property
+    def name(self) -> str:
+        """Give the canonical name; the one in the text does not matter."""
+        return f"field{self.index}"
+
+    @property
+    def node(self) -> Node:
+        """Give the value before it is stored."""
+        return self.leaf.args[0].args[0]
+
+    @property
+    def storage(self) -> str:
+        """Give the storage kind."""
+        return self.leaf.args[0].attr("storage")
+
+    @property
+    def type(self) -> Type:
+        """Give the type of one page's field: its own axes, without `page`."""
+        return self.node.type
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A canonical program. `selection` is the root; leaves named "field" hang summarize below select.
+
+    A leaf's operation is "input" (attribute `name`, as given to Builder.input), "constant" (`axes`,
+    `values`) or "field" (one of `fields`; its operand belongs to summarize).
+    """
+
+    selection: Node
+    shape: Shape
+    sink: int
+    window: int
+    page_size: int
+    dense_layers: int
+    share_layers: int
+    refresh_steps: int
+
+    @cached_property
+    def fields(self) -> tuple[Field, ...]:
+        """Give the fields that select reads, in canonical order; equal ones are one."""
+        leaves = {node for node in reachable((self.selection,)) if node.op == "field"}
+        return tuple(Field(i, leaf) for i, leaf in enumerate(sorted(leaves, key=lambda leaf: leaf.digest)))
+
+    @cached_property
+    def summary_nodes(self) -> tuple[Node, ...]:
+        """Give summarize's nodes, operands first."""
+        return reachable(tuple(field.node for field in self.fields))
+
+    @cached_property
+    def select_nodes(self) -> tuple[Node, ...]:
+        """Give select's nodes, operands first; a field is a leaf here."""
+        return reachable((self.selection,), stop="field")
+
+    @cached_property
+    def inputs(self) -> frozenset[str]:
+        """Give the names of the inputs that select reads."""
+        return frozenset(node.attr("name") for node in self.select_nodes if node.op == "input")
+
+    def field(self, leaf: Node) -> Field:
+        """Give the field that a "field" leaf reads."""
+        return next(field for field in self.fields if field.leaf is leaf)
+
+    @property
+    def settings(self) -> tuple[tuple[str, int], ...]:
+        """Give the values of the six platform tunables."""
+        return tuple((name, getattr(self, name)) for name in SETTINGS)
+
+    @cached_property
+    def digest(self) -> str:
+        """Identity of what the program does, whatever the model's shape: 16 hex digits."""
+        text = f"{self.selection.digest}{self.settings!r}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        names: dict[Node, str] = {}
+        lines = [f"graph {self.digest} ({', '.join(f'{name}={value}' for name, value in self.settings)})"]
+        lines += ["summarize(k, v):", *_listing(self.summary_nodes, names)]
+        for field in self.fields:
+            lines.append(f"  {field.name} = {names[field.node]} as {field.storage}")
+            names[field.leaf] = f"page.{field.name}"
+        lines += ["select(q, page):", *_listing(self.select_nodes, names), f"  return {names[self.selection]}"]
+        return "\n".join(lines)
+
+
+def _listing(nodes: tuple[Node, ...], names: dict[Node, str]) -> list[str]:
+    lines = []
+    for node in nodes:
+        if node in names:
+            continue
+        if node.op == "input":
+            names[node] = node.attr("name")
+        elif node.number is not None:
+            names[node] = f"{node.number:g}"
+        else:
+            names[node] = f"%{len(names)}"
+            lines.append(f"  {names[node]}: {node.type} = {_expression(node, names)}")
+    return lines
+
+
+def _expression(node: Node, names: Mapping[Node, str]) -> str:
+    attrs = [f"{name}={value!r}" if len(repr(value)) < 60 else f"{name}=…" for name, value in node.attrs]
+    return f"{node.op}({', '.join([names[arg] for arg in node.args] + attrs)})"

@@ -1,0 +1,107 @@
+"""Building a typed, hash-consed, canonical graph from the operations that a program performs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vortex_dsl.graph import SETTINGS, Field, Graph
+from vortex_dsl.interner import Interner
+from vortex_dsl.node import Node
+from vortex_dsl.ops import OPS
+from vortex_dsl.ops.op import Take, attribute, bind, is_number, suggest
+from vortex_dsl.passes import canonical
+from vortex_dsl.values import DIM, HEAD, PAGE, TOKEN, Axis, Kind, Type, TypeRuleError, show_axes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from vortex_dsl.values import Shape
+
+__all__ = ["RESERVED_FIELDS", "Builder", "Field", "Graph", "Node", "TypeRuleError"]
+
+RESERVED_FIELDS = ("k", "v", "index", "count", "reserved")
+
+
+class Builder:
+    """Turns calls of operations into nodes: first summarize's, then `declare`, then select's, then `finish`."""
+
+    def __init__(self, shape: Shape, page_size: int) -> None:
+        self._shape = shape
+        self._interner = Interner()
+        self._fields: dict[str, Node] = {}
+        page, head = Axis(PAGE, None), Axis(HEAD, shape.group)
+        token, dim = Axis(TOKEN, page_size), Axis(DIM, shape.head_dim)
+        self._inputs = {
+            "k": Type((token, dim)),
+            "v": Type((token, dim)),
+            "q": Type((head, dim)),
+            "page.k": Type((page, token, dim)),
+            "page.v": Type((page, token, dim)),
+            "page.index": Type((page,)),
+            "page.reserved": Type((page,), Kind.BOOL),
+            **dict.fromkeys(("page.count", "layer.index", "layer.count", "kv_head.index", "scale"), Type()),
+        }
+
+    def input(self, name: str) -> Node:
+        """Give an input by name (`k`, `q`, `page.index`, `scale`, …) or a declared field as `page.<field>`."""
+        if name in self._inputs:
+            return self._interner.leaf("input", self._inputs[name], attrs=(("name", name),))
+        field = name.removeprefix("page.")
+        if field in self._fields:
+            stored = self._fields[field]
+            page_type = Type((Axis(PAGE, None), *stored.type.axes))
+            return self._interner.leaf("field", page_type, args=(stored,))
+        known = [*(name for name in self._inputs if "." in name), *(f"page.{field}" for field in self._fields)]
+        message = f"'{name}' is nothing that a program receives" + suggest(name, known)
+        raise TypeRuleError(message)
+
+    def declare(self, fields: Mapping[str, Any]) -> None:
+        """Say what summarize returned, so that select can read it; bfloat16 where no kind was said."""
+        for name, value in fields.items():
+            if name in RESERVED_FIELDS:
+                message = f"a field may not be called '{name}', the platform gives that name to pages; choose another"
+                raise TypeRuleError(message)
+            self._fields[name] = self._stored(name, self._operand(value))
+
+    def _stored(self, name: str, node: Node) -> Node:
+        if {PAGE, HEAD} & set(node.type.names) or node.type.kind is Kind.SELECTION:
+            message = f"the field '{name}' is {node.type}; summarize may only use one page's k and v"
+            raise TypeRuleError(message)
+        return node if node.op == "to" else self._interner.make("to", (node,), (("storage", "bfloat16"),))
+
+    def call(self, name: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Node:
+        """Perform one operation; known numbers that meet a value become float32 constants."""
+        op = OPS[name]
+        bound = bind(op, args, kwargs or {})
+        operands, attrs = [], []
+        for param in op.params:
+            value = bound[param.name]
+            if param.take in (Take.VALUE, Take.SELECTION):
+                operands.append(self._operand(value, op.name))
+            else:
+                attrs.append((param.name, attribute(op, param, value)))
+        return self._interner.make(name, tuple(operands), tuple(attrs))
+
+    def _operand(self, value: Any, op: str = "a field") -> Node:
+        if isinstance(value, Node):
+            return value
+        if is_number(value):
+            return self._interner.number(value)
+        message = f"'{op}' of {value!r:.40}; an operand must be a value or a known number"
+        if isinstance(value, list | tuple):
+            message += "; make a list of numbers a value with vector(numbers, axis)"
+        raise TypeRuleError(message)
+
+    def finish(self, fields: Mapping[str, Any], selection: Node, settings: Mapping[str, int]) -> Graph:
+        """Close the graph: check the result, drop what is dead, bring it to canonical form.
+
+        `fields` is what summarize returned (again), `settings` the values of the six platform tunables.
+        """
+        if list(fields) != list(self._fields):
+            self.declare(fields)
+        if not isinstance(selection, Node) or selection.type.kind is not Kind.SELECTION:
+            seen = f"a value with axes {show_axes(selection.type)}" if isinstance(selection, Node) else repr(selection)
+            message = f"select returns {seen:.60}; return a selection such as topk(score, self.pages)"
+            raise TypeRuleError(message)
+        graph = Graph(selection, self._shape, **{name: int(settings[name]) for name in SETTINGS})
+        return canonical(graph)

@@ -1,0 +1,60 @@
+"""The nodes of a graph: hash-consed, so that equal operations are one object."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from vortex_dsl.values import Type
+
+LEAVES = ("constant", "field", "input")
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operation: its name in the table, operands, the numbers and axes it was given, and its type."""
+
+    op: str
+    args: tuple[Node, ...]
+    attrs: tuple[tuple[str, Hashable], ...]
+    type: Type
+
+    def attr(self, name: str) -> Any:
+        """Give what the operation was given besides operands, by parameter name."""
+        return dict(self.attrs)[name]
+
+    @cached_property
+    def digest(self) -> str:
+        """Identity of the operation and all below it; free of lengths, so it does not depend on the Shape."""
+        text = f"{self.op}{self.attrs!r}{[arg.digest for arg in self.args]!r}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def number(self) -> float | None:
+        """Give the value of a scalar constant, None for anything else."""
+        return self.attr("values")[0] if self.op == "constant" and not self.attr("axes") else None
+
+    def __repr__(self) -> str:
+        return f"<{self.op} {self.type}>"
+
+
+def reachable(roots: tuple[Node, ...], stop: str = "") -> tuple[Node, ...]:
+    """Give all nodes that `roots` need, operands first, in an order fixed by the graph alone.
+
+    Operands of nodes named `stop` are left out.
+    """
+    order: dict[Node, None] = {}
+    stack = [(root, False) for root in reversed(roots)]
+    while stack:
+        node, done = stack.pop()
+        if done:
+            order[node] = None
+        elif node not in order:
+            stack.append((node, True))
+            stack.extend((arg, False) for arg in reversed(() if node.op == stop else node.args))
+    return tuple(order)

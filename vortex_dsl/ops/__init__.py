@@ -1,0 +1,17 @@
+"""THE operation table: type rule, meaning, cost and documentation, one entry per operation.
+
+To add an operation, add one entry to the family it belongs to.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from vortex_dsl.ops import elementwise, layout, reductions, selection
+from vortex_dsl.ops.op import Op, OpKind
+
+_FAMILIES = (elementwise.ENTRIES, reductions.ENTRIES, layout.ENTRIES, selection.ENTRIES)
+
+OPS = MappingProxyType({op.name: op for family in _FAMILIES for op in family})
+
+__all__ = ["OPS", "Op", "OpKind"]

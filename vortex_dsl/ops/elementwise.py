@@ -1,0 +1,194 @@
+"""Arithmetic, comparisons and elementwise functions."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import TYPE_CHECKING, Any
+
+from vortex_dsl.ops.frame import Frame, numeric
+from vortex_dsl.ops.op import Op, OpKind, Param, Take, refuse, require_numeric
+from vortex_dsl.values import Kind, Type, union_axes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from torch import Tensor
+
+    from vortex_dsl.node import Node
+
+MASK32 = 0xFFFFFFFF
+
+
+def _rule(name: str, kind: Kind = Kind.FLOAT) -> Callable[..., Type]:
+    def rule(types: tuple[Type, ...], _attrs: Mapping[str, Any]) -> Type:
+        require_numeric(name, types)
+        return Type(union_axes(types), kind)
+
+    return rule
+
+
+def _boolean_rule(name: str, num_conditions: int, kind: Kind) -> Callable[..., Type]:
+    def rule(types: tuple[Type, ...], attrs: Mapping[str, Any]) -> Type:
+        if any(given.kind is Kind.FLOAT for given in types[:num_conditions]):
+            message = f"'{name}' of a number; it takes booleans, make one by a comparison such as x > 0"
+            raise refuse(message)
+        return _rule(name, kind)(types, attrs)
+
+    return rule
+
+
+def _pointwise(function: Callable[..., Tensor], convert: Callable[[Tensor], Tensor] = numeric) -> Callable[..., Tensor]:
+    def meaning(frame: Frame, node: Node, *operands: Tensor) -> Tensor:
+        pairs = zip(operands, node.args, strict=True)
+        return function(*(convert(frame.align(x, arg.type, node.type)) for x, arg in pairs))
+
+    return meaning
+
+
+def _binary(name: str, doc: str, function: Callable[..., Any], **more: Any) -> Op:
+    params = (Param("a"), Param("b"))
+    kind = more.pop("kind", OpKind.OPERATOR)
+    fold = more.pop("fold", function)
+    return Op(name, kind, params, doc, _rule(name), _pointwise(function), fold=fold, **more)
+
+
+def _comparison(name: str, doc: str, function: Callable[..., Any], *, commutative: bool = False) -> Op:
+    rule, params = _rule(name, Kind.BOOL), (Param("a"), Param("b"))
+    meaning = _pointwise(function)
+    return Op(name, OpKind.OPERATOR, params, doc, rule, meaning, fold=function, commutative=commutative)
+
+
+def _unary(name: str, doc: str, function: Callable[[Tensor], Tensor], fold: Callable[[float], float]) -> Op:
+    return Op(name, OpKind.FUNCTION, (Param("x"),), doc, _rule(name), _pointwise(function), fold=fold)
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
+
+
+def _where(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    return numeric(a).where(condition, numeric(b))
+
+
+def mix32(h: Any) -> Any:
+    """Scramble 32 bits (the finalizer of MurmurHash3); integers or int64 tensors holding 0 … 2**32 - 1."""
+    h = ((h ^ (h >> 16)) * 0x85EBCA6B) & MASK32
+    h = ((h ^ (h >> 13)) * 0xC2B2AE35) & MASK32
+    return h ^ (h >> 16)
+
+
+def _hash(_frame: Frame, node: Node, x: Tensor) -> Tensor:
+    """Mix x as a 32-bit integer, plus the mixed seed; the upper 24 of 32 bits become a number in [0, 1)."""
+    whole = numeric(x).floor().nan_to_num(0.0).clamp(-(2.0**31), 2.0**31 - 128).long() & MASK32
+    mixed = mix32((whole + mix32(node.attr("seed") & MASK32)) & MASK32)
+    return (mixed >> 8).float() * 2.0**-24
+
+
+ENTRIES = (
+    _binary("add", "a + b", operator.add, commutative=True),
+    _binary("sub", "a - b", operator.sub),
+    _binary("mul", "a * b", operator.mul, commutative=True),
+    _binary("div", "a / b", operator.truediv),
+    _binary("mod", "a % b; the result has the divisor's sign", lambda a, b: a % b),
+    _binary("pow", "a ** b", lambda a, b: a.pow(b), fold=math.pow),
+    Op(
+        "neg",
+        OpKind.OPERATOR,
+        (Param("x"),),
+        "-x",
+        _rule("neg"),
+        _pointwise(operator.neg),
+        fold=lambda x: -float(x),
+    ),
+    _comparison("lt", "a < b", operator.lt),
+    _comparison("le", "a <= b", operator.le),
+    _comparison("gt", "a > b", operator.gt),
+    _comparison("ge", "a >= b", operator.ge),
+    _comparison("eq", "a == b", operator.eq, commutative=True),
+    _comparison("ne", "a != b", operator.ne, commutative=True),
+    Op(
+        "and",
+        OpKind.OPERATOR,
+        (Param("a"), Param("b")),
+        "a & b, both boolean",
+        _boolean_rule("and", 2, Kind.BOOL),
+        _pointwise(operator.and_, lambda x: x),
+        fold=lambda a, b: bool(a and b),
+        commutative=True,
+    ),
+    Op(
+        "or",
+        OpKind.OPERATOR,
+        (Param("a"), Param("b")),
+        "a | b, both boolean",
+        _boolean_rule("or", 2, Kind.BOOL),
+        _pointwise(operator.or_, lambda x: x),
+        fold=lambda a, b: bool(a or b),
+        commutative=True,
+    ),
+    Op(
+        "invert",
+        OpKind.OPERATOR,
+        (Param("x"),),
+        "~x, boolean",
+        _boolean_rule("invert", 1, Kind.BOOL),
+        _pointwise(operator.invert, lambda x: x),
+        fold=lambda x: not x,
+    ),
+    _unary("abs", "absolute value", lambda x: x.abs(), abs),
+    _unary("exp", "e to the power of x", lambda x: x.exp(), math.exp),
+    _unary("log", "natural logarithm", lambda x: x.log(), math.log),
+    _unary("sqrt", "square root", lambda x: x.sqrt(), math.sqrt),
+    _unary("square", "x * x", lambda x: x * x, lambda x: x * x),
+    _unary("sign", "-1, 0 or 1", lambda x: x.sign(), lambda x: float((x > 0) - (x < 0))),
+    _unary("floor", "largest whole number not above x", lambda x: x.floor(), math.floor),
+    _unary("relu", "maximum(x, 0)", lambda x: x.relu(), lambda x: max(x, 0.0)),
+    _unary("sigmoid", "1 / (1 + exp(-x))", lambda x: x.sigmoid(), _sigmoid),
+    _unary("silu", "x * sigmoid(x)", lambda x: x * x.sigmoid(), lambda x: x * _sigmoid(x)),
+    _unary("tanh", "hyperbolic tangent", lambda x: x.tanh(), math.tanh),
+    _binary(
+        "maximum",
+        "larger of two, per element",
+        lambda a, b: a.maximum(b),
+        fold=max,
+        commutative=True,
+        kind=OpKind.FUNCTION,
+    ),
+    _binary(
+        "minimum",
+        "smaller of two, per element",
+        lambda a, b: a.minimum(b),
+        fold=min,
+        commutative=True,
+        kind=OpKind.FUNCTION,
+    ),
+    Op(
+        "clip",
+        OpKind.FUNCTION,
+        (Param("x"), Param("low"), Param("high")),
+        "minimum(maximum(x, low), high)",
+        _rule("clip"),
+        _pointwise(lambda x, low, high: x.maximum(low).minimum(high)),
+        flops=lambda node, size: 2 * size(node.type),
+        fold=lambda x, low, high: min(max(x, low), high),
+    ),
+    Op(
+        "where",
+        OpKind.FUNCTION,
+        (Param("condition"), Param("a"), Param("b")),
+        "a where the boolean condition holds, else b",
+        _boolean_rule("where", 1, Kind.FLOAT),
+        _pointwise(_where, lambda x: x),
+        fold=lambda condition, a, b: float(a if condition else b),
+    ),
+    Op(
+        "hash",
+        OpKind.FUNCTION,
+        (Param("x"), Param("seed", Take.INTEGER)),
+        "a number in [0, 1) that depends on the whole number x and on seed, the same everywhere",
+        _rule("hash"),
+        _hash,
+        flops=lambda node, size: 12 * size(node.type),
+    ),
+)

@@ -1,0 +1,190 @@
+"""Selections: which candidate pages a query attends to beside the reserved ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vortex_dsl.ops.frame import Frame, numeric
+from vortex_dsl.ops.op import Op, OpKind, Param, Take, refuse, require_numeric, show_axes
+from vortex_dsl.values import PAGE, Axis, Kind, Type
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from torch import Tensor
+
+    from vortex_dsl.node import Node
+
+SELECTION = Type((Axis(PAGE, None),), Kind.SELECTION)
+_LOWEST = -(2**31)
+
+
+def _rule(name: str, num_selections: int, scalars: tuple[str, ...] = ()) -> Callable[..., Type]:
+    """Make a rule: first selections, then (if there are scalars) a score with the axis page, then scalars."""
+
+    def rule(types: tuple[Type, ...], _attrs: Mapping[str, Any]) -> Type:
+        selections, numbers = types[:num_selections], types[num_selections:]
+        if any(given.kind is not Kind.SELECTION for given in selections):
+            message = f"'{name}' of a value that is no selection; give it a selection such as topk(score, n)"
+            raise refuse(message)
+        require_numeric(name, numbers)
+        if numbers and numbers[0].names != (PAGE,):
+            message = (
+                f"'{name}' of a score with axes {show_axes(numbers[0])}; reduce it to exactly [page], "
+                "for instance with .max('head')"
+            )
+            raise refuse(message)
+        for what, given in zip(scalars, numbers[1:], strict=True):
+            if given.axes:
+                message = (
+                    f"'{what}' of '{name}' has axes {show_axes(given)}; it must be a number or a value without axes"
+                )
+                raise refuse(message)
+        return SELECTION
+
+    return rule
+
+
+def sortable(score: Tensor) -> Tensor:
+    """Map float32 to int32 that sorts alike: NaN as -inf, both zeros equal, nothing as low as -2**31."""
+    import torch
+
+    clean = score.where(~score.isnan(), -float("inf")) + 0.0
+    bits = clean.contiguous().view(torch.int32)
+    return bits.where(bits >= 0, bits ^ 0x7FFFFFFF)
+
+
+def _room(n: Tensor, allowed: Tensor) -> Tensor:
+    """Floor n, take NaN as 0, and clamp it to [0, number of allowed pages]: int64 [*lead]."""
+    n = numeric(n)
+    most = allowed.sum(-1)
+    return n.where(~n.isnan(), 0.0).floor().clamp(min=0.0).minimum(most.float()).long()
+
+
+def _best(score: Tensor, allowed: Tensor, room: Tensor) -> Tensor:
+    """Choose the `room` allowed pages of highest score, ties to the lower index: bool [*lead, page]."""
+    room = room.broadcast_to(allowed.shape[:-1])
+    most = int(room.max()) if room.numel() else 0
+    if most == 0:
+        return allowed & False
+    keys = sortable(numeric(score)).where(allowed, _LOWEST)
+    best = keys.topk(most, dim=-1).values
+    last = best.gather(-1, (room - 1).clamp(min=0)[..., None])
+    above, level = keys > last, keys == last
+    left = room[..., None] - above.sum(-1, keepdim=True)
+    return (above | (level & (level.cumsum(-1) <= left))) & allowed & (room > 0)[..., None]
+
+
+def _candidates(frame: Frame) -> Tensor:
+    assert frame.candidates is not None, "a selection needs to know the candidates"
+    return frame.candidates
+
+
+def _topk(frame: Frame, _node: Node, score: Tensor, n: Tensor) -> Tensor:
+    allowed = _candidates(frame)
+    return _best(score, allowed, _room(n, allowed))
+
+
+def _mass(frame: Frame, score: Tensor) -> Tensor:
+    """Softmax over all complete pages; a NaN score is -inf, and all is 0 when every score is -inf."""
+    score = numeric(score)
+    score = frame.masked(score.where(~score.isnan(), -float("inf")), SELECTION, -float("inf"))
+    best = score.amax(-1, keepdim=True)
+    weight = (score - best).exp().where(score != best, 1.0).where(score > -float("inf"), 0.0)
+    return weight / weight.sum(-1, keepdim=True).clamp(min=1.0)
+
+
+def _topp(frame: Frame, _node: Node, score: Tensor, p: Tensor, limit: Tensor) -> Tensor:
+    allowed = _candidates(frame)
+    mass = _mass(frame, score).double().broadcast_to(allowed.shape)
+    taken = mass.where(~allowed, 0.0).sum(-1, keepdim=True)
+    keys = sortable(numeric(score)).where(allowed, _LOWEST)
+    order = keys.sort(dim=-1, descending=True, stable=True).indices
+    falling = mass.where(allowed, 0.0).gather(-1, order)
+    before = taken + falling.cumsum(-1).roll(1, -1)
+    before[..., :1] = taken
+    rank = order.new_ones(order.shape).cumsum(-1) - 1
+    wanted = (before < numeric(p).double()[..., None]) & (rank < _room(limit, allowed)[..., None])
+    return (allowed & False).scatter(-1, order, wanted) & allowed
+
+
+def _above(frame: Frame, _node: Node, score: Tensor, threshold: Tensor, limit: Tensor) -> Tensor:
+    allowed = _candidates(frame) & (numeric(score) > numeric(threshold)[..., None])
+    return _best(score, allowed, _room(limit, allowed))
+
+
+def _refine(_frame: Frame, _node: Node, chosen: Tensor, score: Tensor, n: Tensor) -> Tensor:
+    return _best(score, chosen, _room(n, chosen))
+
+
+def _sorting(node: Node, size: Callable[[Type], float]) -> float:
+    return 8 * size(node.type)
+
+
+_SCORE = Param("score")
+
+ENTRIES = (
+    Op(
+        "topk",
+        OpKind.SELECTION,
+        (_SCORE, Param("n")),
+        "the n candidates of highest score, ties to the lower index",
+        _rule("topk", 0, ("n",)),
+        _topk,
+        _sorting,
+    ),
+    Op(
+        "topp",
+        OpKind.SELECTION,
+        (_SCORE, Param("p"), Param("limit")),
+        "candidates by falling score until their softmax mass, with that of reserved pages, reaches p; at most limit",
+        _rule("topp", 0, ("p", "limit")),
+        _topp,
+        _sorting,
+    ),
+    Op(
+        "above",
+        OpKind.SELECTION,
+        (_SCORE, Param("threshold"), Param("limit")),
+        "candidates with score > threshold, best first, at most limit",
+        _rule("above", 0, ("threshold", "limit")),
+        _above,
+        _sorting,
+    ),
+    Op(
+        "union",
+        OpKind.SELECTION,
+        (Param("a", Take.SELECTION), Param("b", Take.SELECTION)),
+        "candidates that either selection chooses",
+        _rule("union", 2),
+        lambda _frame, _node, a, b: a | b,
+        commutative=True,
+    ),
+    Op(
+        "refine",
+        OpKind.SELECTION,
+        (Param("selection", Take.SELECTION), _SCORE, Param("n")),
+        "the n best, by a finer score, of the candidates that a selection chooses",
+        _rule("refine", 1, ("n",)),
+        _refine,
+        _sorting,
+    ),
+    Op(
+        "every_page",
+        OpKind.SELECTION,
+        (),
+        "all candidates",
+        _rule("every_page", 0),
+        lambda frame, _node: _candidates(frame),
+        lambda _node, _size: 0,
+    ),
+    Op(
+        "reserved_only",
+        OpKind.SELECTION,
+        (),
+        "no candidate: only sink and window pages",
+        _rule("reserved_only", 0),
+        lambda frame, _node: _candidates(frame) & False,
+        lambda _node, _size: 0,
+    ),
+)

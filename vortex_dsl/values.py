@@ -1,0 +1,110 @@
+"""Axes and types: what is known about a value before it has numbers."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import StrEnum
+
+TOKEN, DIM, HEAD, PAGE = "token", "dim", "head", "page"
+LARGEST_NUMBER = 2**31
+
+_RANK = {PAGE: 0, HEAD: 1, TOKEN: 3, DIM: 4}
+
+
+class TypeRuleError(Exception):
+    """An operation that its type rule refuses: what was seen and what to do, without a position."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a model fixes: `group` query heads per KV head and `head_dim` channels per head."""
+
+    group: int
+    head_dim: int
+
+    def __post_init__(self) -> None:
+        if min(self.group, self.head_dim) < 1:
+            message = f"Shape(group={self.group}, head_dim={self.head_dim}): both must be at least 1"
+            raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A named axis. Only `page` has no length while tracing."""
+
+    name: str
+    length: int | None
+
+    @property
+    def rank(self) -> tuple[int, str]:
+        """Key of the canonical order: page, head, made axes by name, token, dim."""
+        return _RANK.get(self.name, 2), self.name
+
+
+class Kind(StrEnum):
+    """What a value's elements are."""
+
+    FLOAT = "float"
+    BOOL = "bool"
+    STORED = "stored"  # `.to(...)`: may only be returned from summarize
+    SELECTION = "selection"  # may only be returned from select, or combined by union and refine
+
+
+@dataclass(frozen=True)
+class Type:
+    """Axes in canonical order and kind; a tensor's dimensions follow the same order in every backend."""
+
+    axes: tuple[Axis, ...] = ()
+    kind: Kind = Kind.FLOAT
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Give the axes' names in canonical order."""
+        return tuple(axis.name for axis in self.axes)
+
+    def length(self, name: str) -> int:
+        """Give the length of an axis other than `page`."""
+        length = next(axis.length for axis in self.axes if axis.name == name)
+        assert length is not None, "the page axis has no length while tracing"
+        return length
+
+    def without(self, names: tuple[str, ...]) -> Type:
+        """Give the numeric type that is left when some axes are reduced away."""
+        return Type(tuple(axis for axis in self.axes if axis.name not in names))
+
+    def __str__(self) -> str:
+        axes = ", ".join(axis.name if axis.length is None else f"{axis.name}={axis.length}" for axis in self.axes)
+        return f"{self.kind.value}[{axes}]"
+
+
+def ordered(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
+    """Put axes in canonical order."""
+    return tuple(sorted(axes, key=lambda axis: axis.rank))
+
+
+def union_axes(types: tuple[Type, ...]) -> tuple[Axis, ...]:
+    """Align axes by name: the union, in canonical order. Two lengths for one name are an error."""
+    found: dict[str, Axis] = {}
+    for axis in (axis for given in types for axis in given.axes):
+        other = found.setdefault(axis.name, axis)
+        if other.length != axis.length:
+            message = (
+                f"axis '{axis.name}' has length {other.length} in one operand and {axis.length} in another; "
+                "rename or take one of them so that the lengths agree"
+            )
+            raise TypeRuleError(message)
+    return ordered(tuple(found.values()))
+
+
+def show_axes(type_: Type) -> str:
+    """Give axis names as error messages print them: `[page, head]`."""
+    return f"[{', '.join(type_.names)}]"
+
+
+def float32(number: float) -> float:
+    """Round a known number to float32; refuses what passes the language's bound on numbers."""
+    if not abs(number) <= LARGEST_NUMBER:
+        message = f"the number {number!r} is out of bounds; keep numbers within ±2**31"
+        raise TypeRuleError(message)
+    return struct.unpack("f", struct.pack("f", number))[0]

@@ -1,0 +1,34 @@
+"""Rules that every graph keeps, checked when it is built and after every pass."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vortex_dsl.node import LEAVES, Node, reachable
+from vortex_dsl.ops import OPS
+from vortex_dsl.values import HEAD, PAGE, Kind
+
+if TYPE_CHECKING:
+    from vortex_dsl.graph import Graph
+
+
+def verify(graph: Graph) -> None:
+    """Check a graph; an assertion that fails here is a bug of ours, never of a program."""
+    assert graph.selection.type.kind is Kind.SELECTION, "the root is no selection"
+    for node in reachable((graph.selection,)):
+        _verify_node(node)
+    for node in graph.summary_nodes:
+        assert not {PAGE, HEAD} & set(node.type.names), f"summarize holds {node.type}"
+        assert node.op != "input" or node.attr("name") in ("k", "v"), f"summarize reads {node.attr('name')}"
+    assert not {"k", "v"} & graph.inputs, "select reads summarize's inputs"
+    assert len({field.leaf.digest for field in graph.fields}) == len(graph.fields), "two fields are equal"
+
+
+def _verify_node(node: Node) -> None:
+    """Check that a node's type is what its rule gives, and that stored values only feed fields."""
+    if node.op in LEAVES:
+        is_field = node.op == "field"
+        assert [arg.op for arg in node.args] == ["to"] * is_field, f"the leaf {node!r} has operands {node.args}"
+        return
+    type_ = OPS[node.op].rule(tuple(arg.type for arg in node.args), dict(node.attrs))
+    assert type_ == node.type, f"{node!r} should be {type_}"
