@@ -1,0 +1,133 @@
+"""A program over a batch of rows (sequences x KV heads) in torch, for serving: no Python loop over rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from vortex_dsl.evaluate import evaluate
+from vortex_dsl.layout import Layout
+from vortex_dsl.node import LEAVES, Node
+from vortex_dsl.ops.frame import Frame
+
+if TYPE_CHECKING:
+    from vortex_dsl.graph import Graph
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one decode step of one layer gives to select, rows being sequences x KV heads.
+
+    q: float32 [rows, head, dim]; lengths: int64 [rows], tokens with the current one; kv_head: int64 [rows];
+    fields: float32 [rows, max_pages, *axes] by canonical name; k, v: float32 [rows, max_pages, token, dim],
+    only needed if the program reads raw pages. Pages at or beyond a row's last complete one may hold anything.
+    """
+
+    q: torch.Tensor
+    lengths: torch.Tensor
+    kv_head: torch.Tensor
+    layer_index: int
+    layer_count: int
+    scale: float
+    fields: dict[str, torch.Tensor] = field(default_factory=dict)
+    k: torch.Tensor | None = None
+    v: torch.Tensor | None = None
+    max_pages: int | None = None  # needed only by a program without fields, if wider than the longest row
+
+
+@dataclass(frozen=True)
+class _Pages:
+    """Which pages exist, are complete, and are reserved: bool [rows, max_pages] each; count: [rows]."""
+
+    count: torch.Tensor
+    present: torch.Tensor
+    complete: torch.Tensor
+    reserved: torch.Tensor
+
+
+class Batched:
+    """A graph made ready to run over rows."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.layout = Layout(graph)
+        self.reads_raw_pages = bool({"page.k", "page.v"} & graph.inputs)
+        self._select_nodes = tuple(node for node in graph.select_nodes if node.op not in LEAVES)
+        self._constants: dict[torch.device, dict[Node, torch.Tensor]] = {}
+
+    def summarize(self, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """Give complete pages' fields as uint8 [rows, bytes_per_page]. k, v: [rows, token, dim], any float dtype."""
+        if not self.layout.fields:
+            return torch.empty((k.shape[0], 0), dtype=torch.uint8, device=k.device)
+        inputs = {"k": k, "v": v}
+        leaves = [node for node in self.graph.summary_nodes if node.op == "input"]
+        env = {node: inputs[node.attr("name")].float() for node in leaves}
+        evaluate(self.graph.summary_nodes, env, Frame(lead=1), k.device)
+        rows = k.shape[0]
+        return self.layout.pack({field.name: _full_rows(env[field.node], rows).float() for field in self.graph.fields})
+
+    def select(self, step: Step) -> torch.Tensor:
+        """Give the attended pages, reserved and partial ones included: bool [rows, max_pages]."""
+        pages = self._pages(step)
+        candidates = pages.complete & ~pages.reserved
+        if not bool(candidates.any()):
+            return pages.reserved
+        env = self._leaves(step, pages)
+        evaluate(self._select_nodes, env, Frame(1, pages.complete, candidates), step.q.device)
+        return pages.reserved | env[self.graph.selection]
+
+    def _pages(self, step: Step) -> _Pages:
+        lengths, size = step.lengths[:, None], self.graph.page_size
+        count = (lengths + size - 1) // size
+        index = torch.arange(self._max_pages(step, count), device=step.q.device)
+        present = index < count
+        reserved = present & ((index < self.graph.sink) | (index >= count - self.graph.window))
+        return _Pages(count[:, 0], present, index < lengths // size, reserved)
+
+    def _max_pages(self, step: Step, count: torch.Tensor) -> int:
+        if step.max_pages is not None:
+            return step.max_pages
+        given = [*step.fields.values(), *(x for x in (step.k, step.v) if x is not None)]
+        return given[0].shape[1] if given else int(count.max())
+
+    def _leaves(self, step: Step, pages: _Pages) -> dict[Node, torch.Tensor]:
+        """Give select's leaves. Complete pages only: memory beyond may hold anything, and is masked where mixed."""
+        env = dict(self._constant_leaves(step.q.device))
+        env |= {field.leaf: step.fields[field.name] for field in self.graph.fields}
+        for node in self.graph.select_nodes:
+            if node.op == "input":
+                env[node] = _input(node.attr("name"), step, pages)
+        return env
+
+    def _constant_leaves(self, device: torch.device) -> dict[Node, torch.Tensor]:
+        if device not in self._constants:
+            constants = [node for node in self.graph.select_nodes if node.op == "constant"]
+            evaluate(constants, self._constants.setdefault(device, {}), Frame(lead=1), device)
+        return self._constants[device]
+
+
+def _input(name: str, step: Step, pages: _Pages) -> torch.Tensor:
+    """Give one of select's inputs: [rows or 1, *axes]."""
+    device = step.q.device
+    if name in ("page.k", "page.v"):
+        raw = step.k if name == "page.k" else step.v
+        assert raw is not None, f"the program reads {name}, but the step has no raw pages"
+        return raw
+    values = {
+        "q": lambda: step.q,
+        "page.index": lambda: torch.arange(pages.complete.shape[1], dtype=torch.float32, device=device)[None],
+        "page.reserved": lambda: pages.reserved,
+        "page.count": lambda: pages.count.float(),
+        "layer.index": lambda: torch.tensor([float(step.layer_index)], device=device),
+        "layer.count": lambda: torch.tensor([float(step.layer_count)], device=device),
+        "kv_head.index": lambda: step.kv_head.float(),
+        "scale": lambda: torch.tensor([float(step.scale)], device=device),
+    }
+    return values[name]()
+
+
+def _full_rows(x: torch.Tensor, rows: int) -> torch.Tensor:
+    """Repeat a value that does not depend on the row."""
+    return x.expand(rows, *x.shape[1:])

@@ -1,0 +1,147 @@
+"""How one page's fields lie in bytes, per KV head: packed by summarize, viewed and gathered by select."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import TYPE_CHECKING
+
+from vortex_dsl import storage
+from vortex_dsl.values import DIM
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from vortex_dsl.graph import Field, Graph
+
+ALIGNMENT = 16
+
+
+def _aligned(num_bytes: int, alignment: int = ALIGNMENT) -> int:
+    return -(-num_bytes // alignment) * alignment
+
+
+@dataclass(frozen=True)
+class FieldLayout:
+    """Where a field lies in a page's bytes: at `offset` vectors one after the other, then their scales.
+
+    Its `num_vectors` vectors hold `length` elements each; `axes` are the lengths of its axes.
+    """
+
+    field: Field
+    offset: int
+
+    @property
+    def name(self) -> str:
+        """Give the field's canonical name."""
+        return self.field.name
+
+    @property
+    def kind(self) -> str:
+        """Give the storage kind."""
+        return self.field.storage
+
+    @cached_property
+    def axes(self) -> tuple[int, ...]:
+        """Give the lengths of the field's axes in canonical order."""
+        return tuple(self.field.type.length(name) for name in self.field.type.names)
+
+    @cached_property
+    def length(self) -> int:
+        """Give the elements of one stored vector."""
+        return self.axes[-1] if DIM in self.field.type.names else 1
+
+    @cached_property
+    def num_vectors(self) -> int:
+        """Give the stored vectors of one page."""
+        return prod(self.axes) // self.length
+
+    @cached_property
+    def vector_bytes(self) -> int:
+        """Bytes from one vector to the next."""
+        return storage.vector_bytes(self.kind, self.length)
+
+    @cached_property
+    def scales_offset(self) -> int:
+        """Bytes from the field's start to its scales."""
+        return _aligned(self.num_vectors * self.vector_bytes, storage.SCALE_BYTES)
+
+    @cached_property
+    def num_bytes(self) -> int:
+        """Bytes of the field, without padding up to the next one."""
+        if not storage.scale_bytes(self.kind):
+            return self.num_vectors * self.vector_bytes
+        return self.scales_offset + self.num_vectors * storage.scale_bytes(self.kind)
+
+    def pack(self, x: Tensor, into: Tensor) -> None:
+        """Store float32 [rows, *axes] in uint8 [rows, bytes_per_page]."""
+        import torch
+
+        vectors = x.reshape(x.shape[0], self.num_vectors, self.length)
+        end = self.offset + self.num_vectors * self.vector_bytes
+        into[:, self.offset : end] = storage.encode(vectors, self.kind).flatten(1)
+        if storage.scale_bytes(self.kind):
+            scales = storage.quantize(vectors, self.kind)[1].contiguous().flatten(1)
+            start = self.offset + self.scales_offset
+            into[:, start : self.offset + self.num_bytes] = scales.view(torch.uint8)
+
+    def view(self, region: Tensor) -> Tensor:
+        """View the field in uint8 [num_rows, >= bytes_per_page]: typed [num_rows, *axes], or raw bytes."""
+        raw = region[:, self.offset : self.offset + self.num_bytes]
+        if not storage.is_float(self.kind):
+            return raw
+        return raw.view(storage.float_dtype(self.kind)).unflatten(1, self.axes or (1,))
+
+    def load(self, view: Tensor, rows: Tensor) -> Tensor:
+        """Gather and decode: float32 [*rows.shape, *axes]."""
+        gathered = view.index_select(0, rows.flatten())
+        if storage.is_float(self.kind):
+            return gathered.float().reshape(*rows.shape, *self.axes)
+        return self._decoded(gathered).reshape(*rows.shape, *self.axes)
+
+    def _decoded(self, raw: Tensor) -> Tensor:
+        """Decode raw bytes [num, num_bytes] to float32 [num, num_vectors, length]."""
+        import torch
+
+        codes = raw[:, : self.num_vectors * self.vector_bytes].unflatten(1, (self.num_vectors, self.vector_bytes))
+        decoded = storage.decode(codes.contiguous(), self.kind, self.length)
+        if not storage.scale_bytes(self.kind):
+            return decoded
+        return decoded * raw[:, self.scales_offset :].contiguous().view(torch.float32)[..., None]
+
+
+class Layout:
+    """The bytes of one page's fields for one KV head. Each field starts at a multiple of 16 bytes."""
+
+    def __init__(self, graph: Graph) -> None:
+        fields, offset = [], 0
+        for field in graph.fields:
+            fields.append(FieldLayout(field, offset))
+            offset += _aligned(fields[-1].num_bytes)
+        self.fields = tuple(fields)
+        self.bytes_per_page = offset
+
+    def pack(self, fields: Mapping[str, Tensor]) -> Tensor:
+        """Store fields, float32 [rows, *axes] by canonical name, as uint8 [rows, bytes_per_page]."""
+        import torch
+
+        like = next(iter(fields.values()))
+        packed = torch.zeros((like.shape[0], self.bytes_per_page), dtype=torch.uint8, device=like.device)
+        for field in self.fields:
+            field.pack(fields[field.name], packed)
+        return packed
+
+    def views(self, region: Tensor) -> dict[str, Tensor]:
+        """View the fields in uint8 [num_rows, >= bytes_per_page], rows possibly far apart, without a copy.
+
+        Rows must start at multiples of 16 bytes. Floating-point kinds come typed [num_rows, *axes], other
+        kinds as bytes [num_rows, num_bytes].
+        """
+        return {field.name: field.view(region) for field in self.fields}
+
+    def load(self, views: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+        """Gather and decode rows, int64 of any shape, of `views`: float32 [*rows.shape, *axes] by name."""
+        return {field.name: field.load(views[field.name], rows) for field in self.fields}
