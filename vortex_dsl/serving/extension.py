@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import torch
+
 from .backend import VortexImpl
 from .config import ServingError, from_mapping
 from .rule import Counters
@@ -27,8 +29,9 @@ class VortexExtension:
         """Serve another program from now on; gives the number of layers. Nothing must be running."""
         program = from_mapping(config).load()
         impls = self._vortex_layers()
-        for impl in impls:
-            impl.use(program)
+        with torch.inference_mode():  # the cache is an inference tensor
+            for impl in impls:
+                impl.use(program)
         self.vortex_reset()
         return len(impls)
 

@@ -1,0 +1,134 @@
+"""The engine host: programs take turns in one vLLM, and each answers as if it were alone."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from search.evaluator.probe import MODEL_FOLDER
+from vortex_dsl import zoo
+
+pytestmark = [pytest.mark.vllm, pytest.mark.slow]
+
+PROBE = {"stage": "probe", "num_tokens": 500, "num_sequences": 8}
+SERVE = {"stage": "serve", "num_tokens": 1000, "num_sequences": 4}
+BUDGET = [["pages", 2], ["dense_layers", 0]]
+
+
+class HostProcess:
+    def __init__(self, role):
+        command = [sys.executable, "-m", "search.evaluator.host", role]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.started = self.call("start", model=str(MODEL_FOLDER), max_tokens=2048, kv_cache_bytes=128 << 20)
+
+    def call(self, name, **args):
+        self.process.stdin.write(json.dumps({"call": name, "args": args}) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def probe(self, program, values=BUDGET, seed=3):
+        return self.call("probe", text=zoo.text(program), values=values, workload=PROBE, seed=seed)
+
+    def close(self):
+        self.process.stdin.close()
+        assert self.process.wait(30) == 0
+
+
+@pytest.fixture(scope="module")
+def host():
+    process = HostProcess("sparse")
+    yield process
+    process.close()
+
+
+def measured(reply):
+    return {name: value for name, value, *_ in reply["result"]["measurements"]}
+
+
+def test_start_tells_where_it_runs(host):
+    assert "cpu" in host.started["result"]["environment"]["torch"]
+
+
+def test_programs_in_turn_answer_as_in_a_fresh_engine(host):
+    """A, B, A in one engine and A alone in another: the same tokens for A, and others for B."""
+    first, other, again = host.probe("quest"), host.probe("random_pages"), host.probe("quest")
+    fresh = HostProcess("sparse")
+    alone = fresh.probe("quest")
+    fresh.close()
+    assert first["result"]["answers"] == again["result"]["answers"] == alone["result"]["answers"]
+    assert other["result"]["answers"] != first["result"]["answers"]
+    figures = measured(first)
+    assert 0 < figures["pages_attended"] < figures["pages_dense"]
+
+
+def test_dense_and_a_covering_budget_give_the_same_answers(host):
+    """vLLM's own backend in its own process, and our backend reading every page."""
+    dense = HostProcess("dense")
+    own = dense.call("probe", text="", values=[], workload=PROBE, seed=3)
+    dense.close()
+    assert own["result"]["answers"] == host.probe("dense")["result"]["answers"]
+    assert own["result"]["answers"] == host.probe("quest", [["pages", 1024]])["result"]["answers"]
+
+
+def test_a_round_of_serving_counts_pages_and_times_steps(host):
+    reply = host.call("serve_round", text=zoo.text("centroid"), values=BUDGET, workload=SERVE, seed=1)["result"]
+    assert len(reply["step_ms"]) == 32
+    assert reply["num_tokens"] == 32 * SERVE["num_sequences"]
+    assert reply["pages_attended"] == pytest.approx(5)
+    assert reply["pages_dense"] > 60
+
+
+def test_recall_of_the_oracle_is_one_and_random_is_below(host):
+    """Measured on queries, keys and values recorded from the engine itself."""
+    workload = PROBE | {"stage": "recall", "num_sequences": 2}
+
+    def recall(program):
+        reply = host.call("recall", text=zoo.text(program), values=BUDGET, workload=workload, seed=1)
+        return {name: value for name, value, *_ in reply["result"]}["recall"]
+
+    assert recall("oracle_mass") == pytest.approx(1.0, abs=1e-3)
+    assert recall("random_pages") < 0.7
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "status", "words"),
+    [
+        ("class Broken(\n", [], "program_error", "1"),
+        (zoo.text("quest"), [["dense_layers", 8]], "not_sparse", "lower dense_layers"),
+        (zoo.text("quest"), [["share_layers", 2]], "unsupported", "share_layers"),
+        (zoo.text("quest"), [["page_size", 32]], "unsupported", "page_size 32"),
+    ],
+)
+def test_what_cannot_be_served_has_a_status_and_a_sentence(host, text, values, status, words):
+    reply = host.call("probe", text=text, values=values, workload=PROBE, seed=3)
+    assert reply["status"] == status
+    assert words in reply["message"]
+    assert "result" in host.probe("quest"), "the host goes on"
+
+
+def test_a_program_that_needs_more_room_than_reserved_is_unsupported(host):
+    text = '''from vortex_dsl import Program, topk
+
+
+class Wide(Program):
+    """Keep whole keys in float32."""
+
+    def summarize(self, k, v):
+        return {"keys": k.to("float32")}
+
+    def select(self, q, page):
+        return topk((q * page.keys).sum("dim").max("token", "head"), 2)
+'''
+    reply = host.call("probe", text=text, values=[], workload=PROBE, seed=3)
+    assert reply["status"] == "unsupported"
+    assert "field_bytes" in reply["message"]
