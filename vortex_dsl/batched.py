@@ -119,10 +119,10 @@ def _input(name: str, step: Step, pages: _Pages) -> torch.Tensor:
         "q": lambda: step.q,
         "page.index": lambda: torch.arange(pages.complete.shape[1], dtype=torch.float32, device=device)[None],
         "page.reserved": lambda: pages.reserved,
-        "page.count": lambda: pages.count.float(),
+        "page.count": pages.count.float,
         "layer.index": lambda: torch.tensor([float(step.layer_index)], device=device),
         "layer.count": lambda: torch.tensor([float(step.layer_count)], device=device),
-        "kv_head.index": lambda: step.kv_head.float(),
+        "kv_head.index": step.kv_head.float,
         "scale": lambda: torch.tensor([float(step.scale)], device=device),
     }
     return values[name]()

@@ -103,7 +103,7 @@ def _padded(x: Tensor, multiple: int) -> Tensor:
     return _torch().nn.functional.pad(x, (0, -x.shape[-1] % multiple))
 
 
-def _torch():  # noqa: ANN202
+def _torch():
     """Give torch, imported only when there are numbers to work on."""
     import torch
 
