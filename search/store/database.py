@@ -1,0 +1,130 @@
+"""Connections to SQLite and PostgreSQL: how transactions begin, what time it is, inserts that may come second."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Double, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+from search.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.engine import Connection
+    from sqlalchemy.orm import Session
+
+    from search.store.models import Base
+
+BUSY_TIMEOUT_S = 30
+CONNECT_TIMEOUT_S = 10
+REMEDY = "Give --db as sqlite:///FILE or postgresql://USER@HOST/NAME."
+
+
+class Epoch(FunctionElement[float]):
+    """Seconds since 1970 by the database's clock: leases must not hang on the clocks of many hosts."""
+
+    type = Double()
+    name = "epoch"
+    inherit_cache = True
+
+
+@compiles(Epoch, "sqlite")
+def _epoch_sqlite(element: Epoch, compiler: Any, **_: Any) -> str:  # noqa: ARG001
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(Epoch, "postgresql")
+def _epoch_postgresql(element: Epoch, compiler: Any, **_: Any) -> str:  # noqa: ARG001
+    return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
+
+
+def connect(url: str) -> Engine:
+    """Give an engine for the URL. Raises StoreError where the URL names no database of a kind that we know."""
+    parsed = _parse(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _connect_sqlite(parsed)
+    arguments = {"connect_timeout": CONNECT_TIMEOUT_S}
+    try:
+        return create_engine(parsed, connect_args=arguments, pool_pre_ping=True)
+    except ModuleNotFoundError as error:
+        raise StoreError(f"PostgreSQL needs {error.name}: pip install 'vortex-search[postgres]'.") from error
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+        parsed.get_dialect()
+    except ModuleNotFoundError as error:
+        raise StoreError(f"PostgreSQL needs {error.name}: pip install 'vortex-search[postgres]'.") from error
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+        raise StoreError(f"{url!r} names no database. {REMEDY}") from error
+    if backend not in ("sqlite", "postgresql"):
+        raise StoreError(f"{backend} is not a database that the ledger knows. {REMEDY}")
+    return parsed
+
+
+def _connect_sqlite(url: URL) -> Engine:
+    if url.database in (None, "", ":memory:"):
+        raise StoreError(f"A database in memory cannot be shared between processes. {REMEDY}")
+    file = Path(url.database or "").absolute()
+    if not file.parent.is_dir():
+        raise StoreError(f"The database {file} cannot be made: the folder {file.parent} does not exist.")
+    engine = create_engine(url.set(database=str(file)), connect_args={"timeout": BUSY_TIMEOUT_S})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, record: object) -> None:  # noqa: ARG001
+    """Take transactions into our own hands (the driver would begin them late), and set what holds per connection."""
+    connection.isolation_level = None
+    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Lock at once for writing: a read that turns into a write fails when somebody wrote in between."""
+    reading = connection.get_execution_options().get("reading", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def reader(engine: Engine) -> Engine:
+    """Give the same engine for transactions that only read: they see one moment and wait for no writer."""
+    if engine.dialect.name == "sqlite":
+        return engine.execution_options(reading=True)
+    return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
+@contextmanager
+def explained(engine: Engine) -> Iterator[None]:
+    """Turn what a driver says when a database is unwritable, damaged, locked or away into a StoreError."""
+    try:
+        yield
+    except DBAPIError as error:
+        if not _is_fault(engine, error.orig):
+            raise
+        name = engine.url.render_as_string(hide_password=True)
+        reason = " ".join(str(error.orig).split())
+        raise StoreError(f"The database {name} cannot be used: {reason}.") from error
+
+
+def _is_fault(engine: Engine, error: BaseException | None) -> bool:
+    """Tell a fault of the surroundings from a bug of ours. SQLite has no class of its own for "not a database"."""
+    driver = engine.dialect.loaded_dbapi
+    return isinstance(error, driver.OperationalError) or type(error) is driver.DatabaseError
+
+
+def insert_new(session: Session, model: type[Base], **values: Any) -> bool:
+    """Insert a row unless its unique key is taken; say whether it was inserted."""
+    connection = session.connection()
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    return connection.execute(insert(model).values(**values).on_conflict_do_nothing()).rowcount == 1

@@ -1,0 +1,303 @@
+"""The ledger on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, func, select, update
+from sqlalchemy.orm import Session
+
+from search.contracts import Claim
+from search.records import (
+    Campaign,
+    Candidate,
+    Environment,
+    Evaluation,
+    EvaluationKey,
+    EvaluationTask,
+    Progress,
+    Record,
+    Standing,
+    Status,
+    Workload,
+)
+from search.store import lease, models, rows, schema, standing
+from search.store.database import Epoch, connect, explained, insert_new, reader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy import Select
+
+MAX_DIGITS = 18  # of an id: more would not fit 64 bits
+
+
+class SqlLedger:
+    """`search.contracts.Ledger` in a database. Opening it makes or migrates the tables.
+
+    `url` is `sqlite:///FILE` or `postgresql://USER@HOST/NAME`. Raises StoreError, on opening as later, when the
+    database is not ours, not writable or away.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = connect(url)
+        self._reader = reader(self._engine)
+        with explained(self._engine):
+            schema.bring_to_head(self._engine)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Session]:
+        with explained(self._engine), Session(self._engine) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def _reading(self) -> Iterator[Session]:
+        with explained(self._engine), Session(self._reader) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Let go of the database. Idempotent."""
+        self._engine.dispose()
+
+    # Campaigns and candidates
+
+    def create_campaign(self, campaign: Campaign) -> Campaign:
+        """Store a campaign and give it back with its id."""
+        columns = asdict(campaign)
+        columns.update(id=None, proposers=list(campaign.proposers))
+        with self._writing() as session:
+            row = models.Campaign(**columns)
+            session.add(row)
+            session.flush()
+            return rows.campaign(row)
+
+    def campaign(self, campaign_id: int | None = None) -> Campaign:
+        """Give a campaign, the newest without an id. Raises LookupError where there is none."""
+        query = select(models.Campaign).order_by(models.Campaign.id.desc()).limit(1)
+        with self._reading() as session:
+            row = session.scalars(query if campaign_id is None else query.filter_by(id=campaign_id)).one_or_none()
+            if row is None:
+                raise LookupError("There is no campaign yet." if campaign_id is None else _missing(campaign_id))
+            return rows.campaign(row)
+
+    def campaigns(self) -> list[Campaign]:
+        """Give all campaigns, the oldest first."""
+        with self._reading() as session:
+            return [rows.campaign(row) for row in session.scalars(select(models.Campaign).order_by(models.Campaign.id))]
+
+    def add_candidate(self, candidate: Candidate) -> Candidate:
+        """Store a step's candidate; the stored one comes back if that step is already there."""
+        where = {"campaign_id": candidate.campaign_id, "step": candidate.step}
+        with self._writing() as session:
+            if session.get(models.Campaign, candidate.campaign_id) is None:
+                raise LookupError(_missing(candidate.campaign_id))
+            is_new = _insert(session, candidate)
+            row, text = session.execute(_candidates().filter_by(**where)).one()
+            if is_new and candidate.status is Status.OK:
+                _admit(session, row)
+            return rows.candidate(row, text)
+
+    def records(self, campaign_id: int) -> list[Record]:
+        """Give a campaign's candidates in step order with their finished evaluations, never the held-out ones."""
+        ids = select(models.Candidate.id).where(models.Candidate.campaign_id == campaign_id)
+        query = _candidates().where(models.Candidate.campaign_id == campaign_id).order_by(models.Candidate.step)
+        with self._reading() as session:
+            judged = rows.judged(session, ids)
+            return [
+                Record(
+                    rows.candidate(row, text),
+                    tuple(j.evaluation for j in judged.get(row.id, ()) if j.split != standing.HELD_OUT),
+                )
+                for row, text in session.execute(query)
+            ]
+
+    def candidate(self, candidate_id: int) -> Record:
+        """Give one candidate with everything measured of it. Raises LookupError where there is none."""
+        with self._reading() as session:
+            found = session.execute(_candidates().where(models.Candidate.id == candidate_id)).one_or_none()
+            if found is None:
+                raise LookupError(f"There is no candidate {candidate_id}.")
+            judged = rows.judged(session, [candidate_id]).get(candidate_id, [])
+            return Record(rows.candidate(*found), tuple(item.evaluation for item in judged))
+
+    def find(self, name: str) -> Record:
+        """Give a candidate by its id or by the beginning of its program's digest, the newest that was admitted."""
+        if name.isdecimal() and len(name) < MAX_DIGITS and self._has_candidate(int(name)):
+            return self.candidate(int(name))
+        candidate = models.Candidate
+        ids = (
+            select(func.max(candidate.id), candidate.program_digest)
+            .where(candidate.program_digest.startswith(name, autoescape=True), candidate.status == Status.OK)
+            .group_by(candidate.program_digest)
+            .order_by(candidate.program_digest)
+        )
+        with self._reading() as session:
+            found = session.execute(ids).all()
+        if len(found) != 1:
+            digests = ", ".join(str(digest) for _, digest in found[:5])
+            several = f"Several programs' digests begin with {name!r}: {digests}."
+            raise LookupError(several if found else f"There is no candidate {name!r}.")
+        return self.candidate(found[0][0])
+
+    def _has_candidate(self, candidate_id: int) -> bool:
+        with self._reading() as session:
+            return session.get(models.Candidate, candidate_id) is not None
+
+    # Evaluations
+
+    def claim(
+        self, task: EvaluationTask, owner: str, lease_s: float, candidate_id: int | None = None
+    ) -> Evaluation | Claim:
+        """Take an evaluation for `lease_s`, or give what has been measured under the same key before."""
+        _check(task)
+        with self._writing() as session:
+            row = lease.lock_or_make(session, task)
+            concerned = _link(session, row, candidate_id)
+            if not lease.is_final(row):
+                if lease.take(session, row, owner, lease_s):
+                    return Claim.TAKEN
+                if not lease.is_final(row):
+                    return Claim.BUSY
+                concerned = _linked(session, row)
+            session.flush()
+            standing.refresh(session, concerned)
+            measurements = rows.measurements_of(session, models.Measurement.evaluation_id == row.id)
+            return rows.evaluation(row, measurements.get(row.id, ()))
+
+    def heartbeat(self, keys: Sequence[EvaluationKey], owner: str, lease_s: float) -> None:
+        """Prolong our leases. Those that have been lost to somebody else stay lost."""
+        self._update_leases(keys, owner, lease_until=Epoch() + lease_s)
+
+    def release(self, keys: Sequence[EvaluationKey], owner: str) -> None:
+        """Give leases back unfinished: no death is counted."""
+        self._update_leases(keys, owner, lease_until=None, owner=None)
+
+    def _update_leases(self, keys: Sequence[EvaluationKey], holder: str, **columns: Any) -> None:
+        # The parameters need names that are no columns of the table.
+        conditions = lease.matches({name: bindparam(f"key_{name}") for name in models.KEY})
+        statement = update(models.Evaluation).where(*conditions, models.Evaluation.owner == holder)
+        parameters = [{f"key_{name}": value for name, value in asdict(key).items()} for key in keys]
+        if parameters:
+            with self._writing() as session:
+                session.connection().execute(statement.values(**columns), parameters)
+
+    def finish(self, evaluation: Evaluation, owner: str, environment: Environment) -> None:
+        """Store a result and end the lease; the leaderboard follows in the same transaction.
+
+        The first result counts, even from an owner whose lease ran out meanwhile: it was measured. Only what is
+        to be tried again anyway cannot end somebody else's lease.
+        """
+        digest = evaluation.key.environment_digest
+        if environment.digest != digest:
+            raise ValueError(f"The evaluation names the environment {digest}, not {environment.digest} as given.")
+        with self._writing() as session:
+            row = lease.lock(session, evaluation.key)
+            if row is None:
+                raise LookupError(f"Nobody has claimed {evaluation.key}.")
+            is_retried = evaluation.status in lease.RETRIED
+            if lease.is_final(row) or (is_retried and row.owner != owner):
+                return
+            insert_new(session, models.Environment, digest=digest, definition=asdict(environment))
+            lease.settle(session, row, evaluation)
+            standing.refresh(session, _linked(session, row))
+
+    def environment(self, digest: str) -> Environment:
+        """Give where an evaluation was measured. Raises LookupError where there is none."""
+        with self._reading() as session:
+            row = session.get(models.Environment, digest)
+            if row is None:
+                raise LookupError(f"There is no environment {digest}.")
+            return rows.environment(row)
+
+    def workload(self, digest: str) -> Workload:
+        """Give what an evaluation ran on. Raises LookupError where there is none."""
+        with self._reading() as session:
+            row = session.get(models.Workload, digest)
+            if row is None:
+                raise LookupError(f"There is no workload {digest}.")
+            return rows.workload(row)
+
+    # People
+
+    def standings(self, campaign_id: int | None = None, limit: int | None = None) -> list[Standing]:
+        """Give the leaderboard, best first, of one campaign or of all; `limit` cuts it off."""
+        with self._reading() as session:
+            found = session.execute(standing.best_first(campaign_id, limit))
+            return [standing.standing(*row) for row in found]
+
+    def progress(self, campaign_id: int) -> Progress:
+        """Count a campaign's candidates by how far they got, and the evaluations under way."""
+        with self._reading() as session:
+            counts = session.execute(_statuses(campaign_id)).all()
+            num_running = session.scalars(_num_running(campaign_id)).one()
+        numbers = {Status(status): number for status, number in counts}
+        statuses = tuple((status, numbers[status]) for status in Status if status in numbers)
+        return Progress(sum(numbers.values()), statuses, num_running)
+
+
+def _missing(campaign_id: int) -> str:
+    return f"There is no campaign {campaign_id}."
+
+
+def _candidates() -> Select[models.Candidate, str]:
+    source = models.Source
+    return select(models.Candidate, source.text).join(source, source.digest == models.Candidate.source_digest)
+
+
+def _insert(session: Session, candidate: Candidate) -> bool:
+    """Insert a candidate with its text and program unless its step is taken; say whether it was inserted."""
+    columns = asdict(candidate.proposal)
+    columns.update(parents=list(columns["parents"]), values=[list(pair) for pair in columns["values"]])
+    columns["source_digest"] = source = rows.store_source(session, columns.pop("text"))
+    digest, name = candidate.program_digest or None, candidate.name
+    if digest:
+        insert_new(session, models.Program, digest=digest, source_digest=source, values=columns["values"], name=name)
+    columns.update(campaign_id=candidate.campaign_id, step=candidate.step, program_digest=digest, name=name)
+    return insert_new(session, models.Candidate, **columns, status=candidate.status, message=candidate.message)
+
+
+def _admit(session: Session, row: models.Candidate) -> None:
+    """Put a candidate on the leaderboard, once per program and campaign."""
+    where = {"candidate_id": row.id, "campaign_id": row.campaign_id, "program_digest": row.program_digest}
+    insert_new(session, models.Standing, **where, status=Status.OK)
+
+
+def _check(task: EvaluationTask) -> None:
+    asked, named = (task.workload.stage, task.workload.digest), (task.key.stage, task.key.workload_digest)
+    if asked != named:
+        raise ValueError(f"The task's key names the workload {named}, its workload is {asked}.")
+
+
+def _link(session: Session, row: models.Evaluation, candidate_id: int | None) -> Sequence[int]:
+    """Note whose evaluation it is. Gives the candidates whose standing does not show it yet."""
+    if candidate_id is None:
+        return []
+    is_new = insert_new(session, models.CandidateEvaluation, candidate_id=candidate_id, evaluation_id=row.id)
+    return [candidate_id] if is_new else []
+
+
+def _linked(session: Session, row: models.Evaluation) -> Sequence[int]:
+    link = models.CandidateEvaluation
+    return session.scalars(select(link.candidate_id).where(link.evaluation_id == row.id)).all()
+
+
+def _statuses(campaign_id: int) -> Select[str, int]:
+    status = func.coalesce(models.Standing.status, models.Candidate.status)
+    return (
+        select(status, func.count())
+        .outerjoin_from(models.Candidate, models.Standing, models.Standing.candidate_id == models.Candidate.id)
+        .where(models.Candidate.campaign_id == campaign_id)
+        .group_by(status)
+    )
+
+
+def _num_running(campaign_id: int) -> Select[int]:
+    link = models.CandidateEvaluation
+    return (
+        select(func.count(models.Evaluation.id.distinct()))
+        .join(link, link.evaluation_id == models.Evaluation.id)
+        .join(models.Candidate, models.Candidate.id == link.candidate_id)
+        .where(models.Candidate.campaign_id == campaign_id, models.Evaluation.lease_until > Epoch())
+    )

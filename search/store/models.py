@@ -1,0 +1,258 @@
+"""The tables. Migrations make them; a test holds the two together."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    func,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect
+
+
+def storable(text: str) -> str:
+    """Replace what a database cannot hold by U+FFFD."""
+    return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+class Prose(TypeDecorator[str]):
+    """Text that somebody else wrote: it may hold NUL or lone surrogates, which no database takes."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """Make any Python string storable."""
+        return None if value is None else storable(value)
+
+
+class Number(TypeDecorator[float]):
+    """A float whose NaN is NULL, on PostgreSQL as it is on SQLite."""
+
+    impl = Double
+    cache_ok = True
+
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:  # noqa: ARG002
+        """Turn NaN into NULL."""
+        return None if value is None or math.isnan(value) else float(value)
+
+
+Digest = Annotated[str, mapped_column(Text)]
+Pairs = list[list[Any]]  # [name, value] of each tunable
+
+
+class Base(DeclarativeBase):
+    """Names every constraint, so that migrations can speak of it on both databases."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {str: Text, float: Number, int: BigInteger, datetime: DateTime(timezone=True)}  # noqa: RUF012
+
+
+# SQLite numbers rows by itself only in a column that is exactly INTEGER.
+Id = Annotated[int, mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)]
+Now = Annotated[datetime, mapped_column(server_default=func.now())]
+
+
+class Campaign(Base):
+    """A search: see `records.Campaign`."""
+
+    __tablename__ = "campaign"
+
+    id: Mapped[Id]
+    seed: Mapped[int]
+    num_candidates: Mapped[int]
+    proposers: Mapped[list[str]] = mapped_column(JSON)
+    model: Mapped[str]
+    settings: Mapped[str]
+    created_at: Mapped[Now]
+
+
+class Source(Base):
+    """A program text, kept once however often it is proposed."""
+
+    __tablename__ = "source"
+
+    digest: Mapped[Digest] = mapped_column(primary_key=True)
+    text: Mapped[str] = mapped_column(Prose)
+
+
+class Program(Base):
+    """A graph by its digest, with the first text that gave it. The name is empty if only a task brought it."""
+
+    __tablename__ = "program"
+
+    digest: Mapped[Digest] = mapped_column(primary_key=True)
+    source_digest: Mapped[Digest] = mapped_column(ForeignKey("source.digest"))
+    values: Mapped[Pairs] = mapped_column(JSON)
+    name: Mapped[str] = mapped_column(Prose)
+    first_seen_at: Mapped[Now]
+
+
+class Candidate(Base):
+    """A step of a campaign, admitted or refused. `program_digest` is NULL where the text gave no graph."""
+
+    __tablename__ = "candidate"
+    __table_args__ = (UniqueConstraint("campaign_id", "step"),)
+
+    id: Mapped[Id]
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaign.id"))
+    step: Mapped[int]
+    source_digest: Mapped[Digest] = mapped_column(ForeignKey("source.digest"))
+    values: Mapped[Pairs] = mapped_column(JSON)
+    proposer: Mapped[str]
+    operator: Mapped[str]
+    parents: Mapped[list[str]] = mapped_column(JSON)
+    rationale: Mapped[str] = mapped_column(Prose)
+    prompt_tokens: Mapped[int]
+    completion_tokens: Mapped[int]
+    dollars: Mapped[float]
+    elapsed_s: Mapped[float]
+    status: Mapped[str]
+    message: Mapped[str] = mapped_column(Prose)
+    program_digest: Mapped[Digest | None] = mapped_column(ForeignKey("program.digest"), index=True)
+    name: Mapped[str] = mapped_column(Prose)
+    created_at: Mapped[Now]
+
+
+class Workload(Base):
+    """What a stage ran on. `split` stands by itself because proposers must never see "held_out"."""
+
+    __tablename__ = "workload"
+
+    digest: Mapped[Digest] = mapped_column(primary_key=True)
+    split: Mapped[str]
+    definition: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class Environment(Base):
+    """Where numbers were measured."""
+
+    __tablename__ = "environment"
+
+    digest: Mapped[Digest] = mapped_column(primary_key=True)
+    definition: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+KEY = (
+    "program_digest",
+    "stage",
+    "workload_digest",
+    "model_digest",
+    "environment_digest",
+    "evaluator_version",
+    "seed",
+    "repeat",
+)
+
+
+class Evaluation(Base):
+    """The heart: cache, queue and exactly-once guard in one unique key.
+
+    free (no owner, no status) -> leased (owner, lease_until) -> finished (status). A lease that runs out
+    counts one death.
+    """
+
+    __tablename__ = "evaluation"
+    __table_args__ = (
+        UniqueConstraint(*KEY, name="uq_evaluation_key"),
+        CheckConstraint("(owner IS NULL) = (lease_until IS NULL)", name="lease"),
+        CheckConstraint("owner IS NULL OR status IS NULL", name="finished_or_leased"),
+    )
+
+    id: Mapped[Id]
+    program_digest: Mapped[Digest] = mapped_column(ForeignKey("program.digest"))
+    stage: Mapped[str]
+    workload_digest: Mapped[Digest] = mapped_column(ForeignKey("workload.digest"))
+    model_digest: Mapped[Digest]
+    # No foreign key: the environment is stored with the first result, the row with the first claim.
+    environment_digest: Mapped[Digest]
+    evaluator_version: Mapped[str]
+    seed: Mapped[int]
+    repeat: Mapped[int]
+    owner: Mapped[str | None]
+    lease_until: Mapped[float | None]
+    num_deaths: Mapped[int] = mapped_column(default=0)
+    status: Mapped[str | None]
+    message: Mapped[str] = mapped_column(Prose, default="")
+    correct: Mapped[str] = mapped_column(default="")
+    answers: Mapped[str] = mapped_column(default="")  # digest of all generated tokens
+    elapsed_s: Mapped[float] = mapped_column(default=0.0)
+    finished_at: Mapped[datetime | None]
+
+
+class Measurement(Base):
+    """One number of an evaluation; `value` is NULL where it was not a number."""
+
+    __tablename__ = "measurement"
+
+    evaluation_id: Mapped[int] = mapped_column(ForeignKey("evaluation.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    value: Mapped[float | None]
+    low: Mapped[float | None]
+    high: Mapped[float | None]
+    num_samples: Mapped[int]
+
+
+class CandidateEvaluation(Base):
+    """Whose evaluation it is. Campaigns share evaluations, each of them only those that it asked for."""
+
+    __tablename__ = "candidate_evaluation"
+
+    candidate_id: Mapped[int] = mapped_column(ForeignKey("candidate.id"), primary_key=True)
+    evaluation_id: Mapped[int] = mapped_column(ForeignKey("evaluation.id"), primary_key=True, index=True)
+
+
+class Standing(Base):
+    """The leaderboard's summary of an admitted candidate, rewritten with each of its results."""
+
+    __tablename__ = "standing"
+    __table_args__ = (
+        UniqueConstraint("campaign_id", "program_digest"),
+        Index(None, "campaign_id", "accuracy"),
+        Index(None, "accuracy"),
+    )
+
+    candidate_id: Mapped[int] = mapped_column(ForeignKey("candidate.id"), primary_key=True, autoincrement=False)
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaign.id"))
+    program_digest: Mapped[Digest] = mapped_column(ForeignKey("program.digest"))
+    accuracy: Mapped[float | None]
+    accuracy_low: Mapped[float | None]
+    accuracy_high: Mapped[float | None]
+    recall: Mapped[float | None]
+    speedup: Mapped[float | None]
+    speedup_low: Mapped[float | None]
+    speedup_high: Mapped[float | None]
+    pages_attended: Mapped[float | None]
+    bytes_per_page: Mapped[float | None]
+    device: Mapped[str] = mapped_column(default="")
+    status: Mapped[str]
+    confirmed: Mapped[bool] = mapped_column(default=False)
+    confirmed_accuracy: Mapped[float | None]
+    confirmed_accuracy_low: Mapped[float | None]
+    confirmed_accuracy_high: Mapped[float | None]

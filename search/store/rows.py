@@ -1,0 +1,141 @@
+"""Between rows and the frozen values of `search.records`."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, select
+
+from search.records import (
+    Campaign,
+    Candidate,
+    Environment,
+    Evaluation,
+    EvaluationKey,
+    Measurement,
+    Proposal,
+    Stage,
+    Status,
+    Workload,
+    digest_of,
+)
+from search.store import models
+from search.store.database import insert_new
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.orm import Session
+
+STAGES = tuple(Stage)
+key_columns = attrgetter(*models.KEY)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A finished evaluation with what the leaderboard must know besides."""
+
+    evaluation: Evaluation
+    split: str
+    device: str
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """Order by stage, the search split first; the rest only makes it the same on every database."""
+        key = self.evaluation.key
+        return STAGES.index(key.stage), self.split != "search", key.seed, key.repeat, key.workload_digest
+
+
+def campaign(row: models.Campaign) -> Campaign:
+    """Read a campaign."""
+    return Campaign(row.seed, row.num_candidates, tuple(row.proposers), row.model, row.settings, row.id)
+
+
+def candidate(row: models.Candidate, text: str) -> Candidate:
+    """Read a candidate."""
+    proposal = Proposal(
+        text=text,
+        proposer=row.proposer,
+        operator=row.operator,
+        parents=tuple(row.parents),
+        rationale=row.rationale,
+        prompt_tokens=row.prompt_tokens,
+        completion_tokens=row.completion_tokens,
+        dollars=row.dollars,
+        elapsed_s=row.elapsed_s,
+        values=tuple((name, value) for name, value in row.values),
+    )
+    status, digest = Status(row.status), row.program_digest or ""
+    return Candidate(row.campaign_id, row.step, proposal, status, row.message, digest, row.name, row.id)
+
+
+def evaluation(row: models.Evaluation, measurements: tuple[Measurement, ...]) -> Evaluation:
+    """Read a finished evaluation."""
+    key = dict(zip(models.KEY, key_columns(row), strict=True))
+    return Evaluation(
+        key=EvaluationKey(**{**key, "stage": Stage(row.stage)}),
+        status=Status(row.status or ""),
+        message=row.message,
+        measurements=measurements,
+        correct=row.correct,
+        answers=row.answers,
+        elapsed_s=row.elapsed_s,
+    )
+
+
+def workload(row: models.Workload) -> Workload:
+    """Read a workload."""
+    return Workload(**{**row.definition, "stage": Stage(row.definition["stage"])})
+
+
+def environment(row: models.Environment) -> Environment:
+    """Read an environment."""
+    return Environment(**row.definition)
+
+
+def measurements_of(session: Session, which: ColumnElement[bool]) -> dict[int, tuple[Measurement, ...]]:
+    """Read the measurements of the evaluations that `which` chooses, in the order in which they were taken."""
+    columns = select(
+        models.Measurement.evaluation_id,
+        models.Measurement.name,
+        models.Measurement.value,
+        models.Measurement.low,
+        models.Measurement.high,
+        models.Measurement.num_samples,
+    )
+    found: dict[int, list[Measurement]] = defaultdict(list)
+    ordered = columns.where(which).order_by(models.Measurement.evaluation_id, models.Measurement.position)
+    for evaluation_id, name, value, low, high, num_samples in session.execute(ordered):
+        found[evaluation_id].append(Measurement(name, math.nan if value is None else value, low, high, num_samples))
+    return {evaluation_id: tuple(measurements) for evaluation_id, measurements in found.items()}
+
+
+def judged(session: Session, candidate_ids: Sequence[int] | Any) -> dict[int, list[Judged]]:
+    """Read the finished evaluations of candidates (ids, or a query for ids), each candidate's in stage order."""
+    link = models.CandidateEvaluation
+    mine = link.candidate_id.in_(candidate_ids)
+    linked = select(link.evaluation_id).where(mine)
+    measurements = measurements_of(session, models.Measurement.evaluation_id.in_(linked))
+    rows = (
+        select(link.candidate_id, models.Evaluation, models.Workload.split, models.Environment.definition)
+        .join(models.Evaluation, models.Evaluation.id == link.evaluation_id)
+        .join(models.Workload, models.Workload.digest == models.Evaluation.workload_digest)
+        .outerjoin(models.Environment, models.Environment.digest == models.Evaluation.environment_digest)
+        .where(mine, models.Evaluation.status.is_not(None))
+    )
+    found: dict[int, list[Judged]] = defaultdict(list)
+    for candidate_id, row, split, where in session.execute(rows):
+        device = where["device"] if where else ""  # a quarantined row was never measured anywhere
+        found[candidate_id].append(Judged(evaluation(row, measurements.get(row.id, ())), split, device))
+    return {candidate_id: sorted(items, key=attrgetter("order")) for candidate_id, items in found.items()}
+
+
+def store_source(session: Session, text: str) -> str:
+    """Store a text unless it is known; give its digest."""
+    digest = digest_of(models.storable(text))
+    insert_new(session, models.Source, digest=digest, text=text)
+    return digest

@@ -1,0 +1,83 @@
+"""The schema's version: brought to head when a database is opened, refused when it is not ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Column, MetaData, Table, Text, inspect, select, text
+
+from search.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from sqlalchemy.engine import Connection, Engine
+
+HEAD = "0001"
+# Not Alembic's own name for it: Optuna, for one, keeps its versions under that.
+VERSION_TABLE = "vortex_schema"
+LOCK = 0x766F72746578  # any number that no other application locks
+
+
+def bring_to_head(engine: Engine) -> None:
+    """Make or migrate the tables unless they are at head already. Several processes may do so at once.
+
+    Raises StoreError for a database that is not a ledger, or of a version that this code does not know.
+    """
+    # Alembic costs 0.7 s to import, so the usual case is found without it.
+    with engine.begin() as connection:
+        if _version(connection) != HEAD:
+            _lock(connection)
+            current = _version(connection)
+            if current != HEAD:
+                _upgrade(connection, current)
+
+
+def _version(connection: Connection) -> str | None:
+    tables = inspect(connection).get_table_names()
+    if VERSION_TABLE in tables:
+        version_num = Column("version_num", Text)
+        return connection.execute(select(Table(VERSION_TABLE, MetaData(), version_num))).scalar()
+    if tables:
+        raise StoreError(
+            f"{_name(connection)} holds something else (tables {', '.join(sorted(tables)[:3])}): "
+            "give an empty or new database with --db."
+        )
+    return None
+
+
+def _lock(connection: Connection) -> None:
+    """Wait for whoever else migrates. On SQLite the transaction's beginning has done so."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+
+
+def _upgrade(connection: Connection, current: str | None) -> None:
+    from alembic import command
+
+    config = configuration(connection)
+    if current is not None and not _is_known(config, current):
+        raise StoreError(
+            f"{_name(connection)} has the schema {current!r}, which this version does not know (its own is {HEAD!r}): "
+            "upgrade vortex-search, or give another database with --db."
+        )
+    command.upgrade(config, "head")
+
+
+def configuration(connection: Connection) -> Config:
+    """Give Alembic's settings for this database: its migrations run inside the connection's transaction."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "search.store:migrations")
+    config.attributes["connection"] = connection
+    return config
+
+
+def _is_known(config: Config, version: str) -> bool:
+    from alembic.script import ScriptDirectory
+
+    return version in {revision.revision for revision in ScriptDirectory.from_config(config).walk_revisions()}
+
+
+def _name(connection: Connection) -> str:
+    return f"The database {connection.engine.url.render_as_string(hide_password=True)}"
