@@ -59,6 +59,9 @@ def attend(
     lengths = _checked(q, k, v, lengths)
     graph = trace(program, Shape(group=q.shape[1] // k.shape[1], head_dim=q.shape[2]))
     scale = q.shape[2] ** -0.5 if scale is None else float(scale)
+    if not scale > 0:
+        message = f"attend: scale is {scale}; a softmax scale is positive"
+        raise ValueError(message)
     if backend == "triton":
         from vortex_dsl import triton_backend
 
@@ -166,7 +169,7 @@ def attend_pages(
     """
     import torch
 
-    rows, pages, page_size = k.shape[:3]
+    pages, page_size = k.shape[1:3]
     position = torch.arange(pages * page_size, device=k.device)
     seen = attended.repeat_interleave(page_size, 1) & (position < lengths[:, None])
     scores = (q @ k.flatten(1, 2).mT * scale).masked_fill(~seen[:, None], -float("inf"))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vortex_dsl.node import LEAVES, Node
 from vortex_dsl.ops import OPS
-from vortex_dsl.values import Axis, Kind, Type, TypeRuleError, float32
+from vortex_dsl.values import PAGE, Axis, Kind, Type, TypeRuleError, float32
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -41,6 +41,10 @@ class Interner:
         """Give a constant with `axes` in canonical order, its values in row-major order."""
         written = tuple((axis.name, axis.length) for axis in axes)
         return self.leaf("constant", Type(axes), attrs=(("axes", written), ("values", values)))
+
+    def field(self, stored: Node) -> Node:
+        """Give what select reads of a stored value: the same axes, and `page`."""
+        return self.leaf("field", Type((Axis(PAGE, None), *stored.type.axes)), args=(stored,))
 
     def make(self, op: str, args: tuple[Node, ...], attrs: Attrs = ()) -> Node:
         """Type, fold, order and merge one operation. Raises TypeRuleError."""
@@ -93,9 +97,10 @@ def _is_negative_zero(node: Node) -> bool:
     return node.number == 0.0 and math.copysign(1.0, float(node.number)) < 0
 
 
-def rebuilt(interner: Interner, node: Node, args: tuple[Node, ...], attrs: Any = None) -> Node:
-    """Make a node again from new operands (and attributes), leaves included."""
-    attrs = node.attrs if attrs is None else attrs
+def rebuilt(interner: Interner, node: Node, args: tuple[Node, ...], attrs: Attrs) -> Node:
+    """Make a node again from new operands and attributes, leaves included."""
+    if node.op == "field":
+        return interner.field(args[0])
     if node.op in LEAVES:
         return interner.leaf(node.op, node.type, args, attrs)
     return interner.make(node.op, args, attrs)

@@ -48,9 +48,7 @@ class Builder:
             return self._interner.leaf("input", self._inputs[name], attrs=(("name", name),))
         field = name.removeprefix("page.")
         if field in self._fields:
-            stored = self._fields[field]
-            page_type = Type((Axis(PAGE, None), *stored.type.axes))
-            return self._interner.leaf("field", page_type, args=(stored,))
+            return self._interner.field(self._fields[field])
         known = [*(name for name in self._inputs if "." in name), *(f"page.{field}" for field in self._fields)]
         message = f"'{name}' is nothing that a program receives" + suggest(name, known)
         raise TypeRuleError(message)

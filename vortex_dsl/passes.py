@@ -1,23 +1,152 @@
-"""Passes to canonical form, read top to bottom. Each gives a graph that chooses the same pages."""
+"""Passes to canonical form, read top to bottom. Each gives a graph that chooses the same pages.
+
+Equal operations are merged, known numbers folded, commutative operands ordered and dead code dropped wherever
+nodes are made (see interner.py), so each pass starts and ends with that done.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+from vortex_dsl.interner import Attrs, Interner, rebuilt
+from vortex_dsl.node import LEAVES, Node, reachable
+from vortex_dsl.ops import OPS
+from vortex_dsl.ops.op import Take
+from vortex_dsl.values import DIM, HEAD, PAGE, TOKEN, Axis
 from vortex_dsl.verify import verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from vortex_dsl.graph import Graph
 
-PASSES: tuple[Callable[[Graph], Graph], ...] = ()
+_SCORES = {"topk": 0, "refine": 1}  # selections that only see the order of their score, and which operand it is
+_INCREASING = ("exp", "sigmoid", "tanh")
+_POSITIVE_INPUTS = ("scale", "page.count", "layer.count")
+_PLATFORM_AXES = (TOKEN, DIM, HEAD, PAGE)
 
 
 def canonical(graph: Graph) -> Graph:
     """Run every pass, and the verifier after each."""
     verify(graph)
-    for transform in PASSES:
+    for transform in (strip_increasing_maps, name_axes):
         graph = transform(graph)
         verify(graph)
     return graph
+
+
+def strip_increasing_maps(graph: Graph) -> Graph:
+    """Drop strictly increasing maps of a final score, judged in exact arithmetic: they keep its order."""
+
+    def visit(interner: Interner, node: Node, args: tuple[Node, ...]) -> Node:
+        place = _SCORES.get(node.op)
+        if place is not None:
+            score = _stripped(interner, args[place])
+            args = (*args[:place], score, *args[place + 1 :])
+        return rebuilt(interner, node, args, node.attrs)
+
+    return _rewritten(graph, visit)
+
+
+def _stripped(interner: Interner, score: Node) -> Node:
+    inner = _under_increasing_map(score)
+    while inner is not None:
+        score, inner = inner, _under_increasing_map(inner)
+    if score.op == "mean" and PAGE not in score.attr("axes"):
+        return interner.make("sum", score.args, score.attrs)  # a mean is a sum times a positive constant
+    return score
+
+
+def _under_increasing_map(score: Node) -> Node | None:
+    """Give s if the score is a strictly increasing map of s, with the same map for every page."""
+    if score.op in _INCREASING or (score.op == "softmax" and score.attr("axis") == PAGE):
+        return score.args[0]
+    if score.op not in ("add", "sub", "mul", "div"):
+        return None
+    a, b = score.args
+    swapped = score.op in ("add", "mul") and PAGE in b.type.names
+    inner, other = (b, a) if swapped else (a, b)
+    keeps_order = score.op in ("add", "sub") or _is_positive(other)
+    return inner if keeps_order and PAGE in inner.type.names and PAGE not in other.type.names else None
+
+
+def _is_positive(node: Node) -> bool:
+    if node.number is not None:
+        return node.number > 0
+    if node.op == "input":
+        return node.attr("name") in _POSITIVE_INPUTS
+    return node.op in ("mul", "div") and all(map(_is_positive, node.args))
+
+
+def name_axes(graph: Graph) -> Graph:
+    """Give the axes that the program made names that do not depend on those in the text."""
+    names: dict[str, str] = {name: name for name in _PLATFORM_AXES}
+    for node in _blind_order(graph.selection):
+        for name in _made_names(node):
+            names.setdefault(name, f"axis{len(names) - len(_PLATFORM_AXES)}")
+
+    def visit(interner: Interner, node: Node, args: tuple[Node, ...]) -> Node:
+        return rebuilt(interner, node, args, _renamed(node, names))
+
+    return _rewritten(graph, visit)
+
+
+def _made_names(node: Node) -> tuple[str, ...]:
+    """Give the axis names that an operation brings into being."""
+    return tuple(name for name in node.type.names if all(name not in arg.type.names for arg in node.args))
+
+
+def _blind_order(root: Node) -> tuple[Node, ...]:
+    """Give all nodes, operands first, in an order that does not depend on the names of made axes."""
+    blind: dict[Node, str] = {}
+    names = dict.fromkeys({name for node in reachable((root,)) for name in node.type.names}, "?")
+    names |= {name: name for name in _PLATFORM_AXES}
+    for node in reachable((root,)):
+        below = [blind[arg] for arg in _ordered_args(node, blind)]
+        blind[node] = hashlib.sha256(f"{node.op}{_renamed(node, names)}{below}".encode()).hexdigest()
+    order: dict[Node, None] = {}
+    stack = [(root, False)]
+    while stack:
+        node, done = stack.pop()
+        if done:
+            order[node] = None
+        elif node not in order:
+            stack.append((node, True))
+            stack.extend((arg, False) for arg in reversed(_ordered_args(node, blind)))
+    return tuple(order)
+
+
+def _ordered_args(node: Node, key: Mapping[Node, str]) -> tuple[Node, ...]:
+    commutes = node.op not in LEAVES and OPS[node.op].commutative
+    return tuple(sorted(node.args, key=lambda arg: key[arg])) if commutes else node.args
+
+
+def _renamed(node: Node, names: Mapping[str, str]) -> Attrs:
+    """Give a node's attributes with its axes renamed."""
+    if node.op in LEAVES:
+        return node.attrs
+    takes = {param.name: param.take for param in OPS[node.op].params}
+    return tuple((key, _renamed_value(takes[key], value, names)) for key, value in node.attrs)
+
+
+def _renamed_value(take: Take, value: Any, names: Mapping[str, str]) -> Any:
+    if take is Take.AXIS:
+        return names[value]
+    if take is Take.AXES:
+        return tuple(sorted((names[name] for name in value), key=lambda name: Axis(name, None).rank))
+    if take is Take.LENGTHS:
+        return names[value[0]], value[1]
+    if take is Take.NAMES:
+        return tuple(sorted((names[old], names[new]) for old, new in value))
+    return value
+
+
+def _rewritten(graph: Graph, visit: Callable[[Interner, Node, tuple[Node, ...]], Node]) -> Graph:
+    """Make every node again, operands first, with what `visit` gives for it; what nothing needs is left out."""
+    interner = Interner()
+    made: dict[Node, Node] = {}
+    for node in reachable((graph.selection,)):
+        made[node] = visit(interner, node, tuple(made[arg] for arg in node.args))
+    return replace(graph, selection=made[graph.selection])
