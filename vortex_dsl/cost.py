@@ -57,8 +57,8 @@ class Cost:
 
     @property
     def ratio(self) -> float:
-        """Bytes read as a share of what dense attention reads: below 1 is better."""
-        return self.bytes / self.dense_bytes
+        """Bytes that dense attention reads per byte of this program: the ceiling of its attention's speed-up."""
+        return self.dense_bytes / self.bytes
 
 
 def cost(program: Program, shape: Shape, tokens: int = 32768) -> Cost:
@@ -121,8 +121,10 @@ class _Step:
 
     def _number(self, node: Node) -> float | None:
         """Give a scalar's value, None if it depends on what is in the cache."""
+        if node.op == "input":
+            return self._known.get(node.attr("name"))
         if node.op in LEAVES:
-            return node.number if node.op == "constant" else self._known.get(dict(node.attrs).get("name", ""))
+            return node.number
         fold, numbers = OPS[node.op].fold, [self._number(arg) for arg in node.args]
         if fold is None or any(number is None for number in numbers):
             return None

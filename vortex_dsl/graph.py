@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from vortex_dsl.node import Node, reachable
+from vortex_dsl.node import LEAVES, Node, reachable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,6 +82,11 @@ class Graph:
     def inputs(self) -> frozenset[str]:
         """Give the names of the inputs that select reads."""
         return frozenset(node.attr("name") for node in self.select_nodes if node.op == "input")
+
+    @property
+    def num_operations(self) -> int:
+        """Count the operations of summarize and select."""
+        return sum(node.op not in LEAVES for node in reachable((self.selection,)))
 
     def field(self, leaf: Node) -> Field:
         """Give the field that a "field" leaf reads."""
