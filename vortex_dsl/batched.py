@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vortex_dsl.evaluate import evaluate
+from vortex_dsl.interpreter import evaluate
 from vortex_dsl.layout import Layout
 from vortex_dsl.node import LEAVES, Node
 from vortex_dsl.ops.frame import Frame

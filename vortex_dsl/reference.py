@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vortex_dsl.evaluate import evaluate
+from vortex_dsl.interpreter import evaluate
 from vortex_dsl.ops.frame import Frame
 
 if TYPE_CHECKING:

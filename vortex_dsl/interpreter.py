@@ -1,0 +1,34 @@
+"""Running nodes in torch: the one interpreter, used for one sequence at a time and for batches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vortex_dsl.ops import OPS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import torch
+
+    from vortex_dsl.node import Node
+    from vortex_dsl.ops.frame import Frame
+
+
+def evaluate(nodes: Iterable[Node], env: dict[Node, torch.Tensor], frame: Frame, device: torch.device) -> None:
+    """Compute `nodes`, operands first, into `env`, which holds the leaves (and whatever is known already)."""
+    for node in nodes:
+        if node in env:
+            continue
+        if node.op == "constant":
+            env[node] = _constant(node, frame, device)
+        else:
+            env[node] = OPS[node.op].meaning(frame, node, *(env[arg] for arg in node.args)).to(device)
+
+
+def _constant(node: Node, frame: Frame, device: torch.device) -> torch.Tensor:
+    """Make a constant with leading dimensions of length 1."""
+    import torch
+
+    value = torch.tensor(node.attr("values"), device=device)
+    return value.reshape([1] * frame.lead + [length for _, length in node.attr("axes")])
