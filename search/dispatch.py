@@ -1,0 +1,135 @@
+"""The way of one evaluation: claim, run or take from the cache, finish. Keeps leases, waits for busy keys, retries."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from search.contracts import Claim
+from search.records import Evaluation, EvaluationTask, Stage, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from search.contracts import Evaluator, Ledger
+    from search.records import EvaluationKey
+
+LEASE_S = 30.0  # how long a killed driver's evaluations stay blocked
+HEARTBEAT_S = 10.0
+BUSY_POLL_S = 0.5
+MAX_ATTEMPTS = 3  # of what fails by our own fault; the next run of the campaign tries again
+UNFINISHED = (Status.INFRASTRUCTURE, Status.INTERRUPTED)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A task, and the candidate whose record shows the result."""
+
+    task: EvaluationTask
+    candidate_id: int
+
+
+class Dispatcher:
+    """Carries jobs to an evaluator and their results to the ledger. One thread uses it.
+
+    `check` measures tasks of stage CHECK in this process.
+    """
+
+    def __init__(self, ledger: Ledger, evaluator: Evaluator, check: Callable[[EvaluationTask], Evaluation]) -> None:
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._ledger, self._evaluator, self._check = ledger, evaluator, check
+        self._waiting: deque[Job] = deque()
+        self._running: dict[EvaluationKey, Job] = {}
+        self._done: list[Evaluation] = []
+        self._attempts: Counter[EvaluationKey] = Counter()
+        self._retry_at = 0.0
+        self._beat_at = time.monotonic() + HEARTBEAT_S
+        self._draining = False
+
+    @property
+    def num_running(self) -> int:
+        """Evaluations that the evaluator holds."""
+        return len(self._running)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs, waits for somebody else or has still to be collected."""
+        return not (self._running or self._waiting or self._done)
+
+    def start(self, job: Job) -> None:
+        """Take on a job. Its result comes from `collect`."""
+        self._claim(job)
+
+    def collect(self, timeout_s: float) -> list[Evaluation]:
+        """Give what is finished and stored, waiting up to `timeout_s` for the first."""
+        self._keep_leases()
+        self._try_busy()
+        patience = 0.0 if self._done else min(timeout_s, BUSY_POLL_S)
+        if self._running:
+            for evaluation in self._evaluator.completed(patience):
+                self._finish(evaluation)
+        elif patience:
+            time.sleep(min(patience, max(0.0, self._retry_at - time.monotonic())))
+        done, self._done = self._done, []
+        return done
+
+    def drain(self) -> None:
+        """Let run what runs; drop what waits for others or would be tried again."""
+        self._draining = True
+        self._waiting.clear()
+
+    def release(self) -> None:
+        """Give back every lease."""
+        self._ledger.release(list(self._running), self.owner)
+        self._running.clear()
+        self._waiting.clear()
+
+    def _claim(self, job: Job) -> None:
+        claim = self._ledger.claim(job.task, self.owner, LEASE_S, job.candidate_id)
+        if isinstance(claim, Evaluation):
+            self._done.append(claim)
+        elif claim is Claim.BUSY:
+            self._wait(job)
+        else:
+            self._run(job)
+
+    def _wait(self, job: Job) -> None:
+        if not self._draining:
+            self._waiting.append(job)
+
+    def _run(self, job: Job) -> None:
+        self._running[job.task.key] = job
+        self._attempts[job.task.key] += 1
+        if job.task.key.stage is Stage.CHECK:
+            self._finish(self._check(job.task))
+        else:
+            self._evaluator.submit(job.task)
+
+    def _finish(self, evaluation: Evaluation) -> None:
+        job = self._running.pop(evaluation.key, None)
+        if job is None:  # a retry's late twin; the ledger has the first
+            return
+        self._ledger.finish(evaluation, self.owner, self._evaluator.environment)
+        if evaluation.status in UNFINISHED and self._attempts[evaluation.key] < MAX_ATTEMPTS:
+            self._wait(job)
+        else:
+            self._done.append(evaluation)
+
+    def _try_busy(self) -> None:
+        now = time.monotonic()
+        if now < self._retry_at:
+            return
+        self._retry_at = now + BUSY_POLL_S
+        for _ in range(len(self._waiting)):
+            self._claim(self._waiting.popleft())
+
+    def _keep_leases(self) -> None:
+        now = time.monotonic()
+        if now >= self._beat_at and self._running:
+            self._ledger.heartbeat(list(self._running), self.owner, LEASE_S)
+            self._beat_at = now + HEARTBEAT_S
