@@ -1,34 +1,455 @@
-"""Running nodes in torch: the one interpreter, used for one sequence at a time and for batches."""
+"""The evaluator: walks a program's syntax tree over symbolic values. Nothing of the text is ever executed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import ast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from vortex_dsl.ops import OPS
+from vortex_dsl.errors import did_you_mean, quoted
+from vortex_dsl.known import bounded, fold, is_known
+from vortex_dsl.node import Node
+from vortex_dsl.source import MAX_NESTING
+from vortex_dsl.syntax import OPERATORS, unknown_name
+from vortex_dsl.values import TypeRuleError
+from vortex_dsl.vocabulary import BUILT_IN, FUNCTIONS, IMPORTED_VALUES, METHODS, PAGE_VALUES, TUNABLE_KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from vortex_dsl.ir import Builder
+    from vortex_dsl.load import Definition
+    from vortex_dsl.program import Value
 
-    import torch
+MAX_STEPS = 50_000
+MAX_ITERATIONS = 128
+MAX_ELEMENTS = 8_192
+FLOW = object()  # what a statement gives when the function goes on
 
-    from vortex_dsl.node import Node
-    from vortex_dsl.ops.frame import Frame
-
-
-def evaluate(nodes: Iterable[Node], env: dict[Node, torch.Tensor], frame: Frame, device: torch.device) -> None:
-    """Compute `nodes`, operands first, into `env`, which holds the leaves (and whatever is known already)."""
-    for node in nodes:
-        if node in env:
-            continue
-        if node.op == "constant":
-            env[node] = _constant(node, frame, device)
-        else:
-            env[node] = OPS[node.op].meaning(frame, node, *(env[arg] for arg in node.args)).to(device)
+Scope = dict[str, Any]
 
 
-def _constant(node: Node, frame: Frame, device: torch.device) -> torch.Tensor:
-    """Make a constant with leading dimensions of length 1."""
-    import torch
+@dataclass(frozen=True)
+class Receiver:
+    """What `self`, `page`, `layer` and `kv_head` stand for: a thing that only has attributes."""
 
-    value = torch.tensor(node.attr("values"), device=device)
-    return value.reshape([1] * frame.lead + [length for _, length in node.attr("axes")])
+    name: str
+
+
+class Evaluator:
+    """Evaluates one program for one set of values; counts its steps. Without a builder only known numbers pass."""
+
+    def __init__(self, definition: Definition, values: dict[str, Value], builder: Builder | None) -> None:
+        self.definition = definition
+        self.fields: tuple[str, ...] = ()
+        self.constants: Scope = {}
+        self.returned: ast.AST | None = None
+        self._values = values
+        self._builder = builder
+        self._num_steps = 0
+        self._depth = 0
+
+    def visit(self, node: ast.AST, scope: Scope) -> Any:
+        """Evaluate an expression, or execute a statement: FLOW, or the value that it returns."""
+        self._num_steps += 1
+        if self._num_steps > MAX_STEPS:
+            self.refuse(f"evaluation takes more than {MAX_STEPS} steps; make loops shorter", node)
+        if self._depth >= MAX_NESTING:
+            self.refuse(f"nested more than {MAX_NESTING} deep; call fewer functions in one another", node)
+        self._depth += 1
+        try:
+            return _HANDLERS[type(node)](self, node, scope)
+        except TypeRuleError as error:
+            self.refuse(str(error), node)
+        finally:
+            self._depth -= 1
+
+    def refuse(self, message: str, node: ast.AST | None) -> Any:
+        """Raise a ProgramError at the node."""
+        self.definition.source.refuse(message, node)
+
+    def call_function(self, function: ast.FunctionDef, arguments: dict[str, Any]) -> Any:
+        """Run a function's body with its parameters bound; every path must return."""
+        result = self._block(function.body, arguments)
+        if result is FLOW:
+            self.refuse(f"{quoted(function.name)} ends without 'return'; return what it computes", function)
+        return result
+
+    def perform(self, op: str, operands: Sequence[Any], named: dict[str, Any] | None = None) -> Any:
+        """Perform an operation of the table on symbolic values."""
+        if self._builder is None:
+            message = f"'{op}' is not a known number here; use numbers and arithmetic on them"
+            raise TypeRuleError(message)
+        given = [_argument(op, operand) for operand in operands]
+        return self._builder.call(op, given, {name: _argument(op, value) for name, value in (named or {}).items()})
+
+    # Statements
+
+    def _block(self, statements: Sequence[ast.stmt], scope: Scope) -> Any:
+        for statement in statements:
+            result = self.visit(statement, scope)
+            if result is not FLOW:
+                return result
+        return FLOW
+
+    def _assign(self, node: ast.Assign, scope: Scope) -> object:
+        value = self.visit(node.value, scope)
+        for target in node.targets:
+            self._bind(target, value, scope)
+        return FLOW
+
+    def _bind(self, target: ast.expr, value: Any, scope: Scope) -> None:
+        if isinstance(target, ast.Name):
+            scope[target.id] = value
+            return
+        assert isinstance(target, ast.Tuple | ast.List), "the allow-list passes no other targets"
+        if not isinstance(value, list | tuple | range) or len(value) != len(target.elts):
+            self.refuse(f"{len(target.elts)} names for {_shown(value)}; give as many elements as names", target)
+        for element, part in zip(target.elts, value, strict=True):
+            self._bind(element, part, scope)
+
+    def _update(self, node: ast.AugAssign, scope: Scope) -> object:
+        assert isinstance(node.target, ast.Name), "the allow-list passes no other targets"
+        old = self._name(node.target, scope)
+        scope[node.target.id] = self._operate("add", [old, self.visit(node.value, scope)])
+        return FLOW
+
+    def _return(self, node: ast.Return, scope: Scope) -> Any:
+        assert node.value is not None, "the allow-list passes no empty return"
+        result = self.visit(node.value, scope)
+        self.returned = node.value
+        return result
+
+    def _for(self, node: ast.For, scope: Scope) -> Any:
+        for item in self._sequence(node.iter, scope):
+            self._bind(node.target, item, scope)
+            result = self._block(node.body, scope)
+            if result is not FLOW:
+                return result
+        return FLOW
+
+    def _if(self, node: ast.If, scope: Scope) -> Any:
+        return self._block(node.body if self._holds(node.test, scope) else node.orelse, scope)
+
+    # What must be known while tracing
+
+    def _holds(self, node: ast.expr, scope: Scope) -> bool:
+        value = self.visit(node, scope)
+        if isinstance(value, Node):
+            self.refuse("this is not known while tracing; choose per element with where(condition, a, b)", node)
+        if not is_known(value):
+            self.refuse(f"{_shown(value)} is no condition; compare numbers", node)
+        return bool(value)
+
+    def _sequence(self, node: ast.expr, scope: Scope) -> Sequence[Any]:
+        value = self.visit(node, scope)
+        if not isinstance(value, list | tuple | range):
+            self.refuse(f"{_shown(value)} is not a list; loop over range(...) or a literal list", node)
+        if len(value) > MAX_ITERATIONS:
+            self.refuse(f"{len(value)} iterations; a loop has at most {MAX_ITERATIONS}", node)
+        return value
+
+    # Expressions
+
+    def _constant(self, node: ast.Constant, _scope: Scope) -> Any:
+        if node.value is None:
+            self.refuse("None is only an argument of slice(...); use a number", node)
+        return node.value
+
+    def _name(self, node: ast.Name, scope: Scope) -> Any:
+        for names in (scope, self.constants):
+            if node.id in names:
+                return names[node.id]
+        if node.id in self.definition.imported and node.id in IMPORTED_VALUES:
+            return Receiver(node.id)
+        if node.id in self.definition.imported or node.id in BUILT_IN:
+            self.refuse(f"{quoted(node.id)} can only be called; write {node.id}(...)", node)
+        return self.refuse(unknown_name(node.id, [*scope, *self.constants]), node)
+
+    def _attribute(self, node: ast.Attribute, scope: Scope) -> Any:
+        value = self.visit(node.value, scope)
+        if not isinstance(value, Receiver):
+            hint = f"; call it: x.{node.attr}(...)" if node.attr in METHODS else did_you_mean(node.attr, [*METHODS])
+            hint = hint or "; values have only the methods of the operation table"
+            self.refuse(f"{_shown(value)} has no attribute {quoted(node.attr)}{hint}", node)
+        known = self._attributes_of(value)
+        if node.attr not in known:
+            near = did_you_mean(node.attr, known) or f"; it has {', '.join(known)}"
+            self.refuse(f"{quoted(value.name)} has no {quoted(node.attr)}{near}", node)
+        if value.name == "self":
+            return self._of_self(node)
+        return self._input(f"{value.name}.{node.attr}")
+
+    def _attributes_of(self, receiver: Receiver) -> list[str]:
+        if receiver.name == "self":
+            return [*self._values, "scale", *self.definition.methods]
+        return [*IMPORTED_VALUES.get(receiver.name, (*PAGE_VALUES, *self.fields))]
+
+    def _of_self(self, node: ast.Attribute) -> Any:
+        if node.attr in self.definition.methods:
+            self.refuse(f"{quoted(node.attr)} is a function and can only be called; write self.{node.attr}(...)", node)
+        return self._input("scale") if node.attr == "scale" else self._values[node.attr]
+
+    def _input(self, name: str) -> Node:
+        if self._builder is None:
+            message = f"'{name}' is not known here; use it in summarize or select"
+            raise TypeRuleError(message)
+        return self._builder.input(name)
+
+    def _operate(self, op: str, operands: list[Any]) -> Any:
+        strings = [operand for operand in operands if isinstance(operand, str)]
+        if len(strings) == len(operands) > 1 and op in ("eq", "ne"):
+            return (strings[0] == strings[1]) is (op == "eq")
+        for operand in operands:
+            if not isinstance(operand, Node) and not is_known(operand):
+                message = f"{_shown(operand)} is no operand of an operator; use values and numbers"
+                raise TypeRuleError(message)
+        if not any(isinstance(operand, Node) for operand in operands):
+            return fold(op, operands)
+        if op == "floordiv":
+            message = "'//' of a value that is not known while tracing; write floor(a / b)"
+            raise TypeRuleError(message)
+        return self.perform(op, operands)
+
+    def _binary(self, node: ast.BinOp, scope: Scope) -> Any:
+        return self._operate(OPERATORS[type(node.op)], [self.visit(node.left, scope), self.visit(node.right, scope)])
+
+    def _unary(self, node: ast.UnaryOp, scope: Scope) -> Any:
+        if isinstance(node.op, ast.Not):
+            value = self.visit(node.operand, scope)
+            if isinstance(value, Node):
+                self.refuse("'not' of a value that is not known while tracing; write ~x", node)
+            return fold("eq", [_known(value), 0])
+        return self._operate(OPERATORS[type(node.op)], [self.visit(node.operand, scope)])
+
+    def _compare(self, node: ast.Compare, scope: Scope) -> Any:
+        left = self.visit(node.left, scope)
+        for op, comparator in zip(node.ops, node.comparators, strict=True):
+            right = self.visit(comparator, scope)
+            result = self._operate(OPERATORS[type(op)], [left, right])
+            if isinstance(result, Node) and len(node.ops) > 1:
+                self.refuse("a chain of comparisons of values; write (a < b) & (b < c)", node)
+            if result is False:
+                return False
+            left = right
+        return result
+
+    def _logic(self, node: ast.BoolOp, scope: Scope) -> Any:
+        is_and = isinstance(node.op, ast.And)
+        value: Any = is_and
+        for operand in node.values:
+            value = self.visit(operand, scope)
+            if isinstance(value, Node):
+                word, sign = ("and", "&") if is_and else ("or", "|")
+                self.refuse(f"'{word}' of a value that is not known while tracing; write a {sign} b", operand)
+            if bool(_known(value)) is not is_and:
+                return value
+        return value
+
+    def _choice(self, node: ast.IfExp, scope: Scope) -> Any:
+        return self.visit(node.body if self._holds(node.test, scope) else node.orelse, scope)
+
+    def _elements(self, node: ast.List | ast.Tuple, scope: Scope) -> list[Any] | tuple[Any, ...]:
+        elements = [self.visit(element, scope) for element in node.elts]
+        return elements if isinstance(node, ast.List) else tuple(elements)
+
+    def _dict(self, node: ast.Dict, scope: Scope) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key, value in zip(node.keys, node.values, strict=True):
+            assert isinstance(key, ast.Constant), "the allow-list passes no other keys"
+            if not isinstance(key.value, str):
+                self.refuse('a dict\'s keys must be strings; write {"name": value}', key)
+            if key.value in result:
+                self.refuse(f"the key {quoted(key.value)} is given twice; choose another name", key)
+            result[key.value] = self.visit(value, scope)
+        return result
+
+    def _comprehension(self, node: ast.ListComp, scope: Scope) -> list[Any]:
+        result: list[Any] = []
+        self._generate(node, node.generators, dict(scope), result)
+        return result
+
+    def _generate(self, node: ast.ListComp, rest: list[ast.comprehension], scope: Scope, result: list[Any]) -> None:
+        if not rest:
+            result.append(self.visit(node.elt, scope))
+            return
+        for item in self._sequence(rest[0].iter, scope):
+            self._bind(rest[0].target, item, scope)
+            if all(self._holds(condition, scope) for condition in rest[0].ifs):
+                self._generate(node, rest[1:], scope, result)
+
+    def _subscript(self, node: ast.Subscript, scope: Scope) -> Any:
+        value = self.visit(node.value, scope)
+        if isinstance(value, Node):
+            self.refuse('values have named axes and no positions; write x.take("dim", [0]) or a slice', node)
+        index = self.visit(node.slice, scope)
+        key_fits = isinstance(value, list | tuple | range) and isinstance(index, int | slice)
+        if not key_fits and not (isinstance(value, dict) and isinstance(index, str)):
+            self.refuse(f"{_shown(value)} indexed by {_shown(index)}; index known lists by known whole numbers", node)
+        try:
+            return value[index]
+        except (IndexError, KeyError, ValueError):
+            return self.refuse(f"{_shown(value)} has no element {_shown(index)}; use one that exists", node)
+
+    def _slice(self, node: ast.Slice, scope: Scope) -> slice:
+        bounds = [part and self.visit(part, scope) for part in (node.lower, node.upper, node.step)]
+        return _make_slice(bounds)
+
+    # Calls
+
+    def _call(self, node: ast.Call, scope: Scope) -> Any:
+        if isinstance(node.func, ast.Attribute):
+            receiver = self.visit(node.func.value, scope)
+            if isinstance(receiver, Receiver):
+                return self._call_of_receiver(node, receiver, node.func.attr, scope)
+            return self._call_method(node, receiver, node.func.attr, scope)
+        if not isinstance(node.func, ast.Name):
+            self.refuse("only operations and functions can be called; call them by name", node)
+        return self._call_name(node, node.func.id, scope)
+
+    def _call_name(self, node: ast.Call, name: str, scope: Scope) -> Any:
+        if name in scope or name in self.constants:
+            self.refuse(f"{quoted(name)} is a variable, not a function; call an operation or a function", node)
+        if name in BUILT_IN:
+            return self._call_built_in(node, name, scope)
+        if name in self.definition.functions:
+            function = self.definition.functions[name]
+            return self.call_function(function, self._bound(node, function, scope, []))
+        if name not in self.definition.imported:
+            self.refuse(unknown_name(name, [*self.definition.imported, *self.definition.functions, *BUILT_IN]), node)
+        if name in TUNABLE_KINDS:
+            self.refuse(f"{name}(...) here; declare tunables as attributes of the class", node)
+        if name not in FUNCTIONS:
+            self.refuse(f"{quoted(name)} cannot be called; call an operation or a function", node)
+        return self.perform(name, *self._arguments(node, scope))
+
+    def _call_built_in(self, node: ast.Call, name: str, scope: Scope) -> range | slice:
+        given = [None if _is_none(argument) else self.visit(argument, scope) for argument in node.args]
+        if node.keywords or not 1 <= len(given) <= 3:
+            self.refuse(f"'{name}' takes one to three numbers by position; write {name}(start, stop, step)", node)
+        return _make_slice(given, "slice") if name == "slice" else _make_range(given)
+
+    def _call_of_receiver(self, node: ast.Call, receiver: Receiver, name: str, scope: Scope) -> Any:
+        if receiver.name == "self" and name in self.definition.methods:
+            function = self.definition.methods[name]
+            return self.call_function(function, self._bound(node, function, scope, [receiver]))
+        known = [*self.definition.methods] if receiver.name == "self" else []
+        near = did_you_mean(name, known) or "; define it in the class, or call an operation by its name"
+        return self.refuse(f"{quoted(receiver.name)} has no function {quoted(name)}{near}", node)
+
+    def _call_method(self, node: ast.Call, receiver: Any, name: str, scope: Scope) -> Any:
+        if not isinstance(receiver, Node) and not is_known(receiver):
+            self.refuse(f"{_shown(receiver)} has no function {quoted(name)}; call operations on values", node)
+        if name == "remember":
+            self.refuse("'remember' is not supported yet; write a program without state", node)
+        if name in FUNCTIONS:
+            self.refuse(f"{quoted(name)} is a function, not a method; write {name}(x, ...)", node)
+        if name not in METHODS:
+            near = did_you_mean(name, [*METHODS]) or "; see the table of operations"
+            self.refuse(f"there is no operation {quoted(name)} on values{near}", node)
+        positional, named = self._arguments(node, scope)
+        return self.perform(name, [receiver, *positional], named)
+
+    def _arguments(self, node: ast.Call, scope: Scope) -> tuple[list[Any], dict[str, Any]]:
+        positional = [self.visit(argument, scope) for argument in node.args]
+        named: dict[str, Any] = {}
+        for keyword in node.keywords:
+            assert keyword.arg is not None, "the allow-list passes no '**'"
+            if keyword.arg in named:
+                self.refuse(f"the argument {quoted(keyword.arg)} is given twice; give it once", node)
+            named[keyword.arg] = self.visit(keyword.value, scope)
+        return positional, named
+
+    def _bound(self, node: ast.Call, function: ast.FunctionDef, scope: Scope, first: list[Any]) -> dict[str, Any]:
+        """Match a call's arguments to a function's parameters: each must be given once."""
+        positional, named = self._arguments(node, scope)
+        given = [*first, *positional]
+        names = [argument.arg for argument in function.args.args]
+        bound = dict(zip(names, given, strict=False)) | named
+        if len(given) > len(names) or len(bound) < len(given) + len(named) or set(bound) != set(names):
+            signature = f"{function.name}({', '.join(names[len(first) :])})"
+            self.refuse(f"the arguments do not fit {quoted(function.name)}; write {signature}", node)
+        return bound
+
+
+_HANDLERS: dict[type[ast.AST], Callable[[Evaluator, Any, Scope], Any]] = {
+    ast.Assign: Evaluator._assign,
+    ast.AugAssign: Evaluator._update,
+    ast.Return: Evaluator._return,
+    ast.For: Evaluator._for,
+    ast.If: Evaluator._if,
+    ast.Constant: Evaluator._constant,
+    ast.Name: Evaluator._name,
+    ast.Attribute: Evaluator._attribute,
+    ast.BinOp: Evaluator._binary,
+    ast.UnaryOp: Evaluator._unary,
+    ast.Compare: Evaluator._compare,
+    ast.BoolOp: Evaluator._logic,
+    ast.IfExp: Evaluator._choice,
+    ast.List: Evaluator._elements,
+    ast.Tuple: Evaluator._elements,
+    ast.Dict: Evaluator._dict,
+    ast.ListComp: Evaluator._comprehension,
+    ast.Subscript: Evaluator._subscript,
+    ast.Slice: Evaluator._slice,
+    ast.Call: Evaluator._call,
+}
+
+
+def _is_none(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
+
+
+def _known(value: Any) -> Any:
+    if not is_known(value):
+        message = f"{_shown(value)} is no condition; compare numbers"
+        raise TypeRuleError(message)
+    return value
+
+
+def _whole(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        message = f"'{name}' of {_shown(value)}; it takes known whole numbers"
+        raise TypeRuleError(message)
+    return int(bounded(value))
+
+
+def _make_range(given: list[Any]) -> range:
+    bounds = [_whole(value, "range") for value in given]
+    if len(bounds) == 3 and bounds[2] == 0:
+        message = "'range' with step 0; give another step"
+        raise TypeRuleError(message)
+    return range(*bounds)
+
+
+def _make_slice(given: list[Any], name: str = "a slice") -> slice:
+    bounds = [None if value is None else _whole(value, name) for value in given]
+    if len(bounds) == 3 and bounds[2] == 0:
+        message = f"'{name}' with step 0; give another step"
+        raise TypeRuleError(message)
+    return slice(*bounds)
+
+
+def _argument(op: str, value: Any) -> Any:
+    """Check what goes into an operation: lists of at most 8,192 elements in all, nothing that is no value."""
+    if isinstance(value, list | tuple | range):
+        rows = value[: MAX_ELEMENTS + 1]
+        num = sum(len(row) if isinstance(row, list | tuple | range) else 1 for row in rows)
+        if num > MAX_ELEMENTS:
+            message = f"'{op}' of a list with more than {MAX_ELEMENTS} elements; a constant has at most {MAX_ELEMENTS}"
+            raise TypeRuleError(message)
+        return [list(row) if isinstance(row, list | tuple | range) else row for row in rows]
+    if isinstance(value, dict | Receiver):
+        message = f"'{op}' of {_shown(value)}; give it a value or a number"
+        raise TypeRuleError(message)
+    return value
+
+
+def _shown(value: Any) -> str:
+    """Describe a value in a message, in a few words."""
+    if isinstance(value, Node):
+        return f"a value with axes [{', '.join(value.type.names)}]"
+    if isinstance(value, Receiver):
+        return quoted(value.name)
+    if isinstance(value, list | tuple | range | dict):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"the string {quoted(value)}" if isinstance(value, str) else str(value)

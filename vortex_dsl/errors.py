@@ -1,0 +1,32 @@
+"""The one error that a program's text can cause: a sentence with file, line, column and remedy."""
+
+from __future__ import annotations
+
+
+class ProgramError(ValueError):
+    """A program is refused: `file:line:column: what was seen; what to do`. Lines and columns count from 1."""
+
+    def __init__(self, message: str, file: str = "<program>", line: int = 1, column: int = 1) -> None:
+        super().__init__(f"{file}:{line}:{column}: {message}")
+        self.message = message
+        self.file = file
+        self.line = line
+        self.column = column
+
+    def __reduce__(self) -> tuple[type[ProgramError], tuple[str, str, int, int]]:
+        """Travel between processes with the position intact."""
+        return ProgramError, (self.message, self.file, self.line, self.column)
+
+
+def quoted(seen: object, limit: int = 40) -> str:
+    """Quote a piece of a program's text for a message, cut to `limit` characters."""
+    text = str(seen)
+    return f"'{text}'" if len(text) <= limit else f"'{text[:limit]}…'"
+
+
+def did_you_mean(seen: str, known: list[str]) -> str:
+    """Give `; did you mean 'near'?` when one of the known names is close to the one seen, else nothing."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(seen[:64], sorted(known), n=1, cutoff=0.6)
+    return f"; did you mean '{near[0]}'?" if near else ""

@@ -1,0 +1,299 @@
+"""From a text to a Program: its structure checked, its tunables read, nothing of it executed."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from vortex_dsl.errors import did_you_mean, quoted
+from vortex_dsl.evaluate import Evaluator
+from vortex_dsl.program import PLATFORM_TUNABLES, Choice, Float, Int, Program, Tunable
+from vortex_dsl.source import Source, parse, read_source, text_source
+from vortex_dsl.syntax import check_function, check_name, check_read_names, check_shadowing, check_syntax
+from vortex_dsl.trace import check_traces
+from vortex_dsl.vocabulary import BUILT_IN, IMPORTABLE, RESERVED, STATE, TUNABLE_KINDS
+
+_KINDS: dict[str, type[Tunable]] = {"Int": Int, "Float": Float, "Choice": Choice}
+_PARAMETERS = {"Int": ("default", "low", "high", "log"), "Choice": ("default", "options")}
+_ENTRIES = {"summarize": "def summarize(self, k, v)", "select": "def select(self, q, page)"}
+_NO_STATE = "State is not supported yet; write a program whose choice depends on this step alone"
+
+
+@dataclass
+class Definition:
+    """What a program's text declares. `positions` says where, by name: line and column from 1."""
+
+    source: Source
+    name: str = ""
+    doc: str = ""
+    imported: frozenset[str] = frozenset()
+    tunables: Mapping[str, Tunable] = field(default_factory=lambda: PLATFORM_TUNABLES)
+    constants: list[ast.Assign] = field(default_factory=list)
+    functions: dict[str, ast.FunctionDef] = field(default_factory=dict)
+    entries: dict[str, ast.FunctionDef] = field(default_factory=dict)  # summarize and select
+    methods: dict[str, ast.FunctionDef] = field(default_factory=dict)  # the class's other functions
+    positions: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def position_of(self, name: str) -> tuple[int, int]:
+        """Give the line and column of a tunable's declaration, or of the class."""
+        return self.positions.get(name) or self.positions.get(self.name, (1, 1))
+
+
+def load_program(path_or_text: str | Path) -> Program:
+    """Read a program from a file, or from a text (which contains a newline). Raises ProgramError."""
+    return _loaded(read_source(path_or_text))
+
+
+def parse_program(text: str, file: str) -> Program:
+    """Load a program from its text, with `file` as the name in errors."""
+    return _loaded(text_source(text, file))
+
+
+def _loaded(source: Source) -> Program:
+    definition = _Loader(source).definition_of(parse(source))
+    program = Program(source.text, file=source.file, definition=definition)
+    check_traces(program)
+    return program
+
+
+class _Loader:
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.definition = Definition(source)
+        self.class_def: ast.ClassDef | None = None
+        self.evaluator: Evaluator | None = None
+        self.globals: dict[str, str] = dict.fromkeys(BUILT_IN, "function")  # name to what it is
+
+    def definition_of(self, tree: ast.Module) -> Definition:
+        for statement in tree.body:
+            self._top_level(statement)
+        if self.class_def is None:
+            self.source.refuse("there is no class; write one 'class Name(Program):' with 'select'")
+        self._class_body(self.class_def)
+        for function in self._all_functions():
+            self._check_function(function)
+        self._check_recursion()
+        return self.definition
+
+    def _all_functions(self) -> list[ast.FunctionDef]:
+        given = self.definition
+        return [*given.functions.values(), *given.entries.values(), *given.methods.values()]
+
+    # The top level
+
+    def _top_level(self, node: ast.stmt) -> None:
+        if isinstance(node, ast.ImportFrom):
+            self._import(node)
+        elif isinstance(node, ast.Assign):
+            self._module_constant(node)
+        elif isinstance(node, ast.FunctionDef):
+            self._declare(node.name, "function", node)
+            self.definition.functions[node.name] = node
+        elif isinstance(node, ast.ClassDef):
+            self._class(node)
+        else:
+            check_syntax(self.source, node)
+            self.source.refuse("only imports, constants, functions and one class stand at the top level", node)
+
+    def _declare(self, name: str, what: str, node: ast.AST) -> None:
+        check_name(self.source, name, node)
+        check_shadowing(self.source, name, RESERVED | frozenset(self.globals), node)
+        self.globals[name] = what
+
+    def _import(self, node: ast.ImportFrom) -> None:
+        if node.module != "vortex_dsl" or node.level:
+            seen = quoted("." * node.level + (node.module or ""))
+            self.source.refuse(f"an import from {seen} is not allowed; import only from vortex_dsl", node)
+        for alias in node.names:
+            if alias.asname:
+                self.source.refuse(f"{quoted(alias.name)} is renamed; import names as they are", alias)
+            if alias.name == STATE:
+                self.source.refuse(_NO_STATE, alias)
+            if alias.name != "*" and alias.name not in IMPORTABLE:
+                near = did_you_mean(alias.name, [*IMPORTABLE]) or "; see the table of operations"
+                self.source.refuse(f"vortex_dsl has no name {quoted(alias.name)} for programs{near}", alias)
+            names = IMPORTABLE if alias.name == "*" else {alias.name}
+            self.definition.imported |= names
+            self.globals |= {name: "value" if name in ("layer", "kv_head") else "function" for name in names}
+
+    def _module_constant(self, node: ast.Assign) -> None:
+        check_syntax(self.source, node)
+        self._check_reads(node)
+        for target in (part for target in node.targets for part in ast.walk(target)):
+            if isinstance(target, ast.Name):
+                self._declare(target.id, "value", target)
+        self.definition.constants.append(node)
+
+    def _check_reads(self, node: ast.AST) -> None:
+        """Check the names that are read outside of functions, as if it were in one of its own."""
+        body = ast.FunctionDef(name="", args=ast.arguments([], [], None, [], [], None, []), body=[node])
+        check_read_names(self.source, body, self.globals)
+
+    def _class(self, node: ast.ClassDef) -> None:
+        if self.class_def is not None:
+            self.source.refuse("a second class; write exactly one, with helper functions beside it", node)
+        if node.decorator_list:
+            self.source.refuse("a decorator is not allowed; remove it", node.decorator_list[0])
+        base = node.bases[0] if len(node.bases) == 1 else None
+        if (
+            not isinstance(base, ast.Name)
+            or base.id != "Program"
+            or node.keywords
+            or getattr(node, "type_params", None)
+        ):
+            self.source.refuse(f"{quoted(node.name)} must have one base, Program; write class Name(Program):", node)
+        if "Program" not in self.definition.imported:
+            self.source.refuse("'Program' is not imported; add it to 'from vortex_dsl import ...'", base)
+        self._declare(node.name, "class", node)
+        self.class_def = node
+
+    # The class
+
+    def _class_body(self, node: ast.ClassDef) -> None:
+        self.definition.name = node.name
+        self.definition.positions[node.name] = (node.lineno, node.col_offset + 1)
+        self.definition.doc = self._docstring(node)
+        own: dict[str, Tunable] = {}
+        for statement in node.body[1:]:
+            if isinstance(statement, ast.FunctionDef):
+                self._method(statement)
+            elif isinstance(statement, ast.Assign):
+                name = self._new_attribute(statement)
+                own[name] = self._tunable(name, statement.value)
+            else:
+                check_syntax(self.source, statement)
+                self.source.refuse("only tunables and functions stand in the class; move it into a function", statement)
+        if "select" not in self.definition.entries:
+            self.source.refuse(f"{quoted(node.name)} has no 'select'; write {_ENTRIES['select']}:", node)
+        self.definition.tunables = MappingProxyType(dict(PLATFORM_TUNABLES) | own)
+
+    def _docstring(self, node: ast.ClassDef) -> str:
+        first = node.body[0]
+        text = first.value.value if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) else None
+        if not isinstance(text, str) or not text.strip():
+            self.source.refuse(f"{quoted(node.name)} has no docstring; say the idea in its first line", node)
+        return text.strip().split("\n")[0].strip()
+
+    def _new_attribute(self, node: ast.Assign) -> str:
+        target = node.targets[0]
+        if len(node.targets) > 1 or not isinstance(target, ast.Name):
+            self.source.refuse("one tunable per line, please: write name = Int(default, low, high)", node)
+        self._claim(target.id, target)
+        return target.id
+
+    def _claim(self, name: str, node: ast.AST) -> None:
+        """Take a name for an attribute of the class."""
+        check_name(self.source, name, node)
+        if name == "scale":
+            self.source.refuse("'scale' is the model's softmax scale, read as self.scale; choose another name", node)
+        if name in self.definition.positions and name != self.definition.name:
+            self.source.refuse(f"{quoted(name)} is declared twice in the class; choose another name", node)
+        line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1
+        self.definition.positions[name] = (line, column)
+
+    def _tunable(self, name: str, node: ast.expr) -> Tunable:
+        check_syntax(self.source, node)
+        self._check_reads(node)
+        kind = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+        if kind == STATE:
+            self.source.refuse(_NO_STATE, node)
+        if kind not in TUNABLE_KINDS or not isinstance(node, ast.Call):
+            example = PLATFORM_TUNABLES.get(name, Int(64, 4, 1024))
+            self.source.refuse(
+                f"{quoted(name)} is no tunable; write {name} = {example}, or set it above the class", node
+            )
+        try:
+            tunable = self._made(kind, node)
+        except (TypeError, ValueError) as error:
+            self.source.refuse(f"tunable {quoted(name)}: {error}", node)
+        platform = PLATFORM_TUNABLES.get(name)
+        if platform is not None and not platform.covers(tunable):
+            self.source.refuse(f"{quoted(name)} is the platform's; keep its kind and its range, {platform}", node)
+        return tunable
+
+    def _made(self, kind: str, node: ast.Call) -> Tunable:
+        names = _PARAMETERS.get(kind, _PARAMETERS["Int"])
+        evaluator = self._known_numbers()
+        positional: list[Any] = [evaluator.visit(argument, {}) for argument in node.args]
+        given = dict(zip(names, positional, strict=False))
+        for keyword in node.keywords:
+            if keyword.arg not in names or keyword.arg in given:
+                raise TypeError(f"{quoted(keyword.arg)} is unknown or given twice; write {kind}({', '.join(names)})")
+            given[keyword.arg] = evaluator.visit(keyword.value, {})
+        needed = [name for name in names if name != "log"]
+        if len(positional) > len(names) or not all(name in given for name in needed):
+            raise TypeError(f"the arguments do not fit; write {kind}({', '.join(needed)})")
+        return _KINDS[kind](**given)
+
+    def _known_numbers(self) -> Evaluator:
+        """Give the one evaluator of all declarations; it knows the constants that are made without calls."""
+        if self.evaluator is None:
+            self.evaluator = Evaluator(self.definition, {}, None)
+            for statement in self.definition.constants:
+                if not _calls_something(statement):
+                    self.evaluator.visit(statement, self.evaluator.constants)
+        return self.evaluator
+
+    # Functions
+
+    def _method(self, node: ast.FunctionDef) -> None:
+        self._claim(node.name, node)
+        parameters = [argument.arg for argument in node.args.args]
+        if parameters[:1] != ["self"]:
+            self.source.refuse(f"the first parameter of {quoted(node.name)} must be self", node)
+        if node.name not in _ENTRIES:
+            self.definition.methods[node.name] = node
+            return
+        if len(parameters) != 3:
+            self.source.refuse(
+                f"{quoted(node.name)} takes {len(parameters)} parameters; write {_ENTRIES[node.name]}:", node
+            )
+        self.definition.entries[node.name] = node
+
+    def _check_function(self, node: ast.FunctionDef) -> None:
+        check_function(self.source, node, RESERVED | frozenset(self.globals))
+        parameters = [argument.arg for argument in node.args.args]
+        for i, argument in enumerate(node.args.args):
+            if argument.arg in parameters[:i]:
+                self.source.refuse(f"the parameter {quoted(argument.arg)} is there twice; rename one", argument)
+        for read in ast.walk(node):
+            if isinstance(read, ast.Name) and read.id == STATE:
+                self.source.refuse(_NO_STATE, read)
+        check_read_names(self.source, node, self.globals)
+
+    def _check_recursion(self) -> None:
+        """Refuse functions that can come to call themselves."""
+        functions = {**self.definition.functions, **{f"self.{n}": f for n, f in self.definition.methods.items()}}
+        calls = {name: _calls(function, functions.keys()) for name, function in functions.items()}
+        for name in functions:
+            seen: set[str] = set()
+            waiting = list(calls[name])
+            while waiting:
+                callee = waiting.pop()
+                if callee == name:
+                    self.source.refuse(f"{quoted(name)} calls itself; write a loop over range(...)", functions[name])
+                if callee not in seen:
+                    seen.add(callee)
+                    waiting.extend(calls[callee])
+
+
+def _calls_something(node: ast.AST) -> bool:
+    called = (part.func for part in ast.walk(node) if isinstance(part, ast.Call))
+    return any(_callee(func) not in BUILT_IN for func in called)
+
+
+def _calls(function: ast.FunctionDef, known: Any) -> dict[str, None]:
+    """Give the known functions that a function calls, `self.name` for those of the class."""
+    called = (node.func for node in ast.walk(function) if isinstance(node, ast.Call))
+    names = (_callee(func) for func in called)
+    return dict.fromkeys(name for name in names if name in known)
+
+
+def _callee(func: ast.expr) -> str:
+    if isinstance(func, ast.Attribute):
+        return f"self.{func.attr}" if isinstance(func.value, ast.Name) and func.value.id == "self" else ""
+    return func.id if isinstance(func, ast.Name) else ""

@@ -1,0 +1,205 @@
+"""Programs and their tunables as frozen values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from vortex_dsl.errors import ProgramError, did_you_mean, quoted
+
+if TYPE_CHECKING:
+    from vortex_dsl.load import Definition
+
+Value = int | float | str
+LARGEST = 2**31  # no number of a program, given or computed, is larger in magnitude
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
+
+
+def _check_range(tunable: Int | Float) -> None:
+    if tunable.low > tunable.high:
+        raise ValueError(f"low {tunable.low} is above high {tunable.high}; swap them")
+    if not isinstance(tunable.log, bool):
+        raise ValueError(f"log is {quoted(tunable.log)}; say log=True or log=False")
+    if tunable.log and tunable.low <= 0:
+        raise ValueError(f"log=True needs low above 0, but low is {tunable.low}")
+    tunable.accept(tunable.default)
+
+
+@dataclass(frozen=True)
+class Int:
+    """A whole number between low and high, both included; `log` says to search it on a logarithmic scale."""
+
+    default: int
+    low: int
+    high: int
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("default", "low", "high"):
+            value = getattr(self, name)
+            if not _is_number(value) or not isinstance(value, int):
+                raise ValueError(f"{name} of Int is {quoted(value)}; give a whole number up to 2**31")
+        _check_range(self)
+
+    def accept(self, value: object) -> int:
+        """Give the value if it lies in the range; ValueError with a sentence if not."""
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(f"{quoted(value)} is not a whole number; give one from {self.low} to {self.high}")
+        if not self.low <= value <= self.high:
+            raise ValueError(f"{value} is out of range; give a whole number from {self.low} to {self.high}")
+        return value
+
+    def covers(self, other: object) -> bool:
+        """Say whether other is of this kind and its range lies within this one."""
+        return isinstance(other, Int) and self.low <= other.low and other.high <= self.high
+
+    def __str__(self) -> str:
+        return f"Int({self.default}, {self.low}, {self.high})"
+
+
+@dataclass(frozen=True)
+class Float:
+    """A number between low and high, both included; `log` says to search it on a logarithmic scale."""
+
+    default: float
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("default", "low", "high"):
+            value = getattr(self, name)
+            if not _is_number(value):
+                raise ValueError(f"{name} of Float is {quoted(value)}; give a number up to 2**31")
+            object.__setattr__(self, name, float(value))
+        _check_range(self)
+
+    def accept(self, value: object) -> float:
+        """Give the value as a float if it lies in the range; ValueError with a sentence if not."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{quoted(value)} is not a number; give one from {self.low} to {self.high}")
+        if math.isnan(value) or not self.low <= value <= self.high:
+            raise ValueError(f"{value} is out of range; give a number from {self.low} to {self.high}")
+        return float(value)
+
+    def covers(self, other: object) -> bool:
+        """Say whether other is of this kind and its range lies within this one."""
+        return isinstance(other, Float) and self.low <= other.low and other.high <= self.high
+
+    def __str__(self) -> str:
+        return f"Float({self.default}, {self.low}, {self.high})"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few numbers or strings."""
+
+    default: Value
+    options: tuple[Value, ...]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.options, tuple | list) or not self.options:
+            raise ValueError("options of Choice are missing; give a list such as (16, 32)")
+        for option in self.options:
+            if not isinstance(option, str | bool) and not _is_number(option):
+                raise ValueError(f"{quoted(option)} is no option of a Choice; give numbers or strings")
+        if len(set(self.options)) < len(self.options):
+            raise ValueError("Choice has an option twice; give each once")
+        object.__setattr__(self, "options", tuple(self.options))
+        self.accept(self.default)
+
+    def accept(self, value: object) -> Value:
+        """Give the option that equals value; ValueError with a sentence if none does."""
+        for option in self.options:
+            if type(option) is type(value) and option == value:
+                return option
+        raise ValueError(f"{quoted(value)} is not an option; give one of {', '.join(map(repr, self.options))}")
+
+    def covers(self, other: object) -> bool:
+        """Say whether other is of this kind and offers nothing but options of this one."""
+        return isinstance(other, Choice) and set(other.options) <= set(self.options)
+
+    def __str__(self) -> str:
+        return f"Choice({self.default!r}, {self.options!r})"
+
+
+Tunable = Int | Float | Choice
+
+PLATFORM_TUNABLES: Mapping[str, Tunable] = MappingProxyType(
+    {
+        "sink": Int(1, 0, 16),
+        "window": Int(2, 1, 64),
+        "page_size": Choice(16, (16, 32, 64, 128)),
+        "dense_layers": Int(1, 0, 8),
+        "share_layers": Int(1, 1, 8),
+        "refresh_steps": Int(1, 1, 16),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Program:
+    """A loaded program: its text, parsed and never executed, with a value for each of its tunables.
+
+    Two programs are equal when their texts and values are. In a program's own text `Program` is the base class.
+    """
+
+    text: str
+    overrides: tuple[tuple[str, Value], ...] = ()  # values that differ from the text's defaults, by name
+    file: str = field(default="<program>", compare=False)
+    definition: Definition = field(kw_only=True, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.definition.name
+
+    @property
+    def doc(self) -> str:
+        """The first line of the class's docstring: the idea."""
+        return self.definition.doc
+
+    @property
+    def tunables(self) -> Mapping[str, Tunable]:
+        """The program's own tunables and the platform's six, by name."""
+        return self.definition.tunables
+
+    @property
+    def values(self) -> Mapping[str, Value]:
+        """A value for each tunable, by name."""
+        defaults = {name: tunable.default for name, tunable in self.tunables.items()}
+        return MappingProxyType(defaults | dict(self.overrides))
+
+    def with_values(self, **values: Value) -> Program:
+        """Give the same program with other values; unknown names and values out of range are a ProgramError."""
+        merged = dict(self.overrides)
+        for name, value in values.items():
+            merged[name] = self._accepted(name, value)
+        kept = {name: value for name, value in merged.items() if value != self.tunables[name].default}
+        return replace(self, overrides=tuple(sorted(kept.items())))
+
+    def _accepted(self, name: str, value: object) -> Value:
+        line, column = self.definition.position_of(name)
+        if name not in self.tunables:
+            known = sorted(self.tunables)
+            near = did_you_mean(name, known) or f"; it has {', '.join(known)}"
+            raise ProgramError(f"{self.name} has no tunable {quoted(name)}{near}", self.file, line, column)
+        try:
+            return self.tunables[name].accept(value)
+        except ValueError as error:
+            raise ProgramError(f"tunable '{name}': {error}", self.file, line, column) from None
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        """Travel between processes as text and values; the other side parses again."""
+        return _reloaded, (self.text, self.file, self.overrides)
+
+
+def _reloaded(text: str, file: str, overrides: tuple[tuple[str, Value], ...]) -> Program:
+    from vortex_dsl.load import parse_program
+
+    return parse_program(text, file).with_values(**dict(overrides))
