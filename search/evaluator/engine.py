@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Values = tuple[tuple[str, Any], ...]
 
-START = """from vortex_dsl import Program, every_page
+START = """from vortex_dsl import Choice, Program, every_page
 
 
 class Start(Program):
@@ -39,12 +39,12 @@ class EngineSettings:
 
     model: str
     sparse: bool
-    max_tokens: int = 2048
-    max_sequences: int = 32
+    max_tokens: int = 8448
+    max_sequences: int = 64
     dtype: str = "float32"
     page_size: int = 16
     field_bytes: int = 2048
-    kv_cache_bytes: int = 512 << 20
+    kv_cache_bytes: int = 768 << 20
 
 
 @dataclass(frozen=True)

@@ -105,9 +105,9 @@ class Host:
             self._swap(text, values)
         self._answers = []
         result = tasks.run(self._answer)
-        right, total = sum(result.correct), len(result.correct)
+        right, total = sum(result.correct), result.num_scored
         measured = [Measurement("accuracy", right / total, *wilson(right, total), total)]
-        measured += [Measurement(f"accuracy_{kind}", value) for kind, value in sorted(result.by_kind.items())]
+        measured += [Measurement(f"accuracy_{kind}", value) for kind, value in result.by_kind]
         if self.sparse:
             measured += self._pages_read()
         return {

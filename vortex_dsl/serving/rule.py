@@ -87,6 +87,7 @@ class Rule:
             layer_index=layer.index,
             layer_count=layer.count,
             scale=layer.scale,
+            max_pages=decodes.pages.shape[1],
             k=pages.raw_keys(decodes.pages).float() if raw else None,
             v=pages.raw_values(decodes.pages).float() if raw else None,
         )
