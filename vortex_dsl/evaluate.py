@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from vortex_dsl.arguments import Receiver, checked_argument, known_condition, make_range, make_slice, shown
 from vortex_dsl.errors import did_you_mean, quoted
-from vortex_dsl.known import bounded, fold, is_known
+from vortex_dsl.known import fold, is_known
 from vortex_dsl.node import Node
 from vortex_dsl.source import MAX_NESTING
 from vortex_dsl.syntax import OPERATORS, unknown_name
@@ -22,17 +22,9 @@ if TYPE_CHECKING:
 
 MAX_STEPS = 50_000
 MAX_ITERATIONS = 128
-MAX_ELEMENTS = 8_192
 FLOW = object()  # what a statement gives when the function goes on
 
 Scope = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Receiver:
-    """What `self`, `page`, `layer` and `kv_head` stand for: a thing that only has attributes."""
-
-    name: str
 
 
 class Evaluator:
@@ -57,7 +49,7 @@ class Evaluator:
             self.refuse(f"nested more than {MAX_NESTING} deep; call fewer functions in one another", node)
         self._depth += 1
         try:
-            return _HANDLERS[type(node)](self, node, scope)
+            return self._handlers[type(node)](self, node, scope)
         except TypeRuleError as error:
             self.refuse(str(error), node)
         finally:
@@ -79,8 +71,10 @@ class Evaluator:
         if self._builder is None:
             message = f"'{op}' is not a known number here; use numbers and arithmetic on them"
             raise TypeRuleError(message)
-        given = [_argument(op, operand) for operand in operands]
-        return self._builder.call(op, given, {name: _argument(op, value) for name, value in (named or {}).items()})
+        given = [checked_argument(op, operand) for operand in operands]
+        return self._builder.call(
+            op, given, {name: checked_argument(op, value) for name, value in (named or {}).items()}
+        )
 
     # Statements
 
@@ -103,7 +97,7 @@ class Evaluator:
             return
         assert isinstance(target, ast.Tuple | ast.List), "the allow-list passes no other targets"
         if not isinstance(value, list | tuple | range) or len(value) != len(target.elts):
-            self.refuse(f"{len(target.elts)} names for {_shown(value)}; give as many elements as names", target)
+            self.refuse(f"{len(target.elts)} names for {shown(value)}; give as many elements as names", target)
         for element, part in zip(target.elts, value, strict=True):
             self._bind(element, part, scope)
 
@@ -137,13 +131,13 @@ class Evaluator:
         if isinstance(value, Node):
             self.refuse("this is not known while tracing; choose per element with where(condition, a, b)", node)
         if not is_known(value):
-            self.refuse(f"{_shown(value)} is no condition; compare numbers", node)
+            self.refuse(f"{shown(value)} is no condition; compare numbers", node)
         return bool(value)
 
     def _sequence(self, node: ast.expr, scope: Scope) -> Sequence[Any]:
         value = self.visit(node, scope)
         if not isinstance(value, list | tuple | range):
-            self.refuse(f"{_shown(value)} is not a list; loop over range(...) or a literal list", node)
+            self.refuse(f"{shown(value)} is not a list; loop over range(...) or a literal list", node)
         if len(value) > MAX_ITERATIONS:
             self.refuse(f"{len(value)} iterations; a loop has at most {MAX_ITERATIONS}", node)
         return value
@@ -170,7 +164,7 @@ class Evaluator:
         if not isinstance(value, Receiver):
             hint = f"; call it: x.{node.attr}(...)" if node.attr in METHODS else did_you_mean(node.attr, [*METHODS])
             hint = hint or "; values have only the methods of the operation table"
-            self.refuse(f"{_shown(value)} has no attribute {quoted(node.attr)}{hint}", node)
+            self.refuse(f"{shown(value)} has no attribute {quoted(node.attr)}{hint}", node)
         known = self._attributes_of(value)
         if node.attr not in known:
             near = did_you_mean(node.attr, known) or f"; it has {', '.join(known)}"
@@ -201,7 +195,7 @@ class Evaluator:
             return (strings[0] == strings[1]) is (op == "eq")
         for operand in operands:
             if not isinstance(operand, Node) and not is_known(operand):
-                message = f"{_shown(operand)} is no operand of an operator; use values and numbers"
+                message = f"{shown(operand)} is no operand of an operator; use values and numbers"
                 raise TypeRuleError(message)
         if not any(isinstance(operand, Node) for operand in operands):
             return fold(op, operands)
@@ -218,7 +212,7 @@ class Evaluator:
             value = self.visit(node.operand, scope)
             if isinstance(value, Node):
                 self.refuse("'not' of a value that is not known while tracing; write ~x", node)
-            return fold("eq", [_known(value), 0])
+            return fold("eq", [known_condition(value), 0])
         return self._operate(OPERATORS[type(node.op)], [self.visit(node.operand, scope)])
 
     def _compare(self, node: ast.Compare, scope: Scope) -> Any:
@@ -241,7 +235,7 @@ class Evaluator:
             if isinstance(value, Node):
                 word, sign = ("and", "&") if is_and else ("or", "|")
                 self.refuse(f"'{word}' of a value that is not known while tracing; write a {sign} b", operand)
-            if bool(_known(value)) is not is_and:
+            if bool(known_condition(value)) is not is_and:
                 return value
         return value
 
@@ -256,8 +250,7 @@ class Evaluator:
         result: dict[str, Any] = {}
         for key, value in zip(node.keys, node.values, strict=True):
             assert isinstance(key, ast.Constant), "the allow-list passes no other keys"
-            if not isinstance(key.value, str):
-                self.refuse('a dict\'s keys must be strings; write {"name": value}', key)
+            assert isinstance(key.value, str), "the allow-list passes no other keys"
             if key.value in result:
                 self.refuse(f"the key {quoted(key.value)} is given twice; choose another name", key)
             result[key.value] = self.visit(value, scope)
@@ -284,15 +277,15 @@ class Evaluator:
         index = self.visit(node.slice, scope)
         key_fits = isinstance(value, list | tuple | range) and isinstance(index, int | slice)
         if not key_fits and not (isinstance(value, dict) and isinstance(index, str)):
-            self.refuse(f"{_shown(value)} indexed by {_shown(index)}; index known lists by known whole numbers", node)
+            self.refuse(f"{shown(value)} indexed by {shown(index)}; index known lists by known whole numbers", node)
         try:
             return value[index]
         except (IndexError, KeyError, ValueError):
-            return self.refuse(f"{_shown(value)} has no element {_shown(index)}; use one that exists", node)
+            return self.refuse(f"{shown(value)} has no element {shown(index)}; use one that exists", node)
 
     def _slice(self, node: ast.Slice, scope: Scope) -> slice:
         bounds = [part and self.visit(part, scope) for part in (node.lower, node.upper, node.step)]
-        return _make_slice(bounds)
+        return make_slice(bounds)
 
     # Calls
 
@@ -302,9 +295,9 @@ class Evaluator:
             if isinstance(receiver, Receiver):
                 return self._call_of_receiver(node, receiver, node.func.attr, scope)
             return self._call_method(node, receiver, node.func.attr, scope)
-        if not isinstance(node.func, ast.Name):
-            self.refuse("only operations and functions can be called; call them by name", node)
-        return self._call_name(node, node.func.id, scope)
+        if isinstance(node.func, ast.Name):
+            return self._call_name(node, node.func.id, scope)
+        return self.refuse("only operations and functions can be called; call them by name", node)
 
     def _call_name(self, node: ast.Call, name: str, scope: Scope) -> Any:
         if name in scope or name in self.constants:
@@ -326,7 +319,7 @@ class Evaluator:
         given = [None if _is_none(argument) else self.visit(argument, scope) for argument in node.args]
         if node.keywords or not 1 <= len(given) <= 3:
             self.refuse(f"'{name}' takes one to three numbers by position; write {name}(start, stop, step)", node)
-        return _make_slice(given, "slice") if name == "slice" else _make_range(given)
+        return make_slice(given, "slice") if name == "slice" else make_range(given)
 
     def _call_of_receiver(self, node: ast.Call, receiver: Receiver, name: str, scope: Scope) -> Any:
         if receiver.name == "self" and name in self.definition.methods:
@@ -338,7 +331,7 @@ class Evaluator:
 
     def _call_method(self, node: ast.Call, receiver: Any, name: str, scope: Scope) -> Any:
         if not isinstance(receiver, Node) and not is_known(receiver):
-            self.refuse(f"{_shown(receiver)} has no function {quoted(name)}; call operations on values", node)
+            self.refuse(f"{shown(receiver)} has no function {quoted(name)}; call operations on values", node)
         if name == "remember":
             self.refuse("'remember' is not supported yet; write a program without state", node)
         if name in FUNCTIONS:
@@ -370,86 +363,29 @@ class Evaluator:
             self.refuse(f"the arguments do not fit {quoted(function.name)}; write {signature}", node)
         return bound
 
-
-_HANDLERS: dict[type[ast.AST], Callable[[Evaluator, Any, Scope], Any]] = {
-    ast.Assign: Evaluator._assign,
-    ast.AugAssign: Evaluator._update,
-    ast.Return: Evaluator._return,
-    ast.For: Evaluator._for,
-    ast.If: Evaluator._if,
-    ast.Constant: Evaluator._constant,
-    ast.Name: Evaluator._name,
-    ast.Attribute: Evaluator._attribute,
-    ast.BinOp: Evaluator._binary,
-    ast.UnaryOp: Evaluator._unary,
-    ast.Compare: Evaluator._compare,
-    ast.BoolOp: Evaluator._logic,
-    ast.IfExp: Evaluator._choice,
-    ast.List: Evaluator._elements,
-    ast.Tuple: Evaluator._elements,
-    ast.Dict: Evaluator._dict,
-    ast.ListComp: Evaluator._comprehension,
-    ast.Subscript: Evaluator._subscript,
-    ast.Slice: Evaluator._slice,
-    ast.Call: Evaluator._call,
-}
+    _handlers: ClassVar[dict[type[ast.AST], Callable[[Evaluator, Any, Scope], Any]]] = {
+        ast.Assign: _assign,
+        ast.AugAssign: _update,
+        ast.Return: _return,
+        ast.For: _for,
+        ast.If: _if,
+        ast.Constant: _constant,
+        ast.Name: _name,
+        ast.Attribute: _attribute,
+        ast.BinOp: _binary,
+        ast.UnaryOp: _unary,
+        ast.Compare: _compare,
+        ast.BoolOp: _logic,
+        ast.IfExp: _choice,
+        ast.List: _elements,
+        ast.Tuple: _elements,
+        ast.Dict: _dict,
+        ast.ListComp: _comprehension,
+        ast.Subscript: _subscript,
+        ast.Slice: _slice,
+        ast.Call: _call,
+    }
 
 
 def _is_none(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
-
-
-def _known(value: Any) -> Any:
-    if not is_known(value):
-        message = f"{_shown(value)} is no condition; compare numbers"
-        raise TypeRuleError(message)
-    return value
-
-
-def _whole(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        message = f"'{name}' of {_shown(value)}; it takes known whole numbers"
-        raise TypeRuleError(message)
-    return int(bounded(value))
-
-
-def _make_range(given: list[Any]) -> range:
-    bounds = [_whole(value, "range") for value in given]
-    if len(bounds) == 3 and bounds[2] == 0:
-        message = "'range' with step 0; give another step"
-        raise TypeRuleError(message)
-    return range(*bounds)
-
-
-def _make_slice(given: list[Any], name: str = "a slice") -> slice:
-    bounds = [None if value is None else _whole(value, name) for value in given]
-    if len(bounds) == 3 and bounds[2] == 0:
-        message = f"'{name}' with step 0; give another step"
-        raise TypeRuleError(message)
-    return slice(*bounds)
-
-
-def _argument(op: str, value: Any) -> Any:
-    """Check what goes into an operation: lists of at most 8,192 elements in all, nothing that is no value."""
-    if isinstance(value, list | tuple | range):
-        rows = value[: MAX_ELEMENTS + 1]
-        num = sum(len(row) if isinstance(row, list | tuple | range) else 1 for row in rows)
-        if num > MAX_ELEMENTS:
-            message = f"'{op}' of a list with more than {MAX_ELEMENTS} elements; a constant has at most {MAX_ELEMENTS}"
-            raise TypeRuleError(message)
-        return [list(row) if isinstance(row, list | tuple | range) else row for row in rows]
-    if isinstance(value, dict | Receiver):
-        message = f"'{op}' of {_shown(value)}; give it a value or a number"
-        raise TypeRuleError(message)
-    return value
-
-
-def _shown(value: Any) -> str:
-    """Describe a value in a message, in a few words."""
-    if isinstance(value, Node):
-        return f"a value with axes [{', '.join(value.type.names)}]"
-    if isinstance(value, Receiver):
-        return quoted(value.name)
-    if isinstance(value, list | tuple | range | dict):
-        return f"a {type(value).__name__} of {len(value)}"
-    return f"the string {quoted(value)}" if isinstance(value, str) else str(value)

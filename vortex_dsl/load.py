@@ -122,16 +122,11 @@ class _Loader:
 
     def _module_constant(self, node: ast.Assign) -> None:
         check_syntax(self.source, node)
-        self._check_reads(node)
-        for target in (part for target in node.targets for part in ast.walk(target)):
-            if isinstance(target, ast.Name):
-                self._declare(target.id, "value", target)
+        check_read_names(self.source, node, self.globals)
+        for part in (part for target in node.targets for part in ast.walk(target)):
+            if isinstance(part, ast.Name):
+                self._declare(part.id, "value", part)
         self.definition.constants.append(node)
-
-    def _check_reads(self, node: ast.AST) -> None:
-        """Check the names that are read outside of functions, as if it were in one of its own."""
-        body = ast.FunctionDef(name="", args=ast.arguments([], [], None, [], [], None, []), body=[node])
-        check_read_names(self.source, body, self.globals)
 
     def _class(self, node: ast.ClassDef) -> None:
         if self.class_def is not None:
@@ -197,7 +192,7 @@ class _Loader:
 
     def _tunable(self, name: str, node: ast.expr) -> Tunable:
         check_syntax(self.source, node)
-        self._check_reads(node)
+        check_read_names(self.source, node, self.globals)
         kind = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
         if kind == STATE:
             self.source.refuse(_NO_STATE, node)
@@ -269,13 +264,13 @@ class _Loader:
         """Refuse functions that can come to call themselves."""
         functions = {**self.definition.functions, **{f"self.{n}": f for n, f in self.definition.methods.items()}}
         calls = {name: _calls(function, functions.keys()) for name, function in functions.items()}
-        for name in functions:
+        for name, function in functions.items():
             seen: set[str] = set()
             waiting = list(calls[name])
             while waiting:
                 callee = waiting.pop()
                 if callee == name:
-                    self.source.refuse(f"{quoted(name)} calls itself; write a loop over range(...)", functions[name])
+                    self.source.refuse(f"{quoted(name)} calls itself; write a loop over range(...)", function)
                 if callee not in seen:
                     seen.add(callee)
                     waiting.extend(calls[callee])

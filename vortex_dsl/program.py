@@ -157,6 +157,7 @@ class Program:
 
     @property
     def name(self) -> str:
+        """The name of the class."""
         return self.definition.name
 
     @property

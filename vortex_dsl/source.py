@@ -37,7 +37,7 @@ class Source:
 
     def refuse(self, message: str, node: ast.AST | None = None) -> NoReturn:
         """Raise a ProgramError at a node of the syntax tree."""
-        line, column = (node.lineno, node.col_offset) if node is not None and hasattr(node, "lineno") else (1, 0)
+        line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
         raise ProgramError(message, self.file, line, self._characters(line, column) + 1)
 
     def refuse_at(self, message: str, offset: int) -> NoReturn:

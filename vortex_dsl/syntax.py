@@ -125,7 +125,7 @@ def _check_node(source: Source, node: ast.AST, at: ast.AST) -> None:
         source.refuse("'**' in a call is not allowed; write the arguments out", node)
     elif isinstance(node, ast.comprehension) and node.is_async:
         source.refuse("'async' is not allowed; write a plain comprehension", at)
-    elif isinstance(node, ast.Dict) and not all(isinstance(key, ast.Constant) for key in node.keys):
+    elif isinstance(node, ast.Dict) and not all(map(_is_string, node.keys)):
         source.refuse('a dict\'s keys must be strings written out; write {"name": value}', node)
     elif isinstance(node, ast.Assign | ast.AugAssign | ast.For | ast.comprehension):
         for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
@@ -157,6 +157,10 @@ def _check_constant(source: Source, node: ast.Constant) -> None:
         source.refuse("a number is out of bounds; keep numbers within ±2**31", node)
     if value is not None and not isinstance(value, int | float | str):
         source.refuse(f"a {type(value).__name__} is not allowed; use numbers, booleans and strings", node)
+
+
+def _is_string(node: ast.AST | None) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 def _check_target(source: Source, target: ast.AST) -> None:
@@ -196,18 +200,22 @@ def check_shadowing(source: Source, name: str, reserved: frozenset[str], at: ast
         source.refuse(f"{quoted(name)} already means something; choose another name", at)
 
 
-def assigned_names(function: ast.FunctionDef) -> list[tuple[str, ast.AST]]:
-    """Give a function's parameters and the names it assigns, each with its place."""
-    parameters: list[tuple[str, ast.AST]] = [(argument.arg, argument) for argument in function.args.args]
-    stored = (node for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
-    return parameters + [(node.id, node) for node in stored]
+def assigned_names(root: ast.AST) -> list[tuple[str, ast.AST]]:
+    """Give the parameters and the assigned names below root, each with its place."""
+    found: list[tuple[str, ast.AST]] = []
+    for node in ast.walk(root):
+        if isinstance(node, ast.arg):
+            found.append((node.arg, node))
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.append((node.id, node))
+    return found
 
 
-def check_read_names(source: Source, function: ast.FunctionDef, known: dict[str, str]) -> None:
-    """Refuse names that are neither the function's own nor among the known ones (name to what it is)."""
-    own = {name for name, _ in assigned_names(function)}
-    called = {node.func for node in ast.walk(function) if isinstance(node, ast.Call)}
-    for node in ast.walk(function):
+def check_read_names(source: Source, root: ast.AST, known: dict[str, str]) -> None:
+    """Refuse names that root does not bind itself and that are not among the known ones (name to what it is)."""
+    own = {name for name, _ in assigned_names(root)}
+    called = {node.func for node in ast.walk(root) if isinstance(node, ast.Call)}
+    for node in ast.walk(root):
         if not isinstance(node, ast.Name) or not isinstance(node.ctx, ast.Load) or node.id in own:
             continue
         if node.id not in known:

@@ -6,8 +6,9 @@ import ast
 from functools import lru_cache
 from typing import Any
 
+from vortex_dsl.arguments import Receiver
 from vortex_dsl.errors import ProgramError, quoted
-from vortex_dsl.evaluate import FLOW, Evaluator, Receiver
+from vortex_dsl.evaluate import FLOW, Evaluator
 from vortex_dsl.graph import SETTINGS
 from vortex_dsl.ir import Builder, Graph
 from vortex_dsl.known import is_known

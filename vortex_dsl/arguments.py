@@ -1,0 +1,78 @@
+"""What passes between the evaluator and the operations besides nodes and numbers: lists, ranges, slices, receivers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vortex_dsl.errors import quoted
+from vortex_dsl.known import bounded, is_known
+from vortex_dsl.node import Node
+from vortex_dsl.ops.op import MAX_ELEMENTS
+from vortex_dsl.values import TypeRuleError
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """What `self`, `page`, `layer` and `kv_head` stand for: a thing that only has attributes."""
+
+    name: str
+
+
+def known_condition(value: Any) -> Any:
+    """Give a known number back; TypeRuleError for anything else."""
+    if not is_known(value):
+        message = f"{shown(value)} is no condition; compare numbers"
+        raise TypeRuleError(message)
+    return value
+
+
+def _whole(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        message = f"'{name}' of {shown(value)}; it takes known whole numbers"
+        raise TypeRuleError(message)
+    return int(bounded(value))
+
+
+def make_range(given: list[Any]) -> range:
+    """Make a range of known whole numbers."""
+    bounds = [_whole(value, "range") for value in given]
+    if len(bounds) == 3 and bounds[2] == 0:
+        message = "'range' with step 0; give another step"
+        raise TypeRuleError(message)
+    return range(*bounds)
+
+
+def make_slice(given: list[Any], name: str = "a slice") -> slice:
+    """Make a slice of known whole numbers and None."""
+    bounds = [None if value is None else _whole(value, name) for value in given]
+    if len(bounds) == 3 and bounds[2] == 0:
+        message = f"'{name}' with step 0; give another step"
+        raise TypeRuleError(message)
+    return slice(*bounds)
+
+
+def checked_argument(op: str, value: Any) -> Any:
+    """Check what goes into an operation: lists of at most 8,192 elements in all, nothing that is no value."""
+    if isinstance(value, list | tuple | range):
+        rows = value[: MAX_ELEMENTS + 1]
+        num = sum(len(row) if isinstance(row, list | tuple | range) else 1 for row in rows)
+        if num > MAX_ELEMENTS:
+            message = f"'{op}' of a list with more than {MAX_ELEMENTS} elements; a constant has at most {MAX_ELEMENTS}"
+            raise TypeRuleError(message)
+        return [list(row) if isinstance(row, list | tuple | range) else row for row in rows]
+    if isinstance(value, dict | Receiver):
+        message = f"'{op}' of {shown(value)}; give it a value or a number"
+        raise TypeRuleError(message)
+    return value
+
+
+def shown(value: Any) -> str:
+    """Describe a value in a message, in a few words."""
+    if isinstance(value, Node):
+        return f"a value with axes [{', '.join(value.type.names)}]"
+    if isinstance(value, Receiver):
+        return quoted(value.name)
+    if isinstance(value, list | tuple | range | dict):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"the string {quoted(value)}" if isinstance(value, str) else str(value)
