@@ -55,10 +55,10 @@ def verify_wheel(wheel: Path, model: str) -> Verification:
         python = fresh_environment(Path(folder), wheel)
         prompts = _prompts(card)
         served = _serve(python, {"package": package, "model": model, "prompts": prompts}, Path(folder))
-    got = digest_of([tokens for batch in served["tokens"] for tokens in batch])
+    got = digest_of(served["tokens"])
     return Verification(
         name=card["name"], digest=card["digest"], plugin=package, same=got == expected, expected=expected, got=got,
-        num_prompts=sum(map(len, prompts)), pages_attended=served["pages_attended"], pages_dense=served["pages_dense"],
+        num_prompts=len(prompts), pages_attended=served["pages_attended"], pages_dense=served["pages_dense"],
     )  # fmt: skip
 
 
@@ -93,12 +93,12 @@ def fresh_environment(folder: Path, wheel: Path) -> Path:
     return python
 
 
-def _prompts(card: dict[str, Any]) -> list[list[str]]:
-    """Give the recorded evaluation's prompts, one batch per kind, as they were sent."""
-    from search.evaluator.probe.tasks import batches
+def _prompts(card: dict[str, Any]) -> list[str]:
+    """Give the recorded evaluation's prompts in the order in which they were sent."""
+    from search.evaluator.probe.problems import problems_of
 
     probe = next(e for e in card["evaluations"] if e["key"]["stage"] == "probe")
-    return batches(Workload(**card["workload"]), probe["key"]["seed"])
+    return [problem.prompt for problem in problems_of(Workload(**card["workload"]), probe["key"]["seed"])]
 
 
 def _serve(python: Path, request: dict[str, Any], folder: Path) -> dict[str, Any]:

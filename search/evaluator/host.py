@@ -186,18 +186,12 @@ class Host:
 
     def _tasks(self, workload: Workload, seed: int) -> ProbeTasks:
         """Build the probe's tasks once per workload and seed."""
-        from search.evaluator.probe import chains
+        from search.evaluator.probe.problems import problems_of
         from search.evaluator.probe.tasks import ProbeTasks
 
         key = (workload.digest, seed)
         if key not in self._probes:
-            each = max(1, workload.num_sequences // len(chains.KINDS))
-            problems = [
-                problem
-                for kind in chains.KINDS
-                for problem in chains.make_problems(kind, each, workload.num_tokens, seed, workload.split)
-            ]
-            self._probes[key] = ProbeTasks(problems)
+            self._probes[key] = ProbeTasks(problems_of(workload, seed))
         return self._probes[key]
 
     def _recorded(self, workload: Workload, seed: int) -> list[Recording]:
