@@ -1,0 +1,117 @@
+"""The committed model: it loads as any other, is small, and needs and uses its context."""
+
+import json
+import random
+
+import pytest
+import torch
+
+from search.evaluator.probe import MODEL_FOLDER
+from search.evaluator.probe.batches import draw_sequence
+from search.evaluator.probe.chains import ASK, KINDS, SYMBOLS, VOCABULARY, make_problems, score, token_ids
+from search.evaluator.probe.initialise import make_config, make_model
+from search.evaluator.probe.tasks import ProbeTasks
+from search.evaluator.probe.tokenizer import make_tokenizer
+from search.evaluator.probe.train import hop_loss
+
+
+@pytest.fixture(scope="module")
+def model():
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(MODEL_FOLDER, local_files_only=True).eval()
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(MODEL_FOLDER, local_files_only=True)
+
+
+def emit(model, prompts, max_tokens):
+    """Decode greedily, all prompts at once; they are of one length."""
+    ids = torch.tensor([token_ids(prompt) for prompt in prompts])
+    with torch.no_grad():
+        out = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=max_tokens, do_sample=False)
+    return [[VOCABULARY[token] for token in row] for row in out[:, ids.shape[1] :].tolist()]
+
+
+def test_folder_is_small():
+    assert sum(path.stat().st_size for path in MODEL_FOLDER.rglob("*")) < 12e6
+
+
+def test_shape_is_what_serving_expects():
+    config = json.loads((MODEL_FOLDER / "config.json").read_text())
+    assert config["architectures"] == ["Qwen2ForCausalLM"]
+    assert config["hidden_size"] // config["num_attention_heads"] == 64
+    assert config["num_attention_heads"] // config["num_key_value_heads"] == 2
+    assert config["max_position_embeddings"] >= 32768
+    assert config["num_hidden_layers"] == make_config().num_hidden_layers == 2
+
+
+def test_tokenizer_maps_words_one_to_one(tokenizer):
+    (problem,) = make_problems("overwrite", 1, 256, seed=0, split="search")
+    ids = tokenizer(problem.prompt).input_ids
+    assert ids == token_ids(problem.prompt)
+    assert tokenizer.decode(ids) == problem.prompt
+    assert tokenizer.decode(list(range(len(VOCABULARY)))) == " ".join(VOCABULARY)
+    assert len(tokenizer) == len(VOCABULARY) == 576
+
+
+def test_committed_tokenizer_is_the_one_in_the_code(tokenizer):
+    assert tokenizer.get_vocab() == make_tokenizer().get_vocab()
+
+
+def test_model_answers_short_chains(model):
+    """Greedy, dense, with the cache: over nine in ten hops of each kind."""
+    problems = [p for kind in KINDS for p in make_problems(kind, 6, 256, seed=11, split="held_out")]
+    result = ProbeTasks(problems).run(lambda prompts, max_tokens: emit(model, prompts, max_tokens))
+    assert result.num_scored == 8 * len(problems)
+    assert min(accuracy for _, accuracy in result.by_kind) >= 0.9, result.by_kind
+
+
+def test_model_answers_at_the_length_it_is_probed_at(model):
+    (problem,) = make_problems("many", 1, 2048, seed=2, split="search")
+    hops = score(problem, emit(model, [problem.prompt], problem.num_hops)[0])
+    assert sum(hops) >= 7
+
+
+def test_model_needs_its_context(model):
+    """With every value replaced, the answers follow the prompt, so they are nowhere in the weights."""
+    (problem,) = make_problems("many", 1, 256, seed=4, split="search")
+    renamed = dict(zip(SYMBOLS, [*SYMBOLS[7:], *SYMBOLS[:7]], strict=True))
+    words = " ".join(renamed.get(word, word) for word in problem.prompt.split(" "))
+    emitted = emit(model, [words], problem.num_hops)[0]
+    assert sum(a == renamed[b] for a, b in zip(emitted, problem.chain, strict=True)) >= 8
+
+
+def test_training_sequences_ask_for_what_stands_in_their_context():
+    rng = random.Random(0)
+    for num_tokens in (64, 256, 2048):
+        ids, is_hop = draw_sequence(rng, num_tokens)
+        words = [VOCABULARY[i] for i in ids]
+        assert len(ids) == len(is_hop) == num_tokens
+        latest = {words[i - 2]: words[i - 1] for i, word in enumerate(words) if word == ";"}
+        hops = [i for i in range(num_tokens) if is_hop[i]]
+        assert hops
+        assert all(latest[words[i - 1]] == words[i] for i in hops)
+        assert words[hops[0] - 2] == ASK
+
+
+def test_a_few_steps_of_training_lower_the_loss():
+    rng, model = random.Random(0), make_model(seed=0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+
+    def loss_of_next():
+        sequences = [draw_sequence(rng, 64) for _ in range(16)]
+        return hop_loss(model, *map(torch.tensor, zip(*sequences, strict=True)))[0]
+
+    losses = []
+    for _ in range(12):
+        loss = loss_of_next()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
