@@ -20,7 +20,7 @@ def main() -> None:
         attention_backend="CUSTOM",
         dtype="float32",
         max_model_len=2048,
-        kv_cache_memory_bytes=256 << 20,
+        kv_cache_memory_bytes=768 << 20,
         enforce_eager=True,
     )
     layers = llm.llm_engine.vllm_config.compilation_config.static_forward_context.values()
