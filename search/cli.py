@@ -1,0 +1,94 @@
+"""The `vortex` command: which commands there are, and how everything that goes wrong is told."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from search.commands import campaign, doctor, plugin, program, results
+from search.commands.exits import CommandError, ExitCode, explain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DEBUG = "--debug"
+DEBUG_VARIABLE = "VORTEX_DEBUG"
+# Typer bundles click in some versions and imports it in others; this is click's ClickException in both.
+UsageError: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="vortex",
+    help="Invent, serve, measure and rank sparse attention for vLLM.",
+    epilog="Exit codes: 0 done, 1 refused or failed check, 2 usage, 3 no feasible candidate, 4 infrastructure, "
+    "130 interrupted.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+@app.callback()
+def _everywhere(
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of an error; goes anywhere.")] = False,
+) -> None:
+    """Invent, serve, measure and rank sparse attention for vLLM."""
+
+
+app.command("check")(program.check)
+app.command("eval")(campaign.evaluate)
+app.command("run")(campaign.run)
+app.command("resume")(campaign.resume)
+app.command("status")(results.status)
+app.command("leaderboard")(results.leaderboard)
+app.command("show")(results.show)
+app.command("export")(plugin.export)
+app.command("verify")(plugin.verify)
+app.command("doctor")(doctor.doctor)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code; nothing that goes wrong leaves here as a traceback."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = DEBUG in given or bool(os.environ.get(DEBUG_VARIABLE))
+    try:
+        words = [each for each in given if each != DEBUG] or ["--help"]
+        return int(app(words, prog_name="vortex", standalone_mode=False) or 0)
+    except UsageError as error:
+        return _say(_usage(error), ExitCode.USAGE)
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("interrupted", ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again at its exit
+        return ExitCode.DONE
+    except Exception as error:  # the edge: what nobody foresaw is told in one sentence too
+        if debug:
+            traceback.print_exc()
+        return _tell(error)
+
+
+def _tell(error: Exception) -> int:
+    """Say in one sentence what went wrong and give the exit code."""
+    explained = explain(error)
+    if explained is None:
+        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        explained = CommandError(
+            f"this is a bug, please report it with what the same command says under {DEBUG} ({told})",
+            ExitCode.INFRASTRUCTURE,
+        )
+    return _say(str(explained), explained.code)
+
+
+def _usage(error: Exception) -> str:
+    """Make one sentence of a usage error, with the command whose help says more."""
+    context = getattr(error, "ctx", None)
+    message = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
+    return f"{message}; see `{context.command_path if context else 'vortex'} --help`"
+
+
+def _say(sentence: str, code: ExitCode) -> int:
+    sys.stderr.write(f"vortex: {sentence}\n")
+    return code

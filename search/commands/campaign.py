@@ -1,0 +1,182 @@
+"""`vortex run`, `resume` and `eval`: campaigns from their options to what was found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from search.commands import options
+from search.commands.database import campaign_of, existing, opened
+from search.commands.engines import Machines, folder_and_name
+from search.commands.exits import CommandError, ExitCode
+from search.commands.output import note, print_data, print_json
+
+if TYPE_CHECKING:
+    from search.contracts import Ledger
+    from search.loop import Outcome
+    from search.records import Campaign
+
+TOP = 20  # rows of the leaderboard at the end of a run
+
+Candidates = Annotated[
+    int, typer.Option("-n", "--candidates", metavar="N", min=0, help="Programs to invent beside the seeds.")
+]
+Proposers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--proposer", metavar="NAME", help="Who invents: grammar, llm, greedy, best_of_n, random; repeatable."
+    ),
+]
+BaseUrl = Annotated[str, typer.Option("--base-url", metavar="URL", help="An OpenAI-compatible endpoint for agents.")]
+Llm = Annotated[str, typer.Option("--llm", metavar="MODEL", help="The model that agents ask there.")]
+MaxDollars = Annotated[
+    float | None, typer.Option("--max-dollars", metavar="D", min=0.0, help="Stop inventing once so much is spent.")
+]
+CampaignArgument = Annotated[
+    int | None, typer.Argument(metavar="[CAMPAIGN]", help="The campaign's id; the newest when left out.")
+]
+
+
+def run(
+    candidates: Candidates = 100,
+    seed: options.Seed = 0,
+    proposer: Proposers = None,
+    base_url: BaseUrl = "",
+    llm: Llm = "",
+    max_dollars: MaxDollars = None,
+    model: options.Model = options.PROBE,
+    workers: options.Workers = 1,
+    ray: options.Ray = "local",
+    gpu: options.Gpu = None,
+    db: options.Database = options.DATABASE_URL,
+    as_json: options.Json = False,
+) -> int:
+    """Search: invent programs, serve and measure each of them, and end with the leaderboard."""
+    from search.commands.proposers import Endpoint, proposer_names, proposers_of
+    from search.config import CampaignConfig, model_shape
+    from search.loop import start_campaign
+
+    folder, name = folder_and_name(model)
+    endpoint = Endpoint(base_url, llm)
+    group, head_dim = model_shape(folder)
+    config = CampaignConfig(
+        seed, candidates, proposer_names(proposer or (), endpoint), name, group, head_dim, max_dollars=max_dollars
+    )
+    proposers = proposers_of(config, endpoint)
+    machines = Machines(folder, workers, ray, tuple(gpu or ()))
+    with opened(db) as ledger, machines.pool() as pool:
+        campaign = start_campaign(ledger, config)
+        note(f"campaign {campaign.id}: {candidates} candidates beside the seeds, on {pool.environment.device}")
+        outcome = machines.search(ledger, pool, proposers, campaign)
+        return _told(ledger, campaign, outcome, as_json)
+
+
+def resume(
+    campaign: CampaignArgument = None,
+    base_url: BaseUrl = "",
+    llm: Llm = "",
+    workers: options.Workers = 1,
+    ray: options.Ray = "local",
+    gpu: options.Gpu = None,
+    db: options.Database = options.DATABASE_URL,
+    as_json: options.Json = False,
+) -> int:
+    """Go on with a campaign where it was interrupted: what is measured stays, nothing is measured twice."""
+    from search.commands.proposers import Endpoint, proposers_of
+    from search.config import CampaignConfig
+
+    with existing(db) as ledger:
+        found = _to_resume(ledger, campaign)
+        config = CampaignConfig.from_json(found.settings)
+        proposers = proposers_of(config, Endpoint(base_url, llm))
+        folder, _ = folder_and_name(config.model)
+        machines = Machines(folder, workers, ray, tuple(gpu or ()))
+        with machines.pool() as pool:
+            note(f"campaign {found.id} goes on, on {pool.environment.device}")
+            outcome = machines.search(ledger, pool, proposers, found)
+        return _told(ledger, found, outcome, as_json)
+
+
+def evaluate(
+    file: options.ProgramFile,
+    settings: options.Settings = None,
+    model: options.Model = options.PROBE,
+    ray: options.Ray = "local",
+    gpu: options.Gpu = None,
+    db: options.Database = options.DATABASE_URL,
+    as_json: options.Json = False,
+) -> int:
+    """Take one program through every stage: a campaign of one, kept in the database like any other."""
+    from search.commands.program import traced
+    from search.commands.proposers import Given
+    from search.commands.results import print_record
+    from search.config import CampaignConfig, model_shape
+    from search.loop import start_campaign
+
+    folder, name = folder_and_name(model)
+    group, head_dim = model_shape(folder)
+    program, _ = traced(file, settings or (), (group, head_dim))
+    config = CampaignConfig(0, 1, (Given.name,), name, group, head_dim, seeds=(), serve_floor=0.0)
+    machines = Machines(folder, 1, ray, tuple(gpu or ()))
+    with opened(db) as ledger, machines.pool() as pool:
+        campaign = start_campaign(ledger, config)
+        outcome = machines.search(ledger, pool, (Given(program),), campaign)
+        records = ledger.records(campaign.id)
+        if records:
+            print_record(ledger, ledger.candidate(records[0].candidate.id), as_json)
+        return _judged(outcome)
+
+
+def _to_resume(ledger: Ledger, campaign_id: int | None) -> Campaign:
+    """Give the campaign to go on with: the one asked for, or the newest that `vortex run` started."""
+    from search.commands.proposers import Given
+
+    if campaign_id is None:
+        runs = [each for each in ledger.campaigns() if each.proposers != (Given.name,)]
+        if not runs:
+            raise CommandError("the database holds no campaign to go on with; `vortex run` starts one")
+        return runs[-1]
+    found = campaign_of(ledger, campaign_id)
+    if found.proposers == (Given.name,):
+        raise CommandError(f"campaign {campaign_id} is one program that `vortex eval` measured; run that again")
+    return found
+
+
+def _told(ledger: Ledger, campaign: Campaign, outcome: Outcome, as_json: bool) -> int:
+    """End with the leaderboard, and with what to do next."""
+    from search.leaderboard import table
+
+    standings = ledger.standings(campaign.id)
+    if as_json:
+        print_json(standings)
+    else:
+        print_data(table(standings[:TOP], f"campaign {campaign.id}: the best of {outcome.num_admitted} programs"))
+    code = exit_code(outcome)
+    if code is ExitCode.INTERRUPTED:
+        note(f"interrupted; `vortex resume {campaign.id}` goes on from here")
+    elif outcome.message:
+        note(outcome.message)
+    if outcome.leaders:
+        leader = outcome.leaders[0].candidate
+        note(f"the fastest that stays accurate: {leader.name}; `vortex export {leader.id}` makes a vLLM plugin of it")
+    return code
+
+
+def _judged(outcome: Outcome) -> ExitCode:
+    """Give the exit code of `eval`: a program that passes no probe has failed its check."""
+    code = exit_code(outcome)
+    return ExitCode.REFUSED if code is ExitCode.NO_FEASIBLE else code
+
+
+def exit_code(outcome: Outcome) -> ExitCode:
+    """Give the exit code of a campaign's end."""
+    from search.loop import End
+
+    codes = {
+        End.DONE: ExitCode.DONE,
+        End.INTERRUPTED: ExitCode.INTERRUPTED,
+        End.NO_FEASIBLE: ExitCode.NO_FEASIBLE,
+        End.INFRASTRUCTURE: ExitCode.INFRASTRUCTURE,
+    }
+    return codes[outcome.end]

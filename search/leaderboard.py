@@ -1,0 +1,86 @@
+"""The leaderboard for people: one line for each program, best first, with the circumstances underneath."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from search.records import Standing
+
+NOTHING = "–"
+DIGEST_DIGITS = 8
+# Heading and alignment. Docs name these columns, and a test compares the two.
+COLUMNS = (
+    ("id", "right"),
+    ("name", "left"),
+    ("accuracy", "right"),
+    ("recall", "right"),
+    ("speed-up", "right"),
+    ("pages", "right"),
+    ("bytes/page", "right"),
+    ("origin", "left"),
+    ("parents", "left"),
+    ("confirmed", "right"),
+)
+
+
+def table(standings: Sequence[Standing], title: str = "") -> Table:
+    """Draw standings in the order given; the caption says on what device and which model they were measured."""
+    drawn = Table(title=title or None, caption=caption(standings), title_justify="left", caption_justify="left")
+    for heading, side in COLUMNS:
+        drawn.add_column(heading, justify="right" if side == "right" else "left", no_wrap=heading != "parents")
+    ids = {standing.digest: standing.id for standing in reversed(standings) if standing.digest}
+    for standing in standings:
+        drawn.add_row(*_cells(standing, ids), style="" if standing.status == "ok" else "dim")
+    return drawn
+
+
+def caption(standings: Sequence[Standing]) -> str:
+    """Say where the numbers come from: without it none of them means anything."""
+    devices = sorted({standing.device for standing in standings if standing.device})
+    models = sorted({standing.model for standing in standings if standing.model})
+    if not devices:
+        return "nothing has been measured yet"
+    return f"device: {', '.join(devices)}\nmodel: {', '.join(models)}\nintervals: 95 %"
+
+
+def interval(value: float | None, low: float | None, high: float | None, unit: str = "") -> str:
+    """Write a number with its interval, as far as both are known."""
+    if value is None:
+        return NOTHING
+    if low is None or high is None:
+        return f"{value:.3f}{unit}"
+    return f"{value:.3f}{unit} [{low:.3f}, {high:.3f}]"
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """Write a number with so many decimals, a dash where there is none."""
+    return NOTHING if value is None else f"{value:,.{digits}f}"
+
+
+def lineage(parents: Sequence[str], ids: Mapping[str, int]) -> str:
+    """Name parents by their ids where these programs are known, by the head of their digests elsewhere."""
+    return ", ".join(str(ids.get(digest, digest[:DIGEST_DIGITS])) for digest in parents) or NOTHING
+
+
+def _cells(standing: Standing, ids: Mapping[str, int]) -> list[Text]:
+    confirmed = interval(standing.confirmed_accuracy, standing.confirmed_accuracy_low, standing.confirmed_accuracy_high)
+    failed = "" if standing.status == "ok" else f" ({standing.status})"
+    cells = (
+        str(standing.id),
+        f"{standing.name or NOTHING}{failed}",
+        interval(standing.accuracy, standing.accuracy_low, standing.accuracy_high),
+        number(standing.recall, 3),
+        interval(standing.speedup, standing.speedup_low, standing.speedup_high, "x"),
+        number(standing.pages_attended, 1),
+        number(standing.bytes_per_page),
+        standing.origin,
+        lineage(standing.parents, ids),
+        confirmed if standing.confirmed else NOTHING,
+    )
+    return [Text(cell) for cell in cells]  # a program's name is nobody's markup
