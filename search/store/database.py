@@ -127,4 +127,5 @@ def insert_new(session: Session, model: type[Base], **values: Any) -> bool:
     """Insert a row unless its unique key is taken; say whether it was inserted."""
     connection = session.connection()
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    return connection.execute(insert(model).values(**values).on_conflict_do_nothing()).rowcount == 1
+    statement = insert(model).values(**values).on_conflict_do_nothing().inline()
+    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount == 1

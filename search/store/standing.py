@@ -10,7 +10,7 @@ from search.records import Evaluation, Measurement, Stage, Standing, Status
 from search.store import models, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from sqlalchemy.orm import Session
 
@@ -19,9 +19,11 @@ MEASURED = (Status.OK, Status.BELOW_GATE)
 HELD_OUT = "held_out"
 
 
-def refresh(session: Session, candidate_ids: Iterable[int]) -> None:
+def refresh(session: Session, candidate_ids: Sequence[int]) -> None:
     """Write the standings of candidates anew. Rows are locked in the order of their ids, so that none deadlock."""
-    chosen = models.Standing.candidate_id.in_(list(candidate_ids))
+    if not candidate_ids:
+        return
+    chosen = models.Standing.candidate_id.in_(candidate_ids)
     query = select(models.Standing).where(chosen).order_by(models.Standing.candidate_id)
     standings = session.scalars(query.with_for_update(key_share=True)).all()
     # Read after the locks: another stage of the same program may just have been finished elsewhere.

@@ -1,5 +1,7 @@
 """The ledger's first tables."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy import Column, Double, ForeignKey, PrimaryKeyConstraint, Text, UniqueConstraint
@@ -53,7 +55,7 @@ def downgrade() -> None:
         op.drop_table(table)
 
 
-def _required(name: str, kind: object, *arguments: object, **options: object) -> Column:
+def _required(name: str, kind: Any, *arguments: Any, **options: Any) -> Column[Any]:
     return Column(name, kind, *arguments, nullable=False, **options)
 
 

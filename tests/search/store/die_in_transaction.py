@@ -1,0 +1,23 @@
+"""A driver that stands still between its last statement and the commit, to be killed there.
+
+Usage: die_in_transaction.py URL
+"""
+
+import sys
+import time
+
+from sqlalchemy import event
+from test_ledger import ENVIRONMENT, MOMENT, result, task
+
+from search.store.ledger import SqlLedger
+
+
+def stand_still(connection):
+    print("written, not committed", flush=True)
+    time.sleep(60)
+
+
+ledger = SqlLedger(sys.argv[1])
+print(ledger.claim(task(), "doomed", 2 * MOMENT))
+event.listen(ledger._engine, "commit", stand_still)
+ledger.finish(result(task(), accuracy=0.1), "doomed", ENVIRONMENT)

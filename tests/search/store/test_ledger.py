@@ -1,0 +1,390 @@
+"""What every ledger does, whatever database it is in. An implementation inherits `LedgerContract`."""
+
+import dataclasses
+import math
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from search.contracts import Claim
+from search.records import (
+    Campaign,
+    Candidate,
+    Environment,
+    Evaluation,
+    EvaluationKey,
+    EvaluationTask,
+    Measurement,
+    Proposal,
+    Stage,
+    Status,
+    Workload,
+)
+from search.store.ledger import SqlLedger
+
+FOLDER = Path(__file__).parent
+ENVIRONMENT = Environment(device="Xeon", driver="", python="3.11.2", torch="2.13.0", vllm="0.32.0", commit="abc")
+CAMPAIGN = Campaign(seed=7, num_candidates=100, proposers=("grammar", "baseline"), model="probe", settings='{"lag":8}')
+MINUTE = 60.0
+MOMENT = 0.05
+
+
+def task(digest="p0", stage=Stage.PROBE, **circumstances):
+    """Give a task; `split`, `seed` and `repeat` are the circumstances that tests vary."""
+    split = circumstances.pop("split", "search")
+    workload = Workload(stage, num_tokens=512, num_sequences=4, split=split)
+    key = EvaluationKey(
+        digest, stage, workload.digest, "model", ENVIRONMENT.digest, "1", circumstances.pop("seed", 0), **circumstances
+    )
+    return EvaluationTask(key, text=f"class {digest}: ...", values=(("chosen", 4), ("rule", "max")), workload=workload)
+
+
+def result(task_, status=Status.OK, **measured):
+    """Give the task's result; `measured` maps names to a value or to (value, low, high)."""
+    measurements = tuple(
+        Measurement(name, *value, num_samples=36) if isinstance(value, tuple) else Measurement(name, value)
+        for name, value in measured.items()
+    )
+    return Evaluation(task_.key, status, "why", measurements, correct="0110", answers="a1b2", elapsed_s=0.25)
+
+
+def propose(campaign, step, digest="", status=Status.OK, **proposed):
+    """Give a step's candidate; without a status it is admitted as the program `digest` (`p<step>`)."""
+    digest = digest or (f"p{step}" if status is Status.OK else "")
+    text = proposed.pop("text", f"class {digest}: ...")
+    proposal = Proposal(text=text, proposer="grammar", operator="mutate", **proposed)
+    return Candidate(campaign.id, step, proposal, status, "", digest, digest.upper())
+
+
+def measure(ledger, candidate, task_, **measured):
+    """Claim and finish one evaluation of a candidate."""
+    assert ledger.claim(task_, "me", MINUTE, candidate.id) is Claim.TAKEN
+    evaluation = result(task_, measured.pop("status", Status.OK), **measured)
+    ledger.finish(evaluation, "me", ENVIRONMENT)
+    return evaluation
+
+
+def lose_lease(ledger, task_):
+    """Let an owner claim and die."""
+    assert ledger.claim(task_, "doomed", MOMENT) is Claim.TAKEN
+    time.sleep(2 * MOMENT)
+
+
+class LedgerContract:
+    """Subclasses give a fixture `url` of an empty database."""
+
+    @pytest.fixture
+    def ledger(self, url):
+        ledger = SqlLedger(url)
+        yield ledger
+        ledger.close()
+
+    @pytest.fixture
+    def campaign(self, ledger):
+        return ledger.create_campaign(CAMPAIGN)
+
+    def test_campaign_comes_back_as_it_was(self, ledger, campaign):
+        assert campaign == dataclasses.replace(CAMPAIGN, id=campaign.id)
+        assert ledger.campaign(campaign.id) == campaign
+
+    def test_newest_campaign_is_the_default(self, ledger, campaign):
+        newer = ledger.create_campaign(CAMPAIGN)
+        assert ledger.campaign() == newer
+        assert ledger.campaigns() == [campaign, newer]
+
+    def test_missing_things_are_lookup_errors(self, ledger, campaign):
+        with pytest.raises(LookupError, match="no campaign 99"):
+            ledger.campaign(99)
+        with pytest.raises(LookupError, match="no campaign 99"):
+            ledger.add_candidate(propose(Campaign(0, 0, (), "", id=99), 0))
+        for missing in (ledger.find, ledger.environment, ledger.workload):
+            with pytest.raises(LookupError, match="nowhere"):
+                missing("nowhere")
+        with pytest.raises(LookupError, match="no candidate 99"):
+            ledger.candidate(99)
+
+    def test_empty_ledger_has_no_campaign(self, ledger):
+        with pytest.raises(LookupError, match="no campaign yet"):
+            ledger.campaign()
+        assert ledger.standings() == []
+
+    def test_candidate_comes_back_as_it_was(self, ledger, campaign):
+        candidate = propose(
+            campaign,
+            0,
+            parents=("p7", "p8"),
+            rationale="keys repeat — so…",
+            prompt_tokens=10,
+            completion_tokens=2**40,
+            dollars=0.1 + 0.2,
+            elapsed_s=1e-9,
+            values=(("chosen", 8), ("rule", "max"), ("weight", 0.1)),
+        )
+        stored = ledger.add_candidate(candidate)
+        assert stored == dataclasses.replace(candidate, id=stored.id)
+        assert ledger.candidate(stored.id).candidate == stored
+
+    def test_adding_a_step_again_gives_the_stored_one(self, ledger, campaign):
+        first = ledger.add_candidate(propose(campaign, 3))
+        assert ledger.add_candidate(propose(campaign, 3, "other")) == first
+        assert [record.candidate for record in ledger.records(campaign.id)] == [first]
+        assert [row.digest for row in ledger.standings()] == ["p3"]
+
+    def test_refused_text_is_kept_and_stands_nowhere(self, ledger, campaign):
+        refused = propose(campaign, 0, status=Status.PROGRAM_ERROR, text="class 7:")
+        stored = ledger.add_candidate(dataclasses.replace(refused, message="1:7: a name is missing"))
+        record = ledger.candidate(stored.id)
+        assert (record.candidate.proposal.text, record.status) == ("class 7:", Status.PROGRAM_ERROR)
+        assert record.candidate.message == "1:7: a name is missing"
+        assert ledger.standings() == []
+
+    @pytest.mark.parametrize("text", ["", "a\0b", "lone \ud800 surrogate", "emoji 🜁", "line\r\nline\u2028"])
+    def test_any_text_can_be_stored(self, ledger, campaign, text):
+        added = ledger.add_candidate(propose(campaign, 0, status=Status.PROGRAM_ERROR, text=text))
+        (record,) = ledger.records(campaign.id)
+        assert record.candidate == added
+        assert len(added.proposal.text) == len(text)
+        assert added.proposal.text == text or "\ufffd" in added.proposal.text
+
+    def test_records_come_in_step_and_stage_order(self, ledger, campaign):
+        for step in (2, 0, 1):
+            ledger.add_candidate(propose(campaign, step))
+        first = ledger.records(campaign.id)[0].candidate
+        evaluations = {stage: measure(ledger, first, task("p0", stage)) for stage in reversed(Stage)}
+        records = ledger.records(campaign.id)
+        assert [record.candidate.step for record in records] == [0, 1, 2]
+        assert records[0].evaluations == tuple(evaluations[stage] for stage in Stage)
+        assert records[1].evaluations == ()
+
+    def test_proposers_never_see_the_held_out_split(self, ledger, campaign):
+        candidate = ledger.add_candidate(propose(campaign, 0))
+        shown = measure(ledger, candidate, task(), accuracy=0.5)
+        hidden = measure(ledger, candidate, task(split="held_out"), accuracy=0.4)
+        assert ledger.records(campaign.id)[0].evaluations == (shown,)
+        assert ledger.candidate(candidate.id).evaluations == (shown, hidden)
+
+    def test_claim_is_exclusive_until_finished_and_then_cached(self, ledger):
+        assert ledger.claim(task(), "me", MINUTE) is Claim.TAKEN
+        assert ledger.claim(task(), "you", MINUTE) is Claim.BUSY
+        assert ledger.claim(task(), "me", MINUTE) is Claim.BUSY
+        evaluation = result(task(), accuracy=(0.75, 0.5, 0.9), steps=math.inf)
+        ledger.finish(evaluation, "me", ENVIRONMENT)
+        assert ledger.claim(task(), "you", MINUTE) == evaluation
+
+    @pytest.mark.parametrize(
+        "other", [task("p1"), task(stage=Stage.SERVE), task(split="held_out"), task(seed=1), task(repeat=1)]
+    )
+    def test_another_key_is_another_evaluation(self, ledger, other):
+        assert ledger.claim(task(), "me", MINUTE) is Claim.TAKEN
+        assert ledger.claim(other, "me", MINUTE) is Claim.TAKEN
+
+    @pytest.mark.parametrize("part", ["model_digest", "environment_digest", "evaluator_version"])
+    def test_other_circumstances_are_another_evaluation(self, ledger, part):
+        other = dataclasses.replace(task(), key=dataclasses.replace(task().key, **{part: "other"}))
+        assert ledger.claim(task(), "me", MINUTE) is Claim.TAKEN
+        assert ledger.claim(other, "me", MINUTE) is Claim.TAKEN
+
+    def test_claim_refuses_a_workload_that_is_not_the_keys(self, ledger):
+        wrong = dataclasses.replace(task(), workload=task(split="held_out").workload)
+        with pytest.raises(ValueError, match="workload"):
+            ledger.claim(wrong, "me", MINUTE)
+
+    def test_not_a_number_survives(self, ledger):
+        ledger.claim(task(), "me", MINUTE)
+        ledger.finish(result(task(), loss=math.nan, error=(1.0, math.nan, 2.0)), "me", ENVIRONMENT)
+        loss, error = ledger.claim(task(), "me", MINUTE).measurements
+        assert math.isnan(loss.value)
+        assert (error.value, error.low, error.high, error.num_samples) == (1.0, None, 2.0, 36)
+
+    def test_lost_lease_is_taken_over(self, ledger):
+        lose_lease(ledger, task())
+        assert ledger.claim(task(), "heir", MINUTE) is Claim.TAKEN
+        assert ledger.claim(task(), "late", MINUTE) is Claim.BUSY
+
+    def test_third_death_quarantines(self, ledger, campaign):
+        candidate = ledger.add_candidate(propose(campaign, 0))
+        for _ in range(3):
+            lose_lease(ledger, task())
+        evaluation = ledger.claim(task(), "careful", MINUTE, candidate.id)
+        assert (evaluation.key, evaluation.status) == (task().key, Status.QUARANTINED)
+        assert "3 times" in evaluation.message
+        assert ledger.claim(task(), "again", MINUTE) == evaluation
+        assert ledger.records(campaign.id)[0].status is Status.QUARANTINED
+        assert ledger.standings()[0].status == "quarantined"
+
+    def test_heartbeat_prolongs_only_ones_own_lease(self, ledger):
+        for number, owner in ((0, "me"), (1, "you")):
+            assert ledger.claim(task(f"p{number}"), owner, 4 * MOMENT) is Claim.TAKEN
+        ledger.heartbeat([task("p0").key, task("p1").key, task("unknown").key], "me", MINUTE)
+        time.sleep(6 * MOMENT)
+        assert ledger.claim(task("p0"), "other", MINUTE) is Claim.BUSY
+        assert ledger.claim(task("p1"), "other", MINUTE) is Claim.TAKEN
+        ledger.heartbeat([], "me", MINUTE)
+
+    def test_release_gives_back_without_a_death(self, ledger):
+        for _ in range(5):
+            assert ledger.claim(task(), "me", MINUTE) is Claim.TAKEN
+            ledger.release([task().key], "you")
+            assert ledger.claim(task(), "you", MINUTE) is Claim.BUSY
+            ledger.release([task().key], "me")
+
+    def test_first_result_counts(self, ledger):
+        ledger.claim(task(), "me", MINUTE)
+        ledger.finish(result(task(), accuracy=0.5), "me", ENVIRONMENT)
+        ledger.finish(result(task(), Status.CRASHED, accuracy=0.9, recall=1.0), "me", ENVIRONMENT)
+        assert ledger.claim(task(), "me", MINUTE) == result(task(), accuracy=0.5)
+
+    def test_result_of_a_lost_lease_counts_unless_it_is_to_be_tried_again(self, ledger):
+        lose_lease(ledger, task())
+        ledger.claim(task(), "heir", MINUTE)
+        ledger.finish(result(task(), Status.INFRASTRUCTURE), "doomed", ENVIRONMENT)
+        assert ledger.claim(task(), "late", MINUTE) is Claim.BUSY
+        ledger.finish(result(task(), accuracy=0.5), "doomed", ENVIRONMENT)
+        ledger.finish(result(task(), accuracy=0.6), "heir", ENVIRONMENT)
+        assert ledger.claim(task(), "late", MINUTE).value("accuracy") == 0.5
+
+    def test_unclaimed_or_foreign_results_are_refused(self, ledger):
+        with pytest.raises(LookupError, match="claimed"):
+            ledger.finish(result(task()), "me", ENVIRONMENT)
+        with pytest.raises(ValueError, match="environment"):
+            ledger.finish(result(task()), "me", dataclasses.replace(ENVIRONMENT, device="H200"))
+
+    @pytest.mark.parametrize("status", [Status.INFRASTRUCTURE, Status.INTERRUPTED])
+    def test_our_own_faults_are_tried_again(self, ledger, campaign, status):
+        candidate = ledger.add_candidate(propose(campaign, 0))
+        measure(ledger, candidate, task(), status=status, accuracy=0.1)
+        assert ledger.records(campaign.id)[0].status is status
+        measure(ledger, candidate, task(), accuracy=0.5)
+        (evaluation,) = ledger.records(campaign.id)[0].evaluations
+        assert evaluation == result(task(), accuracy=0.5)
+
+    def test_circumstances_come_back(self, ledger):
+        ledger.claim(task(), "me", MINUTE)
+        ledger.finish(result(task()), "me", ENVIRONMENT)
+        assert ledger.environment(ENVIRONMENT.digest) == ENVIRONMENT
+        assert ledger.workload(task().key.workload_digest) == task().workload
+
+    def test_campaigns_share_results_but_only_those_they_asked_for(self, ledger, campaign):
+        ours = ledger.add_candidate(propose(campaign, 0))
+        evaluation = measure(ledger, ours, task(), accuracy=0.5)
+        measure(ledger, ours, task(seed=1), accuracy=0.7)
+        later = ledger.create_campaign(CAMPAIGN)
+        theirs = ledger.add_candidate(propose(later, 5, "p0"))
+        assert ledger.records(later.id)[0].evaluations == ()
+        assert ledger.claim(task(), "me", MINUTE, theirs.id) == evaluation
+        assert ledger.records(later.id)[0].evaluations == (evaluation,)
+        assert [row.accuracy for row in ledger.standings(later.id)] == [0.5]
+
+    def test_result_reaches_everyone_who_waits_for_it(self, ledger, campaign):
+        later = ledger.create_campaign(CAMPAIGN)
+        ours, theirs = (ledger.add_candidate(propose(c, 0)) for c in (campaign, later))
+        assert ledger.claim(task(), "me", MINUTE, ours.id) is Claim.TAKEN
+        assert ledger.claim(task(), "you", MINUTE, theirs.id) is Claim.BUSY
+        ledger.finish(result(task(), accuracy=0.5), "me", ENVIRONMENT)
+        assert [row.accuracy for row in ledger.standings()] == [0.5, 0.5]
+
+    def test_standing_tells_what_was_measured_and_where(self, ledger, campaign):
+        candidate = ledger.add_candidate(propose(campaign, 0, parents=("p8",)))
+        measure(ledger, candidate, task(stage=Stage.CHECK), bytes_per_page=256.0)
+        measure(ledger, candidate, task(stage=Stage.RECALL), recall=0.9)
+        measure(ledger, candidate, task(stage=Stage.SERVE), speedup=(1.2, 1.1, 1.3), pages_attended=9.0)
+        (row,) = ledger.standings()
+        assert (row.accuracy, row.pages_attended) == (None, 9.0)
+        measure(ledger, candidate, task(), accuracy=(0.5, 0.4, 0.6), pages_attended=7.0)
+        (row,) = ledger.standings()
+        assert (row.id, row.name, row.digest, row.parents) == (candidate.id, "P0", "p0", ("p8",))
+        assert (row.origin, row.device, row.model, row.status) == ("grammar/mutate", "Xeon", "probe", "ok")
+        assert (row.accuracy, row.accuracy_low, row.accuracy_high) == (0.5, 0.4, 0.6)
+        assert (row.speedup, row.speedup_low, row.speedup_high) == (1.2, 1.1, 1.3)
+        assert (row.recall, row.bytes_per_page, row.pages_attended) == (0.9, 256.0, 7.0)
+        assert (row.confirmed, row.confirmed_accuracy) == (False, None)
+
+    def test_held_out_probe_confirms(self, ledger, campaign):
+        candidate = ledger.add_candidate(propose(campaign, 0))
+        measure(ledger, candidate, task(), accuracy=(0.9, 0.8, 1.0))
+        measure(ledger, candidate, task(split="held_out"), accuracy=(0.7, 0.6, 0.8))
+        (row,) = ledger.standings()
+        assert (row.accuracy, row.confirmed) == (0.9, True)
+        assert (row.confirmed_accuracy, row.confirmed_accuracy_low, row.confirmed_accuracy_high) == (0.7, 0.6, 0.8)
+
+    def test_cheating_or_crashing_has_no_accuracy(self, ledger, campaign):
+        for step, status in enumerate((Status.NOT_SPARSE, Status.CRASHED, Status.BELOW_GATE)):
+            candidate = ledger.add_candidate(propose(campaign, step))
+            measure(ledger, candidate, task(f"p{step}"), status=status, accuracy=0.9)
+        standings = {row.status: row.accuracy for row in ledger.standings()}
+        assert standings == {"not_sparse": None, "crashed": None, "below_gate": 0.9}
+
+    def test_standings_are_best_first(self, ledger, campaign):
+        rows = [
+            (None, None, 8.0),
+            (0.5, None, 8.0),
+            (0.5, 1.5, 64.0),
+            (0.9, 0.2, 8.0),
+            (0.5, 1.5, 8.0),
+            (None, 9.0, 8.0),
+        ]
+        rows.append((0.5, 1.5, 64.0))
+        for step, (accuracy, speedup, num_bytes) in enumerate(rows):
+            candidate = ledger.add_candidate(propose(campaign, step))
+            measure(ledger, candidate, task(f"p{step}", Stage.CHECK), bytes_per_page=num_bytes)
+            if accuracy is not None:
+                measure(ledger, candidate, task(f"p{step}"), accuracy=accuracy)
+            if speedup is not None:
+                measure(ledger, candidate, task(f"p{step}", Stage.SERVE), speedup=speedup)
+        best = [row.digest for row in ledger.standings(campaign.id)]
+        assert best == ["p3", "p4", "p2", "p6", "p1", "p5", "p0"]
+        assert [row.digest for row in ledger.standings(limit=2)] == best[:2]
+
+    def test_progress_counts_candidates_and_running_evaluations(self, ledger, campaign):
+        done, under_way, _ = (ledger.add_candidate(propose(campaign, step)) for step in range(3))
+        ledger.add_candidate(propose(campaign, 3, status=Status.DUPLICATE))
+        measure(ledger, done, task(), status=Status.TIMED_OUT)
+        ledger.claim(task("p1"), "me", MINUTE, under_way.id)
+        progress = ledger.progress(campaign.id)
+        assert dict(progress.statuses) == {Status.OK: 2, Status.DUPLICATE: 1, Status.TIMED_OUT: 1}
+        assert (progress.num_steps, progress.num_running) == (4, 1)
+
+    def test_find_takes_an_id_or_the_beginning_of_a_digest(self, ledger, campaign):
+        first, second = (ledger.add_candidate(propose(campaign, i, d)) for i, d in enumerate(("abc1", "abd2")))
+        newer = ledger.add_candidate(propose(ledger.create_campaign(CAMPAIGN), 0, "abd2"))
+        assert ledger.find(str(first.id)).candidate == first
+        assert ledger.find("abc").candidate == first
+        assert ledger.find("abd").candidate == newer
+        assert second != newer
+        with pytest.raises(LookupError, match="abc1, abd2"):
+            ledger.find("ab")
+        for nothing in ("%", "b", "9" * 30):
+            with pytest.raises(LookupError, match="no candidate"):
+                ledger.find(nothing)
+
+    def test_eight_drivers_open_a_new_database_and_share_the_work_exactly_once(self, url):
+        command = [sys.executable, FOLDER / "claim_all.py", url, "8", "200"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=MINUTE, check=False)
+        shares = [int(share) for share in done.stdout.split()]
+        assert (len(shares), sum(shares)) == (8, 200), done.stderr
+
+    def test_driver_killed_in_mid_transaction_leaves_nothing_behind(self, url, ledger):
+        command = [sys.executable, FOLDER / "die_in_transaction.py", url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
+            assert [driver.stdout.readline().strip() for _ in range(2)] == ["taken", "written, not committed"]
+            driver.kill()
+        time.sleep(2 * MOMENT)
+        assert ledger.claim(task(), "heir", MINUTE) is Claim.TAKEN
+        ledger.finish(result(task(), accuracy=0.5), "heir", ENVIRONMENT)
+        assert ledger.claim(task(), "heir", MINUTE) == result(task(), accuracy=0.5)
+
+
+class TestSqlite(LedgerContract):
+    @pytest.fixture
+    def url(self, sqlite_url):
+        return sqlite_url
+
+
+@pytest.mark.postgres
+class TestPostgresql(LedgerContract):
+    @pytest.fixture
+    def url(self, postgresql_url):
+        return postgresql_url
