@@ -1,0 +1,95 @@
+# ruff: noqa: N803  (constexpr parameters are upper case, as Triton writes them)
+# mypy: disallow-incomplete-defs=False
+"""How many pages of falling score it takes until their mass reaches p (Twilight, arXiv:2502.02770).
+
+The softmax of the scores over all complete pages is a mass, the reserved pages count as already taken, and the
+candidates follow by falling score. No sort is needed: the key of the last page taken is found bit by bit, since the
+mass of the pages at or above a key falls as the key rises. Sums of masses are taken in float64, so that where they
+stop does not depend on the order of summation.
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+from kernels.selection import Pages, _candidate, _order_key
+
+
+@triton.jit
+def _mass(scores, page, end, top, total):
+    """Share of the softmax that each page holds; 0 beyond the end, and everywhere when all scores are -inf."""
+    score = tl.load(scores + page, mask=page < end, other=float("-inf"))
+    score = tl.where(score == score, score, float("-inf"))
+    mass = tl.where(score == top, 1.0, tl.exp(score - tl.where(top == float("-inf"), 0.0, top)))
+    return score, tl.div_rn(tl.where(score == float("-inf"), 0.0, mass), total)
+
+
+@triton.jit
+def _nucleus(score_ptr, score_stride, mass_ptr, num_ptr, out_ptr, seq_lens_ptr, num_kv_heads, max_pages,
+             PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr,
+             BLOCK_PAGES: tl.constexpr):  # fmt: skip
+    row = tl.program_id(0)
+    length = tl.load(seq_lens_ptr + row // num_kv_heads).to(tl.int32)
+    scores = score_ptr + row.to(tl.int64) * score_stride
+    end = tl.minimum(max_pages, length // PAGE_SIZE)
+    wanted = tl.load(mass_ptr + row).to(tl.float64)
+    top = tl.full((), float("-inf"), tl.float32)
+    for start in range(0, end, BLOCK_PAGES):
+        page = start + tl.arange(0, BLOCK_PAGES)
+        score = tl.load(scores + page, mask=page < end, other=float("-inf"))
+        top = tl.maximum(top, tl.max(tl.where(score == score, score, float("-inf")), 0))
+    total = tl.zeros((), tl.float32)
+    for start in range(0, end, BLOCK_PAGES):
+        _, mass = _mass(scores, start + tl.arange(0, BLOCK_PAGES), end, top, 1.0)
+        total += tl.sum(mass, 0)
+    total = tl.where(total > 0.0, total, 1.0)
+    taken = tl.zeros((), tl.float64)
+    for start in range(0, end, BLOCK_PAGES):
+        page = start + tl.arange(0, BLOCK_PAGES)
+        _, mass = _mass(scores, page, end, top, total)
+        reserved = _candidate(page, length, PAGE_SIZE, SINK, WINDOW) == 0
+        taken += tl.sum(tl.where(reserved, mass, 0.0).to(tl.float64), 0)
+    key = tl.zeros((), tl.uint32)
+    for bit in tl.static_range(32):
+        trial = key | (1 << (31 - bit))
+        reached = taken
+        for start in range(0, end, BLOCK_PAGES):
+            page = start + tl.arange(0, BLOCK_PAGES)
+            score, mass = _mass(scores, page, end, top, total)
+            counted = _candidate(page, length, PAGE_SIZE, SINK, WINDOW) & (_order_key(score) >= trial)
+            reached += tl.sum(tl.where(counted, mass, 0.0).to(tl.float64), 0)
+        key = tl.where(reached >= wanted, trial, key)
+    above = taken
+    num_above = tl.zeros((), tl.int32)
+    num_ties = tl.zeros((), tl.int32)
+    tied = tl.zeros((), tl.float32)  # the mass of each of the ties
+    for start in range(0, end, BLOCK_PAGES):
+        page = start + tl.arange(0, BLOCK_PAGES)
+        score, mass = _mass(scores, page, end, top, total)
+        candidate = _candidate(page, length, PAGE_SIZE, SINK, WINDOW) & (page < end)
+        larger = candidate & (_order_key(score) > key)
+        tie = candidate & (_order_key(score) == key)
+        above += tl.sum(tl.where(larger, mass, 0.0).to(tl.float64), 0)
+        num_above += tl.sum(larger.to(tl.int32), 0)
+        num_ties += tl.sum(tie.to(tl.int32), 0)
+        tied = tl.maximum(tied, tl.max(tl.where(tie, mass, 0.0), 0))
+    # Pages with the same score hold the same mass, so how many of them are needed is one division.
+    needed = tl.ceil((wanted - above) / tl.where(tied > 0.0, tied, 1.0).to(tl.float64)).to(tl.float32)
+    needed = tl.clamp(tl.where(needed == needed, needed, num_ties.to(tl.float32)), 0.0, num_ties.to(tl.float32))
+    count = tl.where(taken >= wanted, 0, num_above + needed.to(tl.int32)).to(tl.float32)
+    budget = tl.load(num_ptr + row)
+    tl.store(out_ptr + row, tl.where(budget == budget, tl.minimum(budget, count), 0.0))
+
+
+def nucleus(score: torch.Tensor, mass: torch.Tensor, num: torch.Tensor, pages: Pages) -> torch.Tensor:
+    """Return how many candidates `topp` takes: until the mass is reached, and at most `num`; float32 [rows].
+
+    score: float32 [rows, max_pages]. mass, num: float32 [rows].
+    """
+    out = torch.empty_like(num)
+    _nucleus[(pages.num_rows,)](
+        score, score.stride(0), mass, num, out, pages.seq_lens, pages.num_kv_heads, pages.max_pages,
+        PAGE_SIZE=pages.page_size, SINK=pages.sink, WINDOW=pages.window,
+        BLOCK_PAGES=pages.block_pages, num_stages=1,
+    )  # fmt: skip
+    return out

@@ -1,0 +1,99 @@
+"""Sparse paged decode against torch's own attention."""
+
+import pytest
+import torch
+
+from kernels.decode import PagedCache, sparse_decode
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+PAGE_SIZE = 16
+
+
+def make_case(lengths, *, num_kv_heads=1, group=1, head_dim=16, value_dim=None, dtype=torch.float32, seed=0):
+    """Random tensors in a cache whose blocks lie in random order and whose unused slots are NaN."""
+    generator = torch.Generator().manual_seed(seed)
+    max_pages = max(-(-max(lengths) // PAGE_SIZE), 1)
+    batch = len(lengths)
+    q = torch.randn(batch, num_kv_heads * group, head_dim, generator=generator).to(DEVICE, dtype)
+    blocks = torch.randperm(batch * max_pages + 1, generator=generator)[: batch * max_pages]
+    table = blocks.reshape(batch, max_pages).int().to(DEVICE)
+    shape = (batch * max_pages + 1, num_kv_heads, PAGE_SIZE)
+    k = torch.randn(*shape, head_dim, generator=generator).to(DEVICE, dtype)
+    v = torch.randn(*shape, value_dim or head_dim, generator=generator).to(DEVICE, dtype)
+    for row, length in enumerate(lengths):
+        for page in range(max_pages):
+            used = min(max(length - page * PAGE_SIZE, 0), PAGE_SIZE)
+            k[table[row, page], :, used:] = torch.nan
+            v[table[row, page], :, used:] = torch.nan
+    return q, PagedCache(k, v, table, torch.tensor(lengths, dtype=torch.int32, device=DEVICE))
+
+
+def expected(q, cache, lists, scale):
+    out = torch.zeros(*q.shape[:2], cache.v.shape[3], dtype=torch.float64, device=q.device)
+    num_kv_heads = cache.k.shape[1]
+    group = q.shape[1] // num_kv_heads
+    for row, pages in enumerate(lists):
+        sequence, kv_head = divmod(row, num_kv_heads)
+        length = int(cache.seq_lens[sequence])
+        tokens = [t for page in pages for t in range(page * 16, min(page * 16 + 16, length))]
+        if not tokens:
+            continue
+        block = [int(cache.block_table[sequence, t // 16]) for t in tokens]
+        slot = [t % 16 for t in tokens]
+        heads = slice(kv_head * group, (kv_head + 1) * group)
+        logits = q[sequence, heads].double() @ cache.k[block, kv_head, slot].double().T * scale
+        out[sequence, heads] = logits.softmax(-1) @ cache.v[block, kv_head, slot].double()
+    return out
+
+
+def as_lists(lists, max_pages):
+    table = torch.full((len(lists), max_pages), 2**30, dtype=torch.int32)
+    for row, pages in enumerate(lists):
+        table[row, : len(pages)] = torch.tensor(pages, dtype=torch.int32)
+    return table.to(DEVICE), torch.tensor([len(pages) for pages in lists], dtype=torch.int32, device=DEVICE)
+
+
+def check(lengths, lists, tolerance=2e-6, **shape):
+    q, cache = make_case(lengths, **shape)
+    scale = q.shape[2] ** -0.5
+    out = sparse_decode(q, cache, *as_lists(lists, cache.block_table.shape[1]), scale)
+    assert out.dtype == q.dtype
+    torch.testing.assert_close(out.double(), expected(q, cache, lists, scale), atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize(("num_kv_heads", "group"), [(2, 1), (1, 4), (1, 8), (1, 5), (1, 40)])
+def test_each_kv_head_attends_to_its_own_pages(num_kv_heads, group):
+    lists = [[], [0], [0, 2, 6], [0, 1, 4, 8, 9]]
+    check(
+        [0, 1, 100, 150],
+        [pages for pages in lists for _ in range(num_kv_heads)],
+        num_kv_heads=num_kv_heads,
+        group=group,
+    )
+
+
+def test_kv_heads_may_choose_differently():
+    check([100, 64], [[0, 5, 6], [0, 1, 2, 5, 6], [3], [0, 1]], num_kv_heads=2, group=2)
+
+
+@pytest.mark.parametrize(("head_dim", "value_dim"), [(80, 80), (144, 144), (576, 512)])
+def test_head_dims_that_are_no_power_of_two(head_dim, value_dim):
+    check([40], [[0, 1, 2]], tolerance=5e-6, group=2, head_dim=head_dim, value_dim=value_dim)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision(dtype):
+    check([100], [[0, 3, 6]], tolerance=2e-2, group=4, dtype=dtype)
+
+
+def test_a_list_longer_than_one_part_is_combined():
+    check([16 * 37 + 5], [list(range(38))], tolerance=4e-6, group=2)
+    check([16 * 37 + 5], [[0, *range(5, 36), 37]], tolerance=4e-6, group=2)
+
+
+def test_a_row_does_not_depend_on_its_batch():
+    q, cache = make_case([150, 100, 400], group=4)
+    lists, count = as_lists([[0, 2, 9], [0, 1, 6], list(range(25))], cache.block_table.shape[1])
+    together = sparse_decode(q, cache, lists, count, 0.25)
+    alone = PagedCache(cache.k, cache.v, cache.block_table[:1], cache.seq_lens[:1])
+    assert torch.equal(sparse_decode(q[:1], alone, lists[:1, :10], count[:1], 0.25), together[:1])
