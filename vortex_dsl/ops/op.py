@@ -39,7 +39,7 @@ class Take(Enum):
     INDICES = "a slice or a list of integers"
     NUMBERS = "a list of numbers"
     ROWS = "a list of lists of numbers"
-    STORAGE = "a storage kind"
+    STORAGE = "a storage kind such as 'bfloat16', 'int8' or 'int4'"
 
 
 STORAGE_KINDS = ("bfloat16", "float16", "float32", "fp8_e4m3", "int8", "int4", "sign")
@@ -164,7 +164,9 @@ def attribute(op: Op, param: Param, value: Any) -> Hashable:
     frozen = _FREEZE[param.take](value)
     if frozen is None:
         message = f"'{param.name}' of '{op.name}' must be {param.take.value}, not {_shown(value)}"
-        raise refuse(message + (suggest(value, STORAGE_KINDS) if isinstance(value, str) else ""))
+        raise refuse(
+            message + (suggest(value, STORAGE_KINDS) if param.take is Take.STORAGE and isinstance(value, str) else "")
+        )
     return frozen
 
 

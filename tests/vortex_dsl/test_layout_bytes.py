@@ -1,0 +1,120 @@
+"""Fields as bytes: what is packed comes back as the reference reads it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from vortex_dsl import storage
+from vortex_dsl.graph import Graph
+from vortex_dsl.ir import Builder
+from vortex_dsl.layout import Layout
+from vortex_dsl.ops.op import STORAGE_KINDS
+from vortex_dsl.values import Shape
+
+SETTINGS = {"sink": 1, "window": 2, "page_size": 16, "dense_layers": 1, "share_layers": 1, "refresh_steps": 1}
+# axes of a field -> how it is made of k, [token=16, dim=head_dim]
+FIELDS = {
+    "dim": lambda b, k: b.call("max", [k, "token"]),
+    "sub, dim": lambda b, k: b.call("max", [b.call("split", [k, "token"], {"sub": 4}), "token"]),
+    "token": lambda b, k: b.call("norm", [k, "dim"]),
+    "scalar": lambda b, k: b.call("norm", [k, "dim", "token"]),
+    "token, dim": lambda b, k: b.call("mul", [k, 2.0]),
+}
+
+
+def graph_of(kind: str, which: tuple[str, ...], head_dim: int = 8) -> Graph:
+    builder = Builder(Shape(2, head_dim), 16)
+    k = builder.input("k")
+    fields = {f"f{i}": builder.call("to", [FIELDS[name](builder, k), kind]) for i, name in enumerate(which)}
+    builder.declare(fields)
+    score = builder.input("page.index")
+    for name in fields:
+        field = builder.input(f"page.{name}")
+        made = [axis for axis in field.type.names if axis != "page"]
+        score = builder.call("add", [score, builder.call("sum", [field, *made]) if made else field])
+    return builder.finish(fields, builder.call("topk", [score, 4]), SETTINGS)
+
+
+def values(graph: Graph, rows: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    layout = Layout(graph)
+    return {f.name: torch.randn(rows, *f.axes, generator=generator) * 3 for f in layout.fields}
+
+
+@pytest.mark.parametrize("kind", STORAGE_KINDS)
+@pytest.mark.parametrize("head_dim", [8, 7, 1])
+def test_what_is_packed_is_loaded_as_the_reference_reads_it(kind: str, head_dim: int) -> None:
+    graph = graph_of(kind, tuple(FIELDS), head_dim)
+    layout, given = Layout(graph), values(graph, 6)
+    region = torch.full((6, layout.bytes_per_page + 32), 0xAB, dtype=torch.uint8)
+    region[:, : layout.bytes_per_page] = layout.pack(given)
+    rows = torch.tensor([[5, 0, 2], [1, 1, 4]])
+    loaded = layout.load(layout.views(region), rows)
+    for field in layout.fields:
+        along_dim = "dim" in field.field.type.names
+        expected = storage.round_trip(given[field.name], kind, along_dim=along_dim)
+        assert loaded[field.name].dtype == torch.float32
+        assert torch.equal(loaded[field.name], expected[rows])
+
+
+@pytest.mark.parametrize("kind", STORAGE_KINDS)
+def test_fields_are_aligned_and_do_not_overlap(kind: str) -> None:
+    layout = Layout(graph_of(kind, tuple(FIELDS), 7))
+    end = 0
+    for field in layout.fields:
+        assert field.offset % 16 == 0
+        assert field.offset >= end
+        end = field.offset + field.num_bytes
+    assert end <= layout.bytes_per_page < end + 16
+
+
+def test_bytes_per_page_by_kind() -> None:
+    one = {kind: Layout(graph_of(kind, ("dim",), 64)).bytes_per_page for kind in STORAGE_KINDS}
+    assert one == {"bfloat16": 128, "float16": 128, "float32": 256, "fp8_e4m3": 64, "int8": 80, "int4": 48, "sign": 16}
+
+
+def test_float_kinds_are_viewed_without_a_copy_in_a_strided_region() -> None:
+    graph = graph_of("bfloat16", ("dim", "token, dim"))
+    layout = Layout(graph)
+    pool = torch.zeros(5, 2, 4096, dtype=torch.uint8)
+    region = pool[:, 1, 64 : 64 + layout.bytes_per_page]
+    views = layout.views(region)
+    region.copy_(layout.pack(values(graph, 5)))
+    for view in views.values():
+        assert view.dtype == torch.bfloat16
+        assert view.untyped_storage().data_ptr() == pool.untyped_storage().data_ptr()
+        assert bool(view.float().abs().sum() > 0)
+
+
+def test_int4_codes_lie_as_documented() -> None:
+    layout = Layout(graph_of("int4", ("dim",), 4))
+    x = torch.tensor([[7.0, -7.0, 1.0, -3.2]])
+    raw = layout.pack({layout.fields[0].name: x})[0].numpy()
+    assert raw[:2].tolist() == [0x7 | (0x9 << 4), 0x1 | (0xD << 4)]
+    assert raw[4:8].view(np.float32)[0] == 1.0
+
+
+def test_signs_lie_as_documented() -> None:
+    layout = Layout(graph_of("sign", ("dim",), 10))
+    x = torch.tensor([[1.0, -1.0, 0.0, -0.0, float("nan"), -2.0, 3.0, -4.0, 5.0, -6.0]])
+    raw = layout.pack({layout.fields[0].name: x})[0].tolist()
+    assert raw[:2] == [0b01011101, 0b01]
+
+
+def test_fp8_saturates_and_integers_keep_a_scale_per_vector() -> None:
+    x = torch.tensor([[1e6, -1e6, 1.0], [0.0, 0.0, 0.0]])
+    assert storage.round_trip(x, "fp8_e4m3", along_dim=True)[0, :2].tolist() == [448.0, -448.0]
+    rows = torch.tensor([[127.0, 1.0, -63.4], [0.0, 0.0, 0.0], [1e-3, -5e-4, 0.0]])
+    back = storage.round_trip(rows, "int8", along_dim=True)
+    assert back[0].tolist() == [127.0, 1.0, -63.0]
+    assert back[1].tolist() == [0.0, 0.0, 0.0]
+    torch.testing.assert_close(back[2], rows[2], rtol=0.01, atol=1e-6)
+
+
+def test_a_nan_spoils_its_vector_only() -> None:
+    x = torch.tensor([[1.0, float("nan")], [1.0, 2.0]])
+    back = storage.round_trip(x, "int4", along_dim=True)
+    assert back[0].isnan().all()
+    assert not back[1].isnan().any()

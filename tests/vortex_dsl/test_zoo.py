@@ -1,0 +1,46 @@
+"""The zoo: twelve published algorithms, each a short file that loads."""
+
+from __future__ import annotations
+
+import pytest
+
+from vortex_dsl import zoo
+from vortex_dsl.load import load_program
+from vortex_dsl.trace import trace
+from vortex_dsl.values import Shape
+from vortex_dsl.zoo import names, path, text
+
+EXPECTED = (
+    "ball", "centroid", "centroid_gqa", "dense", "mass_lse", "oracle_mass", "quest", "quest_sub", "random_pages",
+    "streaming", "twilight", "value_gated",
+)  # fmt: skip
+
+
+def test_the_zoo_has_the_published_programs() -> None:
+    assert set(EXPECTED) <= set(names())
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_program_is_short_loads_and_traces_for_any_group(name: str) -> None:
+    assert len(text(name).splitlines()) <= 40
+    program = load_program(path(name))
+    assert program.doc
+    assert program.name.lower() == name.replace("_", "")
+    graphs = [trace(program, Shape(group, dim)) for group, dim in ((1, 64), (4, 128), (8, 80))]
+    assert len({graph.digest for graph in graphs}) == 1
+
+
+def test_no_two_programs_mean_the_same() -> None:
+    digests = [trace(load_program(text(name)), Shape(4, 64)).digest for name in names()]
+    assert len(set(digests)) == len(digests)
+
+
+def test_an_unknown_name_is_refused_by_a_sentence() -> None:
+    with pytest.raises(LookupError, match="no program 'qest' in the zoo; it has ball, "):
+        path("qest")
+
+
+def test_the_zoo_offers_nothing_else() -> None:
+    assert {name for name in vars(zoo) if name.islower() and not name.startswith("_")} <= {
+        "annotations", "names", "path", "text",
+    }  # fmt: skip
