@@ -9,11 +9,16 @@ import torch
 
 from vortex_dsl.interpreter import evaluate
 from vortex_dsl.layout import Layout
-from vortex_dsl.node import LEAVES, Node
 from vortex_dsl.ops.frame import Frame
+from vortex_dsl.stages import stages_of
+from vortex_dsl.values import PAGE
 
 if TYPE_CHECKING:
     from vortex_dsl.graph import Graph
+    from vortex_dsl.node import Node
+
+BLOCK_ELEMENTS = 2**18  # of the widest value between two operations: 1 MiB, so that it stays in the second cache
+MIN_BLOCK_PAGES = 16
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Batched:
         self.graph = graph
         self.layout = Layout(graph)
         self.reads_raw_pages = bool({"page.k", "page.v"} & graph.inputs)
-        self._select_nodes = tuple(node for node in graph.select_nodes if node.op not in LEAVES)
+        self._stages = stages_of(graph)
         self._constants: dict[torch.device, dict[Node, torch.Tensor]] = {}
 
     def summarize(self, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -75,8 +80,24 @@ class Batched:
         if not bool(candidates.any()):
             return pages.reserved
         env = self._leaves(step, pages)
-        evaluate(self._select_nodes, env, Frame(1, pages.complete, candidates), step.q.device)
+        self._score_by_blocks(env, pages.complete)
+        evaluate(self._stages.after, env, Frame(1, pages.complete, candidates), step.q.device)
         return pages.reserved | env[self.graph.selection]
+
+    def _score_by_blocks(self, env: dict[Node, torch.Tensor], complete: torch.Tensor) -> None:
+        """Compute page-wise nodes, a few pages at a time so that what is between them stays in cache."""
+        stages, device = self._stages, complete.device
+        evaluate(stages.before, env, Frame(1), device)
+        rows, num_pages = complete.shape
+        size = max(MIN_BLOCK_PAGES, BLOCK_ELEMENTS // (rows * stages.width))
+        blocks: dict[Node, list[torch.Tensor]] = {node: [] for node in stages.results}
+        for start in range(0, num_pages, size):
+            some = slice(start, start + size)
+            local = {node: x[:, some] if PAGE in node.type.names else x for node, x in env.items()}
+            evaluate(stages.page_wise, local, Frame(1, complete[:, some]), device)
+            for node, parts in blocks.items():
+                parts.append(local[node])
+        env |= {node: parts[0] if len(parts) == 1 else torch.cat(parts, 1) for node, parts in blocks.items()}
 
     def _pages(self, step: Step) -> _Pages:
         lengths, size = step.lengths[:, None], self.graph.page_size

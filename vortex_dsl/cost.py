@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vortex_dsl.layout import Layout
 from vortex_dsl.node import LEAVES, Node, reachable
 from vortex_dsl.ops import OPS
-from vortex_dsl.values import PAGE, Kind
+from vortex_dsl.stages import mixes_pages
+from vortex_dsl.values import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -140,7 +141,7 @@ class _Step:
                 self._visit(arg, num_pages)
                 continue
             below = reachable((arg,), stop="field")
-            refines = selection.op == "refine" and not any(map(_mixes_pages, below))
+            refines = selection.op == "refine" and not any(map(mixes_pages, below))
             pages = self.chosen(selection.args[0]) if refines else num_pages
             for node in below:
                 self._pages[node] = max(pages, self._pages.get(node, 0.0))
@@ -169,9 +170,3 @@ class _Size:
 
     def __call__(self, type_: Type) -> float:
         return prod(self.pages if axis.length is None else axis.length for axis in type_.axes)
-
-
-def _mixes_pages(node: Node) -> bool:
-    """Whether a page's result depends on other pages."""
-    attrs: dict[str, Any] = dict(node.attrs) if node.op not in LEAVES else {}
-    return attrs.get("axis") == PAGE or PAGE in attrs.get("axes", ())
