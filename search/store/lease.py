@@ -5,33 +5,32 @@ from __future__ import annotations
 from dataclasses import asdict, astuple
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import and_, bindparam, delete, func, select
 
 from search.records import Evaluation, Status
 from search.store import models, rows
 from search.store.database import Epoch, insert_new
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
     from search.records import EvaluationKey, EvaluationTask
 
 MAX_DEATHS = 3
 RETRIED = (Status.INFRASTRUCTURE, Status.INTERRUPTED)
+# Built once: building them costs more than the database takes to answer.
+IS_KEY = and_(*(getattr(models.Evaluation, name) == bindparam(f"key_{name}") for name in models.KEY))
+LOCK = select(models.Evaluation).where(IS_KEY).with_for_update(key_share=True)
 
 
-def matches(key: Mapping[str, Any]) -> list[ColumnElement[bool]]:
-    """Give the conditions that single out one evaluation; `key` maps the key's columns to values or parameters."""
-    return [getattr(models.Evaluation, name) == key[name] for name in models.KEY]
+def parameters(key: EvaluationKey) -> dict[str, Any]:
+    """Give the values for `IS_KEY`."""
+    return {f"key_{name}": value for name, value in asdict(key).items()}
 
 
 def lock(session: Session, key: EvaluationKey) -> models.Evaluation | None:
     """Give the key's row, ours until the transaction ends; None if nobody has claimed it yet."""
-    query = select(models.Evaluation).where(*matches(asdict(key)))
-    return session.scalars(query.with_for_update(key_share=True)).one_or_none()
+    return session.scalars(LOCK, parameters(key)).one_or_none()
 
 
 def lock_or_make(session: Session, task: EvaluationTask) -> models.Evaluation:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from search.contracts import Claim
@@ -175,13 +175,10 @@ class SqlLedger:
         self._update_leases(keys, owner, lease_until=None, owner=None)
 
     def _update_leases(self, keys: Sequence[EvaluationKey], holder: str, **columns: Any) -> None:
-        # The parameters need names that are no columns of the table.
-        conditions = lease.matches({name: bindparam(f"key_{name}") for name in models.KEY})
-        statement = update(models.Evaluation).where(*conditions, models.Evaluation.owner == holder)
-        parameters = [{f"key_{name}": value for name, value in asdict(key).items()} for key in keys]
-        if parameters:
+        statement = update(models.Evaluation).where(lease.IS_KEY, models.Evaluation.owner == holder).values(**columns)
+        if keys:
             with self._writing() as session:
-                session.connection().execute(statement.values(**columns), parameters)
+                session.connection().execute(statement, [lease.parameters(key) for key in keys])
 
     def finish(self, evaluation: Evaluation, owner: str, environment: Environment) -> None:
         """Store a result and end the lease; the leaderboard follows in the same transaction.

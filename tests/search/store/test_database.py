@@ -1,0 +1,215 @@
+"""Opening a database: what is made, what is left alone, what is refused and in which words."""
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+from sqlalchemy import inspect, text
+
+from search.records import Campaign
+from search.store import StoreError, models, schema
+from search.store.database import connect
+from search.store.ledger import SqlLedger
+
+CAMPAIGN = Campaign(seed=0, num_candidates=1, proposers=(), model="probe")
+
+
+def tables(engine):
+    with engine.connect() as connection:
+        return set(inspect(connection).get_table_names())
+
+
+class SchemaContract:
+    """Subclasses give a fixture `url` of an empty database."""
+
+    @pytest.fixture
+    def engine(self, url):
+        engine = connect(url)
+        yield engine
+        engine.dispose()
+
+    def test_migrations_give_exactly_the_models(self, url, engine):
+        from alembic.autogenerate import compare_metadata
+        from alembic.migration import MigrationContext
+
+        SqlLedger(url).close()
+        with engine.connect() as connection:
+            settings = {"compare_type": True, "version_table": schema.VERSION_TABLE}
+            context = MigrationContext.configure(connection, opts=settings)
+            assert compare_metadata(context, models.Base.metadata) == []
+
+    def test_opening_again_changes_nothing(self, url):
+        with closing(SqlLedger(url)) as ledger:
+            campaign = ledger.create_campaign(CAMPAIGN)
+        with closing(SqlLedger(url)) as ledger:
+            assert ledger.campaigns() == [campaign]
+
+    def test_known_database_is_opened_without_alembic(self, url):
+        SqlLedger(url).close()
+        code = f"import sys, search.store.ledger as m; m.SqlLedger({url!r}); print('alembic' in sys.modules)"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "False"
+
+    def test_downgrade_undoes_everything_and_opening_makes_it_anew(self, url, engine):
+        from alembic import command
+
+        SqlLedger(url).close()
+        with engine.begin() as connection:
+            command.downgrade(schema.configuration(connection), "base")
+        assert tables(engine) == {schema.VERSION_TABLE}
+        with closing(SqlLedger(url)) as ledger:
+            assert ledger.create_campaign(CAMPAIGN).id == 1
+
+    def test_head_is_the_newest_migration(self, engine):
+        from alembic.script import ScriptDirectory
+
+        with engine.connect() as connection:
+            assert ScriptDirectory.from_config(schema.configuration(connection)).get_current_head() == schema.HEAD
+
+    def test_newer_schema_is_refused_and_left_alone(self, url, engine):
+        SqlLedger(url).close()
+        with engine.begin() as connection:
+            connection.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '9999'"))
+        before = tables(engine)
+        with pytest.raises(StoreError, match="schema '9999', which this version does not know"):
+            SqlLedger(url)
+        assert tables(engine) == before
+
+    def test_somebody_elses_database_is_refused_and_left_alone(self, url, engine):
+        with engine.begin() as connection:
+            connection.execute(text("CREATE TABLE trials (id INTEGER)"))
+        with pytest.raises(StoreError, match=r"something else \(tables trials\)"):
+            SqlLedger(url)
+        assert tables(engine) == {"trials"}
+
+    def test_failed_migration_leaves_an_empty_database(self, url, engine, monkeypatch):
+        from alembic import command
+
+        upgrade = command.upgrade
+
+        def fail_after(*arguments):
+            upgrade(*arguments)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(command, "upgrade", fail_after)
+        with pytest.raises(KeyboardInterrupt):
+            SqlLedger(url)
+        assert tables(engine) == set()
+
+
+class TestSqlite(SchemaContract):
+    @pytest.fixture
+    def url(self, sqlite_url):
+        return sqlite_url
+
+
+@pytest.mark.postgres
+class TestPostgresql(SchemaContract):
+    @pytest.fixture
+    def url(self, postgresql_url):
+        return postgresql_url
+
+
+def refusal(url):
+    """Give the sentence with which a URL is refused."""
+    with pytest.raises(StoreError) as refused:
+        SqlLedger(url)
+    sentence = str(refused.value)
+    assert "\n" not in sentence
+    assert sentence.endswith(".")
+    return sentence
+
+
+def test_sqlite_is_set_up_for_many_writers(sqlite_url):
+    ledger = SqlLedger(sqlite_url)
+    with ledger._engine.connect() as connection:
+        pragmas = {name: connection.execute(text(f"PRAGMA {name}")).scalar() for name in PRAGMAS}
+    ledger.close()
+    assert pragmas == PRAGMAS
+
+
+PRAGMAS = {"journal_mode": "wal", "synchronous": 1, "foreign_keys": 1, "busy_timeout": 30_000}
+
+
+def test_relative_database_stays_where_it_was_opened(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with closing(SqlLedger("sqlite:///results.db")) as ledger:
+        ledger.close()
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        ledger.create_campaign(CAMPAIGN)
+    assert not (tmp_path / "elsewhere" / "results.db").exists()
+
+
+def test_reader_does_not_wait_for_a_writer(sqlite_url, tmp_path):
+    with closing(SqlLedger(sqlite_url)) as ledger:
+        ledger.create_campaign(CAMPAIGN)
+        with closing(sqlite3.connect(tmp_path / "results.db", isolation_level=None)) as writer:
+            writer.execute("BEGIN IMMEDIATE")
+            assert len(ledger.campaigns()) == 1
+
+
+def test_missing_folder_is_named(tmp_path):
+    assert re.search(r"the folder .*/nowhere does not exist", refusal(f"sqlite:///{tmp_path}/nowhere/results.db"))
+
+
+def test_folder_in_the_place_of_the_file_is_refused(tmp_path):
+    assert "unable to open" in refusal(f"sqlite:///{tmp_path}")
+
+
+def test_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
+    file = tmp_path / "notes.txt"
+    file.write_text("not a database, " * 100)
+    assert "not a database" in refusal(f"sqlite:///{file}")
+    assert file.read_text().startswith("not a database")
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_unwritable_database_is_refused(tmp_path, exists):
+    file = tmp_path / "results.db"
+    if exists:
+        SqlLedger(f"sqlite:///{file}").close()
+        file.chmod(0o444)
+    tmp_path.chmod(0o555)
+    code = f"from search.store.ledger import SqlLedger; SqlLedger('sqlite:///{file}')"
+    done = subprocess.run(
+        [*unprivileged(tmp_path), sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    tmp_path.chmod(0o755)
+    assert done.stderr.splitlines()[-1].startswith("search.store.errors.StoreError: The database sqlite:///")
+
+
+def unprivileged(folder):
+    """Give the beginning of a command under which file permissions hold, as they do not for root."""
+    if os.getuid():
+        return []
+    if not shutil.which("setpriv"):
+        pytest.skip("root may write anywhere, and there is no setpriv to stop it")
+    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_memory_is_refused(url):
+    assert "cannot be shared" in refusal(url)
+
+
+@pytest.mark.parametrize("url", ["results.db", "", "mysql://root@localhost/x", "nosuch://x", "postgresql://h:port/x"])
+def test_unknown_urls_are_refused_with_a_remedy(url):
+    assert "sqlite:///FILE" in refusal(url)
+
+
+def test_unreachable_server_is_told_without_the_password(tmp_path):
+    sentence = refusal(f"postgresql://me:secret@/results?host={tmp_path}")
+    assert "cannot be used" in sentence
+    assert "secret" not in sentence
+
+
+def test_store_error_needs_no_database_library():
+    code = "import sys, search.store; print('sqlalchemy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
