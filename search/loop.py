@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -101,16 +100,16 @@ class Loop:
         self._question: Question | None = None
         self._answered: set[str] = set()
         self._num_unmeasured = 0  # candidates in a row that no worker could measure
-        self._draining, self._stopping = threading.Event(), threading.Event()
+        self._draining = self._stopping = False
 
     def drain(self) -> None:
         """Let finish what runs and start nothing new. Safe in a signal handler and from other threads."""
-        self._draining.set()
+        self._draining = True
 
     def stop(self) -> None:
         """Give everything back and return at once."""
-        self._draining.set()
-        self._stopping.set()
+        self._draining = True
+        self._stopping = True
 
     def run(self) -> Outcome:
         """Go on until the campaign is complete, drained, stopped or out of order.
@@ -119,9 +118,9 @@ class Loop:
         """
         try:
             self._restore()
-            while not self._draining.is_set() and not self._complete():
+            while not self._draining and not self._complete():
                 self._turn()
-            confirmed = () if self._draining.is_set() else self._confirm()
+            confirmed = () if self._draining else self._confirm()
             self._settle_rest()
             return self._outcome(confirmed)
         except _OutOfOrderError as reason:
@@ -229,7 +228,7 @@ class Loop:
 
     def _start_next(self, record: Record) -> None:
         stage = next_stage(record, self.config)
-        if stage is None or self._draining.is_set():
+        if stage is None or self._draining:
             return
         task = self._task(record.candidate, self.config.workload(stage), self.config.evaluation_seed)
         self._steps[task.key] = record.candidate.step
@@ -261,9 +260,9 @@ class Loop:
     def _settle_rest(self) -> None:
         """Drained: wait for what still runs and for the answer that is asked for, unless stopped meanwhile."""
         self._dispatcher.drain()
-        while self._question is not None and not self._stopping.is_set():
+        while self._question is not None and not self._stopping:
             self._ask()
-        while self._dispatcher.num_running and not self._stopping.is_set():
+        while self._dispatcher.num_running and not self._stopping:
             for evaluation in self._dispatcher.collect(TURN_S):
                 if evaluation.key in self._steps:
                     self._take(evaluation)
@@ -279,12 +278,12 @@ class Loop:
             task = self._task(record.candidate, workload, self.config.evaluation_seed + 1, fresh=True)
             self._dispatcher.start(Job(task, record.candidate.id))
         confirmed: list[Evaluation] = []
-        while not self._dispatcher.idle and not self._draining.is_set():
+        while not self._dispatcher.idle and not self._draining:
             confirmed += self._dispatcher.collect(TURN_S)
         return tuple(confirmed)
 
     def _outcome(self, confirmed: Sequence[Evaluation]) -> Outcome:
-        if self._draining.is_set():
+        if self._draining:
             return self._end(End.INTERRUPTED, "interrupted; resume goes on from here")
         best = leaders(self._records)
         if best:

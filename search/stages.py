@@ -35,7 +35,7 @@ def _passed(record: Record, config: CampaignConfig) -> bool:
 
 def _good_enough(record: Record, stage: Stage, config: CampaignConfig) -> bool:
     if stage is Stage.RECALL:
-        found, by_chance = (record.value(stage, name) for name in ("recall", "random_recall"))
+        found, by_chance = (record.value(stage, name) for name in ("mass", "random_mass"))
         return found is None or by_chance is None or found > by_chance
     if stage is Stage.PROBE:
         return (accuracy(record) or 0.0) >= config.serve_floor

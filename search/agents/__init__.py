@@ -1,0 +1,1 @@
+"""Proposers: who suggests programs. Each is a pure function of its context, an LLM's answers aside."""

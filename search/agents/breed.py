@@ -1,0 +1,111 @@
+"""From a decision (who breeds, and how) to a proposal that loads, traces, fits and is new."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from search.agents.cross import cross
+from search.agents.generate import PAGE_SIZE, generate
+from search.agents.mutate import mutate
+from search.agents.source import Source
+from search.records import Proposal
+from vortex_dsl import ProgramError, Shape, load_program, trace
+from vortex_dsl.layout import Layout
+from vortex_dsl.program import PLATFORM_TUNABLES
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from search.records import Context, Record
+
+MAX_DRAWS = 40
+# Fields may take this share of a page's own K and V: engines reserve it once, and more would cost a fresh one.
+PAGE_BYTES_SHARE = 4
+CACHE_BYTES = 2
+
+
+@dataclass(frozen=True)
+class Breed:
+    """How the next program comes about: "random", "mutate" a parent, or "cross" two."""
+
+    operator: str
+    parent: Record | None = None
+    other: Record | None = None
+
+
+def draw(
+    name: str, context: Context, rng: random.Random, decide: Callable[[Context, random.Random], Breed]
+) -> Proposal:
+    """Decide and write again and again, until a program fits and is new; the last one drawn if none is."""
+    proposal = _written(name, context, rng, Breed("random"))
+    for _ in range(MAX_DRAWS):
+        drawn = _written(name, context, rng, decide(context, rng))
+        if drawn is None:
+            continue
+        proposal = drawn
+        if fits_and_is_new(drawn, context):
+            break
+    assert proposal is not None, "a random program can always be written"
+    return proposal
+
+
+def fits_and_is_new(proposal: Proposal, context: Context) -> bool:
+    """Say whether a proposal loads, traces, keeps its fields small and means what no earlier one meant."""
+    try:
+        program = load_program(proposal.text).with_values(**dict(proposal.values))
+        graph = trace(program, Shape(group=context.group, head_dim=context.head_dim))
+    except ProgramError:
+        return False
+    page_bytes = graph.page_size * context.head_dim * 2 * CACHE_BYTES
+    small = Layout(graph).bytes_per_page * PAGE_BYTES_SHARE <= page_bytes
+    return small and graph.page_size == PAGE_SIZE and graph.digest not in context.seen
+
+
+def _written(name: str, context: Context, rng: random.Random, breed: Breed) -> Proposal | None:
+    if breed.parent is None:
+        text = generate(rng, context.head_dim, context.step)
+        return Proposal(text, name, breed.operator, rationale=load_program(text).doc)
+    if breed.other is not None and breed.other is not breed.parent:
+        return _crossed(name, context, rng, breed)
+    return _mutated(name, context, rng, breed.parent)
+
+
+def _mutated(name: str, context: Context, rng: random.Random, parent: Record) -> Proposal | None:
+    """Change a parent once, or twice: a step may lead through a worse place."""
+    source = _source(parent, context)
+    changes = [change for _ in range(rng.choice((1, 1, 1, 2, 3))) if (change := mutate(source, rng))]
+    if not changes:
+        return None
+    change = "; ".join(changes)
+    source.describe(f"{source.stem}{context.step}", source.idea, f"Changed: {_quoted(change)}.")
+    return Proposal(source.text(), name, "mutate", (parent.candidate.program_digest,), change)
+
+
+def _crossed(name: str, context: Context, rng: random.Random, breed: Breed) -> Proposal | None:
+    assert breed.parent is not None
+    assert breed.other is not None
+    source, other = _source(breed.parent, context), _source(breed.other, context)
+    how = cross(source, other, rng)
+    if how is None:
+        return None
+    stem = source.stem[:24] + (other.stem[:24] if other.stem != source.stem else "")
+    change = f"{breed.parent.candidate.name} and {breed.other.candidate.name}: {how}"
+    source.describe(f"{stem}{context.step}", source.idea, f"Crossed: {_quoted(change)}.")
+    parents = (breed.parent.candidate.program_digest, breed.other.candidate.program_digest)
+    return Proposal(source.text(), name, "cross", parents, change)
+
+
+def _source(record: Record, context: Context) -> Source:
+    """Read a parent with its values made the defaults."""
+    proposal = record.candidate.proposal
+    source = Source.parse(proposal.text, context.head_dim)
+    values = dict(proposal.values)
+    platform = {key: str(PLATFORM_TUNABLES[key]) for key in values if key in PLATFORM_TUNABLES}
+    source.bake(values, platform)
+    return source
+
+
+def _quoted(change: str) -> str:
+    return change.replace('"', "'")[:300]

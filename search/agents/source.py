@@ -1,0 +1,126 @@
+"""A program's text as a syntax tree to change, and back. The tree is read and written, never executed."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vortex_dsl.vocabulary import IMPORTABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MODULE = "vortex_dsl"
+
+
+def imports(text: str) -> str:
+    """Give the import line for the names of the language that a text uses."""
+    names = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+    return f"from {MODULE} import {', '.join(sorted(names & IMPORTABLE, key=_order))}"
+
+
+def _order(name: str) -> tuple[bool, str]:
+    return name.islower(), name
+
+
+@dataclass
+class Source:
+    """A loaded program's tree, free to change, and the head dimension that it is meant for.
+
+    Only texts that `load_program` accepts have one.
+    """
+
+    tree: ast.Module
+    head_dim: int
+
+    @classmethod
+    def parse(cls, text: str, head_dim: int) -> Source:
+        """Read a text."""
+        return cls(ast.parse(text), head_dim)
+
+    @property
+    def program(self) -> ast.ClassDef:
+        """The class."""
+        return next(node for node in self.tree.body if isinstance(node, ast.ClassDef))
+
+    def method(self, name: str) -> ast.FunctionDef | None:
+        """Give a method, None if the program has none of this name."""
+        methods = (node for node in self.program.body if isinstance(node, ast.FunctionDef))
+        return next((node for node in methods if node.name == name), None)
+
+    @property
+    def has_helpers(self) -> bool:
+        """Whether there are functions, methods or constants beside summarize and select."""
+        methods = [node.name for node in self.program.body if isinstance(node, ast.FunctionDef)]
+        others = [n for n in self.tree.body if not isinstance(n, (ast.ImportFrom, ast.ClassDef, ast.Expr))]
+        return bool(others) or not set(methods) <= {"summarize", "select"}
+
+    @property
+    def tunables(self) -> dict[str, ast.Call]:
+        """The tunables that the text declares, by name."""
+        found = {}
+        for node in self.program.body:
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+                target = node.targets[0]
+                assert isinstance(target, ast.Name)
+                found[target.id] = node.value
+        return found
+
+    @property
+    def fields(self) -> ast.Dict | None:
+        """The fields that summarize returns, None where they are not written as one literal."""
+        summarize = self.method("summarize")
+        last = summarize.body[-1] if summarize else None
+        return last.value if isinstance(last, ast.Return) and isinstance(last.value, ast.Dict) else None
+
+    def declare(self, name: str, tunable: str) -> None:
+        """Declare a tunable, in place of one of the same name."""
+        line = ast.parse(f"{name} = {tunable}").body[0]
+        body = self.program.body
+        for i, node in enumerate(body):
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == name:
+                body[i] = line
+                return
+        body.insert(1, line)
+
+    def bake(self, values: Mapping[str, float | int | str], platform: Mapping[str, str]) -> None:
+        """Make values the defaults. `platform` says how to declare a tunable that the text leaves to the platform."""
+        for name, value in values.items():
+            call = self.tunables.get(name)
+            if call is None:
+                self.declare(name, platform[name])
+                call = self.tunables[name]
+            set_default(call, value)
+
+    def describe(self, name: str, idea: str, change: str) -> None:
+        """Name the class and write its docstring: the idea, then what was changed."""
+        text = f"{idea}\n\n    {change}\n    " if change else idea
+        self.program.name = name
+        self.program.body[0] = ast.Expr(ast.Constant(text))
+
+    @property
+    def idea(self) -> str:
+        """The first line of the docstring."""
+        return (ast.get_docstring(self.program) or "").split("\n")[0]
+
+    @property
+    def stem(self) -> str:
+        """The class name without the number that tells descendants apart."""
+        return re.sub(r"\d+$", "", self.program.name) or "Program"
+
+    def text(self) -> str:
+        """Write the text, with the import line that it needs."""
+        rest = [node for node in self.tree.body if not isinstance(node, ast.ImportFrom)]
+        body = ast.unparse(ast.fix_missing_locations(ast.Module(rest, [])))
+        return f"{imports(body)}\n\n\n{body}\n"
+
+
+def set_default(tunable: ast.Call, value: float | int | str) -> None:
+    """Give a tunable another default."""
+    keyword = next((each for each in tunable.keywords if each.arg == "default"), None)
+    if keyword is not None:
+        keyword.value = ast.Constant(value)
+    else:
+        tunable.args[0] = ast.Constant(value)

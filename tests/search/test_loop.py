@@ -1,0 +1,339 @@
+"""The loop: one sequence of candidates per seed, whoever measures and however often it is interrupted."""
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from search.agents.baselines import BestOfN, Greedy, Random
+from search.agents.errors import ProposerError
+from search.agents.grammar import Grammar
+from search.config import LAG, CampaignConfig, ConfigError
+from search.loop import End, Loop, start_campaign
+from search.records import Proposal, Stage, Status
+from search.store.ledger import SqlLedger
+
+_spec = importlib.util.spec_from_file_location("fake_evaluator", Path(__file__).parent / "fake_evaluator.py")
+fake_evaluator = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(fake_evaluator)
+FakeEvaluator = fake_evaluator.FakeEvaluator
+
+CLASSES = {each.name: each for each in (Grammar, Random, BestOfN, Greedy)}
+NEVER = """from vortex_dsl import Program, reserved_only
+
+
+class Never{}(Program):
+    \"\"\"Keep only sinks and a window of {} pages.\"\"\"
+
+    window = Int({}, 1, 64)
+
+    def select(self, q, page):
+        return reserved_only()
+"""
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    ledger = SqlLedger(f"sqlite:///{tmp_path / 'results.db'}")
+    yield ledger
+    ledger.close()
+
+
+def proposers(config):
+    return [CLASSES[name]() for name in config.proposers]
+
+
+def run(ledger, config, evaluator, campaign=None, observer=None):
+    campaign = campaign or start_campaign(ledger, config)
+    outcome = Loop(ledger, evaluator, proposers(config), campaign, observer).run()
+    return outcome, campaign
+
+
+def sequence(ledger, campaign):
+    """What a campaign decided, and what came of it, without times and ids."""
+    return [
+        (r.candidate.step, r.candidate.proposal, r.candidate.status, r.candidate.program_digest, _results(r))
+        for r in ledger.records(campaign.id)
+    ]
+
+
+def _results(record):
+    return [(e.key.stage, e.status, e.measurements) for e in record.evaluations if e.key.stage is not Stage.CHECK]
+
+
+SMALL = CampaignConfig(seed=3, num_candidates=24, seeds=("dense", "oracle_mass", "quest", "quest_sub", "centroid"))
+
+
+def test_one_worker_and_eight_give_the_same_candidates(tmp_path):
+    sequences = []
+    for num_workers, shuffle in ((1, 0), (8, 1), (8, 2)):
+        ledger = SqlLedger(f"sqlite:///{tmp_path / f'{num_workers}-{shuffle}.db'}")
+        outcome, campaign = run(ledger, SMALL, FakeEvaluator(num_workers, shuffle=shuffle))
+        assert outcome.end is End.DONE
+        sequences.append(sequence(ledger, campaign))
+        ledger.close()
+    assert sequences[0] == sequences[1] == sequences[2]
+    assert sum(status is Status.OK for _, _, status, _, _ in sequences[0]) == SMALL.num_candidates + 6
+
+
+def test_another_seed_gives_other_candidates(ledger):
+    first = sequence(ledger, run(ledger, SMALL, FakeEvaluator(8))[1])
+    second = sequence(ledger, run(ledger, replace(SMALL, seed=4), FakeEvaluator(8))[1])
+    assert [p for _, p, *_ in first[:6]] == [p for _, p, *_ in second[:6]]  # the seeds
+    assert {digest for *_, digest, _ in first[6:]} != {digest for *_, digest, _ in second[6:]}
+
+
+@pytest.mark.parametrize("crash_after", [1, 7, 33, 60])
+def test_a_killed_campaign_goes_on_as_if_undisturbed(tmp_path, ledger, crash_after):
+    whole = SqlLedger(f"sqlite:///{tmp_path / 'whole.db'}")
+    undisturbed = sequence(whole, run(whole, SMALL, FakeEvaluator(4))[1])
+    whole.close()
+    campaign = start_campaign(ledger, SMALL)
+    first = FakeEvaluator(4, crash_after=crash_after)
+    with pytest.raises(RuntimeError, match="killed"):
+        run(ledger, SMALL, first, campaign)
+    finished = {e.key for r in ledger.records(campaign.id) for e in r.evaluations}
+    second = FakeEvaluator(4, shuffle=9)
+    assert run(ledger, SMALL, second, campaign)[0].end is End.DONE
+    assert sequence(ledger, campaign) == undisturbed
+    assert not finished & {task.key for task in second.tasks}
+
+
+def test_a_finished_campaign_run_again_measures_nothing(ledger):
+    outcome, campaign = run(ledger, SMALL, FakeEvaluator(4))
+    again = FakeEvaluator(4)
+    assert run(ledger, SMALL, again, campaign)[0].leaders == outcome.leaders
+    assert again.tasks == []
+
+
+def test_draining_finishes_what_runs_and_starts_nothing(ledger):
+    class Drainer(FakeEvaluator):
+        def submit(self, task):
+            super().submit(task)
+            if len(self.tasks) == 20:
+                loop.drain()
+
+    campaign, evaluator = start_campaign(ledger, SMALL), Drainer(4)
+    loop = Loop(ledger, evaluator, proposers(SMALL), campaign)
+    assert loop.run().end is End.INTERRUPTED
+    assert len(evaluator.tasks) == 20
+    finished = {e.key for r in ledger.records(campaign.id) for e in r.evaluations}
+    assert {task.key for task in evaluator.tasks} <= finished
+    assert run(ledger, SMALL, FakeEvaluator(4), campaign)[0].end is End.DONE
+
+
+def test_stopping_gives_the_leases_back(ledger):
+    class Stopper(FakeEvaluator):
+        def completed(self, timeout_s):
+            if len(self.tasks) > 10:
+                loop.stop()
+                return []
+            return super().completed(timeout_s)
+
+    campaign, evaluator = start_campaign(ledger, SMALL), Stopper(4)
+    loop = Loop(ledger, evaluator, proposers(SMALL), campaign)
+    assert loop.run().end is End.INTERRUPTED
+    assert ledger.progress(campaign.id).num_running == 0
+
+
+def test_leaders_are_confirmed_afresh_and_no_proposer_is_shown(ledger):
+    seen = []
+
+    class Watching(Grammar):
+        def propose(self, context):
+            seen.append(context)
+            return super().propose(context)
+
+    evaluator = FakeEvaluator(4, failure_rate=0.0)
+    config = replace(SMALL, proposers=("grammar",))
+    campaign = start_campaign(ledger, config)
+    outcome = Loop(ledger, evaluator, [Watching()], campaign).run()
+    held_out = [task for task in evaluator.tasks if task.workload.split == "held_out"]
+    assert len(held_out) == len(outcome.leaders) == len(outcome.confirmations) > 0
+    assert all(task.fresh and task.key.seed != config.evaluation_seed for task in held_out)
+    assert sum(standing.confirmed for standing in ledger.standings(campaign.id)) == len(held_out)
+    shown = {e.key.workload_digest for c in seen for r in c.records for e in r.evaluations}
+    assert not shown & {task.workload.digest for task in held_out}
+    again = Loop(ledger, FakeEvaluator(4), [Watching()], replace(campaign)).run()
+    assert again.end is End.DONE
+
+
+def test_a_step_sees_all_finished_records_up_to_its_lag(ledger):
+    contexts = []
+
+    class Watching(Grammar):
+        def propose(self, context):
+            contexts.append(context)
+            return super().propose(context)
+
+    config = replace(SMALL, proposers=("grammar",), num_candidates=12)
+    Loop(ledger, FakeEvaluator(8), [Watching()], start_campaign(ledger, config)).run()
+    for context in contexts:
+        assert [r.candidate.step for r in context.records] == list(range(max(0, context.step - LAG + 1)))
+        admitted = [r for r in context.records if r.candidate.status is Status.OK]
+        assert all(r.evaluations for r in admitted)
+        assert {r.candidate.program_digest for r in admitted} <= context.seen
+
+
+def test_every_seed_is_served_and_what_is_below_the_floor_is_not(ledger):
+    evaluator = FakeEvaluator(4, failure_rate=0.0)
+    _, campaign = run(ledger, SMALL, evaluator)
+    for record in ledger.records(campaign.id):
+        accuracy, served = record.value(Stage.PROBE, "accuracy"), record.evaluation(Stage.SERVE)
+        if record.candidate.proposal.operator == "seed":
+            assert served
+        elif record.candidate.status is Status.OK:
+            assert bool(served) == (accuracy is not None and accuracy >= SMALL.serve_floor)
+
+
+def test_what_fails_by_our_fault_is_tried_again(ledger):
+    evaluator = FakeEvaluator(4, infrastructure=0.1)
+    outcome, campaign = run(ledger, SMALL, evaluator)
+    assert outcome.end is End.DONE
+    assert len(evaluator.tasks) > len({task.key for task in evaluator.tasks})
+    statuses = {e.status for r in ledger.records(campaign.id) for e in r.evaluations}
+    assert Status.QUARANTINED not in statuses
+
+
+def test_an_evaluator_that_is_out_of_order_ends_the_run(ledger):
+    outcome, _ = run(ledger, SMALL, FakeEvaluator(4, infrastructure=1.0))
+    assert outcome.end is End.INFRASTRUCTURE
+    assert "a worker was lost" in outcome.message
+
+
+def test_no_feasible_candidate(ledger):
+    outcome, _ = run(ledger, replace(SMALL, num_candidates=3), FakeEvaluator(2, failure_rate=1.0))
+    assert outcome.end is End.NO_FEASIBLE
+
+
+class Scripted:
+    """Proposes what it is given, step by step."""
+
+    name = "scripted"
+
+    def __init__(self, *answers):
+        self._answers = list(answers)
+
+    def propose(self, context):
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return Proposal(answer.format(step=context.step), self.name, "explore")
+
+
+GOOD = NEVER.replace("reserved_only\n\n", "Int, reserved_only\n\n", 1)
+WINDOW = (
+    GOOD.replace("{}", "{step}")
+    .replace("import Program, Int", "import Int, Program")
+    .replace("Int({step}, 1, 64)", "Int({step}, 1, 64)")
+)
+
+
+def scripted(ledger, num_candidates, *answers):
+    config = CampaignConfig(num_candidates=num_candidates, proposers=("scripted",), seeds=())
+    campaign = start_campaign(ledger, config)
+    outcome = Loop(ledger, FakeEvaluator(2, failure_rate=0), [Scripted(*answers)], campaign).run()
+    return outcome, ledger.records(campaign.id)
+
+
+def program(step):
+    return WINDOW.replace("{step}", str(step))
+
+
+def test_refused_and_repeated_programs_are_recorded_and_do_not_count(ledger):
+    bad = "from vortex_dsl import Program\n\nimport os\n"
+    _, records = scripted(ledger, 3, program(1), bad, program(1), program(2), program(3))
+    statuses = [record.candidate.status for record in records]
+    assert statuses == [Status.OK, Status.PROGRAM_ERROR, Status.DUPLICATE, Status.OK, Status.OK]
+    assert "3:1" in records[1].candidate.message
+    assert records[2].candidate.program_digest == records[0].candidate.program_digest
+
+
+def test_a_text_is_never_taken_for_a_path(ledger):
+    _, records = scripted(ledger, 1, "/etc/passwd", program(1))
+    assert records[0].candidate.status is Status.PROGRAM_ERROR
+
+
+def test_a_campaign_of_nothing_but_refusals_ends(ledger):
+    outcome, records = scripted(ledger, 5, "no program")
+    assert outcome.end is End.NO_FEASIBLE
+    assert len(records) == 2 * 5 + LAG
+
+
+def test_a_proposer_that_is_away_from_the_start_stops_the_run(ledger):
+    outcome, records = scripted(ledger, 3, ProposerError("connection refused"))
+    assert outcome.end is End.INFRASTRUCTURE
+    assert "connection refused" in outcome.message
+    assert records == []
+
+
+def test_a_proposer_that_fails_later_costs_a_step(ledger):
+    outcome, records = scripted(ledger, 2, program(1), ProposerError("overloaded"), program(2))
+    assert outcome.end is End.DONE
+    assert [r.candidate.status for r in records] == [Status.OK, Status.INFRASTRUCTURE, Status.OK]
+    assert records[1].candidate.message == "overloaded"
+
+
+def test_a_proposer_that_never_comes_back_ends_the_run(ledger):
+    outcome, records = scripted(ledger, 3, program(1), ProposerError("away"))
+    assert outcome.end is End.INFRASTRUCTURE
+    assert len(records) == 6
+
+
+def test_a_fault_of_ours_surfaces(ledger):
+    with pytest.raises(ZeroDivisionError):
+        scripted(ledger, 3, program(1), ZeroDivisionError())
+
+
+def test_proposers_must_match_the_campaign(ledger):
+    with pytest.raises(ConfigError, match="one for each"):
+        Loop(ledger, FakeEvaluator(), [Grammar()], start_campaign(ledger, SMALL))
+
+
+def test_a_key_that_somebody_else_measures_is_waited_for(ledger):
+    """Two campaigns on one database share what they measure: no key is measured twice."""
+    first, second = FakeEvaluator(4), FakeEvaluator(4)
+    run(ledger, SMALL, first)
+    run(ledger, SMALL, second)
+    assert second.tasks == []
+
+
+def test_money_ends_a_campaign(ledger):
+    class Dear(Grammar):
+        def propose(self, context):
+            return replace(super().propose(context), dollars=0.4)
+
+    config = replace(SMALL, proposers=("grammar",), max_dollars=1.0)
+    campaign = start_campaign(ledger, config)
+    outcome = Loop(ledger, FakeEvaluator(4), [Dear()], campaign).run()
+    assert outcome.num_admitted == 6 + 3
+
+
+def test_observers_see_every_candidate_once(ledger):
+    class Counting:
+        def __init__(self):
+            self.candidates, self.finished, self.evaluations, self.total = [], [], 0, None
+
+        def on_start(self, num_finished, num_candidates):
+            self.total = num_finished, num_candidates
+
+        def on_candidate(self, record):
+            self.candidates.append(record.candidate.step)
+
+        def on_evaluation(self, record, evaluation):
+            self.evaluations += 1
+
+        def on_finished(self, record):
+            self.finished.append(record.candidate.step)
+
+        def on_confirming(self, records):
+            self.confirming = len(records)
+
+    observer = Counting()
+    outcome, campaign = run(ledger, SMALL, FakeEvaluator(4), observer=observer)
+    assert observer.total == (0, 30)
+    assert observer.candidates == list(range(outcome.num_steps))
+    admitted = [r.candidate.step for r in ledger.records(campaign.id) if r.candidate.status is Status.OK]
+    assert sorted(observer.finished) == admitted
+    assert observer.confirming == len(outcome.leaders)
