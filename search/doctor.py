@@ -23,6 +23,7 @@ TESTED_PYTHON, OLDEST_PYTHON, TOO_NEW_PYTHON = (3, 11), (3, 11), (3, 14)
 NEEDED_MEMORY_BYTES, COMFORTABLE_MEMORY_BYTES = 3 * GIB, 6 * GIB  # a sparse engine, a dense one, Ray and ourselves
 COMPANIONS = ("torchvision", "torchaudio")  # each must be built for the torch that is installed
 SQLITE = "sqlite:///"
+LOCK_PATIENCE_S = 5.0
 
 
 class Level(StrEnum):
@@ -235,7 +236,9 @@ def _sqlite_complaint(file: Path) -> str:
         if not file.exists():
             with tempfile.TemporaryFile(dir=file.absolute().parent):
                 return ""
-        connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=5)
+        connection = sqlite3.connect(
+            f"{file.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=LOCK_PATIENCE_S
+        )
         try:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")

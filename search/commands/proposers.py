@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search.commands.exits import CommandError
-from search.commands.exits import CommandError
 from search.config import PROPOSERS
 from search.records import Proposal
 from search.stages import SEED

