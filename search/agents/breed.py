@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from search.admission import traced
 from search.agents.cross import cross
 from search.agents.generate import PAGE_SIZE, generate
 from search.agents.mutate import mutate
 from search.agents.source import Source
 from search.records import Proposal
-from vortex_dsl import ProgramError, Shape, load_program, trace
+from vortex_dsl import ProgramError
 from vortex_dsl.layout import Layout
 from vortex_dsl.program import PLATFORM_TUNABLES
 
@@ -54,8 +55,7 @@ def draw(
 def fits_and_is_new(proposal: Proposal, context: Context) -> bool:
     """Say whether a proposal loads, traces, keeps its fields small and means what no earlier one meant."""
     try:
-        program = load_program(proposal.text).with_values(**dict(proposal.values))
-        graph = trace(program, Shape(group=context.group, head_dim=context.head_dim))
+        _, graph = traced(proposal.text, proposal.values, context.group, context.head_dim)
     except ProgramError:
         return False
     page_bytes = graph.page_size * context.head_dim * 2 * CACHE_BYTES
@@ -66,7 +66,7 @@ def fits_and_is_new(proposal: Proposal, context: Context) -> bool:
 def _written(name: str, context: Context, rng: random.Random, breed: Breed) -> Proposal | None:
     if breed.parent is None:
         text = generate(rng, context.head_dim, context.step)
-        return Proposal(text, name, breed.operator, rationale=load_program(text).doc)
+        return Proposal(text, name, breed.operator, rationale=Source.parse(text, context.head_dim).idea)
     if breed.other is not None and breed.other is not breed.parent:
         return _crossed(name, context, rng, breed)
     return _mutated(name, context, rng, breed.parent)

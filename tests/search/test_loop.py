@@ -20,13 +20,13 @@ _spec.loader.exec_module(fake_evaluator)
 FakeEvaluator = fake_evaluator.FakeEvaluator
 
 CLASSES = {each.name: each for each in (Grammar, Random, BestOfN, Greedy)}
-NEVER = """from vortex_dsl import Program, reserved_only
+WINDOW = """from vortex_dsl import Int, Program, reserved_only
 
 
-class Never{}(Program):
-    \"\"\"Keep only sinks and a window of {} pages.\"\"\"
+class Window(Program):
+    \"\"\"Keep only sinks and a window of {step} pages.\"\"\"
 
-    window = Int({}, 1, 64)
+    window = Int({step}, 1, 64)
 
     def select(self, q, page):
         return reserved_only()
@@ -62,7 +62,8 @@ def _results(record):
     return [(e.key.stage, e.status, e.measurements) for e in record.evaluations if e.key.stage is not Stage.CHECK]
 
 
-SMALL = CampaignConfig(seed=3, num_candidates=24, seeds=("dense", "oracle_mass", "quest", "quest_sub", "centroid"))
+SMALL = CampaignConfig(seed=3, num_candidates=12, seeds=("dense", "quest", "quest_sub", "centroid"))
+NUM_SEEDS = 4
 
 
 def test_one_worker_and_eight_give_the_same_candidates(tmp_path):
@@ -74,17 +75,17 @@ def test_one_worker_and_eight_give_the_same_candidates(tmp_path):
         sequences.append(sequence(ledger, campaign))
         ledger.close()
     assert sequences[0] == sequences[1] == sequences[2]
-    assert sum(status is Status.OK for _, _, status, _, _ in sequences[0]) == SMALL.num_candidates + 6
+    assert sum(status is Status.OK for _, _, status, _, _ in sequences[0]) == SMALL.num_candidates + NUM_SEEDS
 
 
 def test_another_seed_gives_other_candidates(ledger):
     first = sequence(ledger, run(ledger, SMALL, FakeEvaluator(8))[1])
     second = sequence(ledger, run(ledger, replace(SMALL, seed=4), FakeEvaluator(8))[1])
-    assert [p for _, p, *_ in first[:6]] == [p for _, p, *_ in second[:6]]  # the seeds
-    assert {digest for *_, digest, _ in first[6:]} != {digest for *_, digest, _ in second[6:]}
+    assert [p for _, p, *_ in first[:NUM_SEEDS]] == [p for _, p, *_ in second[:NUM_SEEDS]]  # the seeds
+    assert {digest for *_, digest, _ in first[NUM_SEEDS:]} != {digest for *_, digest, _ in second[NUM_SEEDS:]}
 
 
-@pytest.mark.parametrize("crash_after", [1, 7, 33, 60])
+@pytest.mark.parametrize("crash_after", [1, 19, 40])
 def test_a_killed_campaign_goes_on_as_if_undisturbed(tmp_path, ledger, crash_after):
     whole = SqlLedger(f"sqlite:///{tmp_path / 'whole.db'}")
     undisturbed = sequence(whole, run(whole, SMALL, FakeEvaluator(4))[1])
@@ -222,14 +223,6 @@ class Scripted:
         return Proposal(answer.format(step=context.step), self.name, "explore")
 
 
-GOOD = NEVER.replace("reserved_only\n\n", "Int, reserved_only\n\n", 1)
-WINDOW = (
-    GOOD.replace("{}", "{step}")
-    .replace("import Program, Int", "import Int, Program")
-    .replace("Int({step}, 1, 64)", "Int({step}, 1, 64)")
-)
-
-
 def scripted(ledger, num_candidates, *answers):
     config = CampaignConfig(num_candidates=num_candidates, proposers=("scripted",), seeds=())
     campaign = start_campaign(ledger, config)
@@ -307,7 +300,7 @@ def test_money_ends_a_campaign(ledger):
     config = replace(SMALL, proposers=("grammar",), max_dollars=1.0)
     campaign = start_campaign(ledger, config)
     outcome = Loop(ledger, FakeEvaluator(4), [Dear()], campaign).run()
-    assert outcome.num_admitted == 6 + 3
+    assert outcome.num_admitted == NUM_SEEDS + 3
 
 
 def test_observers_see_every_candidate_once(ledger):
@@ -332,7 +325,7 @@ def test_observers_see_every_candidate_once(ledger):
 
     observer = Counting()
     outcome, campaign = run(ledger, SMALL, FakeEvaluator(4), observer=observer)
-    assert observer.total == (0, 30)
+    assert observer.total == (0, 16)
     assert observer.candidates == list(range(outcome.num_steps))
     admitted = [r.candidate.step for r in ledger.records(campaign.id) if r.candidate.status is Status.OK]
     assert sorted(observer.finished) == admitted
