@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-MODEL_FOLDER = (
-    Path(__file__).parent / "model"
-)  # weights, configuration and tokenizer, as vLLM and transformers read them
+MODEL_FOLDER = Path(__file__).parent / "model"  # weights, configuration and tokenizer, as vLLM reads them
 
 __all__ = ["MODEL_FOLDER"]

@@ -1,4 +1,9 @@
-"""The probe's tokenizer: one token a word, words separated by single spaces, nothing added."""
+"""The probe's tokenizer: one token a word, words separated by single spaces, nothing added.
+
+For a folder with a Qwen2 model, transformers and vLLM build Qwen2's byte-pair tokenizer whatever class the folder
+names, and take from the file its vocabulary and its added tokens. Added tokens are split off before byte pairs are
+looked at, so every word is one, with the space before it.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +13,22 @@ from search.evaluator.probe.chains import START, VOCABULARY
 from search.evaluator.probe.initialise import MAX_TOKENS
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import Qwen2Tokenizer
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    """Give a fast tokenizer whose ids are the places in `VOCABULARY`. A word outside it is an error."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
+def make_tokenizer() -> Qwen2Tokenizer:
+    """Give a fast tokenizer whose ids are the places in `VOCABULARY`."""
+    from transformers import AddedToken, Qwen2Tokenizer
 
-    words = {word: i for i, word in enumerate(VOCABULARY)}
-    tokenizer = Tokenizer(models.WordLevel(words))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
+    words = [START, *(f" {word}" for word in VOCABULARY[1:])]
+    tokenizer = Qwen2Tokenizer(
+        vocab={word: i for i, word in enumerate(words)},
+        merges=[],
         bos_token=START,
+        eos_token=START,  # never emitted; without one, the class adds tokens that the model does not have
+        unk_token=START,
+        pad_token=START,
         model_max_length=MAX_TOKENS,
-        clean_up_tokenization_spaces=False,
     )
+    tokenizer.add_tokens([AddedToken(word, normalized=False) for word in words[1:]])
+    return tokenizer
