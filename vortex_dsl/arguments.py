@@ -11,6 +11,8 @@ from vortex_dsl.node import Node
 from vortex_dsl.ops.op import MAX_ELEMENTS
 from vortex_dsl.values import TypeRuleError
 
+_LISTS = (list, tuple, range)
+
 
 @dataclass(frozen=True)
 class Receiver:
@@ -53,18 +55,25 @@ def make_slice(given: list[Any], name: str = "a slice") -> slice:
 
 
 def checked_argument(op: str, value: Any) -> Any:
-    """Check what goes into an operation: lists of at most 8,192 elements in all, nothing that is no value."""
+    """Check what goes into an operation: at most rows of numbers, 8,192 elements in all, nothing that is no value."""
     if isinstance(value, list | tuple | range):
-        rows = value[: MAX_ELEMENTS + 1]
-        num = sum(len(row) if isinstance(row, list | tuple | range) else 1 for row in rows)
-        if num > MAX_ELEMENTS:
-            message = f"'{op}' of a list with more than {MAX_ELEMENTS} elements; a constant has at most {MAX_ELEMENTS}"
-            raise TypeRuleError(message)
-        return [list(row) if isinstance(row, list | tuple | range) else row for row in rows]
+        return _checked_list(op, value)
     if isinstance(value, dict | Receiver):
         message = f"'{op}' of {shown(value)}; give it a value or a number"
         raise TypeRuleError(message)
     return value
+
+
+def _checked_list(op: str, value: list[Any] | tuple[Any, ...] | range) -> list[Any]:
+    rows = value[: MAX_ELEMENTS + 1]
+    if sum(len(row) if isinstance(row, _LISTS) else 1 for row in rows) > MAX_ELEMENTS:
+        message = f"'{op}' of a list with more than {MAX_ELEMENTS} elements; a constant has at most {MAX_ELEMENTS}"
+        raise TypeRuleError(message)
+    result = [list(row) if isinstance(row, _LISTS) else row for row in rows]
+    if any(isinstance(element, (*_LISTS, dict)) for row in result if isinstance(row, list) for element in row):
+        message = f"'{op}' of lists in lists in a list; give numbers, or rows of numbers"
+        raise TypeRuleError(message)
+    return result
 
 
 def shown(value: Any) -> str:

@@ -27,7 +27,7 @@ def _check_range(tunable: Int | Float) -> None:
     if not isinstance(tunable.log, bool):
         raise ValueError(f"log is {quoted(tunable.log)}; say log=True or log=False")
     if tunable.log and tunable.low <= 0:
-        raise ValueError(f"log=True needs low above 0, but low is {tunable.low}")
+        raise ValueError(f"log=True, but low is {tunable.low}; give a low above 0")
     tunable.accept(tunable.default)
 
 

@@ -57,6 +57,8 @@ def read_source(path_or_text: str | Path) -> Source:
         return text_source(path_or_text)
     if not isinstance(path_or_text, str | Path):
         raise ProgramError(f"a program is a path or a text, not {type(path_or_text).__name__}; give one of these")
+    if not str(path_or_text).strip():
+        raise ProgramError("the text is empty; give a program's text, or the path of its file", TEXT_NAME)
     return text_source(*_read_file(path_or_text))
 
 

@@ -1,0 +1,215 @@
+"""Loading: what is read, what is refused, and the sentences that say so."""
+
+import subprocess
+import sys
+
+import pytest
+
+import vortex_dsl
+from vortex_dsl import ProgramError, load_program
+
+QUEST = '''from vortex_dsl import Int, Program, maximum, topk
+class Quest(Program):
+    """Rank pages by an upper bound of q·k (arXiv:2406.10774).
+
+    More words.
+    """
+    pages = Int(64, low=4, high=1024, log=True)   # pages chosen per KV head
+    def summarize(self, k, v):
+        return {"hi": k.max("token"), "lo": k.min("token")}
+    def bound(self, q, page):
+        return maximum(q * page.hi, q * page.lo).sum("dim")
+    def select(self, q, page):
+        return topk(self.bound(q, page).max("head"), self.pages)
+'''
+
+
+def refusal(text) -> str:
+    with pytest.raises(ProgramError) as caught:
+        load_program(text)
+    return str(caught.value)
+
+
+def test_a_file_and_its_text_give_equal_programs(tmp_path):
+    path = tmp_path / "quest.py"
+    path.write_text(QUEST, encoding="utf-8")
+    assert load_program(path) == load_program(str(path)) == load_program(QUEST)
+
+
+def test_a_program_tells_its_name_text_and_idea():
+    program = load_program(QUEST)
+    assert (program.name, program.text) == ("Quest", QUEST)
+    assert program.doc == "Rank pages by an upper bound of q·k (arXiv:2406.10774)."
+
+
+def test_windows_line_ends_and_a_byte_order_mark_change_nothing(tmp_path):
+    path = tmp_path / "quest.py"
+    path.write_bytes(b"\xef\xbb\xbf" + QUEST.replace("\n", "\r\n").encode())
+    assert load_program(path) == load_program(QUEST)
+
+
+def test_the_error_of_the_language_page_comes_out_just_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quest.py").write_text(QUEST.replace('sum("dim")', 'sum("dims")'), encoding="utf-8")
+    assert refusal("quest.py") == (
+        "quest.py:11:16: 'sum' over axis 'dims', but the value has axes [page, head, dim]; did you mean 'dim'?"
+    )
+
+
+MISTAKES = {
+    "field": ("page.lo", "page.low", "11:41: 'page' has no 'low'; did you mean 'lo'?"),
+    "tunable": ("self.pages", "self.page", "13:54: 'self' has no 'page'; did you mean 'pages'?"),
+    "helper": ("self.bound", "self.bond", "13:21: 'self' has no function 'bond'; did you mean 'bound'?"),
+    "operation": ("return topk", "return tpk", "13:16: the name 'tpk' is not known here; did you mean 'topk'?"),
+    "method": (".max(", ".maxx(", "there is no operation 'maxx' on values; did you mean 'max'?"),
+    "not imported": (
+        "return topk",
+        "return topp",
+        "13:16: 'topp' is not imported; add it to 'from vortex_dsl import ...'",
+    ),
+    "method as function": (
+        'maximum(q * page.hi, q * page.lo).sum("dim")',
+        'sum(q * page.hi, "dim")',
+        "11:16: 'sum' is a method of values; write x.sum(...)",
+    ),
+    "function as method": (
+        "maximum(q * page.hi, q * page.lo)",
+        "q.maximum(page.hi)",
+        "11:16: 'maximum' is a function, not a method; write maximum(x, ...)",
+    ),
+    "score with heads": (
+        '.max("head")',
+        "",
+        "13:16: 'topk' of a score with axes [page, head]; reduce it to exactly [page], for instance with .max('head')",
+    ),
+    "no selection": (
+        "return topk(self.bound(q, page).max('head'), self.pages)".replace("'", '"'),
+        'return self.bound(q, page).max("head")',
+        "13:16: select returns a value with axes [page]; return a selection such as topk(score, self.pages)",
+    ),
+    "axis number": ('.max("head")', ".max(0)", "must be axis names"),
+    "keepdim": ('.max("head")', '.max("head", keepdim=True)', "'max' was called in a way that it does not take"),
+    "reserved field": ('"hi": k.max("token")', '"k": k.max("token")', "a field may not be called 'k'"),
+    "field name": ('"hi": k.max("token")', '"h i": k.max("token")', "9:24: 'h i' is no name for a field"),
+    "fields twice": ('"hi": k.max("token")', '"lo": k.max("token")', "the key 'lo' is given twice"),
+    "no fields": (
+        'return {"hi": k.max("token"), "lo": k.min("token")}',
+        'return k.max("token")',
+        '9:16: summarize must return a dict of fields; write {"name": value}',
+    ),
+    "arguments": ("self.bound(q, page)", "self.bound(q)", "the arguments do not fit 'bound'; write bound(q, page)"),
+    "summarize": ("summarize(self, k, v)", "summarize(self, k)", "'summarize' takes 2 parameters; write def summarize"),
+    "self": ("bound(self, q, page)", "bound(q, page)", "10:5: the first parameter of 'bound' must be self"),
+    "no select": ("def select", "def choose", "2:1: 'Quest' has no 'select'; write def select(self, q, page):"),
+    "base": ("Quest(Program)", "Quest", "2:1: 'Quest' must have one base, Program; write class Name(Program):"),
+    "two bases": ("Quest(Program)", "Quest(Program, Int)", "must have one base, Program"),
+    "metaclass": ("Quest(Program)", "Quest(Program, metaclass=Int)", "must have one base, Program"),
+    "import of Program": ("Int, Program, ", "Int, ", "'Program' is not imported"),
+    "positions": ("page.lo)", "q[0])", 'write x.take("dim", [0]) or a slice'),
+    "truth of a value": (
+        "        return topk",
+        "        if page.count > 3:\n            return topk",
+        "this is not known while tracing; choose per element with where(condition, a, b)",
+    ),
+    "no return": (
+        "        return maximum",
+        "        x = maximum",
+        "'bound' ends without 'return'; return what it computes",
+    ),
+    "page in summarize": ('k.max("token")', "page.count", "the name 'page' is not known here"),
+    "and of values": (
+        "q * page.lo)",
+        "(q > 0 and q < 1))",
+        "'and' of a value that is not known while tracing; write a & b",
+    ),
+    "syntax": ("def select(self, q, page):", "def select(self, q, page)", "12:30: this is not Python: expected ':'"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_common_mistakes_are_answered_with_place_and_remedy(name):
+    old, new, expected = MISTAKES[name]
+    assert old in QUEST
+    assert expected in refusal(QUEST.replace(old, new))
+
+
+def test_a_column_counts_characters_where_the_parser_counts_bytes():
+    text = QUEST.replace('"lo": k.min("token")', '"lo": k.min("é", "token", bogus)')
+    assert ":9:65: the name 'bogus'" in refusal(text)
+
+
+def test_a_missing_docstring_is_refused():
+    text = "from vortex_dsl import *\nclass A(Program):\n    def select(self, q, page):\n        return every_page()\n"
+    assert refusal(text) == "<program>:2:1: 'A' has no docstring; say the idea in its first line"
+
+
+def test_a_text_without_a_class_is_refused():
+    assert "there is no class" in refusal("\n")
+    assert "there is no class" in refusal("A = 1\n")
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    assert "No such file" in refusal(tmp_path / "no.py")
+    assert "the text is empty" in refusal("")
+    assert "cannot read" in refusal("x" * 5000)
+    assert "cannot read" in refusal("a\0b")
+
+
+def test_a_folder_a_device_and_another_type_are_refused(tmp_path):
+    assert "this is a folder" in refusal(tmp_path)
+    assert "not a regular file" in refusal("/dev/zero")
+    assert "not int" in refusal(3)
+
+
+def test_bytes_that_are_not_utf8_are_refused_with_their_place(tmp_path):
+    path = tmp_path / "latin.py"
+    path.write_bytes(b"# one\n# caf\xe9\n")
+    assert refusal(path) == f"{path}:2:6: the byte 0xE9 is not UTF-8; save the file as UTF-8"
+
+
+def test_the_size_is_bounded_before_parsing(tmp_path):
+    assert load_program(QUEST + "#" * (16 * 1024 - len(QUEST.encode()))).name == "Quest"
+    assert "at most 16384" in refusal(QUEST + "#" * (16 * 1024))
+    path = tmp_path / "large.py"
+    path.write_text("(" * 10_000_000)
+    assert "more than 16384 bytes" in refusal(path)
+
+
+def test_what_depends_on_the_shape_is_left_to_trace():
+    text = QUEST.replace('k.max("token")', 'k.max("token").take("dim", slice(0, 8)).rename(dim="few").sum("few")')
+    odd = QUEST.replace('.sum("dim")', '.split("dim", part=3).sum("dim", "part")')
+    assert load_program(text).name == load_program(odd).name == "Quest"
+    with pytest.raises(ProgramError, match="'split' of axis 'dim' of length 64 into 3"):
+        vortex_dsl.trace(load_program(odd), vortex_dsl.Shape(group=2, head_dim=64))
+    assert vortex_dsl.trace(load_program(odd), vortex_dsl.Shape(group=2, head_dim=96)).digest
+
+
+def test_import_is_light():
+    """Neither the package nor loading and tracing may need torch or anything as heavy."""
+    code = (
+        "import sys, time; started = time.perf_counter(); import vortex_dsl; spent = time.perf_counter() - started\n"
+        "assert spent < 0.1, spent\n"
+        f"program = vortex_dsl.load_program({QUEST!r})\n"
+        "vortex_dsl.trace(program, vortex_dsl.Shape(group=4, head_dim=64))\n"
+        "heavy = {'torch', 'vllm', 'ray', 'sqlalchemy', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_program_text_can_be_imported_by_an_editor():
+    names: dict = {}
+    exec(QUEST, names)
+    assert names["Quest"].pages == vortex_dsl.Int(64, 4, 1024, log=True)
+    with pytest.raises(TypeError, match="only in a program"):
+        names["topk"](1, 2)
+    with pytest.raises(AttributeError, match="has no attribute 'bogus'"):
+        vortex_dsl.bogus  # noqa: B018
+
+
+def test_importing_modules_does_not_hide_the_functions_of_their_names():
+    import vortex_dsl.cost
+    import vortex_dsl.trace
+
+    assert vortex_dsl.trace(load_program(QUEST), vortex_dsl.Shape(4, 64)).digest
+    assert vortex_dsl.cost(load_program(QUEST), vortex_dsl.Shape(4, 64), tokens=1024) is not None
