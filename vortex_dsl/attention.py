@@ -72,7 +72,7 @@ def attend(
     grouped = q.unflatten(1, (k.shape[1], -1))
     step = Decode(grouped.float(), k.float(), v.float(), lengths, scale, layer, num_layers)
     out, attended = _attend_reference(graph, step) if backend == "reference" else _attend_torch(graph, step)
-    return out.flatten(1, 2).to(q.dtype), attended
+    return out.flatten(1, 2).to(q), attended.to(q.device)
 
 
 def _checked(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
@@ -96,18 +96,19 @@ def _checked(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, lengths: torch.T
 
 
 def _attend_reference(graph: Graph, step: Decode) -> tuple[torch.Tensor, torch.Tensor]:
-    """Do one sequence and one KV head after the other."""
+    """Do one sequence and one KV head after the other, on the CPU wherever the inputs are."""
     import torch
 
     from vortex_dsl import reference
 
     batch, num_kv_heads, tokens, _ = step.k.shape
-    out = torch.zeros_like(step.q)
+    queries, keys, values = step.q.cpu(), step.k.cpu(), step.v.cpu()
+    out = torch.zeros_like(queries)
     attended = torch.zeros((batch, num_kv_heads, -(-tokens // graph.page_size)), dtype=torch.bool)
     for i, length in enumerate(step.lengths.tolist()):
         for head in range(num_kv_heads):
             place = reference.Place(step.layer, step.num_layers, head, step.scale)
-            q, k, v = step.q[i, head], step.k[i, head, :length], step.v[i, head, :length]
+            q, k, v = queries[i, head], keys[i, head, :length], values[i, head, :length]
             chosen = reference.select(graph, q, k, v, place)
             out[i, head] = reference.attention(q, k, v, chosen, graph.page_size, step.scale)
             attended[i, head, : len(chosen)] = chosen

@@ -49,8 +49,8 @@ class Field:
 class Graph:
     """A canonical program. `selection` is the root; leaves named "field" hang summarize below select.
 
-    A leaf's operation is "input" (attribute `name`, as given to Builder.input), "constant" (`axes`,
-    `values`) or "field" (one of `fields`; its operand belongs to summarize).
+    A leaf's operation is "input" (attribute `name`, as given to Builder.input), "constant" (a number) or
+    "field" (one of `fields`; its operand belongs to summarize).
     """
 
     selection: Node

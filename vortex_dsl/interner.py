@@ -33,14 +33,9 @@ class Interner:
 
     def number(self, value: float) -> Node:
         """Lift a known number: a float32 scalar, or a boolean one."""
-        if isinstance(value, bool):
-            return self.leaf("constant", Type(kind=Kind.BOOL), attrs=(("axes", ()), ("values", (value,))))
-        return self.constant((float32(value),), ())
-
-    def constant(self, values: tuple[float, ...], axes: tuple[Axis, ...]) -> Node:
-        """Give a constant with `axes` in canonical order, its values in row-major order."""
-        written = tuple((axis.name, axis.length) for axis in axes)
-        return self.leaf("constant", Type(axes), attrs=(("axes", written), ("values", values)))
+        is_bool = isinstance(value, bool)
+        type_ = Type(kind=Kind.BOOL if is_bool else Kind.FLOAT)
+        return self.leaf("constant", type_, attrs=(("values", (value if is_bool else float32(value),)),))
 
     def field(self, stored: Node) -> Node:
         """Give what select reads of a stored value: the same axes, and `page`."""

@@ -27,8 +27,7 @@ def evaluate(nodes: Iterable[Node], env: dict[Node, torch.Tensor], frame: Frame,
 
 
 def _constant(node: Node, frame: Frame, device: torch.device) -> torch.Tensor:
-    """Make a constant with leading dimensions of length 1."""
+    """Make a number, with leading dimensions of length 1."""
     import torch
 
-    value = torch.tensor(node.attr("values"), device=device)
-    return value.reshape([1] * frame.lead + [length for _, length in node.attr("axes")])
+    return torch.tensor(node.number, device=device)[(None,) * frame.lead]

@@ -37,7 +37,7 @@ class Node:
     @property
     def number(self) -> float | None:
         """Give the value of a scalar constant, None for anything else."""
-        return self.attr("values")[0] if self.op == "constant" and not self.attr("axes") else None
+        return self.attr("values")[0] if self.op == "constant" else None
 
     def __repr__(self) -> str:
         return f"<{self.op} {self.type}>"

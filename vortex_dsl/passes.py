@@ -87,6 +87,9 @@ def name_axes(graph: Graph) -> Graph:
         for name in _made_names(node):
             names.setdefault(name, f"axis{len(names) - len(_PLATFORM_AXES)}")
 
+    if len(names) == len(_PLATFORM_AXES):
+        return graph
+
     def visit(interner: Interner, node: Node, args: tuple[Node, ...]) -> Node:
         return rebuilt(interner, node, args, _renamed(node, names))
 
