@@ -1,5 +1,6 @@
 """The command line: what each command prints where, and the exit code that scripts rely on."""
 
+import io
 import json
 import os
 import resource
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from rich.console import Console
 
 from search.cli import app, main
 from search.commands import engines, proposers
@@ -433,6 +435,34 @@ def test_ctrl_c_drains_says_so_and_resume_goes_on(capfd, pool, db):
     rows = json.loads(capfd.readouterr()[0])
     assert before < {row["digest"] for row in rows}
     assert again.tasks == []
+
+
+def test_ctrl_c_twice_stops_at_once(capfd, pool, db):
+    class Stuck(FakePool):
+        """Runs for ever once it has a probe to run; somebody presses twice."""
+
+        def completed(self, timeout_s):
+            if any(task.key.stage is Stage.PROBE for task in self.tasks):
+                os.kill(os.getpid(), signal.SIGINT)
+                return []
+            return super().completed(timeout_s)
+
+    pool(Stuck())
+    assert main(["run", "-n", "2", "--db", db]) == ExitCode.INTERRUPTED
+    err = capfd.readouterr().err
+    assert err.index("press again to stop now") < err.index("stopping now") < err.index("vortex resume 1")
+
+
+def test_the_live_view_shows_counts_failures_and_the_best(monkeypatch, pool, db):
+    screen = io.StringIO()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    terminal = Console(file=screen, force_terminal=True, width=200)
+    monkeypatch.setattr("search.commands.progress.console", lambda **_: terminal)
+    pool(FakePool())
+    assert main(["run", "-n", "1", "--db", db]) == ExitCode.DONE
+    drawn = screen.getvalue()
+    for expected in ("admitted", "best", "accuracy 0.750 [0.700, 0.800]", "confirming"):
+        assert expected in drawn
 
 
 def test_resume_without_a_campaign_is_refused(capsys, db):
