@@ -9,8 +9,8 @@ import torch
 
 from vortex_dsl.interpreter import evaluate
 from vortex_dsl.layout import Layout
-from vortex_dsl.ops.frame import Frame
-from vortex_dsl.stages import stages_of
+from vortex_dsl.ops.frame import Frame, numeric
+from vortex_dsl.stages import stages_of, widest
 from vortex_dsl.values import PAGE
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from vortex_dsl.node import Node
 
 BLOCK_ELEMENTS = 2**18  # of the widest value between two operations: 1 MiB, so that it stays in the second cache
-MIN_BLOCK_PAGES = 16
 
 
 @dataclass(frozen=True)
@@ -66,12 +65,16 @@ class Batched:
         """Give complete pages' fields as uint8 [rows, bytes_per_page]. k, v: [rows, token, dim], any float dtype."""
         if not self.layout.fields:
             return torch.empty((k.shape[0], 0), dtype=torch.uint8, device=k.device)
+        size = max(1, BLOCK_ELEMENTS // widest(self.graph.summary_nodes))
+        packed = [self._summarize_block(*some) for some in zip(k.split(size), v.split(size), strict=True)]
+        return packed[0] if len(packed) == 1 else torch.cat(packed)
+
+    def _summarize_block(self, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         inputs = {"k": k, "v": v}
         leaves = [node for node in self.graph.summary_nodes if node.op == "input"]
         env = {node: inputs[node.attr("name")].float() for node in leaves}
         evaluate(self.graph.summary_nodes, env, Frame(lead=1), k.device)
-        rows = k.shape[0]
-        return self.layout.pack({field.name: _full_rows(env[field.node], rows).float() for field in self.graph.fields})
+        return self.layout.pack({field.name: _full_rows(env[field.node], len(k)) for field in self.graph.fields})
 
     def select(self, step: Step) -> torch.Tensor:
         """Give the attended pages, reserved and partial ones included: bool [rows, max_pages]."""
@@ -89,7 +92,7 @@ class Batched:
         stages, device = self._stages, complete.device
         evaluate(stages.before, env, Frame(1), device)
         rows, num_pages = complete.shape
-        size = max(MIN_BLOCK_PAGES, BLOCK_ELEMENTS // (rows * stages.width))
+        size = max(1, BLOCK_ELEMENTS // (rows * stages.width))
         blocks: dict[Node, list[torch.Tensor]] = {node: [] for node in stages.results}
         for start in range(0, num_pages, size):
             some = slice(start, start + size)
@@ -151,4 +154,4 @@ def _input(name: str, step: Step, pages: _Pages) -> torch.Tensor:
 
 def _full_rows(x: torch.Tensor, rows: int) -> torch.Tensor:
     """Repeat a value that does not depend on the row."""
-    return x.expand(rows, *x.shape[1:])
+    return numeric(x).expand(rows, *x.shape[1:])

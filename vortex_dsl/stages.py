@@ -10,6 +10,8 @@ from vortex_dsl.node import LEAVES, Node
 from vortex_dsl.values import PAGE, Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from vortex_dsl.graph import Graph
 
 
@@ -55,9 +57,10 @@ def stages_of(graph: Graph) -> Stages:
         page_wise=tuple(page_wise),
         after=tuple(after),
         results=tuple(node for node in page_wise if node in needed),
-        width=max((_width(node) for node in page_wise), default=1),
+        width=widest(page_wise),
     )
 
 
-def _width(node: Node) -> int:
-    return prod(axis.length for axis in node.type.axes if axis.length is not None)
+def widest(nodes: Iterable[Node]) -> int:
+    """Give the elements of the widest value, per page; at least 1."""
+    return max((prod(axis.length for axis in node.type.axes if axis.length is not None) for node in nodes), default=1)
