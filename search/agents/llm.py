@@ -1,0 +1,153 @@
+"""A language model as proposer, behind any OpenAI-compatible endpoint: explore, mutate, and repair what was refused."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from prompts import prompt
+from search.agents.breed import CACHE_BYTES, PAGE_BYTES_SHARE
+from search.agents.errors import ProposerError
+from search.agents.generate import PAGE_SIZE
+from search.agents.shown import failures, leaderboard, measured, operations, text_of
+from search.parents import tournament
+from search.records import Proposal, Status
+from vortex_dsl import zoo
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+    from openai.types.chat import ChatCompletion
+
+    from search.records import Context, Record
+
+EXPLORE = 0.3  # share of the steps that look for another idea
+FENCE = re.compile(r"```[a-zA-Z]*[ \t]*\n(.*?)```", re.DOTALL)
+MAX_RATIONALE = 2000  # characters
+NO_KEY = "none"  # for endpoints that want no key
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where to ask and what it costs: dollars per million tokens. `base_url` is OpenAI's own when empty.
+
+    The key is read from the environment variable `api_key_env`, and from nowhere else.
+    """
+
+    model: str
+    base_url: str = ""
+    api_key_env: str = "OPENAI_API_KEY"
+    prompt_price: float = 0.0
+    completion_price: float = 0.0
+    timeout_s: float = 120.0
+    max_retries: int = 4
+
+    def dollars(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Give what a request cost."""
+        return (prompt_tokens * self.prompt_price + completion_tokens * self.completion_price) / 1e6
+
+
+class Llm:
+    """Asks a language model. The prompt is a pure function of the context; the answer is the model's own."""
+
+    name = "llm"
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    def propose(self, context: Context) -> Proposal:
+        """Ask once. An answer without a program is proposed as it is, and refused with a message.
+
+        Raises ProposerError when the endpoint gives no answer after its retries.
+        """
+        operator, question, parents = ask(context, self.name)
+        start = time.monotonic()
+        completion = self._completion(system(context), question)
+        if not completion.choices:
+            raise ProposerError(f"{self._where} answered without a choice; is '{self._endpoint.model}' a chat model?")
+        text, rationale = split_answer(completion.choices[0].message.content or "")
+        usage = completion.usage
+        tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+        elapsed_s = time.monotonic() - start
+        return Proposal(
+            text, self.name, operator, parents, rationale, *tokens, self._endpoint.dollars(*tokens), elapsed_s
+        )
+
+    def _completion(self, instructions: str, question: str) -> ChatCompletion:
+        from openai import OpenAIError
+
+        try:
+            return self._client.chat.completions.create(
+                model=self._endpoint.model,
+                messages=[{"role": "system", "content": instructions}, {"role": "user", "content": question}],
+            )
+        except OpenAIError as error:
+            raise ProposerError(f"{self._where} gave no answer: {type(error).__name__}: {error}") from error
+
+    @cached_property
+    def _client(self) -> OpenAI:
+        from openai import OpenAI
+
+        endpoint = self._endpoint
+        key = os.environ.get(endpoint.api_key_env, NO_KEY if endpoint.base_url else "")
+        if not key:
+            raise ProposerError(f"{endpoint.api_key_env} is not set; set it, or name an endpoint by --base-url")
+        return OpenAI(
+            api_key=key,
+            base_url=endpoint.base_url or None,
+            timeout=endpoint.timeout_s,
+            max_retries=endpoint.max_retries,
+        )
+
+    @property
+    def _where(self) -> str:
+        return f"the endpoint {self._endpoint.base_url or 'of OpenAI'}"
+
+
+def system(context: Context) -> str:
+    """Write the instructions: aim, limits, language, form of the answer."""
+    page_bytes = PAGE_SIZE * context.head_dim * 2 * CACHE_BYTES
+    return prompt(
+        "system",
+        num_tokens=str(context.num_tokens),
+        head_dim=str(context.head_dim),
+        group=str(context.group),
+        field_bytes=str(page_bytes // PAGE_BYTES_SHARE),
+        example=zoo.text("quest").strip(),
+        operations=operations(),
+    )
+
+
+def ask(context: Context, name: str) -> tuple[str, str, tuple[str, ...]]:
+    """Decide what to ask: give the operator, the question and the parents' digests."""
+    refused = _refused(context, name)
+    if refused is not None:
+        text = refused.candidate.proposal.text
+        return "repair", prompt("repair", error=refused.candidate.message, refused=text.strip()), ()
+    rng = random.Random(f"{context.seed} {context.step} {name}")
+    parent = tournament(context.records, rng)
+    shown = {"leaders": leaderboard(context.records), "failures": failures(context.records, name)}
+    if parent is None or rng.random() < EXPLORE:
+        return "explore", prompt("explore", **shown), ()
+    question = prompt("mutate", **shown, parent_measured=measured(parent), parent=text_of(parent))
+    return "mutate", question, (parent.candidate.program_digest,)
+
+
+def split_answer(answer: str) -> tuple[str, str]:
+    """Give an answer's program and its reasons; without a fenced block, all of it stands for the program."""
+    blocks = list(FENCE.finditer(answer))
+    if not blocks:
+        return answer, ""
+    last = blocks[-1]
+    reasons = (answer[: last.start()] + answer[last.end() :]).strip()
+    return last.group(1), reasons[:MAX_RATIONALE]
+
+
+def _refused(context: Context, name: str) -> Record | None:
+    """Give this proposer's newest visible candidate if it was refused: each is the newest at one step only."""
+    own = [record for record in context.records if record.candidate.proposal.proposer == name]
+    return own[-1] if own and own[-1].candidate.status is Status.PROGRAM_ERROR else None

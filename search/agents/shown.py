@@ -1,0 +1,69 @@
+"""Records and the language as Markdown, for prompts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from search.parents import accuracy, cost_ratio, front, speedup
+from search.records import Stage, Status
+from vortex_dsl.ops import OPS, OpKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from search.records import Record
+
+NUM_SHOWN, NUM_FAILURES = 8, 3
+KINDS = ((OpKind.OPERATOR, "Operators"), (OpKind.FUNCTION, "Functions"), (OpKind.METHOD, "Methods"))
+
+
+def operations() -> str:
+    """List the operation table."""
+    parts = []
+    for kind, title in (*KINDS, (OpKind.SELECTION, "Selections")):
+        table = [op for op in OPS.values() if op.kind is kind]
+        if kind is OpKind.OPERATOR:
+            parts.append(f"{title}: " + "; ".join(f"`{op.doc}`" for op in table))
+        else:
+            parts.append("\n".join((f"{title}:", *(f"* `{op.signature}`: {op.doc}" for op in table))))
+    return "\n\n".join(parts)
+
+
+def leaderboard(records: Sequence[Record]) -> str:
+    """List the Pareto front, the most accurate first, with ideas and figures."""
+    members = sorted(front(records), key=lambda record: -(accuracy(record) or 0.0))[:NUM_SHOWN]
+    return "\n".join(f"* {measured(record)}" for record in members) or "(nothing has been measured yet)"
+
+
+def measured(record: Record) -> str:
+    """Say a candidate's name, idea and figures in one line."""
+    figures = (
+        ("accuracy", accuracy(record), ".3f"),
+        ("pages attended", record.value(Stage.PROBE, "pages_attended"), ".1f"),
+        ("bytes of fields per page", record.value(Stage.CHECK, "bytes_per_page"), ".0f"),
+        ("bytes read, dense = 1", cost_ratio(record), ".3f"),
+        ("throughput, dense = 1", speedup(record), ".2f"),
+    )
+    known = ", ".join(f"{name} {value:{form}}" for name, value, form in figures if value is not None)
+    rationale = " ".join(record.candidate.proposal.rationale.split())[:160]
+    return f"{record.candidate.name} ({rationale}): {known}"
+
+
+def failures(records: Sequence[Record], name: str) -> str:
+    """List what this proposer's latest failures were."""
+    own = [r for r in records if r.candidate.proposal.proposer == name and r.status is not Status.OK]
+    lines = [f"* {r.candidate.name or 'refused'}: {r.status}: {_message(r)}" for r in own[-NUM_FAILURES:]]
+    return "\n".join(("Of your earlier programs these failed:", "", *lines)) if lines else ""
+
+
+def _message(record: Record) -> str:
+    message = record.evaluations[-1].message if record.evaluations else record.candidate.message
+    return " ".join(message.split())[:200]
+
+
+def text_of(record: Record) -> str:
+    """Give a candidate's text; where its values differ from the text's defaults, they stand in a comment above."""
+    proposal = record.candidate.proposal
+    values = ", ".join(f"{name} = {value}" for name, value in proposal.values)
+    above = f"# measured with {values}\n" if values else ""
+    return above + proposal.text.strip()
