@@ -11,6 +11,7 @@ from vortex_dsl.node import Node
 from vortex_dsl.ops.op import MAX_ELEMENTS
 from vortex_dsl.values import TypeRuleError
 
+MAX_NAME = 64
 _LISTS = (list, tuple, range)
 
 
@@ -58,6 +59,9 @@ def checked_argument(op: str, value: Any) -> Any:
     """Check what goes into an operation: at most rows of numbers, 8,192 elements in all, nothing that is no value."""
     if isinstance(value, list | tuple | range):
         return _checked_list(op, value)
+    if isinstance(value, str) and len(value) > MAX_NAME:
+        message = f"'{op}' of a string with {len(value)} characters; names have at most {MAX_NAME}"
+        raise TypeRuleError(message)
     if isinstance(value, dict | Receiver):
         message = f"'{op}' of {shown(value)}; give it a value or a number"
         raise TypeRuleError(message)

@@ -20,7 +20,7 @@ class ProgramError(ValueError):
 
 def quoted(seen: object, limit: int = 40) -> str:
     """Quote a piece of a program's text for a message, cut to `limit` characters."""
-    text = str(seen)
+    text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in str(seen)[: limit + 1])
     return f"'{text}'" if len(text) <= limit else f"'{text[:limit]}…'"
 
 

@@ -33,6 +33,7 @@ class Evaluator:
     def __init__(self, definition: Definition, values: dict[str, Value], builder: Builder | None) -> None:
         self.definition = definition
         self.fields: tuple[str, ...] = ()
+        self.selecting = False  # what select alone receives is there
         self.constants: Scope = {}
         self.returned: ast.AST | None = None
         self._values = values
@@ -45,15 +46,18 @@ class Evaluator:
         self._num_steps += 1
         if self._num_steps > MAX_STEPS:
             self.refuse(f"evaluation takes more than {MAX_STEPS} steps; make loops shorter", node)
-        if self._depth >= MAX_NESTING:
-            self.refuse(f"nested more than {MAX_NESTING} deep; call fewer functions in one another", node)
-        self._depth += 1
+        self._descend(node)
         try:
             return self._handlers[type(node)](self, node, scope)
         except TypeRuleError as error:
             self.refuse(str(error), node)
         finally:
             self._depth -= 1
+
+    def _descend(self, node: ast.AST) -> None:
+        if self._depth >= MAX_NESTING:
+            self.refuse(f"nested more than {MAX_NESTING} deep; call fewer functions in one another", node)
+        self._depth += 1
 
     def refuse(self, message: str, node: ast.AST | None) -> Any:
         """Raise a ProgramError at the node."""
@@ -184,8 +188,8 @@ class Evaluator:
         return self._input("scale") if node.attr == "scale" else self._values[node.attr]
 
     def _input(self, name: str) -> Node:
-        if self._builder is None:
-            message = f"'{name}' is not known here; use it in summarize or select"
+        if self._builder is None or not self.selecting:
+            message = f"'{name}' here; a page's fields come from its k and v alone, use it in select"
             raise TypeRuleError(message)
         return self._builder.input(name)
 
@@ -265,10 +269,12 @@ class Evaluator:
         if not rest:
             result.append(self.visit(node.elt, scope))
             return
+        self._descend(node)
         for item in self._sequence(rest[0].iter, scope):
             self._bind(rest[0].target, item, scope)
             if all(self._holds(condition, scope) for condition in rest[0].ifs):
                 self._generate(node, rest[1:], scope, result)
+        self._depth -= 1
 
     def _subscript(self, node: ast.Subscript, scope: Scope) -> Any:
         value = self.visit(node.value, scope)

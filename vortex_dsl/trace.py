@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from functools import lru_cache
 from typing import Any
 
@@ -14,9 +15,10 @@ from vortex_dsl.ir import Builder, Graph
 from vortex_dsl.known import is_known
 from vortex_dsl.node import Node
 from vortex_dsl.program import Program
-from vortex_dsl.source import MAX_NESTING, Source
+from vortex_dsl.source import Source
 from vortex_dsl.values import Shape, TypeRuleError
 
+_MIN_FRAMES = 4000
 _PROBE_SHAPES = (Shape(group=4, head_dim=128), Shape(group=1, head_dim=64))
 
 
@@ -26,11 +28,10 @@ def trace(program: Program, shape: Shape) -> Graph:
 
     Raises ProgramError with the place in the text. Equal programs and shapes give the same object.
     """
-    try:
-        return _Tracer(program, shape).graph()
-    except RecursionError:
-        message = f"nested more than {MAX_NESTING} deep; call fewer functions in one another"
-        raise ProgramError(message, program.file) from None
+    # A level of nesting is at most 7 Python frames. Raised for good: lowering it again would hurt other threads.
+    if sys.getrecursionlimit() < _MIN_FRAMES:
+        sys.setrecursionlimit(_MIN_FRAMES)
+    return _Tracer(program, shape).graph()
 
 
 def check_traces(program: Program) -> None:
@@ -61,6 +62,7 @@ class _Tracer:
             flow = self.evaluator.visit(statement, self.evaluator.constants)
             assert flow is FLOW, "constants are assignments"
         fields = self._summarize() if "summarize" in self.definition.entries else {}
+        self.evaluator.selecting = True
         selection = self._run("select", self.builder.input("q"), Receiver("page"))
         try:
             return self.builder.finish(fields, selection, self.settings)

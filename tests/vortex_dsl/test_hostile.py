@@ -152,6 +152,10 @@ BODIES = {
         "for i in range(128):\n    for j in range(5):\n        q = q + i * 7 + j",
         "more than 512 operations",
     ),
+    "long axis": ("x = q.sum('" + "d" * 9000 + "')", "a string with 9000 characters"),
+    "line ends in a name": ("x = q.take('dim', [{'a': 1}['a\\nERROR']])", "a\\u000aERROR"),
+    "many clauses": ("x = [1 " + "for a in [1] " * 900 + "]", "200 deep"),
+    "deep calls": ("x = " + "maximum(" * 199 + "q" + ", 1)" * 199, "200 deep"),
     "unary minus": ("x = " + "-" * 300 + "1", "200 deep"),
     "very many minuses": ("x = " + "-" * 15000 + "1", "200 deep"),
     "not": ("x = " + "not " * 3000 + "1", "200 deep"),
@@ -313,6 +317,16 @@ def test_a_deep_caller_gets_the_same_answer():
         return load_program(text) if depth == 0 else descend(depth - 1)
 
     assert descend(100).name == "Hostile"
+
+
+def test_what_is_nested_almost_too_deep_is_evaluated_on_a_deep_stack():
+    """Six Python frames per level here: the interpreter's own limit must not decide."""
+    text = in_select("q = " + "self.same(" * 180 + "q" + ")" * 180, "", "    def same(self, x):\n        return x\n")
+
+    def descend(depth):
+        return load_program(text) if depth == 0 else descend(depth - 1)
+
+    assert descend(300).name == "Hostile"
 
 
 def test_a_small_stack_does_not_crash_the_interpreter():

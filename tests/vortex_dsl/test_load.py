@@ -116,6 +116,11 @@ MISTAKES = {
         "        x = maximum",
         "'bound' ends without 'return'; return what it computes",
     ),
+    "scale in summarize": (
+        'k.max("token")',
+        'k.max("token") * self.scale',
+        "9:40: 'scale' here; a page's fields come from its k and v alone, use it in select",
+    ),
     "page in summarize": ('k.max("token")', "page.count", "the name 'page' is not known here"),
     "and of values": (
         "q * page.lo)",
@@ -185,16 +190,16 @@ def test_what_depends_on_the_shape_is_left_to_trace():
 
 
 def test_import_is_light():
-    """Neither the package nor loading and tracing may need torch or anything as heavy."""
+    """Neither the package nor loading and tracing may need torch or anything as heavy; the best of three counts."""
     code = (
-        "import sys, time; started = time.perf_counter(); import vortex_dsl; spent = time.perf_counter() - started\n"
-        "assert spent < 0.1, spent\n"
+        "import sys, time; started = time.perf_counter(); import vortex_dsl; print(time.perf_counter() - started)\n"
         f"program = vortex_dsl.load_program({QUEST!r})\n"
         "vortex_dsl.trace(program, vortex_dsl.Shape(group=4, head_dim=64))\n"
         "heavy = {'torch', 'vllm', 'ray', 'sqlalchemy', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    runs = [subprocess.run([sys.executable, "-c", code], check=True, capture_output=True) for _ in range(3)]
+    assert min(float(run.stdout) for run in runs) < 0.1
 
 
 def test_a_program_text_can_be_imported_by_an_editor():
