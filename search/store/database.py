@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 10
+RETRY_S = 0.01
 REMEDY = "Give --db as sqlite:///FILE or postgresql://USER@HOST/NAME."
 
 
@@ -87,8 +90,23 @@ def _connect_sqlite(url: URL) -> Engine:
 def _prepare_sqlite(connection: Any, record: object) -> None:  # noqa: ARG001
     """Take transactions into our own hands (the driver would begin them late), and set what holds per connection."""
     connection.isolation_level = None
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+    _write_ahead(connection)
+    for pragma in ("synchronous = NORMAL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _write_ahead(connection: Any) -> None:
+    """Switch to WAL. For that alone SQLite does not wait: of several who open a new file, some find it locked."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").close()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(RETRY_S)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:

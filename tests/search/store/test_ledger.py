@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -359,6 +360,19 @@ class LedgerContract:
         for nothing in ("%", "b", "9" * 30):
             with pytest.raises(LookupError, match="no candidate"):
                 ledger.find(nothing)
+
+    def test_stages_finished_at_the_same_moment_all_reach_the_standing(self, ledger, campaign):
+        stages = {Stage.CHECK: Status.UNSUPPORTED, Stage.RECALL: Status.BELOW_GATE}
+        with ThreadPoolExecutor(2) as threads:
+            for step in range(20):
+                candidate = ledger.add_candidate(propose(campaign, step))
+                work = [
+                    threads.submit(measure, ledger, candidate, task(f"p{step}", stage), status=status, recall=1.0)
+                    for stage, status in stages.items()
+                ]
+                for each in work:
+                    each.result(timeout=MINUTE)
+        assert {(row.recall, row.status) for row in ledger.standings()} == {(1.0, "below_gate")}
 
     def test_eight_drivers_open_a_new_database_and_share_the_work_exactly_once(self, url):
         command = [sys.executable, FOLDER / "claim_all.py", url, "8", "200"]
