@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from vortex_dsl.graph import Graph
 
+SHARES = ("mass", "oracle_mass", "random_mass", "recall")  # none exceeds 1
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -61,8 +63,8 @@ def measure(graph: Graph, recordings: Sequence[Recording], seed: int) -> list[Me
       `random_error` the same for as many pages by lot, drawn by `seed`;
     * `pages_attended`, `pages_dense`: pages read and pages there are.
 
-    Each is averaged over the rows of a sequence first; the interval is Student's over sequences. `dense_layers` is
-    not considered: a recorded layer is measured as a sparse one. Raises ValueError without recordings.
+    Each is averaged over the rows of a sequence first; the interval is Student's over sequences, cut to what is
+    possible. `dense_layers` is not considered: a recorded layer is measured as a sparse one. Raises ValueError without recordings.
     """
     if not recordings:
         raise ValueError("nothing was recorded, so recall cannot be measured")
@@ -166,4 +168,7 @@ def _over_sequences(name: str, values: torch.Tensor, sequence: torch.Tensor) -> 
     means = [values[sequence == i].nanmean().item() for i in range(int(sequence.max()) + 1)]
     known = [mean for mean in means if mean == mean]  # NaN: a sequence without candidates
     interval = statistics.mean(known or [1.0])
-    return Measurement(name, interval.value, interval.low, interval.high, interval.num_samples)
+    low, high = interval.low, interval.high
+    if low is not None and high is not None:
+        low, high = max(low, 0.0), min(high, 1.0) if name in SHARES else high
+    return Measurement(name, interval.value, low, high, interval.num_samples)

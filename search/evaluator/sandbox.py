@@ -201,14 +201,17 @@ class Child:
             reply = json.loads(line)
             if "result" in reply:
                 return reply["result"]
-            refusal = ChildRefusalError(Status(reply["status"]), str(reply.get("message", "")))
+            status, message = Status(reply["status"]), str(reply.get("message", ""))
         except (ValueError, KeyError, TypeError):
             self.close()
             start = line[:200].decode(errors="replace").rstrip()
             raise ChildDeathError(
                 f"'{name}' was answered with something that is no reply: {start!r}{self._said()}"
             ) from None
-        raise refusal
+        if status is Status.CRASHED:  # it caught its own exception and wrote the traceback
+            self._pipes.drain()
+            message += self._said()
+        raise ChildRefusalError(status, message)
 
     def _ending(self, context: str) -> ChildDeathError:
         """Say how a child ended that was not asked to."""

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from search.evaluator.recall import Recording, _figures, _take, measure, recordings
+from search.evaluator.recall import SHARES, Recording, _figures, _take, measure, recordings
 from vortex_dsl import Shape, load_program, trace
 from vortex_dsl.batched import Batched
 
@@ -121,7 +121,8 @@ def test_ragged_rows_are_averaged_over_sequences():
     for name in rows[0]:
         assert found[name].value == pytest.approx(sum(row[name] for row in rows) / 6, rel=1e-5), name
         assert found[name].num_samples == 3
-        assert found[name].low <= found[name].value <= found[name].high
+        assert 0 <= found[name].low <= found[name].value <= found[name].high
+    assert all(found[name].high <= 1 for name in SHARES)
 
 
 def test_every_page_keeps_everything():

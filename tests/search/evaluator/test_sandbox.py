@@ -143,6 +143,16 @@ def test_a_refusal_keeps_the_child(start):
     assert run(child, "reply(1)") == 1
 
 
+def test_an_exception_that_the_child_caught_comes_with_its_traceback(start):
+    code = """
+        sys.stderr.write("Traceback: line 7")
+        sys.stderr.flush()
+        print(json.dumps({"status": "crashed", "message": "IndexError: 576"}), flush=True)
+    """
+    with pytest.raises(ChildRefusalError, match=r"(?s)IndexError: 576.*line 7"):
+        run(start(), code)
+
+
 @pytest.mark.parametrize("words", ["hello", "[]", '{"status": "splendid"}', '{"result": 1}\\n{"result": 2}'])
 def test_anything_but_a_reply_ends_the_child(start, words):
     child = start()
