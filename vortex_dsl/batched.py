@@ -43,10 +43,9 @@ class Step:
 
 @dataclass(frozen=True)
 class _Pages:
-    """Which pages exist, are complete, and are reserved: bool [rows, max_pages] each; count: [rows]."""
+    """Which pages are complete and which reserved: bool [rows, max_pages] each; count: [rows]."""
 
     count: torch.Tensor
-    present: torch.Tensor
     complete: torch.Tensor
     reserved: torch.Tensor
 
@@ -106,9 +105,8 @@ class Batched:
         lengths, size = step.lengths[:, None], self.graph.page_size
         count = (lengths + size - 1) // size
         index = torch.arange(self._max_pages(step, count), device=step.q.device)
-        present = index < count
-        reserved = present & ((index < self.graph.sink) | (index >= count - self.graph.window))
-        return _Pages(count[:, 0], present, index < lengths // size, reserved)
+        reserved = (index < count) & ((index < self.graph.sink) | (index >= count - self.graph.window))
+        return _Pages(count[:, 0], index < lengths // size, reserved)
 
     def _max_pages(self, step: Step, count: torch.Tensor) -> int:
         if step.max_pages is not None:

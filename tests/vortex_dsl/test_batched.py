@@ -187,3 +187,15 @@ def test_values_that_do_not_depend_on_the_row_are_spread_over_rows(result: str) 
     _, attended = attend(program, q, k, v, lengths, backend="reference")
     _, torch_attended = attend(program, q, k, v, lengths, backend="torch")
     assert torch.equal(attended, torch_attended)
+
+
+@pytest.mark.parametrize("backend", ["reference", "torch"])
+@pytest.mark.parametrize("name", names())
+def test_no_tokens_and_no_sequences_are_no_special_cases(name: str, backend: str) -> None:
+    q, k = torch.randn(2, 4, DIM), torch.randn(2, HEADS, 40, DIM)
+    out, attended = attend(zoo_program(name), q, k[:, :, :0], k[:, :, :0], backend=backend)
+    assert torch.equal(out, torch.zeros_like(q))
+    assert attended.shape == (2, HEADS, 0)
+    out, attended = attend(zoo_program(name), q[:0], k[:0], k[:0], backend=backend)
+    assert out.shape == (0, 4, DIM)
+    assert attended.shape == (0, HEADS, 3)

@@ -7,7 +7,7 @@ from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any
 
 from vortex_dsl.node import Node
-from vortex_dsl.values import Kind, Type, TypeRuleError, float32, ordered, show_axes
+from vortex_dsl.values import Axis, Kind, Type, TypeRuleError, float32, show_axes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -189,13 +189,7 @@ def _axis(value: Any) -> str | None:
 
 
 def _axes(value: Any) -> tuple[str, ...] | None:
-    return tuple(sorted(value, key=_order)) if all(map(_axis, value)) else None
-
-
-def _order(name: str) -> tuple[int, str]:
-    from vortex_dsl.values import Axis
-
-    return Axis(name, None).rank
+    return tuple(sorted(value, key=lambda name: Axis(name, None).rank)) if all(map(_axis, value)) else None
 
 
 def _lengths(value: Mapping[str, Any]) -> Hashable:
@@ -240,5 +234,3 @@ _FREEZE: dict[Take, Callable[[Any], Hashable]] = {
     Take.ROWS: _rows,
     Take.STORAGE: lambda value: value if value in STORAGE_KINDS else None,
 }
-
-__all__ = ["MAX_ELEMENTS", "Op", "OpKind", "Param", "Take", "attribute", "bind", "ordered"]

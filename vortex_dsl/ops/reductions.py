@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from vortex_dsl.node import Node
 
 INFINITY = float("inf")
-Reduce = "Callable[[Tensor, tuple[int, ...]], Tensor]"
 
 
 def _rule(name: str) -> Callable[..., Type]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vortex_dsl.ops.frame import Frame, numeric
-from vortex_dsl.ops.op import Op, OpKind, Param, Take, refuse, require_numeric, show_axes
-from vortex_dsl.values import PAGE, Axis, Kind, Type
+from vortex_dsl.ops.op import Op, OpKind, Param, Take, refuse, require_numeric
+from vortex_dsl.values import PAGE, Axis, Kind, Type, show_axes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
