@@ -1,0 +1,111 @@
+# mypy: disallow-incomplete-defs=False
+"""What generated kernels call where Triton's own operation differs from IEEE, from torch, or between its backends."""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def divide(a, b):
+    """Divide, rounded to nearest."""
+    return tl.div_rn(a, b)
+
+
+@triton.jit
+def modulo(a, b):
+    """Give the remainder with the sign of the divisor."""
+    rest = a % b
+    return tl.where((rest != 0.0) & ((rest < 0.0) != (b < 0.0)), rest + b, rest)
+
+
+@triton.jit
+def power(a, b):
+    """Raise to a power: by exp2 and log2, with the sign of an odd whole power; NaN for other powers below 0."""
+    size = tl.exp2(b * tl.log2(tl.abs(a)))
+    size = tl.where(b == 0.0, 1.0, tl.where(tl.abs(a) == 1.0, 1.0, size))
+    whole = tl.floor(b) == b
+    odd = whole & (tl.floor(b * 0.5) * 2.0 != b)
+    return tl.where(a < 0.0, tl.where(whole, tl.where(odd, -size, size), float("nan")), size)
+
+
+@triton.jit
+def larger(a, b):
+    """Give the larger of two; NaN if either is."""
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def smaller(a, b):
+    """Give the smaller of two; NaN if either is."""
+    return tl.minimum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def sign(x):
+    """Give -1, 0 or 1; 0 for NaN, as torch does."""
+    return tl.where(x > 0.0, 1.0, tl.where(x < 0.0, -1.0, 0.0))
+
+
+@triton.jit
+def sigmoid(x):
+    """Give 1 / (1 + exp(-x))."""
+    return tl.div_rn(1.0, 1.0 + tl.exp(-x))
+
+
+@triton.jit
+def tanh(x):
+    """Give the hyperbolic tangent, without overflow."""
+    small = tl.exp(-2.0 * tl.abs(x))
+    size = tl.div_rn(1.0 - small, 1.0 + small)
+    return tl.where(x < 0.0, -size, size)
+
+
+@triton.jit
+def largest(x, axis: tl.constexpr):
+    """Reduce to the largest along an axis; NaN if any element is."""
+    any_nan = tl.max((x != x).to(tl.int32), axis) > 0
+    return tl.where(any_nan, float("nan"), tl.max(x, axis))
+
+
+@triton.jit
+def smallest(x, axis: tl.constexpr):
+    """Reduce to the smallest along an axis; NaN if any element is."""
+    any_nan = tl.max((x != x).to(tl.int32), axis) > 0
+    return tl.where(any_nan, float("nan"), tl.min(x, axis))
+
+
+@triton.jit
+def scatter_bits(x, mixed_seed):
+    """Mix a whole number with a mixed seed (MurmurHash3's finalizer) to a number in [0, 1)."""
+    whole = tl.floor(tl.where(x == x, x, 0.0))
+    whole = tl.minimum(tl.maximum(whole, -2147483648.0), 2147483520.0).to(tl.int32)
+    h = whole.to(tl.uint32, bitcast=True).to(tl.uint64) + mixed_seed
+    h = h & 0xFFFFFFFF
+    h = ((h ^ (h >> 16)) * 0x85EBCA6B) & 0xFFFFFFFF
+    h = ((h ^ (h >> 13)) * 0xC2B2AE35) & 0xFFFFFFFF
+    h = h ^ (h >> 16)
+    return (h >> 8).to(tl.int32).to(tl.float32) * 5.9604644775390625e-08
+
+
+@triton.jit
+def nearest(x):
+    """Round to the nearest whole number, halves to the even one; for numbers far below 2**23."""
+    above = tl.floor(x + 0.5)
+    odd = tl.floor(above * 0.5) * 2.0 != above
+    return tl.where((above - x == 0.5) & odd, above - 1.0, above)
+
+
+@triton.jit
+def code(x, scale, most):
+    """Give the int8 or int4 code of an element of a scaled vector: a whole number from -most to most."""
+    quotient = tl.div_rn(x, tl.where(scale > 0.0, scale, 1.0))
+    quotient = tl.where((scale > 0.0) & (quotient == quotient), quotient, 0.0)
+    return tl.minimum(tl.maximum(nearest(tl.minimum(tl.maximum(quotient, -most), most)), -most), most)
+
+
+@triton.jit
+def round_bfloat16(x):
+    """Round to bfloat16, to nearest even: Triton's interpreter by itself cuts the bits off."""
+    bits = x.to(tl.uint32, bitcast=True)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
+    return tl.where(x == x, rounded.to(tl.float32, bitcast=True), x).to(tl.bfloat16)
