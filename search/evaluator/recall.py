@@ -64,7 +64,8 @@ def measure(graph: Graph, recordings: Sequence[Recording], seed: int) -> list[Me
     * `pages_attended`, `pages_dense`: pages read and pages there are.
 
     Each is averaged over the rows of a sequence first; the interval is Student's over sequences, cut to what is
-    possible. `dense_layers` is not considered: a recorded layer is measured as a sparse one. Raises ValueError without recordings.
+    possible. `dense_layers` is not considered: a recorded layer is measured as a sparse one. Raises ValueError without
+    recordings.
     """
     if not recordings:
         raise ValueError("nothing was recorded, so recall cannot be measured")
