@@ -31,9 +31,9 @@ PROPOSERS = ("grammar", "grammar", "greedy", "grammar", "grammar", "best_of_n", 
 WORKLOADS = (
     Workload(Stage.CHECK, num_tokens=2000, num_sequences=1),
     Workload(Stage.ORACLE, num_tokens=200, num_sequences=2),
-    Workload(Stage.RECALL, num_tokens=2000, num_sequences=4),
+    Workload(Stage.RECALL, num_tokens=2000, num_sequences=16),
     Workload(Stage.PROBE, num_tokens=2000, num_sequences=48),
-    Workload(Stage.SERVE, num_tokens=2000, num_sequences=8, repeats=3),
+    Workload(Stage.SERVE, num_tokens=8000, num_sequences=8, repeats=4),
 )
 
 

@@ -46,5 +46,6 @@ class Seeds:
 def _seed(name: str, pages: int) -> Proposal:
     text = zoo.text(name)
     program = load_program(text)
-    values = ((BUDGET, pages),) if BUDGET in program.tunables else ()
+    budget = ((BUDGET, pages),) if BUDGET in program.tunables else ()
+    values = tuple(sorted((*budget, ("dense_layers", 0))))  # on a small model a dense layer hides the rule
     return Proposal(text, Seeds.name, SEED, rationale=program.doc, values=values)

@@ -116,8 +116,9 @@ class Engine:
         return [tokenizer.encode(prompt, add_special_tokens=False) for prompt in prompts]
 
     def decode(self, tokens: Sequence[int]) -> list[str]:
-        """Give the tokens' texts, one string each."""
-        return self.llm.get_tokenizer().convert_ids_to_tokens(list(tokens))
+        """Give the tokens' texts, one string each, without the spaces between words."""
+        tokenizer = self.llm.get_tokenizer()
+        return [tokenizer.decode([token]).strip() for token in tokens]
 
     def generate(self, prompts: Sequence[Sequence[int]], num_tokens: int) -> Generation:
         """Answer greedily, exactly `num_tokens` tokens each, all prompts at once, timing every step.
