@@ -83,16 +83,16 @@ def reduce_otherwise(source: Source, rng: random.Random) -> str | None:
 def share_heads(source: Source, rng: random.Random) -> str | None:
     """Compare pages by the share each head gives them, or take that comparison away."""
     select = source.method("select")
+    shares = [call for call in _calls(select) if _attribute(call) == "softmax"]
+    if select is not None and shares:
+        _replace(select, lambda node: node is shares[0], lambda _: shares[0].func.value)  # type: ignore[attr-defined]
+        return "heads without softmax over pages"
     found = [call for call in _calls(select) if _attribute(call) in ("max", "sum") and _axes(call) == ["head"]]
     if not found:
         return None
     call = rng.choice(found)
     assert isinstance(call.func, ast.Attribute)
-    inner = call.func.value
-    if _is_call_of(inner, "softmax"):
-        call.func.value = inner.func.value  # type: ignore[attr-defined]
-        return "heads without softmax over pages"
-    call.func.value = _method(ast.BinOp(inner, ast.Mult(), _self("scale")), "softmax", "page")
+    call.func.value = _method(ast.BinOp(call.func.value, ast.Mult(), _self("scale")), "softmax", "page")
     return "softmax over pages in each head"
 
 

@@ -1,0 +1,170 @@
+"""The grammar: nearly every draw is a program, and changes are what they say."""
+
+import ast
+import random
+from collections import Counter
+
+import pytest
+
+from search.agents.breed import fits_and_is_new
+from search.agents.cross import cross
+from search.agents.generate import generate
+from search.agents.grammar import Grammar
+from search.agents.mutate import (
+    OPERATORS,
+    along_pages,
+    budget,
+    gate,
+    narrow,
+    reduce_otherwise,
+    reserve,
+    resplit,
+    restore,
+    retune,
+    share_heads,
+    swap,
+)
+from search.agents.source import Source
+from vortex_dsl import ProgramError, Shape, load_program, trace, zoo
+
+SHAPE = Shape(group=2, head_dim=64)
+
+
+def loads(text, shape=SHAPE):
+    try:
+        return trace(load_program(text), shape)
+    except ProgramError:
+        return None
+
+
+def test_nearly_every_random_draw_loads_and_traces():
+    graphs = [loads(generate(random.Random(i), 64, i)) for i in range(300)]
+    assert sum(graph is not None for graph in graphs) >= 0.95 * 300
+    assert len({graph.digest for graph in graphs if graph}) >= 270
+
+
+@pytest.mark.parametrize(("group", "head_dim"), [(1, 32), (8, 128)])
+def test_draws_fit_the_model_they_are_for(group, head_dim):
+    texts = [generate(random.Random(i), head_dim, i) for i in range(30)]
+    assert sum(loads(text, Shape(group, head_dim)) is not None for text in texts) >= 29
+
+
+def test_a_random_program_reads_like_one():
+    program = load_program(generate(random.Random(1), 64, 7))
+    assert program.name.endswith("7")
+    assert program.doc.startswith("Rank pages by")
+    assert "pages" in program.tunables
+    assert max(map(len, program.text.splitlines())) <= 160
+
+
+def test_proposals_of_the_grammar_load_trace_and_fit(context_at):
+    operators = Counter()
+    for step in range(30, 70):
+        proposal = Grammar().propose(context_at(step))
+        operators[proposal.operator] += 1
+        assert fits_and_is_new(proposal, context_at(step))
+    assert set(operators) == {"random", "mutate", "cross"}
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_most_changes_of_the_zoo_load(name):
+    made, good = 0, 0
+    for i in range(40):
+        source, rng = Source.parse(zoo.text(name), 64), random.Random(i)
+        operator = OPERATORS[i % len(OPERATORS)][0]
+        if operator(source, rng):
+            made += 1
+            good += loads(source.text()) is not None
+    assert good >= 0.6 * made
+    assert made >= 3
+
+
+def changed(name, operator, seeds=range(20)):
+    """Apply an operator to a program of the zoo until it applies and gives another program."""
+    before = loads(zoo.text(name)).digest
+    for i in seeds:
+        source = Source.parse(zoo.text(name), 64)
+        what = operator(source, random.Random(i))
+        graph = loads(source.text()) if what else None
+        if graph and graph.digest != before:
+            return what
+    pytest.fail(f"{operator.__name__} never applied to {name}")
+    return None
+
+
+@pytest.mark.parametrize(
+    ("operator", "name", "sign"),
+    [
+        (retune, "quest", "in place of 64"),
+        (reserve, "quest", "="),
+        (restore, "quest", "in "),
+        (reduce_otherwise, "quest", "in place of max"),
+        (share_heads, "quest", "softmax"),
+        (share_heads, "centroid_gqa", "without softmax"),
+        (resplit, "quest", "sub-pages"),
+        (resplit, "quest_sub", "sub-pages"),
+        (narrow, "quest", "channels"),
+        (gate, "quest", "value norm"),
+        (along_pages, "quest", "neighbours"),
+        (budget, "quest", ""),
+        (swap, "ball", "in place of"),
+    ],
+)
+def test_an_operator_changes_what_it_says(operator, name, sign):
+    assert sign in changed(name, operator)
+
+
+def test_storage_is_replaced_and_not_piled_up():
+    source = Source.parse(zoo.text("centroid"), 64)
+    for i in range(5):
+        restore(source, random.Random(i))
+    assert source.text().count(".to(") == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("quest", "centroid"), ("centroid_gqa", "value_gated"), ("ball", "ball")]
+)
+def test_crossover_keeps_both_summaries(first, second):
+    good, ways = 0, set()
+    for i in range(12):
+        source, other = Source.parse(zoo.text(first), 64), Source.parse(zoo.text(second), 64)
+        before = other.text()
+        how = cross(source, other, random.Random(i))
+        assert other.text() == before
+        graph = loads(source.text())
+        good += graph is not None
+        ways.add(how)
+        assert len(source.fields.keys) == len(Source.parse(zoo.text(first), 64).fields.keys) + len(other.fields.keys)
+    assert good == 12
+    assert len(ways) == 3
+
+
+def test_crossover_with_an_oracle_reads_raw_pages_in_a_second_stage_only():
+    texts = []
+    for i in range(12):
+        source = Source.parse(zoo.text("quest"), 64)
+        cross(source, Source.parse(zoo.text("oracle_mass"), 64), random.Random(i))
+        texts.append(source.text())
+    assert any("refine" in text for text in texts)
+    assert all(loads(text) for text in texts)
+
+
+@pytest.mark.parametrize("name", ["dense", "streaming"])
+def test_what_has_no_score_is_not_crossed(name):
+    source, other = Source.parse(zoo.text("quest"), 64), Source.parse(zoo.text(name), 64)
+    assert cross(source, other, random.Random(0)) is None
+    assert cross(other, source, random.Random(0)) is None
+
+
+def test_values_become_defaults():
+    source = Source.parse(zoo.text("quest"), 64)
+    source.bake({"pages": 4, "window": 3}, {"window": "Int(2, 1, 64)"})
+    program = load_program(source.text())
+    assert (program.values["pages"], program.values["window"], program.overrides) == (4, 3, ())
+
+
+def test_a_text_survives_being_read_and_written():
+    for name in zoo.names():
+        text = Source.parse(zoo.text(name), 64).text()
+        assert loads(text).digest == loads(zoo.text(name)).digest
+        assert ast.parse(text)

@@ -1,0 +1,207 @@
+"""The LLM proposer over real HTTP, against a scripted server."""
+
+import json
+
+import pytest
+from werkzeug import Response
+
+from search.admission import admit
+from search.agents.errors import ProposerError
+from search.agents.llm import Endpoint, Llm, split_answer, system
+from search.config import CampaignConfig
+from search.loop import End, Loop, start_campaign
+from search.parents import front
+from search.records import Proposal, Record, Status
+from search.store.ledger import SqlLedger
+from vortex_dsl import zoo
+
+CONFIG = CampaignConfig(group=2, head_dim=64)
+GOOD = f"Envelopes bound the score.\n\n```python\n{zoo.text('quest')}```\nThat is all."
+BAD = "```python\nfrom vortex_dsl import Program\n\nimport os\n```"
+
+
+class Server:
+    """Answers with what it is given, in order, and keeps what it was asked."""
+
+    def __init__(self, httpserver):
+        self.requests, self.answers = [], []
+        httpserver.expect_request("/v1/chat/completions").respond_with_handler(self._answer)
+        self.url = httpserver.url_for("/v1")
+
+    def _answer(self, request):
+        self.requests.append((dict(request.headers), json.loads(request.data)))
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, int):
+            headers = {"retry-after-ms": "1"}
+            return Response(json.dumps({"error": {"message": "no"}}), answer, headers, content_type="application/json")
+        body = {
+            "id": "1",
+            "object": "chat.completion",
+            "created": 0,
+            "model": "tiny",
+            "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": answer}}],
+            "usage": {"prompt_tokens": 1000, "completion_tokens": 200, "total_tokens": 1200},
+        }
+        return Response(json.dumps(body), 200, content_type="application/json")
+
+    def question(self, number=-1):
+        return self.requests[number][1]["messages"][-1]["content"]
+
+
+@pytest.fixture
+def server(httpserver):
+    return Server(httpserver)
+
+
+@pytest.fixture
+def llm(server):
+    return Llm(Endpoint("tiny", server.url, prompt_price=3.0, completion_price=15.0, max_retries=2))
+
+
+def test_an_answer_becomes_a_proposal_with_its_price(server, llm, context_at):
+    server.answers = [GOOD]
+    proposal = llm.propose(context_at(30))
+    assert proposal.text == zoo.text("quest")
+    assert "bound the score" in proposal.rationale
+    assert "That is all" in proposal.rationale
+    assert (proposal.prompt_tokens, proposal.completion_tokens) == (1000, 200)
+    assert proposal.dollars == pytest.approx(0.006)
+    assert proposal.elapsed_s > 0
+    assert server.requests[0][1]["model"] == "tiny"
+
+
+def test_retries_on_429_and_500(server, llm, context_at):
+    server.answers = [429, 500, GOOD]
+    assert llm.propose(context_at(30)).text == zoo.text("quest")
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(("status", "what"), [(500, "InternalServerError"), (401, "AuthenticationError")])
+def test_an_endpoint_that_keeps_failing_is_a_clear_error(server, llm, context_at, status, what):
+    server.answers = [status]
+    with pytest.raises(ProposerError, match=f"{server.url}.*{what}"):
+        llm.propose(context_at(30))
+
+
+def test_an_unreachable_endpoint_is_a_clear_error(context_at):
+    with pytest.raises(ProposerError, match="gave no answer: APIConnectionError"):
+        Llm(Endpoint("tiny", "http://127.0.0.1:9/v1", max_retries=0)).propose(context_at(30))
+
+
+def test_the_key_comes_from_the_named_variable_only(server, context_at, monkeypatch):
+    server.answers = [GOOD]
+    monkeypatch.setenv("MY_KEY", "sk-mine")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-other")
+    Llm(Endpoint("tiny", server.url, api_key_env="MY_KEY")).propose(context_at(30))
+    assert server.requests[0][0]["Authorization"] == "Bearer sk-mine"
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(ProposerError, match="OPENAI_API_KEY is not set"):
+        Llm(Endpoint("tiny")).propose(context_at(30))
+
+
+def test_explore_and_mutate_show_leaders_with_figures(server, llm, context_at):
+    server.answers = [GOOD]
+    asked = {}
+    for step in range(30, 50):
+        proposal = llm.propose(context_at(step))
+        asked[proposal.operator] = (proposal, server.question())
+    assert set(asked) == {"explore", "mutate"}
+    leaders = front(context_at(30).records)
+    for _, question in asked.values():
+        assert all(record.candidate.name in question for record in leaders[:8])
+        assert "accuracy 0." in question
+    proposal, question = asked["mutate"]
+    (digest,) = proposal.parents
+    parent = next(r for r in leaders if r.candidate.program_digest == digest)
+    assert parent.candidate.proposal.text.strip() in question
+
+
+def refused(step, name="llm"):
+    proposal = Proposal("from vortex_dsl import Program\n\nimport os\n", name, "explore")
+    return Record(admit(proposal, 1, step, CONFIG, frozenset()))
+
+
+def test_a_refused_program_is_repaired_next(server, llm, context_at, seeds):
+    server.answers = [GOOD]
+    record = refused(len(seeds))
+    assert record.candidate.status is Status.PROGRAM_ERROR
+    assert llm.propose(context_at(30, shown=(*seeds, record))).operator == "repair"
+    assert record.candidate.message in server.question()
+    assert "import os" in server.question()
+
+
+def test_another_proposers_error_is_not_repaired(server, llm, context_at, seeds):
+    server.answers = [GOOD]
+    assert llm.propose(context_at(30, shown=(*seeds, refused(20, "somebody")))).operator != "repair"
+
+
+def test_a_malformed_answer_is_proposed_as_it_is_and_refused(server, llm, context_at):
+    server.answers = ["I would rather not."]
+    proposal = llm.propose(context_at(30))
+    assert proposal.text == "I would rather not."
+    assert admit(proposal, 1, 30, CONFIG, frozenset()).status is Status.PROGRAM_ERROR
+
+
+def test_the_last_block_counts():
+    assert split_answer("a\n```\nold\n```\nb\n```python\nnew\n```\n") == ("new\n", "a\n```\nold\n```\nb")
+
+
+def test_instructions_name_every_operation(context_at):
+    from vortex_dsl.ops import OPS
+
+    text = system(context_at(30))
+    assert all(op.doc in text for op in OPS.values())
+    assert "at most 1024 bytes" in text
+    assert "$" not in text
+
+
+def campaign(tmp_path, server, num_candidates, *answers):
+    """Run a whole campaign of nothing but the LLM, measured by nobody: every stage is below its gate."""
+    from search.records import Environment, Evaluation, Measurement
+
+    class Evaluator:
+        environment = Environment("none", "none", "3.11", "2.13", "0.32")
+        model_digest, version, num_workers = "m", "1", 1
+
+        def __init__(self):
+            self._queue = []
+
+        def submit(self, task):
+            self._queue.append(Evaluation(task.key, Status.OK, measurements=(Measurement("accuracy", 0.4),)))
+
+        def completed(self, timeout_s):
+            done, self._queue = self._queue, []
+            return done
+
+        def close(self):
+            pass
+
+    server.answers = list(answers)
+    ledger = SqlLedger(f"sqlite:///{tmp_path / 'llm.db'}")
+    config = CampaignConfig(num_candidates=num_candidates, proposers=("llm",), seeds=())
+    stored = start_campaign(ledger, config)
+    proposer = Llm(Endpoint("tiny", server.url, prompt_price=3.0, max_retries=0))
+    outcome = Loop(ledger, Evaluator(), [proposer], stored).run()
+    records = ledger.records(stored.id)
+    ledger.close()
+    return outcome, records
+
+
+def numbered(i):
+    return GOOD.replace("Int(64", f"Int({i + 1}")
+
+
+def test_a_campaign_repairs_what_was_refused(tmp_path, server):
+    outcome, records = campaign(tmp_path, server, 11, numbered(0), BAD, *map(numbered, range(1, 14)))
+    assert outcome.end is End.DONE
+    assert records[1].candidate.status is Status.PROGRAM_ERROR
+    repairs = [r.candidate.step for r in records if r.candidate.proposal.operator == "repair"]
+    assert repairs == [9]
+    assert records[9].candidate.status is Status.OK
+    assert all(r.candidate.proposal.dollars == pytest.approx(0.003) for r in records)
+
+
+def test_an_endpoint_away_from_the_start_ends_the_campaign(tmp_path, server):
+    outcome, records = campaign(tmp_path, server, 3, 500)
+    assert outcome.end is End.INFRASTRUCTURE
+    assert records == []
