@@ -74,7 +74,8 @@ def _checked_list(op: str, value: list[Any] | tuple[Any, ...] | range) -> list[A
         message = f"'{op}' of a list with more than {MAX_ELEMENTS} elements; a constant has at most {MAX_ELEMENTS}"
         raise TypeRuleError(message)
     result = [list(row) if isinstance(row, _LISTS) else row for row in rows]
-    if any(isinstance(element, (*_LISTS, dict)) for row in result if isinstance(row, list) for element in row):
+    elements = [element for row in result for element in (row if isinstance(row, list) else (row,))]
+    if any(isinstance(element, (*_LISTS, dict)) for element in elements):
         message = f"'{op}' of lists in lists in a list; give numbers, or rows of numbers"
         raise TypeRuleError(message)
     return result

@@ -19,7 +19,8 @@ class ProgramError(ValueError):
 
 
 def quoted(seen: object, limit: int = 40) -> str:
-    """Quote a piece of a program's text for a message, cut to `limit` characters."""
+    """Quote a name or number of a program for a message, cut to `limit` characters; of a container, its kind."""
+    seen = seen if isinstance(seen, str | int | float | None) else type(seen).__name__  # printing may take forever
     text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in str(seen)[: limit + 1])
     return f"'{text}'" if len(text) <= limit else f"'{text[:limit]}…'"
 

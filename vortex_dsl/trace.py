@@ -7,7 +7,7 @@ import sys
 from functools import lru_cache
 from typing import Any
 
-from vortex_dsl.arguments import Receiver
+from vortex_dsl.arguments import Receiver, shown
 from vortex_dsl.errors import ProgramError, quoted
 from vortex_dsl.evaluate import FLOW, Evaluator
 from vortex_dsl.graph import SETTINGS
@@ -64,6 +64,9 @@ class _Tracer:
         fields = self._summarize() if "summarize" in self.definition.entries else {}
         self.evaluator.selecting = True
         selection = self._run("select", self.builder.input("q"), Receiver("page"))
+        if not isinstance(selection, Node):
+            message = f"select returns {shown(selection)}; return a selection such as topk(score, self.pages)"
+            self.source.refuse(message, self.evaluator.returned)
         try:
             return self.builder.finish(fields, selection, self.settings)
         except TypeRuleError as error:

@@ -147,6 +147,11 @@ BODIES = {
     "range in take": ("x = q.take('dim', range(2147483648))", "more than 8192 elements"),
     "many elements": ("x = matrix([[j for j in range(128)] for i in range(65)], 'rank', 'dim')", "more than 8192"),
     "doubling lists": ("x = [1]\n" + "x = [x, x]\n" * 300 + "y = vector(x, 'dim')", "lists in lists"),
+    "doubling lists returned": ("x = [1]\n" + "x = [x, x]\n" * 300 + "return x", "select returns a list of 2"),
+    "doubling lists as a condition": ("x = [1]\n" + "x = [x, x]\n" * 300 + "if x:\n    y = 1", "is no condition"),
+    "doubling lists as an index": ("x = [1]\n" + "x = [x, x]\n" * 300 + "y = [1][x]", "indexed by a list of 2"),
+    "doubling lists as an axis": ("x = [1]\n" + "x = [x, x]\n" * 300 + "y = q.sum(x)", "lists in lists"),
+    "doubling lists in a dict": ("x = [1]\n" + "x = [x, x]\n" * 300 + "y = q.sum([{'a': x}])", "lists in lists"),
     "doubling lists compared": ("x = [1]\n" + "x = [x, x]\n" * 300 + "y = x == x", "is no operand"),
     "513 operations": (
         "for i in range(128):\n    for j in range(5):\n        q = q + i * 7 + j",
@@ -220,7 +225,13 @@ def doubling_helpers(num: int) -> str:
     return "\n".join(helpers)
 
 
+LISTS = "A = [1]\nB0 = [A, A]\n" + "".join(f"B{i} = [B{i - 1}, B{i - 1}]\n" for i in range(1, 200))
+
 TOPS = {
+    "doubling lists as a default": (LISTS, "    pages = Int(B199, 1, 2)\n", "default of Int is 'list'"),
+    "doubling lists as options": (LISTS, "    pages = Choice(B199, B199)\n", "'list' is no option"),
+    "doubling lists as a choice": (LISTS, "    pages = Choice(B199, (1, 2))\n", "'list' is not an option"),
+    "doubling lists as log": (LISTS, "    pages = Int(1, 1, 2, log=B199)\n", "log is 'list'"),
     "other import": ("import os", "", "'import' is not allowed"),
     "relative import": ("from . import load", "", "only from vortex_dsl"),
     "submodule import": ("from vortex_dsl.load import ast", "", "only from vortex_dsl"),
