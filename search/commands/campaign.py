@@ -28,8 +28,14 @@ Proposers = Annotated[
         "--proposer", metavar="NAME", help="Who invents: grammar, llm, greedy, best_of_n, random; repeatable."
     ),
 ]
-BaseUrl = Annotated[str, typer.Option("--base-url", metavar="URL", help="An OpenAI-compatible endpoint for agents.")]
+BaseUrl = Annotated[
+    str, typer.Option("--base-url", metavar="URL", help="Where agents ask: any OpenAI-compatible endpoint.")
+]
 Llm = Annotated[str, typer.Option("--llm", metavar="MODEL", help="The model that agents ask there.")]
+Price = Annotated[
+    tuple[float, float],
+    typer.Option("--price", metavar="IN OUT", help="Dollars per million tokens that the model reads and writes."),
+]
 MaxDollars = Annotated[
     float | None, typer.Option("--max-dollars", metavar="D", min=0.0, help="Stop inventing once so much is spent.")
 ]
@@ -44,6 +50,7 @@ def run(
     proposer: Proposers = None,
     base_url: BaseUrl = "",
     llm: Llm = "",
+    price: Price = (0.0, 0.0),
     max_dollars: MaxDollars = None,
     model: options.Model = options.PROBE,
     workers: options.Workers = 1,
@@ -53,16 +60,17 @@ def run(
     as_json: options.Json = False,
 ) -> int:
     """Search: invent programs, serve and measure each of them, and end with the leaderboard."""
-    from search.commands.proposers import Endpoint, proposer_names, proposers_of
+    from search.commands.proposers import endpoint_of, proposer_names, proposers_of
     from search.config import CampaignConfig, model_shape
     from search.loop import start_campaign
 
+    endpoint = endpoint_of(llm, base_url, price)
+    if max_dollars is not None and not any(price):
+        raise CommandError("--max-dollars needs --price IN OUT: what the model costs per million tokens")
+    names = proposer_names(proposer or (), endpoint)
     folder, name = folder_and_name(model)
-    endpoint = Endpoint(base_url, llm)
     group, head_dim = model_shape(folder)
-    config = CampaignConfig(
-        seed, candidates, proposer_names(proposer or (), endpoint), name, group, head_dim, max_dollars=max_dollars
-    )
+    config = CampaignConfig(seed, candidates, names, name, group, head_dim, max_dollars=max_dollars)
     proposers = proposers_of(config, endpoint)
     machines = Machines(folder, workers, ray, tuple(gpu or ()))
     with opened(db) as ledger, machines.pool() as pool:
@@ -76,6 +84,7 @@ def resume(
     campaign: CampaignArgument = None,
     base_url: BaseUrl = "",
     llm: Llm = "",
+    price: Price = (0.0, 0.0),
     workers: options.Workers = 1,
     ray: options.Ray = "local",
     gpu: options.Gpu = None,
@@ -83,13 +92,13 @@ def resume(
     as_json: options.Json = False,
 ) -> int:
     """Go on with a campaign where it was interrupted: what is measured stays, nothing is measured twice."""
-    from search.commands.proposers import Endpoint, proposers_of
+    from search.commands.proposers import endpoint_of, proposers_of
     from search.config import CampaignConfig
 
     with existing(db) as ledger:
         found = _to_resume(ledger, campaign)
         config = CampaignConfig.from_json(found.settings)
-        proposers = proposers_of(config, Endpoint(base_url, llm))
+        proposers = proposers_of(config, endpoint_of(llm, base_url, price))
         folder, _ = folder_and_name(config.model)
         machines = Machines(folder, workers, ray, tuple(gpu or ()))
         with machines.pool() as pool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
 from typing import TYPE_CHECKING
 
 from search.commands.exits import CommandError
@@ -13,6 +13,7 @@ from search.stages import SEED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from search.agents.llm import Endpoint
     from search.config import CampaignConfig
     from search.contracts import Proposer
     from search.records import Context
@@ -22,14 +23,6 @@ LLM = "llm"
 KNOWN = ("grammar", LLM, "greedy", "best_of_n", "random")
 # With an endpoint agents take turns with the grammar; the baselines keep theirs.
 WITH_LLM = (LLM, "grammar", "greedy", LLM, "grammar", "best_of_n", LLM, "random")
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where agents ask: an OpenAI-compatible endpoint and one of its models."""
-
-    base_url: str
-    model: str
 
 
 class Given:
@@ -47,25 +40,35 @@ class Given:
         return self._proposal
 
 
-def proposer_names(given: Sequence[str], endpoint: Endpoint) -> tuple[str, ...]:
+def endpoint_of(llm: str, base_url: str, price: tuple[float, float]) -> Endpoint | None:
+    """Give where agents ask, None where no model is named. Raises CommandError where an option is missing."""
+    from search.agents.llm import Endpoint
+
+    if not llm:
+        if base_url:
+            raise CommandError(f"--base-url {base_url} says where agents ask, but not whom; name a model with --llm")
+        return None
+    endpoint = Endpoint(llm, base_url, prompt_price=price[0], completion_price=price[1])
+    if not base_url and endpoint.api_key_env not in os.environ:
+        raise CommandError(f"--llm {llm} needs --base-url URL, or a key for OpenAI's own in {endpoint.api_key_env}")
+    return endpoint
+
+
+def proposer_names(given: Sequence[str], endpoint: Endpoint | None) -> tuple[str, ...]:
     """Give who takes turns: those asked for, else the usual round, with agents where there is an endpoint."""
     unknown = [name for name in given if name not in KNOWN]
     if unknown:
         raise CommandError(f"there is no proposer {unknown[0]!r}; there are {', '.join(KNOWN)}")
-    if bool(endpoint.base_url) != bool(endpoint.model):
-        raise CommandError("--base-url and --llm go together: where agents ask, and which model they ask there")
-    return tuple(given) or (WITH_LLM if endpoint.model else PROPOSERS)
+    return tuple(given) or (WITH_LLM if endpoint else PROPOSERS)
 
 
-def proposers_of(config: CampaignConfig, endpoint: Endpoint) -> tuple[Proposer, ...]:
+def proposers_of(config: CampaignConfig, endpoint: Endpoint | None) -> tuple[Proposer, ...]:
     """Give a proposer for each turn of a campaign's round. Raises CommandError where agents have no endpoint."""
-    if LLM in config.proposers and not (endpoint.base_url and endpoint.model):
-        raise CommandError("the proposer llm needs --base-url URL and --llm MODEL; its key is read from OPENAI_API_KEY")
     built = {name: _proposer(name, endpoint) for name in set(config.proposers)}
     return tuple(built[name] for name in config.proposers)
 
 
-def _proposer(name: str, endpoint: Endpoint) -> Proposer:
+def _proposer(name: str, endpoint: Endpoint | None) -> Proposer:
     from search.agents.baselines import BestOfN, Greedy, Random
     from search.agents.grammar import Grammar
 
@@ -79,8 +82,14 @@ def _proposer(name: str, endpoint: Endpoint) -> Proposer:
         case "random":
             return Random()
         case "llm":
-            from search.agents.llm import Llm
-
-            return Llm(endpoint.base_url, endpoint.model)
+            return _llm(endpoint)
         case _:
             raise CommandError(f"there is no proposer {name!r}; there are {', '.join(KNOWN)}")
+
+
+def _llm(endpoint: Endpoint | None) -> Proposer:
+    from search.agents.llm import Llm
+
+    if endpoint is None:
+        raise CommandError("the proposer llm needs --llm MODEL, and --base-url URL unless OpenAI's own is meant")
+    return Llm(endpoint)

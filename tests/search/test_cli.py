@@ -203,6 +203,7 @@ def test_without_arguments_there_is_help(capsys):
         (["run", "--proposer", "nobody"], "nobody"),
         (["run", "--proposer", "llm"], "--llm"),
         (["run", "--proposer", "llm", "--llm", "gpt"], "--base-url"),
+        (["run", "--max-dollars", "3"], "--price"),
         (["run", "--base-url", "http://127.0.0.1:1/v1"], "--llm"),
         (["leaderboard", "--db", "sqlite:///nowhere.db"], "there is no database nowhere.db"),
         (["verify", "nowhere.whl"], "there is no wheel nowhere.whl"),
@@ -210,6 +211,7 @@ def test_without_arguments_there_is_help(capsys):
 )
 def test_wrong_usage_is_one_sentence(capsys, tmp_path, monkeypatch, arguments, says):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     code, out, err = call(capsys, *arguments)
     assert (code, out) == (ExitCode.USAGE, "")
     assert says in err
@@ -507,7 +509,25 @@ def test_resume_leaves_single_programs_alone(capsys, pool, db):
 
 
 def test_an_endpoint_brings_the_llm_into_the_round():
-    endpoint = proposers.Endpoint("http://127.0.0.1:1/v1", "some-model")
+    endpoint = proposers.endpoint_of("some-model", "http://127.0.0.1:1/v1", (0.5, 1.5))
+    assert (endpoint.model, endpoint.completion_price) == ("some-model", 1.5)
     assert "llm" in proposers.proposer_names((), endpoint)
-    assert "llm" not in proposers.proposer_names((), proposers.Endpoint("", ""))
+    assert "llm" not in proposers.proposer_names((), None)
     assert proposers.proposer_names(("grammar",), endpoint) == ("grammar",)
+
+
+def test_an_endpoint_that_does_not_answer_is_infrastructure(capsys, pool, db, monkeypatch):
+    monkeypatch.setattr("search.agents.llm.Endpoint.max_retries", 0)
+    pool(FakePool())
+    where = ["--base-url", "http://127.0.0.1:1/v1", "--llm", "m"]
+    code, _, err = call(capsys, "run", "-n", "1", "--proposer", "llm", *where, "--db", db)
+    assert code == ExitCode.INFRASTRUCTURE
+    assert "http://127.0.0.1:1/v1" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("name", proposers.KNOWN)
+def test_every_known_proposer_can_be_built(name):
+    endpoint = proposers.endpoint_of("m", "http://127.0.0.1:1/v1", (0.0, 0.0))
+    (built,) = proposers.proposers_of(CampaignConfig(proposers=(name,)), endpoint)
+    assert built.name == name
