@@ -57,7 +57,7 @@ class WorkerSettings:
 
     engine: EngineSettings
     scratch: Path
-    memory_bytes: int = 12 << 30
+    memory_bytes: int = 0
     limits: TimeLimits = field(default_factory=TimeLimits)
     host_command: tuple[str, ...] = HOST
 
