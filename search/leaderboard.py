@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from rich.console import JustifyMethod
 
     from search.records import Standing
 
@@ -27,13 +30,19 @@ COLUMNS = (
     ("parents", "left"),
     ("confirmed", "right"),
 )
+# Below 88 columns Rich cuts the table; from there on it folds cells, and an interval stays in one piece.
+LEAST_WIDTHS = {"name": 9, "accuracy": 13, "speed-up": 13, "bytes/page": 5, "origin": 6, "parents": 4, "confirmed": 5}
 
 
 def table(standings: Sequence[Standing], title: str = "") -> Table:
     """Draw standings in the order given; the caption says on what device and which model they were measured."""
-    drawn = Table(title=title or None, caption=caption(standings), title_justify="left", caption_justify="left")
+    told = caption(standings)
+    drawn = Table(title=title or None, caption=told, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    drawn.title_justify = drawn.caption_justify = "left"
     for heading, side in COLUMNS:
-        drawn.add_column(heading, justify="right" if side == "right" else "left", no_wrap=heading != "parents")
+        justify: JustifyMethod = "right" if side == "right" else "left"
+        # On a narrow terminal an interval moves below its number; nothing is cut off.
+        drawn.add_column(heading, justify=justify, overflow="fold", min_width=LEAST_WIDTHS.get(heading, len(heading)))
     ids = {standing.digest: standing.id for standing in reversed(standings) if standing.digest}
     for standing in standings:
         drawn.add_row(*_cells(standing, ids), style="" if standing.status == "ok" else "dim")
@@ -55,7 +64,7 @@ def interval(value: float | None, low: float | None, high: float | None, unit: s
         return NOTHING
     if low is None or high is None:
         return f"{value:.3f}{unit}"
-    return f"{value:.3f}{unit} [{low:.3f}, {high:.3f}]"
+    return f"{value:.3f}{unit} [{low:.3f},{high:.3f}]"
 
 
 def number(value: float | None, digits: int = 0) -> str:
