@@ -6,7 +6,7 @@ Run as a script, so that a test can kill it.
 import sys
 from pathlib import Path
 
-from search.commands.proposers import Endpoint, proposers_of
+from search.commands.proposers import proposers_of
 from search.config import CampaignConfig
 from search.evaluator.engine import EngineSettings
 from search.evaluator.pool import Placement, RayPool
@@ -40,7 +40,7 @@ def main() -> None:
     campaign = ledger.campaigns()[-1] if ledger.campaigns() else start_campaign(ledger, CONFIG)
     pool = RayPool(settings, Placement(1))
     try:
-        proposers = proposers_of(CONFIG, Endpoint("", ""))
+        proposers = proposers_of(CONFIG, None)
         outcome = Loop(ledger, pool, proposers, campaign).run()
     finally:
         pool.close()
