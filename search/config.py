@@ -92,7 +92,7 @@ class CampaignConfig:
 
         Raises ConfigError for unknown keys and for values of the wrong type.
         """
-        values = _checked(cls, json.loads(text))
+        values = _checked(cls, _parsed(text))
         if "workloads" in values:
             values["workloads"] = tuple(_workload(each) for each in values["workloads"])
         return cls(**values)
@@ -120,8 +120,19 @@ def _require(holds: bool, message: str) -> None:
         raise ConfigError(message)
 
 
+def _parsed(text: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"the settings are not JSON: {error}") from error
+
+
 def _workload(values: object) -> Workload:
     checked = _checked(Workload, values)
+    for name in ("stage", "num_tokens", "num_sequences"):
+        _require(name in checked, f"a workload does not say its {name}: {values}")
+    stages = [stage.value for stage in Stage]
+    _require(checked["stage"] in stages, f"there is no stage {checked['stage']!r}; name one of {', '.join(stages)}")
     return Workload(**{**checked, "stage": Stage(checked["stage"])})
 
 

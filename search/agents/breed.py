@@ -74,7 +74,7 @@ def _written(name: str, context: Context, rng: random.Random, breed: Breed) -> P
 
 def _mutated(name: str, context: Context, rng: random.Random, parent: Record) -> Proposal | None:
     """Change a parent once, or twice: a step may lead through a worse place."""
-    source = _source(parent, context)
+    source = baked(parent, context.head_dim)
     changes = [change for _ in range(rng.choice((1, 1, 1, 2, 3))) if (change := mutate(source, rng))]
     if not changes:
         return None
@@ -86,7 +86,7 @@ def _mutated(name: str, context: Context, rng: random.Random, parent: Record) ->
 def _crossed(name: str, context: Context, rng: random.Random, breed: Breed) -> Proposal | None:
     assert breed.parent is not None
     assert breed.other is not None
-    source, other = _source(breed.parent, context), _source(breed.other, context)
+    source, other = (baked(each, context.head_dim) for each in (breed.parent, breed.other))
     how = cross(source, other, rng)
     if how is None:
         return None
@@ -97,10 +97,10 @@ def _crossed(name: str, context: Context, rng: random.Random, breed: Breed) -> P
     return Proposal(source.text(), name, "cross", parents, change)
 
 
-def _source(record: Record, context: Context) -> Source:
-    """Read a parent with its values made the defaults."""
+def baked(record: Record, head_dim: int) -> Source:
+    """Read a candidate with its values made the defaults of its text."""
     proposal = record.candidate.proposal
-    source = Source.parse(proposal.text, context.head_dim)
+    source = Source.parse(proposal.text, head_dim)
     values = dict(proposal.values)
     platform = {key: str(PLATFORM_TUNABLES[key]) for key in values if key in PLATFORM_TUNABLES}
     source.bake(values, platform)

@@ -176,6 +176,7 @@ def generate(rng: random.Random, head_dim: int, name_suffix: int) -> str:
         draft.channels = rng.choice(((0, head_dim // 2), (head_dim // 2, head_dim)))
         draft.details.append("half of the channels")
     draft.tunables["pages"] = f"Int({rng.choice(PAGES)}, low=1, high=1024, log=True)"
+    draft.tunables["dense_layers"] = "Int(0, 0, 8)"  # as the seeds: a dense layer would hide the rule
     coarse = _score(draft, "score")
     result = _selection(draft, coarse)
     draft.select.append(f"return {result}")

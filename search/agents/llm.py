@@ -11,10 +11,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from prompts import prompt
-from search.agents.breed import CACHE_BYTES, PAGE_BYTES_SHARE
+from search.agents.breed import CACHE_BYTES, PAGE_BYTES_SHARE, baked
 from search.agents.errors import ProposerError
 from search.agents.generate import PAGE_SIZE
-from search.agents.shown import failures, leaderboard, measured, operations, text_of
+from search.agents.shown import failures, leaderboard, measured, operations
 from search.parents import tournament
 from search.records import Proposal, Status
 from vortex_dsl import zoo
@@ -117,9 +117,15 @@ def system(context: Context) -> str:
         head_dim=str(context.head_dim),
         group=str(context.group),
         field_bytes=str(page_bytes // PAGE_BYTES_SHARE),
-        example=zoo.text("quest").strip(),
+        example=_example(),
         operations=operations(),
     )
+
+
+def _example() -> str:
+    """Give a program as seeds are: sparse in every layer."""
+    first, rest = zoo.text("quest").strip().split("\n\n    def ", 1)
+    return f"{first}\n    dense_layers = Int(0, 0, 8)\n\n    def {rest}"
 
 
 def ask(context: Context, name: str) -> tuple[str, str, tuple[str, ...]]:
@@ -133,7 +139,9 @@ def ask(context: Context, name: str) -> tuple[str, str, tuple[str, ...]]:
     shown = {"leaders": leaderboard(context.records), "failures": failures(context.records, name)}
     if parent is None or rng.random() < EXPLORE:
         return "explore", prompt("explore", **shown), ()
-    question = prompt("mutate", **shown, parent_measured=measured(parent), parent=text_of(parent))
+    question = prompt(
+        "mutate", **shown, parent_measured=measured(parent), parent=baked(parent, context.head_dim).text().strip()
+    )
     return "mutate", question, (parent.candidate.program_digest,)
 
 

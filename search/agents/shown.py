@@ -59,11 +59,3 @@ def failures(records: Sequence[Record], name: str) -> str:
 def _message(record: Record) -> str:
     message = record.evaluations[-1].message if record.evaluations else record.candidate.message
     return " ".join(message.split())[:200]
-
-
-def text_of(record: Record) -> str:
-    """Give a candidate's text; where its values differ from the text's defaults, they stand in a comment above."""
-    proposal = record.candidate.proposal
-    values = ", ".join(f"{name} = {value}" for name, value in proposal.values)
-    above = f"# measured with {values}\n" if values else ""
-    return above + proposal.text.strip()

@@ -113,7 +113,8 @@ def test_explore_and_mutate_show_leaders_with_figures(server, llm, context_at):
     proposal, question = asked["mutate"]
     (digest,) = proposal.parents
     parent = next(r for r in leaders if r.candidate.program_digest == digest)
-    assert parent.candidate.proposal.text.strip() in question
+    assert f"class {parent.candidate.name}(Program)" in question
+    assert "dense_layers = Int(0, 0, 8)" in question
 
 
 def refused(step, name="llm"):

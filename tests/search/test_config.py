@@ -1,0 +1,80 @@
+"""Settings as JSON: canonical, both ways, strict."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from search.agents.seeds import seed_proposals
+from search.config import CampaignConfig, ConfigError, model_shape
+from search.records import Stage, Workload
+from vortex_dsl import zoo
+
+
+def test_json_both_ways():
+    workloads = (*CampaignConfig().workloads[:4], Workload(Stage.SERVE, 512, 2, repeats=5))
+    config = CampaignConfig(seed=7, proposers=("llm", "grammar"), workloads=workloads, max_dollars=2.5, serve_floor=1)
+    assert CampaignConfig.from_json(config.to_json()) == config
+    assert CampaignConfig.from_json("{}") == CampaignConfig()
+    assert config.to_json() == json.dumps(asdict(config), sort_keys=True, separators=(",", ":"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"sed": 1}', "no setting 'sed'"),
+        ('{"seed": "1"}', "seed of CampaignConfig must be int"),
+        ('{"seed": true}', "must be int"),
+        ('{"seed": null}', "must be int"),
+        ('{"proposers": "grammar"}', "must be tuple"),
+        ('{"proposers": []}', "proposers is empty"),
+        ('{"num_candidates": -1}', "must not be negative"),
+        ('{"serve_floor": 2}', "between 0 and 1"),
+        ('{"workloads": []}', "each stage once"),
+        ('{"workloads": [{"stage": "check", "tokens": 3}]}', "no setting 'tokens'"),
+        ('{"workloads": [{"stage": "chek", "num_tokens": 3, "num_sequences": 1}]}', "no stage 'chek'"),
+        ('{"workloads": [{"stage": "check"}]}', "num_tokens"),
+        ("[]", "must be a JSON object"),
+        ("{", "not JSON"),
+    ],
+)
+def test_what_is_wrong_is_named(text, message):
+    with pytest.raises(ConfigError, match=message):
+        CampaignConfig.from_json(text)
+
+
+def test_workloads_by_stage():
+    config = CampaignConfig()
+    assert [config.workload(stage).stage for stage in Stage] == list(Stage)
+    assert config.num_tokens == config.workload(Stage.PROBE).num_tokens
+
+
+def test_a_models_shape(tmp_path):
+    (tmp_path / "config.json").write_text('{"hidden_size": 256, "num_attention_heads": 4, "num_key_value_heads": 2}')
+    assert model_shape(tmp_path) == (2, 64)
+    (tmp_path / "config.json").write_text('{"hidden_size": 9, "num_attention_heads": 4, "head_dim": 128}')
+    assert model_shape(tmp_path) == (1, 128)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ConfigError, match="num_attention_heads"):
+        model_shape(tmp_path)
+    with pytest.raises(ConfigError, match=r"no config\.json"):
+        model_shape(tmp_path / "nowhere")
+
+
+def test_every_program_of_the_zoo_is_a_seed_at_one_small_budget():
+    config = CampaignConfig()
+    proposals = seed_proposals(config)
+    assert sorted(config.seeds) == sorted(zoo.names())
+    assert len(proposals) == len(zoo.names()) + 1
+    values = [dict(p.values) for p in proposals]
+    assert {v.get("pages", config.seed_pages) for v in values[:-1]} == {config.seed_pages}
+    assert values[-1]["pages"] == config.ceiling_pages
+    assert {v["dense_layers"] for v in values} == {0}
+    assert {p.operator for p in proposals} == {"seed"}
+
+
+def test_other_seeds(tmp_path):
+    assert seed_proposals(replace(CampaignConfig(), seeds=())) == ()
+    assert len(seed_proposals(replace(CampaignConfig(), seeds=("quest",)))) == 1
+    with pytest.raises(LookupError, match="no program 'qest'"):
+        seed_proposals(replace(CampaignConfig(), seeds=("qest",)))
