@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-    from search.loop import Observer
+    from search.observer import Observer
     from search.records import Evaluation
 
 

@@ -14,7 +14,7 @@ from search.evaluator.probe import MODEL_FOLDER
 from search.evaluator.worker import WorkerSettings
 from search.loop import Loop, start_campaign
 from search.records import Stage, Workload
-from search.store import SqlLedger
+from search.store.ledger import SqlLedger
 
 CONFIG = CampaignConfig(
     seed=5,

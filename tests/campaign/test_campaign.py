@@ -14,7 +14,7 @@ import pytest
 from search.evaluator.probe import MODEL_FOLDER
 from search.export import Circumstances, ExportError, export_wheel
 from search.records import Stage, Status
-from search.store import SqlLedger
+from search.store.ledger import SqlLedger
 from search.verify import fresh_environment, read_card, verify_wheel
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(560)]
