@@ -53,7 +53,7 @@ class Tally:
         """Nothing to count: the leaders are measured again."""
 
     def __str__(self) -> str:
-        best = f"; best {summary(self.best)}" if self.best else ""
+        best = f"; best {_brief(self.best)}" if self.best else ""
         return f"{self.num_admitted} admitted, {self.num_refused} refused{best}"
 
 
@@ -98,7 +98,7 @@ class Live(Tally):
         """Show which stage ended, and the best so far."""
         super().on_evaluation(record, evaluation)
         stage = f"{evaluation.key.stage} of {record.candidate.name}"
-        self._bar.update(self._task, description=stage[:32], tally=str(self))
+        self._bar.update(self._task, description=stage[:24], tally=str(self))
 
     def on_finished(self, record: Record) -> None:
         """Move the bar, and leave a line above it for what failed."""
@@ -120,16 +120,18 @@ def watched() -> Iterator[Observer]:
         yield Lines()
         return
     from rich import progress
+    from rich.table import Column
 
+    rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # gives way first on a narrow terminal
     columns = (
-        progress.TextColumn("{task.description:<32}"),
-        progress.BarColumn(bar_width=24),
+        progress.TextColumn("{task.description:<24}", markup=False),
+        progress.BarColumn(bar_width=16),
         progress.MofNCompleteColumn(),
         progress.TimeElapsedColumn(),
         progress.TimeRemainingColumn(),
-        progress.TextColumn("{task.fields[tally]}", markup=False),
+        progress.TextColumn("{task.fields[tally]}", markup=False, table_column=rest),
     )
-    with progress.Progress(*columns, console=console(terminal=True, stderr=True)) as bar:
+    with progress.Progress(*columns, console=console(terminal=True, stderr=True), expand=True) as bar:
         yield Live(bar)
 
 
@@ -145,6 +147,12 @@ def summary(record: Record) -> str:
         message = record.evaluations[-1].message if record.evaluations else candidate.message
         told += [f"{record.status}: {message}" if message else record.status.value]
     return ", ".join(told)
+
+
+def _brief(record: Record) -> str:
+    speed = record.value(Stage.SERVE, "speedup")
+    faster = "" if speed is None else f" at {speed:.2f}x"
+    return f"{record.candidate.name} {record.value(Stage.PROBE, 'accuracy') or 0.0:.3f}{faster}"
 
 
 def _confirming(records: Sequence[Record]) -> str:

@@ -463,7 +463,7 @@ def test_the_live_view_shows_counts_failures_and_the_best(monkeypatch, pool, db)
     pool(FakePool())
     assert main(["run", "-n", "1", "--db", db]) == ExitCode.DONE
     drawn = screen.getvalue()
-    for expected in ("admitted", "best", "accuracy 0.750 [0.700,0.800]", "confirming"):
+    for expected in ("admitted", "best Dense 0.750 at 1.25x", "confirming"):
         assert expected in drawn
 
 
