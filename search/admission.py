@@ -44,10 +44,9 @@ def check(task: EvaluationTask, config: CampaignConfig) -> Evaluation:
     start = time.monotonic()
     _, graph = traced(task.text, task.values, config.group, config.head_dim)
     estimate = cost_of(graph, task.workload.num_tokens)
-    num_operations = len({*graph.summary_nodes, *graph.select_nodes})
     measurements = (
         Measurement("bytes_per_page", float(estimate.bytes_per_page)),
-        Measurement("operations", float(num_operations)),
+        Measurement("operations", float(graph.num_operations)),
         Measurement("cost_ratio", float(estimate.ratio)),
     )
     return Evaluation(task.key, Status.OK, measurements=measurements, elapsed_s=time.monotonic() - start)

@@ -29,7 +29,7 @@ SEEDS = (
 PROPOSERS = ("grammar", "grammar", "greedy", "grammar", "grammar", "best_of_n", "grammar", "random")
 
 WORKLOADS = (
-    Workload(Stage.CHECK, num_tokens=2000, num_sequences=1),
+    Workload(Stage.CHECK, num_tokens=8000, num_sequences=1),
     Workload(Stage.ORACLE, num_tokens=200, num_sequences=2),
     Workload(Stage.RECALL, num_tokens=2000, num_sequences=16),
     Workload(Stage.PROBE, num_tokens=2000, num_sequences=48),
@@ -61,7 +61,7 @@ class CampaignConfig:
     seed_pages: int = 4
     ceiling_pages: int = 64
     workloads: tuple[Workload, ...] = WORKLOADS
-    serve_floor: float = 0.5
+    serve_floor: float = 0.8
     evaluation_seed: int = 0
     max_dollars: float | None = None
 

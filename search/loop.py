@@ -13,7 +13,7 @@ from search.asking import Question
 from search.config import LAG, CampaignConfig, ConfigError
 from search.dispatch import UNFINISHED, Dispatcher, Job
 from search.observer import Observer, Silent
-from search.parents import leaders
+from search.parents import front, leaders
 from search.records import (
     Campaign,
     Candidate,
@@ -285,9 +285,9 @@ class Loop:
     def _outcome(self, confirmed: Sequence[Evaluation]) -> Outcome:
         if self._draining:
             return self._end(End.INTERRUPTED, "interrupted; resume goes on from here")
-        best = leaders(self._records)
-        if best:
-            return replace(self._end(End.DONE, ""), leaders=tuple(best), confirmations=tuple(confirmed))
+        if front(self._records):
+            best = tuple(leaders(self._records))
+            return replace(self._end(End.DONE, ""), leaders=best, confirmations=tuple(confirmed))
         ours = [r for r in self._records if r.status in (*UNFINISHED, Status.QUARANTINED)]
         if ours:
             return self._end(End.INFRASTRUCTURE, f"no candidate could be measured: {_reason(ours[-1])}")

@@ -39,14 +39,12 @@ class Breed:
 def draw(
     name: str, context: Context, rng: random.Random, decide: Callable[[Context, random.Random], Breed]
 ) -> Proposal:
-    """Decide and write again and again, until a program fits and is new; the last one drawn if none is."""
-    proposal = _written(name, context, rng, Breed("random"))
-    for _ in range(MAX_DRAWS):
-        drawn = _written(name, context, rng, decide(context, rng))
-        if drawn is None:
-            continue
-        proposal = drawn
-        if fits_and_is_new(drawn, context):
+    """Decide and write again and again until a program fits and is new; in the end by random programs alone."""
+    proposal = None
+    for i in range(2 * MAX_DRAWS):
+        breed = decide(context, rng) if i < MAX_DRAWS else Breed("random")
+        proposal = _written(name, context, rng, breed) or proposal
+        if proposal is not None and fits_and_is_new(proposal, context):
             break
     assert proposal is not None, "a random program can always be written"
     return proposal

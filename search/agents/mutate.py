@@ -47,7 +47,9 @@ def retune(source: Source, rng: random.Random) -> str | None:
 
 
 def reserve(source: Source, rng: random.Random) -> str | None:
-    """Change how many pages at either end are always attended."""
+    """Change how many pages at either end are always attended, where others are chosen."""
+    if "pages" not in source.tunables:
+        return None
     name = rng.choice(sorted(PLATFORM))
     form, options = PLATFORM[name]
     value = rng.choice(options)

@@ -41,7 +41,7 @@ def measured(record: Record) -> str:
         ("accuracy", accuracy(record), ".3f"),
         ("pages attended", record.value(Stage.PROBE, "pages_attended"), ".1f"),
         ("bytes of fields per page", record.value(Stage.CHECK, "bytes_per_page"), ".0f"),
-        ("bytes read, dense = 1", cost_ratio(record), ".3f"),
+        ("bytes that dense reads per byte of it", cost_ratio(record), ".1f"),
         ("throughput, dense = 1", speedup(record), ".2f"),
     )
     known = ", ".join(f"{name} {value:{form}}" for name, value, form in figures if value is not None)

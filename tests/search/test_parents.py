@@ -70,27 +70,35 @@ def test_leaders_are_the_fastest_that_stay_accurate():
 
 
 def test_without_served_programs_the_cost_model_decides():
-    records = [record(0, 0.9, None, 0.5), record(1, 0.9, None, 0.1), record(2, 0.95, None, 0.4)]
+    records = [record(0, 0.9, None, 2.0), record(1, 0.9, None, 9.0), record(2, 0.95, None, 3.0)]
     assert steps(front(records)) == [1, 2]
 
 
 def test_the_cost_model_is_fitted_to_what_was_served():
-    served = [record(i, 0.9, 1 / (0.4 + 0.6 * ratio), ratio) for i, ratio in enumerate((0.1, 0.3, 0.5, 1.0))]
+    served = [record(i, 0.9, 1 / (0.4 + 0.6 / ratio), ratio) for i, ratio in enumerate((10.0, 3.0, 2.0, 1.0))]
     speed = fit_speed(served)
     assert (speed.fixed, speed.share) == pytest.approx((0.4, 0.6))
-    assert speed(record(9, 0.9, None, 0.2)) == pytest.approx(1 / 0.52)
-    assert speed(record(9, 0.9, 7.0, 0.2)) == 7.0
+    assert speed(record(9, 0.9, None, 5.0)) == pytest.approx(1 / 0.52)
+    assert speed(record(9, 0.9, 7.0, 5.0)) == 7.0
 
 
-@given(st.lists(st.tuples(st.floats(0.01, 2), st.floats(0.1, 10)), max_size=12), st.floats(0.01, 2))
+@given(st.lists(st.tuples(st.floats(0.5, 50), st.floats(0.1, 10)), max_size=12), st.floats(0.5, 50))
 def test_a_fit_never_predicts_nonsense(pairs, ratio):
     speed = fit_speed([record(i, 0.9, fast, cost) for i, (cost, fast) in enumerate(pairs)])
     assert 0 < speed(record(99, 0.9, None, ratio)) < 1e6
 
 
 def test_a_tournament_draws_from_the_front_and_prefers_accuracy():
-    records = [record(0, 1.0, 1.0), record(1, 0.9, 2.0), record(2, 0.8, 1.5), record(3, 0.5, 3.0)]
+    records = [record(0, 1.0, 1.0), record(1, 0.9, 2.0), record(2, 0.8, 1.5), record(3, 0.5, 3.0), record(4, 0.1, 9.0)]
     drawn = [tournament(records, random.Random(i)).candidate.step for i in range(200)]
     assert set(drawn) == {0, 1, 3}
     assert drawn.count(0) > drawn.count(1) > drawn.count(3)
     assert tournament([record(0)], random.Random(0)) is None
+
+
+def test_yardsticks_neither_lead_nor_breed():
+    records = [record(0, 1.0, 1.0, 1.0), record(1, 1.0, 0.2, 1.8), record(2, 0.8, 2.0, 9.0), record(3, 0.7, 3.0, 9.0)]
+    assert steps(front(records)) == [0, 2, 3]
+    assert steps(leaders(records)) == [2]
+    assert {tournament(records, random.Random(i)).candidate.step for i in range(50)} == {2, 3}
+    assert leaders(records[:2]) == []

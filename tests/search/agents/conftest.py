@@ -24,7 +24,7 @@ def record_of(proposal, step, seen=frozenset()):
         return Record(candidate)
     digest = candidate.program_digest
     figures = {
-        Stage.CHECK: [("bytes_per_page", 256.0), ("cost_ratio", 0.05 + 0.5 * share("cost", digest))],
+        Stage.CHECK: [("bytes_per_page", 256.0), ("cost_ratio", 1 + 20 * share("cost", digest))],
         Stage.ORACLE: [],
         Stage.RECALL: [("mass", 0.8), ("random_mass", 0.2)],
         Stage.PROBE: [("accuracy", share("accuracy", digest)), ("pages_attended", 7.0)],
