@@ -178,7 +178,8 @@ def test_draws_do_not_depend_on_the_process():
     """Sets are iterated in an order that differs between processes: no decision may hang on it."""
     script = (
         "import random; from search.agents.source import Source; from search.agents.mutate import mutate;"
-        "from search.agents.cross import cross; from search.agents.generate import generate; from vortex_dsl import zoo;"
+        "from search.agents.cross import cross; from search.agents.generate import generate;"
+        "from vortex_dsl import zoo;"
         "s, o = (Source.parse(zoo.text(n), 64) for n in ('quest_sub', 'mass_lse')); r = random.Random(1);"
         "print([mutate(s, r) for _ in range(9)], cross(s, o, r), s.text(), generate(r, 64, 1))"
     )
