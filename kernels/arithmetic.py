@@ -12,6 +12,18 @@ def divide(a, b):
 
 
 @triton.jit
+def both(a, b):
+    """Give the conjunction, where one may be a scalar: as integers, since the interpreter spreads no booleans."""
+    return (a.to(tl.int32) & b.to(tl.int32)) != 0
+
+
+@triton.jit
+def either(a, b):
+    """Give the disjunction, where one may be a scalar."""
+    return (a.to(tl.int32) | b.to(tl.int32)) != 0
+
+
+@triton.jit
 def modulo(a, b):
     """Give the remainder with the sign of the divisor."""
     rest = a % b
@@ -99,7 +111,8 @@ def nearest(x):
 def code(x, scale, most):
     """Give the int8 or int4 code of an element of a scaled vector: a whole number from -most to most."""
     quotient = tl.div_rn(x, tl.where(scale > 0.0, scale, 1.0))
-    quotient = tl.where((scale > 0.0) & (quotient == quotient), quotient, 0.0)
+    quotient = tl.where(quotient == quotient, quotient, 0.0)
+    quotient = tl.where(scale > 0.0, quotient, 0.0)
     return tl.minimum(tl.maximum(nearest(tl.minimum(tl.maximum(quotient, -most), most)), -most), most)
 
 
@@ -109,3 +122,28 @@ def round_bfloat16(x):
     bits = x.to(tl.uint32, bitcast=True)
     rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
     return tl.where(x == x, rounded.to(tl.float32, bitcast=True), x).to(tl.bfloat16)
+
+
+@triton.jit
+def encode_fp8(x):
+    """Give the byte of a number as float8 e4m3, saturated at ±448, to nearest even, by arithmetic on any device."""
+    size = tl.minimum(tl.abs(x), 448.0)
+    exponent = tl.maximum((size.to(tl.int32, bitcast=True) >> 23) - 127, -6)
+    step = ((exponent - 3 + 127) << 23).to(tl.float32, bitcast=True)
+    rounded = nearest(tl.div_rn(size, step)) * step
+    bits = rounded.to(tl.int32, bitcast=True)
+    normal = ((bits >> 23) - 120) * 8 + ((bits >> 20) & 7)
+    byte = tl.where(rounded < 0.015625, (rounded * 512.0).to(tl.int32), normal)
+    byte = byte + tl.where(x.to(tl.int32, bitcast=True) < 0, 128, 0)
+    return tl.where(x == x, byte, 127).to(tl.uint8)
+
+
+@triton.jit
+def decode_fp8(byte):
+    """Give the number that a float8 e4m3 byte stands for."""
+    exponent = (byte >> 3) & 15
+    fraction = (byte & 7).to(tl.float32)
+    power_of_two = ((exponent + 120) << 23).to(tl.float32, bitcast=True)
+    size = tl.where(exponent == 0, fraction * 0.001953125, (1.0 + fraction * 0.125) * power_of_two)
+    size = tl.where((byte & 127) == 127, float("nan"), size)
+    return tl.where(byte >= 128, -size, size)

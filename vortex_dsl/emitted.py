@@ -19,12 +19,25 @@ from typing import Any
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*_[0-9]+")
 _HELPERS = (
-    *("divide", "modulo", "power", "larger", "smaller", "sign", "sigmoid", "tanh", "largest", "smallest"),
-    *("scatter_bits", "code", "round_bfloat16"),
+    *(
+        "both",
+        "either",
+        "divide",
+        "modulo",
+        "power",
+        "larger",
+        "smaller",
+        "sign",
+        "sigmoid",
+        "tanh",
+        "largest",
+        "smallest",
+    ),
+    *("scatter_bits", "code", "round_bfloat16", "encode_fp8", "decode_fp8"),
 )
 _TL = (
     *("program_id", "arange", "load", "store", "full", "where", "sum", "cumsum", "exp", "log", "sqrt_rn", "abs"),
-    *("floor", "float32", "float16", "float8e4nv", "int32", "int64", "int8", "uint8"),
+    *("floor", "float32", "float16", "int32", "int64", "int8", "uint8"),
 )
 _BUILT_IN = ("float", "range")
 _NODES = (

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from vortex_dsl.node import Node
 
 INFINITY = float("inf")
-FLOAT_KINDS = ("bfloat16", "float16", "float32", "fp8_e4m3")
-ELEMENTS_PER_BYTE = {"int8": 1, "int4": 2, "sign": 8}
+TYPED_KINDS = ("bfloat16", "float16", "float32")  # the other kinds are read and written byte by byte
+ELEMENTS_PER_BYTE = {"fp8_e4m3": 1, "int8": 1, "int4": 2, "sign": 8}
 NUMERIC = (
     *("add", "sub", "mul", "div", "mod", "pow", "neg", "abs", "exp", "log", "sqrt", "square", "sign", "floor"),
     *("relu", "sigmoid", "silu", "tanh", "maximum", "minimum", "clip"),
@@ -111,7 +111,7 @@ class Lowering:
         """Read one element of a field back from its bytes (see storage.py)."""
         lengths = tuple(axis.length for axis in field.type.axes if axis.length is not None)
         at = list(indices.values())
-        if field.storage in FLOAT_KINDS:
+        if field.storage in TYPED_KINDS:
             return self._load(Source("field", field.index, lengths), at)
         along_dim = DIM in field.type.names
         vector, element = (at[:-1], at[-1]) if along_dim else (at, self.pool.integer(0))
@@ -127,6 +127,8 @@ class Lowering:
         source = Source("codes", field.index, (*lengths[:-1], num_bytes))
         if field.storage == "int8":
             return self.pool.numeric(self._load(source, list(at)))
+        if field.storage == "fp8_e4m3":
+            return self.pool.make("fp8", (self._load(source, list(at)),))
         per_byte = ELEMENTS_PER_BYTE[field.storage]
         which, place = (
             self.pool.make(op, (at[-1], self.pool.integer(per_byte)), kind="int") for op in ("index_div", "index_mod")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vortex_dsl.expression import Expr, Loop
-from vortex_dsl.lower import ELEMENTS_PER_BYTE, FLOAT_KINDS
-from vortex_dsl.storage import LARGEST_FP8, scale_bytes, vector_bytes
+from vortex_dsl.lower import ELEMENTS_PER_BYTE, TYPED_KINDS
+from vortex_dsl.storage import scale_bytes, vector_bytes
 from vortex_dsl.values import DIM
 
 if TYPE_CHECKING:
@@ -18,9 +18,13 @@ _CONVERSIONS = {
     "bfloat16": "round_bfloat16({0})",
     "float16": "({0}).to(tl.float16)",
     "float32": "{0}",
-    "fp8_e4m3": f"smaller(larger({{0}}, -{LARGEST_FP8}), {LARGEST_FP8}).to(tl.float8e4nv)",
 }
-_TO_BYTE = "({0}).to(tl.int32).to(tl.uint8)"
+_TO_BYTES = {
+    "fp8_e4m3": "encode_fp8({0})",
+    "int8": "({0}).to(tl.int8)",
+    "int4": "({0}).to(tl.uint8)",
+    "sign": "({0}).to(tl.uint8)",
+}
 _LARGEST_CODE = {"int8": 127.0, "int4": 7.0}
 
 
@@ -54,7 +58,7 @@ class _Packing:
     def stores(self) -> list[Store]:
         """Give the pieces."""
         at = {name: self._pool.loop(loop) for name, loop in self._loops.items()}
-        if self._kind in FLOAT_KINDS:
+        if self._kind in TYPED_KINDS:
             return [self._store("field", self._value(at), at, _CONVERSIONS[self._kind])]
         vector = {name: index for name, index in at.items() if name != DIM}
         scales = [self._store("scales", self._scale(vector), vector, "{0}")] if scale_bytes(self._kind) else []
@@ -75,20 +79,21 @@ class _Packing:
         return self._pool.make("div", (size, self._pool.number(_LARGEST_CODE[self._kind])))
 
     def _codes(self, vector: dict[str, Expr]) -> Store:
-        conversion = "({0}).to(tl.int8)" if self._kind == "int8" else _TO_BYTE
+        conversion = _TO_BYTES[self._kind]
         if DIM not in self._loops:
-            code = self._element(vector)
-            if self._kind == "int4":
-                code = self._pool.make("pack_int4", (code, self._pool.numeric(self._pool.integer(0))), kind="int")
+            code = self._packed([self._element(vector)])
             return self._stored_codes(vector, self._pool.integer(0), code, conversion)
         byte = self._pool.loop(Loop(DIM, vector_bytes(self._kind, self._layout.length), serial=1))
         per_byte = ELEMENTS_PER_BYTE[self._kind]
         first = self._pool.index_mul(byte, per_byte)
         elements = [self._pool.index_add(first, self._pool.integer(i)) for i in range(per_byte)]
         codes = [self._within({**vector, DIM: element}, element) for element in elements]
-        pack = {"int4": "pack_int4", "sign": "pack_sign"}.get(self._kind)
-        value = codes[0] if pack is None else self._pool.make(pack, codes, kind="int")
-        return self._stored_codes(vector, byte, value, conversion)
+        return self._stored_codes(vector, byte, self._packed(codes), conversion)
+
+    def _packed(self, codes: list[Expr]) -> Expr:
+        """Put the codes of one byte together."""
+        bits = 8 // ELEMENTS_PER_BYTE[self._kind]
+        return codes[0] if bits == 8 else self._pool.make("pack", codes, (bits,), kind="int")
 
     def _stored_codes(self, vector: dict[str, Expr], byte: Expr, value: Expr, conversion: str) -> Store:
         num_bytes = vector_bytes(self._kind, self._layout.length)
@@ -105,6 +110,8 @@ class _Packing:
 
     def _element(self, at: dict[str, Expr]) -> Expr:
         x = self._value(at)
+        if self._kind == "fp8_e4m3":
+            return x
         if self._kind == "sign":
             negative = self._pool.make("lt", (x, self._pool.number(0.0)), kind="bool")
             return self._pool.numeric(self._pool.make("invert", (negative,), kind="bool"))

@@ -11,9 +11,10 @@ import torch
 
 from vortex_dsl.emit import Kernel, emit_stage, emit_summarize
 from vortex_dsl.emitted import load_kernels
+from vortex_dsl.lower import TYPED_KINDS
 from vortex_dsl.packing import Store, stores
 from vortex_dsl.plan import Plan, make_plan
-from vortex_dsl.storage import float_dtype, is_float
+from vortex_dsl.storage import float_dtype
 
 if TYPE_CHECKING:
     from kernels.decode import PagedCache
@@ -84,10 +85,14 @@ class Compiled:
 
         if self.plan.choice.op == "every_page":
             return list_pages(None, step.pages, every=True)
+        return list_pages(_chosen(self.plan.choice, self.compute(step), step.pages), step.pages)
+
+    def compute(self, step: Step) -> dict[int, torch.Tensor]:
+        """Run every stage: the buffers by number. Pages that are not complete hold anything."""
         memory: dict[int, torch.Tensor] = {}
         for stage, kernel in self._emitted:
             memory[stage.output.number] = self._run(stage, kernel, step, memory)
-        return list_pages(_chosen(self.plan.choice, memory, step.pages), step.pages)
+        return memory
 
     def _run(self, stage: Stage, kernel: Kernel, step: Step, memory: dict[int, torch.Tensor]) -> torch.Tensor:
         """Launch one stage and give what it wrote."""
@@ -126,7 +131,7 @@ def _view(field: FieldLayout, kind: str, region: torch.Tensor) -> torch.Tensor:
     codes = region[..., field.offset : field.offset + field.num_vectors * field.vector_bytes]
     if kind == "scales":
         return region[..., field.offset + field.scales_offset : field.offset + field.num_bytes].view(torch.float32)
-    if is_float(field.kind):
+    if field.kind in TYPED_KINDS:
         return codes.view(float_dtype(field.kind))
     return codes.view(torch.int8) if field.kind == "int8" else codes
 
@@ -180,25 +185,43 @@ def attend(
 
     Raises RuntimeError on a CPU without Triton's interpreter, CannotCompile for what is not compiled yet.
     """
-    from kernels.decode import PagedCache, sparse_decode
-    from kernels.selection import Pages
+    from kernels.decode import sparse_decode
 
     _require_device(q.device)
+    program = compiled(graph)
+    step = prepare(program, q, k, v, lengths, scale, layer, num_layers)
+    listed, count = program.choose(step)
+    out = sparse_decode(q, step.cache, listed, count, scale)
+    attended = _as_mask(listed, count).unflatten(0, (k.shape[0], k.shape[1]))
+    return out, attended[..., : -(-k.shape[2] // graph.page_size)]
+
+
+def prepare(
+    program: Compiled,
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    lengths: torch.Tensor,
+    scale: float,
+    layer: int,
+    num_layers: int,
+) -> Step:
+    """Lay keys and values out in pages and summarize the complete ones; arguments as of `attend`."""
+    from kernels.decode import PagedCache
+    from kernels.selection import Pages
+
+    graph = program.graph
     batch, num_kv_heads, tokens, _ = k.shape
     max_pages = max(-(-tokens // graph.page_size), 1)
     table = torch.arange(batch * max_pages, dtype=torch.int32, device=q.device).reshape(batch, max_pages)
     seq_lens = lengths.to(device=q.device, dtype=torch.int32)
     cache = PagedCache(_paged(k, graph.page_size, max_pages), _paged(v, graph.page_size, max_pages), table, seq_lens)
     pages = Pages(seq_lens, num_kv_heads, max_pages, graph.page_size, graph.sink, graph.window)
-    program = compiled(graph)
     shape = (batch * max_pages, num_kv_heads, program.plan.layout.bytes_per_page)
     region = torch.zeros(shape, dtype=torch.uint8, device=q.device)
     complete = torch.arange(max_pages, device=q.device) < (seq_lens // graph.page_size)[:, None]
     program.summarize(cache, table[complete], region)
-    listed, count = program.choose(Step(q, cache, region, pages, layer, num_layers, scale))
-    out = sparse_decode(q, cache, listed, count, scale)
-    attended = _as_mask(listed, count).unflatten(0, (batch, num_kv_heads))
-    return out, attended[..., : -(-tokens // graph.page_size)]
+    return Step(q, cache, region, pages, layer, num_layers, scale)
 
 
 def _require_device(device: torch.device) -> None:

@@ -39,8 +39,8 @@ _CODE = {
     "ge": "{0} >= {1}",
     "eq": "{0} == {1}",
     "ne": "{0} != {1}",
-    "and": "{0} & {1}",
-    "or": "{0} | {1}",
+    "and": "both({0}, {1})",
+    "or": "either({0}, {1})",
     "invert": "{0} == 0",
     "abs": "tl.abs({0})",
     "exp": "tl.exp({0})",
@@ -67,8 +67,8 @@ _CODE = {
     "exists": "({0} >= 0) & ({0} < complete_0)",
     "nibble": "((({0} >> ({1} * 4)) & 15 ^ 8) - 8).to(tl.float32)",
     "bit": "(({0} >> {1} & 1) * 2 - 1).to(tl.float32)",
+    "fp8": "decode_fp8({0})",
     "code": "code({0}, {1}, {attr})",
-    "pack_int4": "({0}).to(tl.int32) & 15 | (({1}).to(tl.int32) & 15) << 4",
 }
 
 
@@ -123,10 +123,10 @@ class Writer:
         return self.assign(word, f"tl.arange(0, {loop.padded})", paged=False)
 
     def _simple(self, expr: Expr) -> str:
-        if expr.op == "pack_sign":
-            return " | ".join(
-                f"({self.spread(bit, expr.loops)}).to(tl.int32) << {i}" for i, bit in enumerate(expr.args)
-            )
+        if expr.op == "pack":
+            bits = int(expr.attrs[0])  # type: ignore[call-overload]
+            codes = [f"(({self.spread(arg, expr.loops)}).to(tl.int32) & {2**bits - 1})" for arg in expr.args]
+            return " | ".join(f"{code} << {bits * i}" if i else code for i, code in enumerate(codes))
         operands = [self.spread(arg, expr.loops) for arg in expr.args]
         return _CODE[expr.op].format(*operands, attr=literal(expr.attrs[0]) if expr.attrs else "")
 
@@ -144,6 +144,7 @@ class Writer:
         return REDUCE[how].format(value, operand.loops.index(loop))
 
     def index_of(self, loop: Loop) -> str:
+        """Give the name of the index that runs along a loop."""
         found = next((name for expr, name in self.names.items() if expr.op == "loop" and expr.attrs == (loop,)), None)
         assert found is not None, "a value over a loop needs its index"
         return found

@@ -1,0 +1,127 @@
+"""Emitted source: what it may contain, what it never contains, and that plans say every byte beforehand."""
+
+import ast
+import re
+from math import prod
+
+import pytest
+
+from vortex_dsl import Shape, load_program, trace, zoo
+from vortex_dsl.emit import emit_stage, emit_summarize
+from vortex_dsl.emitted import EmissionError, check_emitted
+from vortex_dsl.expression import PAGE_LOOP, walk
+from vortex_dsl.plan import TILE_ELEMENTS, make_plan
+
+SHAPE = Shape(group=4, head_dim=128)
+
+
+def plan_of(name, shape=SHAPE):
+    return make_plan(trace(load_program(zoo.text(name)), shape))
+
+
+def source_of(plan):
+    kernels = [emit_summarize(plan)] if plan.summaries else []
+    return "\n".join(kernel.text for kernel in [*kernels, *(emit_stage(plan, stage) for stage in plan.stages)])
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_every_program_of_the_zoo_passes_the_allow_list(name):
+    text = source_of(plan_of(name))
+    check_emitted(text)
+    assert text.isascii()
+
+
+def test_names_are_words_with_a_number():
+    tree = ast.parse(source_of(plan_of("quest_sub")))
+    stored = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    named = stored | {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    assert named
+    assert all(re.fullmatch(r"[a-z][a-z0-9_]*_[0-9]+", name) for name in named)
+
+
+def test_nothing_of_the_text_is_copied():
+    text = (
+        "from vortex_dsl import *\n\nclass Zebra(Program):\n    '''Giraffe.'''\n    okapi = Int(3, 1, 9)\n"
+        "    def summarize(self, k, v):\n        return {'rhino': k.split('token', lion=4).max('lion')}\n"
+        "    def select(self, q, page):\n        return topk(page.rhino.mean('token').sum('dim'), self.okapi)\n"
+    )
+    emitted = source_of(make_plan(trace(load_program(text), SHAPE)))
+    for word in ("zebra", "giraffe", "okapi", "rhino", "lion"):
+        assert word not in emitted.lower()
+
+
+def test_kernels_do_not_depend_on_names_in_the_text():
+    text = zoo.text("quest_sub")
+    renamed = text.replace("sub", "part").replace("bound", "limit").replace("QuestSub", "Other")
+    plans = [make_plan(trace(load_program(each), SHAPE)) for each in (text, renamed)]
+    assert source_of(plans[0]) == source_of(plans[1])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import os",
+        "x_1 = open_1.__class__",
+        "x_1 = __import__('os')",
+        "x_1 = tl.inline_asm_elementwise(1)",
+        "x_1 = eval(1)",
+        "x_1 = 'text'",
+        "x_1 = [y_1 for y_1 in range(3)]",
+        "x_1 = lambda: 1",
+        "while x_1: x_1 = 2",
+        "tl = 3",
+        "larger = 3",
+        "foo = 3",
+        "return 3",
+        "x_1 = tl.load(x_1, cache_modifier=3)",
+        "tl.load = 3",
+        "for x_1 in range(3):\n        x_1 = 1\n    else:\n        x_1 = 2",
+    ],
+)
+def test_the_allow_list_refuses(line):
+    check_emitted("@triton.jit\ndef map_0(x_1):\n    x_1 = tl.arange(0, 4)\n")
+    with pytest.raises(EmissionError, match="no kernel needs"):
+        check_emitted(f"@triton.jit\ndef map_0(x_1):\n    {line}\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x_1 = 3",
+        "def map_0(x_1):\n    x_1 = 2",
+        "@triton.jit\n@triton.jit\ndef map_0(x_1):\n    x_1 = 2",
+        "@triton.jit\ndef map(x_1):\n    x_1 = 2",
+        "@triton.jit\ndef map_0(x_1=eval_1()):\n    x_1 = 2",
+        "@triton.jit\ndef map_0(x_1: eval_1):\n    x_1 = 2",
+        "@triton.jit\ndef map_0(*x_1):\n    x_1 = 2",
+    ],
+)
+def test_the_allow_list_refuses_other_functions(text):
+    with pytest.raises(EmissionError):
+        check_emitted(text)
+
+
+def test_stages_are_cut_where_pages_are_mixed():
+    plan = plan_of("centroid_gqa")
+    assert [stage.kind for stage in plan.stages] == ["map", "reduce", "reduce", "map", "row"]
+    assert [buffer.lengths for buffer in plan.buffers] == [(4,), (4,), (4,), (), ()]
+    assert [stage.kind for stage in plan_of("quest").stages] == ["map", "row"]
+    assert plan_of("dense").stages == ()
+
+
+def test_bytes_and_grids_are_known_before_a_launch():
+    plan = plan_of("centroid_gqa")
+    rows, pages = 6, 1000
+    assert plan.num_bytes(rows, pages) == 4 * (rows * pages * 4 + rows * 4 + rows * 4 + rows * pages + rows)
+    assert plan.stages[0].grid(rows, pages) == (rows, -(-pages // plan.stages[0].block_pages))
+    assert plan.stages[1].grid(rows, pages) == (rows,)
+    assert str(plan).startswith(f"plan {plan.graph.digest}: 256 bytes per page")
+
+
+@pytest.mark.parametrize("name", zoo.names())
+@pytest.mark.parametrize("shape", [Shape(1, 64), Shape(8, 128), Shape(16, 256), Shape(7, 80)])
+def test_tiles_are_bounded(name, shape):
+    for stage in plan_of(name, shape).stages:
+        largest = max(prod(loop.padded for loop in e.loops if loop != PAGE_LOOP) for e in walk([stage.value]))
+        assert largest * stage.block_pages <= max(TILE_ELEMENTS, largest)
+        assert stage.block_pages & (stage.block_pages - 1) == 0
