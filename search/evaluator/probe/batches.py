@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from search.evaluator.probe.chains import (
@@ -22,12 +23,11 @@ if TYPE_CHECKING:
 
 CONTEXT_SHARE = 0.9
 MIN_KEYS = 5
-DRAWN_KINDS = (*KINDS, "overwrite")  # the hardest kind twice as often
 
 
 def draw_sequence(rng: random.Random, num_tokens: int) -> tuple[list[int], list[bool]]:
     """Give the token ids of one sequence and, for each, whether it is a hop that the model must predict."""
-    mix = MIXES[rng.choice(DRAWN_KINDS)]
+    mix = replace(MIXES[rng.choice(KINDS)], apart=False)  # harder than the problems: outdated pairs anywhere
     most = num_keys_of(mix, num_tokens)
     following = draw_cycle(rng, rng.randint(min(MIN_KEYS, most), most))
     segments = [_draw_segment(rng, following)]

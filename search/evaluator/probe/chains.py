@@ -29,13 +29,15 @@ NUM_HOPS = 9
 class Mix:
     """What the contexts of one kind are made of.
 
-    `keys` is the number of keys per token of context; `stale` says that each key has an earlier, outdated pair;
+    `keys` is the number of keys per token of context; `stale` says that each key has an earlier, outdated pair,
+    `apart` that all of those stand before the first that counts (side by side, the model errs on one hop in ten);
     `symbol_fillers` is the share of fillers that hold a symbol in place of a meaningless word; each asked key
     stands in `decoys` fillers; `far` puts the asked pairs into the first quarter of the context.
     """
 
     keys: float
     stale: bool = False
+    apart: bool = False
     symbol_fillers: float = 0.25
     decoys: int = 0
     far: bool = False
@@ -44,7 +46,7 @@ class Mix:
 MIXES = {
     "many": Mix(keys=3 / 16),
     "far": Mix(keys=3 / 32, far=True),
-    "overwrite": Mix(keys=3 / 32, stale=True),
+    "overwrite": Mix(keys=3 / 32, stale=True, apart=True),
     "distract": Mix(keys=3 / 32, symbol_fillers=1.0, decoys=4),
 }
 KINDS = tuple(MIXES)
@@ -137,7 +139,7 @@ def write_context(
     rng.shuffle(items)
     if mix.far:
         _move_to_front(rng, items, {(key, following[key], END_PAIR) for key in asked})
-    _order_stale(items, set(stale))
+    _order_stale(items, set(stale), mix.apart)
     return [word for item in items for word in item]
 
 
@@ -199,12 +201,17 @@ def _move_to_front(rng: random.Random, items: list[tuple[str, ...]], wanted: set
         items[i], items[j] = items[j], items[i]
 
 
-def _order_stale(items: list[tuple[str, ...]], stale: set[tuple[str, ...]]) -> None:
-    """Swap a key's two pairs where the outdated one stands last."""
-    latest: dict[str, int] = {}
-    for i, item in enumerate(items):
-        if item[-1] != END_PAIR:
-            continue
-        first = latest.setdefault(item[0], i)
-        if first != i and item in stale:
+def _order_stale(items: list[tuple[str, ...]], stale: set[tuple[str, ...]], apart: bool) -> None:
+    """Let each outdated pair stand before the one that counts, or all of them before all of those."""
+    slots = [i for i, item in enumerate(items) if item[-1] == END_PAIR]
+    if apart:
+        for slot, item in zip(
+            slots, sorted((items[i] for i in slots), key=lambda item: item not in stale), strict=True
+        ):
+            items[slot] = item
+        return
+    earliest: dict[str, int] = {}
+    for i in slots:
+        first = earliest.setdefault(items[i][0], i)
+        if first != i and items[i] in stale:
             items[first], items[i] = items[i], items[first]

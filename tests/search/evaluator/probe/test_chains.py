@@ -85,8 +85,10 @@ def test_far_asks_for_keys_of_the_first_quarter():
 def test_overwrite_gives_each_key_one_earlier_other_value():
     for problem in make_problems("overwrite", 4, LENGTH, seed=0, split="search"):
         words = problem.prompt.split(" ")
-        for key, (stale, latest) in pair_positions(problem).items():
+        pairs = pair_positions(problem)
+        for key, (stale, latest) in pairs.items():
             assert words[stale + 1] != words[latest + 1] == problem.following[key]
+        assert max(stale for stale, _ in pairs.values()) < min(latest for _, latest in pairs.values())
 
 
 def test_distract_repeats_asked_keys_without_a_value():

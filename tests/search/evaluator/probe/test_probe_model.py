@@ -8,7 +8,7 @@ import torch
 
 from search.evaluator.probe import MODEL_FOLDER
 from search.evaluator.probe.batches import draw_sequence
-from search.evaluator.probe.chains import ASK, KINDS, SYMBOLS, VOCABULARY, make_problems, score, token_ids
+from search.evaluator.probe.chains import ASK, KINDS, SYMBOLS, VOCABULARY, make_problems, token_ids
 from search.evaluator.probe.initialise import make_config, make_model
 from search.evaluator.probe.tasks import ProbeTasks
 from search.evaluator.probe.tokenizer import make_tokenizer
@@ -64,17 +64,17 @@ def test_committed_tokenizer_is_the_one_in_the_code(tokenizer):
 
 
 def test_model_answers_short_chains(model):
-    """Greedy, dense, with the cache: over nine in ten hops of each kind."""
-    problems = [p for kind in KINDS for p in make_problems(kind, 6, 256, seed=11, split="held_out")]
+    """Greedy, dense, with the cache. Overwritten keys need the full length: their pairs stand too close here."""
+    problems = [p for kind in ("many", "far", "distract") for p in make_problems(kind, 6, 256, 11, "held_out")]
     result = ProbeTasks(problems).run(lambda prompts, max_tokens: emit(model, prompts, max_tokens))
     assert result.num_scored == 8 * len(problems)
     assert min(accuracy for _, accuracy in result.by_kind) >= 0.9, result.by_kind
 
 
-def test_model_answers_at_the_length_it_is_probed_at(model):
-    (problem,) = make_problems("many", 1, 2048, seed=2, split="search")
-    hops = score(problem, emit(model, [problem.prompt], problem.num_hops)[0])
-    assert sum(hops) >= 7
+def test_model_answers_every_kind_at_the_length_it_is_probed_at(model):
+    problems = [p for kind in KINDS for p in make_problems(kind, 3, 2032, seed=2, split="search")]
+    result = ProbeTasks(problems).run(lambda prompts, max_tokens: emit(model, prompts, max_tokens))
+    assert min(accuracy for _, accuracy in result.by_kind) >= 0.85, result.by_kind
 
 
 def test_model_needs_its_context(model):
