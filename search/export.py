@@ -76,14 +76,17 @@ class Names:
 
     @property
     def package(self) -> str:
+        """Name the Python package that holds the runtime."""
         return f"vortex_{self.digest[:12]}"
 
     @property
     def plugin(self) -> str:
+        """Name the entry points; what VORTEX_PLUGIN selects."""
         return f"vortex-{self.digest[:12]}"
 
     @property
     def distribution(self) -> str:
+        """Name the wheel."""
         return f"vortex-plugin-{self.digest[:12]}"
 
 

@@ -69,6 +69,7 @@ class Workload:
 
     @property
     def digest(self) -> str:
+        """Identity of what is asked."""
         return digest_of(asdict(self))
 
 
@@ -124,6 +125,7 @@ class Environment:
 
     @property
     def digest(self) -> str:
+        """Identity of the place; our own commit aside, which the evaluator's version stands for."""
         return digest_of({k: v for k, v in asdict(self).items() if k != "commit"})
 
 

@@ -1,4 +1,4 @@
-"""Does an exported wheel serve what its evaluation recorded? Asked in an environment that has never seen this project."""
+"""Does an exported wheel serve what its evaluation recorded? Asked where this project has never been seen."""
 
 from __future__ import annotations
 
@@ -104,7 +104,9 @@ def _prompts(card: dict[str, Any]) -> list[str]:
 def _serve(python: Path, request: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Run the child in the fresh environment: vLLM, the wheel and nothing of this project."""
     (folder / "request.json").write_text(json.dumps(request))
-    kept = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")}
+    kept = {
+        k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
+    }
     environment = kept | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
     command = [str(python), "-P", str(CHILD), str(folder / "request.json"), str(folder / "reply.json")]
     try:

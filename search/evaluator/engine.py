@@ -84,7 +84,7 @@ class Engine:
             }
         self.llm = LLM(
             model=settings.model,
-            dtype=settings.dtype,
+            dtype=settings.dtype,  # type: ignore[arg-type]
             max_model_len=settings.max_tokens,
             max_num_seqs=settings.max_sequences,
             kv_cache_memory_bytes=settings.kv_cache_bytes,
@@ -134,7 +134,7 @@ class Engine:
             temperature=0.0, max_tokens=num_tokens, min_tokens=num_tokens, ignore_eos=True, detokenize=False
         )
         before = self._num_preemptions()
-        order = {}
+        order: dict[str, int] = {}
         for prompt in prompts:
             name = str(self._num_requests)
             self._num_requests += 1
@@ -147,7 +147,7 @@ class Engine:
             outputs = engine.step()
             step_s.append(time.perf_counter() - start)
             for output in outputs:
-                answers[order[output.request_id]] = list(output.outputs[0].token_ids)
+                answers[order[output.request_id]] = list(output.outputs[0].token_ids)  # type: ignore[index]
         if self._num_preemptions() != before:
             raise EngineError("a request was preempted: the KV cache is too small for this workload")
         return Generation(answers, step_s)
@@ -162,5 +162,7 @@ class Engine:
         return [seen for layer in layers for seen in layer]
 
     def _num_preemptions(self) -> int:
+        from vllm.v1.metrics.reader import Counter
+
         metrics = self.llm.get_metrics()
-        return sum(int(m.value) for m in metrics if m.name == "vllm:num_preemptions")
+        return sum(m.value for m in metrics if isinstance(m, Counter) and m.name == "vllm:num_preemptions")

@@ -39,11 +39,25 @@ class RefusedError(Exception):
 def _program(text: str, values: Sequence[Sequence[Any]]) -> Program:
     from vortex_dsl import load_program
 
-    return load_program(text).with_values(**{name: value for name, value in values})
+    return load_program(text).with_values(**{str(name): value for name, value in values})
 
 
 def _plain(measurements: Sequence[Measurement]) -> list[list[Any]]:
     return [[m.name, m.value, m.low, m.high, m.num_samples] for m in measurements]
+
+
+def _accuracy(hops: Sequence[Sequence[bool]]) -> Measurement:
+    """Give the share of right hops with the wider of two intervals: Wilson's, and a bootstrap over whole problems.
+
+    Hops of one problem are not independent, and where all are right a bootstrap has no width.
+    """
+    from search.evaluator.intervals import clustered_mean, wilson
+
+    clustered = clustered_mean(hops)
+    low, high = wilson(sum(map(sum, hops)), clustered.num_samples)
+    return Measurement(
+        "accuracy", clustered.value, min(low, clustered.low), max(high, clustered.high), clustered.num_samples
+    )
 
 
 class Host:
@@ -86,7 +100,9 @@ class Host:
         except oracle.Mismatch as error:
             raise RefusedError(Status.WRONG_RESULT, str(error)) from error
 
-    def recall(self, text: str, values: Sequence[Sequence[Any]], workload: dict[str, Any], seed: int) -> list[list[Any]]:
+    def recall(
+        self, text: str, values: Sequence[Sequence[Any]], workload: dict[str, Any], seed: int
+    ) -> list[list[Any]]:
         """Measure the attention mass that the program keeps on queries, keys and values of this model."""
         from search.evaluator import recall
         from vortex_dsl import Shape, trace
@@ -98,15 +114,12 @@ class Host:
 
     def probe(self, text: str, values: Sequence[Sequence[Any]], workload: dict[str, Any], seed: int) -> dict[str, Any]:
         """Answer the probe's problems and score every decoded hop."""
-        from search.evaluator.statistics import wilson
-
         tasks = self._tasks(Workload(**workload), seed)
         if self.sparse:
             self._swap(text, values)
         self._answers = []
         result = tasks.run(self._answer)
-        right, total = sum(result.correct), result.num_scored
-        measured = [Measurement("accuracy", right / total, *wilson(right, total), total)]
+        measured = [_accuracy(result.hops)]
         measured += [Measurement(f"accuracy_{kind}", value) for kind, value in result.by_kind]
         if self.sparse:
             measured += self._pages_read()
@@ -215,7 +228,9 @@ class Host:
         if key not in self._served:
             size = self.engine.llm.llm_engine.vllm_config.model_config.get_vocab_size()
             rng = random.Random(f"{seed}/{workload.split}")
-            prompts = [[rng.randrange(4, size) for _ in range(workload.num_tokens)] for _ in range(workload.num_sequences)]
+            prompts = [
+                [rng.randrange(4, size) for _ in range(workload.num_tokens)] for _ in range(workload.num_sequences)
+            ]
             self.engine.generate(prompts, 2)
             if self.sparse:
                 self.engine.reset()
@@ -241,7 +256,7 @@ def answer(host: Host, request: dict[str, Any]) -> dict[str, Any]:
         return {"status": error.status, "message": str(error)}
     except MemoryError as error:
         return {"status": Status.OUT_OF_MEMORY, "message": f"the engine ran out of memory: {error}"}
-    except Exception as error:  # noqa: BLE001 - the sandbox's edge: the parent replaces this process
+    except Exception as error:
         traceback.print_exc()
         status = Status.OUT_OF_MEMORY if "memory" in str(error).lower() else Status.CRASHED
         return {"status": status, "message": f"{type(error).__name__}: {error}"}

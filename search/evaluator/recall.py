@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from search.evaluator import statistics
+from search.evaluator import intervals
 from search.records import Measurement
 from vortex_dsl.attention import attend_pages
 from vortex_dsl.batched import Batched, Step
@@ -168,7 +168,7 @@ def _over_sequences(name: str, values: torch.Tensor, sequence: torch.Tensor) -> 
     """Average the rows of each sequence, then give mean and interval over sequences."""
     means = [values[sequence == i].nanmean().item() for i in range(int(sequence.max()) + 1)]
     known = [mean for mean in means if mean == mean]  # NaN: a sequence without candidates
-    interval = statistics.mean(known or [1.0])
+    interval = intervals.mean(known or [1.0])
     low, high = interval.low, interval.high
     if low is not None and high is not None:
         low, high = max(low, 0.0), min(high, 1.0) if name in SHARES else high

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.config import model_shape
-from search.evaluator import statistics
+from search.evaluator import intervals
 from search.evaluator.engine import EngineSettings
 from search.evaluator.identity import environment
 from search.evaluator.sandbox import Box, Child, ChildError
@@ -19,7 +19,7 @@ from search.records import Environment, Evaluation, EvaluationTask, Measurement,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from search.evaluator.statistics import Interval
+    from search.evaluator.intervals import Interval
 
 SPARSE, DENSE = "sparse", "dense"
 HOST = (sys.executable, "-m", "search.evaluator.host")
@@ -264,17 +264,17 @@ class Worker:
 
 def serve_measurements(sparse: Sequence[_Round], dense: Sequence[_Round]) -> tuple[Measurement, ...]:
     """Compare paired rounds: throughput as a ratio per pair, everything else beside it with its spread."""
-    ratio = statistics.paired_ratio([(s.tokens_per_s, d.tokens_per_s) for s, d in zip(sparse, dense, strict=True)])
-    intervals = {
+    ratio = intervals.paired_ratio([(s.tokens_per_s, d.tokens_per_s) for s, d in zip(sparse, dense, strict=True)])
+    measured = {
         "speedup": ratio,
-        "tokens_per_s": statistics.median_and_spread([r.tokens_per_s for r in sparse]),
-        "dense_tokens_per_s": statistics.median_and_spread([r.tokens_per_s for r in dense]),
-        "step_ms": statistics.median_and_spread([ms for r in sparse for ms in r.step_ms]),
-        "dense_step_ms": statistics.median_and_spread([ms for r in dense for ms in r.step_ms]),
-        "pages_attended": statistics.median_and_spread([r.pages_attended for r in sparse]),
-        "pages_dense": statistics.median_and_spread([r.pages_dense for r in sparse]),
+        "tokens_per_s": intervals.median_and_spread([r.tokens_per_s for r in sparse]),
+        "dense_tokens_per_s": intervals.median_and_spread([r.tokens_per_s for r in dense]),
+        "step_ms": intervals.median_and_spread([ms for r in sparse for ms in r.step_ms]),
+        "dense_step_ms": intervals.median_and_spread([ms for r in dense for ms in r.step_ms]),
+        "pages_attended": intervals.median_and_spread([r.pages_attended for r in sparse]),
+        "pages_dense": intervals.median_and_spread([r.pages_dense for r in sparse]),
     }
-    return tuple(_measurement(name, interval) for name, interval in intervals.items())
+    return tuple(_measurement(name, interval) for name, interval in measured.items())
 
 
 def _measurement(name: str, interval: Interval) -> Measurement:

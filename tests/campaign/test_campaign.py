@@ -119,7 +119,9 @@ def quest(campaign):
         record = next(r for r in records if r.candidate.name == "Quest")
         probe = record.evaluation(Stage.PROBE)
         where = Circumstances(
-            ledger.workload(probe.key.workload_digest), str(MODEL_FOLDER), ledger.environment(probe.key.environment_digest)
+            ledger.workload(probe.key.workload_digest),
+            str(MODEL_FOLDER),
+            ledger.environment(probe.key.environment_digest),
         )
         return record, where, records
     finally:
@@ -169,7 +171,18 @@ def test_two_exports_installed_together_need_a_choice(wheel, quest, tmp_path):
     other = next(r for r in records if r.candidate.name == "RandomPages")
     second = export_wheel(other, where, tmp_path)
     python = fresh_environment(tmp_path, wheel)
-    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps", "--no-index", str(second)]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-index",
+        str(second),
+    ]
     subprocess.run(install, check=True)
     code = "import vllm; vllm.LLM(MODEL, attention_backend='CUSTOM', kv_cache_memory_bytes=64 << 20, max_model_len=512)"
     code = code.replace("MODEL", repr(str(MODEL_FOLDER)))

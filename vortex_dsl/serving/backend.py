@@ -23,7 +23,7 @@ from .rule import Counters, Decodes, Layer, Rule, page_table
 if TYPE_CHECKING:
     from vllm.v1.attention.backend import CommonAttentionMetadata
 
-    from ..program import Program
+    from vortex_dsl.program import Program
 
 PAGE_SIZES = (16, 32, 64, 128)
 
@@ -67,7 +67,7 @@ class VortexMetadataBuilder(AttentionMetadataBuilder[VortexMetadata]):
         return VortexMetadata(num_decodes, decodes, prefills, self._pages(last[last >= 0] // self.page_size).flatten())
 
     def _pages(self, blocks: torch.Tensor) -> torch.Tensor:
-        """Number the pages of blocks: [...] -> [..., num_kv_heads]."""
+        """Give the page numbers of blocks: [...] -> [..., num_kv_heads]."""
         return blocks.long()[..., None] * self.num_kv_heads + torch.arange(self.num_kv_heads, device=blocks.device)
 
     def _decodes(self, table: torch.Tensor, lengths: torch.Tensor, starts: torch.Tensor) -> Decodes | None:

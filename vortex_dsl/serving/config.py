@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..program import Program
+    from vortex_dsl.program import Program
 
 KEY = "vortex"
 PROGRAM_VARIABLE = "VORTEX_PROGRAM"
@@ -34,7 +34,7 @@ class ServingConfig:
 
     def load(self) -> Program:
         """Load the program with its values. Raises ProgramError."""
-        from ..load import load_program
+        from vortex_dsl.load import load_program
 
         return load_program(self.program).with_values(**dict(self.values))
 
@@ -52,7 +52,7 @@ def from_mapping(given: dict[str, Any]) -> ServingConfig:
 
 
 def serving_config(vllm_config: Any) -> ServingConfig:
-    """Find what to serve: `additional_config`, else $VORTEX_PROGRAM, else the program this package was exported with."""
+    """Find what to serve: `additional_config`, else $VORTEX_PROGRAM, else the exported program of this package."""
     additional = getattr(vllm_config, "additional_config", None)
     if isinstance(additional, dict) and KEY in additional:
         return from_mapping(additional[KEY])

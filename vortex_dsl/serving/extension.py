@@ -22,7 +22,9 @@ class VortexExtension:
         impls = [layer.impl for layer in layers if hasattr(layer, "impl")]
         strangers = [type(impl).__name__ for impl in impls if not isinstance(impl, VortexImpl)]
         if strangers or not impls:
-            raise ServingError(f"the engine runs {', '.join(sorted(set(strangers))) or 'no attention'}, not this plugin")
+            raise ServingError(
+                f"the engine runs {', '.join(sorted(set(strangers))) or 'no attention'}, not this plugin"
+            )
         return impls
 
     def vortex_swap(self, config: dict[str, Any]) -> int:
@@ -45,7 +47,7 @@ class VortexExtension:
         return [asdict(impl.counters) for impl in self._vortex_layers()]
 
     def vortex_record(self, on: bool) -> list[list[dict[str, Any]]]:
-        """Start (True) or end (False) recording decode steps; ending gives what each layer saw, in this process only."""
+        """Start or end recording decode steps; ending gives what each layer saw, in this process only."""
         impls = self._vortex_layers()
         recorded = [impl.recorder or [] for impl in impls]
         for impl in impls:

@@ -73,7 +73,7 @@ def platform() -> str | None:
     role = _role()
     if role == "idle" or not on_cpu_build():
         return None
-    return f"{PACKAGE}.platform.{'VortexCpuPlatform' if role == 'active' else 'AmbiguousCpuPlatform'}"
+    return f"{PACKAGE}.cpu_platform.{'VortexCpuPlatform' if role == 'active' else 'AmbiguousCpuPlatform'}"
 
 
 def register() -> None:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..batched import Batched, Step
-from ..trace import trace
-from ..values import Shape
+from vortex_dsl.batched import Batched, Step
+from vortex_dsl.trace import trace
+from vortex_dsl.values import Shape
+
 from .config import ServingError
 
 if TYPE_CHECKING:
-    from ..program import Program
+    from vortex_dsl.program import Program
+
     from .pages import Pages, Rows
 
 SUMMARY_ROWS = 4096  # pages summarised at a time: bounds the memory of a long prefill or of a swap

@@ -18,4 +18,4 @@ class PromptCacheScheduler(Scheduler):
         def cache_prompt(request: Any, num_computed_tokens: int) -> None:
             cache_all(request, min(num_computed_tokens, request.num_prompt_tokens))
 
-        coordinator.cache_blocks = cache_prompt
+        coordinator.cache_blocks = cache_prompt  # type: ignore[method-assign]

@@ -13,6 +13,7 @@ os.environ.update({"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": 
 
 def main() -> None:
     import vllm
+
     from search.evaluator.probe import MODEL_FOLDER
 
     request = json.loads(Path(sys.argv[1]).read_text())
@@ -30,7 +31,7 @@ def main() -> None:
     )
     context = llm.llm_engine.vllm_config.compilation_config.static_forward_context.values()
     impls = [layer.impl for layer in context if hasattr(layer, "impl")]
-    sampling = vllm.SamplingParams(temperature=0.0, max_tokens=24, min_tokens=24, ignore_eos=True)
+    sampling = vllm.SamplingParams(temperature=0.0, max_tokens=64, min_tokens=64, ignore_eos=True)
     tokens = []
     for batch in request["batches"]:
         prompts = [{"prompt_token_ids": prompt} for prompt in batch]

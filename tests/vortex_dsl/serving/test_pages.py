@@ -20,7 +20,10 @@ def filled(kind, page_size, dtype, seed=0):
     pages = kind(cache, dim)
     table = torch.randperm(32, generator=generator)[:12].view(3, 4).to(torch.int32)
     slots = torch.cat(
-        [table[i, torch.arange(n) // page_size].long() * page_size + torch.arange(n) % page_size for i, n in enumerate(lengths)]
+        [
+            table[i, torch.arange(n) // page_size].long() * page_size + torch.arange(n) % page_size
+            for i, n in enumerate(lengths)
+        ]
     )
     key = torch.randn(len(slots), heads, dim, generator=generator).to(dtype)
     value = torch.randn(len(slots), heads, dim, generator=generator).to(dtype)

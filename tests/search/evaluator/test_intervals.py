@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from search.evaluator.statistics import (
+from search.evaluator.intervals import (
     clustered_mean,
     mean,
     median_and_spread,

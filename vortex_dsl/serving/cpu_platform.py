@@ -15,7 +15,9 @@ class VortexCpuPlatform(CpuPlatform):
     """The CPU platform on which CUSTOM is our backend and everything else is vLLM's own choice."""
 
     @classmethod
-    def get_attn_backend_cls(cls, selected_backend: Any, attn_selector_config: Any, num_heads: int | None = None) -> str:
+    def get_attn_backend_cls(
+        cls, selected_backend: Any, attn_selector_config: Any, num_heads: int | None = None
+    ) -> str:
         """Give the class path of the attention backend; MLA is refused where CUSTOM is asked for."""
         if selected_backend != AttentionBackendEnum.CUSTOM:
             return super().get_attn_backend_cls(selected_backend, attn_selector_config, num_heads)
@@ -43,7 +45,9 @@ class AmbiguousCpuPlatform(CpuPlatform):
     """Stands in while several plugins are installed and none is named: dense models run, CUSTOM is an error."""
 
     @classmethod
-    def get_attn_backend_cls(cls, selected_backend: Any, attn_selector_config: Any, num_heads: int | None = None) -> str:
+    def get_attn_backend_cls(
+        cls, selected_backend: Any, attn_selector_config: Any, num_heads: int | None = None
+    ) -> str:
         """Give vLLM's own choice, or raise PluginConflictError where CUSTOM is asked for."""
         if selected_backend == AttentionBackendEnum.CUSTOM:
             raise PluginConflictError(conflict())
