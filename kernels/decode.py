@@ -126,8 +126,8 @@ def _combine(acc_ptr, max_ptr, sum_ptr, count_ptr, out_ptr, out_batch, out_head,
 
 def _operand(stored: torch.Tensor) -> tl.dtype:
     """Type of the operands of a product: as stored, but float32 in the interpreter, which multiplies no bfloat16."""
-    kinds = {torch.float32: tl.float32, torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
-    return kinds[stored.dtype] if stored.is_cuda else tl.float32
+    kinds = {torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
+    return kinds.get(stored.dtype, tl.float32) if stored.is_cuda else tl.float32
 
 
 def _block(size: int, least: int, most: int) -> int:

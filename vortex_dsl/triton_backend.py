@@ -85,7 +85,7 @@ class Compiled:
 
         if self.plan.choice.op == "every_page":
             return list_pages(None, step.pages, every=True)
-        return list_pages(_chosen(self.plan.choice, self.compute(step), step.pages), step.pages)
+        return list_pages(chosen(self.plan.choice, self.compute(step), step.pages), step.pages)
 
     def compute(self, step: Step) -> dict[int, torch.Tensor]:
         """Run every stage: the buffers by number. Pages that are not complete hold anything."""
@@ -141,12 +141,12 @@ def _empty(buffer: Buffer, pages: Pages, device: torch.device) -> torch.Tensor:
     return torch.empty(*lead, *buffer.lengths, dtype=torch.float32, device=device)
 
 
-def _chosen(choice: Choice, memory: dict[int, torch.Tensor], pages: Pages) -> torch.Tensor:
+def chosen(choice: Choice, memory: dict[int, torch.Tensor], pages: Pages) -> torch.Tensor:
     """Give the chosen candidates, int8 [rows, max_pages]; pages that are no candidates may hold anything."""
     from kernels.nucleus import nucleus
     from kernels.selection import choose
 
-    parts = [_chosen(part, memory, pages) for part in choice.parts]
+    parts = [chosen(part, memory, pages) for part in choice.parts]
     if choice.score is None:
         if choice.op == "union":
             return parts[0] | parts[1]
@@ -226,8 +226,10 @@ def prepare(
 
 def _require_device(device: torch.device) -> None:
     import triton
+    import triton.language as tl
 
-    if device.type == "cpu" and not triton.knobs.runtime.interpret:
+    compiles = isinstance(tl.sum, triton.JITFunction)  # decided when triton was imported, not by the environment now
+    if device.type == "cpu" and compiles:
         message = (
             "backend 'triton' needs a CUDA device, or TRITON_INTERPRET=1 in the environment before triton is "
             "first imported; use backend 'torch' on a CPU"

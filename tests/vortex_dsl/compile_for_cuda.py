@@ -32,6 +32,8 @@ done = set()
 def type_of(value):
     if isinstance(value, torch.Tensor):
         return TYPES[value.dtype]
+    if isinstance(value, int) and value == 1:
+        return "constexpr"  # as a launch specializes it
     return {int: "i32", float: "fp32"}.get(type(value), "constexpr")
 
 
@@ -58,7 +60,7 @@ def compile_program(text, dtype, *, batch=2, num_kv_heads=2, group=4, head_dim=1
     size = graph.page_size
     shape = (batch * max_pages, num_kv_heads, size, head_dim)
     table = torch.arange(batch * max_pages, dtype=torch.int32).reshape(batch, max_pages)
-    seq_lens = torch.tensor([max_pages * size - 3, 100], dtype=torch.int32)
+    seq_lens = torch.tensor([max_pages * size - 3, 9], dtype=torch.int32)
     cache = PagedCache(torch.zeros(shape, dtype=dtype), torch.zeros(shape, dtype=dtype), table, seq_lens)
     region = torch.zeros(shape[0], num_kv_heads, compiled.plan.layout.bytes_per_page, dtype=torch.uint8)
     pages = Pages(seq_lens, num_kv_heads, max_pages, size, graph.sink, graph.window)
@@ -73,3 +75,4 @@ if __name__ == "__main__":
     triton.runtime.jit.JITFunction.run = compile_instead
     for program in sys.argv[2:]:
         compile_program(Path(program).read_text(), getattr(torch, sys.argv[1]))
+        compile_program(Path(program).read_text(), torch.float32, num_kv_heads=1, group=5, head_dim=80, max_pages=1)
