@@ -192,6 +192,12 @@ class _SummaryWriter(Writer):
             return []
         return [f"block_0 * stride_{number}_0", f"kv_head_0 * stride_{number}_1"]
 
+    def _reserved(self, expr: Expr) -> str:
+        raise AssertionError(f"a summary knows one page only, but holds {expr}")
+
+    def _exists(self, page: Expr, loops: tuple[Loop, ...]) -> str:
+        raise AssertionError(f"a summary knows one page only, but indexes {page} over {loops}")
+
     def _store(self, store: Store, number: int) -> str:
         loops = tuple(sorted({loop for index in store.indices for loop in index.loops}, key=lambda loop: loop.rank))
         terms = [f"out_{number} + block_0 * out_{number}_0 + kv_head_0 * out_{number}_1"]

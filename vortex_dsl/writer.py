@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -72,7 +73,7 @@ _CODE = {
 }
 
 
-class Writer:
+class Writer(ABC):
     """Turns expressions into lines: those that no page changes before the loop over pages, the others within."""
 
     def __init__(self) -> None:
@@ -130,8 +131,9 @@ class Writer:
         operands = [self.spread(arg, expr.loops) for arg in expr.args]
         return _CODE[expr.op].format(*operands, attr=literal(expr.attrs[0]) if expr.attrs else "")
 
+    @abstractmethod
     def _reserved(self, expr: Expr) -> str:
-        raise NotImplementedError
+        """Write whether a page is reserved."""
 
     def _reduce(self, expr: Expr) -> str:
         how, loop = str(expr.attrs[0]), expr.attrs[1]
@@ -182,11 +184,13 @@ class Writer:
             terms.append(term if stride == "1" else f"{term} * {stride}")
         return [term for term in terms if not term.startswith("0 *") and term != "0"]
 
+    @abstractmethod
     def _base(self, expr: Expr, source: Source, number: int) -> list[str]:
-        raise NotImplementedError
+        """Give the terms of an address that lead to the row, the block and the page."""
 
+    @abstractmethod
     def _exists(self, page: Expr, loops: tuple[Loop, ...]) -> str:
-        raise NotImplementedError
+        """Write whether a page index is that of a complete page, as part of a tile over `loops`."""
 
     def parameters(self) -> list[str]:
         """Give the parameters of the sources."""
