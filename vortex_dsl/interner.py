@@ -23,7 +23,8 @@ Attrs = tuple[tuple[str, "Hashable"], ...]
 class Interner:
     """Makes nodes. Equal operations on equal operands give one node."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_operations: int | None = MAX_OPERATIONS) -> None:
+        self._max_operations = max_operations
         self._nodes: dict[tuple[str, tuple[Node, ...], str], Node] = {}
         self._num_operations = 0
 
@@ -66,8 +67,8 @@ class Interner:
         key = (op, args, repr((attrs, type_.axes)))
         if key not in self._nodes:
             self._num_operations += op not in LEAVES
-            if self._num_operations > MAX_OPERATIONS:
-                message = f"the program has more than {MAX_OPERATIONS} operations; make it shorter"
+            if self._max_operations is not None and self._num_operations > self._max_operations:
+                message = f"the program has more than {self._max_operations} operations; make it shorter"
                 raise TypeRuleError(message)
             self._nodes[key] = Node(op, args, attrs, type_)
         return self._nodes[key]

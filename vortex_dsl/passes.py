@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from vortex_dsl.contractions import contracted
 from vortex_dsl.interner import Attrs, Interner, rebuilt
 from vortex_dsl.node import LEAVES, Node, reachable
 from vortex_dsl.ops import OPS
@@ -31,7 +32,7 @@ _PLATFORM_AXES = (TOKEN, DIM, HEAD, PAGE)
 def canonical(graph: Graph) -> Graph:
     """Run every pass, and the verifier after each."""
     verify(graph)
-    for transform in (strip_increasing_maps, name_axes):
+    for transform in (strip_increasing_maps, contract, name_axes):
         graph = transform(graph)
         verify(graph)
     return graph
@@ -78,6 +79,11 @@ def _is_positive(node: Node) -> bool:
     if node.op == "input":
         return node.attr("name") in _POSITIVE_INPUTS
     return node.op in ("mul", "div") and all(map(_is_positive, node.args))
+
+
+def contract(graph: Graph) -> Graph:
+    """Turn sums of products, and of the larger of two products, into contractions."""
+    return _rewritten(graph, contracted)
 
 
 def name_axes(graph: Graph) -> Graph:
@@ -148,7 +154,7 @@ def _renamed_value(take: Take, value: Any, names: Mapping[str, str]) -> Any:
 
 def _rewritten(graph: Graph, visit: Callable[[Interner, Node, tuple[Node, ...]], Node]) -> Graph:
     """Make every node again, operands first, with what `visit` gives for it; what nothing needs is left out."""
-    interner = Interner()
+    interner = Interner(max_operations=None)  # the bound is on the program, not on what passes make of it
     made: dict[Node, Node] = {}
     for node in reachable((graph.selection,)):
         made[node] = visit(interner, node, tuple(made[arg] for arg in node.args))

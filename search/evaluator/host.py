@@ -54,10 +54,10 @@ def _accuracy(hops: Sequence[Sequence[bool]]) -> Measurement:
     from search.evaluator.intervals import clustered_mean, wilson
 
     clustered = clustered_mean(hops)
+    assert clustered.low is not None and clustered.high is not None, "a bootstrap has both ends"  # noqa: PT018
     low, high = wilson(sum(map(sum, hops)), clustered.num_samples)
-    return Measurement(
-        "accuracy", clustered.value, min(low, clustered.low), max(high, clustered.high), clustered.num_samples
-    )
+    low, high = min(low, clustered.low), max(high, clustered.high)
+    return Measurement("accuracy", clustered.value, low, high, clustered.num_samples)
 
 
 class Host:
