@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vortex_dsl import Program
 
 RECORDED_STEPS = 3
-SERVE_TOKENS = 33  # the first comes from prefill; 32 decode steps are timed
+SERVE_TOKENS = 17  # the first comes from prefill; 16 decode steps are timed
 
 
 class RefusedError(Exception):

@@ -82,8 +82,8 @@ def test_dense_and_a_covering_budget_give_the_same_answers(host):
 
 def test_a_round_of_serving_counts_pages_and_times_steps(host):
     reply = host.call("serve_round", text=zoo.text("centroid"), values=BUDGET, workload=SERVE, seed=1)["result"]
-    assert len(reply["step_ms"]) == 32
-    assert reply["num_tokens"] == 32 * SERVE["num_sequences"]
+    assert len(reply["step_ms"]) == 16
+    assert reply["num_tokens"] == 16 * SERVE["num_sequences"]
     assert reply["pages_attended"] == pytest.approx(5)
     assert reply["pages_dense"] > 60
 
