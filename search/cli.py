@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in given or bool(os.environ.get(DEBUG_VARIABLE))
     try:
-        words = [each for each in given if each != DEBUG] or ["--help"]
+        words = [_text(each) for each in given if each != DEBUG] or ["--help"]
         return int(app(words, prog_name="vortex", standalone_mode=False) or 0)
     except UsageError as error:
         return _say(_usage(error), ExitCode.USAGE)
@@ -68,6 +68,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         return _tell(error)
+
+
+def _text(word: str) -> str:
+    """Give an argument back if it is text; bytes that are not would fail wherever they are kept or printed."""
+    try:
+        word.encode()
+    except UnicodeEncodeError as error:
+        raise CommandError(f"the argument {word!a} is not UTF-8; write it, or name the file, in UTF-8") from error
+    return word
 
 
 def _tell(error: Exception) -> int:

@@ -106,13 +106,31 @@ def model_shape(folder: Path) -> tuple[int, int]:
     path = folder / "config.json"
     if not path.is_file():
         raise ConfigError(f"{folder}: no config.json here; give a folder with a model as transformers saves it")
-    config = json.loads(path.read_text())
+    config = _model_config(path)
+    heads = _positive(path, config, "num_attention_heads")
+    kv_heads = _positive(path, {"num_key_value_heads": heads} | config, "num_key_value_heads")
+    _require(heads % kv_heads == 0, f"{path}: {heads} query heads are no multiple of {kv_heads} KV heads")
+    if "head_dim" in config:
+        return heads // kv_heads, _positive(path, config, "head_dim")
+    return heads // kv_heads, max(1, _positive(path, config, "hidden_size") // heads)
+
+
+def _model_config(path: Path) -> dict[str, Any]:
     try:
-        heads = config["num_attention_heads"]
-        group = heads // config.get("num_key_value_heads", heads)
-        return group, config.get("head_dim") or config["hidden_size"] // heads
-    except KeyError as missing:
-        raise ConfigError(f"{path}: no {missing} in it, so the attention shape is unknown") from missing
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path}: this is not JSON: {error}") from error
+    _require(isinstance(config, dict), f"{path}: this is no JSON object, so the attention shape is unknown")
+    assert isinstance(config, dict)
+    return {name: value for name, value in config.items() if value is not None}
+
+
+def _positive(path: Path, config: dict[str, Any], name: str) -> int:
+    _require(name in config, f"{path}: no '{name}' in it, so the attention shape is unknown")
+    value = config[name]
+    whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    _require(whole, f"{path}: {name} is {value!r}, but must be a whole number above 0")
+    return int(value)
 
 
 def _require(holds: bool, message: str) -> None:

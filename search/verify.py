@@ -10,6 +10,7 @@ import sysconfig
 import tempfile
 import venv
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def verify_wheel(wheel: Path, model: str) -> Verification:
 
     """
     package, card = read_card(wheel)
-    expected = next((e["answers"] for e in card["evaluations"] if e["key"]["stage"] == "probe"), "")
+    expected = _recorded(wheel, card)
     if not expected:
         raise VerifyError(f"{wheel.name} records no answers of the probe; export the candidate again")
     with tempfile.TemporaryDirectory() as folder:
@@ -70,7 +71,16 @@ def read_card(wheel: Path) -> tuple[str, dict[str, Any]]:
             return name.split("/")[0], json.loads(archive.read(name))
     except FileNotFoundError as error:
         raise VerifyError(f"{wheel}: no such file; `vortex export ID -o DIR` writes one") from error
-    except (zipfile.BadZipFile, StopIteration, json.JSONDecodeError, IsADirectoryError) as error:
+    except (zipfile.BadZipFile, zlib.error, StopIteration, ValueError, RuntimeError, IsADirectoryError) as error:
+        raise VerifyError(f"{wheel}: not a wheel that `vortex export` wrote") from error
+
+
+def _recorded(wheel: Path, card: dict[str, Any]) -> str:
+    """Give the digest of the probe's recorded answers. Raises VerifyError for a card that is not ours."""
+    try:
+        Workload(**card["workload"])
+        return next((str(e["answers"]) for e in card["evaluations"] if e["key"]["stage"] == "probe"), "")
+    except (KeyError, TypeError) as error:
         raise VerifyError(f"{wheel}: not a wheel that `vortex export` wrote") from error
 
 

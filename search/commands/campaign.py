@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 TOP = 20  # rows of the leaderboard at the end of a run
 
 Candidates = Annotated[
-    int, typer.Option("-n", "--candidates", metavar="N", min=0, help="Programs to invent beside the seeds.")
+    int,
+    typer.Option(
+        "-n", "--candidates", metavar="N", min=0, max=options.LARGEST, help="Programs to invent beside the seeds."
+    ),
 ]
 Proposers = Annotated[
     list[str] | None,
@@ -40,7 +43,8 @@ MaxDollars = Annotated[
     float | None, typer.Option("--max-dollars", metavar="D", min=0.0, help="Stop inventing once so much is spent.")
 ]
 CampaignArgument = Annotated[
-    int | None, typer.Argument(metavar="[CAMPAIGN]", help="The campaign's id; the newest when left out.")
+    int | None,
+    typer.Argument(metavar="[CAMPAIGN]", max=options.LARGEST, help="The campaign's id; the newest when left out."),
 ]
 
 

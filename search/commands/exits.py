@@ -32,6 +32,8 @@ def explain(error: Exception) -> CommandError | None:
     if isinstance(error, CommandError):
         return error
     message = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.filename is not None:
+        return CommandError(f"{error.filename}: {error.strerror}", ExitCode.INFRASTRUCTURE)
     for kind, code in _deliberate_errors():
         if isinstance(error, kind):
             return CommandError(message, code)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 DATABASE_URL = "sqlite:///results.db"
+LARGEST = 2**63 - 1  # what a database keeps as a whole number
 PROBE = "probe"  # names the small trained model that comes with us
 
 Database = Annotated[str, typer.Option("--db", metavar="URL", help="The database, as an SQLAlchemy URL.")]
@@ -23,12 +24,17 @@ Gpu = Annotated[
     list[str] | None,
     typer.Option("--gpu", metavar="KIND", help="Place workers on GPUs of this kind, 'any' for all; repeatable."),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Decides the sequence of candidates, given the same measurements.")]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed", min=-LARGEST, max=LARGEST, help="Decides the sequence of candidates, given the same measurements."
+    ),
+]
 ProgramFile = Annotated[Path, typer.Argument(metavar="FILE", help="A program's text.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Give a tunable another value; repeatable."),
 ]
 CampaignId = Annotated[
-    int | None, typer.Option("--campaign", metavar="ID", help="The campaign; the newest when left out.")
+    int | None, typer.Option("--campaign", metavar="ID", max=LARGEST, help="The campaign; the newest when left out.")
 ]

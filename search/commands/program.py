@@ -22,9 +22,16 @@ if TYPE_CHECKING:
     from vortex_dsl.graph import Graph
     from vortex_dsl.program import Program, Value
 
-Tokens = Annotated[int, typer.Option("--tokens", min=1, help="Length of the sequence that the cost is told for.")]
-Group = Annotated[int, typer.Option("--group", min=1, help="Query heads that share a KV head in the model.")]
-HeadDim = Annotated[int, typer.Option("--head-dim", min=1, help="Channels of a head in the model.")]
+LARGEST_SIZE = 2**31
+CARET_WIDTH = 160  # a longer line is not shown
+
+Tokens = Annotated[
+    int, typer.Option("--tokens", min=1, max=LARGEST_SIZE, help="Length of the sequence that the cost is told for.")
+]
+Group = Annotated[
+    int, typer.Option("--group", min=1, max=LARGEST_SIZE, help="Query heads that share a KV head in the model.")
+]
+HeadDim = Annotated[int, typer.Option("--head-dim", min=1, max=LARGEST_SIZE, help="Channels of a head in the model.")]
 
 
 def check(
@@ -76,11 +83,20 @@ def values(settings: Sequence[str]) -> dict[str, Value]:
 
 def refused(error: ProgramError, file: Path) -> CommandError:
     """Make the command's error of a program's: its sentence, and the line with a caret under the place."""
-    lines = file.read_text(errors="replace").split("\n")
-    if error.file != str(file) or not 1 <= error.line <= len(lines):
-        return CommandError(str(error), ExitCode.REFUSED)
-    line = lines[error.line - 1].replace("\t", " ")
-    return CommandError(f"{error}\n  {line}\n  {' ' * (error.column - 1)}^", ExitCode.REFUSED)
+    line = _line(file, error.line) if error.file == str(file) else ""
+    shown = f"\n  {line}\n  {' ' * (error.column - 1)}^" if line else ""
+    return CommandError(f"{error}{shown}", ExitCode.REFUSED)
+
+
+def _line(file: Path, number: int) -> str:
+    """Give a line of a program's file as a terminal can show it; none where it is long or no text."""
+    from vortex_dsl.source import MAX_BYTES
+
+    with file.open("rb") as opened:
+        content = opened.read(MAX_BYTES).decode(errors="replace")
+    line = content.replace("\r\n", "\n").replace("\r", "\n").split("\n")[number - 1 : number]
+    shown = line[0].replace("\t", " ").removeprefix("\ufeff") if line else ""
+    return shown if shown.isprintable() and len(shown) <= CARET_WIDTH and "\ufffd" not in shown else ""
 
 
 def _value(text: str) -> Value:

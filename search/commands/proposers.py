@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,10 @@ def endpoint_of(llm: str, base_url: str, price: tuple[float, float]) -> Endpoint
         if base_url:
             raise CommandError(f"--base-url {base_url} says where agents ask, but not whom; name a model with --llm")
         return None
+    if base_url and not base_url.startswith(("http://", "https://")):
+        raise CommandError(f"--base-url {base_url} is no URL; give one such as http://localhost:8000/v1")
+    if not all(0 <= dollars < math.inf for dollars in price):
+        raise CommandError(f"--price {price[0]} {price[1]} is no price; give dollars per million tokens, 0 or more")
     endpoint = Endpoint(llm, base_url, prompt_price=price[0], completion_price=price[1])
     if not base_url and endpoint.api_key_env not in os.environ:
         raise CommandError(f"--llm {llm} needs --base-url URL, or a key for OpenAI's own in {endpoint.api_key_env}")

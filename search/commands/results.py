@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from search.contracts import Ledger
     from search.records import Campaign, Evaluation, Record
 
-Top = Annotated[int | None, typer.Option("--top", metavar="N", min=1, help="Show the best N only.")]
+Top = Annotated[
+    int | None, typer.Option("--top", metavar="N", min=1, max=options.LARGEST, help="Show the best N only.")
+]
 Everyone = Annotated[
-    int | None, typer.Option("--campaign", metavar="ID", help="Show one campaign; all of them when left out.")
+    int | None,
+    typer.Option("--campaign", metavar="ID", max=options.LARGEST, help="Show one campaign; all of them when left out."),
 ]
 Name = Annotated[str, typer.Argument(metavar="ID", help="A candidate's id, or the beginning of its digest.")]
 

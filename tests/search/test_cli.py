@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import zipfile
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -207,6 +208,14 @@ def test_without_arguments_there_is_help(capsys):
         (["run", "--base-url", "http://127.0.0.1:1/v1"], "--llm"),
         (["leaderboard", "--db", "sqlite:///nowhere.db"], "there is no database nowhere.db"),
         (["verify", "nowhere.whl"], "there is no wheel nowhere.whl"),
+        (["status", "--campaign", str(2**63)], "less than or equal to"),
+        (["leaderboard", "--top", str(2**63)], "less than or equal to"),
+        (["resume", str(2**63)], "less than or equal to"),
+        (["run", "--seed", str(2**63)], "less than or equal to"),
+        (["run", "--llm", "gpt", "--base-url", "localhost"], "is no URL"),
+        (["run", "--llm", "gpt", "--base-url", "http://x", "--price", "nan", "1"], "is no price"),
+        (["run", "--llm", "gpt", "--base-url", "http://x", "--price", "1", "-1"], "is no price"),
+        (["show", "\udcff"], "not UTF-8"),
     ],
 )
 def test_wrong_usage_is_one_sentence(capsys, tmp_path, monkeypatch, arguments, says):
@@ -226,6 +235,25 @@ def test_an_unwritable_database_is_one_sentence(capsys, pool, db):
     assert (code, out) == (ExitCode.INFRASTRUCTURE, "")
     assert err.count("\n") == 1
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", [["check"], ["verify"], ["run", "--model"], ["status", "--db"]])
+def test_a_name_that_no_file_can_have_is_one_sentence(capsys, command):
+    url = "sqlite:///" if "--db" in command else ""
+    code, out, err = call(capsys, *command, url + "a" * 5000)
+    assert (code, out) == (ExitCode.INFRASTRUCTURE, "")
+    assert "too long" in err
+    assert "bug" not in err
+
+
+@pytest.mark.parametrize("card", [b"[]", b"{}", b"{", b"\xff\xfe", b'{"evaluations": 3, "workload": {}}'])
+def test_a_wheel_of_somebody_else_is_refused(capsys, tmp_path, card):
+    wheel = tmp_path / "other.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("p/exported.json", card)
+    code, out, err = call(capsys, "verify", str(wheel))
+    assert (code, out) == (ExitCode.REFUSED, "")
+    assert "not a wheel that `vortex export` wrote" in err
 
 
 def test_a_file_that_is_no_database_is_one_sentence(capsys, tmp_path):
@@ -292,6 +320,16 @@ def test_check_points_at_the_place(capsys, tmp_path):
     column = int(sentence.split(": ")[1].split(":")[2])
     assert line[2 + column - 1 :].startswith("maximum(")
     assert caret == " " * (2 + column - 1) + "^"
+
+
+@pytest.mark.parametrize("content", [os.urandom(20_000), b"x = 1\x1b[31m\n", b"x" * 5000, b""])
+def test_check_shows_no_line_that_a_terminal_could_not(capsys, tmp_path, content):
+    bad = tmp_path / "bad.py"
+    bad.write_bytes(content)
+    code, out, err = call(capsys, "check", str(bad))
+    assert (code, out) == (ExitCode.REFUSED, "")
+    assert err.count("\n") == 1
+    assert err.rstrip("\n").isprintable()
 
 
 def test_check_tells_agents_the_place_as_json(capsys, tmp_path):

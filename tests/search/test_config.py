@@ -54,11 +54,34 @@ def test_a_models_shape(tmp_path):
     assert model_shape(tmp_path) == (2, 64)
     (tmp_path / "config.json").write_text('{"hidden_size": 9, "num_attention_heads": 4, "head_dim": 128}')
     assert model_shape(tmp_path) == (1, 128)
+    (tmp_path / "config.json").write_text(
+        '{"hidden_size": 8, "num_attention_heads": 2, "num_key_value_heads": null, "head_dim": null}'
+    )
+    assert model_shape(tmp_path) == (1, 4)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ConfigError, match="num_attention_heads"):
         model_shape(tmp_path)
     with pytest.raises(ConfigError, match=r"no config\.json"):
         model_shape(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not JSON"),
+        ("[]", "no JSON object"),
+        ('{"num_attention_heads": 0, "hidden_size": 8}', "num_attention_heads is 0"),
+        ('{"num_attention_heads": "8", "hidden_size": 8}', "num_attention_heads is '8'"),
+        ('{"num_attention_heads": 8, "num_key_value_heads": 0, "hidden_size": 8}', "num_key_value_heads is 0"),
+        ('{"num_attention_heads": 7, "num_key_value_heads": 2, "hidden_size": 8}', "no multiple"),
+        ('{"num_attention_heads": 8, "head_dim": -3}', "head_dim is -3"),
+        ('{"num_attention_heads": 8}', "no 'hidden_size'"),
+    ],
+)
+def test_a_model_that_does_not_say_its_shape_is_refused(tmp_path, text, message):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        model_shape(tmp_path)
 
 
 def test_every_program_of_the_zoo_is_a_seed_at_one_small_budget():
