@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = DEBUG in given or bool(os.environ.get(DEBUG_VARIABLE))
     try:
         words = [_text(each) for each in given if each != DEBUG] or ["--help"]
-        return int(app(words, prog_name="vortex", standalone_mode=False) or 0)
+        return _run(words)
     except UsageError as error:
         return _say(_usage(error), ExitCode.USAGE)
     except (KeyboardInterrupt, typer.Abort):
@@ -68,6 +68,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         return _tell(error)
+
+
+def _run(words: list[str]) -> int:
+    """Run one command; what Typer would turn into an exit of its own comes out as it was raised."""
+    try:
+        ended = app(words, prog_name="vortex", standalone_mode=False)
+        sys.stdout.flush()
+    except SystemExit as error:
+        raise error.__context__ or error from None
+    if ended == ExitCode.INTERRUPTED and not isinstance(ended, ExitCode):
+        raise KeyboardInterrupt
+    return int(ended or 0)
 
 
 def _text(word: str) -> str:

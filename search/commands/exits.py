@@ -32,8 +32,9 @@ def explain(error: Exception) -> CommandError | None:
     if isinstance(error, CommandError):
         return error
     message = " ".join(str(error).split())
-    if isinstance(error, OSError) and error.filename is not None:
-        return CommandError(f"{error.filename}: {error.strerror}", ExitCode.INFRASTRUCTURE)
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename is not None else ""
+        return CommandError(f"{place}{error.strerror}", ExitCode.INFRASTRUCTURE)
     for kind, code in _deliberate_errors():
         if isinstance(error, kind):
             return CommandError(message, code)

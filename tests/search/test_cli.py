@@ -1,5 +1,6 @@
 """The command line: what each command prints where, and the exit code that scripts rely on."""
 
+import errno
 import io
 import json
 import os
@@ -275,6 +276,34 @@ def test_a_bug_is_told_as_one_and_shown_under_debug(capsys, monkeypatch):
     assert "Traceback" in call(capsys, "status", "--debug")[2]
     monkeypatch.setenv("VORTEX_DEBUG", "1")
     assert "Traceback" in call(capsys, "status")[2]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["check", str(QUEST)], ["check", str(QUEST), "--json"]])
+def test_a_reader_that_leaves_early_is_no_error(arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-c", f"from search.cli import main; raise SystemExit(main({arguments}))"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_full_disk_is_no_bug(capsys, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("search.commands.program.print_json", full)
+    code, _, err = call(capsys, "check", str(QUEST), "--json")
+    assert (code, err) == (ExitCode.INFRASTRUCTURE, "vortex: No space left on device\n")
+
+
+def test_an_interrupt_anywhere_is_told(capsys, monkeypatch):
+    def pressed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("search.commands.results.existing", pressed)
+    code, _, err = call(capsys, "status")
+    assert (code, err) == (ExitCode.INTERRUPTED, "vortex: interrupted\n")
 
 
 def test_errors_that_nobody_raises_on_purpose_are_bugs():
