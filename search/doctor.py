@@ -236,6 +236,8 @@ def _sqlite_complaint(file: Path) -> str:
         if not file.exists():
             with tempfile.TemporaryFile(dir=file.absolute().parent):
                 return ""
+        if not os.access(file, os.W_OK):  # SQLite would open it for reading and begin to write nevertheless
+            return f"{file}: this user may not write to it"
         connection = sqlite3.connect(
             f"{file.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=LOCK_PATIENCE_S
         )

@@ -1,6 +1,7 @@
 """Each check of `vortex doctor` on machines that are well and on machines that are not."""
 
 import json
+import os
 import sqlite3
 from pathlib import Path
 
@@ -123,6 +124,14 @@ def test_a_database_that_cannot_be_written_fails(tmp_path):
     for name in ("folder.db", "text.db", "nowhere/new.db"):
         assert doctor.database(f"sqlite:///{tmp_path / name}").level is Level.FAIL
     assert doctor.database("mysql://somewhere/x").level is Level.FAIL
+
+
+def test_a_database_that_only_others_may_write_fails(tmp_path, monkeypatch):
+    db = tmp_path / "theirs.db"
+    sqlite3.connect(db).close()
+    may_write = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != db and may_write(path, mode))
+    assert "may not write" in doctor.database(f"sqlite:///{db}").seen
 
 
 def test_a_locked_database_fails(tmp_path, monkeypatch):
