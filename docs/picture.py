@@ -9,19 +9,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from search.leaderboard import table
+from search.leaderboard import highlights, table
 from search.store.ledger import SqlLedger
 
-ROWS, WIDTH = 16, 150
+WIDTH = 150
 
 
 def draw(url: str, target: Path) -> None:
-    """Write the best rows of the newest campaign as SVG."""
+    """Write what stands out in the newest campaign as SVG."""
     with closing(SqlLedger(url)) as ledger:
         campaign = ledger.campaign()
-        standings = ledger.standings(campaign.id, ROWS)
+        standings = ledger.standings(campaign.id)
     console = Console(record=True, width=WIDTH, file=io.StringIO())
-    console.print(table(standings))
+    console.print(table(highlights(standings), among=standings))
     console.save_svg(str(target), title="vortex leaderboard")
 
 

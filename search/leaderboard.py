@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 NOTHING = "–"
 DIGEST_DIGITS = 8
+PUBLISHED = "zoo/"  # the origin of a published rule
 # Heading and alignment. Docs name these columns, and a test compares the two.
 COLUMNS = (
     ("id", "right"),
@@ -34,8 +35,23 @@ COLUMNS = (
 LEAST_WIDTHS = {"name": 9, "accuracy": 13, "speed-up": 13, "bytes/page": 5, "origin": 6, "parents": 4, "confirmed": 5}
 
 
-def table(standings: Sequence[Standing], title: str = "") -> Table:
-    """Draw standings in the order given; the caption says on what device and which model they were measured."""
+def highlights(standings: Sequence[Standing]) -> list[Standing]:
+    """Keep what a person looks for first: what nothing beats in both accuracy and speed, leaders, published rules."""
+    beaten = {s.id for s in standings for other in standings if _beats(other, s)}
+    return [s for s in standings if s.origin.startswith(PUBLISHED) or s.confirmed or (s.speedup and s.id not in beaten)]
+
+
+def _beats(one: Standing, other: Standing) -> bool:
+    """Say whether one is at least as accurate and as fast as the other, and better in one of them."""
+    points = [(s.accuracy or 0.0, s.speedup or 0.0) for s in (one, other)]
+    return points[0] != points[1] and all(a >= b for a, b in zip(*points, strict=True))
+
+
+def table(standings: Sequence[Standing], title: str = "", among: Sequence[Standing] = ()) -> Table:
+    """Draw standings in the order given; the caption says on what device and which model they were measured.
+
+    `among` are all that are known, so that parents which are not drawn are named by their ids too.
+    """
     told = caption(standings)
     drawn = Table(title=title or None, caption=told, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     drawn.title_justify = drawn.caption_justify = "left"
@@ -43,7 +59,7 @@ def table(standings: Sequence[Standing], title: str = "") -> Table:
         justify: JustifyMethod = "right" if side == "right" else "left"
         # On a narrow terminal an interval moves below its number; nothing is cut off.
         drawn.add_column(heading, justify=justify, overflow="fold", min_width=LEAST_WIDTHS.get(heading, len(heading)))
-    ids = {standing.digest: standing.id for standing in reversed(standings) if standing.digest}
+    ids = {standing.digest: standing.id for standing in reversed(among or standings) if standing.digest}
     for standing in standings:
         drawn.add_row(*_cells(standing, ids), style="" if standing.status == "ok" else "dim")
     return drawn

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from search.loop import Outcome
     from search.records import Campaign
 
-TOP = 20  # rows of the leaderboard at the end of a run
-
 Candidates = Annotated[
     int,
     typer.Option(
@@ -158,13 +156,15 @@ def _to_resume(ledger: Ledger, campaign_id: int | None) -> Campaign:
 
 def _told(ledger: Ledger, campaign: Campaign, outcome: Outcome, as_json: bool) -> int:
     """End with the leaderboard, and with what to do next."""
-    from search.leaderboard import table
+    from search.leaderboard import highlights, table
 
     standings = ledger.standings(campaign.id)
     if as_json:
         print_json(standings)
     else:
-        print_data(table(standings[:TOP], f"campaign {campaign.id}: the best of {outcome.num_admitted} programs"))
+        title = f"campaign {campaign.id}: the Pareto front of {outcome.num_admitted} programs, and published rules"
+        print_data(table(highlights(standings), title, standings))
+        note("`vortex leaderboard` shows every program")
     code = exit_code(outcome)
     if code is ExitCode.INTERRUPTED:
         note(f"interrupted; `vortex resume {campaign.id}` goes on from here")

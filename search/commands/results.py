@@ -52,13 +52,13 @@ def leaderboard(
     with existing(db) as ledger:
         if campaign is not None:
             campaign_of(ledger, campaign)
-        standings = ledger.standings(campaign, top)
+        standings = ledger.standings(campaign)
     if as_json:
-        print_json(standings)
+        print_json(standings[:top])
         return
     from search.leaderboard import table
 
-    print_data(table(standings))
+    print_data(table(standings[:top], among=standings))
 
 
 def show(name: Name, db: options.Database = options.DATABASE_URL, as_json: options.Json = False) -> None:
