@@ -19,7 +19,7 @@ from search.records import Measurement, Status, Workload, digest_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from search.evaluator.engine import Engine
+    from search.evaluator.engine import Engine, Values
     from search.evaluator.probe.tasks import ProbeTasks
     from search.evaluator.recall import Recording
     from vortex_dsl import Program
@@ -70,6 +70,7 @@ class Host:
         self._recordings: dict[tuple[str, int], list[Recording]] = {}
         self._served: dict[tuple[str, int], list[list[int]]] = {}
         self._answers: list[list[int]] = []
+        self._served_program: tuple[str, Values] | None = None
 
     @property
     def engine(self) -> Engine:
@@ -157,12 +158,19 @@ class Host:
         return heads // model.get_num_kv_heads(parallel), model.get_head_size()
 
     def _swap(self, text: str, values: Sequence[Sequence[Any]]) -> None:
+        """Serve this program; where it is served already, its fields stand and only the counters start anew."""
         from vortex_dsl.serving.config import ServingError
 
+        program = (text, tuple((str(name), value) for name, value in values))
+        if program == self._served_program:
+            self.engine.reset()
+            return
+        self._served_program = None
         try:
-            self.engine.swap(text, tuple((name, value) for name, value in values))
+            self.engine.swap(*program)
         except ServingError as error:
             raise RefusedError(Status.UNSUPPORTED, str(error)) from error
+        self._served_program = program
 
     def _answer(self, prompts: list[str], max_tokens: int) -> list[list[str]]:
         """Generate for lm-eval, and insist that every decoded token had a sparse read."""
