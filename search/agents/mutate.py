@@ -283,11 +283,13 @@ def _expression(text: str) -> ast.expr:
 
 
 def _score_slot(source: Source) -> ast.Call | None:
-    """Give the call of topk or topp that select returns; its first argument is the score."""
+    """Give the call of topk or topp that select returns, where its first argument is the score (not by keyword)."""
     select = source.method("select")
     last = select.body[-1] if select else None
     call = last.value if isinstance(last, ast.Return) else None
-    return call if isinstance(call, ast.Call) and _kind(call) in ("topk", "topp") else None
+    if isinstance(call, ast.Call) and call.args and _kind(call) in ("topk", "topp"):
+        return call
+    return None
 
 
 def _is_part(node: ast.AST) -> bool:

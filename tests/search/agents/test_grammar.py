@@ -118,6 +118,29 @@ def test_an_operator_changes_what_it_says(operator, name, sign):
     assert sign in changed(name, operator)
 
 
+@pytest.mark.parametrize("call", ["topk(score=s, n=self.pages)", "topp(limit=4, p=0.5, score=s)", "topk(n=2, score=s)"])
+def test_a_score_by_keyword_stops_no_operator(call):
+    text = f"""from vortex_dsl import Int, Program, topk, topp
+
+
+class ByKeyword(Program):
+    "Choose by a score that is given by its name."
+
+    pages = Int(4, low=1, high=64)
+
+    def summarize(self, k, v):
+        return {{"center": k.mean("token")}}
+
+    def select(self, q, page):
+        s = (q * page.center).sum("dim").max("head")
+        return {call}
+"""
+    assert loads(text)
+    for operator, _ in OPERATORS:
+        for i in range(5):
+            operator(Source.parse(text, 64), random.Random(i))
+
+
 def test_storage_is_replaced_and_not_piled_up():
     source = Source.parse(zoo.text("centroid"), 64)
     for i in range(5):
