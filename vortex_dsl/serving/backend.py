@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from vllm.config import get_current_vllm_config
+from vllm.distributed import get_tensor_model_parallel_rank, get_tensor_model_parallel_world_size
 from vllm.model_executor.models.utils import extract_layer_index
 from vllm.v1.attention.backend import AttentionBackend, AttentionImpl, AttentionMetadataBuilder, AttentionType
 from vllm.v1.attention.backends.utils import split_decodes_and_prefills
@@ -46,6 +47,8 @@ class VortexMetadataBuilder(AttentionMetadataBuilder[VortexMetadata]):
         self._init_reorder_batch_threshold(1)
         self.page_size = kv_cache_spec.block_size
         self.num_kv_heads = kv_cache_spec.num_kv_heads
+        total, num_ranks = vllm_config.model_config.get_total_num_kv_heads(), get_tensor_model_parallel_world_size()
+        self.first_kv_head = first_kv_head(total, get_tensor_model_parallel_rank(), num_ranks)
 
     def build(
         self, common_prefix_len: int, common_attn_metadata: CommonAttentionMetadata, fast_build: bool = False
@@ -53,10 +56,10 @@ class VortexMetadataBuilder(AttentionMetadataBuilder[VortexMetadata]):
         """Build the step's metadata. A one-token prefill chunk is a prefill: answers must not depend on cache luck."""
         del common_prefix_len, fast_build
         batch = common_attn_metadata
+        if batch.causal is not True or batch.mm_req_doc_ranges:
+            raise ServingError("attention_backend='CUSTOM' serves causal attention only; this model asks for another")
         split = split_decodes_and_prefills(batch, treat_short_extends_as_decodes=False)
         num_decodes, num_prefills, num_decode_tokens, _ = split
-        if num_decodes != num_decode_tokens:
-            raise ServingError("a decode step with several tokens (speculative decoding) is not served")
         starts, lengths, table = batch.query_start_loc, batch.seq_lens, batch.block_table_tensor
         prefills = None
         if num_prefills:
@@ -80,9 +83,14 @@ class VortexMetadataBuilder(AttentionMetadataBuilder[VortexMetadata]):
         return Decodes(
             pages=self._pages(blocks).transpose(1, 2).flatten(0, 1).contiguous(),
             lengths=lengths.long().repeat_interleave(self.num_kv_heads),
-            kv_head=torch.arange(self.num_kv_heads, device=table.device).repeat(num_sequences),
+            kv_head=(torch.arange(self.num_kv_heads, device=table.device) + self.first_kv_head).repeat(num_sequences),
             rows=Rows(table, lengths, starts),
         )
+
+
+def first_kv_head(total: int, rank: int, num_ranks: int) -> int:
+    """Give the global number of a rank's first KV head: heads are split over the ranks, or repeated where too few."""
+    return total * rank // num_ranks
 
 
 class VortexImpl(AttentionImpl):
@@ -102,25 +110,31 @@ class VortexImpl(AttentionImpl):
         kv_sharing_target_layer_name: str | None = None,
         sinks: torch.Tensor | None = None,
     ) -> None:
+        self.vllm_config = get_current_vllm_config()
+        model = self.vllm_config.model_config
         asked = {
-            "ALiBi": alibi_slopes, "a sliding window": sliding_window, "soft-capped logits": logits_soft_cap,
-            "shared KV layers": kv_sharing_target_layer_name, "attention sinks": sinks,
-            "encoder attention": None if attn_type == AttentionType.DECODER else attn_type,
-            "a quantised KV cache": None if kv_cache_dtype in ("auto", "bfloat16", "float16") else kv_cache_dtype,
+            "ALiBi": alibi_slopes is not None, "a sliding window": sliding_window is not None,
+            "soft-capped logits": bool(logits_soft_cap), "attention sinks": sinks is not None,
+            "shared KV layers": kv_sharing_target_layer_name is not None,
+            "encoder attention": attn_type != AttentionType.DECODER,
+            "speculative decoding": self.vllm_config.speculative_config is not None,  # its steps would run as prefill
+            f"kv_cache_dtype={kv_cache_dtype!r} with a model in {model.dtype}":
+                kv_cache_dtype not in ("auto", str(model.dtype).removeprefix("torch.")),
         }  # fmt: skip
-        refused = [name for name, value in asked.items() if value]
+        refused = [name for name, is_asked in asked.items() if is_asked]
         if refused:
             raise ServingError(f"attention_backend='CUSTOM' does not serve {', '.join(refused)} yet")
         self.num_heads, self.num_kv_heads, self.head_size, self.scale = num_heads, num_kv_heads, head_size, scale
-        self.vllm_config = get_current_vllm_config()
-        self.num_layers = self.vllm_config.model_config.get_num_layers(self.vllm_config.parallel_config)
+        self.num_layers = model.get_total_num_hidden_layers()
         config = serving_config(self.vllm_config)
         self.counters = Counters()
         self.recorder: list[dict[str, Any]] | None = None
         self._pages: Pages | None = None
         self._complete = torch.zeros(0, dtype=torch.bool)
+        self.field_bytes: int | None = None  # not settled before the first program
         self.use(config.load())
-        VortexBackend.field_bytes = max(self.rule.field_bytes, config.field_bytes)
+        self.field_bytes = max(self.rule.field_bytes, config.field_bytes)
+        VortexBackend.field_bytes[head_size] = self.field_bytes
 
     def use(self, program: Program) -> None:
         """Serve this program from now on and recompute the fields of every complete page."""
@@ -131,10 +145,10 @@ class VortexImpl(AttentionImpl):
                 f"{program.name} has page_size {rule.page_size} but the engine's blocks have {block_size} tokens; "
                 f"start vLLM with block_size={rule.page_size}"
             )
-        if self._pages is not None and rule.field_bytes > self._pages.fields.shape[1]:
+        if self.field_bytes is not None and rule.field_bytes > self.field_bytes:
             raise ServingError(
                 f"{program.name} needs {rule.field_bytes} bytes of fields per page; the engine reserved "
-                f"{self._pages.fields.shape[1]}: start one with 'field_bytes' of at least that"
+                f"{self.field_bytes}: start one with 'field_bytes' of at least {rule.field_bytes}"
             )
         self.rule = rule
         if self._pages is not None:
@@ -214,6 +228,11 @@ class VortexImpl(AttentionImpl):
     def _view(self, kv_cache: torch.Tensor) -> Pages:
         if self._pages is None or not self._pages.is_over(kv_cache):
             self._pages = pages_over(kv_cache, self.head_size)
+            if self._pages.page_size != self.rule.page_size:
+                raise ServingError(
+                    f"vLLM gave this layer blocks of {self._pages.page_size} tokens, the program's page has "
+                    f"{self.rule.page_size}: models whose layers have caches of different sizes are not served yet"
+                )
             self._complete = torch.zeros(self._pages.num_pages, dtype=torch.bool, device=kv_cache.device)
         return self._pages
 
@@ -223,7 +242,7 @@ class VortexBackend(AttentionBackend):
 
     forward_includes_kv_cache_update: bool = False
     supported_dtypes: ClassVar[list[torch.dtype]] = [torch.float32, torch.bfloat16, torch.float16]
-    field_bytes: ClassVar[int] = 0  # per page and KV head; set by the layers, read when the cache is laid out
+    field_bytes: ClassVar[dict[int, int]] = {}  # by head_dim, per page and KV head: layers set it, the cache reads it
 
     @staticmethod
     def get_name() -> str:
@@ -255,7 +274,9 @@ class VortexBackend(AttentionBackend):
         """Enlarge each page so that the fields fit behind its keys and values."""
         if spec.state_content_bytes is not None:
             return spec
+        if spec.head_size_v != spec.head_size:
+            raise ServingError(f"keys of {spec.head_size} and values of {spec.head_size_v} channels are not served yet")
         plain = spec.state_content_size_bytes
-        unit = spec.block_size * torch.empty(0, dtype=spec.dtype).element_size()
-        extra = -(-cls.field_bytes // unit) * unit // spec.block_size
+        unit = spec.block_size * spec.dtype.itemsize
+        extra = -(-cls.field_bytes.get(spec.head_size, 0) // unit) * unit // spec.block_size
         return replace(spec, state_content_bytes=plain + extra) if extra else spec

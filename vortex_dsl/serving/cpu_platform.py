@@ -10,6 +10,9 @@ from vllm.v1.attention.backends.registry import AttentionBackendEnum
 from .config import ServingError, serving_config
 from .plugin import PACKAGE, PluginConflictError, conflict
 
+# vLLM's own CPU platform validates nothing, and CUDA's asks the backend: here the same questions have to be asked.
+UNSERVED = ("use_sparse", "use_mm_prefix", "use_non_causal", "use_pcp", "use_dcp", "use_rswa")
+
 
 class VortexCpuPlatform(CpuPlatform):
     """The CPU platform on which CUSTOM is our backend and everything else is vLLM's own choice."""
@@ -22,7 +25,10 @@ class VortexCpuPlatform(CpuPlatform):
         if selected_backend != AttentionBackendEnum.CUSTOM:
             return super().get_attn_backend_cls(selected_backend, attn_selector_config, num_heads)
         if attn_selector_config.use_mla:
-            raise ValueError("attention_backend='CUSTOM' serves no MLA model yet; use a model with K and V heads")
+            raise ServingError("attention_backend='CUSTOM' serves no MLA model yet; use a model with K and V heads")
+        refused = [name for name in UNSERVED if getattr(attn_selector_config, name)]
+        if refused:
+            raise ServingError(f"attention_backend='CUSTOM' does not serve {', '.join(refused)} yet")
         return f"{PACKAGE}.backend.VortexBackend"
 
     @classmethod

@@ -48,7 +48,7 @@ class Pages(ABC):
 
     def is_over(self, kv_cache: torch.Tensor) -> bool:
         """Tell whether these are views over that very cache."""
-        return self.flat.data_ptr() == kv_cache.data_ptr()
+        return self.flat.data_ptr() == kv_cache.data_ptr() and self.flat.numel() == kv_cache.numel()
 
     @abstractmethod
     def write(self, key: torch.Tensor, value: torch.Tensor, slot_mapping: torch.Tensor) -> None:

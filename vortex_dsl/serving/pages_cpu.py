@@ -12,9 +12,9 @@ from vllm import _custom_ops as ops
 from .pages import Pages, Rows
 
 
-def kernel_isa(page_size: int) -> str:
-    """Name the variant of the C++ kernel that takes this page size with K as [head_dim, page_size]."""
-    return "vec" if page_size % 32 == 0 else "vec16"
+def kernel_isa(page_size: int, head_dim: int) -> str:
+    """Name the variant of the C++ kernel that takes these sizes with K as [head_dim, page_size]."""
+    return "vec" if page_size % 32 == 0 and head_dim % 32 == 0 else "vec16"
 
 
 class CpuPages(Pages):
@@ -22,7 +22,7 @@ class CpuPages(Pages):
 
     def __init__(self, kv_cache: torch.Tensor, head_dim: int) -> None:
         super().__init__(kv_cache, head_dim)
-        self.isa = kernel_isa(self.page_size)
+        self.isa = kernel_isa(self.page_size, head_dim)
         self.keys = self.flat[:, : self.split].unflatten(1, (head_dim, self.page_size))
         self.values = self.flat[:, self.split : 2 * self.split].unflatten(1, (self.page_size, head_dim))
         self._by_block = self._kernel_view(self.num_kv_heads)

@@ -7,6 +7,7 @@ are installed and none is named, the first by name guards the door: asking for C
 
 from __future__ import annotations
 
+import logging
 import os
 from importlib.metadata import PackageNotFoundError, entry_points, version
 
@@ -83,3 +84,8 @@ def register() -> None:
     from vllm.v1.attention.backends.registry import AttentionBackendEnum, register_backend
 
     register_backend(AttentionBackendEnum.CUSTOM, f"{PACKAGE}.backend.VortexBackend")
+    if on_cpu_build() and os.environ.get("VLLM_TARGET_DEVICE", "").lower() == "cpu":
+        logging.getLogger("vllm").warning(
+            "VLLM_TARGET_DEVICE=cpu makes vLLM pass over platform plugins, and attention_backend='CUSTOM' then serves "
+            "dense attention; unset it"
+        )

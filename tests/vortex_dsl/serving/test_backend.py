@@ -1,0 +1,143 @@
+"""What the backend makes of a batch, what it asks of the cache, and what it refuses: without an engine."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from vortex_dsl.serving.config import ServingError
+
+pytestmark = pytest.mark.vllm
+
+
+def built(query_lens, lengths, prefilling, table, page_size=16, first=0, **extra):
+    """Build the metadata of a batch of two KV heads. Slots follow from the table; two padded tokens end it."""
+    from vllm.v1.attention.backend import CommonAttentionMetadata
+
+    from vortex_dsl.serving.backend import VortexMetadataBuilder
+
+    builder = VortexMetadataBuilder.__new__(VortexMetadataBuilder)
+    builder.page_size, builder.num_kv_heads, builder.first_kv_head = page_size, 2, first
+    table = torch.tensor(table, dtype=torch.int32)
+    starts = torch.tensor([0, *query_lens]).cumsum(0).to(torch.int32)
+    slots = [
+        int(table[row, position // page_size]) * page_size + position % page_size
+        for row, (queries, length) in enumerate(zip(query_lens, lengths, strict=True))
+        for position in range(length - queries, length)
+    ]
+    batch = CommonAttentionMetadata(
+        query_start_loc=starts,
+        query_start_loc_cpu=starts,
+        seq_lens=torch.tensor(lengths, dtype=torch.int32),
+        num_reqs=len(lengths),
+        num_actual_tokens=len(slots) + 2,
+        max_query_len=max(query_lens),
+        max_seq_len=max(lengths),
+        block_table_tensor=table,
+        slot_mapping=torch.tensor([*slots, -1, -1]),
+        is_prefilling=torch.tensor(prefilling),
+        **extra,
+    )
+    return builder.build(0, batch)
+
+
+def test_a_page_is_complete_when_its_last_token_is_written():
+    """By a decode (block 5), inside a prefill chunk (block 7, not 8); padding completes nothing."""
+    meta = built([1, 1, 20], [32, 18, 25], [False, False, True], [[4, 5], [6, 9], [7, 8]])
+    assert meta.num_decodes == 2
+    assert meta.completed.tolist() == [10, 11, 14, 15]
+    assert meta.prefills.query_start_loc.tolist() == [0, 20]
+
+
+def test_one_token_of_a_prompt_is_prefill():
+    """A short tail after a prefix-cache hit may not be decoded: answers would depend on what was cached."""
+    meta = built([1, 1], [18, 17], [False, True], [[1, 2], [3, 4]])
+    assert meta.num_decodes == 1
+    assert meta.prefills.lengths.tolist() == [17]
+
+
+def test_rows_are_sequences_times_kv_heads_numbered_over_all_ranks():
+    meta = built([1, 1], [33, 5], [False, False], [[2, 3, 4], [7, -1, -1]], first=6)
+    assert meta.decodes.pages.tolist() == [[4, 6, 8], [5, 7, 9], [14, 0, 0], [15, 1, 1]]
+    assert meta.decodes.lengths.tolist() == [33, 33, 5, 5]
+    assert meta.decodes.kv_head.tolist() == [6, 7, 6, 7]
+
+
+@pytest.mark.parametrize(
+    ("total", "num_ranks", "first"), [(8, 1, [0]), (8, 4, [0, 2, 4, 6]), (2, 4, [0, 0, 1, 1]), (1, 2, [0, 0])]
+)
+def test_kv_heads_are_split_over_ranks_or_repeated(total, num_ranks, first):
+    from vortex_dsl.serving.backend import first_kv_head
+
+    assert [first_kv_head(total, rank, num_ranks) for rank in range(num_ranks)] == first
+
+
+def test_attention_that_is_not_causal_is_refused():
+    with pytest.raises(ServingError, match="causal attention only"):
+        built([1], [5], [False], [[1]], causal=False)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("page_size", [16, 32, 64, 128])
+@pytest.mark.parametrize("num_bytes", [0, 16, 272, 2048])
+def test_a_page_has_room_for_its_fields_and_keeps_them_aligned(monkeypatch, dtype, page_size, num_bytes):
+    from vllm.v1.kv_cache_interface import FullAttentionSpec
+
+    from vortex_dsl.serving.backend import VortexBackend
+
+    monkeypatch.setattr(VortexBackend, "field_bytes", {80: num_bytes, 64: 10**6})
+    spec = FullAttentionSpec(block_size=page_size, num_kv_heads=2, head_size=80, dtype=dtype)
+    page_bytes = VortexBackend.customize_spec(spec).page_size_bytes // 2
+    plain = spec.page_size_bytes // 2
+    assert num_bytes <= page_bytes - plain < num_bytes + page_size * dtype.itemsize
+    assert page_bytes % 16 == plain % 16 == 0
+
+
+def test_values_of_another_width_are_refused():
+    from vllm.v1.kv_cache_interface import FullAttentionSpec
+
+    from vortex_dsl.serving.backend import VortexBackend
+
+    spec = FullAttentionSpec(block_size=16, num_kv_heads=2, head_size=192, head_size_v=128, dtype=torch.float32)
+    with pytest.raises(ServingError, match="keys of 192 and values of 128"):
+        VortexBackend.customize_spec(spec)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"sinks": torch.ones(4)}, "attention sinks"),
+        ({"sliding_window": 128}, "a sliding window"),
+        ({"kv_cache_dtype": "bfloat16"}, "kv_cache_dtype='bfloat16' with a model in torch.float32"),
+        ({"attn_type": "encoder_only"}, "encoder attention"),
+    ],
+)
+def test_what_a_layer_cannot_serve_is_refused_by_name(monkeypatch, asked, words):
+    assert words in refused(monkeypatch, None, **asked)
+
+
+def test_speculative_decoding_is_refused(monkeypatch):
+    """Its steps of several tokens would pass for prefill, and so run dense in silence."""
+    assert "speculative decoding" in refused(monkeypatch, object())
+
+
+def refused(monkeypatch, speculative_config, **asked):
+    from vortex_dsl.serving import backend
+
+    config = SimpleNamespace(model_config=SimpleNamespace(dtype=torch.float32), speculative_config=speculative_config)
+    monkeypatch.setattr(backend, "get_current_vllm_config", lambda: config)
+    with pytest.raises(ServingError) as raised:
+        backend.VortexImpl(4, 64, 0.125, 2, **asked)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("asked", ["use_mm_prefix", "use_non_causal", "use_dcp"])
+def test_the_cpu_platform_refuses_what_cuda_would(asked):
+    from vllm.v1.attention.backends.registry import AttentionBackendEnum
+    from vllm.v1.attention.selector import AttentionSelectorConfig
+
+    from vortex_dsl.serving.cpu_platform import VortexCpuPlatform
+
+    config = AttentionSelectorConfig(64, torch.float32, "auto", 16)._replace(**{asked: True})
+    with pytest.raises(ServingError, match=asked):
+        VortexCpuPlatform.get_attn_backend_cls(AttentionBackendEnum.CUSTOM, config)
