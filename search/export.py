@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.records import Stage, Status
+from vortex_dsl import load_program
 
 if TYPE_CHECKING:
     from search.records import Environment, Record, Workload
 
 ROOT = Path(__file__).resolve().parent.parent
-VENDORED = ("vortex_dsl", "kernels")
 LEFT_OUT = ("zoo", "__pycache__")
 
 PROJECT = """[build-system]
@@ -53,10 +53,14 @@ README = """# {distribution}
 
 The page-selection program **{name}** as a plugin for an unmodified vLLM.
 
-    python -c "import vllm; llm = vllm.LLM('MODEL', attention_backend='CUSTOM')"
+    import vllm
 
-vLLM, torch and triton must be installed already: vLLM is distributed under more than one name, so this wheel does
-not name it as a dependency. Where several such plugins are installed, `VORTEX_PLUGIN={plugin}` selects this one.
+    llm = vllm.LLM("MODEL", attention_backend="CUSTOM", block_size={page_size})
+
+vLLM 0.32, torch and triton must be installed already: vLLM is distributed under more than one name, so this wheel
+does not name it as a dependency. Where several such plugins are installed, `VORTEX_PLUGIN={plugin}` selects this
+one. On a CPU, vLLM runs dense attention and says nothing where VLLM_PLUGINS is set and does not name {plugin}, or
+where VLLM_TARGET_DEVICE=cpu is set: leave both out.
 
     {scores}
 
@@ -182,10 +186,17 @@ def _describe(project: Path, names: Names, record: Record) -> None:
         "version": version("vortex-search"),
         "name": record.candidate.name,
         "summary": f"{record.candidate.name}: sparse attention for vLLM, found by Vortex Search",
+        "page_size": _page_size(record),
         "scores": _scores(record),
     }
     (project / "pyproject.toml").write_text(PROJECT.format(**facts))
     (project / "README.md").write_text(README.format(**facts))
+
+
+def _page_size(record: Record) -> int:
+    """Give the tokens of one page, which is the block that vLLM must use."""
+    program = load_program(record.candidate.proposal.text)
+    return int(program.with_values(**dict(record.candidate.proposal.values)).values["page_size"])
 
 
 def _scores(record: Record) -> str:
@@ -206,6 +217,6 @@ def _build(project: Path, out_dir: Path) -> Path:
         command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", built]
         done = subprocess.run([*command, str(project)], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise ExportError(f"the wheel could not be built: {done.stderr.strip().splitlines()[-1:]}")
+            raise ExportError(f"the wheel could not be built: {done.stderr.strip()[-300:]}")
         wheel = next(Path(built).glob("*.whl"))
         return Path(shutil.move(wheel, out_dir / wheel.name))

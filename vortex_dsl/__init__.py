@@ -35,7 +35,7 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        value = getattr(import_module(f"vortex_dsl.{_HOMES[name]}"), name)
+        value = getattr(import_module(f".{_HOMES[name]}", __name__), name)  # an export has another name
     elif name.startswith("__") and name != "__all__":
         raise AttributeError(name)
     else:
@@ -52,7 +52,7 @@ def _word(name: str) -> Any:
     if name == "__all__":
         return sorted(words | {"ProgramError", "Shape", "load_program", "trace"})
     if name not in words:
-        raise AttributeError(f"module 'vortex_dsl' has no attribute {name!r}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return Word(name)
 
 

@@ -1,0 +1,120 @@
+"""An exported wheel: it carries all it needs, and nothing in it reaches back to this project."""
+
+import ast
+import json
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from search import export, verify
+from search.records import (
+    Candidate,
+    Environment,
+    Evaluation,
+    EvaluationKey,
+    Measurement,
+    Proposal,
+    Record,
+    Stage,
+    Status,
+    Workload,
+)
+from vortex_dsl import Shape, load_program, trace, zoo
+
+PACKAGE = "vortex_0123456789ab"
+TEXT, VALUES = zoo.text("quest"), (("page_size", 32), ("pages", 8))
+WORKLOAD = Workload(Stage.PROBE, 500, 8)
+READS = (Measurement("pages_attended", 11.0), Measurement("pages_dense", 110.0), Measurement("accuracy", 0.5, 0.4, 0.6))
+
+
+def record(status=Status.OK):
+    key = EvaluationKey("0123456789abcdef", Stage.PROBE, WORKLOAD.digest, "m", "e", "1", 7)
+    probe = Evaluation(key, status, measurements=READS, answers="a" * 16)
+    proposal = Proposal(TEXT, "zoo", "seed", values=VALUES)
+    return Record(Candidate(1, 0, proposal, Status.OK, "", "0123456789abcdef", "Quest", 1), (probe,))
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    here = export.Circumstances(WORKLOAD, "probe", Environment("cpu", "6", "3.11", "2.13", "0.32"))
+    return export.export_wheel(record(), here, tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("installed")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def imported(path):
+    """Give the names of the modules that a file imports absolutely."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module
+
+
+def test_imports_are_renamed_and_text_is_not():
+    source = "from vortex_dsl.load import x\nimport kernels.decode\ns = 'from vortex_dsl import *'  # import kernels\n"
+    expected = source.replace("vortex_dsl.load", "p.load").replace("kernels.decode", "p.kernels.decode")
+    assert export.rename_imports(source, {"vortex_dsl": "p", "kernels": "p.kernels"}) == expected
+
+
+def test_nothing_in_the_wheel_imports_this_project(installed):
+    files = list((installed / PACKAGE).rglob("*.py"))
+    strangers = {name for path in files for name in imported(path) if name.split(".")[0] in {"vortex_dsl", "kernels"}}
+    assert {"plugin.py", "decode.py", "load.py"} <= {path.name for path in files}
+    assert not strangers
+
+
+def test_the_runtime_works_where_this_project_is_unknown(installed):
+    """Loading and tracing through the package's own front door gives the same digest as here."""
+    script = f"""
+import json, pathlib, sys
+sys.modules["vortex_dsl"] = sys.modules["kernels"] = sys.modules["search"] = None
+import {PACKAGE} as runtime
+card = json.loads(pathlib.Path(runtime.__file__).with_name("exported.json").read_text())
+program = runtime.load_program(card["text"]).with_values(**card["values"])
+print(runtime.trace(program, runtime.Shape(group=4, head_dim=64)).digest)
+"""
+    command = [sys.executable, "-P", "-c", script]
+    done = subprocess.run(command, env={"PYTHONPATH": str(installed)}, capture_output=True, text=True, check=False)
+    here = trace(load_program(TEXT).with_values(**dict(VALUES)), Shape(group=4, head_dim=64))
+    assert done.stdout.strip() == here.digest, done.stderr
+
+
+def test_the_wheel_says_how_it_is_served(wheel, installed):
+    """Both entry points, and in the README the block size that a GPU needs to be told."""
+    (info,) = installed.glob("*.dist-info")
+    points = (info / "entry_points.txt").read_text()
+    for group, function in (("vllm.general_plugins", "register"), ("vllm.platform_plugins", "platform")):
+        assert f"[{group}]\nvortex-0123456789ab = {PACKAGE}.serving.plugin:{function}" in points
+    assert "block_size=32" in (info / "METADATA").read_text()
+    assert verify.read_card(wheel)[0] == PACKAGE
+
+
+def test_a_candidate_that_failed_the_probe_is_not_exported(tmp_path):
+    here = export.Circumstances(WORKLOAD, "probe", Environment("cpu", "6", "3.11", "2.13", "0.32"))
+    with pytest.raises(export.ExportError, match="only a program that has answered the probe"):
+        export.export_wheel(record(Status.CRASHED), here, tmp_path)
+
+
+def test_verification_fails_where_another_share_of_pages_is_read(installed):
+    """Right answers alone prove nothing: dense attention gives them too."""
+    card = json.loads((installed / PACKAGE / "exported.json").read_text())
+    verify._check_pages(card, {"pages_attended": 220, "pages_dense": 2200})
+    for reads in ({"pages_attended": 2200, "pages_dense": 2200}, {"pages_attended": 0, "pages_dense": 0}):
+        with pytest.raises(verify.VerifyError, match=r"where its evaluation recorded 10\.00%"):
+            verify._check_pages(card, reads)
+
+
+def test_verification_serves_as_the_evaluation_did(installed):
+    card = json.loads((installed / PACKAGE / "exported.json").read_text())
+    engine = verify._engine(card, "somewhere")
+    assert engine["block_size"] == 32
+    assert engine["max_model_len"] >= WORKLOAD.num_tokens
