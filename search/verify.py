@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -15,11 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from search.evaluator.engine import EngineSettings
+from search.evaluator.probe.chains import NUM_HOPS
 from search.records import Workload, digest_of
+from vortex_dsl import load_program
+from vortex_dsl.serving.plugin import on_cpu_build
 
 CHILD = Path(__file__).with_name("verify_child.py")
 HIDDEN = ("vortex", "_vortex", "__editable__", "_editable")
 TIMEOUT_S = 600
+PAGES_TOLERANCE = 0.01  # a near tie may fall otherwise in another batch
 
 
 class VerifyError(ValueError):
@@ -55,7 +61,9 @@ def verify_wheel(wheel: Path, model: str) -> Verification:
     with tempfile.TemporaryDirectory() as folder:
         python = fresh_environment(Path(folder), wheel)
         prompts = _prompts(card)
-        served = _serve(python, {"package": package, "model": model, "prompts": prompts}, Path(folder))
+        request = {"package": package, "prompts": prompts, "num_tokens": NUM_HOPS, "engine": _engine(card, model)}
+        served = _serve(python, request, Path(folder))
+    _check_pages(card, served)
     got = digest_of(served["tokens"])
     return Verification(
         name=card["name"], digest=card["digest"], plugin=package, same=got == expected, expected=expected, got=got,
@@ -109,6 +117,30 @@ def _prompts(card: dict[str, Any]) -> list[str]:
 
     probe = next(e for e in card["evaluations"] if e["key"]["stage"] == "probe")
     return [problem.prompt for problem in problems_of(Workload(**card["workload"]), probe["key"]["seed"])]
+
+
+def _engine(card: dict[str, Any], model: str) -> dict[str, Any]:
+    """Give the engine's arguments as the evaluation had them (`search.evaluator.engine.Engine`)."""
+    settings = EngineSettings(model, sparse=True)
+    page_size = load_program(card["text"]).with_values(**card["values"]).values["page_size"]
+    return {
+        "model": model, "dtype": settings.dtype if on_cpu_build() else "bfloat16", "block_size": page_size,
+        "max_model_len": settings.max_tokens, "max_num_seqs": settings.max_sequences,
+        "kv_cache_memory_bytes": settings.kv_cache_bytes,
+    }  # fmt: skip
+
+
+def _check_pages(card: dict[str, Any], served: dict[str, Any]) -> None:
+    """Raise VerifyError unless the wheel reads the recorded share of pages: right answers alone may be dense ones."""
+    probe = next(e for e in card["evaluations"] if e["key"]["stage"] == "probe")
+    recorded = {m["name"]: m["value"] for m in probe["measurements"]}
+    expected = recorded.get("pages_attended", 0.0) / recorded.get("pages_dense", 1.0)
+    got = served["pages_attended"] / max(1, served["pages_dense"])
+    if not math.isclose(got, expected, rel_tol=PAGES_TOLERANCE):
+        raise VerifyError(
+            f"the wheel read {got:.2%} of the pages where its evaluation recorded {expected:.2%}: "
+            "it does not run the program that was measured"
+        )
 
 
 def _serve(python: Path, request: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Runs in an environment with vLLM and one exported wheel: serve prompts, write down the tokens and the proof.
+"""Runs in an environment with vLLM and one exported wheel: serve prompts, write down tokens and page counts.
 
 A script, never imported: it must not see this project. Arguments: request.json reply.json.
 """
@@ -7,28 +7,20 @@ import json
 import sys
 from pathlib import Path
 
-NUM_TOKENS = 9
-
 
 def main() -> None:
     """Serve the prompts with CUSTOM and write tokens and page counts."""
     import vllm
 
     request = json.loads(Path(sys.argv[1]).read_text())
-    llm = vllm.LLM(
-        model=request["model"],
-        attention_backend="CUSTOM",
-        dtype="float32",
-        max_model_len=2048,
-        kv_cache_memory_bytes=768 << 20,
-        enforce_eager=True,
-    )
+    llm = vllm.LLM(attention_backend="CUSTOM", enforce_eager=True, async_scheduling=False, **request["engine"])
     layers = llm.llm_engine.vllm_config.compilation_config.static_forward_context.values()
     impls = [layer.impl for layer in layers if hasattr(layer, "impl")]
-    strangers = [type(impl).__module__ for impl in impls if not type(impl).__module__.startswith(request["package"])]
+    strangers = [type(impl).__module__ for impl in impls if type(impl).__module__.split(".")[0] != request["package"]]
     if strangers or not impls:
         sys.exit(f"the layers run {strangers}, not the wheel's {request['package']}")
-    sampling = vllm.SamplingParams(temperature=0.0, max_tokens=NUM_TOKENS, min_tokens=NUM_TOKENS, ignore_eos=True)
+    num_tokens = request["num_tokens"]
+    sampling = vllm.SamplingParams(temperature=0.0, max_tokens=num_tokens, min_tokens=num_tokens, ignore_eos=True)
     outputs = llm.generate(request["prompts"], sampling, use_tqdm=False)
     reply = {
         "tokens": [list(output.outputs[0].token_ids) for output in outputs],
