@@ -49,10 +49,13 @@ class EngineSettings:
 
 @dataclass(frozen=True)
 class Generation:
-    """Greedy answers, one list of token ids per prompt, and the wall time of every engine step in seconds."""
+    """Greedy answers, one list of token ids per prompt, and wall times in seconds.
+
+    `decode_step_s` holds the engine steps in which each prompt's answer grew by a token that was itself decoded.
+    """
 
     tokens: list[list[int]]
-    step_s: list[float]
+    decode_step_s: list[float]
 
 
 def _environment() -> None:
@@ -90,6 +93,7 @@ class Engine:
             kv_cache_memory_bytes=settings.kv_cache_bytes,
             enable_prefix_caching=True,
             enforce_eager=True,
+            async_scheduling=False,  # one engine step is one step of the model, so that its time means something
             disable_log_stats=False,
             scheduler_cls="vortex_dsl.serving.scheduler.PromptCacheScheduler",
             **extra,
@@ -121,7 +125,7 @@ class Engine:
         return [tokenizer.decode([token]).strip() for token in tokens]
 
     def generate(self, prompts: Sequence[Sequence[int]], num_tokens: int) -> Generation:
-        """Answer greedily, exactly `num_tokens` tokens each, all prompts at once, timing every step.
+        """Answer greedily, exactly `num_tokens` tokens each, all prompts at once, timing the decode steps.
 
         Raises:
             EngineError: a request was preempted, which makes a sparse answer irreproducible.
@@ -141,16 +145,17 @@ class Engine:
             order[name] = len(order)
             engine.add_request(name, {"prompt_token_ids": list(prompt)}, sampling)
         answers: list[list[int]] = [[] for _ in order]
-        step_s = []
+        whole_s = []
         while engine.has_unfinished_requests():
             start = time.perf_counter()
             outputs = engine.step()
-            step_s.append(time.perf_counter() - start)
+            if len(outputs) == len(order):
+                whole_s.append(time.perf_counter() - start)
             for output in outputs:
                 answers[order[output.request_id]] = list(output.outputs[0].token_ids)  # type: ignore[index]
         if self._num_preemptions() != before:
             raise EngineError("a request was preempted: the KV cache is too small for this workload")
-        return Generation(answers, step_s)
+        return Generation(answers, whole_s[1:])  # in the first of them the last prompt is still prefilled
 
     def record(self, prompts: Sequence[Sequence[int]], num_tokens: int) -> list[dict[str, Any]]:
         """Decode with recording on and give what every sparse layer saw, in order (`VortexImpl`)."""

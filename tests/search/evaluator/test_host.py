@@ -76,7 +76,7 @@ def test_dense_and_a_covering_budget_give_the_same_answers(host):
     dense = HostProcess("dense")
     own = dense.call("probe", text="", values=[], workload=PROBE, seed=3)
     dense.close()
-    assert own["result"]["answers"] == host.probe("dense")["result"]["answers"]
+    assert own["result"]["answers"] == host.probe("dense", [])["result"]["answers"]
     assert own["result"]["answers"] == host.probe("quest", [["pages", 1024]])["result"]["answers"]
 
 
