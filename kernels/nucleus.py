@@ -76,7 +76,7 @@ def _nucleus(score_ptr, score_stride, mass_ptr, num_ptr, out_ptr, seq_lens_ptr, 
     # Pages with the same score hold the same mass, so how many of them are needed is one division.
     needed = tl.ceil((wanted - above) / tl.where(tied > 0.0, tied, 1.0).to(tl.float64)).to(tl.float32)
     needed = tl.clamp(tl.where(needed == needed, needed, num_ties.to(tl.float32)), 0.0, num_ties.to(tl.float32))
-    count = tl.where(taken >= wanted, 0, num_above + needed.to(tl.int32)).to(tl.float32)
+    count = tl.where(taken < wanted, num_above + needed.to(tl.int32), 0).to(tl.float32)  # none where p is NaN
     budget = tl.load(num_ptr + row)
     tl.store(out_ptr + row, tl.where(budget == budget, tl.minimum(budget, count), 0.0))
 

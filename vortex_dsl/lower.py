@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vortex_dsl.node import Node
 
 INFINITY = float("inf")
+FURTHEST_PAGE = 2**30  # a sequence has fewer pages, and the sum of this and a page's index is an int32
 TYPED_KINDS = ("bfloat16", "float16", "float32")  # the other kinds are read and written byte by byte
 ELEMENTS_PER_BYTE = {"fp8_e4m3": 1, "int8": 1, "int4": 2, "sign": 8}
 NUMERIC = (
@@ -178,7 +179,8 @@ class Lowering:
         return self.at(node.args[0], {name: indices[names.get(name, name)] for name in node.args[0].type.names})
 
     def _shift(self, node: Node, indices: dict[str, Expr]) -> Expr:
-        return self._at_page(node, indices, -node.attr("n"), node.attr("fill"))
+        n = max(-FURTHEST_PAGE, min(node.attr("n"), FURTHEST_PAGE))
+        return self._at_page(node, indices, -n, node.attr("fill"))
 
     def _at_page(self, node: Node, indices: dict[str, Expr], offset: int, fill: float) -> Expr:
         """Ask the operand for the page `offset` further on; `fill` where there is no complete one."""

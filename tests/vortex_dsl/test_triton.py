@@ -90,6 +90,8 @@ def test_half_precision_is_computed_from_the_same_rounded_keys():
 SELECTIONS = {
     "above": "return above(s, 0.2, limit=page.count - 6)",
     "topp": "return topp(s * 3, 0.6, limit=4)",
+    "topp_nan": "return topp(s * 3, log(0 - page.count), limit=4)",
+    "shift_far": "return topk(s.shift('page', 2147483648) + t.shift('page', -2147483648, fill=1) + s, 2)",
     "union": "return union(topk(s, 2), topk(-s, layer.index + 1))",
     "refine": "return refine(union(topk(s, 3), topk(t, 2)), t, 2)",
     "every": "return union(every_page(), reserved_only())",
