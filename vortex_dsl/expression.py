@@ -57,8 +57,9 @@ class Expr:
     `load` (attrs: a Source; args: one index per axis, the page first where there is one), `reduce` (attrs: sum, max
     or min, and the loop), `page_reduce` (sum, max or min over the complete pages), `page_scan` (args: operand and
     page index; the running sum up to that page), `exists` (a page index is that of a complete page), `is_reserved`,
-    `to_float`; on integers `index_add`, `index_mul`, `index_div`, `index_mod` and `index_lt`. Of stored bytes: `fp8`,
-    `nibble` and `bit` read one, or a place within it; `code` and `pack` (attrs: bits per code) make one.
+    `to_float`, `scalar` (a known number as a value); on integers `index_add`, `index_mul`, `index_div`, `index_mod`
+    and `index_lt`. Of stored bytes: `fp8`, `nibble` and `bit` read one, or a place within it; `code` and `pack`
+    (attrs: bits per code) make one.
     """
 
     op: str

@@ -65,7 +65,9 @@ class _Packing:
         return [self._codes(vector), *scales]
 
     def _value(self, at: dict[str, Expr]) -> Expr:
-        return self._pool.numeric(self._lowering.at(self._node, at))
+        value = self._pool.numeric(self._lowering.at(self._node, at))
+        known = "number" in (value.op, *(arg.op for arg in value.args if value.op == "to_float"))
+        return self._pool.make("scalar", (value,)) if known else value  # Python's numbers cannot be rounded in Triton
 
     def _store(self, kind: str, value: Expr, at: dict[str, Expr], conversion: str) -> Store:
         lengths = tuple(self._loops[name].length or 0 for name in at)

@@ -60,6 +60,7 @@ _CODE = {
     "where": "tl.where({0}, {1}, {2})",
     "hash": "scatter_bits({0}, {attr})",
     "to_float": "({0}).to(tl.float32)",
+    "scalar": "tl.full((), {0}, tl.float32)",
     "index_add": "{0} + {1}",
     "index_mul": "{0} * {1}",
     "index_div": "{0} // {1}",

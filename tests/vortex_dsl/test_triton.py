@@ -198,6 +198,14 @@ def test_scores_of_every_operation(name):
 
 
 @pytest.mark.parametrize("kind", ["bfloat16", "float16", "float32", "fp8_e4m3", "int8", "int4", "sign"])
+def test_a_number_can_be_a_field(kind):
+    text = body("return topk(page.index * page.n - page.b, 2)", f"n = -2.5; return {{'n': n.to('{kind}'), 'b': 1 > 0}}")
+    given = tensors((150,))
+    attended = attend(load_program(text), *given, backend="triton")[1]
+    assert torch.equal(attended, attend(load_program(text), *given)[1])
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float16", "float32", "fp8_e4m3", "int8", "int4", "sign"])
 @pytest.mark.parametrize("head_dim", [16, 11])
 def test_fields_are_stored_as_the_layout_says(kind, head_dim):
     text = body(
