@@ -49,10 +49,10 @@ class Interner:
             op, args = _MIRRORED[op], args[::-1]
         if OPS[op].commutative:
             args = tuple(sorted(args, key=lambda arg: arg.digest))
-        folded = self._folded(op, args)
+        folded = self._folded(op, args, type_.kind)
         return folded or _simplified(op, args, type_) or self._intern(op, args, attrs, type_)
 
-    def _folded(self, op: str, args: tuple[Node, ...]) -> Node | None:
+    def _folded(self, op: str, args: tuple[Node, ...], kind: Kind) -> Node | None:
         fold, numbers = OPS[op].fold, [arg.number for arg in args]
         if fold is None or not numbers or any(number is None for number in numbers):
             return None
@@ -61,7 +61,7 @@ class Interner:
         except (ArithmeticError, ValueError) as error:
             message = f"'{op}' of the known numbers {numbers} has no value ({error}); change the numbers"
             raise TypeRuleError(message) from None
-        return self.number(result if isinstance(result, bool) else float(result))
+        return self.number(bool(result) if kind is Kind.BOOL else float(result))
 
     def _intern(self, op: str, args: tuple[Node, ...], attrs: Attrs, type_: Type) -> Node:
         key = (op, args, repr((attrs, type_.axes)))

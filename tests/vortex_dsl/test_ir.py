@@ -146,6 +146,15 @@ def test_take_counts_as_written() -> None:
     assert taken("slice(0, 2)") != taken("[0, 1]")
 
 
+@pytest.mark.parametrize("op", ["maximum", "minimum", "add"])
+def test_what_folds_has_the_type_of_what_does_not(op: str) -> None:
+    builder = Builder(SHAPE, 16)
+    folded = builder.call(op, [True, False])
+    assert folded.number is not None
+    with pytest.raises(TypeRuleError, match="takes booleans"):
+        builder.call("invert", [folded])
+
+
 def test_equal_operations_are_one_node_and_numbers_fold() -> None:
     builder = Builder(SHAPE, 16)
     q = builder.input("q")
