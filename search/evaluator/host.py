@@ -247,6 +247,7 @@ class Host:
         return self._served[key]
 
 
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc")
 CALLS = ("start", "oracle", "recall", "probe", "serve_round")
 
 
@@ -267,7 +268,8 @@ def answer(host: Host, request: dict[str, Any]) -> dict[str, Any]:
         return {"status": Status.OUT_OF_MEMORY, "message": f"the engine ran out of memory: {error}"}
     except Exception as error:
         traceback.print_exc()
-        status = Status.OUT_OF_MEMORY if "memory" in str(error).lower() else Status.CRASHED
+        starved = any(words in str(error).lower() for words in OUT_OF_MEMORY)
+        status = Status.OUT_OF_MEMORY if starved else Status.CRASHED
         return {"status": status, "message": f"{type(error).__name__}: {error}"}
 
 
