@@ -15,7 +15,7 @@ from search.evaluator.probe import MODEL_FOLDER
 from search.export import Circumstances, ExportError, export_wheel
 from search.records import Stage, Status
 from search.store.ledger import SqlLedger
-from search.verify import fresh_environment, read_card, verify_wheel
+from search.verify import VerifyError, fresh_environment, read_card, verify_wheel
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(560)]
 
@@ -150,7 +150,7 @@ def test_the_wheel_serves_the_recorded_answers_without_this_project(wheel):
 
 
 def test_a_wheel_that_was_tampered_with_is_found_out(wheel, tmp_path):
-    """Another budget in the card gives other answers, and verification says so."""
+    """Another budget in the card reads another share of the pages, and verification says so."""
     import zipfile
 
     forged = tmp_path / wheel.name
@@ -162,7 +162,8 @@ def test_a_wheel_that_was_tampered_with_is_found_out(wheel, tmp_path):
                 card["values"]["pages"] = 1
                 data = json.dumps(card).encode()
             target.writestr(item, data)
-    assert not verify_wheel(forged, str(MODEL_FOLDER)).same
+    with pytest.raises(VerifyError, match="does not run the program that was measured"):
+        verify_wheel(forged, str(MODEL_FOLDER))
 
 
 def test_two_exports_installed_together_need_a_choice(wheel, quest, tmp_path):
