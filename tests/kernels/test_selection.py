@@ -109,7 +109,7 @@ def nucleus_size(scores, length, p, pages):
     order = by_falling_score(scores, candidates(length, pages))
     taken = float(mass.sum()) - sum(float(mass[i]) for i in order)
     for count, page in enumerate(order):
-        if taken >= p:
+        if not taken < p:  # nor where p is not a number
             return count
         taken += float(mass[page])
     return len(order)
