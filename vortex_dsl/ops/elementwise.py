@@ -46,21 +46,23 @@ def _pointwise(function: Callable[..., Tensor], convert: Callable[[Tensor], Tens
     return meaning
 
 
-def _binary(name: str, doc: str, function: Callable[..., Any], **more: Any) -> Op:
+def _binary(name: str, doc: str, example: str, function: Callable[..., Any], **more: Any) -> Op:
     params = (Param("a"), Param("b"))
     kind = more.pop("kind", OpKind.OPERATOR)
     fold = more.pop("fold", function)
-    return Op(name, kind, params, doc, _rule(name), _pointwise(function), fold=fold, **more)
+    return Op(name, kind, params, doc, example, _rule(name), _pointwise(function), fold=fold, **more)
 
 
-def _comparison(name: str, doc: str, function: Callable[..., Any], *, commutative: bool = False) -> Op:
+def _comparison(name: str, doc: str, example: str, function: Callable[..., Any], *, commutative: bool = False) -> Op:
     rule, params = _rule(name, Kind.BOOL), (Param("a"), Param("b"))
     meaning = _pointwise(function)
-    return Op(name, OpKind.OPERATOR, params, doc, rule, meaning, fold=function, commutative=commutative)
+    return Op(name, OpKind.OPERATOR, params, doc, example, rule, meaning, fold=function, commutative=commutative)
 
 
-def _unary(name: str, doc: str, function: Callable[[Tensor], Tensor], fold: Callable[[float], float]) -> Op:
-    return Op(name, OpKind.FUNCTION, (Param("x"),), doc, _rule(name), _pointwise(function), fold=fold)
+def _unary(
+    name: str, doc: str, example: str, function: Callable[[Tensor], Tensor], fold: Callable[[float], float]
+) -> Op:
+    return Op(name, OpKind.FUNCTION, (Param("x"),), doc, example, _rule(name), _pointwise(function), fold=fold)
 
 
 def _sigmoid(x: float) -> float:
@@ -86,32 +88,34 @@ def _hash(_frame: Frame, node: Node, x: Tensor) -> Tensor:
 
 
 ENTRIES = (
-    _binary("add", "a + b", operator.add, commutative=True),
-    _binary("sub", "a - b", operator.sub),
-    _binary("mul", "a * b", operator.mul, commutative=True),
-    _binary("div", "a / b", operator.truediv),
-    _binary("mod", "a % b; the result has the divisor's sign", lambda a, b: a % b),
-    _binary("pow", "a ** b", lambda a, b: a.pow(b), fold=math.pow),
+    _binary("add", "a + b", 'dot(q, page.center, "dim").max("head") + page.weight', operator.add, commutative=True),
+    _binary("sub", "a - b", 'page.weight - page.weight.mean("page")', operator.sub),
+    _binary("mul", "a * b", 'dot(q.mean("head"), page.center, "dim") * page.weight', operator.mul, commutative=True),
+    _binary("div", "a / b", 'dot(q.mean("head"), page.center, "dim") / page.radius', operator.truediv),
+    _binary("mod", "a % b; the result has the divisor's sign", "page.index % 4", lambda a, b: a % b),
+    _binary("pow", "a ** b", "page.radius ** 0.5", lambda a, b: a.pow(b), fold=math.pow),
     Op(
         "neg",
         OpKind.OPERATOR,
         (Param("x"),),
         "-x",
+        "-page.radius",
         _rule("neg"),
         _pointwise(operator.neg),
         fold=lambda x: -float(x),
     ),
-    _comparison("lt", "a < b", operator.lt),
-    _comparison("le", "a <= b", operator.le),
-    _comparison("gt", "a > b", operator.gt),
-    _comparison("ge", "a >= b", operator.ge),
-    _comparison("eq", "a == b", operator.eq, commutative=True),
-    _comparison("ne", "a != b", operator.ne, commutative=True),
+    _comparison("lt", "a < b", "page.index < 8", operator.lt),
+    _comparison("le", "a <= b", 'page.radius <= page.radius.mean("page")', operator.le),
+    _comparison("gt", "a > b", 'page.weight > page.weight.mean("page")', operator.gt),
+    _comparison("ge", "a >= b", "page.index >= page.count - 8", operator.ge),
+    _comparison("eq", "a == b", "page.index % 8 == 0", operator.eq, commutative=True),
+    _comparison("ne", "a != b", "page.index % 8 != 0", operator.ne, commutative=True),
     Op(
         "and",
         OpKind.OPERATOR,
         (Param("a"), Param("b")),
         "a & b, both boolean",
+        "(page.index < 8) & (page.radius > 1)",
         _boolean_rule("and", 2, Kind.BOOL),
         _pointwise(operator.and_, lambda x: x),
         fold=lambda a, b: bool(a and b),
@@ -122,6 +126,7 @@ ENTRIES = (
         OpKind.OPERATOR,
         (Param("a"), Param("b")),
         "a | b, both boolean",
+        "(page.index < 8) | (page.radius > 1)",
         _boolean_rule("or", 2, Kind.BOOL),
         _pointwise(operator.or_, lambda x: x),
         fold=lambda a, b: bool(a or b),
@@ -132,24 +137,46 @@ ENTRIES = (
         OpKind.OPERATOR,
         (Param("x"),),
         "~x, boolean",
+        "~(page.index < 8)",
         _boolean_rule("invert", 1, Kind.BOOL),
         _pointwise(operator.invert, lambda x: x),
         fold=lambda x: not x,
     ),
-    _unary("abs", "absolute value", lambda x: x.abs(), abs),
-    _unary("exp", "e to the power of x", lambda x: x.exp(), math.exp),
-    _unary("log", "natural logarithm", lambda x: x.log(), math.log),
-    _unary("sqrt", "square root", lambda x: x.sqrt(), math.sqrt),
-    _unary("square", "x * x", lambda x: x * x, lambda x: x * x),
-    _unary("sign", "-1, 0 or 1", lambda x: x.sign(), lambda x: float((x > 0) - (x < 0))),
-    _unary("floor", "largest whole number not above x", lambda x: x.floor(), math.floor),
-    _unary("relu", "maximum(x, 0)", lambda x: x.relu(), lambda x: max(x, 0.0)),
-    _unary("sigmoid", "1 / (1 + exp(-x))", lambda x: x.sigmoid(), _sigmoid),
-    _unary("silu", "x * sigmoid(x)", lambda x: x * x.sigmoid(), lambda x: x * _sigmoid(x)),
-    _unary("tanh", "hyperbolic tangent", lambda x: x.tanh(), math.tanh),
+    _unary("abs", "absolute value", 'abs(q * page.center).sum("dim", "head")', lambda x: x.abs(), abs),
+    _unary("exp", "e to the power of x", 'exp(k).mean("token")', lambda x: x.exp(), math.exp),
+    _unary("log", "natural logarithm", "log(page.radius)", lambda x: x.log(), math.log),
+    _unary("sqrt", "square root", 'sqrt(square(k).mean("token"))', lambda x: x.sqrt(), math.sqrt),
+    _unary("square", "x * x", 'square(k).mean("token")', lambda x: x * x, lambda x: x * x),
+    _unary(
+        "sign",
+        "-1, 0 or 1",
+        'dot(sign(q.sum("head")), page.center, "dim")',
+        lambda x: x.sign(),
+        lambda x: float((x > 0) - (x < 0)),
+    ),
+    _unary("floor", "largest whole number not above x", "floor(page.index / 4)", lambda x: x.floor(), math.floor),
+    _unary(
+        "relu", "maximum(x, 0)", 'relu(q * page.center).sum("dim", "head")', lambda x: x.relu(), lambda x: max(x, 0.0)
+    ),
+    _unary(
+        "sigmoid",
+        "1 / (1 + exp(-x))",
+        'sigmoid(dot(q, page.center, "dim") * self.scale).max("head")',
+        lambda x: x.sigmoid(),
+        _sigmoid,
+    ),
+    _unary(
+        "silu",
+        "x * sigmoid(x)",
+        'silu(dot(q, page.center, "dim")).max("head")',
+        lambda x: x * x.sigmoid(),
+        lambda x: x * _sigmoid(x),
+    ),
+    _unary("tanh", "hyperbolic tangent", "tanh(page.index / page.count)", lambda x: x.tanh(), math.tanh),
     _binary(
         "maximum",
         "larger of two, per element",
+        'maximum(q * page.hi, q * page.lo).sum("dim").max("head")',
         lambda a, b: a.maximum(b),
         fold=max,
         commutative=True,
@@ -158,6 +185,7 @@ ENTRIES = (
     _binary(
         "minimum",
         "smaller of two, per element",
+        "minimum(page.radius, 4)",
         lambda a, b: a.minimum(b),
         fold=min,
         commutative=True,
@@ -168,6 +196,7 @@ ENTRIES = (
         OpKind.FUNCTION,
         (Param("x"), Param("low"), Param("high")),
         "minimum(maximum(x, low), high)",
+        'clip(k, -4, 4).mean("token")',
         _rule("clip"),
         _pointwise(lambda x, low, high: x.maximum(low).minimum(high)),
         flops=lambda node, size: 2 * size(node.type),
@@ -178,6 +207,7 @@ ENTRIES = (
         OpKind.FUNCTION,
         (Param("condition"), Param("a"), Param("b")),
         "a where the boolean condition holds, else b",
+        "where(page.index < 8, page.radius, page.weight)",
         _boolean_rule("where", 1, Kind.FLOAT),
         _pointwise(_where, lambda x: x),
         fold=lambda condition, a, b: float(a if condition else b),
@@ -187,6 +217,7 @@ ENTRIES = (
         OpKind.FUNCTION,
         (Param("x"), Param("seed", Take.INTEGER)),
         "a number in [0, 1) that depends on the whole number x and on seed, the same everywhere",
+        "hash(page.index, 1)",
         _rule("hash"),
         _hash,
         flops=lambda node, size: 12 * size(node.type),

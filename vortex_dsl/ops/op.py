@@ -63,6 +63,9 @@ class Param:
 class Op:
     """One operation: all that any part of the system knows about it.
 
+    `example` is an expression: over k and v a field with no other axis than dim, else a score with exactly the
+    axis page, or a selection. Beside q it may read the page's center, hi, lo [dim], keys [token, dim], radius,
+    weight and the state last, and self.pages.
     `rule` gives the result's type from the operands' types and the attributes, or raises TypeRuleError.
     `meaning(frame, node, *tensors)` computes it in torch; a tensor's dimensions are the frame's leading
     ones, then the type's axes in canonical order. `flops` counts from the node and a size function.
@@ -73,6 +76,7 @@ class Op:
     kind: OpKind
     params: tuple[Param, ...]
     doc: str
+    example: str
     rule: Callable[[tuple[Type, ...], Mapping[str, Any]], Type]
     meaning: Callable[..., Any]
     flops: Callable[[Node, Callable[[Type], float]], float] = lambda node, size: size(node.type)

@@ -28,9 +28,18 @@ def _rule(name: str) -> Callable[..., Type]:
     return rule
 
 
-def _reduction(name: str, doc: str, meaning: Callable[..., Tensor], work: int = 1) -> Op:
+def _reduction(name: str, doc: str, example: str, meaning: Callable[..., Tensor], work: int = 1) -> Op:
     params = (Param("x"), Param("axes", Take.AXES))
-    return Op(name, OpKind.METHOD, params, doc, _rule(name), meaning, lambda node, size: work * size(node.args[0].type))
+    return Op(
+        name,
+        OpKind.METHOD,
+        params,
+        doc,
+        example,
+        _rule(name),
+        meaning,
+        lambda node, size: work * size(node.args[0].type),
+    )
 
 
 def _filled(reduce: Callable[[Tensor, tuple[int, ...]], Tensor], fill: float) -> Callable[..., Tensor]:
@@ -75,14 +84,14 @@ def _normalize(frame: Frame, node: Node, x: Tensor) -> Tensor:
     return x / x.sum(frame.dim(type_, axis), keepdim=True)
 
 
-def _along(name: str, doc: str, meaning: Callable[..., Tensor], work: int) -> Op:
+def _along(name: str, doc: str, example: str, meaning: Callable[..., Tensor], work: int) -> Op:
     def rule(types: tuple[Type, ...], attrs: Mapping[str, Any]) -> Type:
         require_numeric(name, types)
         require_axes(name, types[0], (attrs["axis"],))
         return Type(types[0].axes)
 
     params = (Param("x"), Param("axis", Take.AXIS))
-    return Op(name, OpKind.METHOD, params, doc, rule, meaning, lambda node, size: work * size(node.type))
+    return Op(name, OpKind.METHOD, params, doc, example, rule, meaning, lambda node, size: work * size(node.type))
 
 
 def _dot_rule(types: tuple[Type, ...], attrs: Mapping[str, Any]) -> Type:
@@ -111,27 +120,44 @@ def _dot(frame: Frame, node: Node, a: Tensor, b: Tensor) -> Tensor:
 
 
 ENTRIES = (
-    _reduction("sum", "sum over the axes", _sum),
-    _reduction("mean", "mean over the axes", _mean),
-    _reduction("max", "largest over the axes", _filled(lambda x, dims: x.amax(dims), -INFINITY)),
-    _reduction("min", "smallest over the axes", _filled(lambda x, dims: x.amin(dims), INFINITY)),
-    _reduction("var", "variance of the population over the axes", _var, work=3),
+    _reduction("sum", "sum over the axes", '(q * page.center).sum("dim", "head")', _sum),
+    _reduction("mean", "mean over the axes", 'k.mean("token")', _mean),
     _reduction(
-        "norm", "Euclidean norm over the axes", _filled(lambda x, dims: x.square().sum(dims).sqrt(), 0.0), work=2
+        "max",
+        "largest over the axes",
+        'dot(q, page.center, "dim").max("head")',
+        _filled(lambda x, dims: x.amax(dims), -INFINITY),
+    ),
+    _reduction("min", "smallest over the axes", 'k.min("token")', _filled(lambda x, dims: x.amin(dims), INFINITY)),
+    _reduction("var", "variance of the population over the axes", 'k.var("token")', _var, work=3),
+    _reduction(
+        "norm",
+        "Euclidean norm over the axes",
+        '(k - k.mean("token")).norm("dim").max("token")',
+        _filled(lambda x, dims: x.square().sum(dims).sqrt(), 0.0),
+        work=2,
     ),
     _reduction(
         "logsumexp",
         "log of the sum of exp over the axes",
+        '(dot(q, page.k, "dim") * self.scale).logsumexp("head", "token")',
         _filled(lambda x, dims: x.logsumexp(dims), -INFINITY),
         work=3,
     ),
-    _along("softmax", "exp(x), divided by its sum along the axis", _softmax, 4),
-    _along("normalize", "x divided by its sum along the axis", _normalize, 2),
+    _along(
+        "softmax",
+        "exp(x), divided by its sum along the axis",
+        '(dot(q, page.center, "dim") * self.scale).softmax("page").max("head")',
+        _softmax,
+        4,
+    ),
+    _along("normalize", "x divided by its sum along the axis", 'page.weight.normalize("page")', _normalize, 2),
     Op(
         "dot",
         OpKind.FUNCTION,
         (Param("a"), Param("b"), Param("axis", Take.AXIS)),
         "sum of a * b over the axis, which both have",
+        'dot(q.mean("head"), page.center, "dim")',
         _dot_rule,
         _dot,
         lambda node, size: 2 * size(Type(union_axes((node.args[0].type, node.args[1].type)))),
