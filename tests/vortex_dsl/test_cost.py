@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vortex_dsl.cost import NUM_LAYERS, cost
+from vortex_dsl.cost import NUM_GROUPS, cost
 from vortex_dsl.load import load_program
 from vortex_dsl.values import Shape
 from vortex_dsl.zoo import names, text
@@ -58,7 +58,7 @@ def test_budgets_may_depend_on_the_length_and_the_layer() -> None:
     by_length = of(program("topk(page.index, maximum(8, 0.05 * page.count))"))
     assert by_length.pages_read == 3 + int(0.05 * PAGES)
     by_layer = of(program("topk(page.index, 8 * (layer.index + 1))"))
-    assert by_layer.pages_read == 3 + 8 * (NUM_LAYERS + 1) / 2
+    assert by_layer.pages_read == 3 + 8 * sum(layer + 1 for layer in range(1, 1 + NUM_GROUPS)) / NUM_GROUPS
     unknown = of(program('topk(page.index, q.max("head", "dim"))'))
     assert unknown.pages_read == PAGES
 
