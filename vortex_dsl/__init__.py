@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vortex_dsl.attention import attend as attend
     from vortex_dsl.cost import cost as cost
+    from vortex_dsl.decoding import decode as decode
     from vortex_dsl.errors import ProgramError as ProgramError
     from vortex_dsl.load import load_program as load_program
     from vortex_dsl.program import Choice as Choice
     from vortex_dsl.program import Float as Float
     from vortex_dsl.program import Int as Int
     from vortex_dsl.program import Program as Program
+    from vortex_dsl.program import State as State
     from vortex_dsl.trace import trace as trace
     from vortex_dsl.values import Shape as Shape
 
@@ -26,7 +28,9 @@ _HOMES = {
     "Program": "program",
     "ProgramError": "errors",
     "Shape": "values",
+    "State": "program",
     "attend": "attention",
+    "decode": "decoding",
     "cost": "cost",
     "load_program": "load",
     "trace": "trace",
@@ -46,12 +50,11 @@ def __getattr__(name: str) -> Any:
 
 def _word(name: str) -> Any:
     """Give what a program imports beside tunables, so that editors and Python's own import can follow it."""
-    from vortex_dsl.vocabulary import IMPORTABLE, STATE, Word
+    from vortex_dsl.vocabulary import IMPORTABLE, Word
 
-    words = IMPORTABLE - {STATE}
     if name == "__all__":
-        return sorted(words | {"ProgramError", "Shape", "load_program", "trace"})
-    if name not in words:
+        return sorted(IMPORTABLE | {"ProgramError", "Shape", "load_program", "trace"})
+    if name not in IMPORTABLE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return Word(name)
 

@@ -39,6 +39,24 @@ class Step:
     k: torch.Tensor | None = None
     v: torch.Tensor | None = None
     max_pages: int | None = None  # needed only by a program without fields, if wider than the longest row
+    states: tuple[torch.Tensor, ...] | None = None  # float32 [rows, *axes], max_pages pages; None: a first choice
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a step that chooses decides. pages: the chosen candidates, reserved: pages that are always attended.
+
+    Both are bool [rows, max_pages]; states: the new ones, float32 [rows, *axes] in the order of `Graph.states`.
+    """
+
+    pages: torch.Tensor
+    reserved: torch.Tensor
+    states: tuple[torch.Tensor, ...]
+
+    @property
+    def attended(self) -> torch.Tensor:
+        """Give the pages to attend to."""
+        return self.pages | self.reserved
 
 
 @dataclass(frozen=True)
@@ -77,14 +95,39 @@ class Batched:
 
     def select(self, step: Step) -> torch.Tensor:
         """Give the attended pages, reserved and partial ones included: bool [rows, max_pages]."""
+        return self.choose(step).attended
+
+    def choose(self, step: Step) -> Chosen:
+        """Choose among every row's candidates, and write the states."""
         pages = self._pages(step)
         candidates = pages.complete & ~pages.reserved
-        if not bool(candidates.any()):
-            return pages.reserved
+        states = self._fresh_states(candidates) if step.states is None else step.states
+        if not bool((pages.complete if states else candidates).any()):
+            return Chosen(candidates & False, pages.reserved, states)
         env = self._leaves(step, pages)
+        env |= {state.leaf: x for state, x in zip(self.graph.states, states, strict=True)}
         self._score_by_blocks(env, pages.complete)
         evaluate(self._stages.after, env, Frame(1, pages.complete, candidates), step.q.device)
-        return pages.reserved | env[self.graph.selection]
+        chosen = env[self.graph.selection].expand_as(candidates)
+        return Chosen(chosen, pages.reserved, self._new_states(states, env, pages.complete))
+
+    def _new_states(
+        self, states: tuple[torch.Tensor, ...], env: dict[Node, torch.Tensor], complete: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        """Give the new states: of complete pages, and of rows that have any; what they were elsewhere."""
+        after = []
+        for state, before in zip(self.graph.states, states, strict=True):
+            value = numeric(Frame(1).align(env[state.update], state.update.type, state.type))
+            paged = PAGE in state.type.names
+            written = complete if paged else complete.any(1, keepdim=True)[:, 0]
+            mask = written[(..., *(None,) * (before.dim() - written.dim()))]
+            after.append(value.expand_as(before).where(mask, before))
+        return tuple(after)
+
+    def _fresh_states(self, like: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Give the states of requests that have not chosen yet, as in `Step`. like: [rows, max_pages]."""
+        rows, max_pages = like.shape
+        return tuple(state.fresh(rows, max_pages, like.device) for state in self.graph.states)
 
     def _score_by_blocks(self, env: dict[Node, torch.Tensor], complete: torch.Tensor) -> None:
         """Compute page-wise nodes, a few pages at a time so that what is between them stays in cache."""

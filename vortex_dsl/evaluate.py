@@ -13,7 +13,7 @@ from vortex_dsl.node import Node
 from vortex_dsl.source import MAX_NESTING
 from vortex_dsl.syntax import OPERATORS, unknown_name
 from vortex_dsl.values import TypeRuleError
-from vortex_dsl.vocabulary import BUILT_IN, FUNCTIONS, IMPORTED_VALUES, METHODS, PAGE_VALUES, TUNABLE_KINDS
+from vortex_dsl.vocabulary import BUILT_IN, FUNCTIONS, IMPORTED_VALUES, METHODS, PAGE_VALUES, STATE, TUNABLE_KINDS
 
 if TYPE_CHECKING:
     from vortex_dsl.ir import Builder
@@ -171,6 +171,8 @@ class Evaluator:
             self.refuse(f"{shown(value)} has no attribute {quoted(node.attr)}{hint}", node)
         known = self._attributes_of(value)
         if node.attr not in known:
+            if value.name == "self" and node.attr in self.definition.states:
+                self.refuse(f"the state {quoted(node.attr)} belongs to the pages; write page.{node.attr}", node)
             near = did_you_mean(node.attr, known) or f"; it has {', '.join(known)}"
             self.refuse(f"{quoted(value.name)} has no {quoted(node.attr)}{near}", node)
         if value.name == "self":
@@ -180,7 +182,7 @@ class Evaluator:
     def _attributes_of(self, receiver: Receiver) -> list[str]:
         if receiver.name == "self":
             return [*self._values, "scale", *self.definition.methods]
-        return [*IMPORTED_VALUES.get(receiver.name, (*PAGE_VALUES, *self.fields))]
+        return [*IMPORTED_VALUES.get(receiver.name, (*PAGE_VALUES, *self.fields, *self.definition.states))]
 
     def _of_self(self, node: ast.Attribute) -> Any:
         if node.attr in self.definition.methods:
@@ -315,8 +317,8 @@ class Evaluator:
             return self.call_function(function, self._bound(node, function, scope, []))
         if name not in self.definition.imported:
             self.refuse(unknown_name(name, [*self.definition.imported, *self.definition.functions, *BUILT_IN]), node)
-        if name in TUNABLE_KINDS:
-            self.refuse(f"{name}(...) here; declare tunables as attributes of the class", node)
+        if name in TUNABLE_KINDS or name == STATE:
+            self.refuse(f"{name}(...) here; declare tunables and states as attributes of the class", node)
         if name not in FUNCTIONS:
             self.refuse(f"{quoted(name)} cannot be called; call an operation or a function", node)
         return self.perform(name, *self._arguments(node, scope))
@@ -338,8 +340,6 @@ class Evaluator:
     def _call_method(self, node: ast.Call, receiver: Any, name: str, scope: Scope) -> Any:
         if not isinstance(receiver, Node) and not is_known(receiver):
             self.refuse(f"{shown(receiver)} has no function {quoted(name)}; call operations on values", node)
-        if name == "remember":
-            self.refuse("'remember' is not supported yet; write a program without state", node)
         if name in FUNCTIONS:
             self.refuse(f"{quoted(name)} is a function, not a method; write {name}(x, ...)", node)
         if name not in METHODS:

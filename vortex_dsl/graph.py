@@ -12,6 +12,8 @@ from vortex_dsl.node import LEAVES, Node, reachable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import torch
+
     from vortex_dsl.values import Shape, Type
 
 SETTINGS = ("sink", "window", "page_size", "dense_layers", "share_layers", "refresh_steps")
@@ -45,15 +47,47 @@ class Field:
         return self.node.type
 
 
+@dataclass(frozen=True)
+class State:
+    """What is remembered of a request from one choice to the next: `leaf` is what select reads, `update` writes it."""
+
+    leaf: Node
+    update: Node
+
+    @property
+    def index(self) -> int:
+        """Give its place in the order of states."""
+        return self.leaf.attr("index")
+
+    @property
+    def init(self) -> float:
+        """Give what every element is before it is first written."""
+        return self.leaf.attr("init")
+
+    @property
+    def type(self) -> Type:
+        """Give its type: axes from page, head and dim."""
+        return self.leaf.type
+
+    def fresh(self, rows: int, max_pages: int, device: torch.device) -> torch.Tensor:
+        """Give the state of rows whose requests have not chosen yet: float32 [rows, *axes]."""
+        import torch
+
+        lengths = (max_pages if axis.length is None else axis.length for axis in self.type.axes)
+        return torch.full((rows, *lengths), self.init, device=device)
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A canonical program. `selection` is the root; leaves named "field" hang summarize below select.
+    """A canonical program. Its roots are `selection` and what is written to states.
 
-    A leaf's operation is "input" (attribute `name`, as given to Builder.input), "constant" (a number) or
-    "field" (one of `fields`; its operand belongs to summarize).
+    Leaves named "field" hang summarize below select. A leaf's operation is "input" (attribute `name`, as given to
+    Builder.input), "constant" (a number), "field" (one of `fields`; its operand belongs to summarize) or "state"
+    (one of `states`). `updates` are pairs of a state's leaf and the value that it is given when pages are chosen.
     """
 
     selection: Node
+    updates: tuple[tuple[Node, Node], ...]
     shape: Shape
     sink: int
     window: int
@@ -62,10 +96,20 @@ class Graph:
     share_layers: int
     refresh_steps: int
 
+    @property
+    def roots(self) -> tuple[Node, ...]:
+        """Give the selection and the new values of states."""
+        return (self.selection, *(value for _, value in self.updates))
+
+    @cached_property
+    def states(self) -> tuple[State, ...]:
+        """Give the states in canonical order."""
+        return tuple(sorted((State(*update) for update in self.updates), key=lambda state: state.index))
+
     @cached_property
     def fields(self) -> tuple[Field, ...]:
         """Give the fields that select reads, in canonical order; equal ones are one."""
-        leaves = {node for node in reachable((self.selection,)) if node.op == "field"}
+        leaves = {node for node in reachable(self.roots) if node.op == "field"}
         return tuple(Field(i, leaf) for i, leaf in enumerate(sorted(leaves, key=lambda leaf: leaf.digest)))
 
     @cached_property
@@ -76,7 +120,7 @@ class Graph:
     @cached_property
     def select_nodes(self) -> tuple[Node, ...]:
         """Give select's nodes, operands first; a field is a leaf here."""
-        return reachable((self.selection,), stop="field")
+        return reachable(self.roots, stop="field")
 
     @cached_property
     def inputs(self) -> frozenset[str]:
@@ -86,7 +130,7 @@ class Graph:
     @property
     def num_operations(self) -> int:
         """Count the operations of summarize and select."""
-        return sum(node.op not in LEAVES for node in reachable((self.selection,)))
+        return sum(node.op not in LEAVES for node in reachable(self.roots))
 
     def field(self, leaf: Node) -> Field:
         """Give the field that a "field" leaf reads."""
@@ -100,7 +144,7 @@ class Graph:
     @cached_property
     def digest(self) -> str:
         """Identity of what the program does, whatever the model's shape: 16 hex digits."""
-        text = f"{self.selection.digest}{self.settings!r}"
+        text = f"{self.selection.digest}{[state.update.digest for state in self.states]}{self.settings!r}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
@@ -111,6 +155,7 @@ class Graph:
             lines.append(f"  {field.name} = {names[field.node]} as {field.storage}")
             names[field.leaf] = f"page.{field.name}"
         lines += ["select(q, page):", *_listing(self.select_nodes, names), f"  return {names[self.selection]}"]
+        lines += [f"  {names[state.leaf]} becomes {names[state.update]}" for state in self.states]
         return "\n".join(lines)
 
 
@@ -121,6 +166,8 @@ def _listing(nodes: tuple[Node, ...], names: dict[Node, str]) -> list[str]:
             continue
         if node.op == "input":
             names[node] = node.attr("name")
+        elif node.op == "state":
+            names[node] = f"page.state{node.attr('index')}"
         elif node.number is not None:
             names[node] = f"{node.number:g}"
         else:

@@ -42,6 +42,10 @@ class Interner:
         """Give what select reads of a stored value: the same axes, and `page`."""
         return self.leaf("field", Type((Axis(PAGE, None), *stored.type.axes)), args=(stored,))
 
+    def state(self, type_: Type, init: float, index: int) -> Node:
+        """Give what select reads of a state; `index` tells states apart, in an order that names do not decide."""
+        return self.leaf("state", type_, attrs=(("axes", type_.names), ("init", float32(init)), ("index", index)))
+
     def make(self, op: str, args: tuple[Node, ...], attrs: Attrs = ()) -> Node:
         """Type, fold, order and merge one operation. Raises TypeRuleError."""
         type_ = OPS[op].rule(tuple(arg.type for arg in args), dict(attrs))

@@ -10,11 +10,12 @@ from vortex_dsl.node import Node
 from vortex_dsl.ops import OPS
 from vortex_dsl.ops.op import Take, attribute, bind, is_number, suggest
 from vortex_dsl.passes import canonical
-from vortex_dsl.values import DIM, HEAD, PAGE, TOKEN, Axis, Kind, Type, TypeRuleError, show_axes
+from vortex_dsl.values import DIM, HEAD, PAGE, TOKEN, Axis, Kind, Type, TypeRuleError, ordered, show_axes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from vortex_dsl.program import State
     from vortex_dsl.values import Shape
 
 __all__ = ["RESERVED_FIELDS", "Builder", "Field", "Graph", "Node", "TypeRuleError"]
@@ -23,14 +24,22 @@ RESERVED_FIELDS = ("k", "v", "index", "count", "reserved")
 
 
 class Builder:
-    """Turns calls of operations into nodes: first summarize's, then `declare`, then select's, then `finish`."""
+    """Turns calls of operations into nodes: first summarize's, then `declare`, then select's, then `finish`.
 
-    def __init__(self, shape: Shape, page_size: int) -> None:
+    `states` are the program's, by name.
+    """
+
+    def __init__(self, shape: Shape, page_size: int, states: Mapping[str, State] | None = None) -> None:
         self._shape = shape
         self._interner = Interner()
         self._fields: dict[str, Node] = {}
         page, head = Axis(PAGE, None), Axis(HEAD, shape.group)
         token, dim = Axis(TOKEN, page_size), Axis(DIM, shape.head_dim)
+        axes = {axis.name: axis for axis in (page, head, dim)}
+        self._states = {
+            name: self._interner.state(Type(ordered(tuple(axes[axis] for axis in state.axes))), state.init, i)
+            for i, (name, state) in enumerate((states or {}).items())
+        }
         self._inputs = {
             "k": Type((token, dim)),
             "v": Type((token, dim)),
@@ -49,7 +58,10 @@ class Builder:
         field = name.removeprefix("page.")
         if field in self._fields:
             return self._interner.field(self._fields[field])
-        known = [*(name for name in self._inputs if "." in name), *(f"page.{field}" for field in self._fields)]
+        if field in self._states:
+            return self._states[field]
+        own = (f"page.{name}" for name in (*self._fields, *self._states))
+        known = [*(name for name in self._inputs if "." in name), *own]
         message = f"'{name}' is nothing that a program receives" + suggest(name, known)
         raise TypeRuleError(message)
 
@@ -58,6 +70,9 @@ class Builder:
         for name, value in fields.items():
             if name in RESERVED_FIELDS:
                 message = f"a field may not be called '{name}', the platform gives that name to pages; choose another"
+                raise TypeRuleError(message)
+            if name in self._states:
+                message = f"'{name}' is a field and a state, and page.{name} can be only one; rename one of them"
                 raise TypeRuleError(message)
             self._fields[name] = self._stored(name, self._operand(value))
 
@@ -76,9 +91,18 @@ class Builder:
             value = bound[param.name]
             if param.take in (Take.VALUE, Take.SELECTION):
                 operands.append(self._operand(value, op.name))
+            elif param.take is Take.STATES:
+                operands += [node for state in value.items() for node in self._written(*state)]
             else:
                 attrs.append((param.name, attribute(op, param, value)))
         return self._interner.make(name, tuple(operands), tuple(attrs))
+
+    def _written(self, name: str, value: Any) -> tuple[Node, Node]:
+        """Give a state that is written, and the value."""
+        if name not in self._states:
+            near = suggest(name, [*self._states]) or f"; declare it in the class: {name} = State()"
+            raise TypeRuleError(f"'remember' of {name!r}, which is no state of the program{near}")
+        return self._states[name], self._operand(value, "remember")
 
     def _operand(self, value: Any, op: str = "a field") -> Node:
         if isinstance(value, Node):
@@ -97,9 +121,22 @@ class Builder:
         """
         if list(fields) != list(self._fields):
             self.declare(fields)
+        updates: tuple[tuple[Node, Node], ...] = ()
+        if isinstance(selection, Node) and selection.op == "remember":
+            selection, *pairs = selection.args
+            updates = tuple(zip(pairs[::2], pairs[1::2], strict=True))
         if not isinstance(selection, Node) or selection.type.kind is not Kind.SELECTION:
             seen = f"a value with axes {show_axes(selection.type)}" if isinstance(selection, Node) else repr(selection)
             message = f"select returns {seen:.60}; return a selection such as topk(score, self.pages)"
             raise TypeRuleError(message)
-        graph = Graph(selection, self._shape, **{name: int(settings[name]) for name in SETTINGS})
+        graph = Graph(selection, updates, self._shape, **{name: int(settings[name]) for name in SETTINGS})
+        self._require_written(graph)
         return canonical(graph)
+
+    def _require_written(self, graph: Graph) -> None:
+        """Refuse a state that is read and never written: it would only be a number."""
+        read = {node for node in graph.select_nodes if node.op == "state"}
+        for name, leaf in self._states.items():
+            if leaf in read and leaf not in dict(graph.updates):
+                message = f"the state '{name}' is read but never written; return topk(...).remember({name}=value)"
+                raise TypeRuleError(message)

@@ -11,16 +11,17 @@ from typing import Any
 
 from vortex_dsl.errors import did_you_mean, quoted
 from vortex_dsl.evaluate import Evaluator
-from vortex_dsl.program import PLATFORM_TUNABLES, Choice, Float, Int, Program, Tunable
+from vortex_dsl.program import PLATFORM_TUNABLES, Choice, Float, Int, Program, State, Tunable
 from vortex_dsl.source import Source, parse, read_source, text_source
 from vortex_dsl.syntax import check_function, check_name, check_read_names, check_shadowing, check_syntax
 from vortex_dsl.trace import check_traces
-from vortex_dsl.vocabulary import BUILT_IN, IMPORTABLE, RESERVED, STATE, TUNABLE_KINDS
+from vortex_dsl.vocabulary import BUILT_IN, IMPORTABLE, PAGE_VALUES, RESERVED, STATE
 
-_KINDS: dict[str, type[Tunable]] = {"Int": Int, "Float": Float, "Choice": Choice}
-_PARAMETERS = {"Int": ("default", "low", "high", "log"), "Choice": ("default", "options")}
+_KINDS: dict[str, type[Tunable | State]] = {"Int": Int, "Float": Float, "Choice": Choice, STATE: State}
+_NUMERIC = ("default", "low", "high", "log")
+_PARAMETERS = {"Int": _NUMERIC, "Float": _NUMERIC, "Choice": ("default", "options"), STATE: ("axes", "init")}
+_OPTIONAL = ("log", "axes", "init")
 _ENTRIES = {"summarize": "def summarize(self, k, v)", "select": "def select(self, q, page)"}
-_NO_STATE = "State is not supported yet; write a program whose choice depends on this step alone"
 
 
 @dataclass
@@ -32,6 +33,7 @@ class Definition:
     doc: str = ""
     imported: frozenset[str] = frozenset()
     tunables: Mapping[str, Tunable] = field(default_factory=lambda: PLATFORM_TUNABLES)
+    states: Mapping[str, State] = field(default_factory=dict)
     constants: list[ast.Assign] = field(default_factory=list)
     functions: dict[str, ast.FunctionDef] = field(default_factory=dict)
     entries: dict[str, ast.FunctionDef] = field(default_factory=dict)  # summarize and select
@@ -111,8 +113,6 @@ class _Loader:
         for alias in node.names:
             if alias.asname:
                 self.source.refuse(f"{quoted(alias.name)} is renamed; import names as they are", alias)
-            if alias.name == STATE:
-                self.source.refuse(_NO_STATE, alias)
             if alias.name != "*" and alias.name not in IMPORTABLE:
                 near = did_you_mean(alias.name, [*IMPORTABLE]) or "; see the table of operations"
                 self.source.refuse(f"vortex_dsl has no name {quoted(alias.name)} for programs{near}", alias)
@@ -153,18 +153,24 @@ class _Loader:
         self.definition.positions[node.name] = (node.lineno, node.col_offset + 1)
         self.definition.doc = self._docstring(node)
         own: dict[str, Tunable] = {}
+        states: dict[str, State] = {}
         for statement in node.body[1:]:
             if isinstance(statement, ast.FunctionDef):
                 self._method(statement)
             elif isinstance(statement, ast.Assign):
                 name = self._new_attribute(statement)
-                own[name] = self._tunable(name, statement.value)
+                declared = self._declared(name, statement.value)
+                if isinstance(declared, State):
+                    states[name] = declared
+                else:
+                    own[name] = declared
             else:
                 check_syntax(self.source, statement)
                 self.source.refuse("only tunables and functions stand in the class; move it into a function", statement)
         if "select" not in self.definition.entries:
             self.source.refuse(f"{quoted(node.name)} has no 'select'; write {_ENTRIES['select']}:", node)
         self.definition.tunables = MappingProxyType(dict(PLATFORM_TUNABLES) | own)
+        self.definition.states = MappingProxyType(states)
 
     def _docstring(self, node: ast.ClassDef) -> str:
         first = node.body[0]
@@ -190,28 +196,29 @@ class _Loader:
         line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1
         self.definition.positions[name] = (line, column)
 
-    def _tunable(self, name: str, node: ast.expr) -> Tunable:
+    def _declared(self, name: str, node: ast.expr) -> Tunable | State:
         check_syntax(self.source, node)
         check_read_names(self.source, node, self.globals)
         kind = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
-        if kind == STATE:
-            self.source.refuse(_NO_STATE, node)
-        if kind not in TUNABLE_KINDS or not isinstance(node, ast.Call):
+        if kind not in _KINDS or not isinstance(node, ast.Call):
             example = PLATFORM_TUNABLES.get(name, Int(64, 4, 1024))
             self.source.refuse(
                 f"{quoted(name)} is no tunable; write {name} = {example}, or set it above the class", node
             )
+        what = "state" if kind == STATE else "tunable"
         try:
-            tunable = self._made(kind, node)
+            declared = self._made(kind, node)
         except (TypeError, ValueError) as error:
-            self.source.refuse(f"tunable {quoted(name)}: {error}", node)
+            self.source.refuse(f"{what} {quoted(name)}: {error}", node)
         platform = PLATFORM_TUNABLES.get(name)
-        if platform is not None and not platform.covers(tunable):
+        if platform is not None and not platform.covers(declared):
             self.source.refuse(f"{quoted(name)} is the platform's; keep its kind and its range, {platform}", node)
-        return tunable
+        if kind == STATE and name in PAGE_VALUES:
+            self.source.refuse(f"page.{name} is the platform's; choose another name for the state", node)
+        return declared
 
-    def _made(self, kind: str, node: ast.Call) -> Tunable:
-        names = _PARAMETERS.get(kind, _PARAMETERS["Int"])
+    def _made(self, kind: str, node: ast.Call) -> Tunable | State:
+        names = _PARAMETERS[kind]
         evaluator = self._known_numbers()
         positional: list[Any] = [evaluator.visit(argument, {}) for argument in node.args]
         given = dict(zip(names, positional, strict=False))
@@ -219,9 +226,9 @@ class _Loader:
             if keyword.arg not in names or keyword.arg in given:
                 raise TypeError(f"{quoted(keyword.arg)} is unknown or given twice; write {kind}({', '.join(names)})")
             given[keyword.arg] = evaluator.visit(keyword.value, {})
-        needed = [name for name in names if name != "log"]
+        needed = [name for name in names if name not in _OPTIONAL]
         if len(positional) > len(names) or not all(name in given for name in needed):
-            raise TypeError(f"the arguments do not fit; write {kind}({', '.join(needed)})")
+            raise TypeError(f"the arguments do not fit; write {kind}({', '.join(needed or names)})")
         return _KINDS[kind](**given)
 
     def _known_numbers(self) -> Evaluator:
@@ -255,9 +262,6 @@ class _Loader:
         for i, argument in enumerate(node.args.args):
             if argument.arg in parameters[:i]:
                 self.source.refuse(f"the parameter {quoted(argument.arg)} is there twice; rename one", argument)
-        for read in ast.walk(node):
-            if isinstance(read, ast.Name) and read.id == STATE:
-                self.source.refuse(_NO_STATE, read)
         check_read_names(self.source, node, self.globals)
 
     def _check_recursion(self) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from vortex_dsl.values import Type
 
-LEAVES = ("constant", "field", "input")
+LEAVES = ("constant", "field", "input", "state")
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,7 +32,7 @@ _PLATFORM_AXES = (TOKEN, DIM, HEAD, PAGE)
 def canonical(graph: Graph) -> Graph:
     """Run every pass, and the verifier after each."""
     verify(graph)
-    for transform in (strip_increasing_maps, contract, name_axes):
+    for transform in (drop_dead_states, strip_increasing_maps, contract, name_axes, merge_states):
         graph = transform(graph)
         verify(graph)
     return graph
@@ -81,6 +81,52 @@ def _is_positive(node: Node) -> bool:
     return node.op in ("mul", "div") and all(map(_is_positive, node.args))
 
 
+def drop_dead_states(graph: Graph) -> Graph:
+    """Drop states that neither the selection nor a state that it needs ever reads."""
+    update = dict(graph.updates)
+    live: dict[Node, Node] = {}
+    waiting = [graph.selection]
+    while waiting:
+        for node in reachable((waiting.pop(),), stop="field"):
+            if node.op == "state" and node not in live:
+                live[node] = update[node]
+                waiting.append(update[node])
+    return replace(graph, updates=tuple(live.items()))
+
+
+def merge_states(graph: Graph) -> Graph:
+    """Give states an order of their own, and let those that always hold the same be one.
+
+    Partition refinement: states are first told apart by axes and initial value alone, then by how they are
+    updated in terms of the classes found so far, until no class splits any more.
+    """
+    if not graph.updates:
+        return graph
+    labels = {leaf: hashlib.sha256(repr(leaf.attrs[:-1]).encode()).hexdigest() for leaf, _ in graph.updates}
+    for _ in graph.updates:
+        digests = _digests_by_class(graph, labels)
+        labels = {leaf: digests[value] + labels[leaf] for leaf, value in graph.updates}
+        labels = {leaf: hashlib.sha256(label.encode()).hexdigest() for leaf, label in labels.items()}
+    place = {label: i for i, label in enumerate(sorted(set(labels.values())))}
+
+    def visit(interner: Interner, node: Node, args: tuple[Node, ...]) -> Node:
+        if node.op == "state":
+            return interner.state(node.type, node.attr("init"), place[labels[node]])
+        return rebuilt(interner, node, args, node.attrs)
+
+    return _rewritten(graph, visit)
+
+
+def _digests_by_class(graph: Graph, labels: Mapping[Node, str]) -> dict[Node, str]:
+    """Digest every node with a state's class in the place of the state."""
+    digests: dict[Node, str] = {}
+    for node in reachable(graph.roots):
+        below = [digests[arg] for arg in _ordered_args(node, digests)]
+        text = labels[node] if node.op == "state" else f"{node.op}{node.attrs!r}{below}"
+        digests[node] = hashlib.sha256(text.encode()).hexdigest()
+    return digests
+
+
 def contract(graph: Graph) -> Graph:
     """Turn sums of products, and of the larger of two products, into contractions."""
     return _rewritten(graph, contracted)
@@ -89,7 +135,7 @@ def contract(graph: Graph) -> Graph:
 def name_axes(graph: Graph) -> Graph:
     """Give the axes that the program made names that do not depend on those in the text."""
     names: dict[str, str] = {name: name for name in _PLATFORM_AXES}
-    for node in _blind_order(graph.selection):
+    for node in _blind_order(graph):
         for name in _made_names(node):
             names.setdefault(name, f"axis{len(names) - len(_PLATFORM_AXES)}")
 
@@ -107,16 +153,19 @@ def _made_names(node: Node) -> tuple[str, ...]:
     return tuple(name for name in node.type.names if all(name not in arg.type.names for arg in node.args))
 
 
-def _blind_order(root: Node) -> tuple[Node, ...]:
-    """Give all nodes, operands first, in an order that does not depend on the names of made axes."""
+def _blind_order(graph: Graph) -> tuple[Node, ...]:
+    """Give all nodes, operands first, in an order that depends neither on names of made axes nor on states'."""
     blind: dict[Node, str] = {}
-    names = dict.fromkeys({name for node in reachable((root,)) for name in node.type.names}, "?")
+    nodes = reachable(graph.roots)
+    names = dict.fromkeys({name for node in nodes for name in node.type.names}, "?")
     names |= {name: name for name in _PLATFORM_AXES}
-    for node in reachable((root,)):
+    for node in nodes:
         below = [blind[arg] for arg in _ordered_args(node, blind)]
-        blind[node] = hashlib.sha256(f"{node.op}{_renamed(node, names)}{below}".encode()).hexdigest()
+        attrs = node.attrs[:-1] if node.op == "state" else _renamed(node, names)
+        blind[node] = hashlib.sha256(f"{node.op}{attrs}{below}".encode()).hexdigest()
     order: dict[Node, None] = {}
-    stack = [(root, False)]
+    written = sorted((value for _, value in graph.updates), key=lambda value: blind[value], reverse=True)
+    stack = [(root, False) for root in (*written, graph.selection)]
     while stack:
         node, done = stack.pop()
         if done:
@@ -156,6 +205,7 @@ def _rewritten(graph: Graph, visit: Callable[[Interner, Node, tuple[Node, ...]],
     """Make every node again, operands first, with what `visit` gives for it; what nothing needs is left out."""
     interner = Interner(max_operations=None)  # the bound is on the program, not on what passes make of it
     made: dict[Node, Node] = {}
-    for node in reachable((graph.selection,)):
+    for node in reachable((*graph.roots, *(leaf for leaf, _ in graph.updates))):
         made[node] = visit(interner, node, tuple(made[arg] for arg in node.args))
-    return replace(graph, selection=made[graph.selection])
+    updates = {made[leaf]: made[value] for leaf, value in graph.updates}
+    return replace(graph, selection=made[graph.selection], updates=tuple(updates.items()))

@@ -131,6 +131,37 @@ class Choice:
 
 Tunable = Int | Float | Choice
 
+STATE_AXES = ["page", "head", "dim"]
+
+
+@dataclass(frozen=True)
+class State:
+    """What a program remembers of one request from one choice of pages to the next.
+
+    `axes` are some of page, head and dim; before it is first written, every element is `init`.
+    """
+
+    axes: tuple[str, ...] = ("page",)
+    init: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.axes, tuple | list) or not all(isinstance(axis, str) for axis in self.axes):
+            raise ValueError(f'axes of State is {quoted(self.axes)}; give names such as ("page",)')
+        for axis in self.axes:
+            if axis not in STATE_AXES:
+                near = did_you_mean(axis, STATE_AXES) or f"; it may have {', '.join(STATE_AXES)}"
+                raise ValueError(f"a State has no axis {quoted(axis)}{near}")
+        if len(set(self.axes)) < len(self.axes):
+            raise ValueError("axes of State names an axis twice; give each once")
+        if not _is_number(self.init):
+            raise ValueError(f"init of State is {quoted(self.init)}; give a number up to 2**31")
+        object.__setattr__(self, "axes", tuple(self.axes))
+        object.__setattr__(self, "init", float(self.init))
+
+    def __str__(self) -> str:
+        return f"State(axes={self.axes!r}, init={self.init!r})"
+
+
 PLATFORM_TUNABLES: Mapping[str, Tunable] = MappingProxyType(
     {
         "sink": Int(1, 0, 16),
@@ -169,6 +200,11 @@ class Program:
     def tunables(self) -> Mapping[str, Tunable]:
         """The program's own tunables and the platform's six, by name."""
         return self.definition.tunables
+
+    @property
+    def states(self) -> Mapping[str, State]:
+        """What the program remembers of a request, by name."""
+        return self.definition.states
 
     @property
     def values(self) -> Mapping[str, Value]:

@@ -20,7 +20,7 @@ class Stages:
     """Select's nodes, leaves aside, operands first within each stage.
 
     `before` needs no page at all; `page_wise` computes each page from its own fields and from `before`;
-    `after` is all else. `results` are the page-wise nodes that `after` needs. `width` is the number of
+    `after` is all else. `results` are the page-wise nodes that `after` or a state needs. `width` is the number of
     elements per page of the widest page-wise value.
     """
 
@@ -51,7 +51,7 @@ def stages_of(graph: Graph) -> Stages:
             continue
         early.add(node)
         (page_wise if PAGE in node.type.names else before).append(node)
-    needed = {arg for node in after for arg in node.args}
+    needed = {arg for node in after for arg in node.args} | set(graph.roots)
     return Stages(
         before=tuple(before),
         page_wise=tuple(page_wise),

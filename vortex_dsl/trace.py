@@ -54,7 +54,7 @@ class _Tracer:
         self.definition = program.definition
         self.source: Source = program.definition.source
         self.settings = {name: int(values[name]) for name in SETTINGS}
-        self.builder = Builder(shape, self.settings["page_size"])
+        self.builder = Builder(shape, self.settings["page_size"], program.states)
         self.evaluator = Evaluator(program.definition, values, self.builder)
 
     def graph(self) -> Graph:

@@ -49,6 +49,7 @@ class Kind(StrEnum):
     BOOL = "bool"
     STORED = "stored"  # `.to(...)`: may only be returned from summarize
     SELECTION = "selection"  # may only be returned from select, or combined by union and refine
+    REMEMBERED = "selection that remembers"  # a selection with what to write to states: may only be returned
 
 
 @dataclass(frozen=True)

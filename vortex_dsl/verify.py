@@ -15,13 +15,24 @@ if TYPE_CHECKING:
 def verify(graph: Graph) -> None:
     """Check a graph; an assertion that fails here is a bug of ours, never of a program."""
     assert graph.selection.type.kind is Kind.SELECTION, "the root is no selection"
-    for node in reachable((graph.selection,)):
+    for node in reachable(graph.roots):
         _verify_node(node)
+    _verify_states(graph)
     for node in graph.summary_nodes:
         assert not {PAGE, HEAD} & set(node.type.names), f"summarize holds {node.type}"
         assert node.op != "input" or node.attr("name") in ("k", "v"), f"summarize reads {node.attr('name')}"
     assert not {"k", "v"} & graph.inputs, "select reads summarize's inputs"
     assert len({field.leaf.digest for field in graph.fields}) == len(graph.fields), "two fields are equal"
+
+
+def _verify_states(graph: Graph) -> None:
+    leaves = [leaf for leaf, _ in graph.updates]
+    assert all(leaf.op == "state" for leaf in leaves), "what is written is no state"
+    assert len({leaf.attr("index") for leaf in leaves}) == len(leaves), "two states have one index"
+    for leaf, value in graph.updates:
+        assert set(value.type.axes) <= set(leaf.type.axes), f"{value!r} does not fit into {leaf!r}"
+    read = {node for node in graph.select_nodes if node.op == "state"}
+    assert read <= set(leaves), "a state is read and never written"
 
 
 def _verify_node(node: Node) -> None:

@@ -10,7 +10,7 @@ TUNABLE_KINDS = frozenset({"Int", "Float", "Choice"})
 IMPORTED_VALUES = {"layer": ("index", "count"), "kv_head": ("index",)}
 PAGE_VALUES = ("k", "v", "index", "count", "reserved")
 BUILT_IN = frozenset({"range", "slice"})  # need no import
-STATE = "State"
+STATE = "State"  # declared like a tunable
 IMPORTABLE = FUNCTIONS | TUNABLE_KINDS | {"Program", STATE, *IMPORTED_VALUES}
 RESERVED = IMPORTABLE | BUILT_IN
 

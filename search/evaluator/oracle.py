@@ -14,7 +14,7 @@ from vortex_dsl.program import PLATFORM_TUNABLES
 
 if TYPE_CHECKING:
     from vortex_dsl import Program
-    from vortex_dsl.attention import Backend
+    from vortex_dsl.attention import BackendName
     from vortex_dsl.graph import Graph
 
 NUM_KV_HEADS = 2
@@ -52,7 +52,7 @@ class _Case:
     v: torch.Tensor
     lengths: torch.Tensor
 
-    def run(self, program: Program, backend: Backend) -> tuple[torch.Tensor, torch.Tensor]:
+    def run(self, program: Program, backend: BackendName) -> tuple[torch.Tensor, torch.Tensor]:
         """Give out [batch, num_kv_heads, head, dim] and attended [batch, num_kv_heads, page]."""
         out, attended = attend(
             program, self.q, self.k, self.v, self.lengths, layer=LAYER, num_layers=NUM_LAYERS, backend=backend

@@ -9,8 +9,8 @@ import torch
 
 from search.evaluator import intervals
 from search.records import Measurement
-from vortex_dsl.attention import attend_pages
 from vortex_dsl.batched import Batched, Step
+from vortex_dsl.torch_backend import attend_pages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

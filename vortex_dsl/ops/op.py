@@ -39,9 +39,11 @@ class Take(Enum):
     INDICES = "a slice or a list of integers"
     NUMBERS = "a list of numbers"
     ROWS = "a list of lists of numbers"
+    STATES = "state=value"  # keyword arguments; each becomes two operands, the state and the value
     STORAGE = "a storage kind such as 'bfloat16', 'int8' or 'int4'"
 
 
+_OPEN = {Take.AXES: "*axes", Take.LENGTHS: "axis=length", Take.NAMES: "old=new", Take.STATES: "state=value"}
 STORAGE_KINDS = ("bfloat16", "float16", "float32", "fp8_e4m3", "int8", "int4", "sign")
 
 
@@ -54,8 +56,8 @@ class Param:
     default: Any = MISSING
 
     def __str__(self) -> str:
-        if self.take in (Take.AXES, Take.LENGTHS, Take.NAMES):
-            return {Take.AXES: "*axes", Take.LENGTHS: "axis=length", Take.NAMES: "old=new"}[self.take]
+        if self.take in _OPEN:
+            return _OPEN[self.take]
         return self.name if self.default is MISSING else f"{self.name}={self.default}"
 
 
@@ -124,14 +126,14 @@ def require_numeric(op: str, types: tuple[Type, ...]) -> None:
         if given.kind is Kind.STORED:
             message = f"'{op}' of a value after '.to(...)'; '.to' must be the last thing done to a field"
             raise refuse(message)
-        if given.kind is Kind.SELECTION:
+        if given.kind in (Kind.SELECTION, Kind.REMEMBERED):
             message = f"'{op}' of a selection; a selection can only be returned, or go into union or refine"
             raise refuse(message)
 
 
 def bind(op: Op, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Match a call's arguments to an operation's parameters, by position, then by name."""
-    if op.params and op.params[-1].take in (Take.AXES, Take.LENGTHS, Take.NAMES):
+    if op.params and op.params[-1].take in _OPEN:
         return _bind_open(op, args, kwargs)
     names = [param.name for param in op.params]
     if len(args) > len(names):

@@ -24,6 +24,9 @@ def _rule(name: str, num_selections: int, scalars: tuple[str, ...] = ()) -> Call
 
     def rule(types: tuple[Type, ...], _attrs: Mapping[str, Any]) -> Type:
         selections, numbers = types[:num_selections], types[num_selections:]
+        if any(given.kind is Kind.REMEMBERED for given in selections):
+            message = f"'{name}' of a selection after '.remember(...)'; let remember be the last thing done"
+            raise refuse(message)
         if any(given.kind is not Kind.SELECTION for given in selections):
             message = f"'{name}' of a value that is no selection; give it a selection such as topk(score, n)"
             raise refuse(message)
@@ -117,6 +120,20 @@ def _refine(_frame: Frame, _node: Node, chosen: Tensor, score: Tensor, n: Tensor
     return _best(score, chosen, _room(n, chosen))
 
 
+def _remember_rule(types: tuple[Type, ...], _attrs: Mapping[str, Any]) -> Type:
+    selection, pairs = types[0], types[1:]
+    if selection.kind is Kind.REMEMBERED:
+        raise refuse("'remember' twice; name all states in one call of it")
+    if selection.kind is not Kind.SELECTION:
+        raise refuse("'remember' of a value that is no selection; write topk(score, n).remember(name=value)")
+    for state, value in zip(pairs[::2], pairs[1::2], strict=True):
+        require_numeric("remember", (value,))
+        if not set(value.axes) <= set(state.axes):
+            message = f"'remember' of a value with axes {show_axes(value)} in a state with axes {show_axes(state)}"
+            raise refuse(f"{message}; reduce it to the state's axes, or declare State with its axes")
+    return Type(SELECTION.axes, Kind.REMEMBERED)
+
+
 def _sorting(node: Node, size: Callable[[Type], float]) -> float:
     return 8 * size(node.type)
 
@@ -173,6 +190,16 @@ ENTRIES = (
         _rule("refine", 1, ("n",)),
         _refine,
         _sorting,
+    ),
+    Op(
+        "remember",
+        OpKind.METHOD,
+        (Param("selection", Take.SELECTION), Param("states", Take.STATES)),
+        "the same selection; each value is kept in its state, which select reads as page.<state> at the next choice",
+        "topk(page.weight + page.last, self.pages).remember(last=page.weight)",
+        _remember_rule,
+        lambda _frame, _node, selection, *_pairs: selection,
+        lambda _node, _size: 0,
     ),
     Op(
         "every_page",

@@ -1,12 +1,14 @@
 """The oracle passes sound programs and notices each kind of disagreement, naming the case."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from search.evaluator import oracle
 from search.evaluator.oracle import Mismatch, check
-from vortex_dsl import Shape, attention, load_program, trace
-from vortex_dsl.batched import Batched
+from vortex_dsl import Shape, load_program, torch_backend, trace
+from vortex_dsl.batched import Batched, Chosen
 
 QUEST = '''from vortex_dsl import Choice, Int, Program, maximum, topk
 
@@ -81,92 +83,96 @@ def test_other_page_sizes_storage_and_narrow_windows_pass(text):
 
 def test_the_choice_is_tested_where_there_is_one(monkeypatch):
     chosen = []
-    select = Batched.select
-    monkeypatch.setattr(Batched, "select", lambda self, step: chosen.append(select(self, step)) or chosen[-1])
+    choose = Batched.choose
+    monkeypatch.setattr(Batched, "choose", lambda self, step: chosen.append(choose(self, step)) or chosen[-1])
     checked(quest())
+    chosen = [each.attended for each in chosen]
     few = [pages for pages in chosen if pages.shape[1] > oracle.MANY and pages.sum(1).max() < 10]
     assert few
 
 
 def test_a_backend_that_chooses_otherwise_is_named_with_its_case(monkeypatch):
-    select = Batched.select
+    choose = Batched.choose
 
     def forgetful(self, step):
-        pages = select(self, step).clone()
+        chosen = choose(self, step)
+        pages = chosen.attended.clone()
         pages[:, 9] &= pages.shape[1] < 20
-        return pages
+        return Chosen(pages, pages, chosen.states)
 
-    monkeypatch.setattr(Batched, "select", forgetful)
+    monkeypatch.setattr(Batched, "choose", forgetful)
     with pytest.raises(Mismatch, match=r"more pages than the default budget, length \d+, KV head 0: the torch backend"):
         checked(quest())
 
 
 def test_a_backend_whose_output_is_off_is_noticed(monkeypatch):
-    attend_pages = attention.attend_pages
-    monkeypatch.setattr(attention, "attend_pages", lambda *args: attend_pages(*args) * 1.001)
+    attend_pages = torch_backend.attend_pages
+    monkeypatch.setattr(torch_backend, "attend_pages", lambda *args: attend_pages(*args) * 1.001)
     with pytest.raises(Mismatch, match=r"output is .* from the reference's"):
         checked(quest())
 
 
 def test_an_output_that_is_no_number_is_noticed(monkeypatch):
-    attend_pages = attention.attend_pages
-    monkeypatch.setattr(attention, "attend_pages", lambda *args: attend_pages(*args) * float("nan"))
+    attend_pages = torch_backend.attend_pages
+    monkeypatch.setattr(torch_backend, "attend_pages", lambda *args: attend_pages(*args) * float("nan"))
     with pytest.raises(Mismatch, match="output is nan"):
         checked(quest())
 
 
 def test_bits_that_depend_on_the_program_are_noticed(monkeypatch):
-    attend_pages, calls = attention.attend_pages, []
+    attend_pages, calls = torch_backend.attend_pages, []
 
     def drifting(*args):
         calls.append(1)
         return attend_pages(*args) * (1 + 1e-6 * (len(calls) == 2))
 
-    monkeypatch.setattr(attention, "attend_pages", drifting)
+    monkeypatch.setattr(torch_backend, "attend_pages", drifting)
     with pytest.raises(Mismatch, match="all pages are attended, but the output is not every_page's"):
         checked(quest())
 
 
 @pytest.mark.parametrize("leak", ["values", "fields"])
 def test_what_lies_beyond_the_end_must_not_be_seen(monkeypatch, leak):
-    attend_pages, select = attention.attend_pages, Batched.select
+    attend_pages, choose = torch_backend.attend_pages, Batched.choose
 
     def sees_values(q, k, v, attended, lengths, scale):
         return attend_pages(q, k, v, attended, lengths, scale) + v.sum((1, 2))[:, None] * 1e-30
 
     def sees_fields(self, step):
-        pages = select(self, step).clone()
+        chosen = choose(self, step)
+        pages = chosen.attended.clone()
         pages[:, 3] |= (step.k[..., 0] == 1e30).flatten(1).any(1)
-        return pages
+        return Chosen(pages, pages, chosen.states)
 
     if leak == "values":
-        monkeypatch.setattr(attention, "attend_pages", sees_values)
+        monkeypatch.setattr(torch_backend, "attend_pages", sees_values)
     else:
-        monkeypatch.setattr(Batched, "select", sees_fields)
+        monkeypatch.setattr(Batched, "choose", sees_fields)
     with pytest.raises(Mismatch, match="beyond the sequence's end changes the result"):
         checked(quest().replace("Int(64", "Int(4"))
 
 
 def test_a_window_that_covers_everything_must_leave_nothing_out(monkeypatch):
-    select = Batched.select
+    choose = Batched.choose
 
     def forgetful(self, step):
-        pages = select(self, step).clone()
+        chosen = choose(self, step)
+        pages = chosen.attended.clone()
         pages[:, 4] &= self.graph.window < 64
-        return pages
+        return Chosen(pages, pages, chosen.states)
 
-    monkeypatch.setattr(Batched, "select", forgetful)
+    monkeypatch.setattr(Batched, "choose", forgetful)
     with pytest.raises(Mismatch, match=r"full budget, .* the widest window leaves pages unattended"):
         checked(quest())
 
 
 def test_a_choice_that_rounding_decides_is_counted_and_not_blamed(monkeypatch):
-    choose = attention._choose
+    choose = torch_backend.Torch.choose
 
-    def rounds_otherwise(batched, step, k, v, lengths):
-        return choose(batched, step, k * (1 + 2e-7), v, lengths)
+    def rounds_otherwise(self, step, states):
+        return choose(self, replace(step, k=step.k * (1 + 2e-7)), states)
 
     assert checked(CHAOTIC)["max_error"] < oracle.TOLERANCE
-    monkeypatch.setattr(attention, "_choose", rounds_otherwise)
+    monkeypatch.setattr(torch_backend.Torch, "choose", rounds_otherwise)
     assert checked(CHAOTIC)["unstable"] > 0
     torch.testing.assert_close(checked(quest())["unstable"], 0.0)
