@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vortex_dsl.node import LEAVES, Node
-from vortex_dsl.ops import OPS
+from vortex_dsl.ops import ENTRIES
 from vortex_dsl.values import Kind
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Budget:
             return self._known.get(node.attr("name"))
         if node.op in LEAVES:
             return node.number
-        fold, numbers = OPS[node.op].fold, [self.number(arg) for arg in node.args]
+        fold, numbers = ENTRIES[node.op].fold, [self.number(arg) for arg in node.args]
         if fold is None or any(number is None for number in numbers):
             return None
         try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from vortex_dsl.budget import Budget
 from vortex_dsl.layout import Layout
 from vortex_dsl.node import LEAVES, Node
-from vortex_dsl.ops import OPS
+from vortex_dsl.ops import ENTRIES
 from vortex_dsl.schedule import Stage, schedule
 from vortex_dsl.values import PAGE, Type
 
@@ -168,7 +168,7 @@ class _Counts:
         buffers = sum(FLOAT_BYTES * size(node.type) for node in moved)
         self.field_bytes, self.buffer_bytes = self.field_bytes + fields, self.buffer_bytes + buffers
         self.state_bytes += states
-        flops = sum(OPS[node.op].flops(node, size) for node in stage.nodes)
+        flops = sum(ENTRIES[node.op].flops(node, size) for node in stage.nodes)
         return StageCost(name, stage.kind, pages, fields + buffers + states, flops)
 
     def _raw_bytes(self, node: Node) -> int:
@@ -215,7 +215,7 @@ def _summarize(graph: Graph) -> StageCost:
     read = {node.attr("name") for node in graph.summary_nodes if node.op == "input"}
     num_bytes = len(read) * graph.page_size * graph.shape.head_dim * CACHE_BYTES + Layout(graph).bytes_per_page
     work = [node for node in graph.summary_nodes if node.op not in LEAVES]
-    flops = sum(OPS[node.op].flops(node, _Size(1)) for node in work)
+    flops = sum(ENTRIES[node.op].flops(node, _Size(1)) for node in work)
     share = 1 / graph.page_size
     return StageCost("summarize", "summarize", share, num_bytes * share, flops * share)
 

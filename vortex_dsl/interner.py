@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from vortex_dsl.node import LEAVES, Node
-from vortex_dsl.ops import OPS
+from vortex_dsl.ops import ENTRIES
 from vortex_dsl.values import PAGE, Axis, Kind, Type, TypeRuleError, float32
 
 if TYPE_CHECKING:
@@ -48,16 +48,16 @@ class Interner:
 
     def make(self, op: str, args: tuple[Node, ...], attrs: Attrs = ()) -> Node:
         """Type, fold, order and merge one operation. Raises TypeRuleError."""
-        type_ = OPS[op].rule(tuple(arg.type for arg in args), dict(attrs))
+        type_ = ENTRIES[op].rule(tuple(arg.type for arg in args), dict(attrs))
         if op in _MIRRORED:
             op, args = _MIRRORED[op], args[::-1]
-        if OPS[op].commutative:
+        if ENTRIES[op].commutative:
             args = tuple(sorted(args, key=lambda arg: arg.digest))
         folded = self._folded(op, args, type_.kind)
         return folded or _simplified(op, args, type_) or self._intern(op, args, attrs, type_)
 
     def _folded(self, op: str, args: tuple[Node, ...], kind: Kind) -> Node | None:
-        fold, numbers = OPS[op].fold, [arg.number for arg in args]
+        fold, numbers = ENTRIES[op].fold, [arg.number for arg in args]
         if fold is None or not numbers or any(number is None for number in numbers):
             return None
         try:

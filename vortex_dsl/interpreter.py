@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vortex_dsl.ops import OPS
+from vortex_dsl.ops import ENTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +23,7 @@ def evaluate(nodes: Iterable[Node], env: dict[Node, torch.Tensor], frame: Frame,
         if node.op == "constant":
             env[node] = _constant(node, frame, device)
         else:
-            env[node] = OPS[node.op].meaning(frame, node, *(env[arg] for arg in node.args)).to(device)
+            env[node] = ENTRIES[node.op].meaning(frame, node, *(env[arg] for arg in node.args)).to(device)
 
 
 def _constant(node: Node, frame: Frame, device: torch.device) -> torch.Tensor:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from vortex_dsl.contractions import contracted
 from vortex_dsl.interner import Attrs, Interner, rebuilt
 from vortex_dsl.node import LEAVES, Node, reachable
-from vortex_dsl.ops import OPS
+from vortex_dsl.ops import ENTRIES
 from vortex_dsl.ops.op import Take
 from vortex_dsl.values import DIM, HEAD, PAGE, TOKEN, Axis
 from vortex_dsl.verify import verify
@@ -177,7 +177,7 @@ def _blind_order(graph: Graph) -> tuple[Node, ...]:
 
 
 def _ordered_args(node: Node, key: Mapping[Node, str]) -> tuple[Node, ...]:
-    commutes = node.op not in LEAVES and OPS[node.op].commutative
+    commutes = node.op not in LEAVES and ENTRIES[node.op].commutative
     return tuple(sorted(node.args, key=lambda arg: key[arg])) if commutes else node.args
 
 
@@ -185,7 +185,7 @@ def _renamed(node: Node, names: Mapping[str, str]) -> Attrs:
     """Give a node's attributes with its axes renamed."""
     if node.op in LEAVES:
         return node.attrs
-    takes = {param.name: param.take for param in OPS[node.op].params}
+    takes = {param.name: param.take for param in ENTRIES[node.op].params}
     return tuple((key, _renamed_value(takes[key], value, names)) for key, value in node.attrs)
 
 

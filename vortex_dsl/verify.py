@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vortex_dsl.node import LEAVES, Node, reachable
-from vortex_dsl.ops import OPS
+from vortex_dsl.ops import ENTRIES
 from vortex_dsl.values import HEAD, PAGE, Kind
 
 if TYPE_CHECKING:
@@ -41,5 +41,5 @@ def _verify_node(node: Node) -> None:
         is_field = node.op == "field"
         assert [arg.op for arg in node.args] == ["to"] * is_field, f"the leaf {node!r} has operands {node.args}"
         return
-    type_ = OPS[node.op].rule(tuple(arg.type for arg in node.args), dict(node.attrs))
+    type_ = ENTRIES[node.op].rule(tuple(arg.type for arg in node.args), dict(node.attrs))
     assert type_ == node.type, f"{node!r} should be {type_}"
