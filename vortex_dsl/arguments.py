@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from vortex_dsl.errors import quoted
+from vortex_dsl.errors import listed, quoted
 from vortex_dsl.known import bounded, is_known
 from vortex_dsl.node import Node
 from vortex_dsl.ops.op import MAX_ELEMENTS
@@ -84,9 +84,11 @@ def _checked_list(op: str, value: list[Any] | tuple[Any, ...] | range) -> list[A
 def shown(value: Any) -> str:
     """Describe a value in a message, in a few words."""
     if isinstance(value, Node):
-        return f"a value with axes [{', '.join(value.type.names)}]"
+        return f"a value with axes [{listed(value.type.names)}]"
     if isinstance(value, Receiver):
         return quoted(value.name)
     if isinstance(value, list | tuple | range | dict):
         return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, slice):
+        return "a slice"
     return f"the string {quoted(value)}" if isinstance(value, str) else str(value)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 class ProgramError(ValueError):
     """A program is refused: `file:line:column: what was seen; what to do`. Lines and columns count from 1."""
@@ -20,9 +25,22 @@ class ProgramError(ValueError):
 
 def quoted(seen: object, limit: int = 40) -> str:
     """Quote a name or number of a program for a message, cut to `limit` characters; of a container, its kind."""
-    seen = seen if isinstance(seen, str | int | float | None) else type(seen).__name__  # printing may take forever
+    if isinstance(seen, int) and seen.bit_length() > 64:
+        seen = "a number of very many digits"  # Python refuses to print it
+    elif not isinstance(seen, str | int | float | None):
+        seen = type(seen).__name__  # printing may take forever
     text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in str(seen)[: limit + 1])
     return f"'{text}'" if len(text) <= limit else f"'{text[:limit]}…'"
+
+
+def listed(names: Iterable[str], limit: int = 120) -> str:
+    """Join names by commas for a message, as many as fit into `limit` characters, and count them all."""
+    given = list(names)
+    text = ", ".join(given)
+    if len(text) <= limit:
+        return text
+    num_shown = text[: limit + 1].count(", ")
+    return ", ".join([*given[:num_shown], f"… ({len(given)} in all)"])
 
 
 def did_you_mean(seen: str, known: list[str]) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from vortex_dsl.arguments import Receiver, checked_argument, known_condition, make_range, make_slice, shown
-from vortex_dsl.errors import did_you_mean, quoted
+from vortex_dsl.errors import did_you_mean, listed, quoted
 from vortex_dsl.known import fold, is_known
+from vortex_dsl.meter import Meter
 from vortex_dsl.node import Node
-from vortex_dsl.source import MAX_NESTING
 from vortex_dsl.syntax import OPERATORS, unknown_name
 from vortex_dsl.values import TypeRuleError
 from vortex_dsl.vocabulary import BUILT_IN, FUNCTIONS, IMPORTED_VALUES, METHODS, PAGE_VALUES, STATE, TUNABLE_KINDS
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from vortex_dsl.load import Definition
     from vortex_dsl.program import Value
 
-MAX_STEPS = 50_000
 MAX_ITERATIONS = 128
 FLOW = object()  # what a statement gives when the function goes on
 
@@ -38,26 +37,18 @@ class Evaluator:
         self.returned: ast.AST | None = None
         self._values = values
         self._builder = builder
-        self._num_steps = 0
-        self._depth = 0
+        self._meter = Meter()
 
     def visit(self, node: ast.AST, scope: Scope) -> Any:
         """Evaluate an expression, or execute a statement: FLOW, or the value that it returns."""
-        self._num_steps += 1
-        if self._num_steps > MAX_STEPS:
-            self.refuse(f"evaluation takes more than {MAX_STEPS} steps; make loops shorter", node)
-        self._descend(node)
         try:
+            self._meter.enter()
+            self._meter.spend()
             return self._handlers[type(node)](self, node, scope)
         except TypeRuleError as error:
             self.refuse(str(error), node)
         finally:
-            self._depth -= 1
-
-    def _descend(self, node: ast.AST) -> None:
-        if self._depth >= MAX_NESTING:
-            self.refuse(f"nested more than {MAX_NESTING} deep; call fewer functions in one another", node)
-        self._depth += 1
+            self._meter.leave()
 
     def refuse(self, message: str, node: ast.AST | None) -> Any:
         """Raise a ProgramError at the node."""
@@ -76,9 +67,9 @@ class Evaluator:
             message = f"'{op}' is not a known number here; use numbers and arithmetic on them"
             raise TypeRuleError(message)
         given = [checked_argument(op, operand) for operand in operands]
-        return self._builder.call(
-            op, given, {name: checked_argument(op, value) for name, value in (named or {}).items()}
-        )
+        by_name = {name: checked_argument(op, value) for name, value in (named or {}).items()}
+        self._meter.spend_on((*given, *by_name.values()))
+        return self._builder.call(op, given, by_name)
 
     # Statements
 
@@ -173,7 +164,7 @@ class Evaluator:
         if node.attr not in known:
             if value.name == "self" and node.attr in self.definition.states:
                 self.refuse(f"the state {quoted(node.attr)} belongs to the pages; write page.{node.attr}", node)
-            near = did_you_mean(node.attr, known) or f"; it has {', '.join(known)}"
+            near = did_you_mean(node.attr, known) or f"; it has {listed(known)}"
             self.refuse(f"{quoted(value.name)} has no {quoted(node.attr)}{near}", node)
         if value.name == "self":
             return self._of_self(node)
@@ -271,12 +262,12 @@ class Evaluator:
         if not rest:
             result.append(self.visit(node.elt, scope))
             return
-        self._descend(node)
+        self._meter.enter()
         for item in self._sequence(rest[0].iter, scope):
             self._bind(rest[0].target, item, scope)
             if all(self._holds(condition, scope) for condition in rest[0].ifs):
                 self._generate(node, rest[1:], scope, result)
-        self._depth -= 1
+        self._meter.leave()
 
     def _subscript(self, node: ast.Subscript, scope: Scope) -> Any:
         value = self.visit(node.value, scope)
@@ -287,9 +278,12 @@ class Evaluator:
         if not key_fits and not (isinstance(value, dict) and isinstance(index, str)):
             self.refuse(f"{shown(value)} indexed by {shown(index)}; index known lists by known whole numbers", node)
         try:
-            return value[index]
+            result = value[index]
         except (IndexError, KeyError, ValueError):
             return self.refuse(f"{shown(value)} has no element {shown(index)}; use one that exists", node)
+        if isinstance(index, slice):
+            self._meter.spend_on([result])
+        return result
 
     def _slice(self, node: ast.Slice, scope: Scope) -> slice:
         bounds = [part and self.visit(part, scope) for part in (node.lower, node.upper, node.step)]
@@ -365,7 +359,7 @@ class Evaluator:
         names = [argument.arg for argument in function.args.args]
         bound = dict(zip(names, given, strict=False)) | named
         if len(given) > len(names) or len(bound) < len(given) + len(named) or set(bound) != set(names):
-            signature = f"{function.name}({', '.join(names[len(first) :])})"
+            signature = f"{function.name}({listed(names[len(first) :])})"
             self.refuse(f"the arguments do not fit {quoted(function.name)}; write {signature}", node)
         return bound
 

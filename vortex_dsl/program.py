@@ -8,17 +8,22 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from vortex_dsl.errors import ProgramError, did_you_mean, quoted
+from vortex_dsl.errors import ProgramError, did_you_mean, listed, quoted
 
 if TYPE_CHECKING:
     from vortex_dsl.load import Definition
 
 Value = int | float | str
+MAX_OPTION = 64  # characters of an option that is a string
 LARGEST = 2**31  # no number of a program, given or computed, is larger in magnitude
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
+
+
+def _shown(value: Value) -> str:
+    return quoted(value) if isinstance(value, str) or abs(value) > LARGEST else repr(value)
 
 
 def _check_range(tunable: Int | Float) -> None:
@@ -52,7 +57,7 @@ class Int:
         if isinstance(value, bool) or not isinstance(value, int):
             raise ValueError(f"{quoted(value)} is not a whole number; give one from {self.low} to {self.high}")
         if not self.low <= value <= self.high:
-            raise ValueError(f"{value} is out of range; give a whole number from {self.low} to {self.high}")
+            raise ValueError(f"{_shown(value)} is out of range; give a whole number from {self.low} to {self.high}")
         return value
 
     def covers(self, other: object) -> bool:
@@ -77,7 +82,7 @@ class Float:
             value = getattr(self, name)
             if not _is_number(value):
                 raise ValueError(f"{name} of Float is {quoted(value)}; give a number up to 2**31")
-            object.__setattr__(self, name, float(value))
+            object.__setattr__(self, name, float(value) + 0.0)
         _check_range(self)
 
     def accept(self, value: object) -> float:
@@ -85,8 +90,8 @@ class Float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{quoted(value)} is not a number; give one from {self.low} to {self.high}")
         if math.isnan(value) or not self.low <= value <= self.high:
-            raise ValueError(f"{value} is out of range; give a number from {self.low} to {self.high}")
-        return float(value)
+            raise ValueError(f"{_shown(value)} is out of range; give a number from {self.low} to {self.high}")
+        return float(value) + 0.0  # -0.0 equals 0.0, so it has to mean the same
 
     def covers(self, other: object) -> bool:
         """Say whether other is of this kind and its range lies within this one."""
@@ -109,6 +114,8 @@ class Choice:
         for option in self.options:
             if not isinstance(option, str | bool) and not _is_number(option):
                 raise ValueError(f"{quoted(option)} is no option of a Choice; give numbers or strings")
+            if isinstance(option, str) and not (option.isprintable() and len(option) <= MAX_OPTION):
+                raise ValueError(f"{quoted(option)} is no option; give at most {MAX_OPTION} printable characters")
         if len(set(self.options)) < len(self.options):
             raise ValueError("Choice has an option twice; give each once")
         object.__setattr__(self, "options", tuple(self.options))
@@ -119,7 +126,7 @@ class Choice:
         for option in self.options:
             if type(option) is type(value) and option == value:
                 return option
-        raise ValueError(f"{quoted(value)} is not an option; give one of {', '.join(map(repr, self.options))}")
+        raise ValueError(f"{quoted(value)} is not an option; give one of {listed(map(_shown, self.options))}")
 
     def covers(self, other: object) -> bool:
         """Say whether other is of this kind and offers nothing but options of this one."""
@@ -224,7 +231,7 @@ class Program:
         line, column = self.definition.position_of(name)
         if name not in self.tunables:
             known = sorted(self.tunables)
-            near = did_you_mean(name, known) or f"; it has {', '.join(known)}"
+            near = did_you_mean(name, known) or f"; it has {listed(known)}"
             raise ProgramError(f"{self.name} has no tunable {quoted(name)}{near}", self.file, line, column)
         try:
             return self.tunables[name].accept(value)

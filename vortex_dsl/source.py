@@ -18,14 +18,19 @@ TEXT_NAME = "<program>"  # the file name of a program given as text
 _HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff]")
 _LEXEME = re.compile(
     r"""(?P<comment>\#[^\n]*)
-    |(?P<string>[A-Za-z]{0,2}(?:'''(?:[^\\']|\\.|'(?!''))*'''|\"\"\"(?:[^\\"]|\\.|"(?!""))*\"\"\"
-        |'(?:[^\\'\n]|\\.)*'|"(?:[^\\"\n]|\\.)*"))
+    |(?P<quote>(?P<prefix>[A-Za-z]{0,2})(?P<mark>'''|\"\"\"|'|"))
     |(?P<word>[A-Za-z_0-9]+)
     |(?P<open>[(\[{])
     |(?P<close>[)\]}])
     |(?P<foreign>[^\x00-\x7f])""",
-    re.VERBOSE | re.DOTALL,
+    re.VERBOSE,
 )
+_REST_OF_STRING = {
+    "'": re.compile(r"(?:[^\\'\n]|\\.)*'", re.DOTALL),
+    '"': re.compile(r'(?:[^\\"\n]|\\.)*"', re.DOTALL),
+    "'''": re.compile(r"(?:[^\\']|\\.|'(?!''))*'''", re.DOTALL),
+    '"""': re.compile(r'(?:[^\\"]|\\.|"(?!""))*"""', re.DOTALL),
+}
 
 
 @dataclass(frozen=True)
@@ -107,17 +112,29 @@ def _decoded(content: bytes, file: str) -> str:
 
 def _check_lexemes(source: Source) -> None:
     """Refuse deep brackets, f-strings and non-ASCII outside strings: before the parser, which they could hurt."""
-    depth = 0
-    for lexeme in _LEXEME.finditer(source.text):
-        kind = lexeme.lastgroup
+    depth = position = 0
+    while lexeme := _LEXEME.search(source.text, position):
+        kind, position = lexeme.lastgroup, lexeme.end()
         depth += (kind == "open") - (kind == "close")
         if depth > MAX_NESTING:
             source.refuse_at(f"nested more than {MAX_NESTING} deep; name parts of it", lexeme.start())
         if kind == "foreign":
             message = f"the character {quoted(lexeme[0])} is not ASCII; names and operators are, use it in strings only"
             source.refuse_at(message, lexeme.start())
-        if kind == "string" and "f" in lexeme[0][: re.search("['\"]", lexeme[0]).start()].lower():  # type: ignore[union-attr]
-            source.refuse_at("string formatting is not allowed; write a plain string", lexeme.start())
+        if kind == "quote":
+            position = _end_of_string(source, lexeme)
+
+
+def _end_of_string(source: Source, opening: re.Match[str]) -> int:
+    """Give where a string ends that begins here. One that never ends is refused, so no part is read twice."""
+    if "f" in opening["prefix"].lower():
+        source.refuse_at("string formatting is not allowed; write a plain string", opening.start())
+    rest = _REST_OF_STRING[opening["mark"]].match(source.text, opening.end())
+    if rest is None:
+        source.refuse_at(
+            f"this is not Python: a string without an end; close it with {opening['mark']}", opening.start()
+        )
+    return rest.end()
 
 
 def parse(source: Source) -> ast.Module:

@@ -22,7 +22,7 @@ _MIN_FRAMES = 4000
 _PROBE_SHAPES = (Shape(group=4, head_dim=128), Shape(group=1, head_dim=64))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=128)  # a large program and its graph take some megabytes
 def trace(program: Program, shape: Shape) -> Graph:
     """Evaluate summarize and select over symbolic values: the typed, hash-consed, canonical graph.
 

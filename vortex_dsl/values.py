@@ -6,8 +6,11 @@ import struct
 from dataclasses import dataclass
 from enum import StrEnum
 
+from vortex_dsl.errors import listed
+
 TOKEN, DIM, HEAD, PAGE = "token", "dim", "head", "page"
 LARGEST_NUMBER = 2**31
+MAX_AXES = 16  # of one value
 
 _RANK = {PAGE: 0, HEAD: 1, TOKEN: 3, DIM: 4}
 
@@ -75,7 +78,7 @@ class Type:
         return Type(tuple(axis for axis in self.axes if axis.name not in names))
 
     def __str__(self) -> str:
-        axes = ", ".join(axis.name if axis.length is None else f"{axis.name}={axis.length}" for axis in self.axes)
+        axes = listed(axis.name if axis.length is None else f"{axis.name}={axis.length}" for axis in self.axes)
         return f"{self.kind.value}[{axes}]"
 
 
@@ -95,12 +98,15 @@ def union_axes(types: tuple[Type, ...]) -> tuple[Axis, ...]:
                 "rename or take one of them so that the lengths agree"
             )
             raise TypeRuleError(message)
+    if len(found) > MAX_AXES:
+        message = f"a value with {len(found)} axes; use at most {MAX_AXES}, reduce some of them first"
+        raise TypeRuleError(message)
     return ordered(tuple(found.values()))
 
 
 def show_axes(type_: Type) -> str:
     """Give axis names as error messages print them: `[page, head]`."""
-    return f"[{', '.join(type_.names)}]"
+    return f"[{listed(type_.names)}]"
 
 
 def float32(number: float) -> float:

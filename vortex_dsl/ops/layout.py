@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from vortex_dsl.errors import listed
 from vortex_dsl.ops.frame import Frame, numeric
 from vortex_dsl.ops.op import MAX_ELEMENTS, Op, OpKind, Param, Take, refuse, require_axes, require_numeric
 from vortex_dsl.values import DIM, HEAD, PAGE, Axis, Kind, Type, ordered
@@ -35,7 +36,7 @@ def _require_makeable(op: str, names: Sequence[str]) -> None:
 
 def _require_distinct(op: str, names: Sequence[str]) -> None:
     if len(set(names)) != len(names):
-        message = f"'{op}' gives a value two axes of one name: [{', '.join(names)}]; choose another name"
+        message = f"'{op}' gives a value two axes of one name: [{listed(names)}]; choose another name"
         raise refuse(message)
 
 
@@ -66,7 +67,8 @@ def taken(indices: tuple[Any, ...], length: int) -> list[int]:
     except (IndexError, TypeError, ValueError):
         kept = []
     if not kept:
-        message = f"'take' of {given} from an axis of length {length}; keep at least one element and only existing ones"
+        seen = listed(map(str, given))
+        message = f"'take' of [{seen}] from an axis of length {length}; keep at least one, and only existing ones"
         raise refuse(message)
     return kept
 

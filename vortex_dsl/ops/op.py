@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any
 
+from vortex_dsl.errors import quoted
 from vortex_dsl.node import Node
 from vortex_dsl.values import Axis, Kind, Type, TypeRuleError, float32, show_axes
 
@@ -177,7 +178,9 @@ def attribute(op: Op, param: Param, value: Any) -> Hashable:
 
 
 def _shown(value: Any) -> str:
-    return "a value that is not known while tracing" if isinstance(value, Node) else repr(value)[:40]
+    if isinstance(value, Node):
+        return "a value that is not known while tracing"
+    return str(value)[:40] if isinstance(value, int | float) else quoted(value)
 
 
 def is_number(value: Any) -> bool:
