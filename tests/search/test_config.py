@@ -84,11 +84,11 @@ def test_a_model_that_does_not_say_its_shape_is_refused(tmp_path, text, message)
         model_shape(tmp_path)
 
 
-def test_every_program_of_the_zoo_is_a_seed_at_one_small_budget():
+def test_some_programs_of_the_zoo_are_seeds_at_one_small_budget():
     config = CampaignConfig()
     proposals = seed_proposals(config)
-    assert sorted(config.seeds) == sorted(zoo.names())
-    assert len(proposals) == len(zoo.names()) + 1
+    assert set(config.seeds) < set(zoo.names())
+    assert len(proposals) == len(config.seeds) + 1
     values = [dict(p.values) for p in proposals]
     assert {v.get("pages", config.seed_pages) for v in values[:-1]} == {config.seed_pages}
     assert values[-1]["pages"] == config.ceiling_pages

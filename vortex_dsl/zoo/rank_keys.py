@@ -1,7 +1,7 @@
 from vortex_dsl import Int, Program, dot, matrix, topk
 
-# Two orthonormal directions among each 8 channels that lie head_dim / 8 apart; calibrate them on a model's keys.
-BASIS = [[8 ** -0.5 * sign for sign in row] for row in ([1, 1, 1, 1, 1, 1, 1, 1], [1, 1, 1, 1, -1, -1, -1, -1])]
+# Two orthogonal directions of the eight channels that lie head_dim / 8 apart; calibrate them on a model's keys.
+BASIS = [[1, 1, 1, 1, 1, 1, 1, 1], [1, 1, 1, 1, -1, -1, -1, -1]]
 
 
 class RankKeys(Program):
@@ -13,7 +13,8 @@ class RankKeys(Program):
         return {"keys": self.projected(k).to("int8")}
 
     def select(self, q, page):                     # page.keys: [page, token, rank, dim]
-        return topk(dot(self.projected(q), page.keys, "dim").sum("rank").max("head", "token"), self.pages)
+        products = dot(self.projected(q), page.keys, "dim").sum("rank")       # [page, head, token]
+        return topk(products.max("head", "token"), self.pages)
 
-    def projected(self, x):                        # dim becomes rank times dim: [rank, dim], dim an eighth
+    def projected(self, x):                        # dim becomes rank and an eighth of dim
         return dot(x.split("dim", part=8), matrix(BASIS, "rank", "part"), "part")
