@@ -118,8 +118,7 @@ class Batched:
         after = []
         for state, before in zip(self.graph.states, states, strict=True):
             value = numeric(Frame(1).align(env[state.update], state.update.type, state.type))
-            paged = PAGE in state.type.names
-            written = complete if paged else complete.any(1, keepdim=True)[:, 0]
+            written = complete if state.paged else complete.any(1)
             mask = written[(..., *(None,) * (before.dim() - written.dim()))]
             after.append(value.expand_as(before).where(mask, before))
         return tuple(after)
@@ -144,12 +143,18 @@ class Batched:
                 parts.append(local[node])
         env |= {node: parts[0] if len(parts) == 1 else torch.cat(parts, 1) for node, parts in blocks.items()}
 
+    def reserved(self, lengths: torch.Tensor, max_pages: int) -> torch.Tensor:
+        """Give the pages that are always attended: bool [rows, max_pages]. lengths: int64 [rows] tokens."""
+        count = (lengths[:, None] + self.graph.page_size - 1) // self.graph.page_size
+        index = torch.arange(max_pages, device=lengths.device)
+        return (index < count) & ((index < self.graph.sink) | (index >= count - self.graph.window))
+
     def _pages(self, step: Step) -> _Pages:
-        lengths, size = step.lengths[:, None], self.graph.page_size
+        lengths, size = step.lengths, self.graph.page_size
         count = (lengths + size - 1) // size
-        index = torch.arange(self._max_pages(step, count), device=step.q.device)
-        reserved = (index < count) & ((index < self.graph.sink) | (index >= count - self.graph.window))
-        return _Pages(count[:, 0], index < lengths // size, reserved)
+        max_pages = self._max_pages(step, count)
+        index = torch.arange(max_pages, device=lengths.device)
+        return _Pages(count, index < lengths[:, None] // size, self.reserved(lengths, max_pages))
 
     def _max_pages(self, step: Step, count: torch.Tensor) -> int:
         if step.max_pages is not None:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from vortex_dsl.node import LEAVES, Node, reachable
+from vortex_dsl.values import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,6 +70,11 @@ class State:
         """Give its type: axes from page, head and dim."""
         return self.leaf.type
 
+    @property
+    def paged(self) -> bool:
+        """Whether it has one entry per page; then pages come first."""
+        return PAGE in self.type.names
+
     def fresh(self, rows: int, max_pages: int, device: torch.device) -> torch.Tensor:
         """Give the state of rows whose requests have not chosen yet: float32 [rows, *axes]."""
         import torch
@@ -84,6 +90,8 @@ class Graph:
     Leaves named "field" hang summarize below select. A leaf's operation is "input" (attribute `name`, as given to
     Builder.input), "constant" (a number), "field" (one of `fields`; its operand belongs to summarize) or "state"
     (one of `states`). `updates` are pairs of a state's leaf and the value that it is given when pages are chosen.
+    `dead` are operations that no root needs, before a pass has left them out; `identity` is the digest of the
+    program where later passes have fitted the graph to one shape of model.
     """
 
     selection: Node
@@ -95,6 +103,8 @@ class Graph:
     dense_layers: int
     share_layers: int
     refresh_steps: int
+    dead: tuple[Node, ...] = ()
+    identity: str = ""
 
     @property
     def roots(self) -> tuple[Node, ...]:
@@ -144,6 +154,8 @@ class Graph:
     @cached_property
     def digest(self) -> str:
         """Identity of what the program does, whatever the model's shape: 16 hex digits."""
+        if self.identity:
+            return self.identity
         text = f"{self.selection.digest}{[state.update.digest for state in self.states]}{self.settings!r}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

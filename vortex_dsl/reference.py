@@ -12,7 +12,6 @@ import torch
 
 from vortex_dsl.interpreter import evaluate
 from vortex_dsl.ops.frame import Frame, numeric
-from vortex_dsl.values import PAGE
 
 if TYPE_CHECKING:
     from vortex_dsl.attention import Decode
@@ -198,4 +197,4 @@ def _sequence(step: Decode, i: int, head: int, length: int) -> tuple[torch.Tenso
 
 def _complete(state: State, x: torch.Tensor, complete: int) -> torch.Tensor:
     """Give a state, [*axes] with room for more pages, on complete pages alone."""
-    return x[:complete] if PAGE in state.type.names else x
+    return x[:complete] if state.paged else x

@@ -18,6 +18,7 @@ from vllm.v1.attention.backends.utils import split_decodes_and_prefills
 from vllm.v1.kv_cache_interface import KVCacheLayout
 
 from .config import ServingError, serving_config
+from .memory import Requests
 from .pages import Pages, Rows, pages_over
 from .rule import Counters, Decodes, Layer, Rule, page_table
 
@@ -49,6 +50,7 @@ class VortexMetadataBuilder(AttentionMetadataBuilder[VortexMetadata]):
         self.num_kv_heads = kv_cache_spec.num_kv_heads
         total, num_ranks = vllm_config.model_config.get_total_num_kv_heads(), get_tensor_model_parallel_world_size()
         self.first_kv_head = first_kv_head(total, get_tensor_model_parallel_rank(), num_ranks)
+        self._requests: Requests | None = None
 
     def build(
         self, common_prefix_len: int, common_attn_metadata: CommonAttentionMetadata, fast_build: bool = False
@@ -65,9 +67,26 @@ class VortexMetadataBuilder(AttentionMetadataBuilder[VortexMetadata]):
         if num_prefills:
             prefills = Rows(table[num_decodes:], lengths[num_decodes:], starts[num_decodes:] - num_decode_tokens)
         decodes = self._decodes(table[:num_decodes], lengths[:num_decodes], starts[: num_decodes + 1])
+        decodes = self._followed(decodes, prefills)
         slots = batch.slot_mapping[: batch.num_actual_tokens]
         last = slots[slots % self.page_size == self.page_size - 1]  # -1 (padding) has this remainder too
         return VortexMetadata(num_decodes, decodes, prefills, self._pages(last[last >= 0] // self.page_size).flatten())
+
+    def _followed(self, decodes: Decodes | None, prefills: Rows | None) -> Decodes | None:
+        """Recognise the requests, if a layer of this group remembers anything of them."""
+        context = self.vllm_config.compilation_config.static_forward_context
+        layers = [context[name] for name in self.layer_names]
+        if not any(layer.impl.rule.remembers for layer in layers):
+            self._requests = None
+            return decodes
+        if self._requests is None:
+            num_blocks, max_requests = layers[0].kv_cache.shape[0], self.vllm_config.scheduler_config.max_num_seqs
+            self._requests = Requests(num_blocks, max_requests, self.page_size, self.device)
+        if prefills is not None:
+            self._requests.forget(prefills.table, prefills.lengths)
+        if decodes is None:
+            return None
+        return replace(decodes, followed=self._requests.follow(decodes.rows.table, decodes.rows.lengths.long()))
 
     def _pages(self, blocks: torch.Tensor) -> torch.Tensor:
         """Give the page numbers of blocks: [...] -> [..., num_kv_heads]."""
@@ -151,6 +170,7 @@ class VortexImpl(AttentionImpl):
                 f"{self.field_bytes}: start one with 'field_bytes' of at least {rule.field_bytes}"
             )
         self.rule = rule
+        self._memory = rule.memory(self.num_kv_heads)
         if self._pages is not None:
             rule.summarize(self._pages, self._complete.nonzero().flatten())
 
@@ -196,18 +216,19 @@ class VortexImpl(AttentionImpl):
         """Decode one token of every sequence. query, output: [num_sequences, num_q_heads, head_dim]."""
         pages = self._pages
         assert pages is not None
-        if index < self.rule.dense_layers:
+        if self.rule.leader(index) is None:
             self.counters.dense_tokens += query.shape[0]
             pages.attend_sequences(query, decodes.rows, self.scale, output)
             return
         by_kv_head = query.reshape(-1, self.num_heads // self.num_kv_heads, self.head_size)
-        attended = self.rule.attended(by_kv_head, pages, decodes, Layer(index, self.num_layers, self.scale))
+        layer = Layer(index, self.num_layers, self.scale)
+        attended = self.rule.attended(by_kv_head, pages, decodes, layer, self._memory)
         table, lengths = page_table(attended, decodes.pages, decodes.lengths, pages.page_size)
         starts = torch.arange(table.shape[0] + 1, dtype=torch.int32, device=table.device)
         pages.attend_pages(by_kv_head, Rows(table, lengths, starts), self.scale, output.view_as(by_kv_head))
         self._count(query.shape[0], attended, decodes)
         if self.recorder is not None:
-            self.recorder.append(self._recording(index, by_kv_head, decodes))
+            self.recorder.append(self._recording(index, by_kv_head, decodes) | {"attended": attended.clone()})
 
     def _count(self, num_tokens: int, attended: torch.Tensor, decodes: Decodes) -> None:
         self.counters.sparse_tokens += num_tokens

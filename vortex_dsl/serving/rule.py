@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from vortex_dsl.batched import Batched, Step
+from vortex_dsl.decoding import choosing_layer
 from vortex_dsl.trace import trace
 from vortex_dsl.values import Shape
 
 from .config import ServingError
+from .memory import Memory
 
 if TYPE_CHECKING:
+    from vortex_dsl.batched import Chosen
     from vortex_dsl.program import Program
 
+    from .memory import Followed
     from .pages import Pages, Rows
 
 SUMMARY_ROWS = 4096  # pages summarised at a time: bounds the memory of a long prefill or of a swap
@@ -42,26 +46,35 @@ class Decodes:
     """The decode queries of one step, shared by all layers.
 
     `pages`: [num_rows, max_pages] page numbers; `lengths`: [num_rows] tokens; `kv_head`: [num_rows];
-    rows are sequences times KV heads. `rows` is the same batch with one row per sequence.
+    rows are sequences times KV heads. `rows` is the same batch with one row per sequence. `followed` says which
+    requests they are, None if no layer wants to know; `choices` are this step's, by the layer that made them.
     """
 
     pages: torch.Tensor
     lengths: torch.Tensor
     kv_head: torch.Tensor
     rows: Rows
+    followed: Followed | None = None
+    choices: dict[int, torch.Tensor] = field(default_factory=dict)
+
+    def rows_of(self, sequences: torch.Tensor) -> torch.Tensor:
+        """Give the rows of some sequences."""
+        num_kv_heads = self.lengths.shape[0] // self.rows.lengths.shape[0]
+        return (sequences[:, None] * num_kv_heads + torch.arange(num_kv_heads, device=sequences.device)).flatten()
+
+    def only(self, sequences: torch.Tensor) -> Decodes:
+        """Give the same batch with some of its sequences."""
+        rows = self.rows_of(sequences)
+        return replace(self, pages=self.pages[rows], lengths=self.lengths[rows], kv_head=self.kv_head[rows])
 
 
 class Rule:
     """A program's graph and batched backend for one layer."""
 
     def __init__(self, program: Program, group: int, head_dim: int) -> None:
-        unserved = [n for n in ("share_layers", "refresh_steps") if program.values[n] != 1]
-        if unserved:
-            raise ServingError(f"{program.name}: {unserved[0]} other than 1 is not served yet; set it to 1")
         self.program = program
         self.graph = trace(program, Shape(group=group, head_dim=head_dim))
         self.batched = Batched(self.graph)
-        self.dense_layers = int(program.values["dense_layers"])
         self.page_size = self.graph.page_size
 
     @property
@@ -77,8 +90,62 @@ class Rule:
             packed = self.batched.summarize(pages.raw_keys(some), pages.raw_values(some))
             pages.fields[some, : self.field_bytes] = packed
 
-    def attended(self, query: torch.Tensor, pages: Pages, decodes: Decodes, layer: Layer) -> torch.Tensor:
-        """Give the attended pages as bool [num_rows, max_pages]. query: [num_rows, group, head_dim]."""
+    @property
+    def remembers(self) -> bool:
+        """Whether a choice depends on earlier steps."""
+        return self.graph.refresh_steps > 1 or bool(self.graph.states)
+
+    def memory(self, num_kv_heads: int) -> Memory:
+        """Make what one choosing layer remembers of its requests."""
+        return Memory(self.graph.states, num_kv_heads)
+
+    def leader(self, layer: int) -> int | None:
+        """Give the layer whose choice this one uses, None for a layer that attends to everything."""
+        return choosing_layer(self.graph, layer)
+
+    def attended(
+        self, query: torch.Tensor, pages: Pages, decodes: Decodes, layer: Layer, memory: Memory
+    ) -> torch.Tensor:
+        """Give the attended pages as bool [num_rows, max_pages]. query: [num_rows, group, head_dim].
+
+        The first layer of a group chooses, where its memory holds no choice that is still good; the others follow.
+        """
+        leader = self.leader(layer.index)
+        assert leader is not None, "a dense layer attends to every page and asks no rule"
+        if leader == layer.index:
+            decodes.choices[leader] = self._choice(query, pages, decodes, layer, memory)
+        elif leader not in decodes.choices:
+            raise ServingError(
+                f"layer {layer.index} uses the choice of layer {leader}, which this worker does not run; set "
+                "share_layers=1, or serve without pipeline parallelism"
+            )
+        return decodes.choices[leader] | self.batched.reserved(decodes.lengths, decodes.pages.shape[1])
+
+    def _choice(
+        self, query: torch.Tensor, pages: Pages, decodes: Decodes, layer: Layer, memory: Memory
+    ) -> torch.Tensor:
+        """Give the chosen candidates, bool [num_rows, max_pages]: of this step, or of one that is remembered."""
+        if decodes.followed is None:
+            return self._choose(query, pages, decodes, layer, None).pages
+        followed, max_pages = decodes.followed, decodes.pages.shape[1]
+        period = decodes.rows.lengths.long() // self.graph.refresh_steps
+        renewed = memory.renewed(followed, period).nonzero().flatten()
+        if renewed.numel():
+            states = memory.read(followed, renewed, max_pages)
+            some = decodes.only(renewed)
+            chosen = self._choose(query[decodes.rows_of(renewed)], pages, some, layer, states)
+            memory.write(followed.slots[renewed], period[renewed], chosen.pages, chosen.states)
+        return memory.chosen(followed.slots, max_pages)
+
+    def _choose(
+        self,
+        query: torch.Tensor,
+        pages: Pages,
+        decodes: Decodes,
+        layer: Layer,
+        states: tuple[torch.Tensor, ...] | None,
+    ) -> Chosen:
+        """Run the program on these rows."""
         raw = self.batched.reads_raw_pages
         layout = self.batched.layout
         step = Step(
@@ -92,8 +159,9 @@ class Rule:
             max_pages=decodes.pages.shape[1],
             k=pages.raw_keys(decodes.pages).float() if raw else None,
             v=pages.raw_values(decodes.pages).float() if raw else None,
+            states=states,
         )
-        return self.batched.select(step)
+        return self.batched.choose(step)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ def built(query_lens, lengths, prefilling, table, page_size=16, first=0, **extra
 
     builder = VortexMetadataBuilder.__new__(VortexMetadataBuilder)
     builder.page_size, builder.num_kv_heads, builder.first_kv_head = page_size, 2, first
+    builder.layer_names = []  # no layer that remembers anything of its requests
+    builder.vllm_config = SimpleNamespace(compilation_config=SimpleNamespace(static_forward_context={}))
     table = torch.tensor(table, dtype=torch.int32)
     starts = torch.tensor([0, *query_lens]).cumsum(0).to(torch.int32)
     slots = [

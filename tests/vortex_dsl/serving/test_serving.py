@@ -83,8 +83,44 @@ def test_small_budget_reads_fewer_pages_in_bfloat16(serve, batches):
     assert 0 < second["pages_attended"] < second["pages_dense"] / 2
 
 
+REMEMBERING = '''
+from vortex_dsl import Int, Program, State, dot, topk
+
+
+class Remembering(Program):
+    """Rank pages by how much their score rises."""
+
+    pages = Int(3, 1, 1024)
+    dense_layers = Int(0, 0, 8)
+    share_layers = Int({share}, 1, 8)
+    refresh_steps = Int({refresh}, 1, 16)
+    last = State()
+
+    def summarize(self, k, v):
+        return {{"c": k.mean("token")}}
+
+    def select(self, q, page):
+        s = dot(q, page.c, "dim").max("head")
+        return topk(s - 0.5 * page.last, self.pages).remember(last=s)
+'''
+
+
+@pytest.mark.parametrize(("share", "refresh"), [(1, 1), (2, 4)])
+def test_what_a_request_remembers_is_what_decode_says(serve, batches, share, refresh):
+    """Under preemption, prefix hits and queueing, every step attends to the pages that `decode` gives outside."""
+    config = {"program": REMEMBERING.format(share=share, refresh=refresh)}
+    engine = {"attention_backend": "CUSTOM", "additional_config": {"vortex": config}, "max_num_seqs": 6}
+    few = [batch[4:] for batch in batches[:2]]
+    got = serve(block_size=16, engine=engine, batches=few, replay=True, **PRESSURE)
+    assert "error" not in got, got["error"][-2000:]
+    assert got["preemptions"] > 0
+    assert got["prefix_hits"] > 0
+    assert got["replayed"]["runs"] > len(few[0]) + len(few[1])  # whatever was preempted started afresh
+    assert got["replayed"]["steps"] > 2 * 12 * 60
+    assert got["replayed"]["wrong"] == 0
+
+
 def test_unserved_settings_are_errors(serve):
     """What the plugin cannot serve stops the engine with a sentence; the dense path never steps in."""
-    assert "share_layers" in serve(block_size=16, engine=sparse("quest", share_layers=2), batches=[])["error"]
     engine = {"attention_backend": "CUSTOM"}
     assert "needs a program" in serve(block_size=16, engine=engine, batches=[])["error"]
