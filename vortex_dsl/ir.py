@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vortex_dsl.graph import SETTINGS, Field, Graph
 from vortex_dsl.interner import Interner
-from vortex_dsl.node import Node
+from vortex_dsl.node import LEAVES, Node, reachable
 from vortex_dsl.ops import OPS
-from vortex_dsl.ops.op import Take, attribute, bind, is_number, suggest
-from vortex_dsl.passes import canonical
+from vortex_dsl.ops.op import Take, attribute, bind, is_number, seen, suggest
+from vortex_dsl.passes import finished
 from vortex_dsl.values import DIM, HEAD, PAGE, TOKEN, Axis, Kind, Type, TypeRuleError, ordered, show_axes
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Builder:
         if {PAGE, HEAD} & set(node.type.names) or node.type.kind is Kind.SELECTION:
             message = f"the field '{name}' is {node.type}; summarize may only use one page's k and v"
             raise TypeRuleError(message)
-        return node if node.op == "to" else self._interner.make("to", (node,), (("storage", "bfloat16"),))
+        return node if node.op == "to" else self._interner.record("to", (node,), (("storage", "bfloat16"),))
 
     def call(self, name: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Node:
         """Perform one operation; known numbers that meet a value become float32 constants."""
@@ -95,7 +96,7 @@ class Builder:
                 operands += [node for state in value.items() for node in self._written(*state)]
             else:
                 attrs.append((param.name, attribute(op, param, value)))
-        return self._interner.make(name, tuple(operands), tuple(attrs))
+        return self._interner.record(name, tuple(operands), tuple(attrs))
 
     def _written(self, name: str, value: Any) -> tuple[Node, Node]:
         """Give a state that is written, and the value."""
@@ -109,13 +110,17 @@ class Builder:
             return value
         if is_number(value):
             return self._interner.number(value)
-        message = f"'{op}' of {value!r:.40}; an operand must be a value or a known number"
+        message = f"'{op}' of {seen(value)}; an operand must be a value or a known number"
         if isinstance(value, list | tuple):
             message += "; make a list of numbers a value with vector(numbers, axis)"
         raise TypeRuleError(message)
 
     def finish(self, fields: Mapping[str, Any], selection: Node, settings: Mapping[str, int]) -> Graph:
-        """Close the graph: check the result, drop what is dead, bring it to canonical form.
+        """Close the graph and run all passes; arguments as of `raw`."""
+        return finished(self.raw(fields, selection, settings))
+
+    def raw(self, fields: Mapping[str, Any], selection: Node, settings: Mapping[str, int]) -> Graph:
+        """Close the graph as the program wrote it: check the result.
 
         `fields` is what summarize returned (again), `settings` the values of the six platform tunables.
         """
@@ -129,9 +134,12 @@ class Builder:
             seen = f"a value with axes {show_axes(selection.type)}" if isinstance(selection, Node) else repr(selection)
             message = f"select returns {seen:.60}; return a selection such as topk(score, self.pages)"
             raise TypeRuleError(message)
-        graph = Graph(selection, updates, self._shape, **{name: int(settings[name]) for name in SETTINGS})
+        numbers = {name: int(settings[name]) for name in SETTINGS}
+        graph = Graph(selection, updates, self._shape, dead=(), identity="", **numbers)
         self._require_written(graph)
-        return canonical(graph)
+        live = {*reachable(graph.roots), *self._states.values()}
+        dead = tuple(node for node in self._interner.nodes if node not in live and node.op not in LEAVES)
+        return replace(graph, dead=tuple(node for node in dead if node.op != "remember"))
 
     def _require_written(self, graph: Graph) -> None:
         """Refuse a state that is read and never written: it would only be a number."""

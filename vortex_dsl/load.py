@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from vortex_dsl.errors import did_you_mean, quoted
+from vortex_dsl.errors import ProgramError, did_you_mean, quoted
 from vortex_dsl.evaluate import Evaluator
 from vortex_dsl.program import PLATFORM_TUNABLES, Choice, Float, Int, Program, State, Tunable
 from vortex_dsl.source import Source, parse, read_source, text_source
@@ -22,6 +22,7 @@ _NUMERIC = ("default", "low", "high", "log")
 _PARAMETERS = {"Int": _NUMERIC, "Float": _NUMERIC, "Choice": ("default", "options"), STATE: ("axes", "init")}
 _OPTIONAL = ("log", "axes", "init")
 _ENTRIES = {"summarize": "def summarize(self, k, v)", "select": "def select(self, q, page)"}
+MAX_STATES = 16  # of one program; each costs memory per request
 
 
 @dataclass
@@ -99,7 +100,7 @@ class _Loader:
             self._class(node)
         else:
             check_syntax(self.source, node)
-            self.source.refuse("only imports, constants, functions and one class stand at the top level", node)
+            self.source.refuse("only imports, constants, functions and one class stand here; leave it out", node)
 
     def _declare(self, name: str, what: str, node: ast.AST) -> None:
         check_name(self.source, name, node)
@@ -162,6 +163,8 @@ class _Loader:
                 declared = self._declared(name, statement.value)
                 if isinstance(declared, State):
                     states[name] = declared
+                    if len(states) > MAX_STATES:
+                        self.source.refuse(f"more than {MAX_STATES} states; remember less", statement)
                 else:
                     own[name] = declared
             else:
@@ -177,12 +180,15 @@ class _Loader:
         text = first.value.value if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) else None
         if not isinstance(text, str) or not text.strip():
             self.source.refuse(f"{quoted(node.name)} has no docstring; say the idea in its first line", node)
-        return text.strip().split("\n")[0].strip()
+        idea = text.strip().split("\n")[0].strip()
+        if not idea.isprintable():
+            self.source.refuse(f"the docstring begins with {quoted(idea)}; write printable characters only", first)
+        return idea
 
     def _new_attribute(self, node: ast.Assign) -> str:
         target = node.targets[0]
         if len(node.targets) > 1 or not isinstance(target, ast.Name):
-            self.source.refuse("one tunable per line, please: write name = Int(default, low, high)", node)
+            self.source.refuse("several names at once; declare one per line: name = Int(default, low, high)", node)
         self._claim(target.id, target)
         return target.id
 
@@ -208,6 +214,8 @@ class _Loader:
         what = "state" if kind == STATE else "tunable"
         try:
             declared = self._made(kind, node)
+        except ProgramError:
+            raise
         except (TypeError, ValueError) as error:
             self.source.refuse(f"{what} {quoted(name)}: {error}", node)
         platform = PLATFORM_TUNABLES.get(name)
@@ -246,7 +254,7 @@ class _Loader:
         self._claim(node.name, node)
         parameters = [argument.arg for argument in node.args.args]
         if parameters[:1] != ["self"]:
-            self.source.refuse(f"the first parameter of {quoted(node.name)} must be self", node)
+            self.source.refuse(f"{quoted(node.name)} does not begin with self; write def {node.name}(self, ...)", node)
         if node.name not in _ENTRIES:
             self.definition.methods[node.name] = node
             return

@@ -115,7 +115,7 @@ def require_axes(op: str, type_: Type, names: Sequence[str]) -> None:
     for name in names:
         if name not in type_.names:
             message = f"'{op}' over axis '{name}', but the value has axes {show_axes(type_)}"
-            raise refuse(message + suggest(name, type_.names))
+            raise refuse(message + (suggest(name, type_.names) or "; name one that it has"))
     if len(set(names)) != len(names):
         message = f"'{op}' names an axis twice; name each axis once"
         raise refuse(message)
@@ -170,14 +170,14 @@ def attribute(op: Op, param: Param, value: Any) -> Hashable:
     """Check a non-operand argument and freeze it."""
     frozen = _FREEZE[param.take](value)
     if frozen is None:
-        message = f"'{param.name}' of '{op.name}' must be {param.take.value}, not {_shown(value)}"
-        raise refuse(
-            message + (suggest(value, STORAGE_KINDS) if param.take is Take.STORAGE and isinstance(value, str) else "")
-        )
+        near = suggest(value, STORAGE_KINDS) if param.take is Take.STORAGE and isinstance(value, str) else ""
+        message = f"'{param.name}' of '{op.name}' must be {param.take.value}, not {seen(value)}"
+        raise refuse(message + (near or f"; write {op.signature}"))
     return frozen
 
 
-def _shown(value: Any) -> str:
+def seen(value: Any) -> str:
+    """Describe an argument in a message, whatever it is and however long."""
     if isinstance(value, Node):
         return "a value that is not known while tracing"
     return str(value)[:40] if isinstance(value, int | float) else quoted(value)
