@@ -53,7 +53,7 @@ class Source:
     def _characters(self, line: int, num_bytes: int) -> int:
         """Turn the parser's byte column into one of characters."""
         row = self.text.split("\n")[line - 1 : line]
-        return len(row[0].encode()[:num_bytes].decode(errors="ignore")) if row else num_bytes
+        return len(row[0].encode(errors="surrogatepass")[:num_bytes].decode(errors="ignore")) if row else num_bytes
 
 
 def read_source(path_or_text: str | Path) -> Source:

@@ -1,6 +1,8 @@
 """Mutated texts and syntax trees: a Program or a ProgramError comes out, soon, in little memory, and always the same.
 
-`make test` runs a share of them. All 20,000: VORTEX_FUZZ=20000 .venv/bin/python -m pytest -s tests/vortex_dsl/test_fuzz.py
+`make test` runs a share of them. All 20,000, with what came out:
+
+    VORTEX_FUZZ=20000 .venv/bin/python -m pytest -s tests/vortex_dsl/test_fuzz.py
 """
 
 import ast
@@ -61,102 +63,27 @@ class Remembering(Program):
 '''
 
 HOSTILE = (
-    *("x = x * x", "x = [x, x]", "q = q + q", "page = q", "self = q", "return q", "return", "x = 2 ** 31", "x = 1 / 0"),
-    *("x = [0] * 9 ** 9", "x = 'a' * 2 ** 31", "x = vector(range(2 ** 31), 'dim')", "x = q[0]", "x = q.__class__"),
-    *("x = range(8192)[::2]", "x = [i for i in range(128) for j in range(128)]", "x = matrix([[1], [2, 3]], 'a', 'b')"),
-    *("import os", "from os import *", "exec('1')", "lambda: 1", "x = (yield)", "x = f'{q}'", "x = b'1'", "x = 1j"),
-    *("global q", "del q", "assert q", "raise q", "pass", "x: int = 1", "q.x = 1", "x = y = q", "x, y = 1, 2"),
-    *(
-        "x = not q",
-        "x = q and q",
-        "x = 1 if q else 2",
-        "x = q < q < q",
-        "x = -0.0",
-        "x = 1e-45",
-        "x = 1e308",
-        "x = None",
-    ),
-    *("x = q.take('dim', slice(9, None, -3))", "x = q.split('dim', a=3)", "x = q.rename(dim='page')", "x = q.sum('x')"),
-    *(
-        "x = page.last.remember(last=1)",
-        "h = State(axes=('page', 'page'))",
-        "x = State()",
-        "x = Int(1, 0, 2)",
-        "x = topk",
-    ),
-    *(
-        "x = self.pages.pages",
-        "x = self.select(q, page)",
-        "x = page.page",
-        "x = layer.index + kv_head.index",
-        "x = '\\ud800'",
-    ),
-    *("for i in range(0, 128, 0):\n    x = i", "for i in q:\n    x = i", "while 1:\n    x = 1", "if q:\n    x = 1"),
-    *("for i in range(128):\n    q = q + i", "for i in range(100):\n    q = exp(q) * i", "def f(x):\n    return f(x)"),
-    *(
-        "class C(Program):\n    pass",
-        "@f\ndef g(x):\n    return x",
-        "x = [[[[[1]]]]]",
-        "x = {'a': {'b': q}}",
-        "x = {1: 2}",
-    ),
+    *("x = x * x", "x = [x, x]", "q = q + q", "page = q", "self = q", "return q", "return", "x = 2 ** 31"),
+    *("x = 1 / 0", "x = [0] * 9 ** 9", "x = 'a' * 2 ** 31", "x = vector(range(2 ** 31), 'dim')", "x = q[0]"),
+    *("x = q.__class__", "x = range(8192)[::2]", "x = [i for i in range(128) for j in range(128)]"),
+    *("x = matrix([[1], [2, 3]], 'a', 'b')", "import os", "from os import *", "exec('1')", "lambda: 1"),
+    *("x = (yield)", "x = f'{q}'", "x = b'1'", "x = 1j", "global q", "del q", "assert q", "raise q", "pass"),
+    *("x: int = 1", "q.x = 1", "x = y = q", "x, y = 1, 2", "x = not q", "x = q and q", "x = 1 if q else 2"),
+    *("x = q < q < q", "x = -0.0", "x = 1e-45", "x = 1e308", "x = None"),
+    *("x = q.take('dim', slice(9, None, -3))", "x = q.split('dim', a=3)", "x = q.rename(dim='page')"),
+    *("x = q.sum('x')", "x = page.last.remember(last=1)", "h = State(axes=('page', 'page'))", "x = State()"),
+    *("x = Int(1, 0, 2)", "x = topk", "x = self.pages.pages", "x = self.select(q, page)", "x = page.page"),
+    *("x = layer.index + kv_head.index", "x = '\\ud800'", "for i in range(0, 128, 0):\n    x = i"),
+    *("for i in q:\n    x = i", "while 1:\n    x = 1", "if q:\n    x = 1"),
+    *("for i in range(128):\n    q = q + i", "for i in range(100):\n    q = exp(q) * i"),
+    *("def f(x):\n    return f(x)", "class C(Program):\n    pass", "@f\ndef g(x):\n    return x"),
+    *("x = [[[[[1]]]]]", "x = {'a': {'b': q}}", "x = {1: 2}"),
 )
 PIECES = (
-    *(
-        "(",
-        ")",
-        "[",
-        "]",
-        "{",
-        "}",
-        '"',
-        "'",
-        "'''",
-        "\n",
-        "    ",
-        "\t",
-        "\\",
-        "\\\n",
-        "**",
-        "9" * 30,
-        "0x",
-        "1e999",
-        "#",
-    ),
-    *(
-        "lambda:",
-        "not ",
-        "-",
-        "~",
-        "f'{",
-        ":=",
-        "\0",
-        "\f",
-        "é",
-        "ｘ",
-        "\u202e",
-        "\ud800",
-        "self",
-        "page",
-        "topk",
-        "__class__",
-    ),
-    *(
-        "[0]",
-        ".a",
-        "()",
-        ".sum('dim')",
-        "*q",
-        "range(2**31)",
-        "return ",
-        "async ",
-        "await ",
-        "if 1:",
-        "else:",
-        ";",
-        "@",
-        "...",
-    ),
+    *("(", ")", "[", "]", "{", "}", '"', "'", "'''", "\n", "    ", "\t", "\\", "\\\n", "**"),
+    *("999999999999999999999999999999", "0x", "1e999", "#", "lambda:", "not ", "-", "~", "f'{", ":=", "\x00"),
+    *("\x0c", "é", "ｘ", "\u202e", "\ud800", "self", "page", "topk", "__class__", "[0]", ".a", "()"),
+    *(".sum('dim')", "*q", "range(2**31)", "return ", "async ", "await ", "if 1:", "else:", ";", "@", "..."),
 )
 
 
@@ -225,6 +152,8 @@ def regrown(rng: random.Random, text: str, other: str) -> str:
             if isinstance(value, list)
             for i in range(len(value))
         ] + [(node, name, None) for node in ast.walk(tree) for name, value in ast.iter_fields(node) if is_branch(value)]
+        if not places:
+            break
         node, name, i = rng.choice(places)
         old = getattr(node, name) if i is None else getattr(node, name)[i]
         fitting = [donor for donor in donors if sort_of(donor) is sort_of(old)]
@@ -239,21 +168,30 @@ def regrown(rng: random.Random, text: str, other: str) -> str:
 
 
 def nudged(rng: random.Random, text: str, _other: str) -> str:
-    """Change names, numbers, strings and operators for others that the text has: often a program again."""
+    """Change names, numbers, strings and operators for others of the same function: often a program again."""
     tree = ast.parse(text)
-    leaves = [node for node in ast.walk(tree) if isinstance(node, ast.Name | ast.Constant | ast.Attribute | ast.BinOp)]
+    places = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)] or [tree]
     for _ in range(rng.randint(1, 3)):
-        node = rng.choice(leaves)
-        alike = [each for each in leaves if type(each) is type(node)]
-        if isinstance(node, ast.BinOp):
-            node.op = rng.choice((ast.Add(), ast.Sub(), ast.Mult(), ast.Div(), ast.Mod(), ast.Pow(), ast.BitAnd()))
-        elif isinstance(node, ast.Constant):
-            node.value = rng.choice((0, 1, -1, 2, 0.5, 127, "dim", rng.choice(alike).value, rng.choice(alike).value))
-        elif isinstance(node, ast.Name):
-            node.id = rng.choice(alike).id
-        else:
-            node.attr = rng.choice(alike).attr
+        nodes = list(ast.walk(rng.choice(places)))
+        leaves = [node for node in nodes if isinstance(node, ast.Name | ast.Constant | ast.Attribute | ast.BinOp)]
+        if leaves:
+            nudge(rng, rng.choice(leaves), leaves)
     return written(tree, text)
+
+
+def nudge(rng: random.Random, node: ast.AST, leaves: list[ast.AST]) -> None:
+    """Change one leaf of a tree."""
+    other = rng.choice([each for each in leaves if type(each) is type(node)])
+    if isinstance(node, ast.BinOp):
+        node.op = rng.choice((ast.Add(), ast.Sub(), ast.Mult(), ast.Div(), ast.Mod(), ast.Pow(), ast.BitAnd()))
+    elif isinstance(node, ast.Name):
+        node.id = other.id
+    elif isinstance(node, ast.Attribute):
+        node.attr = rng.choice((other.attr, "max", "mean", "count", "softmax"))
+    elif isinstance(node.value, str) and isinstance(other.value, str):
+        node.value = other.value
+    else:
+        node.value = rng.choice((0, 1, 1, 2, 3, 0.5, 2.5, 127, -1, 1e9, 1e-30))
 
 
 def is_branch(value: object) -> bool:
@@ -273,7 +211,7 @@ def written(tree: ast.Module, otherwise: str) -> str:
         return otherwise
 
 
-MUTATIONS = (edited, shuffled, spliced, regrown, regrown, nudged, nudged, nudged, nudged)
+MUTATIONS = (edited, shuffled, spliced, regrown, regrown, nudged, nudged, nudged, nudged, nudged, nudged)
 
 
 def mutated(rng: random.Random, texts: list[str]) -> str:
@@ -287,26 +225,9 @@ def mutated(rng: random.Random, texts: list[str]) -> str:
     return text + "\n"
 
 
-VALUES = (
-    0,
-    1,
-    3,
-    -1,
-    2.5,
-    1e300,
-    -0.0,
-    float("nan"),
-    float("inf"),
-    10**5000,
-    True,
-    None,
-    "hi",
-    "",
-    [],
-    (1,),
-    {},
-    "\ud800",
-)
+NAMES = ("pages", "sink", "page_size", "mode", "x", "\n")
+NUMBERS = (0, 1, 3, 128, -1, 2.5, 1e300, -0.0, float("nan"), float("inf"), 10**5000)
+VALUES = (*NUMBERS, True, None, "hi", "", [], (1,), {}, "\ud800", "x" * 9000)
 
 
 @dataclass
@@ -359,7 +280,7 @@ def test_what_is_mutated_loads_or_is_refused(part: int) -> None:
     for i in range(part, NUM_TEXTS, NUM_PARTS):
         rng = random.Random(f"fuzz {i}")
         text = mutated(rng, texts)
-        values = {rng.choice(("pages", "sink", "page_size", "x")): rng.choice(VALUES)} if rng.random() < 0.1 else {}
+        values = {rng.choice(NAMES): rng.choice(VALUES)} if rng.random() < 0.1 else {}
         answer = tally.answer(text, values)
         tally.outcomes[sort_of_answer(answer)] += 1
         if i % 5 == 0:
