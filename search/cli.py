@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search.commands import campaign, doctor, plugin, program, results
+from search.commands import campaign, doctor, plugin, program, results, zoo
 from search.commands.exits import CommandError, ExitCode, explain
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def _everywhere(
 
 
 app.command("check")(program.check)
+app.command("zoo")(zoo.zoo)
 app.command("eval")(campaign.evaluate)
 app.command("run")(campaign.run)
 app.command("resume")(campaign.resume)

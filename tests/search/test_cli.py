@@ -166,7 +166,7 @@ def test_help_imports_nothing_heavy():
 
 
 def test_every_command_of_the_design_is_there():
-    expected = {"check", "eval", "run", "resume", "status", "leaderboard", "show", "export", "verify", "doctor"}
+    expected = {"check", "zoo", "eval", "run", "resume", "status", "leaderboard", "show", "export", "verify", "doctor"}
     assert set(COMMANDS) >= expected
 
 

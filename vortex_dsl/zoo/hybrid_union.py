@@ -12,5 +12,5 @@ class HybridUnion(Program):
 
     def select(self, q, page):
         bound = maximum(q * page.hi, q * page.lo).sum("dim")      # [page, head]
-        strided = above(page.index % self.stride == 0, 0, limit=page.count)
+        strided = above(page.index % self.stride == 0, 0, limit=page.count / self.stride + 1)
         return union(topk(bound.max("head"), self.pages), strided)

@@ -7,4 +7,4 @@ class Strided(Program):
     stride = Int(16, low=2, high=256, log=True)    # one page of so many
 
     def select(self, q, page):
-        return above(page.index % self.stride == 0, 0, limit=page.count)
+        return above(page.index % self.stride == 0, 0, limit=page.count / self.stride + 1)
