@@ -1,4 +1,4 @@
-"""Passes that turn sums of products into contractions, which every backend computes as a matrix product.
+"""The pass that turns sums of products into contractions, which every backend computes as a matrix product.
 
 A bound by envelopes, sum_d max(q·a, q·b), is two of them: q = relu(q) - relu(-q), and a non-negative factor leaves
 the larger of two numbers the larger, so it equals sum_d relu(q)·max(a, b) - sum_d relu(-q)·min(a, b).
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vortex_dsl.interner import rebuilt
+from vortex_dsl.rewrite import rewritten
 from vortex_dsl.values import PAGE
 
 if TYPE_CHECKING:
+    from vortex_dsl.graph import Graph
     from vortex_dsl.interner import Interner
     from vortex_dsl.node import Node
 
@@ -19,14 +20,16 @@ _MONOTONE = ("bfloat16", "float16", "float32", "fp8_e4m3")
 _OPPOSITE = {"maximum": "minimum", "minimum": "maximum"}
 
 
-def contracted(interner: Interner, node: Node, args: tuple[Node, ...]) -> Node:
-    """Rebuild a node; a sum of products along one axis that its factors share becomes a contraction."""
-    if node.op == "sum" and len(node.attr("axes")) == 1 and node.attr("axes") != (PAGE,):
+def contract(graph: Graph) -> Graph:
+    """Turn sums of products, and of the larger of two products, into contractions."""
+
+    def visit(interner: Interner, node: Node, args: tuple[Node, ...]) -> Node | None:
+        if node.op != "sum" or len(node.attr("axes")) > 1 or node.attr("axes") == (PAGE,):
+            return None
         axis, inner = node.attr("axes")[0], args[0]
-        made = _envelope(interner, inner, axis) if inner.op in _OPPOSITE else _product(interner, inner, axis)
-        if made is not None:
-            return made
-    return rebuilt(interner, node, args, node.attrs)
+        return _envelope(interner, inner, axis) if inner.op in _OPPOSITE else _product(interner, inner, axis)
+
+    return rewritten(graph, visit)
 
 
 def _product(interner: Interner, inner: Node, axis: str) -> Node | None:

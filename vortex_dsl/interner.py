@@ -26,6 +26,7 @@ class Interner:
     def __init__(self, max_operations: int | None = MAX_OPERATIONS) -> None:
         self._max_operations = max_operations
         self._nodes: dict[tuple[str, tuple[Node, ...], str], Node] = {}
+        self._numbers: dict[Node, float] = {}  # what operations on known numbers give, where they are not folded
         self._num_operations = 0
 
     def leaf(self, op: str, type_: Type, args: tuple[Node, ...] = (), attrs: Attrs = ()) -> Node:
@@ -46,29 +47,37 @@ class Interner:
         """Give what select reads of a state; `index` tells states apart, in an order that names do not decide."""
         return self.leaf("state", type_, attrs=(("axes", type_.names), ("init", float32(init)), ("index", index)))
 
+    def record(self, op: str, args: tuple[Node, ...], attrs: Attrs = ()) -> Node:
+        """Type one operation as a program writes it, and merge it with an equal one. Raises TypeRuleError.
+
+        Operations on known numbers are not folded, but the number must exist and keep to its bounds.
+        """
+        node = self._intern(op, args, attrs, _type(op, args, attrs))
+        number = _folded(op, [self._numbers.get(arg, arg.number) for arg in args], node.type.kind)
+        if number is not None:
+            self._numbers[node] = number
+        return node
+
     def make(self, op: str, args: tuple[Node, ...], attrs: Attrs = ()) -> Node:
         """Type, fold, order and merge one operation. Raises TypeRuleError."""
-        type_ = ENTRIES[op].rule(tuple(arg.type for arg in args), dict(attrs))
-        if op in _MIRRORED:
-            op, args = _MIRRORED[op], args[::-1]
-        if ENTRIES[op].commutative:
-            args = tuple(sorted(args, key=lambda arg: arg.digest))
-        folded = self._folded(op, args, type_.kind)
-        return folded or _simplified(op, args, type_) or self._intern(op, args, attrs, type_)
+        type_ = _type(op, args, attrs)
+        number = _folded(op, [arg.number for arg in args], type_.kind)
+        if number is not None:
+            return self.number(number)
+        op, args = in_order(op, args)
+        return _simplified(op, args, type_) or self._intern(op, args, attrs, type_)
 
-    def _folded(self, op: str, args: tuple[Node, ...], kind: Kind) -> Node | None:
-        fold, numbers = ENTRIES[op].fold, [arg.number for arg in args]
-        if fold is None or not numbers or any(number is None for number in numbers):
-            return None
-        try:
-            result = fold(*numbers)
-        except (ArithmeticError, ValueError) as error:
-            message = f"'{op}' of the known numbers {numbers} has no value ({error}); change the numbers"
-            raise TypeRuleError(message) from None
-        return self.number(bool(result) if kind is Kind.BOOL else float(result))
+    def keep(self, node: Node) -> Node:
+        """Take over a node of another interner whose operands are this one's."""
+        return self._nodes.setdefault(_key(node.op, node.args, node.attrs, node.type), node)
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Give all nodes that were made, operands first."""
+        return tuple(self._nodes.values())
 
     def _intern(self, op: str, args: tuple[Node, ...], attrs: Attrs, type_: Type) -> Node:
-        key = (op, args, repr((attrs, type_.axes)))
+        key = _key(op, args, attrs, type_)
         if key not in self._nodes:
             self._num_operations += op not in LEAVES
             if self._max_operations is not None and self._num_operations > self._max_operations:
@@ -76,6 +85,36 @@ class Interner:
                 raise TypeRuleError(message)
             self._nodes[key] = Node(op, args, attrs, type_)
         return self._nodes[key]
+
+
+def _key(op: str, args: tuple[Node, ...], attrs: Attrs, type_: Type) -> tuple[str, tuple[Node, ...], str]:
+    return op, args, repr((attrs, type_.axes))  # as text, for 0.0 is not -0.0 here, nor True 1
+
+
+def _type(op: str, args: tuple[Node, ...], attrs: Attrs) -> Type:
+    return ENTRIES[op].rule(tuple(arg.type for arg in args), dict(attrs))
+
+
+def _folded(op: str, numbers: list[float | None], kind: Kind) -> float | None:
+    """Compute an operation on known numbers, None where one is not known."""
+    fold = ENTRIES[op].fold
+    if fold is None or not numbers or any(number is None for number in numbers):
+        return None
+    try:
+        result = fold(*numbers)
+    except (ArithmeticError, ValueError) as error:
+        message = f"'{op}' of the known numbers {numbers} has no value ({error}); change the numbers"
+        raise TypeRuleError(message) from None
+    return bool(result) if kind is Kind.BOOL else float32(float(result))
+
+
+def in_order(op: str, args: tuple[Node, ...]) -> tuple[str, tuple[Node, ...]]:
+    """Put the operands of an operation that takes them in any order into one order; a > b becomes b < a."""
+    if op in _MIRRORED:
+        return _MIRRORED[op], args[::-1]
+    if ENTRIES[op].commutative:
+        return op, tuple(sorted(args, key=lambda arg: arg.digest))
+    return op, args
 
 
 def _simplified(op: str, args: tuple[Node, ...], type_: Type) -> Node | None:
@@ -95,12 +134,3 @@ def _simplified(op: str, args: tuple[Node, ...], type_: Type) -> Node | None:
 
 def _is_negative_zero(node: Node) -> bool:
     return node.number == 0.0 and math.copysign(1.0, float(node.number)) < 0
-
-
-def rebuilt(interner: Interner, node: Node, args: tuple[Node, ...], attrs: Attrs) -> Node:
-    """Make a node again from new operands and attributes, leaves included."""
-    if node.op == "field":
-        return interner.field(args[0])
-    if node.op in LEAVES:
-        return interner.leaf(node.op, node.type, args, attrs)
-    return interner.make(node.op, args, attrs)

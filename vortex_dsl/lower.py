@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 INFINITY = float("inf")
 FURTHEST_PAGE = 2**30  # a sequence has fewer pages, and the sum of this and a page's index is an int32
 TYPED_KINDS = ("bfloat16", "float16", "float32")  # the other kinds are read and written byte by byte
+LARGEST_CODE = {"int8": 127.0, "int4": 7.0}
 ELEMENTS_PER_BYTE = {"fp8_e4m3": 1, "int8": 1, "int4": 2, "sign": 8}
 NUMERIC = (
     *("add", "sub", "mul", "div", "mod", "pow", "neg", "abs", "exp", "log", "sqrt", "square", "sign", "floor"),
@@ -136,6 +137,30 @@ class Lowering:
         )
         byte = self._load(source, [*at[:-1], which])
         return self.pool.make("nibble" if field.storage == "int4" else "bit", (byte, place))
+
+    def _reload(self, node: Node, indices: dict[str, Expr]) -> Expr:
+        """Round an element as its storage kind does, without storing it (see storage.py)."""
+        stored = node.args[0]
+        value, kind = stored.args[0], stored.attr("storage")
+        x = self.scalar(self._number(value, indices))
+        if kind == "sign":
+            negative = self.pool.make("lt", (x, self.pool.number(0.0)), kind="bool")
+            return self._choose(negative, self.pool.number(-1.0), self.pool.number(1.0))
+        if scale_bytes(kind):
+            scale = self.scale(value, indices, LARGEST_CODE[kind])
+            return self.pool.make("mul", (self.pool.make("code", (x, scale), (LARGEST_CODE[kind],)), scale))
+        return x if kind == "float32" else self.pool.make(f"as_{kind}", (x,))
+
+    def scale(self, node: Node, indices: Mapping[str, Expr], largest: float) -> Expr:
+        """Lower the scale of the stored vector that lies at some indices, that along `dim` aside."""
+        x, loops = self._inside(node, (DIM,) if DIM in node.type.names else (), dict(indices))
+        size = self._all("max", self.pool.make("abs", (self.scalar(x),)), loops)
+        return self.pool.make("div", (size, self.pool.number(largest)))
+
+    def scalar(self, x: Expr) -> Expr:
+        """Let a known number be a value: Python's numbers cannot be rounded in Triton."""
+        known = "number" in (x.op, *(arg.op for arg in x.args if x.op == "to_float"))
+        return self.pool.make("scalar", (x,)) if known else x
 
     def _load(self, source: Source, indices: list[Expr]) -> Expr:
         kind: Kind = "int" if source.kind in ("lookup", "codes") else "float"
@@ -300,7 +325,20 @@ class Lowering:
 _RULES: dict[str, Callable[[Lowering, Node, dict[str, Expr]], Expr]] = {
     name: getattr(Lowering, f"_{name}")
     for name in (
-        *("constant", "vector", "matrix", "input", "field", "where", "hash", "split", "take", "rename", "shift"),
+        *(
+            "constant",
+            "vector",
+            "matrix",
+            "input",
+            "field",
+            "reload",
+            "where",
+            "hash",
+            "split",
+            "take",
+            "rename",
+            "shift",
+        ),
         *("smooth", "top", "mean", "var", "norm", "logsumexp", "softmax", "normalize", "dot", "cumsum"),
     )
 } | dict.fromkeys(("sum", "max", "min"), Lowering._plain)  # noqa: SLF001

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vortex_dsl.expression import Expr, Loop
-from vortex_dsl.lower import ELEMENTS_PER_BYTE, TYPED_KINDS
+from vortex_dsl.lower import ELEMENTS_PER_BYTE, LARGEST_CODE, TYPED_KINDS
 from vortex_dsl.storage import scale_bytes, vector_bytes
 from vortex_dsl.values import DIM
 
@@ -25,7 +25,6 @@ _TO_BYTES = {
     "int4": "({0}).to(tl.uint8)",
     "sign": "({0}).to(tl.uint8)",
 }
-_LARGEST_CODE = {"int8": 127.0, "int4": 7.0}
 
 
 @dataclass(frozen=True)
@@ -65,20 +64,14 @@ class _Packing:
         return [self._codes(vector), *scales]
 
     def _value(self, at: dict[str, Expr]) -> Expr:
-        value = self._pool.numeric(self._lowering.at(self._node, at))
-        known = "number" in (value.op, *(arg.op for arg in value.args if value.op == "to_float"))
-        return self._pool.make("scalar", (value,)) if known else value  # Python's numbers cannot be rounded in Triton
+        return self._lowering.scalar(self._pool.numeric(self._lowering.at(self._node, at)))
 
     def _store(self, kind: str, value: Expr, at: dict[str, Expr], conversion: str) -> Store:
         lengths = tuple(self._loops[name].length or 0 for name in at)
         return Store(kind, self._layout.field.index, value, tuple(at.values()), lengths, conversion)
 
     def _scale(self, vector: dict[str, Expr]) -> Expr:
-        whole = vector if DIM not in self._loops else {**vector, DIM: self._pool.loop(self._loops[DIM])}
-        size = self._pool.make("abs", (self._value(whole),))
-        if DIM in self._loops:
-            size = self._pool.make("reduce", (size,), ("max", self._loops[DIM]), without=self._loops[DIM])
-        return self._pool.make("div", (size, self._pool.number(_LARGEST_CODE[self._kind])))
+        return self._lowering.scale(self._node, vector, LARGEST_CODE[self._kind])
 
     def _codes(self, vector: dict[str, Expr]) -> Store:
         conversion = _TO_BYTES[self._kind]
@@ -118,4 +111,4 @@ class _Packing:
             negative = self._pool.make("lt", (x, self._pool.number(0.0)), kind="bool")
             return self._pool.numeric(self._pool.make("invert", (negative,), kind="bool"))
         scale = self._scale({name: index for name, index in at.items() if name != DIM})
-        return self._pool.make("code", (x, scale), (_LARGEST_CODE[self._kind],))
+        return self._pool.make("code", (x, scale), (LARGEST_CODE[self._kind],))

@@ -70,18 +70,18 @@ class _Cutter:
             self.select(part)
         if selection in self._done:
             return
-        self.score(_values(selection), parts[0] if is_limited(selection) else None)
+        among = parts[0] if is_limited(selection) else None
+        self.score(_values(selection), among)
         self._done.add(selection)
         if selection.args:
-            self.stages.append(Stage("choose", (selection,)))
+            self.stages.append(Stage("choose", (selection,), among))
 
     def score(self, values: Iterable[Node], among: Node | None) -> None:
         """Cut what has not been computed yet of some values."""
         missing = [node for node in reachable(tuple(values), stop="field") if node not in self._done]
         missing = [node for node in missing if node.op not in LEAVES]
-        everywhere = [node for node in missing if among is None or node in self._everywhere]
-        self._cut(everywhere, None)
-        self._cut([node for node in missing if node not in self._everywhere and among is not None], among)
+        self._cut([node for node in missing if among is None or node in self._everywhere], None)
+        self._cut([node for node in missing if among is not None and node not in self._everywhere], among)
 
     def _cut(self, nodes: list[Node], among: Node | None) -> None:
         for depth in sorted({self._depth[node] for node in nodes}):

@@ -14,6 +14,7 @@ from vortex_dsl.graph import SETTINGS
 from vortex_dsl.ir import Builder, Graph
 from vortex_dsl.known import is_known
 from vortex_dsl.node import Node
+from vortex_dsl.passes import finished
 from vortex_dsl.program import Program
 from vortex_dsl.source import Source
 from vortex_dsl.values import Shape, TypeRuleError
@@ -24,9 +25,17 @@ _PROBE_SHAPES = (Shape(group=4, head_dim=128), Shape(group=1, head_dim=64))
 
 @lru_cache(maxsize=128)  # a large program and its graph take some megabytes
 def trace(program: Program, shape: Shape) -> Graph:
-    """Evaluate summarize and select over symbolic values: the typed, hash-consed, canonical graph.
+    """Give the graph of a program that every backend runs: as it was written, then through all passes.
 
     Raises ProgramError with the place in the text. Equal programs and shapes give the same object.
+    """
+    return finished(traced(program, shape))
+
+
+def traced(program: Program, shape: Shape) -> Graph:
+    """Evaluate summarize and select over symbolic values: the typed graph of what the program wrote, dead code too.
+
+    Raises ProgramError with the place in the text.
     """
     # A level of nesting is at most 7 Python frames. Raised for good: lowering it again would hurt other threads.
     if sys.getrecursionlimit() < _MIN_FRAMES:
@@ -68,7 +77,7 @@ class _Tracer:
             message = f"select returns {shown(selection)}; return a selection such as topk(score, self.pages)"
             self.source.refuse(message, self.evaluator.returned)
         try:
-            return self.builder.finish(fields, selection, self.settings)
+            return self.builder.raw(fields, selection, self.settings)
         except TypeRuleError as error:
             return self.source.refuse(str(error), self.evaluator.returned)
 

@@ -71,6 +71,9 @@ _CODE = {
     "bit": "(({0} >> {1} & 1) * 2 - 1).to(tl.float32)",
     "fp8": "decode_fp8({0})",
     "code": "code({0}, {1}, {attr})",
+    "as_bfloat16": "round_bfloat16({0}).to(tl.float32)",
+    "as_float16": "({0}).to(tl.float16).to(tl.float32)",
+    "as_fp8_e4m3": "decode_fp8(encode_fp8({0}).to(tl.int32))",
 }
 
 

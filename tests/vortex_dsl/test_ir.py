@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from vortex_dsl.graph import Graph
+from vortex_dsl.interner import Interner
 from vortex_dsl.ir import Builder, TypeRuleError
 from vortex_dsl.load import load_program
 from vortex_dsl.trace import trace
@@ -148,24 +149,32 @@ def test_take_counts_as_written() -> None:
 
 @pytest.mark.parametrize("op", ["maximum", "minimum", "add"])
 def test_what_folds_has_the_type_of_what_does_not(op: str) -> None:
-    builder = Builder(SHAPE, 16)
-    folded = builder.call(op, [True, False])
+    interner = Interner()
+    folded = interner.make(op, (interner.number(True), interner.number(False)))
     assert folded.number is not None
     with pytest.raises(TypeRuleError, match="takes booleans"):
-        builder.call("invert", [folded])
+        interner.make("invert", (folded,))
 
 
-def test_equal_operations_are_one_node_and_numbers_fold() -> None:
+def test_a_program_is_recorded_as_written_except_that_equal_operations_are_one() -> None:
     builder = Builder(SHAPE, 16)
     q = builder.input("q")
     assert builder.call("exp", [q]) is builder.call("exp", [builder.input("q")])
-    assert builder.call("add", [q, 1]) is builder.call("add", [1.0, q])
-    assert builder.call("gt", [q, 1]) is builder.call("lt", [1, q])
-    assert builder.call("maximum", [2, 3.5]).number == 3.5
-    assert builder.call("neg", [builder.call("neg", [q])]) is q
     assert builder.call("mul", [q, 0.1]).args != builder.call("mul", [q, 0.2]).args
     zero, negative = builder.call("add", [q, 0.0]), builder.call("add", [q, -0.0])
     assert zero is not negative
+    assert builder.call("maximum", [2, 3.5]).number is None
+    with pytest.raises(TypeRuleError, match="out of bounds"):
+        builder.call("square", [builder.call("mul", [builder.call("maximum", [2, 3.5]), 1e9])])
+
+
+def test_passes_make_operations_in_one_order_with_numbers_folded() -> None:
+    interner = Interner()
+    q, one = Builder(SHAPE, 16).input("q"), interner.number(1.0)
+    assert interner.make("add", (q, one)) is interner.make("add", (one, q))
+    assert interner.make("gt", (q, one)) is interner.make("lt", (one, q))
+    assert interner.make("maximum", (interner.number(2), interner.number(3.5))).number == 3.5
+    assert interner.make("neg", (interner.make("neg", (q,)),)) is q
 
 
 def test_types_align_axes_by_name() -> None:

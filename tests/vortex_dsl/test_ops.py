@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from vortex_dsl.interner import Interner
 from vortex_dsl.interpreter import evaluate
 from vortex_dsl.ir import Builder, TypeRuleError
 from vortex_dsl.node import LEAVES, reachable
@@ -287,11 +288,10 @@ def test_a_folded_number_is_what_torch_computes(op: Any, numbers: tuple[float, .
     operands = [n > 0.6 for n in numbers] if takes_booleans else list(numbers)
     operands = [operands[0] > 0.6, *operands[1:]] if op.name == "where" else operands
     operands = operands[: len(op.params)]
-    node = Builder(SHAPE, TOKENS).call(op.name, operands)
-    assert node.op == "constant"
+    unfolded = Builder(SHAPE, TOKENS).call(op.name, operands)
+    node = Interner().make(op.name, unfolded.args, unfolded.attrs)
+    assert (unfolded.op, node.op, node.type) == (op.name, "constant", unfolded.type)
     tensors = [torch.tensor(operand) for operand in operands]
-    builder = Builder(SHAPE, TOKENS)
-    unfolded = builder._interner._intern(op.name, tuple(builder._operand(o) for o in operands), (), node.type)
     meaning = op.meaning(Frame(0), unfolded, *tensors)
     assert math.isclose(float(node.number), float(meaning), rel_tol=1e-6)
 

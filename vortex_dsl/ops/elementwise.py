@@ -69,6 +69,15 @@ def _sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
 
 
+def _larger(a: float, b: float) -> float:
+    """Give the larger of two known numbers; 0.0 is larger than -0.0, as in IEEE 754, whatever the order."""
+    return a if a > b or (a == b and math.copysign(1, a) > 0) else b
+
+
+def _smaller(a: float, b: float) -> float:
+    return a if a < b or (a == b and math.copysign(1, a) < 0) else b
+
+
 def _where(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return numeric(a).where(condition, numeric(b))
 
@@ -178,7 +187,7 @@ ENTRIES = (
         "larger of two, per element",
         'maximum(q * page.hi, q * page.lo).sum("dim").max("head")',
         lambda a, b: a.maximum(b),
-        fold=max,
+        fold=_larger,
         commutative=True,
         kind=OpKind.FUNCTION,
     ),
@@ -187,7 +196,7 @@ ENTRIES = (
         "smaller of two, per element",
         "minimum(page.radius, 4)",
         lambda a, b: a.minimum(b),
-        fold=min,
+        fold=_smaller,
         commutative=True,
         kind=OpKind.FUNCTION,
     ),
@@ -200,7 +209,7 @@ ENTRIES = (
         _rule("clip"),
         _pointwise(lambda x, low, high: x.maximum(low).minimum(high)),
         flops=lambda node, size: 2 * size(node.type),
-        fold=lambda x, low, high: min(max(x, low), high),
+        fold=lambda x, low, high: _smaller(_larger(x, low), high),
     ),
     Op(
         "where",

@@ -43,7 +43,7 @@ class Frame:
     def permute(self, x: Tensor, names: tuple[str, ...], target: Type) -> Tensor:
         """Bring dimensions that are named `names` into the canonical order of `target`."""
         order = [self.lead + names.index(name) for name in target.names]
-        return x.permute(*range(self.lead), *order)
+        return x.permute((*range(self.lead), *order))
 
     def masked(self, x: Tensor, type_: Type, fill: float) -> Tensor:
         """Put `fill` on pages that do not count. For every operation that mixes pages."""
