@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from vortex_dsl.cost import Cost
+
 _COPIED_BYTES = 2**26
 _MATRIX = 768
 _TRIES = 3
@@ -27,6 +29,34 @@ class Device:
     def time_s(self, num_bytes: float, flops: float, *, matrix: bool = False) -> float:
         """Give the least seconds that a piece of work takes: that of its bytes, or of its arithmetic."""
         return max(num_bytes / self.bytes_per_s, flops / (self.matrix_flops_per_s if matrix else self.flops_per_s))
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """Seconds that a decode step takes at least, per sequence, KV head and sparse layer; launches are not counted.
+
+    `stages_s`: by stage, in the cost's order. Scoring is float32 arithmetic, attention products of bfloat16.
+    """
+
+    device: Device
+    stages_s: tuple[float, ...]
+    dense_s: float
+
+    @property
+    def sparse_s(self) -> float:
+        """Seconds of all stages, one after the other."""
+        return sum(self.stages_s)
+
+    @property
+    def speedup(self) -> float:
+        """How many times as long dense attention takes."""
+        return self.dense_s / self.sparse_s
+
+
+def roofline(cost: Cost, device: Device) -> Roofline:
+    """Give the least time of a cost on a device."""
+    stages = (device.time_s(each.bytes, each.flops, matrix=each.kind == "attend") for each in cost.stages)
+    return Roofline(device, tuple(stages), device.time_s(cost.dense_bytes, cost.dense_flops, matrix=True))
 
 
 # NVIDIA's data sheets: H100 SXM5, H200 SXM and one GPU of an HGX B200, their figures with sparsity halved.

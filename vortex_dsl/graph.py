@@ -159,16 +159,22 @@ class Graph:
         text = f"{self.selection.digest}{[state.update.digest for state in self.states]}{self.settings!r}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def __str__(self) -> str:
+    @property
+    def listing(self) -> str:
+        """Give the program as a text to read, operation by operation; dead code last."""
         names: dict[Node, str] = {}
-        lines = [f"graph {self.digest} ({', '.join(f'{name}={value}' for name, value in self.settings)})"]
-        lines += ["summarize(k, v):", *_listing(self.summary_nodes, names)]
+        lines = ["summarize(k, v):", *_listing(self.summary_nodes, names)]
         for field in self.fields:
             lines.append(f"  {field.name} = {names[field.node]} as {field.storage}")
             names[field.leaf] = f"page.{field.name}"
         lines += ["select(q, page):", *_listing(self.select_nodes, names), f"  return {names[self.selection]}"]
         lines += [f"  {names[state.leaf]} becomes {names[state.update]}" for state in self.states]
-        return "\n".join(lines)
+        dead = _listing(reachable(self.dead), names)
+        return "\n".join([*lines, *(["never needed:", *dead] if dead else [])])
+
+    def __str__(self) -> str:
+        settings = ", ".join(f"{name}={value}" for name, value in self.settings)
+        return f"graph {self.digest} ({settings})\n{self.listing}"
 
 
 def _listing(nodes: tuple[Node, ...], names: dict[Node, str]) -> list[str]:
@@ -183,7 +189,7 @@ def _listing(nodes: tuple[Node, ...], names: dict[Node, str]) -> list[str]:
         elif node.number is not None:
             names[node] = f"{node.number:g}"
         else:
-            names[node] = f"%{len(names)}"
+            names[node] = f"%{1 + sum(name.startswith('%') for name in names.values())}"
             lines.append(f"  {names[node]}: {node.type} = {_expression(node, names)}")
     return lines
 

@@ -67,9 +67,9 @@ class Interner:
         op, args = in_order(op, args)
         return _simplified(op, args, type_) or self._intern(op, args, attrs, type_)
 
-    def keep(self, node: Node) -> Node:
+    def keep(self, node: Node) -> None:
         """Take over a node of another interner whose operands are this one's."""
-        return self._nodes.setdefault(_key(node.op, node.args, node.attrs, node.type), node)
+        self._nodes.setdefault(_key(node.op, node.args, node.attrs, node.type), node)
 
     @property
     def nodes(self) -> tuple[Node, ...]:

@@ -37,7 +37,7 @@ def merge_equal_operations(graph: Graph) -> Graph:
         if node.op in LEAVES:
             return None
         op, ordered = in_order(node.op, args)
-        return None if (op, ordered) == (node.op, node.args) else interner.record(op, ordered, node.attrs)
+        return interner.record(op, ordered, node.attrs)
 
     return rewritten(graph, visit)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def rewritten(graph: Graph, visit: Visit) -> Graph:
-    """Make every node again with what `visit` gives for it and its new operands; None leaves it as it is.
+    """Make every node again: what `visit` gives for it and its new operands, or else the same operation on those.
 
     Gives the graph itself where nothing changes. What nothing needs any more is left out.
     """
@@ -26,16 +26,13 @@ def rewritten(graph: Graph, visit: Visit) -> Graph:
     made: dict[Node, Node] = {}
     for node in reachable((*graph.roots, *(leaf for leaf, _ in graph.updates))):
         args = tuple(made[arg] for arg in node.args)
-        made[node] = visit(interner, node, args) or _again(interner, node, args)
+        if all(new is old for new, old in zip(args, node.args, strict=True)):
+            interner.keep(node)  # an equal one is then this one
+        made[node] = visit(interner, node, args) or rebuilt(interner, node, args, node.attrs)
     if all(new is old for old, new in made.items()):
         return graph
     updates = {made[leaf]: made[value] for leaf, value in graph.updates}
     return replace(graph, selection=made[graph.selection], updates=tuple(updates.items()))
-
-
-def _again(interner: Interner, node: Node, args: tuple[Node, ...]) -> Node:
-    unchanged = all(new is old for new, old in zip(args, node.args, strict=True))
-    return interner.keep(node) if unchanged else rebuilt(interner, node, args, node.attrs)
 
 
 def rebuilt(interner: Interner, node: Node, args: tuple[Node, ...], attrs: Attrs) -> Node:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,10 +14,9 @@ from search.commands.output import print_data, print_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import RenderableType
-
+    from search.commands.checked import Checked
     from vortex_dsl import ProgramError
-    from vortex_dsl.cost import Cost
+    from vortex_dsl.devices import Device
     from vortex_dsl.graph import Graph
     from vortex_dsl.program import Program, Value
 
@@ -31,6 +29,10 @@ Tokens = Annotated[
 Group = Annotated[
     int, typer.Option("--group", min=1, max=LARGEST_SIZE, help="Query heads that share a KV head in the model.")
 ]
+DeviceName = Annotated[
+    str, typer.Option("--device", metavar="NAME", help="Tell roofline times too: of H100, H200, B200 or cpu, this one.")
+]
+Passes = Annotated[bool, typer.Option("--passes", help="Print the program after each pass of the compiler.")]
 HeadDim = Annotated[int, typer.Option("--head-dim", min=1, max=LARGEST_SIZE, help="Channels of a head in the model.")]
 
 
@@ -40,20 +42,45 @@ def check(
     group: Group = 4,
     head_dim: HeadDim = 128,
     settings: options.Settings = None,
+    on: DeviceName = "",
+    with_passes: Passes = False,
     as_json: options.Json = False,
 ) -> int:
-    """Parse, type and bound a program, and tell its digest and what a decode step costs."""
-    from vortex_dsl import Shape, cost
+    """Parse, type and bound a program, and tell its digest and what a decode step costs, stage by stage."""
+    from search.commands.checked import drawn, told
 
+    device = _device(on)
     try:
         program, graph = traced(file, settings or (), (group, head_dim))
     except CommandError as refusal:
         if as_json and refusal.code is ExitCode.REFUSED:
             print_json({"ok": False, **_position(refusal.__cause__)})
         raise
-    spent = cost(program, Shape(group=group, head_dim=head_dim), tokens=tokens)
-    print_json(_told(program, graph, spent)) if as_json else print_data(_drawn(program, graph, spent))
+    checked = _checked(program, graph, tokens, device, with_passes)
+    print_json(told(checked)) if as_json else print_data(drawn(checked))
     return ExitCode.DONE
+
+
+def _checked(program: Program, graph: Graph, tokens: int, device: Device | None, with_passes: bool) -> Checked:
+    from search.commands.checked import Checked, passes
+    from vortex_dsl.advice import warnings
+    from vortex_dsl.cost import cost_of
+    from vortex_dsl.devices import roofline
+
+    spent = cost_of(graph, tokens)
+    shown = passes(program, graph.shape.group, graph.shape.head_dim) if with_passes else ()
+    roof = roofline(spent, device) if device else None
+    return Checked(program, graph, spent, warnings(graph, spent), roof, shown)
+
+
+def _device(name: str) -> Device | None:
+    """Find the device that times are told for. Raises CommandError for one whose peaks are not known."""
+    from vortex_dsl.devices import device
+
+    try:
+        return device(name) if name else None
+    except LookupError as error:
+        raise CommandError(f"--device: {error}") from None
 
 
 def traced(file: Path, settings: Sequence[str], shape: tuple[int, int]) -> tuple[Program, Graph]:
@@ -113,46 +140,3 @@ def _position(error: BaseException | None) -> dict[str, object]:
 
     assert isinstance(error, ProgramError)
     return {"file": error.file, "line": error.line, "column": error.column, "message": error.message}
-
-
-def _told(program: Program, graph: Graph, spent: Cost) -> dict[str, object]:
-    told = {
-        "ok": True,
-        "name": program.name,
-        "doc": program.doc,
-        "digest": graph.digest,
-        "values": dict(program.values),
-        "operations": graph.num_operations,
-        "fields": [{"type": str(field.type), "storage": field.storage} for field in graph.fields],
-    }
-    return told | {"cost": {**asdict(spent), "bytes": spent.bytes, "flops": spent.flops, "ratio": spent.ratio}}
-
-
-def _drawn(program: Program, graph: Graph, spent: Cost) -> RenderableType:
-    from rich.console import Group as Together
-    from rich.text import Text
-
-    fields = ", ".join(f"{field.type} as {field.storage}" for field in graph.fields) or "none"
-    told = (
-        f"{program.name}: {program.doc}",
-        f"digest {graph.digest}, {graph.num_operations} operations",
-        "tunables " + ", ".join(f"{name}={value}" for name, value in sorted(program.values.items())),
-        f"fields {fields}; {spent.bytes_per_page:,} bytes per page",
-        f"reads {spent.pages_read:,.1f} of {spent.pages_dense:,} pages; dense reads {spent.ratio:.1f} times the bytes",
-    )
-    return Together(*map(Text, told), _costs(spent))
-
-
-def _costs(spent: Cost) -> RenderableType:
-    from rich.table import Table
-
-    caption = f"one decode step of a sparse layer, per sequence and KV head, at {spent.tokens:,} tokens"
-    drawn = Table("", caption=caption, caption_justify="left")
-    for heading in ("bytes", "flops"):
-        drawn.add_column(heading, justify="right")
-    drawn.add_row("choose pages", f"{spent.select_bytes:,.0f}", f"{spent.select_flops:,.0f}")
-    drawn.add_row("attend", f"{spent.attend_bytes:,.0f}", f"{spent.attend_flops:,.0f}")
-    drawn.add_row("sparse in all", f"{spent.bytes:,.0f}", f"{spent.flops:,.0f}")
-    drawn.add_row("dense", f"{spent.dense_bytes:,.0f}", f"{spent.dense_flops:,.0f}")
-    drawn.add_row("dense / sparse", f"{spent.ratio:.2f}", f"{spent.dense_flops / spent.flops:.2f}")
-    return drawn
