@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ BAR = "\\|"  # inside a table
 
 def pages() -> dict[str, str]:
     """Give the generated pages by file name."""
-    return {"commands.md": commands_page(), "operations.md": operations_page()}
+    return {"commands.md": commands_page(), "language.md": language_page()}
 
 
 def commands_page() -> str:
@@ -47,23 +48,182 @@ def _default(param: Any) -> str:
     return f"`{given}`" if isinstance(given, int | str) and not isinstance(given, bool) and given != "" else ""
 
 
-def operations_page() -> str:
-    """Tell every operation of the language, from the operation table."""
+INTRODUCTION = """\
+A program says, for one sequence and one KV head, what to remember about each finished page of the KV cache and which
+pages a query attends to. It is replayed over batch, heads, layers and paged memory, and never mentions batching,
+paging, layouts, kernels or a serving engine. Its text is parsed, typed and compiled; it is never executed as Python.
+
+This is one whole program:
+
+```python
+{example}```
+
+`summarize` runs once for each page, when the page's last token is written. What it returns is stored beside the page.
+`select` runs at every decode step. It scores the pages from what was stored, and returns a selection. The platform
+adds the first and the last pages, and attends.
+
+`vortex check FILE` says whether a text is a program and what a step of it costs, `vortex zoo NAME` prints a published
+one to start from."""
+AROUND = """\
+from vortex_dsl import *
+
+
+class Around(Program):
+    \"\"\"An example of docs/language.md, with all that it may read.\"\"\"
+
+    pages = Int(8, low=1, high=1024, log=True)
+    last = State()
+
+    def summarize(self, k, v):
+        center = k.mean("token")
+        return {{
+            "center": center, "hi": k.max("token"), "lo": k.min("token"), "keys": k.to("int8"),
+            "radius": (k - center).norm("dim").max("token"), "weight": v.norm("dim").mean("token"),
+            "field": {field},
+        }}
+
+    def select(self, q, page):
+        return {selection}
+"""
+EXAMPLES = """\
+An example over `k` and `v` is a field. The others are scores, which stand in `topk`, or selections. They are read
+inside this program:
+
+```text
+{program}```"""
+FIELD = 'k.mean("token")'
+MORE = """\
+## Two more programs
+
+One with a constant, a function of its own and a storage kind:
+
+```python
+{constant}```
+
+One that remembers:
+
+```python
+{state}```"""
+ERRORS = """\
+## Errors
+
+Whatever is wrong with a text is told by line and column, what was seen, and what to do. In the program at the top:
+
+"""
+MISTAKES = (
+    ('sum("dim")', 'sum("dims")'),
+    ('bound.max("head")', "bound"),
+    ("q * page.hi", "q * page.high"),
+    ('k.max("token")', 'k.max("token").to("int4") * 2'),
+    ("bound = ", "if page.count > 8:\n            bound = "),
+    ("from vortex_dsl import Int", "import os\nfrom vortex_dsl import Int"),
+    ("low=1", "low=100"),
+)  # in quest: what was meant, and what was written
+
+
+def language_page() -> str:
+    """Explain the language to a newcomer, from the operation table, the agents' prompt and the zoo."""
+    from prompts import prompt
+    from search.agents.shown import platform_tunables
+    from vortex_dsl import zoo
+
+    rules = prompt("language", platform=platform_tunables(), operations=_operations())
+    parts = [
+        "# The language",
+        "Written by `docs/generate.py` from `prompts/language.md`, the operation table and the zoo.",
+    ]
+    parts += [INTRODUCTION.format(example=zoo.text("quest")), "## Named axes", rules.strip()]
+    more = MORE.format(constant=zoo.text("rank_keys"), state=zoo.text("velocity"))
+    return "\n\n".join([*parts, more, _mistakes(), _bounds(), _zoo()]) + "\n"
+
+
+def _operations() -> str:
+    """Tell every operation with an example, in tables by how it is written."""
     from vortex_dsl.ops import OPS
 
-    parts = ["# Operations", "Written by `docs/generate.py` from the operation table, `vortex_dsl/ops`."]
+    field, selection = "<an example over k and v>", "topk(<an example that is a score>, self.pages)"
+    parts = [EXAMPLES.format(program=AROUND.format(field=field, selection=selection))]
     for kind in dict.fromkeys(op.kind for op in OPS.values()):
-        ops = [op for op in OPS.values() if op.kind is kind]
-        rows = [_operation(op) for op in ops]
-        parts.append(f"## {kind.value.capitalize()}s\n\n| | meaning |\n|---|---|\n" + "\n".join(rows))
-    return "\n\n".join(parts) + "\n"
+        rows = [_operation(op) for op in OPS.values() if op.kind is kind]
+        parts.append(f"### {kind.value.capitalize()}s\n\n| | meaning | example |\n|---|---|---|\n" + "\n".join(rows))
+    return "\n\n".join(parts)
 
 
 def _operation(op: Any) -> str:
     from vortex_dsl.ops import OpKind
 
     written = op.name if op.kind is OpKind.OPERATOR else op.signature
-    return f"| `{written}` | {op.doc.replace('|', BAR)} |"
+    meaning = op.doc.replace("|", BAR).replace("<", "&lt;")
+    return f"| `{written}` | {meaning} | `{op.example.replace('|', BAR)}` |"
+
+
+def around(op: Any) -> str:
+    """Give the text of a program around an operation's example."""
+    from vortex_dsl.ops import OpKind
+
+    if re.search(r"(?<![.\w])[kv]\b", op.example):
+        return AROUND.format(field=op.example, selection='topk((q * page.field).sum("dim").max("head"), self.pages)')
+    chooses = op.kind is OpKind.SELECTION or op.name == "remember"
+    return AROUND.format(field=FIELD, selection=op.example if chooses else f"topk({op.example}, self.pages)")
+
+
+def _mistakes() -> str:
+    from vortex_dsl import zoo
+
+    rows = ["| written | instead of | what is said |", "|---|---|---|"]
+    for meant, written in MISTAKES:
+        said = _refusal(zoo.text("quest").replace(meant, written))
+        rows.append(f"| `{written.splitlines()[0]}` | `{meant.strip()}` | {said} |")
+    return ERRORS + "\n".join(rows)
+
+
+def _refusal(text: str) -> str:
+    """Load a text with a mistake in it and give what is said of it."""
+    from vortex_dsl import ProgramError, Shape, load_program, trace
+
+    try:
+        trace(load_program(text), Shape(group=4, head_dim=128))
+    except ProgramError as error:
+        return f"{error.line}:{error.column}: {error.message}".replace("|", BAR)
+    raise AssertionError(f"this was meant to be a mistake: {text}")
+
+
+def _bounds() -> str:
+    from vortex_dsl.evaluate import MAX_ITERATIONS
+    from vortex_dsl.interner import MAX_OPERATIONS
+    from vortex_dsl.load import MAX_STATES
+    from vortex_dsl.meter import MAX_STEPS
+    from vortex_dsl.ops.op import MAX_ELEMENTS
+    from vortex_dsl.program import LARGEST
+    from vortex_dsl.source import MAX_BYTES, MAX_NESTING
+
+    bounds = (
+        (MAX_BYTES, "bytes of text"),
+        (MAX_OPERATIONS, "operations, equal ones counted once"),
+        (MAX_STATES, "states"),
+        (MAX_ELEMENTS, "elements of a constant"),
+        (MAX_ITERATIONS, "iterations of a loop"),
+        (MAX_STEPS, "steps of evaluation in all"),
+        (MAX_NESTING, "levels of nesting"),
+        (LARGEST, "the largest known number"),
+    )
+    rows = "\n".join(f"* {bound:,}: {what}" for bound, what in bounds)
+    return f"## Bounds\n\nThe same text gives the same answer on every machine, and never takes long.\n\n{rows}"
+
+
+def _zoo() -> str:
+    """List the published programs."""
+    from search.commands.zoo import entries
+    from vortex_dsl import Shape
+
+    rows = ["| program | idea | arXiv | keeps |", "|---|---|---|---|"]
+    for each in entries(Shape(group=4, head_dim=128), tokens=32768):
+        papers = ", ".join(f"[{paper}](https://arxiv.org/abs/{paper})" for paper in each.papers)
+        link = f"[{each.name}](../vortex_dsl/zoo/{each.name}.py)"
+        rows.append(f"| {link} | {each.idea.replace('|', BAR)} | {papers} | {each.keeps} |")
+    return "## The zoo\n\nPublished rules as programs; `vortex zoo` lists them with what they cost.\n\n" + "\n".join(
+        rows
+    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from prompts import prompt
 from search.agents.breed import CACHE_BYTES, PAGE_BYTES_SHARE, baked
 from search.agents.errors import ProposerError
 from search.agents.generate import PAGE_SIZE
-from search.agents.shown import failures, leaderboard, measured, operations
+from search.agents.shown import failures, language, leaderboard, measured
 from search.parents import tournament
 from search.records import Proposal, Status
 from vortex_dsl import zoo
@@ -118,7 +118,7 @@ def system(context: Context) -> str:
         group=str(context.group),
         field_bytes=str(page_bytes // PAGE_BYTES_SHARE),
         example=_example(),
-        operations=operations(),
+        language=language(),
     )
 
 

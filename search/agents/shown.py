@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from prompts import prompt
 from search.parents import accuracy, cost_ratio, front, speedup
 from search.records import Stage, Status
 from vortex_dsl.ops import OPS, OpKind
+from vortex_dsl.program import PLATFORM_TUNABLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +17,16 @@ if TYPE_CHECKING:
 
 NUM_SHOWN, NUM_FAILURES = 8, 3
 KINDS = ((OpKind.OPERATOR, "Operators"), (OpKind.FUNCTION, "Functions"), (OpKind.METHOD, "Methods"))
+
+
+def language() -> str:
+    """Tell the language: the text that docs/language.md begins with, and the operation table."""
+    return prompt("language", platform=platform_tunables(), operations=operations()).strip()
+
+
+def platform_tunables() -> str:
+    """List the tunables of every program."""
+    return "\n".join(f"* `{name} = {tunable}`" for name, tunable in PLATFORM_TUNABLES.items())
 
 
 def operations() -> str:

@@ -1,0 +1,68 @@
+"""Every example of docs/language.md runs: one for each operation of the table, and the whole programs."""
+
+import ast
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from vortex_dsl import Shape, attend, load_program, trace
+from vortex_dsl.ops import OPS, OpKind
+from vortex_dsl.syntax import OPERATORS
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+_spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
+generate = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(generate)
+
+PROGRAMS = re.findall(r"^```python\n(.*?)^```", (DOCS / "language.md").read_text(), re.MULTILINE | re.DOTALL)
+
+
+def run(text):
+    """Attend with a program: two sequences, one of them with a partial page."""
+    generator = torch.Generator().manual_seed(0)
+    q = torch.randn(2, 4, 16, generator=generator)
+    k, v = torch.randn(2, 2, 2, 205, 16, generator=generator)
+    return attend(load_program(text), q, k, v, torch.tensor([205, 160]))
+
+
+def operations_of(example):
+    """Give the names in the table of what an expression does."""
+    nodes = list(ast.walk(ast.parse(example)))
+    signs = [OPERATORS[type(node)] for node in nodes if type(node) in OPERATORS]
+    called = [node.func for node in nodes if isinstance(node, ast.Call)]
+    return {*signs, *(func.attr if isinstance(func, ast.Attribute) else func.id for func in called)}
+
+
+@pytest.mark.parametrize("op", OPS.values(), ids=lambda op: op.name)
+def test_an_operations_example_runs_and_uses_it(op):
+    assert op.name in operations_of(op.example)
+    out, attended = run(generate.around(op))
+    assert out.isfinite().all()
+    assert (attended.sum(-1) >= 3).all()
+
+
+@pytest.mark.parametrize("op", OPS.values(), ids=lambda op: op.name)
+def test_an_example_is_not_dead_code(op):
+    """Without it the program would mean something else."""
+    if op.name in ("every_page", "reserved_only"):
+        return
+    shape = Shape(group=2, head_dim=16)
+    digests = {trace(load_program(text), shape).digest for text in (generate.around(op), generate.around(OPS["hash"]))}
+    assert len(digests) == 2 or op.name == "hash"
+
+
+@pytest.mark.parametrize("text", PROGRAMS, ids=lambda text: re.search(r"class (\w+)", text)[1])
+def test_whole_programs_of_the_page_run(text):
+    out, attended = run(text)
+    assert out.isfinite().all()
+    assert attended.any()
+
+
+def test_the_page_has_an_example_of_everything():
+    page = (DOCS / "language.md").read_text()
+    assert len(PROGRAMS) == 3
+    assert [op.name for op in OPS.values() if op.example.replace("|", "\\|") not in page] == []
+    assert {op.kind for op in OPS.values()} == set(OpKind)
