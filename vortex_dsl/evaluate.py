@@ -150,8 +150,6 @@ class Evaluator:
                 return names[node.id]
         if node.id in self.definition.imported and node.id in IMPORTED_VALUES:
             return Receiver(node.id)
-        if node.id in self.definition.imported or node.id in BUILT_IN:
-            self.refuse(f"{quoted(node.id)} can only be called; write {node.id}(...)", node)
         return self.refuse(unknown_name(node.id, [*scope, *self.constants]), node)
 
     def _attribute(self, node: ast.Attribute, scope: Scope) -> Any:

@@ -135,12 +135,7 @@ class _Loader:
         if node.decorator_list:
             self.source.refuse("a decorator is not allowed; remove it", node.decorator_list[0])
         base = node.bases[0] if len(node.bases) == 1 else None
-        if (
-            not isinstance(base, ast.Name)
-            or base.id != "Program"
-            or node.keywords
-            or getattr(node, "type_params", None)
-        ):
+        if not isinstance(base, ast.Name) or base.id != "Program" or node.keywords:
             self.source.refuse(f"{quoted(node.name)} must have one base, Program; write class Name(Program):", node)
         if "Program" not in self.definition.imported:
             self.source.refuse("'Program' is not imported; add it to 'from vortex_dsl import ...'", base)
@@ -254,7 +249,7 @@ class _Loader:
         self._claim(node.name, node)
         parameters = [argument.arg for argument in node.args.args]
         if parameters[:1] != ["self"]:
-            self.source.refuse(f"{quoted(node.name)} does not begin with self; write def {node.name}(self, ...)", node)
+            self.source.refuse(f"the first parameter of {quoted(node.name)} must be self; write it there", node)
         if node.name not in _ENTRIES:
             self.definition.methods[node.name] = node
             return

@@ -143,19 +143,17 @@ def parse(source: Source) -> ast.Module:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(source.text, feature_version=(3, 11))
-    except SyntaxError as error:
+    except (SyntaxError, ValueError) as error:
         _refuse_syntax(source, error)
     except (RecursionError, MemoryError):
         source.refuse(f"nested more than {MAX_NESTING} deep; name parts of it")
-    except ValueError as error:
-        source.refuse(f"the text cannot be parsed: {error}; write plain Python")
     _check_depth(source, tree)
     return tree
 
 
-def _refuse_syntax(source: Source, error: SyntaxError) -> NoReturn:
-    line, column = error.lineno or 1, error.offset or 1
-    message = f"this is not Python: {error.msg}; correct the syntax"
+def _refuse_syntax(source: Source, error: SyntaxError | ValueError) -> NoReturn:
+    line, column = getattr(error, "lineno", None) or 1, getattr(error, "offset", None) or 1
+    message = f"this is not Python: {getattr(error, 'msg', error)}; correct the syntax"
     if "too many nested" in message or "too many levels of indentation" in message:
         message = f"nested more than {MAX_NESTING} deep; name parts of it"
     if "integer string conversion" in message:

@@ -176,8 +176,6 @@ def check_function(source: Source, function: ast.FunctionDef, reserved: frozense
     arguments = function.args
     if function.decorator_list:
         source.refuse("a decorator is not allowed; remove it", function.decorator_list[0])
-    if getattr(function, "type_params", None):
-        source.refuse("type parameters are not allowed; remove them", function)
     if arguments.defaults or any(arguments.kw_defaults):
         source.refuse("a default is not allowed; pass every argument", function)
     if arguments.posonlyargs or arguments.kwonlyargs or arguments.vararg or arguments.kwarg:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vortex_dsl.errors import listed
 from vortex_dsl.ops.frame import Frame, numeric
-from vortex_dsl.ops.op import MAX_ELEMENTS, Op, OpKind, Param, Take, refuse, require_axes, require_numeric
+from vortex_dsl.ops.op import Op, OpKind, Param, Take, refuse, require_axes, require_numeric
 from vortex_dsl.values import DIM, HEAD, PAGE, Axis, Kind, Type, ordered
 
 if TYPE_CHECKING:
@@ -184,9 +184,6 @@ def _constant_rule(name: str) -> Callable[..., Type]:
         lengths = [len(values)] if name == "vector" else [len(values), len(values[0])]
         _require_makeable(name, axes)
         _require_distinct(name, axes)
-        if lengths[0] * lengths[-1] ** (len(lengths) - 1) > MAX_ELEMENTS:
-            message = f"'{name}' with {lengths} elements; a constant has at most {MAX_ELEMENTS}"
-            raise refuse(message)
         return Type(ordered(tuple(Axis(axis, length) for axis, length in zip(axes, lengths, strict=True))))
 
     return rule
