@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from search.agents.shown import language
 from vortex_dsl import Shape, attend, load_program, trace
 from vortex_dsl.ops import OPS, OpKind
 from vortex_dsl.syntax import OPERATORS
@@ -59,6 +60,12 @@ def test_whole_programs_of_the_page_run(text):
     out, attended = run(text)
     assert out.isfinite().all()
     assert attended.any()
+
+
+def test_agents_are_told_the_same_rules():
+    rules = language().split("## Operations")[0]
+    assert len(rules) > 1000
+    assert rules in (DOCS / "language.md").read_text()
 
 
 def test_the_page_has_an_example_of_everything():

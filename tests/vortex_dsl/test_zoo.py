@@ -23,7 +23,7 @@ def test_a_program_is_short_loads_and_traces_for_any_group(name: str) -> None:
     program = load_program(path(name))
     assert program.doc
     assert program.name.lower() == name.replace("_", "")
-    graphs = [trace(program, Shape(group, dim)) for group, dim in ((1, 64), (4, 128), (8, 80))]
+    graphs = [trace(program, Shape(group, dim)) for group, dim in ((1, 64), (4, 128), (8, 80), (128, 576))]
     assert len({graph.digest for graph in graphs}) == 1
 
 

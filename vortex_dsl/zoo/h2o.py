@@ -1,7 +1,7 @@
 from vortex_dsl import Int, Program, State, dot, topk
 
 
-class H2o(Program):
+class H2O(Program):
     """Rank pages by the attention mass that they gathered over all steps: heavy hitters (H2O, arXiv:2306.14048).
 
     What attention saw is not told to programs, so the mass is computed again, which reads every key.

@@ -1,7 +1,7 @@
 from vortex_dsl import Int, Program, dot, square, topk
 
 
-class Infllm(Program):
+class InfLLM(Program):
     """Rank pages by q·k of the 4 tokens that represent them, those nearest to the mean (InfLLM, arXiv:2402.04617).
 
     The mean of the products with 4 keys is the product with the mean of the keys, so one vector is enough.

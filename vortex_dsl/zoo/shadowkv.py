@@ -1,7 +1,7 @@
 from vortex_dsl import Float, Int, Program, dot, topk
 
 
-class Shadowkv(Program):
+class ShadowKV(Program):
     """Rank pages by q·(mean key), those whose keys stray far from their mean first (ShadowKV, arXiv:2410.21465).
 
     A mean stands badly for a page with an outlier, a key at a small cosine to it; such pages are always kept.

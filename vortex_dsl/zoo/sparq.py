@@ -1,7 +1,7 @@
 from vortex_dsl import Int, Program, abs, dot, topk
 
 
-class Sparq(Program):
+class SparQ(Program):
     """Score every token by the few channels where the query is largest (SparQ, arXiv:2312.04985)."""
 
     pages = Int(64, low=1, high=1024, log=True)   # pages chosen per KV head

@@ -20,6 +20,7 @@ from vortex_dsl.zoo import names, text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vortex_dsl.attention import BackendName
     from vortex_dsl.program import Program
 
 _spec = importlib.util.spec_from_file_location("zoo_rules", Path(__file__).parent / "rules.py")
@@ -29,6 +30,7 @@ rules = sys.modules[_spec.name] = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(rules)
 
 HEADS, LAYER, NUM_LAYERS = 2, 2, 4
+BACKENDS: tuple[BackendName, ...] = ("reference", "torch")  # Triton's are compared with these elsewhere
 NO_PAGES = ("dense", "streaming", "strided")
 REMEMBERING = ("ema", "h2o", "velocity")
 # Budgets that leave something to choose, and shares that short binary fractions can tell.
@@ -150,12 +152,13 @@ def test_a_program_chooses_what_its_formula_chooses(name: str, case: Case) -> No
     k, v = (torch.tensor(x, dtype=torch.float32) for x in planted((5, HEADS, max(case.lengths), case.head_dim), 0))
     given = list(rows(case))
     q = torch.tensor(np.concatenate([row[2] for row in given]), dtype=torch.float32).reshape(5, -1, case.head_dim)
-    _, attended = attend(program, q, k, v, torch.tensor(case.lengths), layer=LAYER, num_layers=NUM_LAYERS)
+    place = {"layer": LAYER, "num_layers": NUM_LAYERS}
+    found = [attend(program, q, k, v, torch.tensor(case.lengths), backend=each, **place)[1] for each in BACKENDS]
     num_near = 0
     for i, head, *row in given:
         held = reserved(case.lengths[i], case.page_size, program.values["sink"], program.values["window"])
         choice = chosen_by_rule(name, program, tuple(row), (LAYER, NUM_LAYERS, head), None)
-        num_near += compare(attended[i, head].numpy(), held, choice, name not in ROUNDED)
+        num_near += sum(compare(pages[i, head].numpy(), held, choice, name not in ROUNDED) for pages in found)
     print(f"{name}: {num_near} pages next to the cut differ")
     assert num_near <= MOST_NEAR
 
@@ -194,14 +197,15 @@ def test_a_program_decodes_as_its_formula_over_steps_and_layers(name: str, group
     k, v = planted((LAYERS, 1, PROMPT + STEPS, 16), seed=group)
     q = np.stack([queries(k, group, step)[:, 0] for step in range(STEPS)])
     tensors = [torch.tensor(x, dtype=torch.float32) for x in (q[:, :, None], k[:, None], v[:, None])]
-    _, attended = decode(program, *tensors, PROMPT)
+    found = [decode(program, *tensors, PROMPT, backend=each)[1] for each in BACKENDS]
     num_near = 0
     for step, layer, held, choice in decoded_by_rule(name, program, q, k[:, 0], v[:, 0]):
-        pages = attended[step, layer, 0, 0].numpy()
-        if layer < program.values["dense_layers"]:
-            assert pages[: len(held)].all()
-        else:
-            num_near += compare(pages, held, choice, name not in ROUNDED)
+        for attended in found:
+            pages = attended[step, layer, 0, 0].numpy()
+            if layer < program.values["dense_layers"]:
+                assert pages[: len(held)].all()
+            else:
+                num_near += compare(pages, held, choice, name not in ROUNDED)
     print(f"{name}: {num_near} pages next to the cut differ")
     assert num_near <= MOST_NEAR
 
