@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from vortex_dsl.cost import CACHE_BYTES, FLOAT_BYTES, RAW, cost_of, pages_by_node
 from vortex_dsl.cut import smallest_cut
 from vortex_dsl.interner import Interner
-from vortex_dsl.layout import Layout
+from vortex_dsl.layout import ALIGNMENT, Layout
 from vortex_dsl.node import LEAVES, Node
 from vortex_dsl.rewrite import rewritten
 from vortex_dsl.schedule import schedule
@@ -21,8 +21,6 @@ from vortex_dsl.stages import mixes_pages
 from vortex_dsl.values import PAGE, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from vortex_dsl.graph import Graph
 
 TOKENS = 32768  # the length at which bytes and flops are compared
@@ -53,17 +51,13 @@ def _values_to_store(graph: Graph) -> set[Node]:
     stages = schedule(graph)
     chosen: set[Node] = set()
     for among in dict.fromkeys(stage.among for stage in stages):
-        own = [node for stage in stages if stage.among is among for node in (*stage.reads, *stage.nodes)]
-        inside = {node for node in own if node in alone}
+        own = [stage for stage in stages if stage.among is among]
+        inside = {node for stage in own for node in (*stage.reads, *stage.nodes) if node in alone}
         price = {node: prices[node] for node in graph.select_nodes if node in inside}
-        chosen |= smallest_cut(price, _wanted(own, inside, graph))
+        needed = [arg for stage in own for node in stage.nodes if node not in inside for arg in node.args]
+        wanted = dict.fromkeys((*needed, *graph.roots))
+        chosen |= smallest_cut(price, [node for node in wanted if node in inside])
     return {node for node in chosen if node.op not in LEAVES}
-
-
-def _wanted(nodes: Iterable[Node], inside: set[Node], graph: Graph) -> list[Node]:
-    """Give what others need of the values inside."""
-    needed = [arg for node in nodes if node not in inside for arg in node.args]
-    return [node for node in dict.fromkeys((*needed, *graph.roots)) if node in inside]
 
 
 def _page_alone(graph: Graph) -> set[Node]:
@@ -72,6 +66,8 @@ def _page_alone(graph: Graph) -> set[Node]:
     constant: set[Node] = set()
     for node in graph.select_nodes:
         is_leaf = node.op in LEAVES
+        if node.type.kind is Kind.SELECTION:
+            continue
         if node.op == "field" or (node.op == "input" and node.attr("name") in RAW):
             alone.add(node)
         elif node.op == "constant" or (not is_leaf and all(arg in constant for arg in node.args)):
@@ -82,11 +78,15 @@ def _page_alone(graph: Graph) -> set[Node]:
 
 
 def _prices(graph: Graph, alone: set[Node]) -> dict[Node, float]:
-    """Give the bytes that it takes to read each value in one step; infinite for booleans, which no field holds."""
+    """Give the bytes that it takes to read each value in one step, infinite for booleans, which no field holds.
+
+    Fields count with the bytes up to the next one: a page's small fields are not packed closely.
+    """
     pages = pages_by_node(graph, TOKENS)
     fields = {field.field.leaf: field.num_bytes for field in Layout(graph).fields}
-    no_field = {node: float("inf") for node in alone if node.type.kind is not Kind.FLOAT}
-    return {node: pages[node] * (fields.get(node) or _bytes(node)) for node in alone} | no_field
+    no_field = {node: float("inf") for node in alone if node.type.kind is Kind.BOOL}
+    sizes = {node: fields.get(node) or _bytes(node) for node in alone}
+    return {node: pages[node] * -(-size // ALIGNMENT) * ALIGNMENT for node, size in sizes.items()} | no_field
 
 
 def _bytes(node: Node) -> int:
