@@ -9,7 +9,7 @@ from vortex_dsl.source import MAX_NESTING
 from vortex_dsl.values import TypeRuleError
 
 MAX_STEPS = 50_000
-ELEMENTS_PER_STEP = 4  # of a list that is copied, or given to an operation
+ELEMENTS_PER_STEP = 2  # of a list that is copied, or given to an operation
 
 
 class Meter:

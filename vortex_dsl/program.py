@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -89,7 +88,7 @@ class Float:
         """Give the value as a float if it lies in the range; ValueError with a sentence if not."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{quoted(value)} is not a number; give one from {self.low} to {self.high}")
-        if math.isnan(value) or not self.low <= value <= self.high:
+        if not self.low <= value <= self.high:  # so is NaN
             raise ValueError(f"{_shown(value)} is out of range; give a number from {self.low} to {self.high}")
         return float(value) + 0.0  # -0.0 equals 0.0, so it has to mean the same
 
