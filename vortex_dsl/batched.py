@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -17,29 +17,76 @@ if TYPE_CHECKING:
     from vortex_dsl.graph import Graph
     from vortex_dsl.node import Node
 
-BLOCK_ELEMENTS = 2**18  # of the widest value between two operations: 1 MiB, so that it stays in the second cache
+RAW = {"page.k": "k", "page.v": "v"}
+BLOCK_ELEMENTS = 2**19  # of the widest value between two operations: 2 MiB, so that it stays in the second cache
+
+
+class PageSource(Protocol):
+    """Where a step's pages come from; every tensor is float32 [rows, some pages, *axes].
+
+    Pages at or beyond a row's last complete one may hold anything.
+    """
+
+    @property
+    def max_pages(self) -> int:
+        """Pages of the longest row."""
+
+    def fields(self, some: slice) -> dict[str, torch.Tensor]:
+        """Give some pages' fields by canonical name."""
+
+    def raw(self, name: str, some: slice) -> torch.Tensor:
+        """Give some pages' keys ("k") or values ("v"): axes token and dim."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Pages that are in memory already: fields by name, k and v where the program reads raw pages."""
+
+    max_pages: int
+    given: dict[str, torch.Tensor]
+    k: torch.Tensor | None = None
+    v: torch.Tensor | None = None
+
+    def fields(self, some: slice) -> dict[str, torch.Tensor]:
+        """Give some pages' fields (`PageSource.fields`)."""
+        return {name: x[:, some] for name, x in self.given.items()}
+
+    def raw(self, name: str, some: slice) -> torch.Tensor:
+        """Give some raw pages (`PageSource.raw`)."""
+        x = self.k if name == "k" else self.v
+        assert x is not None, f"the program reads page.{name}, but the step has no raw pages"
+        return x[:, some]
+
+
+@dataclass(frozen=True)
+class PageSets:
+    """Which pages of each row are complete, which reserved, and which are candidates: bool [rows, max_pages].
+
+    count: int64 [rows], the partial page included.
+    """
+
+    count: torch.Tensor
+    complete: torch.Tensor
+    reserved: torch.Tensor
+    candidates: torch.Tensor
 
 
 @dataclass(frozen=True)
 class Step:
     """What one decode step of one layer gives to select, rows being sequences x KV heads.
 
-    q: float32 [rows, head, dim]; lengths: int64 [rows], tokens with the current one; kv_head: int64 [rows];
-    fields: float32 [rows, max_pages, *axes] by canonical name; k, v: float32 [rows, max_pages, token, dim],
-    only needed if the program reads raw pages. Pages at or beyond a row's last complete one may hold anything.
+    q: float32 [rows, head, dim]; kv_head: int64 [rows]; sets: of `Batched.page_sets` for the rows' lengths;
+    states: float32 [rows, *axes] in the order of `Graph.states`, None at a first choice.
     """
 
     q: torch.Tensor
-    lengths: torch.Tensor
+    sets: PageSets
     kv_head: torch.Tensor
     layer_index: int
     layer_count: int
     scale: float
-    fields: dict[str, torch.Tensor] = field(default_factory=dict)
-    k: torch.Tensor | None = None
-    v: torch.Tensor | None = None
-    max_pages: int | None = None  # needed only by a program without fields, if wider than the longest row
-    states: tuple[torch.Tensor, ...] | None = None  # float32 [rows, *axes], max_pages pages; None: a first choice
+    source: PageSource
+    states: tuple[torch.Tensor, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -59,22 +106,14 @@ class Chosen:
         return self.pages | self.reserved
 
 
-@dataclass(frozen=True)
-class _Pages:
-    """Which pages are complete and which reserved: bool [rows, max_pages] each; count: [rows]."""
-
-    count: torch.Tensor
-    complete: torch.Tensor
-    reserved: torch.Tensor
-
-
 class Batched:
     """A graph made ready to run over rows."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.layout = Layout(graph)
-        self.reads_raw_pages = bool({"page.k", "page.v"} & graph.inputs)
+        raw = (node for node in graph.select_nodes if node.op == "input" and node.attr("name") in RAW)
+        self._raw_leaves = tuple((node, RAW[node.attr("name")]) for node in raw)
         self._stages = stages_of(graph)
         self._constants: dict[torch.device, dict[Node, torch.Tensor]] = {}
 
@@ -97,19 +136,26 @@ class Batched:
         """Give the attended pages, reserved and partial ones included: bool [rows, max_pages]."""
         return self.choose(step).attended
 
+    def page_sets(self, lengths: torch.Tensor, max_pages: int) -> PageSets:
+        """Sort the pages of rows of these lengths, int64 [rows] tokens with the current one."""
+        graph, index = self.graph, torch.arange(max_pages, device=lengths.device)
+        count = (lengths + graph.page_size - 1) // graph.page_size
+        present, complete = index < count[:, None], index < lengths[:, None] // graph.page_size
+        reserved = present & ((index < graph.sink) | (index >= count[:, None] - graph.window))
+        return PageSets(count, complete, reserved, complete & ~reserved)
+
     def choose(self, step: Step) -> Chosen:
         """Choose among every row's candidates, and write the states."""
-        pages = self._pages(step)
-        candidates = pages.complete & ~pages.reserved
-        states = self._fresh_states(candidates) if step.states is None else step.states
-        if not bool((pages.complete if states else candidates).any()):
-            return Chosen(candidates & False, pages.reserved, states)
-        env = self._leaves(step, pages)
-        env |= {state.leaf: x for state, x in zip(self.graph.states, states, strict=True)}
-        self._score_by_blocks(env, pages.complete)
-        evaluate(self._stages.after, env, Frame(1, pages.complete, candidates), step.q.device)
-        chosen = env[self.graph.selection].expand_as(candidates)
-        return Chosen(chosen, pages.reserved, self._new_states(states, env, pages.complete))
+        sets, graph = step.sets, self.graph
+        states = self._fresh_states(sets.complete) if step.states is None else step.states
+        if not bool((sets.complete if states else sets.candidates).any()):
+            return Chosen(sets.candidates & False, sets.reserved, states)
+        env = self._small_leaves(step)
+        env |= {state.leaf: x for state, x in zip(graph.states, states, strict=True)}
+        self._score_by_blocks(env, step)
+        evaluate(self._stages.after, env, Frame(1, sets.complete, sets.candidates), step.q.device)
+        chosen = env[graph.selection].expand_as(sets.candidates)
+        return Chosen(chosen, sets.reserved, self._new_states(states, env, sets.complete))
 
     def _new_states(
         self, states: tuple[torch.Tensor, ...], env: dict[Node, torch.Tensor], complete: torch.Tensor
@@ -128,48 +174,34 @@ class Batched:
         rows, max_pages = like.shape
         return tuple(state.fresh(rows, max_pages, like.device) for state in self.graph.states)
 
-    def _score_by_blocks(self, env: dict[Node, torch.Tensor], complete: torch.Tensor) -> None:
-        """Compute page-wise nodes, a few pages at a time so that what is between them stays in cache."""
-        stages, device = self._stages, complete.device
+    def _score_by_blocks(self, env: dict[Node, torch.Tensor], step: Step) -> None:
+        """Load and compute page by page what can be, a few pages at a time so that what is between stays in cache."""
+        stages, device = self._stages, step.q.device
         evaluate(stages.before, env, Frame(1), device)
-        rows, num_pages = complete.shape
+        rows, num_pages = step.sets.complete.shape
         size = max(1, BLOCK_ELEMENTS // (rows * stages.width))
         blocks: dict[Node, list[torch.Tensor]] = {node: [] for node in stages.results}
         for start in range(0, num_pages, size):
-            some = slice(start, start + size)
+            some = slice(start, min(start + size, num_pages))
             local = {node: x[:, some] if PAGE in node.type.names else x for node, x in env.items()}
-            evaluate(stages.page_wise, local, Frame(1, complete[:, some]), device)
+            local |= self._large_leaves(step.source, some)
+            evaluate(stages.page_wise, local, Frame(1, step.sets.complete[:, some]), device)
             for node, parts in blocks.items():
                 parts.append(local[node])
         env |= {node: parts[0] if len(parts) == 1 else torch.cat(parts, 1) for node, parts in blocks.items()}
 
-    def reserved(self, lengths: torch.Tensor, max_pages: int) -> torch.Tensor:
-        """Give the pages that are always attended: bool [rows, max_pages]. lengths: int64 [rows] tokens."""
-        count = (lengths[:, None] + self.graph.page_size - 1) // self.graph.page_size
-        index = torch.arange(max_pages, device=lengths.device)
-        return (index < count) & ((index < self.graph.sink) | (index >= count - self.graph.window))
+    def _large_leaves(self, source: PageSource, some: slice) -> dict[Node, torch.Tensor]:
+        """Give the fields and raw pages that select reads, for some pages."""
+        fields = source.fields(some) if self.graph.fields else {}
+        loaded = {field.leaf: fields[field.name] for field in self.graph.fields}
+        return loaded | {node: source.raw(name, some) for node, name in self._raw_leaves}
 
-    def _pages(self, step: Step) -> _Pages:
-        lengths, size = step.lengths, self.graph.page_size
-        count = (lengths + size - 1) // size
-        max_pages = self._max_pages(step, count)
-        index = torch.arange(max_pages, device=lengths.device)
-        return _Pages(count, index < lengths[:, None] // size, self.reserved(lengths, max_pages))
-
-    def _max_pages(self, step: Step, count: torch.Tensor) -> int:
-        if step.max_pages is not None:
-            return step.max_pages
-        given = [*step.fields.values(), *(x for x in (step.k, step.v) if x is not None)]
-        return given[0].shape[1] if given else int(count.max())
-
-    def _leaves(self, step: Step, pages: _Pages) -> dict[Node, torch.Tensor]:
-        """Give select's leaves. Complete pages only: memory beyond may hold anything, and is masked where mixed."""
+    def _small_leaves(self, step: Step) -> dict[Node, torch.Tensor]:
+        """Give all other leaves but states."""
         env = dict(self._constant_leaves(step.q.device))
-        env |= {field.leaf: step.fields[field.name] for field in self.graph.fields}
-        for node in self.graph.select_nodes:
-            if node.op == "input":
-                env[node] = _input(node.attr("name"), step, pages)
-        return env
+        raw = {node for node, _ in self._raw_leaves}
+        inputs = (node for node in self.graph.select_nodes if node.op == "input" and node not in raw)
+        return env | {node: _input(node.attr("name"), step) for node in inputs}
 
     def _constant_leaves(self, device: torch.device) -> dict[Node, torch.Tensor]:
         if device not in self._constants:
@@ -178,18 +210,14 @@ class Batched:
         return self._constants[device]
 
 
-def _input(name: str, step: Step, pages: _Pages) -> torch.Tensor:
-    """Give one of select's inputs: [rows or 1, *axes]."""
+def _input(name: str, step: Step) -> torch.Tensor:
+    """Give one of select's small inputs: [rows or 1, *axes]."""
     device = step.q.device
-    if name in ("page.k", "page.v"):
-        raw = step.k if name == "page.k" else step.v
-        assert raw is not None, f"the program reads {name}, but the step has no raw pages"
-        return raw
     values = {
         "q": lambda: step.q,
-        "page.index": lambda: torch.arange(pages.complete.shape[1], dtype=torch.float32, device=device)[None],
-        "page.reserved": lambda: pages.reserved,
-        "page.count": pages.count.float,
+        "page.index": lambda: torch.arange(step.sets.complete.shape[1], dtype=torch.float32, device=device)[None],
+        "page.reserved": lambda: step.sets.reserved,
+        "page.count": step.sets.count.float,
         "layer.index": lambda: torch.tensor([float(step.layer_index)], device=device),
         "layer.count": lambda: torch.tensor([float(step.layer_count)], device=device),
         "kv_head.index": step.kv_head.float,

@@ -88,19 +88,12 @@ class FieldLayout:
             start = self.offset + self.scales_offset
             into[:, start : self.offset + self.num_bytes] = scales.view(torch.uint8)
 
-    def view(self, region: Tensor) -> Tensor:
-        """View the field in uint8 [num_rows, >= bytes_per_page]: typed [num_rows, *axes], or raw bytes."""
-        raw = region[:, self.offset : self.offset + self.num_bytes]
-        if not storage.is_float(self.kind):
-            return raw
-        return raw.view(storage.float_dtype(self.kind)).unflatten(1, self.axes or (1,))
-
-    def load(self, view: Tensor, rows: Tensor) -> Tensor:
-        """Gather and decode: float32 [*rows.shape, *axes]."""
-        gathered = view.index_select(0, rows.flatten())
+    def decoded(self, pages: Tensor) -> Tensor:
+        """Decode the field of pages, uint8 [num, >= bytes_per_page]: float32 [num, *axes]."""
+        raw = pages[:, self.offset : self.offset + self.num_bytes]
         if storage.is_float(self.kind):
-            return gathered.float().reshape(*rows.shape, *self.axes)
-        return self._decoded(gathered).reshape(*rows.shape, *self.axes)
+            return raw.view(storage.float_dtype(self.kind)).float().reshape(-1, *self.axes)
+        return self._decoded(raw).reshape(-1, *self.axes)
 
     def _decoded(self, raw: Tensor) -> Tensor:
         """Decode raw bytes [num, num_bytes] to float32 [num, num_vectors, length]."""
@@ -134,14 +127,10 @@ class Layout:
             field.pack(fields[field.name], packed)
         return packed
 
-    def views(self, region: Tensor) -> dict[str, Tensor]:
-        """View the fields in uint8 [num_rows, >= bytes_per_page], rows possibly far apart, without a copy.
+    def load(self, region: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        """Gather rows, integers of any shape, of uint8 [num_rows, >= bytes_per_page], and decode them.
 
-        Rows must start at multiples of 16 bytes. Floating-point kinds come typed [num_rows, *axes], other
-        kinds as bytes [num_rows, num_bytes].
+        Rows of the region may lie far apart, each at a multiple of 16 bytes. -> float32 [*rows.shape, *axes] by name
         """
-        return {field.name: field.view(region) for field in self.fields}
-
-    def load(self, views: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
-        """Gather and decode rows, int64 of any shape, of `views`: float32 [*rows.shape, *axes] by name."""
-        return {field.name: field.load(views[field.name], rows) for field in self.fields}
+        pages = region[:, : self.bytes_per_page].index_select(0, rows.flatten())
+        return {field.name: field.decoded(pages).reshape(*rows.shape, *field.axes) for field in self.fields}

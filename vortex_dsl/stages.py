@@ -20,8 +20,8 @@ class Stages:
     """Select's nodes, leaves aside, operands first within each stage.
 
     `before` needs no page at all; `page_wise` computes each page from its own fields and from `before`;
-    `after` is all else. `results` are the page-wise nodes that `after` or a state needs. `width` is the number of
-    elements per page of the widest page-wise value.
+    `after` is all else. `results` are the page-wise nodes, fields and raw pages that `after` or a state needs.
+    `width` is the number of elements per page of the widest page-wise value.
     """
 
     before: tuple[Node, ...]
@@ -56,9 +56,14 @@ def stages_of(graph: Graph) -> Stages:
         before=tuple(before),
         page_wise=tuple(page_wise),
         after=tuple(after),
-        results=tuple(node for node in page_wise if node in needed),
-        width=widest(page_wise),
+        results=tuple(node for node in (*page_wise, *filter(_is_large, graph.select_nodes)) if node in needed),
+        width=max(widest(page_wise), widest(filter(_is_large, graph.select_nodes))),
     )
+
+
+def _is_large(node: Node) -> bool:
+    """Whether a leaf is loaded a few pages at a time: a field, or raw pages."""
+    return node.op == "field" or (node.op == "input" and node.attr("name") in ("page.k", "page.v"))
 
 
 def widest(nodes: Iterable[Node]) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vortex_dsl.batched import Batched, Chosen, Step
+from vortex_dsl.batched import Batched, Chosen, Loaded, Step
 
 if TYPE_CHECKING:
     from vortex_dsl.attention import Decode
@@ -30,14 +30,12 @@ class Torch:
         return batched.choose(
             Step(
                 q=step.q.flatten(0, 1).float(),
-                lengths=step.lengths.repeat_interleave(num_kv_heads),
+                sets=batched.page_sets(step.lengths.repeat_interleave(num_kv_heads), pages),
                 kv_head=torch.arange(rows, device=k.device) % num_kv_heads,
                 layer_index=step.layer,
                 layer_count=step.num_layers,
                 scale=step.scale,
-                fields=batched.layout.load(batched.layout.views(region), every),
-                k=k,
-                v=v,
+                source=Loaded(pages, batched.layout.load(region, every), k, v),
                 states=states,
             )
         )

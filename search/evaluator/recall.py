@@ -9,7 +9,7 @@ import torch
 
 from search.evaluator import intervals
 from search.records import Measurement
-from vortex_dsl.batched import Batched, Step
+from vortex_dsl.batched import Batched, Loaded, Step
 from vortex_dsl.torch_backend import attend_pages
 
 if TYPE_CHECKING:
@@ -117,18 +117,16 @@ def attended_pages(batched: Batched, recording: Recording, k: torch.Tensor, v: t
     """Give the pages that the program attends to: bool [row, page]. k, v: [row, page, token, dim]."""
     rows, pages = k.shape[:2]
     region = batched.summarize(k.flatten(0, 1), v.flatten(0, 1))
-    layout = batched.layout
+    fields = batched.layout.load(region, torch.arange(rows * pages).reshape(rows, pages))
     return batched.select(
         Step(
             q=recording.q,
-            lengths=recording.lengths,
+            sets=batched.page_sets(recording.lengths, pages),
             kv_head=recording.kv_head,
             layer_index=recording.layer,
             layer_count=recording.num_layers,
             scale=recording.scale,
-            fields=layout.load(layout.views(region), torch.arange(rows * pages).reshape(rows, pages)),
-            k=k,
-            v=v,
+            source=Loaded(pages, fields, k, v),
         )
     )
 

@@ -7,7 +7,7 @@ import torch
 
 from vortex_dsl import Shape, attend, load_program, reference
 from vortex_dsl.attention import BACKENDS
-from vortex_dsl.batched import Batched, Step
+from vortex_dsl.batched import Batched, Loaded, Step
 from vortex_dsl.cost import cost_of
 from vortex_dsl.cut import smallest_cut
 from vortex_dsl.hoist import hoist
@@ -183,8 +183,9 @@ def test_a_batch_chooses_as_the_reference(case):
     q, k, v = (x[None] for x in inputs(exact=True))
     k, v = (x.unflatten(1, (PAGES, 16)) for x in (k, v))
     region = batched.summarize(k[0], v[0])
-    fields = batched.layout.load(batched.layout.views(region), torch.arange(PAGES)[None])
-    step = Step(q, torch.tensor([TOKENS]), torch.tensor([0]), 0, 1, 0.25, fields, k, v)
+    fields = batched.layout.load(region, torch.arange(PAGES)[None])
+    sets = batched.page_sets(torch.tensor([TOKENS]), PAGES)
+    step = Step(q, sets, torch.tensor([0]), 0, 1, 0.25, Loaded(PAGES, fields, k, v))
     assert torch.equal(batched.choose(step).pages[0], chosen(after, q[0], k[0].flatten(0, 1), v[0].flatten(0, 1)))
 
 

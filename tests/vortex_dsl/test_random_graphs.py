@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vortex_dsl import reference
-from vortex_dsl.batched import Batched, Step
+from vortex_dsl.batched import Batched, Loaded, Step
 from vortex_dsl.ir import Builder, TypeRuleError
 from vortex_dsl.ops.op import STORAGE_KINDS
 from vortex_dsl.values import Shape
@@ -96,9 +96,8 @@ def one(seed: int) -> None:
     k[~complete], v[~complete] = float("nan"), float("nan")
     region = batched.summarize(k.flatten(0, 1), v.flatten(0, 1))
     every = torch.arange(rows * PAGES).reshape(rows, PAGES)
-    step = Step(
-        q, lengths, torch.arange(rows), 0, 1, 0.3, batched.layout.load(batched.layout.views(region), every), k, v, PAGES
-    )
+    source = Loaded(PAGES, batched.layout.load(region, every), k, v)
+    step = Step(q, batched.page_sets(lengths, PAGES), torch.arange(rows), 0, 1, 0.3, source)
     attended = batched.select(step)
     for row, length in enumerate(LENGTHS):
         whole = [x[row].flatten(0, 1)[:length] for x in (k, v)]

@@ -180,7 +180,7 @@ def scores_by_meaning(graph, step, which, place):
     blocks = step.cache.block_table[sequence, :complete].long()
     k, v = (x[blocks, kv_head].cpu() for x in (step.cache.k, step.cache.v))
     layout = Layout(graph)
-    fields = layout.load(layout.views(step.region[:, kv_head].cpu()), blocks.cpu())
+    fields = layout.load(step.region[:, kv_head].cpu(), blocks.cpu())
     reserved = reserved_pages(graph, length)
     heads = step.q.unflatten(1, (step.pages.num_kv_heads, -1))[sequence, kv_head].cpu()
     env = _inputs(graph, heads, [k, v], place, reserved)
@@ -221,8 +221,8 @@ def test_fields_are_stored_as_the_layout_says(kind, head_dim):
     pages = [x.unflatten(2, (3, 16)).transpose(1, 2).flatten(0, 2) for x in (k, v)]
     expected = batched.summarize(*pages)
     every = torch.arange(6, device=DEVICE)
-    got = batched.layout.load(batched.layout.views(region.flatten(0, 1)), every)
-    for name, value in batched.layout.load(batched.layout.views(expected), every).items():
+    got = batched.layout.load(region.flatten(0, 1), every)
+    for name, value in batched.layout.load(expected, every).items():
         # sums in another order may fall on the other side of a rounding boundary: one step of the code
         torch.testing.assert_close(got[name], value, atol=1e-6, rtol={"fp8_e4m3": 0.13}.get(kind, 0.008))
     scores, meant = both_scores(text, (q, k, v, lengths))

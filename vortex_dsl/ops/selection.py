@@ -65,17 +65,21 @@ def _room(n: Tensor, allowed: Tensor) -> Tensor:
 
 
 def _best(score: Tensor, allowed: Tensor, room: Tensor) -> Tensor:
-    """Choose the `room` allowed pages of highest score, ties to the lower index: bool [*lead, page]."""
+    """Choose the `room` allowed pages of highest score, ties to the lower index: bool [*lead, page].
+
+    Score and index together are one integer, so that no two pages are equal.
+    """
+    import torch
+
     room = room.broadcast_to(allowed.shape[:-1])
     most = int(room.max()) if room.numel() else 0
     if most == 0:
         return allowed & False
-    keys = sortable(numeric(score)).where(allowed, _LOWEST)
-    best = keys.topk(most, dim=-1).values
-    last = best.gather(-1, (room - 1).clamp(min=0)[..., None])
-    above, level = keys > last, keys == last
-    left = room[..., None] - above.sum(-1, keepdim=True)
-    return (above | (level & (level.cumsum(-1) <= left))) & allowed & (room > 0)[..., None]
+    keys = sortable(numeric(score)).where(allowed, _LOWEST).long() * 2**32
+    from_end = torch.arange(allowed.shape[-1] - 1, -1, -1, device=score.device)
+    best = (keys + from_end).topk(most, dim=-1).indices
+    taken = torch.arange(most, device=score.device) < room[..., None]
+    return (allowed & False).scatter(-1, best, taken)
 
 
 def _candidates(frame: Frame) -> Tensor:

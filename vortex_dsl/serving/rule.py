@@ -16,7 +16,8 @@ from .config import ServingError
 from .memory import Memory
 
 if TYPE_CHECKING:
-    from vortex_dsl.batched import Chosen
+    from vortex_dsl.batched import Chosen, PageSets
+    from vortex_dsl.layout import Layout
     from vortex_dsl.program import Program
 
     from .memory import Followed
@@ -41,13 +42,14 @@ class Counters:
     pages_dense: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Decodes:
     """The decode queries of one step, shared by all layers.
 
     `pages`: [num_rows, max_pages] page numbers; `lengths`: [num_rows] tokens; `kv_head`: [num_rows];
     rows are sequences times KV heads. `rows` is the same batch with one row per sequence. `followed` says which
-    requests they are, None if no layer wants to know; `choices` are this step's, by the layer that made them.
+    requests they are, None if no layer wants to know. Layers fill in `choices`, by the layer that made them, and
+    `sets`, which pages are complete and which reserved.
     """
 
     pages: torch.Tensor
@@ -56,6 +58,7 @@ class Decodes:
     rows: Rows
     followed: Followed | None = None
     choices: dict[int, torch.Tensor] = field(default_factory=dict)
+    sets: PageSets | None = None
 
     def rows_of(self, sequences: torch.Tensor) -> torch.Tensor:
         """Give the rows of some sequences."""
@@ -65,7 +68,7 @@ class Decodes:
     def only(self, sequences: torch.Tensor) -> Decodes:
         """Give the same batch with some of its sequences."""
         rows = self.rows_of(sequences)
-        return replace(self, pages=self.pages[rows], lengths=self.lengths[rows], kv_head=self.kv_head[rows])
+        return replace(self, pages=self.pages[rows], lengths=self.lengths[rows], kv_head=self.kv_head[rows], sets=None)
 
 
 class Rule:
@@ -119,7 +122,7 @@ class Rule:
                 f"layer {layer.index} uses the choice of layer {leader}, which this worker does not run; set "
                 "share_layers=1, or serve without pipeline parallelism"
             )
-        return decodes.choices[leader] | self.batched.reserved(decodes.lengths, decodes.pages.shape[1])
+        return decodes.choices[leader] | self._sets(decodes).reserved
 
     def _choice(
         self, query: torch.Tensor, pages: Pages, decodes: Decodes, layer: Layer, memory: Memory
@@ -146,22 +149,47 @@ class Rule:
         states: tuple[torch.Tensor, ...] | None,
     ) -> Chosen:
         """Run the program on these rows."""
-        raw = self.batched.reads_raw_pages
-        layout = self.batched.layout
-        step = Step(
-            q=query.float(),
-            fields=layout.load(layout.views(pages.fields), decodes.pages) if self.field_bytes else {},
-            lengths=decodes.lengths,
-            kv_head=decodes.kv_head,
-            layer_index=layer.index,
-            layer_count=layer.count,
-            scale=layer.scale,
-            max_pages=decodes.pages.shape[1],
-            k=pages.raw_keys(decodes.pages).float() if raw else None,
-            v=pages.raw_values(decodes.pages).float() if raw else None,
-            states=states,
+        return self.batched.choose(
+            Step(
+                q=query.float(),
+                sets=self._sets(decodes),
+                kv_head=decodes.kv_head,
+                layer_index=layer.index,
+                layer_count=layer.count,
+                scale=layer.scale,
+                source=CachedPages(self.batched.layout, pages, decodes.pages),
+                states=states,
+            )
         )
-        return self.batched.choose(step)
+
+    def _sets(self, decodes: Decodes) -> PageSets:
+        """Sort the pages, once per step: every layer runs the same program."""
+        if decodes.sets is None:
+            decodes.sets = self.batched.page_sets(decodes.lengths, decodes.pages.shape[1])
+        return decodes.sets
+
+
+@dataclass(frozen=True)
+class CachedPages:
+    """Rows of pages of the KV cache (`vortex_dsl.batched.PageSource`). numbers: [num_rows, max_pages]."""
+
+    layout: Layout
+    pages: Pages
+    numbers: torch.Tensor
+
+    @property
+    def max_pages(self) -> int:
+        """Pages of the longest row."""
+        return self.numbers.shape[1]
+
+    def fields(self, some: slice) -> dict[str, torch.Tensor]:
+        """Gather and decode some pages' fields."""
+        return self.layout.load(self.pages.fields, self.numbers[:, some])
+
+    def raw(self, name: str, some: slice) -> torch.Tensor:
+        """Gather some pages' keys or values."""
+        numbers = self.numbers[:, some]
+        return (self.pages.raw_keys(numbers) if name == "k" else self.pages.raw_values(numbers)).float()
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ def test_what_lies_beyond_the_end_must_not_be_seen(monkeypatch, leak):
     def sees_fields(self, step):
         chosen = choose(self, step)
         pages = chosen.attended.clone()
-        pages[:, 3] |= (step.k[..., 0] == 1e30).flatten(1).any(1)
+        pages[:, 3] |= (step.source.k[..., 0] == 1e30).flatten(1).any(1)
         return Chosen(pages, pages, chosen.states)
 
     if leak == "values":
