@@ -98,11 +98,11 @@ def _hash(_frame: Frame, node: Node, x: Tensor) -> Tensor:
 
 ENTRIES = (
     _binary("add", "a + b", 'dot(q, page.center, "dim").max("head") + page.weight', operator.add, commutative=True),
-    _binary("sub", "a - b", 'page.weight - page.weight.mean("page")', operator.sub),
+    _binary("sub", "a - b", "page.weight - page.radius", operator.sub),
     _binary("mul", "a * b", 'dot(q.mean("head"), page.center, "dim") * page.weight', operator.mul, commutative=True),
     _binary("div", "a / b", 'dot(q.mean("head"), page.center, "dim") / page.radius', operator.truediv),
     _binary("mod", "a % b; the result has the divisor's sign", "page.index % 4", lambda a, b: a % b),
-    _binary("pow", "a ** b", "page.radius ** 0.5", lambda a, b: a.pow(b), fold=math.pow),
+    _binary("pow", "a ** b", "page.weight - page.radius ** 0.5", lambda a, b: a.pow(b), fold=math.pow),
     Op(
         "neg",
         OpKind.OPERATOR,
@@ -153,7 +153,7 @@ ENTRIES = (
     ),
     _unary("abs", "absolute value", 'abs(q * page.center).sum("dim", "head")', lambda x: x.abs(), abs),
     _unary("exp", "e to the power of x", 'exp(k).mean("token")', lambda x: x.exp(), math.exp),
-    _unary("log", "natural logarithm", "log(page.radius)", lambda x: x.log(), math.log),
+    _unary("log", "natural logarithm", "page.weight - log(page.radius)", lambda x: x.log(), math.log),
     _unary("sqrt", "square root", 'sqrt(square(k).mean("token"))', lambda x: x.sqrt(), math.sqrt),
     _unary("square", "x * x", 'square(k).mean("token")', lambda x: x * x, lambda x: x * x),
     _unary(
@@ -181,7 +181,7 @@ ENTRIES = (
         lambda x: x * x.sigmoid(),
         lambda x: x * _sigmoid(x),
     ),
-    _unary("tanh", "hyperbolic tangent", "tanh(page.index / page.count)", lambda x: x.tanh(), math.tanh),
+    _unary("tanh", "hyperbolic tangent", "page.weight * tanh(page.index / page.count)", lambda x: x.tanh(), math.tanh),
     _binary(
         "maximum",
         "larger of two, per element",
