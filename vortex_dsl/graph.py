@@ -168,6 +168,7 @@ class Graph:
             lines.append(f"  {field.name} = {names[field.node]} as {field.storage}")
             names[field.leaf] = f"page.{field.name}"
         lines += ["select(q, page):", *_listing(self.select_nodes, names), f"  return {names[self.selection]}"]
+        _listing(tuple(state.leaf for state in self.states), names)  # those too that are written and never read
         lines += [f"  {names[state.leaf]} becomes {names[state.update]}" for state in self.states]
         dead = _listing(reachable(self.dead), names)
         return "\n".join([*lines, *(["never needed:", *dead] if dead else [])])
