@@ -18,7 +18,7 @@ _spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate
 generate = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(generate)
 
-CANONICAL = {"gt": "lt", "ge": "le", "maximum": "relu"}  # written another way in the graph
+CANONICAL = {"gt": "lt", "ge": "le", "maximum": "relu", "remember": "state"}  # written another way in the graph
 PROGRAMS = re.findall(r"^```python\n(.*?)^```", (DOCS / "language.md").read_text(), re.MULTILINE | re.DOTALL)
 
 
