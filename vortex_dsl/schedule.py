@@ -10,7 +10,7 @@ from vortex_dsl.stages import mixes_pages
 from vortex_dsl.values import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
     from vortex_dsl.graph import Graph
 
@@ -38,13 +38,21 @@ class Stage:
 
 
 def schedule(graph: Graph) -> tuple[Stage, ...]:
-    """Cut select into stages."""
-    cutter = _Cutter(graph)
-    cutter.select(graph.selection)
-    cutter.score([value for _, value in graph.updates], None)
-    if graph.updates:
-        cutter.stages.append(Stage("remember", ()))
-    return tuple(cutter.stages)
+    """Cut select into stages: what is computed on all pages, then selections, each refinement before its own."""
+    depth = _depths(graph.select_nodes)
+    selections = [node for node in graph.select_nodes if node.type.kind is Kind.SELECTION]
+    scores = [arg for node in selections if not is_limited(node) for arg in _values(node)]
+    everywhere = _computed((*scores, *(value for _, value in graph.updates)))
+    stages: list[Stage] = _cut(everywhere, depth)
+    done: set[tuple[Node, Node | None]] = {(node, None) for node in everywhere}
+    for selection in selections:
+        among = _among(selection)
+        own = [node for node in _computed(tuple(_values(selection))) if not {(node, None), (node, among)} & done]
+        stages += _cut(own, depth, among)
+        done.update((node, among) for node in own)
+        if selection.args:
+            stages.append(Stage("choose", (selection,), among))
+    return (*stages, *([Stage("remember", ())] if graph.updates else []))
 
 
 def is_limited(selection: Node) -> bool:
@@ -52,41 +60,19 @@ def is_limited(selection: Node) -> bool:
     return selection.op == "refine" and not any(map(mixes_pages, reachable((selection.args[1],), stop="field")))
 
 
-class _Cutter:
-    """Walks the selections, the refined ones first; `everywhere` is what some stage needs on all pages."""
+def _among(selection: Node) -> Node | None:
+    return selection.args[0] if is_limited(selection) else None
 
-    def __init__(self, graph: Graph) -> None:
-        self.stages: list[Stage] = []
-        self._done: set[Node] = set()
-        self._depth = _depths(graph.select_nodes)
-        selections = [node for node in graph.select_nodes if node.type.kind is Kind.SELECTION]
-        scores = [arg for node in selections if not is_limited(node) for arg in _values(node)]
-        self._everywhere = set(reachable((*scores, *(value for _, value in graph.updates)), stop="field"))
 
-    def select(self, selection: Node) -> None:
-        """Cut a selection and all that it waits for."""
-        parts = [arg for arg in selection.args if arg.type.kind is Kind.SELECTION]
-        for part in parts:
-            self.select(part)
-        if selection in self._done:
-            return
-        among = parts[0] if is_limited(selection) else None
-        self.score(_values(selection), among)
-        self._done.add(selection)
-        if selection.args:
-            self.stages.append(Stage("choose", (selection,), among))
+def _computed(values: tuple[Node, ...]) -> list[Node]:
+    """Give what has to be computed for some values, operands first."""
+    return [node for node in reachable(values, stop="field") if node.op not in LEAVES]
 
-    def score(self, values: Iterable[Node], among: Node | None) -> None:
-        """Cut what has not been computed yet of some values."""
-        missing = [node for node in reachable(tuple(values), stop="field") if node not in self._done]
-        missing = [node for node in missing if node.op not in LEAVES]
-        self._cut([node for node in missing if among is None or node in self._everywhere], None)
-        self._cut([node for node in missing if among is not None and node not in self._everywhere], among)
 
-    def _cut(self, nodes: list[Node], among: Node | None) -> None:
-        for depth in sorted({self._depth[node] for node in nodes}):
-            self.stages.append(Stage("score", tuple(node for node in nodes if self._depth[node] == depth), among))
-        self._done.update(nodes)
+def _cut(nodes: list[Node], depth: Mapping[Node, int], among: Node | None = None) -> list[Stage]:
+    """Put into one stage what has as many mixtures of pages before it."""
+    depths = sorted({depth[node] for node in nodes})
+    return [Stage("score", tuple(node for node in nodes if depth[node] == each), among) for each in depths]
 
 
 def _values(selection: Node) -> list[Node]:

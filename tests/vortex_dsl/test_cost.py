@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from vortex_dsl.cost import NUM_GROUPS, cost
+from vortex_dsl.advice import warnings
+from vortex_dsl.cost import NUM_GROUPS, cost, cost_of
+from vortex_dsl.devices import Device, device, roofline
 from vortex_dsl.load import load_program
+from vortex_dsl.trace import trace
 from vortex_dsl.values import Shape
 from vortex_dsl.zoo import names, text
 
@@ -75,6 +78,14 @@ def test_a_page_wise_refinement_reads_only_the_pages_it_refines() -> None:
     assert mixing.select_bytes == PAGES * (256 + field_bytes)
 
 
+def test_two_refinements_pay_for_the_pages_of_each() -> None:
+    summary = '{"c": k.mean("token"), "keys": k.to("int8")}'
+    coarse = [f'topk({sign}dot(q.sum("head"), page.c, "dim"), {n})' for sign, n in (("", 32), ("-", 64))]
+    fine = 'dot(q, page.keys, "dim").max("head", "token")'
+    both = of(program(f"union(refine({coarse[0]}, {fine}, 8), refine({coarse[1]}, {fine}, 8))", summary))
+    assert both.select_bytes == PAGES * 256 + (32 + 64) * (16 * 128 + 16 * 4)
+
+
 def test_selections_never_exceed_the_candidates() -> None:
     both = of(program("union(topk(page.index, 2000), topk(-page.index, 2000))"))
     assert both.pages_read == PAGES
@@ -83,3 +94,120 @@ def test_selections_never_exceed_the_candidates() -> None:
     assert (short.pages_read, short.pages_dense) == (2, 2)
     with pytest.raises(ValueError, match="at least 1"):
         cost(load_program(text("quest")), SHAPE, tokens=0)
+
+
+def test_stages_add_up_and_come_in_the_order_of_work() -> None:
+    quest = of(text("quest"))
+    assert [stage.name for stage in quest.stages] == ["summarize", "score 1", "topk", "attend"]
+    assert quest.bytes == sum(stage.bytes for stage in quest.stages)
+    parts = (quest.summarize_bytes, quest.select_bytes, quest.buffer_bytes, quest.state_bytes, quest.attend_bytes)
+    assert quest.bytes == pytest.approx(sum(parts))
+    assert quest.flops == pytest.approx(quest.summarize_flops + quest.select_flops + quest.attend_flops)
+
+
+def test_scoring_is_cut_where_pages_are_mixed_and_what_lies_between_is_written_and_read() -> None:
+    score = 'dot(q, page.c, "dim").max("head")'
+    plain, mixed = (
+        of(program(f"topk({each}, 8)", '{"c": k.mean("token")}'))
+        for each in (score, f'{score}.smooth("page", [1, 2, 1])')
+    )
+    assert [stage.name for stage in plain.stages] == [stage.name for stage in mixed.stages]
+    smoothed = of(program(f'topk({score}.smooth("page", [1, 2, 1]) + page.index, 8)', '{"c": k.mean("token")}'))
+    assert [stage.kind for stage in smoothed.stages] == ["summarize", "score", "score", "choose", "attend"]
+    assert plain.buffer_bytes == 2 * 4 * PAGES
+    assert smoothed.buffer_bytes == 4 * 4 * PAGES
+
+
+def test_summarize_is_paid_once_per_page() -> None:
+    quest = of(text("quest"))
+    assert quest.summarize_bytes == (16 * 128 * 2 + 512) / 16
+    assert of(text("value_gated")).summarize_bytes == (2 * 16 * 128 * 2 + 256 + 16) / 16
+    assert of(text("oracle_mass")).summarize_bytes == 0
+
+
+@pytest.mark.parametrize("setting", ["share_layers", "refresh_steps"])
+def test_a_choice_that_is_used_several_times_is_paid_once(setting: str) -> None:
+    once, often = of(text("quest")), of(text("quest"), **{setting: 4})
+    assert often.select_bytes == once.select_bytes / 4
+    assert often.select_flops == once.select_flops / 4
+    assert (often.attend_bytes, often.summarize_bytes) == (once.attend_bytes, once.summarize_bytes)
+
+
+def test_budgets_by_layer_are_those_of_the_layers_that_choose() -> None:
+    by_layer = of(program("topk(page.index, 8 * (layer.index + 1))"), share_layers=2, dense_layers=3)
+    assert by_layer.pages_read == 3 + 8 * sum(4 + 2 * i for i in range(NUM_GROUPS)) / NUM_GROUPS
+
+
+def test_states_are_read_and_written_in_float32() -> None:
+    body = 'topk(page.index + page.h, 8).remember(h=0.5 * page.h + dot(q, page.c, "dim").max("head"))'
+    stateful = program(body, '{"c": k.mean("token")}').replace(
+        '    """A cost."""\n', '    """A cost."""\n\n    h = State()\n'
+    )
+    cost_ = of(stateful)
+    assert cost_.state_bytes == 2 * 4 * PAGES
+    assert cost_.stages[-2].name == "remember"
+    assert cost_.select_bytes == PAGES * 256
+
+
+def test_a_field_that_is_hoisted_is_counted_as_it_is_stored() -> None:
+    narrow = of(program('topk(page.c.norm("dim"), 8)', '{"c": k.mean("token")}'))
+    assert narrow.bytes_per_page == 16
+    assert narrow.select_bytes == PAGES * 4
+
+
+def test_a_roofline_takes_the_longer_of_bytes_and_arithmetic() -> None:
+    quest = of(text("quest"))
+    h200 = device("H200")
+    roof = roofline(quest, h200)
+    assert roof.dense_s == quest.dense_bytes / 4.8e12
+    assert roof.stages_s == tuple(stage.bytes / 4.8e12 for stage in quest.stages)
+    assert roof.speedup == pytest.approx(quest.ratio)
+    assert roof.sparse_s == pytest.approx(quest.bytes / 4.8e12)
+    slow = Device("slow", bytes_per_s=1e30, matrix_flops_per_s=2.0, flops_per_s=1.0)
+    arithmetic = roofline(quest, slow)
+    assert arithmetic.dense_s == quest.dense_flops / 2
+    assert arithmetic.sparse_s == pytest.approx(quest.flops - quest.attend_flops / 2)
+
+
+def test_devices_are_known_by_name_and_this_cpu_is_measured() -> None:
+    order = [device(name).bytes_per_s for name in ("H100", "H200", "B200")]
+    assert order == sorted(order)
+    cpu = device("cpu")
+    assert 1e8 < cpu.bytes_per_s < order[0]
+    assert 1e8 < cpu.flops_per_s < 1e15
+    with pytest.raises(LookupError, match="no device 'A100'; its peaks are known for H100, H200, B200, cpu"):
+        device("A100")
+
+
+WARNED = {
+    "it attends to every page": (text("dense"), {}),
+    "cover all 2,048 pages": (program("topk(page.index, 4000)"), {}),
+    "only known from the cache": (program('topk(page.index, q.sum("head", "dim"))'), {}),
+    "it cannot be faster": (program("topk(page.index, 4000)"), {}),
+    "reads page.k of every page": (text("oracle_mass"), {}),
+    "reads page.k and page.v of every page": (
+        program('topk((dot(q, page.k, "dim") * dot(q, page.v, "dim")).max("head", "token"), 4)'),
+        {},
+    ),
+    "its fields take 8,192 bytes per page": (
+        program('topk(dot(q, page.c, "dim").max("head", "token"), 4)', '{"c": k.to("float32")}'),
+        {},
+    ),
+    "choosing pages takes": (
+        program('topk(exp(exp(exp(q * page.k))).sum("head", "token", "dim"), 4)'),
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", WARNED)
+def test_a_program_that_cannot_beat_dense_is_warned_of(sentence: str) -> None:
+    given, values = WARNED[sentence]
+    graph = trace(load_program(given).with_values(**values), SHAPE)
+    assert any(sentence in warning for warning in warnings(graph, cost_of(graph, TOKENS)))
+
+
+@pytest.mark.parametrize("name", ["quest", "centroid", "streaming", "twilight", "two_stage", "quest_int4"])
+def test_no_warning_without_a_reason(name: str) -> None:
+    graph = trace(load_program(text(name)), SHAPE)
+    assert warnings(graph, cost_of(graph, TOKENS)) == ()
