@@ -7,8 +7,9 @@ import pytest
 
 from search.agents.seeds import seed_proposals
 from search.config import CampaignConfig, ConfigError, model_shape
+from search.evaluator.engine import EngineSettings
 from search.records import Stage, Workload
-from vortex_dsl import zoo
+from vortex_dsl import Shape, cost, load_program, zoo
 
 
 def test_json_both_ways():
@@ -94,6 +95,13 @@ def test_some_programs_of_the_zoo_are_seeds_at_one_small_budget():
     assert values[-1]["pages"] == config.ceiling_pages
     assert {v["dense_layers"] for v in values} == {0}
     assert {p.operator for p in proposals} == {"seed"}
+
+
+def test_seeds_fit_into_the_room_that_engines_reserve():
+    config = CampaignConfig()
+    shape = Shape(group=config.group, head_dim=config.head_dim)
+    needed = {name: cost(load_program(zoo.text(name)), shape).bytes_per_page for name in config.seeds}
+    assert {name: num for name, num in needed.items() if num > EngineSettings("", sparse=True).field_bytes} == {}
 
 
 def test_other_seeds(tmp_path):
