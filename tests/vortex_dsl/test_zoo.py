@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from vortex_dsl import zoo
@@ -11,6 +13,7 @@ from vortex_dsl.values import Shape
 from vortex_dsl.zoo import names, path, text
 
 MIN_NAMES = 38
+WITHOUT_ARXIV = ("ball", "dense", "diverse", "ema", "mass_lse", "oracle_mass", "oracle_max", "random_pages")
 
 
 def test_the_zoo_has_the_published_programs() -> None:
@@ -19,12 +22,19 @@ def test_the_zoo_has_the_published_programs() -> None:
 
 @pytest.mark.parametrize("name", names())
 def test_a_program_is_short_loads_and_traces_for_any_group(name: str) -> None:
-    assert len(text(name).splitlines()) <= 40
+    lines = text(name).splitlines()
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 120
     program = load_program(path(name))
     assert program.doc
     assert program.name.lower() == name.replace("_", "")
     graphs = [trace(program, Shape(group, dim)) for group, dim in ((1, 64), (4, 128), (8, 80), (128, 576))]
     assert len({graph.digest for graph in graphs}) == 1
+
+
+def test_published_programs_name_their_paper() -> None:
+    unnamed = [name for name in names() if not re.search(r"arXiv:\d{4}\.\d{5}", load_program(path(name)).doc)]
+    assert unnamed == list(WITHOUT_ARXIV)
 
 
 def test_no_two_programs_mean_the_same() -> None:
