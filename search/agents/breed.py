@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from search.admission import traced
 from search.agents.cross import cross
-from search.agents.generate import PAGE_SIZE, generate
+from search.agents.draft import PAGE_SIZE, field_bytes_limit
+from search.agents.generate import generate
 from search.agents.mutate import mutate
 from search.agents.source import Source
 from search.records import Proposal
 from vortex_dsl import ProgramError
-from vortex_dsl.layout import Layout
+from vortex_dsl.cost import cost_of
 from vortex_dsl.program import PLATFORM_TUNABLES
 
 if TYPE_CHECKING:
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
     from search.records import Context, Record
 
 MAX_DRAWS = 40
-# Fields may take this share of a page's own K and V: engines reserve it once, and more would cost a fresh one.
-PAGE_BYTES_SHARE = 4
-CACHE_BYTES = 2
+MIN_RATIO = 1.1  # bytes that dense attention reads per byte of a program: less cannot become fast
 
 
 @dataclass(frozen=True)
@@ -51,14 +50,15 @@ def draw(
 
 
 def fits_and_is_new(proposal: Proposal, context: Context) -> bool:
-    """Say whether a proposal loads, traces, keeps its fields small and means what no earlier one meant."""
+    """Say whether a proposal loads, means what none did, keeps its fields small and can beat dense attention."""
     try:
         _, graph = traced(proposal.text, proposal.values, context.group, context.head_dim)
     except ProgramError:
         return False
-    page_bytes = graph.page_size * context.head_dim * 2 * CACHE_BYTES
-    small = Layout(graph).bytes_per_page * PAGE_BYTES_SHARE <= page_bytes
-    return small and graph.page_size == PAGE_SIZE and graph.digest not in context.seen
+    if graph.digest in context.seen or graph.page_size != PAGE_SIZE:
+        return False
+    estimate = cost_of(graph, context.num_tokens)
+    return estimate.bytes_per_page <= field_bytes_limit(context.head_dim) and estimate.ratio >= MIN_RATIO
 
 
 def _written(name: str, context: Context, rng: random.Random, breed: Breed) -> Proposal | None:

@@ -11,9 +11,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from prompts import prompt
-from search.agents.breed import CACHE_BYTES, PAGE_BYTES_SHARE, baked
+from search.agents.breed import baked
+from search.agents.draft import field_bytes_limit
 from search.agents.errors import ProposerError
-from search.agents.generate import PAGE_SIZE
 from search.agents.shown import failures, language, leaderboard, measured
 from search.parents import tournament
 from search.records import Proposal, Status
@@ -110,13 +110,12 @@ class Llm:
 
 def system(context: Context) -> str:
     """Write the instructions: aim, limits, language, form of the answer."""
-    page_bytes = PAGE_SIZE * context.head_dim * 2 * CACHE_BYTES
     return prompt(
         "system",
         num_tokens=str(context.num_tokens),
         head_dim=str(context.head_dim),
         group=str(context.group),
-        field_bytes=str(page_bytes // PAGE_BYTES_SHARE),
+        field_bytes=str(field_bytes_limit(context.head_dim)),
         example=_example(),
         language=language(),
     )

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vortex_dsl.vocabulary import IMPORTABLE
+from vortex_dsl.vocabulary import IMPORTABLE, STATE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,14 +52,30 @@ class Source:
 
     @property
     def has_helpers(self) -> bool:
-        """Whether there are functions, methods or constants beside summarize and select."""
+        """Whether there are functions or methods beside summarize and select."""
         methods = [node.name for node in self.program.body if isinstance(node, ast.FunctionDef)]
-        others = [n for n in self.tree.body if not isinstance(n, (ast.ImportFrom, ast.ClassDef, ast.Expr))]
-        return bool(others) or not set(methods) <= {"summarize", "select"}
+        return any(isinstance(n, ast.FunctionDef) for n in self.tree.body) or not set(methods) <= {
+            "summarize",
+            "select",
+        }
+
+    @property
+    def constants(self) -> list[ast.stmt]:
+        """The assignments outside the class."""
+        return [node for node in self.tree.body if isinstance(node, ast.Assign)]
 
     @property
     def tunables(self) -> dict[str, ast.Call]:
         """The tunables that the text declares, by name."""
+        return {name: call for name, call in self._declared.items() if _called(call) != STATE}
+
+    @property
+    def states(self) -> dict[str, ast.Call]:
+        """The states that the text declares, by name."""
+        return {name: call for name, call in self._declared.items() if _called(call) == STATE}
+
+    @property
+    def _declared(self) -> dict[str, ast.Call]:
         found = {}
         for node in self.program.body:
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
@@ -75,8 +91,32 @@ class Source:
         last = summarize.body[-1] if summarize else None
         return last.value if isinstance(last, ast.Return) and isinstance(last.value, ast.Dict) else None
 
+    @property
+    def field_names(self) -> list[str]:
+        """The names of the fields, as far as summarize writes them as one literal."""
+        keys = self.fields.keys if self.fields else []
+        return [key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str)]
+
+    @property
+    def local_names(self) -> list[str]:
+        """The names that select assigns, in order."""
+        select = self.method("select")
+        nodes = ast.walk(select) if select else ()
+        return [n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+
+    def add_field(self, name: str, value: ast.expr) -> None:
+        """Add a field; one needs `fields`, or no summarize at all."""
+        if self.method("summarize") is None:
+            function = ast.parse("def summarize(self, k, v):\n    return {}").body[0]
+            body = self.program.body
+            body.insert(next(i for i, node in enumerate(body) if isinstance(node, ast.FunctionDef)), function)
+        fields = self.fields
+        assert fields is not None, "summarize must return one literal"
+        fields.keys.append(ast.Constant(name))
+        fields.values.append(value)
+
     def declare(self, name: str, tunable: str) -> None:
-        """Declare a tunable, in place of one of the same name."""
+        """Declare a tunable or a state, in place of one of the same name."""
         line = ast.parse(f"{name} = {tunable}").body[0]
         body = self.program.body
         for i, node in enumerate(body):
@@ -115,6 +155,10 @@ class Source:
         rest = [node for node in self.tree.body if not isinstance(node, ast.ImportFrom)]
         body = ast.unparse(ast.fix_missing_locations(ast.Module(rest, [])))
         return f"{imports(body)}\n\n\n{body}\n"
+
+
+def _called(call: ast.Call) -> str:
+    return call.func.id if isinstance(call.func, ast.Name) else ""
 
 
 def set_default(tunable: ast.Call, value: float | int | str) -> None:
