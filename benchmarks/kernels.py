@@ -28,7 +28,8 @@ if sys.path[0] == str(Path(__file__).parent):  # run as a file: `kernels` must n
 from kernels.decode import sparse_decode
 from kernels.selection import list_pages
 from vortex_dsl import Shape, attend, load_program, trace, zoo
-from vortex_dsl.triton_backend import Compiled, chosen, prepare
+from vortex_dsl.attention import Decode
+from vortex_dsl.triton_backend import Compiled, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,17 +165,21 @@ def time_program(case: Case, name: str, repeats: int) -> list[Timing]:
     lengths = torch.full((case.batch,), case.length, device="cuda")
     scale = case.head_dim**-0.5
     compiled = Compiled(trace(program_of(name, case.pages), Shape(case.group, case.head_dim)))
-    step = prepare(compiled, q, k, v, lengths, scale, 1, 2)
+    step = prepare(compiled, Decode(q.unflatten(1, (case.num_kv_heads, -1)), k, v, lengths, scale, 1, 2))
     del k, v
     memory = compiled.compute(step)
-    listed, count = compiled.choose(step)
+
+    def selected() -> tuple[torch.Tensor, torch.Tensor]:
+        return list_pages(compiled.chosen(compiled.plan.choice, memory, step.pages), step.pages)
 
     def whole() -> torch.Tensor:
-        return sparse_decode(q, step.cache, *compiled.choose(step), scale)
+        return sparse_decode(q, step.cache, *list_pages(compiled.choose(step)[0], step.pages), scale)
+
+    listed, count = selected()
 
     parts = {
         "scoring": lambda: compiled.compute(step),
-        "selection": lambda: list_pages(chosen(compiled.plan.choice, memory, step.pages), step.pages),
+        "selection": selected,
         "sparse decode": lambda: sparse_decode(q, step.cache, listed, count, scale),
         "whole step": whole,
     }

@@ -80,10 +80,6 @@ def attend(
     lengths = _checked(q, k, v, lengths)
     graph = trace(program, Shape(group=q.shape[1] // k.shape[1], head_dim=q.shape[2]))
     scale = checked_scale(scale, q.shape[2])
-    if backend == "triton":
-        from vortex_dsl import triton_backend
-
-        return triton_backend.attend(graph, q, k, v, lengths, scale, layer, num_layers)
     step = Decode(q.unflatten(1, (k.shape[1], -1)), k, v, lengths, scale, layer, num_layers)
     runner = backend_of(backend)(graph)
     attended = runner.choose(step, None).attended
@@ -101,6 +97,10 @@ def backend_of(name: BackendName) -> type[Backend]:
         from vortex_dsl.torch_backend import Torch
 
         return Torch
+    if name == "triton":
+        from vortex_dsl.triton_backend import Triton
+
+        return Triton
     message = f"backend {name!r} does not exist; use one of {', '.join(BACKENDS)}"
     raise ValueError(message)
 

@@ -1,22 +1,33 @@
 """Plan -> Triton source text, one kernel per stage and one for summarize.
 
-Every name is made here: a fixed word and a number. Nothing of a program's text, not even a name, is copied. Tiles
+Every name is made here: words of ours and a number. Nothing of a program's text, not even a name, is copied. Tiles
 have fixed sizes, so a kernel does not change with the length of a sequence.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from vortex_dsl.expression import PAGE_LOOP, Expr, Loop, Source, largest_index
+from vortex_dsl.address import Memory, Place, spread, times
+from vortex_dsl.expression import PAGE_LOOP, Loop, Source
 from vortex_dsl.packing import Store, stores
-from vortex_dsl.writer import JOIN, NEUTRAL, REDUCE, Writer, function, literal, spread
+from vortex_dsl.plan import describe
+from vortex_dsl.scope import word
+from vortex_dsl.tiles import choose_tiles
+from vortex_dsl.writer import Writer, full, function
 
 if TYPE_CHECKING:
-    from vortex_dsl.plan import Plan, Stage
+    from collections.abc import Callable, Iterable, Sequence
 
+    from vortex_dsl.graph import Field
+    from vortex_dsl.plan import Output, Plan, Stage
+    from vortex_dsl.scope import Scope
+    from vortex_dsl.tiles import Tiles
+
+T = TypeVar("T")
 ROW_ARGUMENTS = (
     *("seq_lens_0", "block_table_0", "table_stride_0", "num_kv_heads_0", "max_pages_0"),
     *("layer_index_0", "layer_count_0", "scale_0"),
@@ -33,35 +44,55 @@ class Kernel:
 
 
 def emit_stage(plan: Plan, stage: Stage) -> Kernel:
-    """Emit one stage of select: `ROW_ARGUMENTS`, then the sources, each with its strides, then the output."""
-    return _StageWriter(plan, stage).kernel()
+    """Emit one stage of select: `ROW_ARGUMENTS`, then the sources, each with its strides, then the outputs."""
+    return _StageEmitter(plan, stage).kernel()
 
 
 def emit_summarize(plan: Plan) -> Kernel:
     """Emit summarize: a list of blocks, the sources, then per stored piece a pointer and two strides."""
-    return _SummaryWriter(plan).kernel()
+    return _SummaryEmitter(plan).kernel()
 
 
-class _StageWriter(Writer):
-    """Writes one stage of select."""
+def source_text(plan: Plan, summarize: Kernel | None, stages: Sequence[tuple[Stage, Kernel]]) -> str:
+    """Join the kernels, each under a line that says what it writes, below a header of what they are made for."""
+    shape, graph = plan.graph.shape, plan.graph
+    parts = [f"# program {graph.digest}: group {shape.group}, head_dim {shape.head_dim}, page_size {graph.page_size}"]
+    parts += [f"# field_{field.index}: [{_axes(field)}] as {field.storage}" for field in graph.fields]
+    parts += [f"# summarize_0: the fields of one page of one kv head\n{summarize.text}"] if summarize else []
+    for stage, kernel in stages:
+        written = ", ".join(describe(output.buffer) for output in stage.outputs)
+        parts.append(f"# {stage.name}: {written}, {stage.block_pages} pages per tile\n{kernel.text}")
+    return "\n".join(parts)
+
+
+def _axes(field: Field) -> str:
+    return ", ".join(f"{word(Loop(axis.name, axis.length))} {axis.length}" for axis in field.type.axes)
+
+
+class _StageEmitter:
+    """Emits one stage of select."""
 
     def __init__(self, plan: Plan, stage: Stage) -> None:
-        super().__init__()
-        self._graph = plan.graph
-        self._stage = stage
+        self._graph, self._pool, self._stage = plan.graph, plan.lowering.pool, stage
+        self._memory = Memory(plan.graph, stage.tiles)
+        self._writer = Writer(self._pool, stage.tiles, self._memory)
 
     def kernel(self) -> Kernel:
         """Write the whole function."""
-        stage = self._stage
-        self.write([stage.value])
-        body = {"map": self._map, "row": self._row, "reduce": self._reduce_pages, "scan": self._scan}[stage.kind]()
-        name = f"{stage.kind}_{stage.number}"
-        text = function(name, [*ROW_ARGUMENTS, *self.parameters(), "out_0"], [*self._head(), *self.before, *body])
-        return Kernel(name, text, tuple(self.sources))
+        self._head()
+        for loops, together in grouped(self._stage.outputs, self._loops, self._stage.tiles).items():
+            finish = self._scan if self._stage.kind == "scan" else self._store_all
+            roots = [output.value for output in together] + [
+                self._pool.loop(loop) for o in together for loop in o.buffer.loops
+            ]
+            self._writer.nest(self._writer.top, loops, roots, partial(finish, together))
+        memory, names = self._memory, [f"out_{i}" for i in range(len(self._stage.outputs))]
+        text = function(self._stage.name, [*ROW_ARGUMENTS, *memory.parameters(), *names], self._writer.top.lines)
+        return Kernel(self._stage.name, text, tuple(memory.sources))
 
-    def _head(self) -> list[str]:
-        size = self._graph.page_size
-        return [
+    def _head(self) -> None:
+        size, top = self._graph.page_size, self._writer.top
+        top.lines += [
             "row_0 = tl.program_id(0).to(tl.int64)",
             "sequence_0 = row_0 // num_kv_heads_0",
             "kv_head_0 = row_0 % num_kv_heads_0",
@@ -69,144 +100,97 @@ class _StageWriter(Writer):
             f"complete_0 = length_0 // {size}",
             f"count_0 = (length_0 + {size - 1}) // {size}",
         ]
+        if self._stage.kind == "map":
+            block, page = self._stage.block_pages, self._pool.loop(PAGE_LOOP)
+            top.lines += [
+                f"page_0 = tl.program_id(1) * {block} + tl.arange(0, {block})",
+                "here_0 = page_0 < complete_0",
+            ]
+            top.learn(page, "page_0")
+            top.learn(self._pool.boolean("exists", page), "here_0")
 
-    def _map(self) -> list[str]:
-        block = self._stage.block_pages
-        return [
-            f"page_0 = tl.program_id(1) * {block} + tl.arange(0, {block})",
-            "here_0 = page_0 < complete_0",
-            *self.within,
-            self._store(self._named_value(), "row_0 * max_pages_0 + page_0"),
-        ]
+    @staticmethod
+    def _loops(output: Output) -> tuple[Loop, ...]:
+        return output.buffer.loops
 
-    def _row(self) -> list[str]:
-        return [self._store(self._named_value(), "row_0")]
+    def _store_all(self, outputs: list[Output], scope: Scope) -> None:
+        for output in outputs:
+            self._store(scope, output, scope[output.value], output.value.loops)
 
-    def _reduce_pages(self) -> list[str]:
-        how, loops = self._stage.how, self._stage.output.loops
-        shape = ", ".join(str(loop.padded) for loop in loops)
-        start = f"tl.full(({shape}{',' if len(loops) == 1 else ''}), {literal(NEUTRAL[how])}, tl.float32)"
-        tile = REDUCE[how].format(self._here(NEUTRAL[how]), 0)
-        inside = [*self.within, f"total_0 = {JOIN[how].format('total_0', tile)}"]
-        return [f"total_0 = {start}", *self._over_pages(inside), self._store("total_0", "row_0")]
+    def _scan(self, outputs: list[Output], scope: Scope) -> None:
+        """Sum along the pages, a tile at a time."""
+        (output,) = outputs
+        value, loops = output.value, (PAGE_LOOP, *output.buffer.loops)
+        total = scope.assign("total", full(self._stage.tiles.shape(output.buffer.loops), 0.0))
+        inner = scope.open(PAGE_LOOP, self._stage.block_pages)
+        self._writer.fill(inner, [value])
+        here = spread(inner.mask(PAGE_LOOP), (PAGE_LOOP,), loops)
+        part = inner.assign("part", f"tl.where({here}, {spread(inner[value], value.loops, loops)}, 0.0)")
+        sums = inner.assign("scan_page", f"tl.cumsum({part}, 0) + {spread(total, output.buffer.loops, loops)}")
+        self._store(inner, output, sums, loops)
+        inner.lines.append(f"{total} = {total} + tl.sum({part}, 0)")
+        scope.close(inner)
 
-    def _scan(self) -> list[str]:
-        loops = self._stage.output.loops
-        shape = ", ".join(str(loop.padded) for loop in loops)
-        start = f"tl.full(({shape}{',' if len(loops) == 1 else ''}), 0.0, tl.float32)"
-        total = spread("total_0", loops, (PAGE_LOOP, *loops))
-        inside = [
-            *self.within,
-            f"part_0 = {self._here(0.0)}",
-            f"value_0 = tl.cumsum(part_0, 0) + {total}",
-            self._store("value_0", "row_0 * max_pages_0 + page_0"),
-            "total_0 = total_0 + tl.sum(part_0, 0)",
-        ]
-        return [f"total_0 = {start}", *self._over_pages(inside)]
-
-    def _over_pages(self, inside: list[str]) -> list[str]:
-        block = self._stage.block_pages
-        lines = [f"page_0 = start_0 + tl.arange(0, {block})", "here_0 = page_0 < complete_0", *inside]
-        return [f"for start_0 in range(0, complete_0, {block}):", *(f"    {line}" for line in lines)]
-
-    def _named_value(self) -> str:
-        return self.names[self._stage.value]
-
-    def _here(self, fill: float) -> str:
-        """Give the value with `fill` on pages that are not complete."""
-        value = self._stage.value
-        return f"tl.where({spread('here_0', (PAGE_LOOP,), value.loops)}, {self._named_value()}, {literal(fill)})"
-
-    def _store(self, value: str, place: str) -> str:
-        buffer = self._stage.output
+    def _store(self, scope: Scope, output: Output, value: str, own: tuple[Loop, ...]) -> None:
+        """Write a tile to its buffer; what no page changes is written by one program of the row alone."""
+        buffer = output.buffer
         loops = (PAGE_LOOP, *buffer.loops) if buffer.paged else buffer.loops
-        own = (PAGE_LOOP,) if buffer.paged else ()
-        place, elements = spread(f"({place})", own, loops), prod(buffer.lengths)
-        terms = ["out_0", place if elements == 1 else f"{place} * {elements}"]
-        masks = [spread("here_0", own, loops)] if buffer.paged else []
-        for i, loop in enumerate(buffer.loops):
-            index, stride = spread(self.index_of(loop), (loop,), loops), prod(buffer.lengths[i + 1 :])
-            terms.append(index if stride == 1 else f"{index} * {stride}")
-            if loop.padded != loop.length:
-                masks.append(f"({index} < {loop.length})")
-        guard = f", mask={' & '.join(masks)}" if masks else ""
-        return f"tl.store({' + '.join(terms)}, {value}{guard})"
-
-    def _reserved(self, expr: Expr) -> str:
-        page = self.names[expr.args[0]]
-        return f"({page} < {self._graph.sink}) | ({page} >= count_0 - {self._graph.window})"
-
-    def _exists(self, page: Expr, loops: tuple[Loop, ...]) -> str:
-        if page.op == "loop":
-            return spread("here_0", (PAGE_LOOP,), loops)
-        name = self.names[page]
-        return spread(f"(({name} >= 0) & ({name} < complete_0))", page.loops, loops)
-
-    def _base(self, expr: Expr, source: Source, number: int) -> list[str]:
-        if source.kind == "q":
-            return [f"sequence_0 * stride_{number}_0", f"kv_head_0 * {source.lengths[0]} * stride_{number}_1"]
-        if source.kind in ("table", "lookup"):
-            return []
-        elements = prod(source.lengths)
-        if len(expr.args) == len(source.lengths):
-            return [f"row_0 * {elements}"]
-        page = expr.args[0]
-        if source.kind == "buffer":
-            return [spread(f"(row_0 * max_pages_0 + {self.names[page]})", page.loops, expr.loops) + f" * {elements}"]
-        block = spread(self._block(page), page.loops, expr.loops)
-        return [f"{block} * stride_{number}_0", f"kv_head_0 * stride_{number}_1"]
-
-    def _block(self, page: Expr) -> str:
-        """Give the blocks of pages."""
-        if page not in self._blocks:
-            place = f"block_table_0 + sequence_0 * table_stride_0 + {self.names[page]}"
-            code = f"tl.load({place}, mask={self._exists(page, page.loops)}, other=0).to(tl.int64)"
-            self._blocks[page] = self.assign("block", code, paged=True)
-        return self._blocks[page]
+        lead, masks = "row_0", ["(tl.program_id(1) == 0)"] if self._stage.kind == "map" else []
+        if buffer.paged:
+            lead = spread(f"(row_0 * max_pages_0 + {scope.index(PAGE_LOOP)})", (PAGE_LOOP,), loops)
+            masks = [spread(scope.mask(PAGE_LOOP), (PAGE_LOOP,), loops)]
+        elif buffer.state is not None:
+            masks.append("(complete_0 > 0)")
+        pointer = f"out_{self._stage.outputs.index(output)} + {times(lead, prod(buffer.lengths))}"
+        indices = tuple(self._pool.loop(loop) for loop in buffer.loops)
+        place = Place(pointer, indices, buffer.lengths, loops, masks)
+        scope.lines.append(self._memory.store(place, spread(value, own, loops), scope))
 
 
-class _SummaryWriter(Writer):
-    """Writes summarize: one program per block and KV head."""
+class _SummaryEmitter:
+    """Emits summarize: one program per block and KV head."""
 
     def __init__(self, plan: Plan) -> None:
-        super().__init__()
-        self._plan = plan
+        self._pool = plan.lowering.pool
+        self._stores = [store for layout in plan.layout.fields for store in stores(plan.lowering, layout)]
+        roots = [expr for store in self._stores for expr in (store.value, *store.indices)]
+        tiles = choose_tiles(roots, [_store_loops(store) for store in self._stores], 1, walks=False)
+        self._memory = Memory(plan.graph, tiles)
+        self._writer = Writer(self._pool, tiles, self._memory)
 
     def kernel(self) -> Kernel:
         """Write the whole function."""
-        parts = [store for summary in self._plan.summaries for store in stores(self._plan.lowering, summary)]
-        lines, outputs = [], []
-        for number, store in enumerate(parts):
-            self.write([store.value, *store.indices])
-            lines.append(self._store(store, number))
-            outputs += [f"out_{number}", f"out_{number}_0", f"out_{number}_1"]
-        head = [
+        top = self._writer.top
+        top.lines += [
             "block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)",
             "kv_head_0 = tl.program_id(1).to(tl.int64)",
         ]
-        text = function("summarize_0", ["blocks_0", *self.parameters(), *outputs], [*head, *self.before, *lines])
-        return Kernel("summarize_0", text, tuple(self.sources))
+        for loops, together in grouped(self._stores, _store_loops, self._memory.tiles).items():
+            roots = [expr for store in together for expr in (store.value, *store.indices)]
+            self._writer.nest(top, loops, roots, partial(self._store_all, together))
+        outputs = [name for i in range(len(self._stores)) for name in (f"out_{i}", f"out_block_{i}", f"out_head_{i}")]
+        text = function("summarize_0", ["blocks_0", *self._memory.parameters(), *outputs], top.lines)
+        return Kernel("summarize_0", text, tuple(self._memory.sources))
 
-    def _base(self, expr: Expr, source: Source, number: int) -> list[str]:  # noqa: ARG002
-        if source.kind in ("table", "lookup"):
-            return []
-        return [f"block_0 * stride_{number}_0", f"kv_head_0 * stride_{number}_1"]
+    def _store_all(self, together: list[Store], scope: Scope) -> None:
+        for store in together:
+            i, loops = self._stores.index(store), _store_loops(store)
+            pointer = f"out_{i} + block_0 * out_block_{i} + kv_head_0 * out_head_{i}"
+            value = store.conversion.format(spread(scope[store.value], store.value.loops, loops))
+            place = Place(pointer, store.indices, store.lengths, loops, [])
+            scope.lines.append(self._memory.store(place, value, scope))
 
-    def _reserved(self, expr: Expr) -> str:
-        raise AssertionError(f"a summary knows one page only, but holds {expr}")
 
-    def _exists(self, page: Expr, loops: tuple[Loop, ...]) -> str:
-        raise AssertionError(f"a summary knows one page only, but indexes {page} over {loops}")
+def _store_loops(store: Store) -> tuple[Loop, ...]:
+    """Give the loops of the tile that is stored."""
+    return tuple(sorted({loop for index in store.indices for loop in index.loops}, key=lambda loop: loop.rank))
 
-    def _store(self, store: Store, number: int) -> str:
-        loops = tuple(sorted({loop for index in store.indices for loop in index.loops}, key=lambda loop: loop.rank))
-        terms = [f"out_{number} + block_0 * out_{number}_0 + kv_head_0 * out_{number}_1"]
-        masks = []
-        for i, (index, length) in enumerate(zip(store.indices, store.lengths, strict=True)):
-            place, stride = self.spread(index, loops), prod(store.lengths[i + 1 :])
-            terms.append(place if stride == 1 else f"{place} * {stride}")
-            if largest_index(index) >= length:
-                masks.append(f"({place} < {length})")
-        guard = f", mask={' & '.join(masks)}" if masks else ""
-        value = store.conversion.format(self.spread(store.value, loops))
-        return f"tl.store({' + '.join(terms)}, {value}{guard})"
+
+def grouped(
+    things: Iterable[T], loops_of: Callable[[T], tuple[Loop, ...]], tiles: Tiles
+) -> dict[tuple[Loop, ...], list[T]]:
+    """Group what is to be written by the loops that are walked along for it."""
+    groups: dict[tuple[Loop, ...], list[T]] = {}
+    for thing in things:
+        groups.setdefault(tuple(loop for loop in loops_of(thing) if tiles.is_cut(loop)), []).append(thing)
+    return groups

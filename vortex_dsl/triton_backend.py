@@ -1,37 +1,47 @@
-"""`attend` by emitted and hand-written Triton kernels: on CUDA, or on a CPU by Triton's interpreter."""
+"""A graph by emitted and hand-written Triton kernels: on CUDA, or on a CPU by Triton's interpreter."""
 
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vortex_dsl.emit import Kernel, emit_stage, emit_summarize
+from vortex_dsl.address import num_strides
+from vortex_dsl.batched import Chosen
+from vortex_dsl.codes import TYPED_KINDS
+from vortex_dsl.emit import Kernel, emit_stage, emit_summarize, source_text
 from vortex_dsl.emitted import load_kernels
-from vortex_dsl.lower import TYPED_KINDS
+from vortex_dsl.ops import OPS
+from vortex_dsl.ops.op import Elementwise
 from vortex_dsl.packing import Store, stores
-from vortex_dsl.plan import Plan, make_plan
+from vortex_dsl.plan import Choice, Plan, Stage, make_plan
+from vortex_dsl.rounds import Buffer
 from vortex_dsl.storage import float_dtype
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kernels.decode import PagedCache
     from kernels.selection import Pages
+    from vortex_dsl.attention import Decode
     from vortex_dsl.expression import Source
     from vortex_dsl.graph import Graph
     from vortex_dsl.layout import FieldLayout
-    from vortex_dsl.plan import Buffer, Choice, Stage
 
-_LAUNCH = {"num_stages": 1}
+Memory = dict[int, torch.Tensor]
+Given = dict[tuple[str, Any], torch.Tensor]
+_LAUNCH = {"num_stages": 1}  # more miscompiles loops of unknown length with two sums (Triton 3.6)
 
 
 @dataclass(frozen=True)
 class Step:
     """One decode step of one layer on paged memory.
 
-    q: [batch, num_q_heads, head_dim]; region: uint8 [num_blocks, num_kv_heads, bytes_per_page], the fields.
+    q: [batch, num_q_heads, head_dim]; region: uint8 [num_blocks, num_kv_heads, bytes_per_page], the fields;
+    states: float32 [rows, *axes] in the order of `Graph.states`, those of a request's first choice where None.
     """
 
     q: torch.Tensor
@@ -41,24 +51,24 @@ class Step:
     layer: int
     num_layers: int
     scale: float
+    states: tuple[torch.Tensor, ...] | None = None
 
 
 class Compiled:
-    """A graph compiled once: summarize, then select, by their kernels. Raises CannotCompile."""
+    """A graph compiled once: summarize, then select, by their kernels."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.plan: Plan = make_plan(graph)
-        self._stores: list[Store] = [x for part in self.plan.summaries for x in stores(self.plan.lowering, part)]
+        self._stores: list[Store] = [x for part in self.plan.layout.fields for x in stores(self.plan.lowering, part)]
         self._summarize = emit_summarize(self.plan) if self._stores else None
-        self._emitted = [(stage, emit_stage(self.plan, stage)) for stage in self.plan.stages]
-        self._tables: dict[tuple[Source, torch.device], torch.Tensor] = {}
+        self._stages = [(stage, emit_stage(self.plan, stage)) for stage in self.plan.stages]
+        self._constants: dict[tuple[object, ...], torch.Tensor] = {}
 
     @cached_property
     def text(self) -> str:
         """Give the emitted source, one function per kernel."""
-        summarize = [self._summarize] if self._summarize else []
-        return "\n\n".join(kernel.text for kernel in (*summarize, *(kernel for _, kernel in self._emitted)))
+        return source_text(self.plan, self._summarize, self._stages)
 
     @cached_property
     def _kernels(self) -> dict[str, Any]:
@@ -68,62 +78,89 @@ class Compiled:
         """Compute the fields of complete pages in place. blocks: integers [num]; region: as in Step."""
         if self._summarize is None or blocks.numel() == 0:
             return
-        given = {"k": cache.k, "v": cache.v}
-        arguments: list[Any] = []
-        for source in self._summarize.sources:
-            tensor = given.get(source.kind)
-            arguments += self._table(source, region.device) if tensor is None else [tensor, *tensor.stride()]
+        given = {("k", 0): cache.k, ("v", 0): cache.v}
+        arguments = [x for source in self._summarize.sources for x in self._arguments(source, given, region.device)]
         for store in self._stores:
             view = _view(self.plan.layout.fields[store.field], store.kind, region)
             arguments += [view, *view.stride()[:2]]
         grid = (blocks.numel(), cache.k.shape[1])
         self._kernels[self._summarize.name][grid](blocks, *arguments, **_LAUNCH)
 
-    def choose(self, step: Step) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give each row's attended pages in ascending order, int32 [rows, max_pages], and their number [rows]."""
-        from kernels.selection import list_pages
+    def choose(self, step: Step) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """Give the chosen candidates, int8 [rows, max_pages], and the new states.
 
-        if self.plan.choice.op == "every_page":
-            return list_pages(None, step.pages, every=True)
-        return list_pages(chosen(self.plan.choice, self.compute(step), step.pages), step.pages)
+        Pages that are no candidates may be marked too.
+        """
+        memory = self.compute(step)
+        return self.chosen(self.plan.choice, memory, step.pages), tuple(memory[x.number] for x in self.plan.states)
 
-    def compute(self, step: Step) -> dict[int, torch.Tensor]:
-        """Run every stage: the buffers by number. Pages that are not complete hold anything."""
-        memory: dict[int, torch.Tensor] = {}
-        for stage, kernel in self._emitted:
-            memory[stage.output.number] = self._run(stage, kernel, step, memory)
+    def chosen(self, choice: Choice, memory: Memory, pages: Pages) -> torch.Tensor:
+        """Make a selection from buffers by number: int8 [rows, max_pages]."""
+        parts = [self.chosen(part, memory, pages) for part in choice.parts]
+        scores = [] if choice.score is None else [memory[choice.score.number]]
+        numbers = [self._number(number, memory, pages) for number in choice.numbers]
+        rule = OPS[choice.op].triton
+        assert not isinstance(rule, Elementwise | None), f"'{choice.op}' says what it does in Triton"
+        mask: torch.Tensor = rule(pages, parts, *scores, *numbers)
+        return mask
+
+    def compute(self, step: Step) -> Memory:
+        """Run every stage: the buffers by number. Pages that are not complete hold anything, states what they held."""
+        states = self._states(step)
+        given = {("q", 0): step.q, ("page.k", 0): step.cache.k, ("page.v", 0): step.cache.v}
+        given |= {("state", state.index): x for state, x in zip(self.graph.states, states, strict=True)}
+        for field in self.plan.layout.fields:
+            kinds = ("field",) if field.kind in TYPED_KINDS else ("codes", "scales")
+            given |= {(kind, field.field.index): _view(field, kind, step.region) for kind in kinds}
+        memory: Memory = {}
+        for stage, kernel in self._stages:
+            memory |= {x.buffer.number: _target(x.buffer, step, states) for x in stage.outputs}
+            written = [memory[output.buffer.number] for output in stage.outputs]
+            self._launch(stage, kernel, step, given, written)
+            given |= {("buffer", x.buffer.number): out for x, out in zip(stage.outputs, written, strict=True)}
         return memory
 
-    def _run(self, stage: Stage, kernel: Kernel, step: Step, memory: dict[int, torch.Tensor]) -> torch.Tensor:
-        """Launch one stage and give what it wrote."""
+    def _launch(self, stage: Stage, kernel: Kernel, step: Step, given: Given, written: list[torch.Tensor]) -> None:
+        """Run one stage."""
         pages, cache = step.pages, step.cache
-        out = _empty(stage.output, pages, step.q.device)
         common = [cache.seq_lens, cache.block_table, cache.block_table.stride(0), pages.num_kv_heads, pages.max_pages]
         common += [float(step.layer), float(step.num_layers), float(step.scale)]
-        sources = [argument for source in kernel.sources for argument in self._source(source, step, memory)]
+        sources = [x for source in kernel.sources for x in self._arguments(source, given, step.q.device)]
         grid = stage.grid(pages.num_rows, pages.max_pages)
-        self._kernels[kernel.name][grid](*common, *sources, out, **_LAUNCH)
-        return out
+        self._kernels[kernel.name][grid](*common, *sources, *written, **_LAUNCH)
 
-    def _source(self, source: Source, step: Step, memory: dict[int, torch.Tensor]) -> list[Any]:
+    def _states(self, step: Step) -> tuple[torch.Tensor, ...]:
+        rows, most = step.pages.num_rows, step.pages.max_pages
+        before = step.states or tuple(state.fresh(rows, most, step.q.device) for state in self.graph.states)
+        return tuple(state.contiguous() for state in before)
+
+    def _arguments(self, source: Source, given: Given, device: torch.device) -> list[Any]:
         """Give the arguments of one source: its memory, and its strides where it has any."""
         if source.kind in ("table", "lookup"):
-            return self._table(source, step.q.device)
-        if source.kind == "buffer":
-            assert isinstance(source.key, int)
-            return [memory[source.key]]
-        if source.kind in ("q", "page.k", "page.v"):
-            tensor = {"q": step.q, "page.k": step.cache.k, "page.v": step.cache.v}[source.kind]
-            return [tensor, *tensor.stride()]
-        assert isinstance(source.key, int)
-        view = _view(self.plan.layout.fields[source.key], source.kind, step.region)
-        return [view, *view.stride()[:2]]
-
-    def _table(self, source: Source, device: torch.device) -> list[Any]:
-        if (source, device) not in self._tables:
             dtype = torch.float32 if source.kind == "table" else torch.int32
-            self._tables[source, device] = torch.tensor(source.key, dtype=dtype, device=device)
-        return [self._tables[source, device]]
+            return [self._constant((source, device), lambda: torch.tensor(source.key, dtype=dtype, device=device))]
+        tensor = given[source.kind, source.key]
+        return [tensor, *tensor.stride()[: num_strides(source)]]
+
+    def _number(self, number: Buffer | float, memory: Memory, pages: Pages) -> torch.Tensor:
+        if isinstance(number, Buffer):
+            return memory[number.number]
+        rows, device = pages.num_rows, pages.seq_lens.device
+        return self._constant((number, rows, device), lambda: torch.full((rows,), number, device=device))
+
+    def _constant(self, key: tuple[object, ...], make: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """Give what never changes, at the same address at every step."""
+        if key not in self._constants:
+            self._constants[key] = make()
+        return self._constants[key]
+
+
+def _target(buffer: Buffer, step: Step, states: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Make the memory of a buffer; a state keeps what is not written."""
+    if buffer.state is not None:
+        return states[buffer.state].clone()
+    lead = (step.pages.num_rows, step.pages.max_pages) if buffer.paged else (step.pages.num_rows,)
+    return torch.empty(*lead, *buffer.lengths, dtype=torch.float32, device=step.q.device)
 
 
 def _view(field: FieldLayout, kind: str, region: torch.Tensor) -> torch.Tensor:
@@ -136,31 +173,6 @@ def _view(field: FieldLayout, kind: str, region: torch.Tensor) -> torch.Tensor:
     return codes.view(torch.int8) if field.kind == "int8" else codes
 
 
-def _empty(buffer: Buffer, pages: Pages, device: torch.device) -> torch.Tensor:
-    lead = (pages.num_rows, pages.max_pages) if buffer.paged else (pages.num_rows,)
-    return torch.empty(*lead, *buffer.lengths, dtype=torch.float32, device=device)
-
-
-def chosen(choice: Choice, memory: dict[int, torch.Tensor], pages: Pages) -> torch.Tensor:
-    """Give the chosen candidates, int8 [rows, max_pages]; pages that are no candidates may hold anything."""
-    from kernels.nucleus import nucleus
-    from kernels.selection import choose
-
-    parts = [chosen(part, memory, pages) for part in choice.parts]
-    if choice.score is None:
-        if choice.op == "union":
-            return parts[0] | parts[1]
-        shape, device = (pages.num_rows, pages.max_pages), pages.seq_lens.device
-        return torch.full(shape, int(choice.op == "every_page"), dtype=torch.int8, device=device)
-    score = memory[choice.score.number]
-    numbers = [memory[buffer.number] for buffer in choice.numbers]
-    if choice.op == "topp":
-        return choose(score, nucleus(score, numbers[0], numbers[1], pages), pages)
-    if choice.op == "above":
-        return choose(score, numbers[1], pages, threshold=numbers[0])
-    return choose(score, numbers[0], pages, among=parts[0] if parts else None)
-
-
 _COMPILED: weakref.WeakKeyDictionary[Graph, Compiled] = weakref.WeakKeyDictionary()
 
 
@@ -171,57 +183,65 @@ def compiled(graph: Graph) -> Compiled:
     return _COMPILED[graph]
 
 
-def attend(
-    graph: Graph,
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    lengths: torch.Tensor,
-    scale: float,
-    layer: int,
-    num_layers: int,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attend to the pages that a graph chooses; shapes, result and errors as `vortex_dsl.attend` says.
+class Triton:
+    """Lays keys and values out in pages and summarizes them anew at each step (`attention.Backend`)."""
 
-    Raises RuntimeError on a CPU without Triton's interpreter, CannotCompile for what is not compiled yet.
-    """
-    from kernels.decode import sparse_decode
+    def __init__(self, graph: Graph) -> None:
+        self._compiled = compiled(graph)
 
-    _require_device(q.device)
-    program = compiled(graph)
-    step = prepare(program, q, k, v, lengths, scale, layer, num_layers)
-    listed, count = program.choose(step)
-    out = sparse_decode(q, step.cache, listed, count, scale)
-    attended = _as_mask(listed, count).unflatten(0, (k.shape[0], k.shape[1]))
-    return out, attended[..., : -(-k.shape[2] // graph.page_size)]
+    def choose(self, step: Decode, states: tuple[torch.Tensor, ...] | None) -> Chosen:
+        """Choose candidates and write states (`attention.Backend.choose`).
+
+        Raises RuntimeError on a CPU without Triton's interpreter.
+        """
+        _require_device(step.q.device)
+        made = replace(prepare(self._compiled, step), states=states)
+        pages, index = made.pages, torch.arange(made.pages.max_pages, device=step.q.device)
+        count = (-(-step.lengths // pages.page_size)).repeat_interleave(pages.num_kv_heads)[:, None]
+        reserved = (index < count) & ((index < pages.sink) | (index >= count - pages.window))
+        chosen, after = self._compiled.choose(made)
+        most = step.max_pages(pages.page_size)
+        candidates = (index >= pages.sink) & (index < count - pages.window)
+        return Chosen(((chosen != 0) & candidates)[:, :most], reserved[:, :most], after)
+
+    def attend(self, step: Decode, attended: torch.Tensor) -> torch.Tensor:
+        """Attend to pages (`attention.Backend.attend`)."""
+        from kernels.decode import sparse_decode
+        from kernels.selection import list_pages
+
+        _require_device(step.q.device)
+        cache, pages = _paged_cache(step, self._compiled.graph)
+        chosen = torch.nn.functional.pad(attended.char(), (0, pages.max_pages - attended.shape[1]))
+        out = sparse_decode(step.q.flatten(1, 2), cache, *list_pages(chosen, pages), step.scale)
+        return out.unflatten(1, step.q.shape[1:3])
 
 
-def prepare(
-    program: Compiled,
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    lengths: torch.Tensor,
-    scale: float,
-    layer: int,
-    num_layers: int,
-) -> Step:
-    """Lay keys and values out in pages and summarize the complete ones; arguments as of `attend`."""
+def prepare(program: Compiled, step: Decode) -> Step:
+    """Lay keys and values out in pages and summarize the complete ones."""
+    cache, pages = _paged_cache(step, program.graph)
+    device, most = step.q.device, pages.max_pages
+    shape = (len(step.k) * most, pages.num_kv_heads, program.plan.layout.bytes_per_page)
+    region = torch.zeros(shape, dtype=torch.uint8, device=device)
+    complete = torch.arange(most, device=device) < (cache.seq_lens // pages.page_size)[:, None]
+    program.summarize(cache, cache.block_table[complete], region)
+    return Step(step.q.flatten(1, 2), cache, region, pages, step.layer, step.num_layers, step.scale)
+
+
+def _paged_cache(step: Decode, graph: Graph) -> tuple[PagedCache, Pages]:
     from kernels.decode import PagedCache
     from kernels.selection import Pages
 
-    graph = program.graph
-    batch, num_kv_heads, tokens, _ = k.shape
-    max_pages = max(-(-tokens // graph.page_size), 1)
-    table = torch.arange(batch * max_pages, dtype=torch.int32, device=q.device).reshape(batch, max_pages)
-    seq_lens = lengths.to(device=q.device, dtype=torch.int32)
-    cache = PagedCache(_paged(k, graph.page_size, max_pages), _paged(v, graph.page_size, max_pages), table, seq_lens)
-    pages = Pages(seq_lens, num_kv_heads, max_pages, graph.page_size, graph.sink, graph.window)
-    shape = (batch * max_pages, num_kv_heads, program.plan.layout.bytes_per_page)
-    region = torch.zeros(shape, dtype=torch.uint8, device=q.device)
-    complete = torch.arange(max_pages, device=q.device) < (seq_lens // graph.page_size)[:, None]
-    program.summarize(cache, table[complete], region)
-    return Step(q, cache, region, pages, layer, num_layers, scale)
+    most, size = max(step.max_pages(graph.page_size), 1), graph.page_size
+    seq_lens = step.lengths.to(device=step.q.device, dtype=torch.int32)
+    table = torch.arange(len(step.k) * most, dtype=torch.int32, device=step.q.device).reshape(-1, most)
+    k, v = (_blocks(x, size, most) for x in (step.k, step.v))
+    return PagedCache(k, v, table, seq_lens), Pages(seq_lens, step.k.shape[1], most, size, graph.sink, graph.window)
+
+
+def _blocks(x: torch.Tensor, page_size: int, max_pages: int) -> torch.Tensor:
+    """Cut [batch, num_kv_heads, tokens, dim] into blocks [batch * max_pages, num_kv_heads, page_size, dim]."""
+    x = torch.nn.functional.pad(x, (0, 0, 0, max_pages * page_size - x.shape[2]))
+    return x.unflatten(2, (max_pages, page_size)).transpose(1, 2).flatten(0, 1)
 
 
 def _require_device(device: torch.device) -> None:
@@ -235,16 +255,3 @@ def _require_device(device: torch.device) -> None:
             "first imported; use backend 'torch' on a CPU"
         )
         raise RuntimeError(message)
-
-
-def _paged(x: torch.Tensor, page_size: int, max_pages: int) -> torch.Tensor:
-    """Cut [batch, num_kv_heads, tokens, dim] into blocks [batch * max_pages, num_kv_heads, page_size, dim]."""
-    x = torch.nn.functional.pad(x, (0, 0, 0, max_pages * page_size - x.shape[2]))
-    return x.unflatten(2, (max_pages, page_size)).transpose(1, 2).flatten(0, 1)
-
-
-def _as_mask(listed: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-    """Turn page lists into bool [rows, max_pages]."""
-    used = torch.arange(listed.shape[1], device=listed.device) < count[:, None]
-    mask = torch.zeros(listed.shape, dtype=torch.int32, device=listed.device)
-    return mask.scatter_add(1, listed.where(used, 0).long(), used.int()) > 0

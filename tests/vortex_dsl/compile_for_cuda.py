@@ -66,8 +66,8 @@ def compile_program(text, dtype, *, batch=2, num_kv_heads=2, group=4, head_dim=1
     pages = Pages(seq_lens, num_kv_heads, max_pages, size, graph.sink, graph.window)
     q = torch.zeros(batch, num_kv_heads * group, head_dim, dtype=dtype)
     compiled.summarize(cache, table.flatten(), region)
-    listed, count = compiled.choose(Step(q, cache, region, pages, 1, 4, 0.1))
-    sparse_decode(q, cache, listed, count, 0.1)
+    chosen, _ = compiled.choose(Step(q, cache, region, pages, 1, 4, 0.1))
+    sparse_decode(q, cache, *list_pages(chosen, pages), 0.1)
     list_pages(None, pages, every=True)
 
 

@@ -7,7 +7,7 @@ import operator
 from typing import TYPE_CHECKING, Any
 
 from vortex_dsl.ops.frame import Frame, numeric
-from vortex_dsl.ops.op import Op, OpKind, Param, Take, refuse, require_numeric
+from vortex_dsl.ops.op import Elementwise, Op, OpKind, Param, Take, refuse, require_numeric
 from vortex_dsl.values import Kind, Type, union_axes
 
 if TYPE_CHECKING:
@@ -49,20 +49,27 @@ def _pointwise(function: Callable[..., Tensor], convert: Callable[[Tensor], Tens
 def _binary(name: str, doc: str, example: str, function: Callable[..., Any], **more: Any) -> Op:
     params = (Param("a"), Param("b"))
     kind = more.pop("kind", OpKind.OPERATOR)
-    fold = more.pop("fold", function)
-    return Op(name, kind, params, doc, example, _rule(name), _pointwise(function), fold=fold, **more)
+    fold, triton = more.pop("fold", function), Elementwise(more.pop("triton"))
+    return Op(name, kind, params, doc, example, _rule(name), _pointwise(function), fold=fold, triton=triton, **more)
 
 
-def _comparison(name: str, doc: str, example: str, function: Callable[..., Any], *, commutative: bool = False) -> Op:
-    rule, params = _rule(name, Kind.BOOL), (Param("a"), Param("b"))
+def _comparison(name: str, doc: str, example: str, function: Callable[..., Any], **more: Any) -> Op:
+    rule, params, triton = _rule(name, Kind.BOOL), (Param("a"), Param("b")), Elementwise(more.pop("triton"))
     meaning = _pointwise(function)
-    return Op(name, OpKind.OPERATOR, params, doc, example, rule, meaning, fold=function, commutative=commutative)
+    return Op(name, OpKind.OPERATOR, params, doc, example, rule, meaning, fold=function, triton=triton, **more)
 
 
 def _unary(
-    name: str, doc: str, example: str, function: Callable[[Tensor], Tensor], fold: Callable[[float], float]
+    name: str,
+    doc: str,
+    example: str,
+    function: Callable[[Tensor], Tensor],
+    *,
+    fold: Callable[[float], float],
+    triton: str,
 ) -> Op:
-    return Op(name, OpKind.FUNCTION, (Param("x"),), doc, example, _rule(name), _pointwise(function), fold=fold)
+    rule, meaning, params = _rule(name), _pointwise(function), (Param("x"),)
+    return Op(name, OpKind.FUNCTION, params, doc, example, rule, meaning, fold=fold, triton=Elementwise(triton))
 
 
 def _sigmoid(x: float) -> float:
@@ -97,12 +104,45 @@ def _hash(_frame: Frame, node: Node, x: Tensor) -> Tensor:
 
 
 ENTRIES = (
-    _binary("add", "a + b", 'dot(q, page.center, "dim").max("head") + page.weight', operator.add, commutative=True),
-    _binary("sub", "a - b", "page.weight - page.radius", operator.sub),
-    _binary("mul", "a * b", 'dot(q.mean("head"), page.center, "dim") * page.weight', operator.mul, commutative=True),
-    _binary("div", "a / b", 'dot(q.mean("head"), page.center, "dim") / page.radius', operator.truediv),
-    _binary("mod", "a % b; the result has the divisor's sign", "page.index % 4", lambda a, b: a % b),
-    _binary("pow", "a ** b", "page.weight - page.radius ** 0.5", lambda a, b: a.pow(b), fold=math.pow),
+    _binary(
+        "add",
+        "a + b",
+        'dot(q, page.center, "dim").max("head") + page.weight',
+        operator.add,
+        commutative=True,
+        triton="{0} + {1}",
+    ),
+    _binary("sub", "a - b", "page.weight - page.radius", operator.sub, triton="{0} - {1}"),
+    _binary(
+        "mul",
+        "a * b",
+        'dot(q.mean("head"), page.center, "dim") * page.weight',
+        operator.mul,
+        commutative=True,
+        triton="{0} * {1}",
+    ),
+    _binary(
+        "div",
+        "a / b",
+        'dot(q.mean("head"), page.center, "dim") / page.radius',
+        operator.truediv,
+        triton="divide({0}, {1})",
+    ),
+    _binary(
+        "mod",
+        "a % b; the result has the divisor's sign",
+        "page.index % 4",
+        lambda a, b: a % b,
+        triton="modulo({0}, {1})",
+    ),
+    _binary(
+        "pow",
+        "a ** b",
+        "page.weight - page.radius ** 0.5",
+        lambda a, b: a.pow(b),
+        fold=math.pow,
+        triton="power({0}, {1})",
+    ),
     Op(
         "neg",
         OpKind.OPERATOR,
@@ -112,13 +152,14 @@ ENTRIES = (
         _rule("neg"),
         _pointwise(operator.neg),
         fold=lambda x: -float(x),
+        triton=Elementwise("-({0})"),
     ),
-    _comparison("lt", "a < b", "page.index < 8", operator.lt),
-    _comparison("le", "a <= b", 'page.radius <= page.radius.mean("page")', operator.le),
-    _comparison("gt", "a > b", 'page.weight > page.weight.mean("page")', operator.gt),
-    _comparison("ge", "a >= b", "page.index >= page.count - 8", operator.ge),
-    _comparison("eq", "a == b", "page.index % 8 == 0", operator.eq, commutative=True),
-    _comparison("ne", "a != b", "page.index % 8 != 0", operator.ne, commutative=True),
+    _comparison("lt", "a < b", "page.index < 8", operator.lt, triton="{0} < {1}"),
+    _comparison("le", "a <= b", 'page.radius <= page.radius.mean("page")', operator.le, triton="{0} <= {1}"),
+    _comparison("gt", "a > b", 'page.weight > page.weight.mean("page")', operator.gt, triton="{0} > {1}"),
+    _comparison("ge", "a >= b", "page.index >= page.count - 8", operator.ge, triton="{0} >= {1}"),
+    _comparison("eq", "a == b", "page.index % 8 == 0", operator.eq, commutative=True, triton="{0} == {1}"),
+    _comparison("ne", "a != b", "page.index % 8 != 0", operator.ne, commutative=True, triton="{0} != {1}"),
     Op(
         "and",
         OpKind.OPERATOR,
@@ -129,6 +170,7 @@ ENTRIES = (
         _pointwise(operator.and_, lambda x: x),
         fold=lambda a, b: bool(a and b),
         commutative=True,
+        triton=Elementwise("both({0}, {1})", conditions=2),
     ),
     Op(
         "or",
@@ -140,6 +182,7 @@ ENTRIES = (
         _pointwise(operator.or_, lambda x: x),
         fold=lambda a, b: bool(a or b),
         commutative=True,
+        triton=Elementwise("either({0}, {1})", conditions=2),
     ),
     Op(
         "invert",
@@ -150,38 +193,84 @@ ENTRIES = (
         _boolean_rule("invert", 1, Kind.BOOL),
         _pointwise(operator.invert, lambda x: x),
         fold=lambda x: not x,
+        triton=Elementwise("{0} == 0", conditions=1),
     ),
-    _unary("abs", "absolute value", 'abs(q * page.center).sum("dim", "head")', lambda x: x.abs(), abs),
-    _unary("exp", "e to the power of x", 'exp(k).mean("token")', lambda x: x.exp(), math.exp),
-    _unary("log", "natural logarithm", "page.weight - log(page.radius)", lambda x: x.log(), math.log),
-    _unary("sqrt", "square root", 'sqrt(square(k).mean("token"))', lambda x: x.sqrt(), math.sqrt),
-    _unary("square", "x * x", 'square(k).mean("token")', lambda x: x * x, lambda x: x * x),
+    _unary(
+        "abs",
+        "absolute value",
+        'abs(q * page.center).sum("dim", "head")',
+        lambda x: x.abs(),
+        fold=abs,
+        triton="tl.abs({0})",
+    ),
+    _unary(
+        "exp", "e to the power of x", 'exp(k).mean("token")', lambda x: x.exp(), fold=math.exp, triton="tl.exp({0})"
+    ),
+    _unary(
+        "log",
+        "natural logarithm",
+        "page.weight - log(page.radius)",
+        lambda x: x.log(),
+        fold=math.log,
+        triton="tl.log({0})",
+    ),
+    _unary(
+        "sqrt",
+        "square root",
+        'sqrt(square(k).mean("token"))',
+        lambda x: x.sqrt(),
+        fold=math.sqrt,
+        triton="tl.sqrt_rn({0})",
+    ),
+    _unary("square", "x * x", 'square(k).mean("token")', lambda x: x * x, fold=lambda x: x * x, triton="{0} * {0}"),
     _unary(
         "sign",
         "-1, 0 or 1",
         'dot(sign(q.sum("head")), page.center, "dim")',
         lambda x: x.sign(),
-        lambda x: float((x > 0) - (x < 0)),
+        fold=lambda x: float((x > 0) - (x < 0)),
+        triton="sign({0})",
     ),
-    _unary("floor", "largest whole number not above x", "floor(page.index / 4)", lambda x: x.floor(), math.floor),
     _unary(
-        "relu", "maximum(x, 0)", 'relu(q * page.center).sum("dim", "head")', lambda x: x.relu(), lambda x: max(x, 0.0)
+        "floor",
+        "largest whole number not above x",
+        "floor(page.index / 4)",
+        lambda x: x.floor(),
+        fold=math.floor,
+        triton="tl.floor({0})",
+    ),
+    _unary(
+        "relu",
+        "maximum(x, 0)",
+        'relu(q * page.center).sum("dim", "head")',
+        lambda x: x.relu(),
+        fold=lambda x: max(x, 0.0),
+        triton="larger({0}, 0.0)",
     ),
     _unary(
         "sigmoid",
         "1 / (1 + exp(-x))",
         'sigmoid(dot(q, page.center, "dim") * self.scale).max("head")',
         lambda x: x.sigmoid(),
-        _sigmoid,
+        fold=_sigmoid,
+        triton="sigmoid({0})",
     ),
     _unary(
         "silu",
         "x * sigmoid(x)",
         'silu(dot(q, page.center, "dim")).max("head")',
         lambda x: x * x.sigmoid(),
-        lambda x: x * _sigmoid(x),
+        fold=lambda x: x * _sigmoid(x),
+        triton="{0} * sigmoid({0})",
     ),
-    _unary("tanh", "hyperbolic tangent", "page.weight * tanh(page.index / page.count)", lambda x: x.tanh(), math.tanh),
+    _unary(
+        "tanh",
+        "hyperbolic tangent",
+        "page.weight * tanh(page.index / page.count)",
+        lambda x: x.tanh(),
+        fold=math.tanh,
+        triton="tanh({0})",
+    ),
     _binary(
         "maximum",
         "larger of two, per element",
@@ -190,6 +279,7 @@ ENTRIES = (
         fold=_larger,
         commutative=True,
         kind=OpKind.FUNCTION,
+        triton="larger({0}, {1})",
     ),
     _binary(
         "minimum",
@@ -199,6 +289,7 @@ ENTRIES = (
         fold=_smaller,
         commutative=True,
         kind=OpKind.FUNCTION,
+        triton="smaller({0}, {1})",
     ),
     Op(
         "clip",
@@ -210,6 +301,7 @@ ENTRIES = (
         _pointwise(lambda x, low, high: x.maximum(low).minimum(high)),
         flops=lambda node, size: 2 * size(node.type),
         fold=lambda x, low, high: _smaller(_larger(x, low), high),
+        triton=Elementwise("smaller(larger({0}, {1}), {2})"),
     ),
     Op(
         "where",
@@ -220,6 +312,7 @@ ENTRIES = (
         _boolean_rule("where", 1, Kind.FLOAT),
         _pointwise(_where, lambda x: x),
         fold=lambda condition, a, b: float(a if condition else b),
+        triton=Elementwise("tl.where({0}, {1}, {2})", conditions=1),
     ),
     Op(
         "hash",
@@ -230,5 +323,6 @@ ENTRIES = (
         _rule("hash"),
         _hash,
         flops=lambda node, size: 12 * size(node.type),
+        triton=Elementwise("scatter_bits({0}, {number})", number=lambda node: mix32(node.attr("seed") & MASK32)),
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from vortex_dsl.codes import reloaded
 from vortex_dsl.ops.op import Op, OpKind, Param, refuse
 from vortex_dsl.values import Kind, Type
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from vortex_dsl.expression import Expr
+    from vortex_dsl.lower import Indices, Lowering
     from vortex_dsl.node import Node
     from vortex_dsl.ops.frame import Frame
 
@@ -28,6 +31,11 @@ def _reload(_frame: Frame, _node: Node, x: Tensor) -> Tensor:
     return x
 
 
+def _lower_reload(lower: Lowering, node: Node, at: Indices) -> Expr:
+    stored = node.args[0]
+    return reloaded(lower, stored.args[0], at, stored.attr("storage"))
+
+
 ENTRIES = (
     Op(
         "reload",
@@ -37,5 +45,6 @@ ENTRIES = (
         "reload(x)",
         _reload_rule,
         _reload,
+        triton=_lower_reload,
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vortex_dsl.errors import listed
+from vortex_dsl.expression import FURTHEST_PAGE, PAGE_LOOP, Source
 from vortex_dsl.ops.frame import Frame, numeric
 from vortex_dsl.ops.op import Op, OpKind, Param, Take, refuse, require_axes, require_numeric
 from vortex_dsl.values import DIM, HEAD, PAGE, Axis, Kind, Type, ordered
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from vortex_dsl.expression import Expr
+    from vortex_dsl.lower import Indices, Lowering
     from vortex_dsl.node import Node
 
 
@@ -200,6 +203,87 @@ def _matrix(frame: Frame, node: Node) -> Tensor:
     return frame.permute(_vector(frame, node), (node.attr("outer"), node.attr("inner")), node.type)
 
 
+# In Triton: other indices, or the page's neighbours
+
+
+def _lower_split(lower: Lowering, node: Node, at: Indices) -> Expr:
+    axis, (outer, _) = node.attr("axis"), node.attr("outer")
+    start = lower.pool.index_mul(at[outer], node.type.length(axis))
+    return lower.at(node.args[0], {**at, axis: lower.pool.index_add(start, at[axis])})
+
+
+def _lower_take(lower: Lowering, node: Node, at: Indices) -> Expr:
+    axis = node.attr("axis")
+    kept = taken(node.attr("indices"), node.args[0].type.length(axis))
+    step = kept[1] - kept[0] if len(kept) > 1 else 1
+    if step > 0 and kept == list(range(kept[0], kept[0] + step * len(kept), step)):
+        index = lower.pool.index_add(lower.pool.index_mul(at[axis], step), lower.pool.integer(kept[0]))
+    else:
+        index = lower.load(Source("lookup", tuple(kept), (len(kept),)), [at[axis]])
+    return lower.at(node.args[0], {**at, axis: index})
+
+
+def _lower_rename(lower: Lowering, node: Node, at: Indices) -> Expr:
+    names = dict(node.attr("names"))
+    return lower.at(node.args[0], {name: at[names.get(name, name)] for name in node.args[0].type.names})
+
+
+def _lower_top(lower: Lowering, node: Node, at: Indices) -> Expr:
+    """Count the elements that come before this one in the order of choice: fewer than n, and it is chosen."""
+    pool, axis = lower.pool, node.attr("axis")
+    loop = lower.fresh(axis, node.type.length(axis), at)
+    other = {**at, axis: pool.loop(loop)}
+    mine, its = (_nan_last(lower, lower.number(node.args[0], indices)) for indices in (at, other))
+    earlier = pool.boolean("index_lt", other[axis], at[axis])
+    tie = pool.boolean("and", pool.boolean("eq", its, mine), earlier)
+    before = pool.boolean("or", pool.boolean("gt", its, mine), tie)
+    rank = lower.reduce("sum", pool.numeric(before), [loop])
+    return pool.boolean("lt", rank, pool.number(float(node.attr("n"))))
+
+
+def _nan_last(lower: Lowering, x: Expr) -> Expr:
+    return lower.choose(lower.pool.boolean("eq", x, x), x, lower.pool.number(-float("inf")))
+
+
+def _lower_shift(lower: Lowering, node: Node, at: Indices) -> Expr:
+    n = max(-FURTHEST_PAGE, min(node.attr("n"), FURTHEST_PAGE))
+    return _at_page(lower, node, at, lower.pool.integer(-n), node.attr("fill"))
+
+
+def _at_page(lower: Lowering, node: Node, at: Indices, offset: Expr, fill: float) -> Expr:
+    """Ask for the operand at the page `offset` further on; `fill` where there is no complete one."""
+    page = lower.pool.index_add(at[PAGE], offset)
+    x = lower.pool.make("moved", (_of_own_page(lower, node, at), page))
+    return lower.choose(lower.exists(page), x, lower.pool.number(float(fill)))
+
+
+def _of_own_page(lower: Lowering, node: Node, at: Indices) -> Expr:
+    return lower.number(node.args[0], {**at, PAGE: lower.pool.loop(PAGE_LOOP)})
+
+
+def _lower_smooth(lower: Lowering, node: Node, at: Indices) -> Expr:
+    pool, weights = lower.pool, node.attr("weights")
+    loop = lower.offset(node, len(weights))
+    offset = pool.index_add(pool.loop(loop), pool.integer(-(len(weights) // 2)))
+    weight = lower.table(weights, (len(weights),), [pool.loop(loop)])
+    return lower.reduce("sum", pool.make("mul", (_at_page(lower, node, at, offset, 0.0), weight)), [loop])
+
+
+def _lower_cumsum(lower: Lowering, node: Node, at: Indices) -> Expr:
+    return lower.pool.make("scan", (_of_own_page(lower, node, at), at[PAGE]))
+
+
+def _lower_vector(lower: Lowering, node: Node, at: Indices) -> Expr:
+    values = node.attr("values")
+    return lower.table(values, (len(values),), [at[node.attr("axis")]])
+
+
+def _lower_matrix(lower: Lowering, node: Node, at: Indices) -> Expr:
+    rows = node.attr("values")
+    numbers = tuple(number for row in rows for number in row)
+    return lower.table(numbers, (len(rows), len(rows[0])), [at[node.attr("outer")], at[node.attr("inner")]])
+
+
 _X, _AXIS = Param("x"), Param("axis", Take.AXIS)
 
 ENTRIES = (
@@ -212,6 +296,7 @@ ENTRIES = (
         _split_rule,
         _split,
         _nothing,
+        triton=_lower_split,
     ),
     Op(
         "take",
@@ -222,6 +307,7 @@ ENTRIES = (
         _take_rule,
         _take,
         _nothing,
+        triton=_lower_take,
     ),
     Op(
         "rename",
@@ -232,6 +318,7 @@ ENTRIES = (
         _rename_rule,
         _rename,
         _nothing,
+        triton=_lower_rename,
     ),
     Op(
         "top",
@@ -242,6 +329,7 @@ ENTRIES = (
         _top_rule,
         _top,
         lambda node, size: 8 * size(node.type),
+        triton=_lower_top,
     ),
     Op(
         "shift",
@@ -252,6 +340,7 @@ ENTRIES = (
         _page_rule("shift"),
         _shift,
         _nothing,
+        triton=_lower_shift,
     ),
     Op(
         "smooth",
@@ -262,6 +351,7 @@ ENTRIES = (
         _page_rule("smooth"),
         _smooth,
         lambda node, size: 2 * len(node.attr("weights")) * size(node.type),
+        triton=_lower_smooth,
     ),
     Op(
         "cumsum",
@@ -271,6 +361,7 @@ ENTRIES = (
         'page.weight.cumsum("page")',
         _page_rule("cumsum"),
         _cumsum,
+        triton=_lower_cumsum,
     ),
     Op(
         "to",
@@ -290,6 +381,7 @@ ENTRIES = (
         _constant_rule("vector"),
         _vector,
         _nothing,
+        triton=_lower_vector,
     ),
     Op(
         "matrix",
@@ -300,5 +392,6 @@ ENTRIES = (
         _constant_rule("matrix"),
         _matrix,
         _nothing,
+        triton=_lower_matrix,
     ),
 )

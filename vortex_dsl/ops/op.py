@@ -63,6 +63,18 @@ class Param:
 
 
 @dataclass(frozen=True)
+class Elementwise:
+    """What Triton computes of each element: {0}, {1}, … are the operands, {number} is what `number` gives.
+
+    The first `conditions` operands are booleans, the others are numbers (a boolean counts as 0 or 1).
+    """
+
+    code: str
+    conditions: int = 0
+    number: Callable[[Node], float] | None = None
+
+
+@dataclass(frozen=True)
 class Op:
     """One operation: all that any part of the system knows about it.
 
@@ -73,6 +85,9 @@ class Op:
     `meaning(frame, node, *tensors)` computes it in torch; a tensor's dimensions are the frame's leading
     ones, then the type's axes in canonical order. `flops` counts from the node and a size function.
     `fold` computes it on known numbers, where the tracer may.
+    `triton` says how it is compiled: element by element; or `triton(lower, node, indices)` gives it at one index
+    per axis from its operands' expressions (see lower.py); or, of a selection, `triton(pages, parts, *values)`
+    gives the chosen candidates, int8 [rows, max_pages], by kernels.
     """
 
     name: str
@@ -85,6 +100,7 @@ class Op:
     flops: Callable[[Node, Callable[[Type], float]], float] = lambda node, size: size(node.type)
     fold: Callable[..., float | bool] | None = None
     commutative: bool = False
+    triton: Elementwise | Callable[..., Any] | None = None
 
     @property
     def signature(self) -> str:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from vortex_dsl.expression import Expr
+    from vortex_dsl.lower import Indices, Lowering
     from vortex_dsl.node import Node
 
 INFINITY = float("inf")
@@ -28,8 +30,8 @@ def _rule(name: str) -> Callable[..., Type]:
     return rule
 
 
-def _reduction(name: str, doc: str, example: str, meaning: Callable[..., Tensor], work: int = 1) -> Op:
-    params = (Param("x"), Param("axes", Take.AXES))
+def _reduction(name: str, doc: str, example: str, meaning: Callable[..., Tensor], **more: Any) -> Op:
+    params, work = (Param("x"), Param("axes", Take.AXES)), more.pop("work", 1)
     return Op(
         name,
         OpKind.METHOD,
@@ -39,6 +41,7 @@ def _reduction(name: str, doc: str, example: str, meaning: Callable[..., Tensor]
         _rule(name),
         meaning,
         lambda node, size: work * size(node.args[0].type),
+        **more,
     )
 
 
@@ -84,14 +87,15 @@ def _normalize(frame: Frame, node: Node, x: Tensor) -> Tensor:
     return x / x.sum(frame.dim(type_, axis), keepdim=True)
 
 
-def _along(name: str, doc: str, example: str, meaning: Callable[..., Tensor], work: int) -> Op:
+def _along(name: str, doc: str, example: str, meaning: Callable[..., Tensor], **more: Any) -> Op:
     def rule(types: tuple[Type, ...], attrs: Mapping[str, Any]) -> Type:
         require_numeric(name, types)
         require_axes(name, types[0], (attrs["axis"],))
         return Type(types[0].axes)
 
-    params = (Param("x"), Param("axis", Take.AXIS))
-    return Op(name, OpKind.METHOD, params, doc, example, rule, meaning, lambda node, size: work * size(node.type))
+    params, work = (Param("x"), Param("axis", Take.AXIS)), more.pop("work")
+    flops = lambda node, size: work * size(node.type)  # noqa: E731
+    return Op(name, OpKind.METHOD, params, doc, example, rule, meaning, flops, **more)
 
 
 def _dot_rule(types: tuple[Type, ...], attrs: Mapping[str, Any]) -> Type:
@@ -119,23 +123,87 @@ def _dot(frame: Frame, node: Node, a: Tensor, b: Tensor) -> Tensor:
     return frame.permute(product, tuple(names), node.type)
 
 
+# In Triton
+
+
+def _lower_plain(lower: Lowering, node: Node, at: Indices) -> Expr:
+    return lower.reduce(node.op, *lower.inside(node.args[0], node.attr("axes"), at))
+
+
+def _lower_mean(lower: Lowering, node: Node, at: Indices) -> Expr:
+    return lower.average(*lower.inside(node.args[0], node.attr("axes"), at))
+
+
+def _lower_var(lower: Lowering, node: Node, at: Indices) -> Expr:
+    x, loops = lower.inside(node.args[0], node.attr("axes"), at)
+    distance = lower.pool.make("sub", (x, lower.average(x, loops)))
+    return lower.average(lower.pool.make("square", (distance,)), loops)
+
+
+def _lower_norm(lower: Lowering, node: Node, at: Indices) -> Expr:
+    x, loops = lower.inside(node.args[0], node.attr("axes"), at)
+    return lower.pool.make("sqrt", (lower.reduce("sum", lower.pool.make("square", (x,)), loops),))
+
+
+def _lower_logsumexp(lower: Lowering, node: Node, at: Indices) -> Expr:
+    x, loops = lower.inside(node.args[0], node.attr("axes"), at)
+    top = _finite(lower, lower.reduce("max", x, loops))
+    total = lower.reduce("sum", _exp_of_difference(lower, x, top), loops)
+    return lower.pool.make("add", (lower.pool.make("log", (total,)), top))
+
+
+def _finite(lower: Lowering, top: Expr) -> Expr:
+    """Give what to subtract before exp: 0 where the maximum is infinite."""
+    infinite = lower.pool.boolean("eq", lower.pool.make("abs", (top,)), lower.pool.number(INFINITY))
+    return lower.choose(infinite, lower.pool.number(0.0), top)
+
+
+def _exp_of_difference(lower: Lowering, x: Expr, top: Expr) -> Expr:
+    return lower.pool.make("exp", (lower.pool.make("sub", (x, top)),))
+
+
+def _lower_softmax(lower: Lowering, node: Node, at: Indices) -> Expr:
+    x, loops = lower.inside(node.args[0], (node.attr("axis"),), at)
+    top = lower.reduce("max", x, loops)
+    total = lower.reduce("sum", _exp_of_difference(lower, x, top), loops)
+    return lower.pool.make("div", (_exp_of_difference(lower, lower.number(node.args[0], at), top), total))
+
+
+def _lower_normalize(lower: Lowering, node: Node, at: Indices) -> Expr:
+    total = lower.reduce("sum", *lower.inside(node.args[0], (node.attr("axis"),), at))
+    return lower.pool.make("div", (lower.number(node.args[0], at), total))
+
+
+def _lower_dot(lower: Lowering, node: Node, at: Indices) -> Expr:
+    (a, loops), (b, _) = (lower.inside(arg, (node.attr("axis"),), at) for arg in node.args)
+    return lower.pool.make("dot", (a, b), (loops[0],))
+
+
 ENTRIES = (
-    _reduction("sum", "sum over the axes", '(q * page.center).sum("dim", "head")', _sum),
-    _reduction("mean", "mean over the axes", 'k.mean("token")', _mean),
+    _reduction("sum", "sum over the axes", '(q * page.center).sum("dim", "head")', _sum, triton=_lower_plain),
+    _reduction("mean", "mean over the axes", 'k.mean("token")', _mean, triton=_lower_mean),
     _reduction(
         "max",
         "largest over the axes",
         'dot(q, page.center, "dim").max("head")',
         _filled(lambda x, dims: x.amax(dims), -INFINITY),
+        triton=_lower_plain,
     ),
-    _reduction("min", "smallest over the axes", 'k.min("token")', _filled(lambda x, dims: x.amin(dims), INFINITY)),
-    _reduction("var", "variance of the population over the axes", 'k.var("token")', _var, work=3),
+    _reduction(
+        "min",
+        "smallest over the axes",
+        'k.min("token")',
+        _filled(lambda x, dims: x.amin(dims), INFINITY),
+        triton=_lower_plain,
+    ),
+    _reduction("var", "variance of the population over the axes", 'k.var("token")', _var, work=3, triton=_lower_var),
     _reduction(
         "norm",
         "Euclidean norm over the axes",
         '(k - k.mean("token")).norm("dim").max("token")',
         _filled(lambda x, dims: x.square().sum(dims).sqrt(), 0.0),
         work=2,
+        triton=_lower_norm,
     ),
     _reduction(
         "logsumexp",
@@ -143,15 +211,24 @@ ENTRIES = (
         '(dot(q, page.k, "dim") * self.scale).logsumexp("head", "token")',
         _filled(lambda x, dims: x.logsumexp(dims), -INFINITY),
         work=3,
+        triton=_lower_logsumexp,
     ),
     _along(
         "softmax",
         "exp(x), divided by its sum along the axis",
         '(dot(q, page.center, "dim") * self.scale).softmax("page").max("head")',
         _softmax,
-        4,
+        work=4,
+        triton=_lower_softmax,
     ),
-    _along("normalize", "x divided by its sum along the axis", 'page.weight.normalize("page")', _normalize, 2),
+    _along(
+        "normalize",
+        "x divided by its sum along the axis",
+        'page.weight.normalize("page")',
+        _normalize,
+        work=2,
+        triton=_lower_normalize,
+    ),
     Op(
         "dot",
         OpKind.FUNCTION,
@@ -162,5 +239,6 @@ ENTRIES = (
         _dot,
         lambda node, size: 2 * size(Type(union_axes((node.args[0].type, node.args[1].type)))),
         commutative=True,
+        triton=_lower_dot,
     ),
 )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from kernels.selection import Pages
     from vortex_dsl.node import Node
 
 SELECTION = Type((Axis(PAGE, None),), Kind.SELECTION)
@@ -142,6 +143,33 @@ def _sorting(node: Node, size: Callable[[Type], float]) -> float:
     return 8 * size(node.type)
 
 
+# In Triton: scores float32 [rows, max_pages], numbers float32 [rows], parts and results int8 [rows, max_pages]
+
+
+def _choose_best(pages: Pages, parts: list[Tensor], score: Tensor, n: Tensor) -> Tensor:
+    from kernels.selection import choose
+
+    return choose(score, n, pages, among=parts[0] if parts else None)
+
+
+def _choose_nucleus(pages: Pages, _parts: list[Tensor], score: Tensor, p: Tensor, limit: Tensor) -> Tensor:
+    from kernels.nucleus import nucleus
+    from kernels.selection import choose
+
+    return choose(score, nucleus(score, p, limit, pages), pages)
+
+
+def _choose_above(pages: Pages, _parts: list[Tensor], score: Tensor, threshold: Tensor, limit: Tensor) -> Tensor:
+    from kernels.selection import choose
+
+    return choose(score, limit, pages, threshold=threshold)
+
+
+def _alike(pages: Pages, *, chosen: bool) -> Tensor:
+    """Choose every page or none; pages that are no candidates may be marked too."""
+    return pages.seq_lens.new_full((pages.num_rows, pages.max_pages), int(chosen)).char()
+
+
 _SCORE = Param("score")
 
 ENTRIES = (
@@ -154,6 +182,7 @@ ENTRIES = (
         _rule("topk", 0, ("n",)),
         _topk,
         _sorting,
+        triton=_choose_best,
     ),
     Op(
         "topp",
@@ -164,6 +193,7 @@ ENTRIES = (
         _rule("topp", 0, ("p", "limit")),
         _topp,
         _sorting,
+        triton=_choose_nucleus,
     ),
     Op(
         "above",
@@ -174,6 +204,7 @@ ENTRIES = (
         _rule("above", 0, ("threshold", "limit")),
         _above,
         _sorting,
+        triton=_choose_above,
     ),
     Op(
         "union",
@@ -184,6 +215,7 @@ ENTRIES = (
         _rule("union", 2),
         lambda _frame, _node, a, b: a | b,
         commutative=True,
+        triton=lambda _pages, parts: parts[0] | parts[1],
     ),
     Op(
         "refine",
@@ -194,6 +226,7 @@ ENTRIES = (
         _rule("refine", 1, ("n",)),
         _refine,
         _sorting,
+        triton=_choose_best,
     ),
     Op(
         "remember",
@@ -214,6 +247,7 @@ ENTRIES = (
         _rule("every_page", 0),
         lambda frame, _node: _candidates(frame),
         lambda _node, _size: 0,
+        triton=lambda pages, _parts: _alike(pages, chosen=True),
     ),
     Op(
         "reserved_only",
@@ -224,5 +258,6 @@ ENTRIES = (
         _rule("reserved_only", 0),
         lambda frame, _node: _candidates(frame) & False,
         lambda _node, _size: 0,
+        triton=lambda pages, _parts: _alike(pages, chosen=False),
     ),
 )
