@@ -69,7 +69,7 @@ class Interner:
 
     def keep(self, node: Node) -> None:
         """Take over a node of another interner whose operands are this one's."""
-        self._nodes.setdefault(_key(node.op, node.args, node.attrs, node.type), node)
+        self._nodes.setdefault(_key(node.op, node.args, node.attrs), node)
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -77,7 +77,7 @@ class Interner:
         return tuple(self._nodes.values())
 
     def _intern(self, op: str, args: tuple[Node, ...], attrs: Attrs, type_: Type) -> Node:
-        key = _key(op, args, attrs, type_)
+        key = _key(op, args, attrs)
         if key not in self._nodes:
             self._num_operations += op not in LEAVES
             if self._max_operations is not None and self._num_operations > self._max_operations:
@@ -87,8 +87,9 @@ class Interner:
         return self._nodes[key]
 
 
-def _key(op: str, args: tuple[Node, ...], attrs: Attrs, type_: Type) -> tuple[str, tuple[Node, ...], str]:
-    return op, args, repr((attrs, type_.axes))  # as text, for 0.0 is not -0.0 here, nor True 1
+def _key(op: str, args: tuple[Node, ...], attrs: Attrs) -> tuple[str, tuple[Node, ...], str]:
+    """Tell what makes an operation: within one shape of model the type follows from it."""
+    return op, args, repr(attrs) if attrs else ""  # as text, for 0.0 is not -0.0 here, nor True 1
 
 
 def _type(op: str, args: tuple[Node, ...], attrs: Attrs) -> Type:

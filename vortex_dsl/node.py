@@ -49,12 +49,13 @@ def reachable(roots: tuple[Node, ...], stop: str = "") -> tuple[Node, ...]:
     Operands of nodes named `stop` are left out.
     """
     order: dict[Node, None] = {}
-    stack = [(root, False) for root in reversed(roots)]
+    stack = list(reversed(roots))
     while stack:
-        node, done = stack.pop()
-        if done:
-            order[node] = None
-        elif node not in order:
-            stack.append((node, True))
-            stack.extend((arg, False) for arg in reversed(() if node.op == stop else node.args))
+        node = stack[-1]
+        waiting = () if node.op == stop else [arg for arg in node.args if arg not in order]
+        if waiting:
+            stack.extend(reversed(waiting))
+            continue
+        order[node] = None
+        stack.pop()
     return tuple(order)

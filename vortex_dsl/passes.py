@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from vortex_dsl.graph import Graph
+    from vortex_dsl.node import Node
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,13 @@ PASSES = (*CANONICAL, *FITTED)
 
 def steps(raw: Graph) -> Iterator[tuple[Pass, Graph]]:
     """Run the passes on a graph as it was traced, and give what each one made."""
-    verify(raw)
+    checked: set[Node] = set()
+    verify(raw, checked)
     graph = raw
     for each in PASSES:
         before, graph = graph, each.run(graph)
         if graph is not before:
-            verify(graph)
+            verify(graph, checked)
         yield each, graph
 
 

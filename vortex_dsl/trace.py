@@ -48,7 +48,7 @@ def check_traces(program: Program) -> None:
     errors = []
     for shape in _PROBE_SHAPES:
         try:
-            trace(program, shape)
+            traced(program, shape)
         except ProgramError as error:
             errors.append(error)
         else:

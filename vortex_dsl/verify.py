@@ -12,11 +12,17 @@ if TYPE_CHECKING:
     from vortex_dsl.graph import Graph
 
 
-def verify(graph: Graph) -> None:
-    """Check a graph; an assertion that fails here is a bug of ours, never of a program."""
+def verify(graph: Graph, checked: set[Node] | None = None) -> None:
+    """Check a graph; an assertion that fails here is a bug of ours, never of a program.
+
+    `checked` remembers operations from one call to the next, which need not be looked at again: nodes never change.
+    """
     assert graph.selection.type.kind is Kind.SELECTION, "the root is no selection"
+    checked = set() if checked is None else checked
     for node in reachable(graph.roots):
-        _verify_node(node)
+        if node not in checked:
+            _verify_node(node)
+    checked.update(reachable(graph.roots))
     _verify_states(graph)
     for node in graph.summary_nodes:
         assert not {PAGE, HEAD} & set(node.type.names), f"summarize holds {node.type}"
