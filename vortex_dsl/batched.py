@@ -62,13 +62,15 @@ class Loaded:
 class PageSets:
     """Which pages of each row are complete, which reserved, and which are candidates: bool [rows, max_pages].
 
-    count: int64 [rows], the partial page included.
+    count: int64 [rows], the partial page included. `most_complete`, `most_candidates`: those of the row with most.
     """
 
     count: torch.Tensor
     complete: torch.Tensor
     reserved: torch.Tensor
     candidates: torch.Tensor
+    most_complete: int
+    most_candidates: int
 
 
 @dataclass(frozen=True)
@@ -94,11 +96,13 @@ class Chosen:
     """What a step that chooses decides. pages: the chosen candidates, reserved: pages that are always attended.
 
     Both are bool [rows, max_pages]; states: the new ones, float32 [rows, *axes] in the order of `Graph.states`.
+    `everything` says that it is known without a look at any page that all candidates are chosen.
     """
 
     pages: torch.Tensor
     reserved: torch.Tensor
     states: tuple[torch.Tensor, ...]
+    everything: bool = False
 
     @property
     def attended(self) -> torch.Tensor:
@@ -142,20 +146,35 @@ class Batched:
         count = (lengths + graph.page_size - 1) // graph.page_size
         present, complete = index < count[:, None], index < lengths[:, None] // graph.page_size
         reserved = present & ((index < graph.sink) | (index >= count[:, None] - graph.window))
-        return PageSets(count, complete, reserved, complete & ~reserved)
+        candidates = complete & ~reserved
+        longest = int(lengths.max()) if lengths.numel() else 0
+        most = int(candidates.sum(1).max()) if lengths.numel() else 0
+        return PageSets(count, complete, reserved, candidates, longest // graph.page_size, most)
 
     def choose(self, step: Step) -> Chosen:
         """Choose among every row's candidates, and write the states."""
         sets, graph = step.sets, self.graph
         states = self._fresh_states(sets.complete) if step.states is None else step.states
-        if not bool((sets.complete if states else sets.candidates).any()):
-            return Chosen(sets.candidates & False, sets.reserved, states)
+        if not states and self._covers(graph.selection, sets.most_candidates):
+            return Chosen(sets.candidates, sets.reserved, states, everything=True)
+        if not sets.most_complete:
+            return Chosen(sets.candidates, sets.reserved, states)
         env = self._small_leaves(step)
         env |= {state.leaf: x for state, x in zip(graph.states, states, strict=True)}
         self._score_by_blocks(env, step)
         evaluate(self._stages.after, env, Frame(1, sets.complete, sets.candidates), step.q.device)
         chosen = env[graph.selection].expand_as(sets.candidates)
         return Chosen(chosen, sets.reserved, self._new_states(states, env, sets.complete))
+
+    def _covers(self, selection: Node, most: int) -> bool:
+        """Tell whether a selection chooses every candidate of rows that have at most so many, scored or not."""
+        if most == 0 or selection.op == "every_page":
+            return True
+        if selection.op == "union":
+            return any(self._covers(part, most) for part in selection.args)
+        number = selection.args[-1].number if selection.op in ("topk", "refine") else None
+        covers = number is not None and number >= most
+        return covers and (selection.op == "topk" or self._covers(selection.args[0], most))
 
     def _new_states(
         self, states: tuple[torch.Tensor, ...], env: dict[Node, torch.Tensor], complete: torch.Tensor

@@ -34,7 +34,8 @@ class EngineSettings:
     """How an engine is started. Sparse and dense arms of a comparison differ in `sparse` alone.
 
     `max_tokens`: longest prompt with its answer; `field_bytes`: bytes per page and KV head reserved for fields;
-    `kv_cache_bytes`: memory of the KV cache, the same for both arms.
+    `kv_cache_bytes`: memory of the KV cache, the same for both arms; `graphs`: compile and capture as vLLM does by
+    default, worth its start-up time on a GPU; `load_format`: vLLM's, "dummy" for random weights.
     """
 
     model: str
@@ -45,6 +46,8 @@ class EngineSettings:
     page_size: int = 16
     field_bytes: int = 2048
     kv_cache_bytes: int = 768 << 20
+    graphs: bool = False
+    load_format: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,8 @@ class Engine:
             max_num_seqs=settings.max_sequences,
             kv_cache_memory_bytes=settings.kv_cache_bytes,
             enable_prefix_caching=True,
-            enforce_eager=True,
+            enforce_eager=not settings.graphs,
+            load_format=settings.load_format,
             async_scheduling=False,  # one engine step is one step of the model, so that its time means something
             disable_log_stats=False,
             scheduler_cls="vortex_dsl.serving.scheduler.PromptCacheScheduler",
@@ -101,6 +105,12 @@ class Engine:
         self._num_requests = 0
         if settings.sparse:
             self.counters()  # raises unless every layer runs our backend
+
+    @property
+    def kv_tokens(self) -> int:
+        """Give the tokens that the KV cache holds."""
+        cache = self.llm.llm_engine.vllm_config.cache_config
+        return int(cache.num_gpu_blocks or 0) * int(cache.block_size)
 
     def swap(self, text: str, values: Values) -> None:
         """Serve this program from now on. Raises ProgramError or ServingError."""

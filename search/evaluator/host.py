@@ -85,7 +85,7 @@ class Host:
         from search.evaluator.identity import environment
 
         self._engine = Engine(EngineSettings(sparse=self.sparse, **settings))
-        return {"environment": asdict(environment())}
+        return {"environment": asdict(environment()), "kv_tokens": self._engine.kv_tokens}
 
     def oracle(self, text: str, values: Sequence[Sequence[Any]], seed: int) -> list[list[Any]]:
         """Compare the torch backend with the reference; needs no engine."""

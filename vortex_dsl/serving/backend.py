@@ -18,9 +18,10 @@ from vllm.v1.attention.backends.utils import split_decodes_and_prefills
 from vllm.v1.kv_cache_interface import KVCacheLayout
 
 from .config import ServingError, serving_config
+from .decodes import Decodes, Heads, pages_of
 from .memory import Requests
 from .pages import Pages, Rows, pages_over
-from .rule import Counters, Decodes, Layer, Rule, page_table
+from .rule import Counters, Layer, Rule, page_table
 
 if TYPE_CHECKING:
     from vllm.v1.attention.backend import CommonAttentionMetadata
@@ -47,9 +48,9 @@ class VortexMetadataBuilder(AttentionMetadataBuilder[VortexMetadata]):
         super().__init__(kv_cache_spec, layer_names, vllm_config, device)
         self._init_reorder_batch_threshold(1)
         self.page_size = kv_cache_spec.block_size
-        self.num_kv_heads = kv_cache_spec.num_kv_heads
         total, num_ranks = vllm_config.model_config.get_total_num_kv_heads(), get_tensor_model_parallel_world_size()
-        self.first_kv_head = first_kv_head(total, get_tensor_model_parallel_rank(), num_ranks)
+        first = first_kv_head(total, get_tensor_model_parallel_rank(), num_ranks)
+        self.heads = Heads(kv_cache_spec.num_kv_heads, first)
         self._requests: Requests | None = None
 
     def build(
@@ -66,45 +67,30 @@ class VortexMetadataBuilder(AttentionMetadataBuilder[VortexMetadata]):
         prefills = None
         if num_prefills:
             prefills = Rows(table[num_decodes:], lengths[num_decodes:], starts[num_decodes:] - num_decode_tokens)
-        decodes = self._decodes(table[:num_decodes], lengths[:num_decodes], starts[: num_decodes + 1])
-        decodes = self._followed(decodes, prefills)
+        decodes = None
+        if num_decodes:
+            rows = Rows(table[:num_decodes], lengths[:num_decodes], starts[: num_decodes + 1])
+            decodes = Decodes(rows, self.page_size, self.heads)
+        self._follow(decodes, prefills)
         slots = batch.slot_mapping[: batch.num_actual_tokens]
         last = slots[slots % self.page_size == self.page_size - 1]  # -1 (padding) has this remainder too
-        return VortexMetadata(num_decodes, decodes, prefills, self._pages(last[last >= 0] // self.page_size).flatten())
+        completed = pages_of(last[last >= 0] // self.page_size, self.heads.count).flatten()
+        return VortexMetadata(num_decodes, decodes, prefills, completed)
 
-    def _followed(self, decodes: Decodes | None, prefills: Rows | None) -> Decodes | None:
+    def _follow(self, decodes: Decodes | None, prefills: Rows | None) -> None:
         """Recognise the requests, if a layer of this group remembers anything of them."""
         context = self.vllm_config.compilation_config.static_forward_context
         layers = [context[name] for name in self.layer_names]
         if not any(layer.impl.rule.remembers for layer in layers):
             self._requests = None
-            return decodes
+            return
         if self._requests is None:
             num_blocks, max_requests = layers[0].kv_cache.shape[0], self.vllm_config.scheduler_config.max_num_seqs
             self._requests = Requests(num_blocks, max_requests, self.page_size, self.device)
         if prefills is not None:
             self._requests.forget(prefills.table, prefills.lengths)
-        if decodes is None:
-            return None
-        return replace(decodes, followed=self._requests.follow(decodes.rows.table, decodes.rows.lengths.long()))
-
-    def _pages(self, blocks: torch.Tensor) -> torch.Tensor:
-        """Give the page numbers of blocks: [...] -> [..., num_kv_heads]."""
-        return blocks.long()[..., None] * self.num_kv_heads + torch.arange(self.num_kv_heads, device=blocks.device)
-
-    def _decodes(self, table: torch.Tensor, lengths: torch.Tensor, starts: torch.Tensor) -> Decodes | None:
-        num_sequences = lengths.shape[0]
-        if not num_sequences:
-            return None
-        num_pages = (lengths.long() + self.page_size - 1) // self.page_size
-        within = torch.arange(int(num_pages.max()), device=table.device) < num_pages[:, None]
-        blocks = table[:, : within.shape[1]] * within  # entries beyond the length are arbitrary: read block 0 there
-        return Decodes(
-            pages=self._pages(blocks).transpose(1, 2).flatten(0, 1).contiguous(),
-            lengths=lengths.long().repeat_interleave(self.num_kv_heads),
-            kv_head=(torch.arange(self.num_kv_heads, device=table.device) + self.first_kv_head).repeat(num_sequences),
-            rows=Rows(table, lengths, starts),
-        )
+        if decodes is not None:
+            decodes.followed = self._requests.follow(decodes.rows.table, decodes.rows.lengths.long())
 
 
 def first_kv_head(total: int, rank: int, num_ranks: int) -> int:
@@ -200,8 +186,9 @@ class VortexImpl(AttentionImpl):
         if attn_metadata is None:
             return output
         pages, meta = self._view(kv_cache), attn_metadata
-        self.rule.summarize(pages, meta.completed)
-        self._complete[meta.completed] = True
+        if meta.completed.numel():
+            self.rule.summarize(pages, meta.completed)
+            self._complete[meta.completed] = True
         num_decodes = meta.num_decodes
         if meta.prefills is not None:
             num_tokens = int(meta.prefills.query_start_loc[-1])
@@ -223,27 +210,37 @@ class VortexImpl(AttentionImpl):
         by_kv_head = query.reshape(-1, self.num_heads // self.num_kv_heads, self.head_size)
         layer = Layer(index, self.num_layers, self.scale)
         attended = self.rule.attended(by_kv_head, pages, decodes, layer, self._memory)
-        table, lengths = page_table(attended, decodes.pages, decodes.lengths, pages.page_size)
-        starts = torch.arange(table.shape[0] + 1, dtype=torch.int32, device=table.device)
-        pages.attend_pages(by_kv_head, Rows(table, lengths, starts), self.scale, output.view_as(by_kv_head))
-        self._count(query.shape[0], attended, decodes)
+        if attended is None:
+            pages.attend_sequences(query, decodes.rows, self.scale, output)
+        else:
+            table, lengths = page_table(attended, decodes.pages, decodes.lengths, pages.page_size)
+            starts = torch.arange(table.shape[0] + 1, dtype=torch.int32, device=table.device)
+            pages.attend_pages(by_kv_head, Rows(table, lengths, starts), self.scale, output.view_as(by_kv_head))
+        self._count(attended, decodes)
         if self.recorder is not None:
-            self.recorder.append(self._recording(index, by_kv_head, decodes) | {"attended": attended.clone()})
+            self.recorder.append(self._recording(index, by_kv_head, decodes, attended))
 
-    def _count(self, num_tokens: int, attended: torch.Tensor, decodes: Decodes) -> None:
-        self.counters.sparse_tokens += num_tokens
-        self.counters.pages_attended += int(attended.sum())
-        self.counters.pages_dense += int(((decodes.lengths + self.rule.page_size - 1) // self.rule.page_size).sum())
+    def _count(self, attended: torch.Tensor | None, decodes: Decodes) -> None:
+        self.counters.sparse_tokens += decodes.num_sequences
+        self.counters.pages_attended += decodes.total_pages if attended is None else int(attended.sum())
+        self.counters.pages_dense += decodes.total_pages
 
-    def _recording(self, index: int, query: torch.Tensor, decodes: Decodes) -> dict[str, Any]:
-        """Copy what a rule saw: q [rows, group, dim], k and v [rows, tokens, dim] in float32, lengths [rows]."""
+    def _recording(
+        self, index: int, query: torch.Tensor, decodes: Decodes, attended: torch.Tensor | None
+    ) -> dict[str, Any]:
+        """Copy what a rule saw and chose.
+
+        q: [rows, group, dim], k and v: [rows, tokens, dim], all float32; lengths: [rows]; attended: [rows, page].
+        """
         pages = self._pages
         assert pages is not None
+        if attended is None:
+            attended = torch.arange(decodes.max_pages) * pages.page_size < decodes.lengths[:, None]
         return {
             "layer": index, "num_layers": self.num_layers, "scale": self.scale, "q": query.float().clone(),
             "k": pages.raw_keys(decodes.pages).flatten(1, 2).float(),
             "v": pages.raw_values(decodes.pages).flatten(1, 2).float(),
-            "lengths": decodes.lengths.clone(), "kv_head": decodes.kv_head.clone(),
+            "lengths": decodes.lengths.clone(), "kv_head": decodes.kv_head.clone(), "attended": attended,
         }  # fmt: skip
 
     def _view(self, kv_cache: torch.Tensor) -> Pages:

@@ -8,7 +8,7 @@ its keys, its values, and behind them the fields that `summarize` returned, as `
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -24,6 +24,7 @@ class Rows:
     table: torch.Tensor
     lengths: torch.Tensor
     query_start_loc: torch.Tensor
+    schedules: dict[tuple[object, ...], torch.Tensor] = field(default_factory=dict)  # of a kernel, for all layers
 
 
 class Pages(ABC):

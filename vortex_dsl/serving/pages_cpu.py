@@ -62,13 +62,20 @@ class CpuPages(Pages):
     ) -> None:
         keys, values = cache
         scale, output = out
-        schedule = ops.cpu_attn_get_scheduler_metadata(
-            num_reqs=rows.lengths.shape[0], num_heads=query.shape[1], num_kv_heads=keys.shape[1],
-            head_dim=self.head_dim, seq_lens=rows.lengths, dtype=query.dtype, query_start_loc=rows.query_start_loc,
-            causal=True, sliding_window_size=-1, isa=self.isa, enable_kv_split=False,
-        )  # fmt: skip
+        schedule = self._schedule(rows, query, keys.shape[1])
         ops.cpu_attention_with_kv_cache(
             query=query, key_cache=keys, value_cache=values, output=output, query_start_loc=rows.query_start_loc,
             seq_lens=rows.lengths, scale=scale, causal=True, alibi_slopes=None, sliding_window=-1,
             block_table=rows.table, softcap=0, scheduler_metadata=schedule, s_aux=None,
         )  # fmt: skip
+
+    def _schedule(self, rows: Rows, query: torch.Tensor, num_kv_heads: int) -> torch.Tensor:
+        """Give the kernel's division of work, made once for all layers of a step that have one shape."""
+        key = (query.shape[1], num_kv_heads, self.head_dim, query.dtype, self.isa)
+        if key not in rows.schedules:
+            rows.schedules[key] = ops.cpu_attn_get_scheduler_metadata(
+                num_reqs=rows.lengths.shape[0], num_heads=query.shape[1], num_kv_heads=num_kv_heads,
+                head_dim=self.head_dim, seq_lens=rows.lengths, dtype=query.dtype, query_start_loc=rows.query_start_loc,
+                causal=True, sliding_window_size=-1, isa=self.isa, enable_kv_split=False,
+            )  # fmt: skip
+        return rows.schedules[key]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,12 +16,11 @@ from .config import ServingError
 from .memory import Memory
 
 if TYPE_CHECKING:
-    from vortex_dsl.batched import Chosen, PageSets
     from vortex_dsl.layout import Layout
     from vortex_dsl.program import Program
 
-    from .memory import Followed
-    from .pages import Pages, Rows
+    from .decodes import Decodes
+    from .pages import Pages
 
 SUMMARY_ROWS = 4096  # pages summarised at a time: bounds the memory of a long prefill or of a swap
 
@@ -42,35 +41,6 @@ class Counters:
     pages_dense: int = 0
 
 
-@dataclass
-class Decodes:
-    """The decode queries of one step, shared by all layers.
-
-    `pages`: [num_rows, max_pages] page numbers; `lengths`: [num_rows] tokens; `kv_head`: [num_rows];
-    rows are sequences times KV heads. `rows` is the same batch with one row per sequence. `followed` says which
-    requests they are, None if no layer wants to know. Layers fill in `choices`, by the layer that made them, and
-    `sets`, which pages are complete and which reserved.
-    """
-
-    pages: torch.Tensor
-    lengths: torch.Tensor
-    kv_head: torch.Tensor
-    rows: Rows
-    followed: Followed | None = None
-    choices: dict[int, torch.Tensor] = field(default_factory=dict)
-    sets: PageSets | None = None
-
-    def rows_of(self, sequences: torch.Tensor) -> torch.Tensor:
-        """Give the rows of some sequences."""
-        num_kv_heads = self.lengths.shape[0] // self.rows.lengths.shape[0]
-        return (sequences[:, None] * num_kv_heads + torch.arange(num_kv_heads, device=sequences.device)).flatten()
-
-    def only(self, sequences: torch.Tensor) -> Decodes:
-        """Give the same batch with some of its sequences."""
-        rows = self.rows_of(sequences)
-        return replace(self, pages=self.pages[rows], lengths=self.lengths[rows], kv_head=self.kv_head[rows], sets=None)
-
-
 class Rule:
     """A program's graph and batched backend for one layer."""
 
@@ -87,7 +57,7 @@ class Rule:
 
     def summarize(self, pages: Pages, numbers: torch.Tensor) -> None:
         """Write the fields of complete pages. numbers: [num_pages] page numbers."""
-        if not self.field_bytes:
+        if not self.field_bytes or not numbers.numel():
             return
         for some in numbers.split(SUMMARY_ROWS):
             packed = self.batched.summarize(pages.raw_keys(some), pages.raw_values(some))
@@ -108,8 +78,8 @@ class Rule:
 
     def attended(
         self, query: torch.Tensor, pages: Pages, decodes: Decodes, layer: Layer, memory: Memory
-    ) -> torch.Tensor:
-        """Give the attended pages as bool [num_rows, max_pages]. query: [num_rows, group, head_dim].
+    ) -> torch.Tensor | None:
+        """Give the attended pages as bool [num_rows, max_pages], None for all. query: [num_rows, group, head_dim].
 
         The first layer of a group chooses, where its memory holds no choice that is still good; the others follow.
         """
@@ -122,74 +92,69 @@ class Rule:
                 f"layer {layer.index} uses the choice of layer {leader}, which this worker does not run; set "
                 "share_layers=1, or serve without pipeline parallelism"
             )
-        return decodes.choices[leader] | self._sets(decodes).reserved
+        chosen = decodes.choices[leader]
+        return None if chosen is None else chosen | decodes.sets(self.batched).reserved
 
     def _choice(
         self, query: torch.Tensor, pages: Pages, decodes: Decodes, layer: Layer, memory: Memory
-    ) -> torch.Tensor:
+    ) -> torch.Tensor | None:
         """Give the chosen candidates, bool [num_rows, max_pages]: of this step, or of one that is remembered."""
-        if decodes.followed is None:
-            return self._choose(query, pages, decodes, layer, None).pages
-        followed, max_pages = decodes.followed, decodes.pages.shape[1]
+        source = CachedPages(self.batched.layout, pages, decodes)
+        step = Step(
+            q=query.float(),
+            sets=decodes.sets(self.batched),
+            kv_head=decodes.kv_head,
+            layer_index=layer.index,
+            layer_count=layer.count,
+            scale=layer.scale,
+            source=source,
+        )
+        followed = decodes.followed
+        if followed is None:
+            chosen = self.batched.choose(step)
+            return None if chosen.everything else chosen.pages
         period = decodes.rows.lengths.long() // self.graph.refresh_steps
         renewed = memory.renewed(followed, period).nonzero().flatten()
         if renewed.numel():
-            states = memory.read(followed, renewed, max_pages)
-            some = decodes.only(renewed)
-            chosen = self._choose(query[decodes.rows_of(renewed)], pages, some, layer, states)
+            states = memory.read(followed, renewed, decodes.max_pages)
+            chosen = self.batched.choose(self._some(replace(step, states=states), source, decodes.rows_of(renewed)))
             memory.write(followed.slots[renewed], period[renewed], chosen.pages, chosen.states)
-        return memory.chosen(followed.slots, max_pages)
+        return memory.chosen(followed.slots, decodes.max_pages)
 
-    def _choose(
-        self,
-        query: torch.Tensor,
-        pages: Pages,
-        decodes: Decodes,
-        layer: Layer,
-        states: tuple[torch.Tensor, ...] | None,
-    ) -> Chosen:
-        """Run the program on these rows."""
-        return self.batched.choose(
-            Step(
-                q=query.float(),
-                sets=self._sets(decodes),
-                kv_head=decodes.kv_head,
-                layer_index=layer.index,
-                layer_count=layer.count,
-                scale=layer.scale,
-                source=CachedPages(self.batched.layout, pages, decodes.pages),
-                states=states,
-            )
-        )
-
-    def _sets(self, decodes: Decodes) -> PageSets:
-        """Sort the pages, once per step: every layer runs the same program."""
-        if decodes.sets is None:
-            decodes.sets = self.batched.page_sets(decodes.lengths, decodes.pages.shape[1])
-        return decodes.sets
+    def _some(self, step: Step, source: CachedPages, rows: torch.Tensor) -> Step:
+        """Give some rows of a step, whose states are theirs already."""
+        if rows.numel() == step.q.shape[0]:
+            return step
+        sets = self.batched.page_sets(source.decodes.lengths[rows], source.max_pages)
+        return replace(step, q=step.q[rows], kv_head=step.kv_head[rows], sets=sets, source=replace(source, rows=rows))
 
 
 @dataclass(frozen=True)
 class CachedPages:
-    """Rows of pages of the KV cache (`vortex_dsl.batched.PageSource`). numbers: [num_rows, max_pages]."""
+    """Pages of the KV cache (`vortex_dsl.batched.PageSource`), of all rows or of some."""
 
     layout: Layout
     pages: Pages
-    numbers: torch.Tensor
+    decodes: Decodes
+    rows: torch.Tensor | None = None
 
     @property
     def max_pages(self) -> int:
         """Pages of the longest row."""
-        return self.numbers.shape[1]
+        return self.decodes.max_pages
 
     def fields(self, some: slice) -> dict[str, torch.Tensor]:
         """Gather and decode some pages' fields."""
-        return self.layout.load(self.pages.fields, self.numbers[:, some])
+        return self.layout.load(self.pages.fields, self._numbers(some))
 
     def raw(self, name: str, some: slice) -> torch.Tensor:
         """Gather some pages' keys or values."""
-        numbers = self.numbers[:, some]
+        numbers = self._numbers(some)
         return (self.pages.raw_keys(numbers) if name == "k" else self.pages.raw_values(numbers)).float()
+
+    def _numbers(self, some: slice) -> torch.Tensor:
+        numbers = self.decodes.pages[:, some]
+        return numbers if self.rows is None else numbers[self.rows]
 
 
 @dataclass(frozen=True)

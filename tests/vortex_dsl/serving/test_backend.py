@@ -15,9 +15,10 @@ def built(query_lens, lengths, prefilling, table, page_size=16, first=0, **extra
     from vllm.v1.attention.backend import CommonAttentionMetadata
 
     from vortex_dsl.serving.backend import VortexMetadataBuilder
+    from vortex_dsl.serving.decodes import Heads
 
     builder = VortexMetadataBuilder.__new__(VortexMetadataBuilder)
-    builder.page_size, builder.num_kv_heads, builder.first_kv_head = page_size, 2, first
+    builder.page_size, builder.heads = page_size, Heads(2, first)
     builder.layer_names = []  # no layer that remembers anything of its requests
     builder.vllm_config = SimpleNamespace(compilation_config=SimpleNamespace(static_forward_context={}))
     table = torch.tensor(table, dtype=torch.int32)
