@@ -12,7 +12,7 @@ BAR = "\\|"  # inside a table
 
 def pages() -> dict[str, str]:
     """Give the generated pages by file name."""
-    return {"commands.md": commands_page(), "language.md": language_page()}
+    return {"commands.md": commands_page(), "compiler.md": compiler_page(), "language.md": language_page()}
 
 
 def commands_page() -> str:
@@ -46,6 +46,53 @@ def _parameters(command: Any) -> str:
 def _default(param: Any) -> str:
     given = param.default
     return f"`{given}`" if isinstance(given, int | str) and not isinstance(given, bool) and given != "" else ""
+
+
+COMPILER = """\
+# Compiler
+
+Written by `docs/generate.py` from `vortex_dsl/passes.py` and `vortex_dsl/devices.py`.
+
+A program's text is traced to a graph of operations, equal ones merged; then the passes below run, top to bottom, each
+giving a graph that chooses the same pages, and the verifier looks at what each one gives. `vortex check --passes FILE`
+prints the program after each.
+
+{passes}
+
+**Hoisting.** Every value that depends on a page alone can be read, as a field, or computed in each step from other
+fields. What the query needs of such values is a cut of the graph, and a smallest cut, by the bytes that are read, says
+which ones to keep. So a field of `dim` numbers may become one number, and a field that nothing else reads goes away.
+The new fields are float32, and computed from fields as they are stored, rounding included: the same pages are chosen.
+A program's digest does not see this, because what is cheaper depends on the model's shape.
+
+**Cost.** `vortex check` tells bytes and floating-point operations per decode step of one sparse layer, per sequence and
+KV head, stage by stage: computing a page's fields once in `page_size` steps; scoring, cut where pages are mixed, with
+what one stage leaves for another; choosing; writing states; attending. Choosing is spread over the layers and steps
+that use the choice (`share_layers`, `refresh_steps`). A budget that depends on what is in the cache counts in full.
+`--device` adds the least time of each stage: its bytes by the memory's bandwidth, or its arithmetic by the peak for it,
+whichever is longer. Launches are not counted.
+
+{devices}
+"""
+
+
+def compiler_page() -> str:
+    """Tell the passes and what the cost model assumes of devices, from their tables."""
+    from vortex_dsl.devices import DEVICES
+    from vortex_dsl.passes import CANONICAL, FITTED
+
+    rows = ["| pass | what it does |", "|---|---|"]
+    rows += [f"| `{each.name}` | {each.doc} |" for each in CANONICAL]
+    rows.append("| | *Here the digest is taken. What follows is fitted to the model's shape.* |")
+    rows += [f"| `{each.name}` | {each.doc} |" for each in FITTED]
+    rows.append("| layout | Where the fields lie in the bytes of a page. |")
+    rows.append("| stages | Select is cut where pages are mixed. |")
+    peaks = ["| device | memory, TB/s | bfloat16 products, TFLOP/s | float32, TFLOP/s |", "|---|---|---|---|"]
+    for each in DEVICES.values():
+        figures = (each.bytes_per_s, each.matrix_flops_per_s, each.flops_per_s)
+        peaks.append(f"| {each.name} | " + " | ".join(f"{figure / 1e12:g}" for figure in figures) + " |")
+    peaks.append("| cpu | measured | measured | measured |")
+    return COMPILER.format(passes="\n".join(rows), devices="\n".join(peaks))
 
 
 INTRODUCTION = """\
