@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from search.evaluator import oracle_steps
 from search.records import Measurement
 from vortex_dsl import Int, ProgramError, attend, load_program, trace
 from vortex_dsl.layout import Layout
 from vortex_dsl.program import PLATFORM_TUNABLES
 
 if TYPE_CHECKING:
+    from search.evaluator.oracle_steps import Steps
     from vortex_dsl import Program
     from vortex_dsl.attention import BackendName
     from vortex_dsl.graph import Graph
@@ -86,7 +88,8 @@ def check(program: Program, graph: Graph, seed: int) -> list[Measurement]:
     group, for the program's own integers as they are and at their lowest (so that there is a choice to make): both
     choose the same pages, with outputs within `TOLERANCE`; where reserved and chosen pages cover a sequence the
     output is bit for bit that of every_page; NaN and garbage beyond the lengths change no bit. A row whose choice
-    moves with the rounding of its inputs counts in `unstable` and is not compared.
+    moves with the rounding of its inputs counts in `unstable` and is not compared. A program that remembers, or shares
+    choices between layers, is also decoded over several steps and layers by both.
     Gives rows compared, unstable rows, largest error, bytes per page. Raises Mismatch.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -103,12 +106,34 @@ def check(program: Program, graph: Graph, seed: int) -> list[Measurement]:
             num_rows += served[1].shape[0] * NUM_KV_HEADS
             num_unstable, error = num_unstable + unstable, max(error, worst)
     _full_budget(program, every_page, _batch("full budget", graph, [SHORT, 5], generator))
+    if oracle_steps.remembers(graph):
+        remembering = oracle_steps.make_steps(graph, generator)
+        num_rows += remembering.qs.shape[2] * NUM_KV_HEADS
+        num_unstable += _equals_over_steps(program, remembering, generator)
     return [
         Measurement("rows", float(num_rows), num_samples=num_rows),
         Measurement("unstable", float(num_unstable), num_samples=num_rows),
         Measurement("max_error", error, num_samples=num_rows),
         Measurement("bytes_per_page", float(Layout(graph).bytes_per_page)),
     ]
+
+
+def _equals_over_steps(program: Program, steps: Steps, generator: torch.Generator) -> int:
+    """Compare what is remembered and shared over steps and layers, and give the number of unstable rows."""
+    reference, served = steps.run(program, "reference"), steps.run(program, "torch")
+    different = oracle_steps.differing(served, reference)
+    stable = different.clone()
+    for _ in range(NUM_PERTURBATIONS if different.any() else 0):
+        again = steps.perturbed(ROUNDING, generator).run(program, "reference")
+        stable &= ~oracle_steps.differing(again, reference)
+    if stable.any():
+        sequence, head = stable.nonzero()[0].tolist()
+        step, layer = (served != reference)[:, :, sequence, head].any(-1).nonzero()[0].tolist()
+        raise Mismatch(
+            f"decode step {step}, layer {layer}, sequence {sequence}, KV head {head}: the torch backend attends to "
+            "other pages than the reference"
+        )
+    return int(different.sum())
 
 
 def _smallest(program: Program, graph: Graph) -> list[Program]:

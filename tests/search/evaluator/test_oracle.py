@@ -176,3 +176,36 @@ def test_a_choice_that_rounding_decides_is_counted_and_not_blamed(monkeypatch):
     monkeypatch.setattr(torch_backend.Torch, "choose", rounds_otherwise)
     assert checked(CHAOTIC)["unstable"] > 0
     torch.testing.assert_close(checked(quest())["unstable"], 0.0)
+
+
+REMEMBERING = """from vortex_dsl import Int, Program, State, dot, topk
+
+
+class Remembering(Program):
+    \"\"\"Rank pages by how much their score rises.\"\"\"
+
+    pages = Int(3, 1, 1024)
+    share_layers = Int({share}, 1, 8)
+    refresh_steps = Int({refresh}, 1, 16)
+    last = State()
+
+    def summarize(self, k, v):
+        return {{"c": k.mean("token")}}
+
+    def select(self, q, page):
+        s = dot(q, page.c, "dim").max("head")
+        return topk(s - 0.5 * page.last, self.pages).remember(last=s)
+"""
+
+
+@pytest.mark.parametrize(("share", "refresh"), [(1, 1), (2, 4), (8, 16)])
+def test_programs_that_remember_are_compared_over_steps(share, refresh):
+    plain = checked(quest())["rows"]
+    assert checked(REMEMBERING.format(share=share, refresh=refresh))["rows"] > plain
+
+
+def test_a_backend_that_forgets_is_noticed(monkeypatch):
+    choose = torch_backend.Torch.choose
+    monkeypatch.setattr(torch_backend.Torch, "choose", lambda self, step, states: choose(self, step, None))
+    with pytest.raises(Mismatch, match=r"decode step \d, layer \d, sequence \d, KV head \d: the torch backend"):
+        checked(REMEMBERING.format(share=1, refresh=1))
