@@ -87,6 +87,7 @@ def compiler_page() -> str:
     rows += [f"| `{each.name}` | {each.doc} |" for each in FITTED]
     rows.append("| layout | Where the fields lie in the bytes of a page. |")
     rows.append("| stages | Select is cut where pages are mixed. |")
+    rows.append("| plan | The kernels that Triton is given, and what they leave in memory. |")
     peaks = ["| device | memory, TB/s | bfloat16 products, TFLOP/s | float32, TFLOP/s |", "|---|---|---|---|"]
     for each in DEVICES.values():
         figures = (each.bytes_per_s, each.matrix_flops_per_s, each.flops_per_s)

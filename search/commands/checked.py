@@ -61,6 +61,7 @@ def told(checked: Checked) -> dict[str, object]:
             "passes": [asdict(each) for each in checked.passes],
             "layout": _layout(graph),
             "stages": _stages(graph),
+            "plan": _plan(graph),
         }
     return answer
 
@@ -119,7 +120,9 @@ def _compiled(checked: Checked) -> list[str]:
         *(f"  {line}" for line in layout or ["no fields"]),
     ]
     stages = [f"{i}. {stage}" for i, stage in enumerate(_stages(graph), 1)]
-    return [*lines, "stages: Select is cut where pages are mixed.", *(f"  {stage}" for stage in stages), ""]
+    lines += ["stages: Select is cut where pages are mixed.", *(f"  {stage}" for stage in stages)]
+    lines += ["plan: The kernels that Triton is given, and what they leave in memory."]
+    return [*lines, *(f"  {line}" for line in _plan(graph)), ""]
 
 
 def _layout(graph: Graph) -> list[dict[str, object]]:
@@ -141,6 +144,12 @@ def _stages(graph: Graph) -> list[str]:
     from vortex_dsl.schedule import schedule
 
     return [str(stage) for stage in schedule(graph)]
+
+
+def _plan(graph: Graph) -> list[str]:
+    from vortex_dsl.plan import make_plan
+
+    return [line.strip() for line in str(make_plan(graph)).split("\n")[1:]]
 
 
 def _costs(spent: Cost, roof: Roofline | None) -> Table:

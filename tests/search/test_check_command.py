@@ -49,7 +49,7 @@ def narrow(tmp_path):
 def test_passes_are_shown_in_order_each_with_the_program_after_it(call, narrow):
     code, out, err = call(narrow, "--passes")
     assert (code, err) == (0, "")
-    names = ["trace", *(each.name for each in PASSES), "layout", "stages"]
+    names = ["trace", *(each.name for each in PASSES), "layout", "stages", "plan"]
     places = [out.index(f"{name}: ") for name in names]
     assert places == sorted(places)
     assert places[names.index("merge_states")] < out.index("digest ") < places[names.index("hoist")]
@@ -65,6 +65,7 @@ def test_layout_and_stages_follow_the_passes(call):
     _, out, _ = call(QUEST, "--passes", "--head-dim", "64")
     assert "  field1 at byte 128: float[dim=64] as bfloat16, 128 bytes\n" in out
     assert "  2. choose: topk\n" in out
+    assert "  map_0 -> buffer_0 [row, page]" in out
     _, out, _ = call(str(zoo.path("streaming")), "--passes")
     assert "  no fields\n" in out
 
@@ -79,6 +80,7 @@ def test_passes_as_json(call, narrow):
     assert told["passes"][-1]["program"].startswith("summarize(k, v):\n")
     assert told["layout"] == [{"name": "field0", "type": "float[]", "storage": "float32", "offset": 0, "bytes": 4}]
     assert told["stages"] == ["choose: topk"]
+    assert told["plan"][-1] == "choose by topk"
     assert "passes" not in json.loads(call(narrow, "--json")[1])
 
 
