@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vortex_dsl.axes import name_axes
 from vortex_dsl.contractions import contract
 from vortex_dsl.hoist import hoist
 from vortex_dsl.increasing import strip_increasing_maps
 from vortex_dsl.merging import drop_dead_code, fold_known_numbers, merge_equal_operations
-from vortex_dsl.naming import merge_states, name_axes
+from vortex_dsl.naming import merge_states
 from vortex_dsl.verify import verify
 
 if TYPE_CHECKING:
