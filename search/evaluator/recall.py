@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -45,8 +45,9 @@ class Recording:
 
 
 def recordings(seen: Sequence[dict[str, Any]]) -> list[Recording]:
-    """Read what the engine recorded."""
-    return [Recording(**each) for each in seen]
+    """Read what the engine recorded; what it attended to while recording does not matter here."""
+    names = [field.name for field in fields(Recording)]
+    return [Recording(**{name: each[name] for name in names}) for each in seen]
 
 
 def measure(graph: Graph, recordings: Sequence[Recording], seed: int) -> list[Measurement]:

@@ -7,6 +7,7 @@ so vLLM accounts for them and moves them with prefix caching and preemption.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -20,8 +21,9 @@ from vllm.v1.kv_cache_interface import KVCacheLayout
 from .config import ServingError, serving_config
 from .decodes import Decodes, Heads, pages_of
 from .memory import Requests
+from .metrics import Counters, Meter
 from .pages import Pages, Rows, pages_over
-from .rule import Counters, Layer, Rule, page_table
+from .rule import Layer, Rule, page_table
 
 if TYPE_CHECKING:
     from vllm.v1.attention.backend import CommonAttentionMetadata
@@ -132,7 +134,7 @@ class VortexImpl(AttentionImpl):
         self.num_heads, self.num_kv_heads, self.head_size, self.scale = num_heads, num_kv_heads, head_size, scale
         self.num_layers = model.get_total_num_hidden_layers()
         config = serving_config(self.vllm_config)
-        self.counters = Counters()
+        self.meter = Meter()
         self.recorder: list[dict[str, Any]] | None = None
         self._pages: Pages | None = None
         self._complete = torch.zeros(0, dtype=torch.bool)
@@ -194,36 +196,33 @@ class VortexImpl(AttentionImpl):
             num_tokens = int(meta.prefills.query_start_loc[-1])
             end = num_decodes + num_tokens
             pages.attend_sequences(query[num_decodes:end], meta.prefills, self.scale, output[num_decodes:end])
-            self.counters.prefill_tokens += num_tokens
+            self.meter.add(layer.layer_name, Counters(prefill_tokens=num_tokens))
         if meta.decodes is not None:
-            self._decode(extract_layer_index(layer.layer_name), query[:num_decodes], meta.decodes, output[:num_decodes])
+            self.meter.add(
+                layer.layer_name, self._decode(layer, query[:num_decodes], meta.decodes, output[:num_decodes])
+            )
         return output
 
-    def _decode(self, index: int, query: torch.Tensor, decodes: Decodes, output: torch.Tensor) -> None:
+    def _decode(self, layer: Any, query: torch.Tensor, decodes: Decodes, output: torch.Tensor) -> Counters:
         """Decode one token of every sequence. query, output: [num_sequences, num_q_heads, head_dim]."""
         pages = self._pages
         assert pages is not None
+        index = layer_index(layer.layer_name)
         if self.rule.leader(index) is None:
-            self.counters.dense_tokens += query.shape[0]
             pages.attend_sequences(query, decodes.rows, self.scale, output)
-            return
+            return Counters(dense_tokens=query.shape[0])
         by_kv_head = query.reshape(-1, self.num_heads // self.num_kv_heads, self.head_size)
-        layer = Layer(index, self.num_layers, self.scale)
-        attended = self.rule.attended(by_kv_head, pages, decodes, layer, self._memory)
+        where = Layer(index, self.num_layers, self.scale)
+        attended = self.rule.attended(by_kv_head, pages, decodes, where, self._memory)
         if attended is None:
             pages.attend_sequences(query, decodes.rows, self.scale, output)
         else:
             table, lengths = page_table(attended, decodes.pages, decodes.lengths, pages.page_size)
             starts = torch.arange(table.shape[0] + 1, dtype=torch.int32, device=table.device)
             pages.attend_pages(by_kv_head, Rows(table, lengths, starts), self.scale, output.view_as(by_kv_head))
-        self._count(attended, decodes)
         if self.recorder is not None:
             self.recorder.append(self._recording(index, by_kv_head, decodes, attended))
-
-    def _count(self, attended: torch.Tensor | None, decodes: Decodes) -> None:
-        self.counters.sparse_tokens += decodes.num_sequences
-        self.counters.pages_attended += decodes.total_pages if attended is None else int(attended.sum())
-        self.counters.pages_dense += decodes.total_pages
+        return counted(attended, decodes)
 
     def _recording(
         self, index: int, query: torch.Tensor, decodes: Decodes, attended: torch.Tensor | None
@@ -253,6 +252,20 @@ class VortexImpl(AttentionImpl):
                 )
             self._complete = torch.zeros(self._pages.num_pages, dtype=torch.bool, device=kv_cache.device)
         return self._pages
+
+
+@cache
+def layer_index(name: str) -> int:
+    """Give the number in a layer's name, which is looked for in a string only once."""
+    return extract_layer_index(name)
+
+
+def counted(attended: torch.Tensor | None, decodes: Decodes) -> Counters:
+    """Count a sparse decode step. attended: as `Rule.attended` gives it."""
+    num_sequences, total = decodes.num_sequences, decodes.total_pages
+    if attended is None:
+        return Counters(num_sequences, num_sequences, pages_attended=total, pages_dense=total)
+    return Counters(num_sequences, pages_attended=int(attended.sum()), pages_dense=total)
 
 
 class VortexBackend(AttentionBackend):

@@ -9,7 +9,7 @@ import torch
 
 from .backend import VortexImpl
 from .config import ServingError, from_mapping
-from .rule import Counters
+from .metrics import Counters
 
 
 class VortexExtension:
@@ -40,11 +40,11 @@ class VortexExtension:
     def vortex_reset(self) -> None:
         """Set all counters to zero."""
         for impl in self._vortex_layers():
-            impl.counters = Counters()
+            impl.meter.counters = Counters()
 
     def vortex_counters(self) -> list[dict[str, int]]:
         """Give the counters of every layer, in layer order."""
-        return [asdict(impl.counters) for impl in self._vortex_layers()]
+        return [asdict(impl.meter.counters) for impl in self._vortex_layers()]
 
     def vortex_record(self, on: bool) -> list[list[dict[str, Any]]]:
         """Start or end recording decode steps; ending gives what each layer saw, in this process only."""

@@ -33,6 +33,8 @@ class Pages(ABC):
     `fields`: uint8 [num_pages, bytes reserved per page].
     """
 
+    parts = 2  # keys and values; latents are both in one
+
     def __init__(self, kv_cache: torch.Tensor, head_dim: int) -> None:
         num_blocks, num_kv_heads, page_size, content = kv_cache.shape
         whole = page_size * content
@@ -45,7 +47,7 @@ class Pages(ABC):
         self.num_pages = num_blocks * num_kv_heads
         self.flat = kv_cache.as_strided((self.num_pages, whole), (whole, 1))
         self.split = page_size * head_dim
-        self.fields = self.flat[:, 2 * self.split :].view(torch.uint8)
+        self.fields = self.flat[:, self.parts * self.split :].view(torch.uint8)
 
     def is_over(self, kv_cache: torch.Tensor) -> bool:
         """Tell whether these are views over that very cache."""

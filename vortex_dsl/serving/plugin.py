@@ -83,6 +83,10 @@ def register() -> None:
         return
     from vllm.v1.attention.backends.registry import AttentionBackendEnum, register_backend
 
+    from .metrics import export
+
+    export()
+
     register_backend(AttentionBackendEnum.CUSTOM, f"{PACKAGE}.backend.VortexBackend")
     if on_cpu_build() and os.environ.get("VLLM_TARGET_DEVICE", "").lower() == "cpu":
         logging.getLogger("vllm").warning(

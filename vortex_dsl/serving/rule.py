@@ -25,22 +25,6 @@ if TYPE_CHECKING:
 SUMMARY_ROWS = 4096  # pages summarised at a time: bounds the memory of a long prefill or of a swap
 
 
-@dataclass
-class Counters:
-    """What a layer did since the last reset. A page here is one page of one KV head.
-
-    `sparse_tokens`: decode tokens whose pages the program chose; `dense_tokens`: decode tokens of a layer below
-    `dense_layers`; `pages_attended` and `pages_dense`: pages read for the sparse tokens, and pages that dense
-    attention would have read for them.
-    """
-
-    sparse_tokens: int = 0
-    dense_tokens: int = 0
-    prefill_tokens: int = 0
-    pages_attended: int = 0
-    pages_dense: int = 0
-
-
 class Rule:
     """A program's graph and batched backend for one layer."""
 

@@ -46,7 +46,8 @@ def main() -> None:
         "preemptions": metrics.get("vllm:num_preemptions", 0),
         "prefix_hits": metrics.get("vllm:prefix_cache_hits", 0),
         "replayed": replayed(impls) if request.get("replay") else None,
-        "counters": [vars(impl.counters) for impl in impls if hasattr(impl, "counters")],
+        "counters": [vars(impl.meter.counters) for impl in impls if hasattr(impl, "meter")],
+        "exported": [[m.name, m.labels["layer"], m.value] for m in llm.get_metrics() if "vortex" in m.name],
     }
     Path(sys.argv[2]).write_text(json.dumps(reply))
 

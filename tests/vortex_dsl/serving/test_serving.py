@@ -81,6 +81,9 @@ def test_small_budget_reads_fewer_pages_in_bfloat16(serve, batches):
     assert first["dense_tokens"] == second["sparse_tokens"] == 10 * 63
     assert first["sparse_tokens"] == 0
     assert 0 < second["pages_attended"] < second["pages_dense"] / 2
+    exported = {(name, layer): value for name, layer, value in got["exported"]}
+    for layer, counters in zip(sorted({layer for _, layer in exported}), got["counters"], strict=True):
+        assert {name: exported[f"vllm:vortex_{name}", layer] for name in counters} == counters
 
 
 REMEMBERING = '''
