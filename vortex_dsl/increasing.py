@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _SCORES = {"topk": 0, "refine": 1}  # selections that only see the order of their score, and which operand it is
 _INCREASING = ("exp", "sigmoid", "tanh")
+_POSITIVE_OF_POSITIVE = ("add", "mul", "div", "maximum", "minimum")
+_POSITIVE = ("exp", "sigmoid")
 _POSITIVE_INPUTS = ("scale", "page.count", "layer.count")
 
 
@@ -46,6 +48,8 @@ def _under_increasing_map(score: Node) -> Node | None:
     if score.op not in ("add", "sub", "mul", "div"):
         return None
     a, b = score.args
+    if score.op == "add" and a is b:
+        return a
     swapped = score.op in ("add", "mul") and PAGE in b.type.names
     inner, other = (b, a) if swapped else (a, b)
     keeps_order = score.op in ("add", "sub") or _is_positive(other)
@@ -53,13 +57,19 @@ def _under_increasing_map(score: Node) -> Node | None:
 
 
 def _is_positive(root: Node) -> bool:
-    """Say whether a value is a product or quotient of positive ones. Shared operands are looked at once."""
+    """Say whether a value is made of positive ones by what keeps them so. Shared operands are looked at once."""
     seen, waiting = {root}, [root]
     while waiting:
         node = waiting.pop()
-        if node.op in ("mul", "div"):
+        if node.op in _POSITIVE_OF_POSITIVE:
             waiting += [arg for arg in node.args if arg not in seen]
             seen.update(node.args)
-        elif not (node.number or 0) > 0 and not (node.op == "input" and node.attr("name") in _POSITIVE_INPUTS):
+        elif not _is_plainly_positive(node):
             return False
     return True
+
+
+def _is_plainly_positive(node: Node) -> bool:
+    if node.op == "input":
+        return node.attr("name") in _POSITIVE_INPUTS
+    return node.op in _POSITIVE or (node.number is not None and node.number > 0)

@@ -94,7 +94,8 @@ def _read_file(path: str | Path) -> tuple[str, str]:
         reason = getattr(error, "strerror", None) or error
         if isinstance(error, ProgramError):
             raise
-        raise ProgramError(f"cannot read {quoted(name)}: {reason}; give a readable file or a text", name) from None
+        message = f"cannot read {quoted(name)}: {reason}; give a readable file or a text"
+        raise ProgramError(message, quoted(name, 255)[1:-1]) from None  # it may be a text that was taken for a path
     return _decoded(content, name), name
 
 

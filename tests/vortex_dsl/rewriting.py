@@ -237,7 +237,8 @@ def add_dead_code(rng: random.Random, tree: ast.Module) -> bool:
 INCREASING = (
     *("2 * x", "x * 0.5", "x + 3", "x - 7.25", "x / 3", "x * self.scale", "x / page.count", "x - x.mean('page')"),
     *("x - x.max('page')", "x * 2 * 3 - 1", "self.scale + x", "x * (2 * self.scale) - layer.index"),
-    *("x / (3 / page.count)", "x + x.max('page') * 2"),
+    *("x / (3 / page.count)", "x + x.max('page') * 2", "x + x", "x / (1 + page.count)", "exp(self.scale) * x"),
+    *("x * maximum(self.scale, 1 / page.count)", "x - (3 - x.min('page')) / 2", "(x + 1) + (x + 1)"),
 )
 SATURATING = ("exp(x)", "sigmoid(x)", "tanh(x)", "exp(0.5 * x) * 2", "x.softmax('page')", "exp(exp(x * 0.01)) - 1")
 
@@ -255,7 +256,7 @@ def squash_scores(rng: random.Random, tree: ast.Module) -> bool:
 def wrap(rng: random.Random, tree: ast.Module, maps: tuple[str, ...]) -> bool:
     found = list(scores(tree))
     for place in chosen(rng, found):
-        need(tree, "exp", "sigmoid", "tanh", "layer")
+        need(tree, "exp", "sigmoid", "tanh", "layer", "maximum")
         page = ast.Name(parameter(tree, "select", 2), ast.Load())
         put(place, expression(rng.choice(maps), x=place[3], page=page))
     return bool(found)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
 import vortex_dsl
 from vortex_dsl import ProgramError, Shape, load_program, trace
 
@@ -200,3 +202,51 @@ def test_every_refusal_is_reached_and_says_what_to_do(tmp_path: Path) -> None:
         seen, _, remedy = error.message.partition("; ")
         assert seen, error
         assert remedy, error
+
+
+NEAR = {
+    "x = maximun(q, 1)": "maximum",
+    "x = q.summ('dim')": "sum",
+    "x = q.sum('dims')": "dim",
+    "x = page.indx": "index",
+    "x = page.lost": "last",
+    "x = self.sinc": "sink",
+    "x = self.helpr(q)": "helper",
+    "qq = q\nx = quq": "qq",
+    "x = layer.idnex": "index",
+    "return topk(page.index, 4).remember(lastt=1)": "last",
+}
+
+
+@pytest.mark.parametrize("body", NEAR)
+def test_a_near_name_is_suggested(body: str) -> None:
+    with pytest.raises(ProgramError, match=f"did you mean '{NEAR[body]}'") as caught:
+        load_program(hostile.in_select(body, attributes=BESIDE))
+    assert caught.value.line >= 12
+    assert caught.value.column >= 9
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("from vortex_dsl import maximun\n", "maximum"),
+        (hostile.in_select("x = 1", attributes="    h = State(axes=('pag',))\n"), "page"),
+        (
+            hostile.in_select(
+                "x = 1", attributes="    def summarize(self, k, v):\n        return {'a': k.to('int9')}\n"
+            ),
+            "int",
+        ),
+    ],
+)
+def test_a_near_name_is_suggested_outside_select(text: str, near: str) -> None:
+    with pytest.raises(ProgramError, match=f"did you mean '{near}"):
+        load_program(text)
+
+
+def test_a_path_of_any_length_gives_a_short_error() -> None:
+    for path in ("x" * 100_000, "\x1b[2J\0", "class A(Program): pass # " + "é" * 5000):
+        with pytest.raises(ProgramError) as caught:
+            load_program(path)
+        assert len(str(caught.value)) <= 400
+        assert str(caught.value).isprintable()
