@@ -31,6 +31,13 @@ class Node:
     @cached_property
     def digest(self) -> str:
         """Identity of the operation and all below it; free of lengths, so it does not depend on the Shape."""
+        waiting = [self]
+        while waiting:  # operands first: a long program on a thread with little stack must not recurse
+            node = waiting[-1]
+            before = [arg for arg in node.args if "digest" not in arg.__dict__]
+            waiting += before
+            if not before and waiting.pop() is not self:
+                assert node.digest, "its operands have theirs"
         text = f"{self.op}{self.attrs!r}{[arg.digest for arg in self.args]!r}"
         return hashlib.sha256(text.encode()).hexdigest()
 

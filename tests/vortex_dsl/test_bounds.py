@@ -236,3 +236,17 @@ def test_an_error_in_a_state_names_one_place() -> None:
     with pytest.raises(ProgramError) as caught:
         load_program(program("x = 1", attributes="    h = State(init=2 ** 32)\n"))
     assert str(caught.value).count("<program>") == 1
+
+
+def test_a_long_program_needs_little_stack() -> None:
+    """In a process of its own: a stack that overflows ends the interpreter."""
+    chain = program(
+        "s = page.index\nfor i in range(120):\n    s = floor(s) / 3 - page.count * 0.5\nreturn topk(floor(s), 4)"
+    )
+    code = (
+        "import threading; from vortex_dsl import Shape, load_program, trace; threading.stack_size(256 * 1024)\n"
+        f"work = threading.Thread(target=lambda: print(trace(load_program({chain!r}), Shape(4, 64)).digest))\n"
+        "work.start(); work.join()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.stdout.strip() == trace(load_program(chain), SHAPE).digest
