@@ -100,12 +100,19 @@ def test_recall_of_the_oracle_is_one_and_random_is_below(host):
     assert recall("random_pages") < 0.7
 
 
+@pytest.mark.parametrize("program", ["velocity", "index_reuse", "step_reuse"])
+def test_what_a_program_remembers_ends_with_its_turn(host, program):
+    """The same answers whatever ran before: states and stored choices belong to requests of one program."""
+    first = host.probe(program)["result"]["answers"]
+    host.probe("quest")
+    assert host.probe(program)["result"]["answers"] == first
+
+
 @pytest.mark.parametrize(
     ("text", "values", "status", "words"),
     [
         ("class Broken(\n", [], "program_error", "1"),
         (zoo.text("quest"), [["dense_layers", 8]], "not_sparse", "lower dense_layers"),
-        (zoo.text("quest"), [["share_layers", 2]], "unsupported", "share_layers"),
         (zoo.text("quest"), [["page_size", 32]], "unsupported", "page_size 32"),
     ],
 )
