@@ -113,17 +113,15 @@ def _mixture(draft: Draft, first: str) -> str:
 
 def _selection(draft: Draft, score: str) -> str:
     rng, chance = draft.rng, draft.rng.random()
-    if chance < 0.56:
-        return f"topk({score}, {FIXED})"
-    if chance < 0.74:
-        number, words = budget(rng, draft.tune, score)
-        draft.details.append(words)
-        return f"topk({score}, {number})"
-    if chance < 0.9:
+    if chance < 0.1:
+        return _refined(draft, score)
+    if chance < 0.26:
         chosen, words = selection(rng, draft.tune, score)
         draft.details.append(words)
         return chosen
-    return _refined(draft, score)
+    number, words = budget(rng, draft.tune, score) if chance < 0.44 else (FIXED, "")
+    draft.details += [words] if words else []
+    return f"topk({score}, {number})"
 
 
 def _refined(draft: Draft, score: str) -> str:
