@@ -240,18 +240,20 @@ def _bounds() -> str:
     from vortex_dsl.evaluate import MAX_ITERATIONS
     from vortex_dsl.interner import MAX_OPERATIONS
     from vortex_dsl.load import MAX_STATES
-    from vortex_dsl.meter import MAX_STEPS
+    from vortex_dsl.meter import ELEMENTS_PER_STEP, MAX_STEPS
     from vortex_dsl.ops.op import MAX_ELEMENTS
     from vortex_dsl.program import LARGEST
     from vortex_dsl.source import MAX_BYTES, MAX_NESTING
+    from vortex_dsl.values import MAX_AXES
 
     bounds = (
         (MAX_BYTES, "bytes of text"),
         (MAX_OPERATIONS, "operations, equal ones counted once"),
         (MAX_STATES, "states"),
+        (MAX_AXES, "axes of a value"),
         (MAX_ELEMENTS, "elements of a constant"),
         (MAX_ITERATIONS, "iterations of a loop"),
-        (MAX_STEPS, "steps of evaluation in all"),
+        (MAX_STEPS, f"steps of evaluation in all, one for every {ELEMENTS_PER_STEP} elements of a list that is used"),
         (MAX_NESTING, "levels of nesting"),
         (LARGEST, "the largest known number"),
     )
