@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from .backend import VortexImpl
 from .config import ServingError, from_mapping
+from .layer import ProgramLayer
 from .metrics import Counters
 
 
@@ -17,10 +17,10 @@ class VortexExtension:
 
     vllm_config: Any
 
-    def _vortex_layers(self) -> list[VortexImpl]:
+    def _vortex_layers(self) -> list[ProgramLayer]:
         layers = self.vllm_config.compilation_config.static_forward_context.values()
         impls = [layer.impl for layer in layers if hasattr(layer, "impl")]
-        strangers = [type(impl).__name__ for impl in impls if not isinstance(impl, VortexImpl)]
+        strangers = [type(impl).__name__ for impl in impls if not isinstance(impl, ProgramLayer)]
         if strangers or not impls:
             raise ServingError(
                 f"the engine runs {', '.join(sorted(set(strangers))) or 'no attention'}, not this plugin"

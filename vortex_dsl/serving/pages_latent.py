@@ -76,7 +76,7 @@ class CpuLatentPages(LatentPages):
         self._distance = math.gcd(whole, part)
         self._page_blocks = whole // self._distance
         starts = torch.arange(0, self.split, part, device=kv_cache.device) // self._distance
-        self._parts = starts.to(torch.int32)
+        self._starts = starts.to(torch.int32)
         num_blocks = (self.num_pages - 1) * self._page_blocks + int(starts[-1]) + 1
         self._blocks = self.flat.as_strided((num_blocks, KERNEL_TOKENS, latent_dim), (self._distance, latent_dim, 1))
 
@@ -89,7 +89,7 @@ class CpuLatentPages(LatentPages):
 
     def _table(self, pages: torch.Tensor) -> torch.Tensor:
         """Give the kernel's blocks of pages: int32 [num_rows, max_pages] -> [num_rows, max_pages * parts]."""
-        return (pages[..., None] * self._page_blocks + self._parts).flatten(1)
+        return (pages[..., None] * self._page_blocks + self._starts).flatten(1)
 
 
 def latents_over(kv_cache: torch.Tensor, latent_dim: int, value_dim: int) -> LatentPages:

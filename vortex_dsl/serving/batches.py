@@ -1,0 +1,67 @@
+"""vLLM's batch of a step, read once for all layers: decodes as rows of pages, prefills, pages that become complete."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .decodes import Decodes, Heads, pages_of
+from .memory import Requests
+from .pages import Rows
+
+if TYPE_CHECKING:
+    import torch
+    from vllm.v1.attention.backend import CommonAttentionMetadata
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's batch, decodes first. `completed`: page numbers whose last token is written in this step."""
+
+    num_decodes: int
+    decodes: Decodes | None
+    prefills: Rows | None
+    completed: torch.Tensor
+
+
+class BatchReader:
+    """Mixed into the metadata builders of our backends, of which vLLM makes one per group of layers."""
+
+    page_size: int
+    heads: Heads
+    layer_names: list[str]
+    vllm_config: Any
+    device: torch.device
+    _requests: Requests | None = None
+
+    def read(self, batch: CommonAttentionMetadata, split: tuple[int, int, int, int]) -> Batch:
+        """Read a batch. split: decodes, prefills, and the tokens of each, as vLLM counts them."""
+        num_decodes, num_prefills, num_decode_tokens, _ = split
+        starts, lengths, table = batch.query_start_loc, batch.seq_lens, batch.block_table_tensor
+        prefills = None
+        if num_prefills:
+            prefills = Rows(table[num_decodes:], lengths[num_decodes:], starts[num_decodes:] - num_decode_tokens)
+        decodes = None
+        if num_decodes:
+            rows = Rows(table[:num_decodes], lengths[:num_decodes], starts[: num_decodes + 1])
+            decodes = Decodes(rows, self.page_size, self.heads)
+        self._follow(decodes, prefills)
+        slots = batch.slot_mapping[: batch.num_actual_tokens]
+        last = slots[slots % self.page_size == self.page_size - 1]  # -1 (padding) has this remainder too
+        completed = pages_of(last[last >= 0] // self.page_size, self.heads.count).flatten()
+        return Batch(num_decodes, decodes, prefills, completed)
+
+    def _follow(self, decodes: Decodes | None, prefills: Rows | None) -> None:
+        """Recognise the requests, if a layer of this group remembers anything of them."""
+        context = self.vllm_config.compilation_config.static_forward_context
+        layers = [context[name] for name in self.layer_names]
+        if not any(layer.impl.rule.remembers for layer in layers):
+            self._requests = None
+            return
+        if self._requests is None:
+            num_blocks, max_requests = layers[0].kv_cache.shape[0], self.vllm_config.scheduler_config.max_num_seqs
+            self._requests = Requests(num_blocks, max_requests, self.page_size, self.device)
+        if prefills is not None:
+            self._requests.forget(prefills.table, prefills.lengths)
+        if decodes is not None:
+            decodes.followed = self._requests.follow(decodes.rows.table, decodes.rows.lengths.long())

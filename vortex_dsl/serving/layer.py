@@ -1,0 +1,167 @@
+"""What one attention layer does with its program, whatever its cache holds: fields, choice, attention, proof."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from vllm.model_executor.models.utils import extract_layer_index
+
+from .config import ServingError, serving_config
+from .metrics import Counters, Meter
+from .pages import Pages, Rows
+from .rule import Layer, Rule, page_table
+
+if TYPE_CHECKING:
+    from vortex_dsl.program import Program
+
+    from .decodes import Decodes
+
+
+class ProgramLayer:
+    """Mixed into the implementations that vLLM makes of our backends, one per layer.
+
+    vLLM's own part of such a class sets `num_heads`, `num_kv_heads`, `head_size` and `scale`, then calls `prepare`.
+    """
+
+    num_heads: int
+    num_kv_heads: int
+    head_size: int
+    scale: float
+    rule: Rule
+
+    def prepare(self, vllm_config: Any) -> int:
+        """Serve the configured program. -> bytes that each page needs for it, and for others where more are reserved"""
+        config = serving_config(vllm_config)
+        self.vllm_config = vllm_config
+        self.num_layers = vllm_config.model_config.get_total_num_hidden_layers()
+        self.meter = Meter()
+        self.recorder: list[dict[str, Any]] | None = None
+        self._pages: Pages | None = None
+        self._complete = torch.zeros(0, dtype=torch.bool)
+        self.field_bytes: int | None = None  # not settled before the first program
+        self.use(config.load())
+        self.field_bytes = max(self.rule.field_bytes, config.field_bytes)
+        return self.field_bytes
+
+    def use(self, program: Program) -> None:
+        """Serve this program from now on and recompute the fields of every complete page."""
+        rule = Rule(program, self.num_heads // self.num_kv_heads, self.head_size)
+        block_size = self.vllm_config.cache_config.block_size
+        if rule.page_size != block_size:
+            raise ServingError(
+                f"{program.name} has page_size {rule.page_size} but the engine's blocks have {block_size} tokens; "
+                f"start vLLM with block_size={rule.page_size}"
+            )
+        if self.field_bytes is not None and rule.field_bytes > self.field_bytes:
+            raise ServingError(
+                f"{program.name} needs {rule.field_bytes} bytes of fields per page; the engine reserved "
+                f"{self.field_bytes}: start one with 'field_bytes' of at least {rule.field_bytes}"
+            )
+        self.rule = rule
+        self._memory = rule.memory(self.num_kv_heads)
+        if self._pages is not None:
+            rule.summarize(self._pages, self._complete.nonzero().flatten())
+
+    def over(self, kv_cache: torch.Tensor) -> Pages:
+        """Give this layer's pages, whose kind `pages_over` tells, over the cache that vLLM made for it."""
+        if self._pages is None or not self._pages.is_over(kv_cache):
+            self._pages = self.pages_over(kv_cache)
+            if self._pages.page_size != self.rule.page_size:
+                raise ServingError(
+                    f"vLLM gave this layer blocks of {self._pages.page_size} tokens, the program's page has "
+                    f"{self.rule.page_size}: models whose layers have caches of different sizes are not served yet"
+                )
+            self._complete = torch.zeros(self._pages.num_pages, dtype=torch.bool, device=kv_cache.device)
+        return self._pages
+
+    def pages_over(self, kv_cache: torch.Tensor) -> Pages:
+        """Make views over a cache."""
+        raise NotImplementedError
+
+    def complete(self, pages: Pages, numbers: torch.Tensor) -> None:
+        """Compute the fields of pages whose last token was just written. numbers: [num_pages]."""
+        if numbers.numel():
+            self.rule.summarize(pages, numbers)
+            self._complete[numbers] = True
+
+    def decode(self, name: str, query: torch.Tensor, decodes: Decodes, output: torch.Tensor) -> None:
+        """Decode one token of every sequence in the layer that vLLM calls `name`.
+
+        query: [num_sequences, num_q_heads, head_dim]; output: [num_sequences, num_q_heads, channels of a value].
+        """
+        pages, index = self._pages, layer_index(name)
+        assert pages is not None
+        if self.rule.leader(index) is None:
+            pages.attend_sequences(query, decodes.rows, self.scale, output)
+            self.meter.add(name, Counters(dense_tokens=query.shape[0]))
+            return
+        by_kv_head = query.reshape(-1, self.num_heads // self.num_kv_heads, self.head_size)
+        where = Layer(index, self.num_layers, self.scale)
+        attended = self.rule.attended(by_kv_head, pages, decodes, where, self._memory)
+        if attended is None:
+            pages.attend_sequences(query, decodes.rows, self.scale, output)
+        else:
+            table, lengths = page_table(attended, decodes.pages, decodes.lengths, pages.page_size)
+            starts = torch.arange(table.shape[0] + 1, dtype=torch.int32, device=table.device)
+            into = output.view(*by_kv_head.shape[:2], output.shape[-1])
+            pages.attend_pages(by_kv_head, Rows(table, lengths, starts), self.scale, into)
+        self.meter.add(name, counted(attended, decodes))
+        if self.recorder is not None:
+            self.recorder.append(self._recording(index, by_kv_head, decodes, attended))
+
+    def _recording(
+        self, index: int, query: torch.Tensor, decodes: Decodes, attended: torch.Tensor | None
+    ) -> dict[str, Any]:
+        """Copy what a rule saw and chose.
+
+        q: [rows, group, dim], k and v: [rows, tokens, dim], all float32; lengths: [rows]; attended: [rows, page].
+        """
+        pages = self._pages
+        assert pages is not None
+        if attended is None:
+            attended = torch.arange(decodes.max_pages) * pages.page_size < decodes.lengths[:, None]
+        return {
+            "layer": index, "num_layers": self.num_layers, "scale": self.scale, "q": query.float().clone(),
+            "k": pages.raw_keys(decodes.pages).flatten(1, 2).float(),
+            "v": pages.raw_values(decodes.pages).flatten(1, 2).float(),
+            "lengths": decodes.lengths.clone(), "kv_head": decodes.kv_head.clone(), "attended": attended,
+        }  # fmt: skip
+
+
+def not_served(asked: dict[str, bool], vllm_config: Any, kv_cache_dtype: str) -> None:
+    """Refuse what is asked for and not served: of a layer, by name, and what none of our backends serves."""
+    dtype = vllm_config.model_config.dtype
+    everywhere = {
+        "speculative decoding": vllm_config.speculative_config is not None,  # its steps would run as prefill
+        f"kv_cache_dtype={kv_cache_dtype!r} with a model in {dtype}":
+            kv_cache_dtype not in ("auto", str(dtype).removeprefix("torch.")),
+    }  # fmt: skip
+    refused = [name for name, is_asked in (asked | everywhere).items() if is_asked]
+    if refused:
+        raise ServingError(f"attention_backend='CUSTOM' does not serve {', '.join(refused)} yet")
+
+
+def with_fields(spec: Any, field_bytes: int) -> Any:
+    """Enlarge each page of vLLM's cache so that the fields of one KV head fit behind its tokens."""
+    if spec.state_content_bytes is not None:
+        return spec
+    unit = spec.block_size * spec.dtype.itemsize
+    extra = -(-field_bytes // unit) * unit // spec.block_size
+    return replace(spec, state_content_bytes=spec.state_content_size_bytes + extra) if extra else spec
+
+
+@cache
+def layer_index(name: str) -> int:
+    """Give the number in a layer's name, which is looked for in a string only once."""
+    return extract_layer_index(name)
+
+
+def counted(attended: torch.Tensor | None, decodes: Decodes) -> Counters:
+    """Count a sparse decode step. attended: as `Rule.attended` gives it."""
+    num_sequences, total = decodes.num_sequences, decodes.total_pages
+    if attended is None:
+        return Counters(num_sequences, num_sequences, pages_attended=total, pages_dense=total)
+    return Counters(num_sequences, pages_attended=int(attended.sum()), pages_dense=total)
