@@ -6,12 +6,6 @@ import triton.language as tl
 
 
 @triton.jit
-def divide(a, b):
-    """Divide, rounded to nearest."""
-    return tl.div_rn(a, b)
-
-
-@triton.jit
 def both(a, b):
     """Give the conjunction, where one may be a scalar: as integers, since the interpreter spreads no booleans."""
     return (a.to(tl.int32) & b.to(tl.int32)) != 0
@@ -147,9 +141,3 @@ def decode_fp8(byte):
     size = tl.where(exponent == 0, fraction * 0.001953125, (1.0 + fraction * 0.125) * power_of_two)
     size = tl.where((byte & 127) == 127, float("nan"), size)
     return tl.where(byte >= 128, -size, size)
-
-
-@triton.jit
-def product(a, b, total):
-    """Add a matrix product to a total, in float32."""
-    return tl.dot(a, b, total, input_precision="ieee")

@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*_[0-9]+")
+_COMMENT = re.compile(r"# [a-z0-9_ ,:>\[\]-]+")
 _TL = (
     *("program_id", "arange", "load", "store", "full", "where", "sum", "cumsum", "exp", "log", "sqrt_rn", "abs"),
-    *("permute", "reshape", "floor", "float32", "float16", "int32", "int64", "int8", "uint8"),
+    *("dot", "div_rn", "permute", "reshape", "floor", "float32", "float16", "int32", "int64", "int8", "uint8"),
 )
+_STRINGS = ("inf", "-inf", "nan", "ieee")
 _BUILT_IN = ("float", "range")
 _NODES = (
     *(ast.Assign, ast.Expr, ast.For, ast.BinOp, ast.UnaryOp, ast.Compare, ast.Call, ast.keyword, ast.Subscript),
@@ -46,7 +48,11 @@ class EmissionError(AssertionError):
 
 
 def check_emitted(text: str) -> None:
-    """Refuse text that is anything but kernels made of names, numbers and calls that emission uses."""
+    """Refuse text that is anything but kernels made of names, numbers and calls that emission uses, and comments."""
+    for line in text.splitlines():
+        if "#" in line and not _COMMENT.fullmatch(line):
+            message = f"emitted code has a comment that no kernel needs: {line:.80}"
+            raise EmissionError(message)
     for statement in ast.parse(text).body:
         if not isinstance(statement, ast.FunctionDef):
             raise _refused(statement)
@@ -75,9 +81,9 @@ def _is_harmless(node: ast.AST) -> bool:
         of_tl = isinstance(node.value, ast.Name) and node.value.id == "tl"
         return isinstance(node.ctx, ast.Load) and (node.attr in _TL if of_tl else node.attr == "to")
     if isinstance(node, ast.Constant):
-        return node.value in ("inf", "-inf", "nan") if isinstance(node.value, str) else _is_number(node.value)
+        return node.value in _STRINGS if isinstance(node.value, str) else _is_number(node.value)
     if isinstance(node, ast.keyword):
-        return node.arg in ("mask", "other")
+        return node.arg in ("mask", "other", "input_precision")
     if isinstance(node, ast.For):
         return not node.orelse
     return True

@@ -193,7 +193,7 @@ class Writer:
         (a, rows), (b, columns) = self._rows_first(expr)
         left = self._matrix(a, (*rows, expr.reduced), expr.reduced, scope)
         right = self._matrix(b, (expr.reduced, *columns), expr.reduced, scope)
-        return f"product({left}, {right}, {total})"
+        return f'tl.dot({left}, {right}, {total}, input_precision="ieee")'
 
     def _matrix(self, x: Expr, order: tuple[Loop, ...], reduced: Loop, scope: Scope) -> str:
         """Lay out an operand as a matrix, 0 beyond the end of what is reduced."""

@@ -12,6 +12,7 @@ from vortex_dsl.emitted import EmissionError, check_emitted
 from vortex_dsl.expression import walk
 from vortex_dsl.plan import make_plan
 from vortex_dsl.tiles import TILE_ELEMENTS
+from vortex_dsl.triton_backend import Compiled
 
 SHAPE = Shape(group=4, head_dim=128)
 
@@ -40,15 +41,42 @@ def test_names_are_words_with_a_number():
     assert all(re.fullmatch(r"[a-z][a-z0-9_]*_[0-9]+", name) for name in named)
 
 
+HOSTILE = '''
+from vortex_dsl import *
+
+class Zebra(Program):
+    """__import__("os").system("false") # giraffe"""
+    okapi = Int(3, 1, 9)
+    eval_1 = State(axes=("page",))
+    def summarize(self, k, v):
+        channels = v.rename(dim="triton").max("token").sum("triton")
+        return {"tl": k.split("token", lion=4).max("lion"), "import_1": channels}
+    def select(self, q, page):
+        bound = page.tl.mean("token").sum("dim") * matrix([[1, 2]], "exec_1", "open_2").sum("exec_1", "open_2")
+        return topk(bound * page.import_1 + page.eval_1, self.okapi).remember(eval_1=bound.smooth("page", [1, 2, 1]))
+'''
+
+
 def test_nothing_of_the_text_is_copied():
-    text = (
-        "from vortex_dsl import *\n\nclass Zebra(Program):\n    '''Giraffe.'''\n    okapi = Int(3, 1, 9)\n"
-        "    def summarize(self, k, v):\n        return {'rhino': k.split('token', lion=4).max('lion')}\n"
-        "    def select(self, q, page):\n        return topk(page.rhino.mean('token').sum('dim'), self.okapi)\n"
-    )
-    emitted = source_of(make_plan(trace(load_program(text), SHAPE)))
-    for word in ("zebra", "giraffe", "okapi", "rhino", "lion"):
-        assert word not in emitted.lower()
+    plan = make_plan(trace(load_program(HOSTILE), SHAPE))
+    emitted = Compiled(plan.graph).text
+    check_emitted(emitted)
+    words = set(re.findall("[a-z]+", emitted.lower()))
+    for word in (
+        "zebra",
+        "giraffe",
+        "system",
+        "okapi",
+        "lion",
+        "channels",
+        "bound",
+        "import",
+        "eval",
+        "exec",
+        "open",
+        "os",
+    ):
+        assert word not in words
 
 
 def test_kernels_do_not_depend_on_names_in_the_text():
@@ -76,6 +104,7 @@ def test_kernels_do_not_depend_on_names_in_the_text():
         "return 3",
         "x_1 = tl.load(x_1, cache_modifier=3)",
         "tl.load = 3",
+        "x_1 = 3  # Giraffe",
         "for x_1 in range(3):\n        x_1 = 1\n    else:\n        x_1 = 2",
     ],
 )

@@ -126,7 +126,7 @@ ENTRIES = (
         "a / b",
         'dot(q.mean("head"), page.center, "dim") / page.radius',
         operator.truediv,
-        triton="divide({0}, {1})",
+        triton="tl.div_rn({0}, {1})",
     ),
     _binary(
         "mod",

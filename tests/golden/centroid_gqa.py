@@ -1,0 +1,85 @@
+# program fe3155c9d3391f57: group 4, head_dim 128, page_size 16
+# field_0: [dim 128] as bfloat16
+# summarize_0: the fields of one page of one kv head
+@triton.jit
+def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
+    block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)
+    kv_head_0 = tl.program_id(1).to(tl.int64)
+    token_1 = tl.arange(0, 16)
+    dim_2 = tl.arange(0, 128)
+    k_tile_3 = tl.load(k_0 + block_0 * k_block_0 + kv_head_0 * k_head_0 + token_1[:, None] * k_token_0 + dim_2[None, :] * k_dim_0).to(tl.float32)
+    sum_token_4 = tl.sum(k_tile_3, 0)
+    div_5 = tl.div_rn(sum_token_4, 16.0)
+    tl.store(out_0 + block_0 * out_block_0 + kv_head_0 * out_head_0 + dim_2, round_bfloat16(div_5))
+
+# map_0: buffer_3 [row, page, 4], 16 pages per tile
+@triton.jit
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
+    row_0 = tl.program_id(0).to(tl.int64)
+    sequence_0 = row_0 // num_kv_heads_0
+    kv_head_0 = row_0 % num_kv_heads_0
+    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    complete_0 = length_0 // 16
+    count_0 = (length_0 + 15) // 16
+    page_0 = tl.program_id(1) * 16 + tl.arange(0, 16)
+    here_0 = page_0 < complete_0
+    head_1 = tl.arange(0, 4)
+    block_2 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
+    dot_dim_3 = tl.full((16, 4), 0.0, tl.float32)
+    for dim_start_4 in range(0, 128, 64):
+        dim_5 = dim_start_4 + tl.arange(0, 64)
+        q_tile_6 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 4 * q_head_0 + head_1[:, None] * q_head_0 + dim_5[None, :] * q_dim_0).to(tl.float32)
+        field_0_tile_7 = tl.load(field_0 + block_2[:, None] * field_block_0 + kv_head_0 * field_head_0 + dim_5[None, :], mask=here_0[:, None], other=0).to(tl.float32)
+        dot_dim_3 = dot_dim_3 + tl.sum(q_tile_6[None, :, :] * field_0_tile_7[:, None, :], 2)
+    tl.store(out_0 + (row_0 * max_pages_0 + page_0)[:, None] * 4 + head_1[None, :], dot_dim_3, mask=here_0[:, None])
+
+# row_1: buffer_1 [row, 4], buffer_2 [row, 4], 1024 pages per tile
+@triton.jit
+def row_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, buffer_3, out_0, out_1):
+    row_0 = tl.program_id(0).to(tl.int64)
+    sequence_0 = row_0 // num_kv_heads_0
+    kv_head_0 = row_0 % num_kv_heads_0
+    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    complete_0 = length_0 // 16
+    count_0 = (length_0 + 15) // 16
+    head_1 = tl.arange(0, 4)
+    max_page_2 = tl.full((4,), float("-inf"), tl.float32)
+    for page_start_3 in range(0, complete_0, 1024):
+        page_4 = page_start_3 + tl.arange(0, 1024)
+        here_5 = page_4 < complete_0
+        buffer_3_tile_6 = tl.load(buffer_3 + (row_0 * max_pages_0 + page_4[:, None]) * 4 + head_1[None, :], mask=here_5[:, None], other=0).to(tl.float32)
+        mul_7 = scale_0 * buffer_3_tile_6
+        max_page_2 = larger(max_page_2, largest(tl.where(here_5[:, None], mul_7, float("-inf")), 0))
+    sum_page_8 = tl.full((4,), 0.0, tl.float32)
+    for page_start_9 in range(0, complete_0, 1024):
+        page_10 = page_start_9 + tl.arange(0, 1024)
+        here_11 = page_10 < complete_0
+        buffer_3_tile_12 = tl.load(buffer_3 + (row_0 * max_pages_0 + page_10[:, None]) * 4 + head_1[None, :], mask=here_11[:, None], other=0).to(tl.float32)
+        mul_13 = scale_0 * buffer_3_tile_12
+        sub_14 = mul_13 - max_page_2[None, :]
+        exp_15 = tl.exp(sub_14)
+        sum_page_8 = sum_page_8 + tl.sum(tl.where(here_11[:, None], exp_15, 0.0), 0)
+    tl.store(out_0 + row_0 * 4 + head_1, sum_page_8)
+    tl.store(out_1 + row_0 * 4 + head_1, max_page_2)
+
+# map_2: buffer_0 [row, page], 128 pages per tile
+@triton.jit
+def map_2(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, buffer_3, buffer_2, buffer_1, out_0):
+    row_0 = tl.program_id(0).to(tl.int64)
+    sequence_0 = row_0 // num_kv_heads_0
+    kv_head_0 = row_0 % num_kv_heads_0
+    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    complete_0 = length_0 // 16
+    count_0 = (length_0 + 15) // 16
+    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    here_0 = page_0 < complete_0
+    head_1 = tl.arange(0, 4)
+    buffer_3_tile_2 = tl.load(buffer_3 + (row_0 * max_pages_0 + page_0[:, None]) * 4 + head_1[None, :], mask=here_0[:, None], other=0).to(tl.float32)
+    mul_3 = scale_0 * buffer_3_tile_2
+    buffer_2_tile_4 = tl.load(buffer_2 + row_0 * 4 + head_1).to(tl.float32)
+    sub_5 = mul_3 - buffer_2_tile_4[None, :]
+    exp_6 = tl.exp(sub_5)
+    buffer_1_tile_7 = tl.load(buffer_1 + row_0 * 4 + head_1).to(tl.float32)
+    div_8 = tl.div_rn(exp_6, buffer_1_tile_7[None, :])
+    max_head_9 = largest(div_8, 1)
+    tl.store(out_0 + (row_0 * max_pages_0 + page_0), max_head_9, mask=here_0)

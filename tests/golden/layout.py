@@ -1,0 +1,224 @@
+# split
+@triton.jit
+def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
+    block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)
+    kv_head_0 = tl.program_id(1).to(tl.int64)
+    axis_1 = tl.arange(0, 4)
+    index_mul_2 = axis_1 * 4
+    token_3 = tl.arange(0, 4)
+    index_add_4 = index_mul_2[:, None] + token_3[None, :]
+    dim_5 = tl.arange(0, 16)
+    k_tile_6 = tl.load(k_0 + block_0 * k_block_0 + kv_head_0 * k_head_0 + index_add_4[:, :, None] * k_token_0 + dim_5[None, None, :] * k_dim_0).to(tl.float32)
+    sum_token_7 = tl.sum(k_tile_6, 1)
+    div_8 = tl.div_rn(sum_token_7, 4.0)
+    max_axis_9 = largest(div_8, 0)
+    tl.store(out_0 + block_0 * out_block_0 + kv_head_0 * out_head_0 + dim_5, round_bfloat16(max_axis_9))
+
+# take
+@triton.jit
+def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
+    block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)
+    kv_head_0 = tl.program_id(1).to(tl.int64)
+    token_1 = tl.arange(0, 4)
+    index_add_2 = token_1 + 12
+    dim_3 = tl.arange(0, 16)
+    k_tile_4 = tl.load(k_0 + block_0 * k_block_0 + kv_head_0 * k_head_0 + index_add_2[:, None] * k_token_0 + dim_3[None, :] * k_dim_0).to(tl.float32)
+    sum_token_5 = tl.sum(k_tile_4, 0)
+    div_6 = tl.div_rn(sum_token_5, 4.0)
+    tl.store(out_0 + block_0 * out_block_0 + kv_head_0 * out_head_0 + dim_3, round_bfloat16(div_6))
+
+# rename
+@triton.jit
+def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
+    block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)
+    kv_head_0 = tl.program_id(1).to(tl.int64)
+    axis_1 = tl.arange(0, 16)
+    dim_2 = tl.arange(0, 16)
+    k_tile_3 = tl.load(k_0 + block_0 * k_block_0 + kv_head_0 * k_head_0 + axis_1[:, None] * k_token_0 + dim_2[None, :] * k_dim_0).to(tl.float32)
+    token_4 = tl.arange(0, 16)
+    k_tile_5 = tl.load(k_0 + block_0 * k_block_0 + kv_head_0 * k_head_0 + token_4[:, None] * k_token_0 + dim_2[None, :] * k_dim_0).to(tl.float32)
+    dot_dim_6 = tl.dot(k_tile_3, tl.permute(k_tile_5, (1, 0)), tl.full((16, 16), 0.0, tl.float32), input_precision="ieee")
+    min_axis_7 = smallest(dot_dim_6, 0)
+    min_token_8 = smallest(min_axis_7, 0)
+    tl.store(out_0 + block_0 * out_block_0 + kv_head_0 * out_head_0, round_bfloat16(min_token_8))
+
+# top
+@triton.jit
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
+    row_0 = tl.program_id(0).to(tl.int64)
+    sequence_0 = row_0 // num_kv_heads_0
+    kv_head_0 = row_0 % num_kv_heads_0
+    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    complete_0 = length_0 // 16
+    count_0 = (length_0 + 15) // 16
+    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    here_0 = page_0 < complete_0
+    head_1 = tl.arange(0, 2)
+    dim_2 = tl.arange(0, 16)
+    q_tile_3 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_1[:, None] * q_head_0 + dim_2[None, :] * q_dim_0).to(tl.float32)
+    sum_head_4 = tl.sum(q_tile_3, 0)
+    dim_5 = tl.arange(0, 16)
+    q_tile_6 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_1[:, None] * q_head_0 + dim_5[None, :] * q_dim_0).to(tl.float32)
+    abs_7 = tl.abs(q_tile_6)
+    sum_head_8 = tl.sum(abs_7, 0)
+    eq_9 = sum_head_8 == sum_head_8
+    where_10 = tl.where(eq_9, sum_head_8, float("-inf"))
+    abs_11 = tl.abs(q_tile_3)
+    sum_head_12 = tl.sum(abs_11, 0)
+    eq_13 = sum_head_12 == sum_head_12
+    where_14 = tl.where(eq_13, sum_head_12, float("-inf"))
+    gt_15 = where_10[None, :] > where_14[:, None]
+    eq_16 = where_10[None, :] == where_14[:, None]
+    index_lt_17 = dim_5[None, :] < dim_2[:, None]
+    and_18 = both(eq_16, index_lt_17)
+    or_19 = either(gt_15, and_18)
+    to_float_20 = (or_19).to(tl.float32)
+    sum_dim_21 = tl.sum(to_float_20, 1)
+    lt_22 = sum_dim_21 < 8.0
+    to_float_23 = (lt_22).to(tl.float32)
+    mul_24 = sum_head_4 * to_float_23
+    block_25 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
+    field_0_tile_26 = tl.load(field_0 + block_25[:, None] * field_block_0 + kv_head_0 * field_head_0 + dim_2[None, :], mask=here_0[:, None], other=0).to(tl.float32)
+    dot_dim_27 = tl.sum(mul_24[None, :] * field_0_tile_26, 1)
+    tl.store(out_0 + (row_0 * max_pages_0 + page_0), dot_dim_27, mask=here_0)
+
+# shift
+@triton.jit
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_0, field_block_0, field_head_0, out_0):
+    row_0 = tl.program_id(0).to(tl.int64)
+    sequence_0 = row_0 // num_kv_heads_0
+    kv_head_0 = row_0 % num_kv_heads_0
+    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    complete_0 = length_0 // 16
+    count_0 = (length_0 + 15) // 16
+    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    here_0 = page_0 < complete_0
+    block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
+    field_0_tile_2 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
+    index_add_3 = page_0 + (-1)
+    exists_4 = (index_add_3 >= 0) & (index_add_3 < complete_0)
+    block_5 = tl.load(block_table_0 + sequence_0 * table_stride_0 + index_add_3, mask=exists_4, other=0).to(tl.int64)
+    field_0_tile_6 = tl.load(field_0 + block_5 * field_block_0 + kv_head_0 * field_head_0, mask=exists_4, other=0).to(tl.float32)
+    where_7 = tl.where(exists_4, field_0_tile_6, 0.0)
+    sub_8 = field_0_tile_2 - where_7
+    tl.store(out_0 + (row_0 * max_pages_0 + page_0), sub_8, mask=here_0)
+
+# smooth
+@triton.jit
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_0, field_block_0, field_head_0, table_0, out_0):
+    row_0 = tl.program_id(0).to(tl.int64)
+    sequence_0 = row_0 // num_kv_heads_0
+    kv_head_0 = row_0 % num_kv_heads_0
+    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    complete_0 = length_0 // 16
+    count_0 = (length_0 + 15) // 16
+    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    here_0 = page_0 < complete_0
+    axis_1 = tl.arange(0, 4)
+    index_add_2 = axis_1 + (-1)
+    index_add_3 = page_0[:, None] + index_add_2[None, :]
+    exists_4 = (index_add_3 >= 0) & (index_add_3 < complete_0)
+    block_5 = tl.load(block_table_0 + sequence_0 * table_stride_0 + index_add_3, mask=exists_4, other=0).to(tl.int64)
+    field_0_tile_6 = tl.load(field_0 + block_5 * field_block_0 + kv_head_0 * field_head_0, mask=exists_4, other=0).to(tl.float32)
+    where_7 = tl.where(exists_4, field_0_tile_6, 0.0)
+    table_tile_8 = tl.load(table_0 + axis_1, mask=(axis_1 < 3), other=0).to(tl.float32)
+    mul_9 = where_7 * table_tile_8[None, :]
+    sum_axis_10 = tl.sum(tl.where((axis_1 < 3)[None, :], mul_9, 0.0), 1)
+    tl.store(out_0 + (row_0 * max_pages_0 + page_0), sum_axis_10, mask=here_0)
+
+# cumsum
+@triton.jit
+def scan_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_0, field_block_0, field_head_0, out_0):
+    row_0 = tl.program_id(0).to(tl.int64)
+    sequence_0 = row_0 // num_kv_heads_0
+    kv_head_0 = row_0 % num_kv_heads_0
+    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    complete_0 = length_0 // 16
+    count_0 = (length_0 + 15) // 16
+    total_1 = tl.full((), 0.0, tl.float32)
+    for page_start_2 in range(0, complete_0, 1024):
+        page_3 = page_start_2 + tl.arange(0, 1024)
+        here_4 = page_3 < complete_0
+        block_5 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_3, mask=here_4, other=0).to(tl.int64)
+        field_0_tile_6 = tl.load(field_0 + block_5 * field_block_0 + kv_head_0 * field_head_0, mask=here_4, other=0).to(tl.float32)
+        part_7 = tl.where(here_4, field_0_tile_6, 0.0)
+        scan_page_8 = tl.cumsum(part_7, 0) + total_1
+        tl.store(out_0 + (row_0 * max_pages_0 + page_3), scan_page_8, mask=here_4)
+        total_1 = total_1 + tl.sum(part_7, 0)
+
+@triton.jit
+def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, buffer_1, out_0):
+    row_0 = tl.program_id(0).to(tl.int64)
+    sequence_0 = row_0 // num_kv_heads_0
+    kv_head_0 = row_0 % num_kv_heads_0
+    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    complete_0 = length_0 // 16
+    count_0 = (length_0 + 15) // 16
+    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    here_0 = page_0 < complete_0
+    buffer_1_tile_1 = tl.load(buffer_1 + (row_0 * max_pages_0 + page_0), mask=here_0, other=0).to(tl.float32)
+    tl.store(out_0 + (row_0 * max_pages_0 + page_0), buffer_1_tile_1, mask=here_0)
+
+# to
+@triton.jit
+def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0, out_1, out_block_1, out_head_1):
+    block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)
+    kv_head_0 = tl.program_id(1).to(tl.int64)
+    token_1 = tl.arange(0, 16)
+    dim_2 = tl.arange(0, 8)
+    index_mul_3 = dim_2 * 2
+    k_tile_4 = tl.load(k_0 + block_0 * k_block_0 + kv_head_0 * k_head_0 + token_1[:, None] * k_token_0 + index_mul_3[None, :] * k_dim_0).to(tl.float32)
+    max_token_5 = largest(k_tile_4, 0)
+    dim_6 = tl.arange(0, 16)
+    k_tile_7 = tl.load(k_0 + block_0 * k_block_0 + kv_head_0 * k_head_0 + token_1[:, None] * k_token_0 + dim_6[None, :] * k_dim_0).to(tl.float32)
+    max_token_8 = largest(k_tile_7, 0)
+    abs_9 = tl.abs(max_token_8)
+    max_dim_10 = largest(abs_9, 0)
+    div_11 = tl.div_rn(max_dim_10, 7.0)
+    code_12 = code(max_token_5, div_11, 7.0)
+    index_add_13 = index_mul_3 + 1
+    k_tile_14 = tl.load(k_0 + block_0 * k_block_0 + kv_head_0 * k_head_0 + token_1[:, None] * k_token_0 + index_add_13[None, :] * k_dim_0).to(tl.float32)
+    max_token_15 = largest(k_tile_14, 0)
+    code_16 = code(max_token_15, div_11, 7.0)
+    pack_17 = ((code_12).to(tl.int32) & 15) | ((code_16).to(tl.int32) & 15) << 4
+    tl.store(out_0 + block_0 * out_block_0 + kv_head_0 * out_head_0 + dim_2, (pack_17).to(tl.uint8))
+    tl.store(out_1 + block_0 * out_block_1 + kv_head_0 * out_head_1, div_11)
+
+# vector
+@triton.jit
+def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, table_0, out_0, out_block_0, out_head_0):
+    block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)
+    kv_head_0 = tl.program_id(1).to(tl.int64)
+    token_1 = tl.arange(0, 16)
+    axis_2 = tl.arange(0, 2)
+    index_mul_3 = axis_2 * 8
+    dim_4 = tl.arange(0, 8)
+    index_add_5 = index_mul_3[:, None] + dim_4[None, :]
+    k_tile_6 = tl.load(k_0 + block_0 * k_block_0 + kv_head_0 * k_head_0 + token_1[None, :, None] * k_token_0 + index_add_5[:, None, :] * k_dim_0).to(tl.float32)
+    table_tile_7 = tl.load(table_0 + axis_2).to(tl.float32)
+    mul_8 = k_tile_6 * table_tile_7[:, None, None]
+    sum_axis_9 = tl.sum(mul_8, 0)
+    sum_dim_10 = tl.sum(sum_axis_9, 1)
+    max_token_11 = largest(sum_dim_10, 0)
+    tl.store(out_0 + block_0 * out_block_0 + kv_head_0 * out_head_0, round_bfloat16(max_token_11))
+
+# matrix
+@triton.jit
+def summarize_0(blocks_0, table_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
+    block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)
+    kv_head_0 = tl.program_id(1).to(tl.int64)
+    axis_1 = tl.arange(0, 2)
+    axis_2 = tl.arange(0, 2)
+    table_tile_3 = tl.load(table_0 + axis_1[:, None] * 2 + axis_2[None, :]).to(tl.float32)
+    token_4 = tl.arange(0, 16)
+    index_mul_5 = axis_2 * 8
+    dim_6 = tl.arange(0, 8)
+    index_add_7 = index_mul_5[:, None] + dim_6[None, :]
+    k_tile_8 = tl.load(k_0 + block_0 * k_block_0 + kv_head_0 * k_head_0 + token_4[None, :, None] * k_token_0 + index_add_7[:, None, :] * k_dim_0).to(tl.float32)
+    dot_axis_9 = tl.sum(table_tile_3[:, :, None, None] * k_tile_8[None, :, :, :], 1)
+    square_10 = dot_axis_9 * dot_axis_9
+    sum_axis_11 = tl.sum(square_10, 0)
+    sum_dim_12 = tl.sum(sum_axis_11, 1)
+    sqrt_13 = tl.sqrt_rn(sum_dim_12)
+    max_token_14 = largest(sqrt_13, 0)
+    tl.store(out_0 + block_0 * out_block_0 + kv_head_0 * out_head_0, round_bfloat16(max_token_14))
