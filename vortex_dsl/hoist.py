@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from vortex_dsl.cost import CACHE_BYTES, FLOAT_BYTES, RAW, cost_of, pages_by_node
 from vortex_dsl.cut import smallest_cut
 from vortex_dsl.interner import Interner
-from vortex_dsl.layout import ALIGNMENT, Layout
+from vortex_dsl.layout import Layout, room_of
 from vortex_dsl.node import LEAVES, Node
 from vortex_dsl.rewrite import rewritten
 from vortex_dsl.schedule import schedule
@@ -80,13 +80,12 @@ def _page_alone(graph: Graph) -> set[Node]:
 def _prices(graph: Graph, alone: set[Node]) -> dict[Node, float]:
     """Give the bytes that it takes to read each value in one step, infinite for booleans, which no field holds.
 
-    Fields count with the bytes up to the next one: a page's small fields are not packed closely.
+    Fields count with the room that they take in a page.
     """
     pages = pages_by_node(graph, TOKENS)
     fields = {field.field.leaf: field.num_bytes for field in Layout(graph).fields}
     no_field = {node: float("inf") for node in alone if node.type.kind is Kind.BOOL}
-    sizes = {node: fields.get(node) or _bytes(node) for node in alone}
-    return {node: pages[node] * -(-size // ALIGNMENT) * ALIGNMENT for node, size in sizes.items()} | no_field
+    return {node: pages[node] * room_of(fields.get(node) or _bytes(node)) for node in alone} | no_field
 
 
 def _bytes(node: Node) -> int:

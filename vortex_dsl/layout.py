@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING
@@ -22,6 +22,16 @@ ALIGNMENT = 16
 
 def _aligned(num_bytes: int, alignment: int = ALIGNMENT) -> int:
     return -(-num_bytes // alignment) * alignment
+
+
+def alignment_of(num_bytes: int) -> int:
+    """Give what a field's offset is a multiple of: 16 bytes, or the power of two that a smaller field fits into."""
+    return 1 << (min(num_bytes, ALIGNMENT) - 1).bit_length()
+
+
+def room_of(num_bytes: int) -> int:
+    """Give the bytes that a field takes beside others of its size."""
+    return _aligned(num_bytes, alignment_of(num_bytes))
 
 
 @dataclass(frozen=True)
@@ -107,15 +117,21 @@ class FieldLayout:
 
 
 class Layout:
-    """The bytes of one page's fields for one KV head. Each field starts at a multiple of 16 bytes."""
+    """The bytes of one page's fields for one KV head, a multiple of 16; `fields` are in canonical order.
+
+    Fields of 16 bytes and more come first, each at a multiple of 16 bytes; smaller ones share what is left.
+    """
 
     def __init__(self, graph: Graph) -> None:
-        fields, offset = [], 0
-        for field in graph.fields:
-            fields.append(FieldLayout(field, offset))
-            offset += _aligned(fields[-1].num_bytes)
-        self.fields = tuple(fields)
-        self.bytes_per_page = offset
+        unplaced = [FieldLayout(field, 0) for field in graph.fields]
+        placed: dict[str, FieldLayout] = {}
+        offset = 0
+        for each in sorted(unplaced, key=lambda each: alignment_of(each.num_bytes), reverse=True):
+            offset = _aligned(offset, alignment_of(each.num_bytes))
+            placed[each.name] = replace(each, offset=offset)
+            offset += each.num_bytes
+        self.fields = tuple(placed[each.name] for each in unplaced)
+        self.bytes_per_page = _aligned(offset)
 
     def pack(self, fields: Mapping[str, Tensor]) -> Tensor:
         """Store fields, float32 [rows, *axes] by canonical name, as uint8 [rows, bytes_per_page]."""

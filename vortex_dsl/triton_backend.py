@@ -19,7 +19,7 @@ from vortex_dsl.ops.op import Elementwise
 from vortex_dsl.packing import Store, stores
 from vortex_dsl.plan import Choice, Plan, Stage, make_plan
 from vortex_dsl.rounds import Buffer
-from vortex_dsl.storage import float_dtype
+from vortex_dsl.storage import float_dtype, scale_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +110,8 @@ class Compiled:
         given = {("q", 0): step.q, ("page.k", 0): step.cache.k, ("page.v", 0): step.cache.v}
         given |= {("state", state.index): x for state, x in zip(self.graph.states, states, strict=True)}
         for field in self.plan.layout.fields:
-            kinds = ("field",) if field.kind in TYPED_KINDS else ("codes", "scales")
+            coded = ("codes", "scales") if scale_bytes(field.kind) else ("codes",)
+            kinds = ("field",) if field.kind in TYPED_KINDS else coded
             given |= {(kind, field.field.index): _view(field, kind, step.region) for kind in kinds}
         memory: Memory = {}
         for stage, kernel in self._stages:

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from vortex_dsl import storage
+from vortex_dsl import attend, storage
+from vortex_dsl.attention import BACKENDS
 from vortex_dsl.graph import Graph
 from vortex_dsl.ir import Builder
-from vortex_dsl.layout import Layout
+from vortex_dsl.layout import Layout, alignment_of
+from vortex_dsl.load import load_program
 from vortex_dsl.ops.op import STORAGE_KINDS
+from vortex_dsl.trace import trace
 from vortex_dsl.values import Shape
 
 SETTINGS = {"sink": 1, "window": 2, "page_size": 16, "dense_layers": 1, "share_layers": 1, "refresh_steps": 1}
@@ -63,11 +66,33 @@ def test_what_is_packed_is_loaded_as_the_reference_reads_it(kind: str, head_dim:
 def test_fields_are_aligned_and_do_not_overlap(kind: str) -> None:
     layout = Layout(graph_of(kind, tuple(FIELDS), 7))
     end = 0
-    for field in layout.fields:
-        assert field.offset % 16 == 0
+    for field in sorted(layout.fields, key=lambda field: field.offset):
+        assert field.offset % alignment_of(field.num_bytes) == 0
+        assert field.num_bytes <= alignment_of(field.num_bytes) or alignment_of(field.num_bytes) == 16
         assert field.offset >= end
         end = field.offset + field.num_bytes
     assert end <= layout.bytes_per_page < end + 16
+    assert [field.field.index for field in layout.fields] == list(range(len(layout.fields)))
+
+
+def test_small_fields_share_sixteen_bytes() -> None:
+    text = '''from vortex_dsl import *
+
+
+class P(Program):
+    """Numbers beside a vector."""
+
+    def summarize(self, k, v):
+        c = k.mean("token")
+        return {"a": c.norm("dim"), "c": c, "b": v.max("dim", "token").to("float32"), "n": c.sum("dim").to("int8")}
+
+    def select(self, q, page):
+        return topk(dot(q, page.c, "dim").max("head") * page.a + page.b * page.index + page.n * page.count, 4)
+'''
+    layout = Layout(trace(load_program(text), Shape(2, 32)))
+    offsets = {field.num_bytes: field.offset for field in layout.fields}
+    assert offsets == {64: 0, 8: 64, 4: 72, 2: 76}
+    assert layout.bytes_per_page == 80
 
 
 def test_bytes_per_page_by_kind() -> None:
@@ -116,3 +141,29 @@ def test_a_nan_spoils_its_vector_only() -> None:
     back = storage.round_trip(x, "int4", along_dim=True)
     assert back[0].isnan().all()
     assert not back[1].isnan().any()
+
+
+def test_every_backend_reads_fields_that_lie_at_odd_bytes() -> None:
+    text = '''from vortex_dsl import *
+
+
+class P(Program):
+    """Numbers of one byte and less beside a vector."""
+
+    def summarize(self, k, v):
+        c = k.mean("token")
+        s = v.max("dim", "token")
+        return {"a": c.norm("dim").to("sign"), "c": c, "b": s.to("int4"), "n": s.to("fp8_e4m3"), "s": s.to("sign")}
+
+    def select(self, q, page):
+        bound = dot(q, page.c, "dim").max("head") * page.a
+        return topk(bound + page.b * page.index + (page.n + page.s) * page.count, 4)
+'''
+    program = load_program(text)
+    layout = Layout(trace(program, Shape(2, 32)))
+    assert layout.bytes_per_page == 80
+    assert any(field.offset % 2 for field in layout.fields)
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(shape, generator=generator) for shape in ((1, 2, 32), (1, 1, 200, 32), (1, 1, 200, 32)))
+    attended = [attend(program, q, k, v, backend=backend)[1] for backend in BACKENDS]
+    assert all(torch.equal(pages, attended[0]) for pages in attended)
