@@ -22,7 +22,7 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # sub
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_1, field_block_1, field_head_1, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
@@ -32,8 +32,10 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
-    field_0_tile_2 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
-    tl.store(out_0 + (row_0 * max_pages_0 + page_0), field_0_tile_2, mask=here_0)
+    field_1_tile_2 = tl.load(field_1 + block_1 * field_block_1 + kv_head_0 * field_head_1, mask=here_0, other=0).to(tl.float32)
+    field_0_tile_3 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
+    sub_4 = field_1_tile_2 - field_0_tile_3
+    tl.store(out_0 + (row_0 * max_pages_0 + page_0), sub_4, mask=here_0)
 
 # mul
 @triton.jit
@@ -98,7 +100,7 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # pow
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_1, field_block_1, field_head_1, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
@@ -108,8 +110,11 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
-    field_0_tile_2 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
-    tl.store(out_0 + (row_0 * max_pages_0 + page_0), field_0_tile_2, mask=here_0)
+    field_1_tile_2 = tl.load(field_1 + block_1 * field_block_1 + kv_head_0 * field_head_1, mask=here_0, other=0).to(tl.float32)
+    field_0_tile_3 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
+    pow_4 = power(field_0_tile_3, 0.5)
+    sub_5 = field_1_tile_2 - pow_4
+    tl.store(out_0 + (row_0 * max_pages_0 + page_0), sub_5, mask=here_0)
 
 # neg
 @triton.jit
@@ -124,7 +129,8 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
     field_0_tile_2 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
-    tl.store(out_0 + (row_0 * max_pages_0 + page_0), field_0_tile_2, mask=here_0)
+    neg_3 = -(field_0_tile_2)
+    tl.store(out_0 + (row_0 * max_pages_0 + page_0), neg_3, mask=here_0)
 
 # lt
 @triton.jit
@@ -361,7 +367,7 @@ def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, o
 
 # log
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_1, field_block_1, field_head_1, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
@@ -371,8 +377,11 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
-    field_0_tile_2 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
-    tl.store(out_0 + (row_0 * max_pages_0 + page_0), field_0_tile_2, mask=here_0)
+    field_1_tile_2 = tl.load(field_1 + block_1 * field_block_1 + kv_head_0 * field_head_1, mask=here_0, other=0).to(tl.float32)
+    field_0_tile_3 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
+    log_4 = tl.log(field_0_tile_3)
+    sub_5 = field_1_tile_2 - log_4
+    tl.store(out_0 + (row_0 * max_pages_0 + page_0), sub_5, mask=here_0)
 
 # sqrt
 @triton.jit
@@ -561,7 +570,8 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
     field_0_tile_2 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
-    tl.store(out_0 + (row_0 * max_pages_0 + page_0), field_0_tile_2, mask=here_0)
+    minimum_3 = smaller(field_0_tile_2, 4.0)
+    tl.store(out_0 + (row_0 * max_pages_0 + page_0), minimum_3, mask=here_0)
 
 # clip
 @triton.jit

@@ -13,7 +13,9 @@ from vortex_dsl import Shape, load_program, trace, zoo
 from vortex_dsl.emit import emit_stage, emit_summarize
 from vortex_dsl.emitted import check_emitted
 from vortex_dsl.ops import elementwise, layout, reductions, selection
+from vortex_dsl.passes import CANONICAL, steps
 from vortex_dsl.plan import make_plan
+from vortex_dsl.trace import traced
 from vortex_dsl.triton_backend import Compiled
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -49,8 +51,9 @@ def family_source(name):
 
 
 def operation_source(op):
-    """Give the kernel that an operation's example is in; of a selection, the plan."""
-    plan = make_plan(trace(load_program(around(op)), Shape(2, 16)))
+    """Give the kernel that an operation's example is in, before passes move it; of a selection, the plan."""
+    made = dict(steps(traced(load_program(around(op)), Shape(2, 16))))
+    plan = make_plan(made[CANONICAL[-1]])
     if re.search(r"(?<![.\w])[kv]\b", op.example):
         return emit_summarize(plan).text
     if op.kind == "selection":
