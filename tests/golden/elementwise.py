@@ -397,6 +397,23 @@ def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, o
     sqrt_7 = tl.sqrt_rn(div_6)
     tl.store(out_0 + block_0 * out_block_0 + kv_head_0 * out_head_0 + dim_2, round_bfloat16(sqrt_7))
 
+# rsqrt
+@triton.jit
+def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
+    block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)
+    kv_head_0 = tl.program_id(1).to(tl.int64)
+    token_1 = tl.arange(0, 16)
+    dim_2 = tl.arange(0, 16)
+    k_tile_3 = tl.load(k_0 + block_0 * k_block_0 + kv_head_0 * k_head_0 + token_1[:, None] * k_token_0 + dim_2[None, :] * k_dim_0).to(tl.float32)
+    square_4 = k_tile_3 * k_tile_3
+    sum_dim_5 = tl.sum(square_4, 1)
+    add_6 = 0.009999999776482582 + sum_dim_5
+    rsqrt_7 = tl.div_rn(1.0, tl.sqrt_rn(add_6))
+    mul_8 = k_tile_3 * rsqrt_7[:, None]
+    sum_token_9 = tl.sum(mul_8, 0)
+    div_10 = tl.div_rn(sum_token_9, 16.0)
+    tl.store(out_0 + block_0 * out_block_0 + kv_head_0 * out_head_0 + dim_2, round_bfloat16(div_10))
+
 # square
 @triton.jit
 def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):

@@ -119,6 +119,7 @@ CASES = (
     unary("exp", np.exp),
     unary("log", np.log, "positive"),
     unary("sqrt", np.sqrt, "positive"),
+    unary("rsqrt", lambda x: 1 / np.sqrt(x), "positive"),
     unary("square", np.square),
     unary("sign", np.sign),
     unary("floor", np.floor),

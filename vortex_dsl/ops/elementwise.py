@@ -222,6 +222,14 @@ ENTRIES = (
         fold=math.sqrt,
         triton="tl.sqrt_rn({0})",
     ),
+    _unary(
+        "rsqrt",
+        "1 / sqrt(x)",
+        '(k * rsqrt(square(k).sum("dim") + 0.01)).mean("token")',
+        lambda x: x.rsqrt(),
+        fold=lambda x: 1 / math.sqrt(x),
+        triton="tl.div_rn(1.0, tl.sqrt_rn({0}))",
+    ),
     _unary("square", "x * x", 'square(k).mean("token")', lambda x: x * x, fold=lambda x: x * x, triton="{0} * {0}"),
     _unary(
         "sign",
