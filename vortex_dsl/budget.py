@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from vortex_dsl.node import LEAVES, Node
@@ -22,6 +24,15 @@ class Budget:
     layer: int
     num_layers: int
 
+    @cached_property
+    def _chosen(self) -> dict[Node, int]:
+        """What is known already: selections and scalars may have operands in common."""
+        return {}
+
+    @cached_property
+    def _numbers(self) -> dict[Node, float | None]:
+        return {}
+
     @property
     def candidates(self) -> int:
         """Give the pages that may be chosen."""
@@ -29,17 +40,28 @@ class Budget:
 
     def chosen(self, selection: Node) -> int:
         """Give the candidates that a selection chooses, at most; all where that depends on what is in the cache."""
+        if selection not in self._chosen:
+            self._chosen[selection] = self._most(selection)
+        return self._chosen[selection]
+
+    def _most(self, selection: Node) -> int:
         if selection.op == "reserved_only":
             return 0
         parts = [self.chosen(arg) for arg in selection.args if arg.type.kind is Kind.SELECTION]
         if selection.op == "union":
             return min(sum(parts), self.candidates)
         limit = self.number(selection.args[-1]) if selection.args else None
-        limits = [] if limit is None else [max(int(min(limit, self.candidates)), 0)]
-        return min([self.candidates, *parts, *limits])
+        if limit is not None:
+            parts.append(0 if math.isnan(limit) else int(max(min(limit, self.candidates), 0)))
+        return min([self.candidates, *parts])
 
     def number(self, node: Node) -> float | None:
         """Give a scalar's value, None if it depends on what is in the cache."""
+        if node not in self._numbers:
+            self._numbers[node] = self._value(node)
+        return self._numbers[node]
+
+    def _value(self, node: Node) -> float | None:
         if node.op == "input":
             return self._known.get(node.attr("name"))
         if node.op in LEAVES:
@@ -48,17 +70,17 @@ class Budget:
         if fold is None or any(number is None for number in numbers):
             return None
         try:
-            return fold(*numbers)
+            return float(fold(*numbers))  # whole numbers of Python would grow without end
         except (ArithmeticError, ValueError):
             return None
 
     @property
     def _known(self) -> dict[str, float]:
         return {
-            "page.count": self.num_pages,
-            "layer.index": self.layer,
-            "layer.count": self.num_layers,
-            "kv_head.index": 0,
+            "page.count": float(self.num_pages),
+            "layer.index": float(self.layer),
+            "layer.count": float(self.num_layers),
+            "kv_head.index": 0.0,
         }
 
 
