@@ -186,7 +186,8 @@ class Host:
     def _check_sparse(self, num_decoded: int) -> None:
         """Raise unless at least one layer chose pages for every decoded token, and each layer decoded each token."""
         layers = self.engine.counters()
-        odd = [i for i, c in enumerate(layers) if c["sparse_tokens"] + c["dense_tokens"] != num_decoded]
+        ways = ("sparse_tokens", "dense_tokens", "window_tokens")
+        odd = [i for i, c in enumerate(layers) if sum(c[way] for way in ways) != num_decoded]
         if odd or not any(c["sparse_tokens"] == num_decoded for c in layers):
             raise RefusedError(
                 Status.NOT_SPARSE,

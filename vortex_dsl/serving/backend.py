@@ -18,9 +18,9 @@ from vllm.v1.kv_cache_interface import KVCacheLayout
 from .batches import Batch, BatchReader
 from .config import ServingError
 from .decodes import Heads
-from .layer import ProgramLayer, not_served, with_fields
+from .layer import ProgramLayer, Room, not_served, with_fields
 from .metrics import Counters
-from .pages import Pages, pages_over
+from .pages import Pages, Softmax, pages_over
 
 if TYPE_CHECKING:
     from vllm.v1.attention.backend import CommonAttentionMetadata
@@ -47,7 +47,7 @@ class VortexMetadataBuilder(BatchReader, AttentionMetadataBuilder[Batch]):
         batch = common_attn_metadata
         if batch.causal is not True or batch.mm_req_doc_ranges:
             raise ServingError("attention_backend='CUSTOM' serves causal attention only; this model asks for another")
-        return self.read(batch, split_decodes_and_prefills(batch, treat_short_extends_as_decodes=False))
+        return self.read(batch, split_decodes_and_prefills(batch, treat_short_extends_as_decodes=False)[:3])
 
 
 def first_kv_head(total: int, rank: int, num_ranks: int) -> int:
@@ -74,14 +74,14 @@ class VortexImpl(ProgramLayer, AttentionImpl):
     ) -> None:
         config = get_current_vllm_config()
         asked = {
-            "ALiBi": alibi_slopes is not None, "a sliding window": sliding_window is not None,
-            "soft-capped logits": bool(logits_soft_cap), "attention sinks": sinks is not None,
+            "ALiBi": alibi_slopes is not None, "attention sinks": sinks is not None,
             "shared KV layers": kv_sharing_target_layer_name is not None,
             "encoder attention": attn_type != AttentionType.DECODER,
         }  # fmt: skip
         not_served(asked, config, kv_cache_dtype)
-        self.num_heads, self.num_kv_heads, self.head_size, self.scale = num_heads, num_kv_heads, head_size, scale
-        VortexBackend.field_bytes[head_size] = self.prepare(config)
+        self.num_heads, self.num_kv_heads, self.head_size = num_heads, num_kv_heads, head_size
+        self.softmax = Softmax(float(scale), float(logits_soft_cap or 0), sliding_window)
+        VortexBackend.rooms[head_size] = self.prepare(config)
 
     def pages_over(self, kv_cache: torch.Tensor) -> Pages:
         """Make views over a cache, [num_blocks, num_kv_heads, page_size, content]."""
@@ -118,7 +118,7 @@ class VortexImpl(ProgramLayer, AttentionImpl):
         if batch.prefills is not None:
             num_tokens = int(batch.prefills.query_start_loc[-1])
             end = num_decodes + num_tokens
-            pages.attend_sequences(query[num_decodes:end], batch.prefills, self.scale, output[num_decodes:end])
+            pages.attend_sequences(query[num_decodes:end], batch.prefills, self.softmax, output[num_decodes:end])
             self.meter.add(layer.layer_name, Counters(prefill_tokens=num_tokens))
         if batch.decodes is not None:
             self.decode(layer.layer_name, query[:num_decodes], batch.decodes, output[:num_decodes])
@@ -130,7 +130,7 @@ class VortexBackend(AttentionBackend):
 
     forward_includes_kv_cache_update: bool = False
     supported_dtypes: ClassVar[list[torch.dtype]] = [torch.float32, torch.bfloat16, torch.float16]
-    field_bytes: ClassVar[dict[int, int]] = {}  # by head_dim, per page and KV head: layers set it, the cache reads it
+    rooms: ClassVar[dict[int, Room]] = {}  # by head_dim: layers set it, the cache reads it
 
     @staticmethod
     def get_name() -> str:
@@ -147,10 +147,10 @@ class VortexBackend(AttentionBackend):
         """Give the class that builds the metadata."""
         return VortexMetadataBuilder
 
-    @staticmethod
-    def get_supported_kernel_block_sizes(kv_cache_spec: Any = None) -> list[Any]:
+    @classmethod
+    def get_supported_kernel_block_sizes(cls, kv_cache_spec: Any = None) -> list[Any]:
         """Give the page sizes; a page is the engine's block, never a part of it."""
-        return list(PAGE_SIZES) if kv_cache_spec is None else [kv_cache_spec.block_size]
+        return list(PAGE_SIZES) if kv_cache_spec is None else [cls.rooms[kv_cache_spec.head_size].page_size]
 
     @classmethod
     def supported_kv_cache_layouts(cls) -> tuple[KVCacheLayout, ...]:
@@ -162,4 +162,4 @@ class VortexBackend(AttentionBackend):
         """Enlarge each page so that the fields fit behind its keys and values."""
         if spec.state_content_bytes is None and spec.head_size_v != spec.head_size:
             raise ServingError(f"keys of {spec.head_size} and values of {spec.head_size_v} channels are not served yet")
-        return with_fields(spec, cls.field_bytes.get(spec.head_size, 0))
+        return with_fields(spec, cls.rooms[spec.head_size])

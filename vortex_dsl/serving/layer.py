@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from vllm.model_executor.models.utils import extract_layer_index
 
 from .config import ServingError, serving_config
 from .metrics import Counters, Meter
-from .pages import Pages, Rows
+from .pages import Pages, Rows, Softmax
 from .rule import Layer, Rule, page_table
 
 if TYPE_CHECKING:
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 class ProgramLayer:
     """Mixed into the implementations that vLLM makes of our backends, one per layer.
 
-    vLLM's own part of such a class sets `num_heads`, `num_kv_heads`, `head_size` and `scale`, then calls `prepare`.
+    vLLM's own part of such a class sets `num_heads`, `num_kv_heads`, `head_size` and `softmax`, then calls `prepare`.
     """
 
     num_heads: int
     num_kv_heads: int
     head_size: int
-    scale: float
+    softmax: Softmax
     rule: Rule
 
-    def prepare(self, vllm_config: Any) -> int:
-        """Serve the configured program. -> bytes that each page needs for it, and for others where more are reserved"""
+    def prepare(self, vllm_config: Any) -> Room:
+        """Serve the configured program. -> what each page needs for it, and for others where more is reserved"""
         config = serving_config(vllm_config)
         self.vllm_config = vllm_config
         self.num_layers = vllm_config.model_config.get_total_num_hidden_layers()
@@ -44,7 +44,7 @@ class ProgramLayer:
         self.field_bytes: int | None = None  # not settled before the first program
         self.use(config.load())
         self.field_bytes = max(self.rule.field_bytes, config.field_bytes)
-        return self.field_bytes
+        return Room(self.field_bytes, self.rule.page_size)
 
     def use(self, program: Program) -> None:
         """Serve this program from now on and recompute the fields of every complete page."""
@@ -83,7 +83,7 @@ class ProgramLayer:
 
     def complete(self, pages: Pages, numbers: torch.Tensor) -> None:
         """Compute the fields of pages whose last token was just written. numbers: [num_pages]."""
-        if numbers.numel():
+        if numbers.numel() and self.softmax.window is None:
             self.rule.summarize(pages, numbers)
             self._complete[numbers] = True
 
@@ -94,23 +94,29 @@ class ProgramLayer:
         """
         pages, index = self._pages, layer_index(name)
         assert pages is not None
-        if self.rule.leader(index) is None:
-            pages.attend_sequences(query, decodes.rows, self.scale, output)
-            self.meter.add(name, Counters(dense_tokens=query.shape[0]))
+        if self.softmax.window is not None or self.rule.leader(index) is None:
+            pages.attend_sequences(query, decodes.rows, self.softmax, output)
+            self.meter.add(name, self._dense(query.shape[0]))
             return
         by_kv_head = query.reshape(-1, self.num_heads // self.num_kv_heads, self.head_size)
-        where = Layer(index, self.num_layers, self.scale)
+        where = Layer(index, self.num_layers, self.softmax.scale)
         attended = self.rule.attended(by_kv_head, pages, decodes, where, self._memory)
         if attended is None:
-            pages.attend_sequences(query, decodes.rows, self.scale, output)
+            pages.attend_sequences(query, decodes.rows, self.softmax, output)
         else:
             table, lengths = page_table(attended, decodes.pages, decodes.lengths, pages.page_size)
             starts = torch.arange(table.shape[0] + 1, dtype=torch.int32, device=table.device)
             into = output.view(*by_kv_head.shape[:2], output.shape[-1])
-            pages.attend_pages(by_kv_head, Rows(table, lengths, starts), self.scale, into)
+            pages.attend_pages(by_kv_head, Rows(table, lengths, starts), self.softmax, into)
         self.meter.add(name, counted(attended, decodes))
         if self.recorder is not None:
             self.recorder.append(self._recording(index, by_kv_head, decodes, attended))
+
+    def _dense(self, num_tokens: int) -> Counters:
+        """Count decode tokens that saw all that their layer lets them see."""
+        if self.softmax.window is None:
+            return Counters(dense_tokens=num_tokens)
+        return Counters(window_tokens=num_tokens)
 
     def _recording(
         self, index: int, query: torch.Tensor, decodes: Decodes, attended: torch.Tensor | None
@@ -124,7 +130,7 @@ class ProgramLayer:
         if attended is None:
             attended = torch.arange(decodes.max_pages) * pages.page_size < decodes.lengths[:, None]
         return {
-            "layer": index, "num_layers": self.num_layers, "scale": self.scale, "q": query.float().clone(),
+            "layer": index, "num_layers": self.num_layers, "scale": self.softmax.scale, "q": query.float().clone(),
             "k": pages.raw_keys(decodes.pages).flatten(1, 2).float(),
             "v": pages.raw_values(decodes.pages).flatten(1, 2).float(),
             "lengths": decodes.lengths.clone(), "kv_head": decodes.kv_head.clone(), "attended": attended,
@@ -144,12 +150,22 @@ def not_served(asked: dict[str, bool], vllm_config: Any, kv_cache_dtype: str) ->
         raise ServingError(f"attention_backend='CUSTOM' does not serve {', '.join(refused)} yet")
 
 
-def with_fields(spec: Any, field_bytes: int) -> Any:
-    """Enlarge each page of vLLM's cache so that the fields of one KV head fit behind its tokens."""
+@dataclass(frozen=True)
+class Room:
+    """What the fields of a page of one KV head take, in bytes, and how many tokens such a page has."""
+
+    field_bytes: int
+    page_size: int
+
+
+def with_fields(spec: Any, room: Room) -> Any:
+    """Enlarge each page of vLLM's cache so that the fields of one KV head fit behind its tokens.
+
+    vLLM counts by token, and asks for blocks of one token while it looks for a sliding-window layer's block size.
+    """
     if spec.state_content_bytes is not None:
         return spec
-    unit = spec.block_size * spec.dtype.itemsize
-    extra = -(-field_bytes // unit) * unit // spec.block_size
+    extra = -(-room.field_bytes // (room.page_size * spec.dtype.itemsize)) * spec.dtype.itemsize
     return replace(spec, state_content_bytes=spec.state_content_size_bytes + extra) if extra else spec
 
 

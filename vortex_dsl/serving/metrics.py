@@ -30,7 +30,8 @@ class Counters:
     """What a layer did since the last reset. A page here is one page of one KV head.
 
     `sparse_tokens`: decode tokens whose pages the program chose, `covered_tokens` those of them whose budget was known
-    to cover every page, so that nothing was scored; `dense_tokens`: decode tokens of a layer below `dense_layers`;
+    to cover every page, so that nothing was scored; `dense_tokens`: decode tokens of a layer below `dense_layers`,
+    `window_tokens`: of a layer whose own window is limited, which no program shortens further;
     `pages_attended` and `pages_dense`: pages read for the sparse tokens, and pages that dense attention would have
     read for them.
     """
@@ -38,6 +39,7 @@ class Counters:
     sparse_tokens: int = 0
     covered_tokens: int = 0
     dense_tokens: int = 0
+    window_tokens: int = 0
     prefill_tokens: int = 0
     pages_attended: int = 0
     pages_dense: int = 0
@@ -48,6 +50,7 @@ HELP = {
     "sparse_tokens": "Decode tokens whose pages the program chose",
     "covered_tokens": "Decode tokens whose budget covered every page, so that nothing was scored",
     "dense_tokens": "Decode tokens of layers that attend to everything",
+    "window_tokens": "Decode tokens of sliding-window layers, which no program shortens further",
     "prefill_tokens": "Prompt tokens, which always attend densely",
     "pages_attended": "Pages of one KV head that were read for sparse decode tokens",
     "pages_dense": "Pages of one KV head that dense attention would have read for them",

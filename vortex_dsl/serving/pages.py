@@ -27,6 +27,18 @@ class Rows:
     schedules: dict[tuple[object, ...], torch.Tensor] = field(default_factory=dict)  # of a kernel, for all layers
 
 
+@dataclass(frozen=True)
+class Softmax:
+    """How a layer weighs tokens: scale · q·k, then `cap` · tanh(x / cap) where a cap is set.
+
+    `window`: a query sees so many tokens, itself included; all where it is None.
+    """
+
+    scale: float
+    cap: float = 0.0
+    window: int | None = None
+
+
 class Pages(ABC):
     """Views over one layer's cache; nothing is copied unless a gather is asked for by name.
 
@@ -66,15 +78,18 @@ class Pages(ABC):
         """Gather whole pages of values: [*pages.shape, page_size, head_dim]."""
 
     @abstractmethod
-    def attend_sequences(self, query: torch.Tensor, rows: Rows, scale: float, output: torch.Tensor) -> None:
+    def attend_sequences(self, query: torch.Tensor, rows: Rows, softmax: Softmax, output: torch.Tensor) -> None:
         """Dense causal attention, one row per sequence, its table of blocks.
 
         query, output: [num_tokens, num_q_heads, head_dim], the last tokens of each sequence.
         """
 
     @abstractmethod
-    def attend_pages(self, query: torch.Tensor, rows: Rows, scale: float, output: torch.Tensor) -> None:
-        """Attend to the listed pages. query, output: [num_rows, group, head_dim]; a partial page comes last."""
+    def attend_pages(self, query: torch.Tensor, rows: Rows, softmax: Softmax, output: torch.Tensor) -> None:
+        """Attend to the listed pages, whatever the window; a partial page comes last.
+
+        query, output: [num_rows, group, head_dim].
+        """
 
 
 def pages_over(kv_cache: torch.Tensor, head_dim: int) -> Pages:

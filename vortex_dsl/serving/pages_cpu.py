@@ -6,10 +6,12 @@ can pose as a block of a model with a single head.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from vllm import _custom_ops as ops
 
-from .pages import Pages, Rows
+from .pages import Pages, Rows, Softmax
 
 
 def kernel_isa(page_size: int, head_dim: int) -> str:
@@ -49,33 +51,38 @@ class CpuPages(Pages):
         """Gather values (`Pages.raw_values`)."""
         return self.values[pages]
 
-    def attend_sequences(self, query: torch.Tensor, rows: Rows, scale: float, output: torch.Tensor) -> None:
+    def attend_sequences(self, query: torch.Tensor, rows: Rows, softmax: Softmax, output: torch.Tensor) -> None:
         """Attend densely (`Pages.attend_sequences`)."""
-        self._attend(query, self._by_block, rows, (scale, output))
+        self._attend(query, self._by_block, rows, softmax, output)
 
-    def attend_pages(self, query: torch.Tensor, rows: Rows, scale: float, output: torch.Tensor) -> None:
+    def attend_pages(self, query: torch.Tensor, rows: Rows, softmax: Softmax, output: torch.Tensor) -> None:
         """Attend to listed pages (`Pages.attend_pages`)."""
-        self._attend(query, self._by_page, rows, (scale, output))
+        self._attend(query, self._by_page, rows, replace(softmax, window=None), output)
 
     def _attend(
-        self, query: torch.Tensor, cache: tuple[torch.Tensor, torch.Tensor], rows: Rows, out: tuple[float, torch.Tensor]
+        self,
+        query: torch.Tensor,
+        cache: tuple[torch.Tensor, torch.Tensor],
+        rows: Rows,
+        softmax: Softmax,
+        output: torch.Tensor,
     ) -> None:
         keys, values = cache
-        scale, output = out
-        schedule = self._schedule(rows, query, keys.shape[1])
+        window = -1 if softmax.window is None else softmax.window
+        schedule = self._schedule(rows, query, keys.shape[1], window)
         ops.cpu_attention_with_kv_cache(
             query=query, key_cache=keys, value_cache=values, output=output, query_start_loc=rows.query_start_loc,
-            seq_lens=rows.lengths, scale=scale, causal=True, alibi_slopes=None, sliding_window=-1,
-            block_table=rows.table, softcap=0, scheduler_metadata=schedule, s_aux=None,
+            seq_lens=rows.lengths, scale=softmax.scale, causal=True, alibi_slopes=None, sliding_window=window,
+            block_table=rows.table, softcap=softmax.cap, scheduler_metadata=schedule, s_aux=None,
         )  # fmt: skip
 
-    def _schedule(self, rows: Rows, query: torch.Tensor, num_kv_heads: int) -> torch.Tensor:
+    def _schedule(self, rows: Rows, query: torch.Tensor, num_kv_heads: int, window: int) -> torch.Tensor:
         """Give the kernel's division of work, made once for all layers of a step that have one shape."""
-        key = (query.shape[1], num_kv_heads, self.head_dim, query.dtype, self.isa)
+        key = (query.shape[1], num_kv_heads, self.head_dim, query.dtype, self.isa, window)
         if key not in rows.schedules:
             rows.schedules[key] = ops.cpu_attn_get_scheduler_metadata(
                 num_reqs=rows.lengths.shape[0], num_heads=query.shape[1], num_kv_heads=num_kv_heads,
                 head_dim=self.head_dim, seq_lens=rows.lengths, dtype=query.dtype, query_start_loc=rows.query_start_loc,
-                causal=True, sliding_window_size=-1, isa=self.isa, enable_kv_split=False,
+                causal=True, sliding_window_size=window, isa=self.isa, enable_kv_split=False,
             )  # fmt: skip
         return rows.schedules[key]

@@ -11,7 +11,7 @@ import math
 import torch
 from vllm import _custom_ops as ops
 
-from .pages import Pages, Rows
+from .pages import Pages, Rows, Softmax
 
 KERNEL_TOKENS = 16  # vLLM's C++ kernel reads blocks of this many tokens,
 KERNEL_SHAPE = (576, 512)  # latents of this width with a value part of this one
@@ -48,17 +48,17 @@ class LatentPages(Pages):
         values[..., self.value_dim :] = 0
         return values
 
-    def attend_sequences(self, query: torch.Tensor, rows: Rows, scale: float, output: torch.Tensor) -> None:
+    def attend_sequences(self, query: torch.Tensor, rows: Rows, softmax: Softmax, output: torch.Tensor) -> None:
         """Attend to whole sequences that decode one token each: with one KV head, pages are blocks."""
-        self.attend_pages(query, rows, scale, output)
+        self.attend_pages(query, rows, softmax, output)
 
-    def attend_pages(self, query: torch.Tensor, rows: Rows, scale: float, output: torch.Tensor) -> None:
+    def attend_pages(self, query: torch.Tensor, rows: Rows, softmax: Softmax, output: torch.Tensor) -> None:
         """Attend to listed pages. query: [num_rows, group, latent_dim]; output: [num_rows, group, value_dim]."""
         most = -(-int(rows.lengths.max()) // self.page_size)
         latents = self.latents[rows.table[:, :most].long()].flatten(1, 2).float()
         beyond = torch.arange(latents.shape[1], device=query.device) >= rows.lengths[:, None]
         latents = latents.masked_fill_(beyond[..., None], 0.0)  # what lies there may not even be a number
-        scores = torch.einsum("rgd,rtd->rgt", query.float(), latents) * scale
+        scores = torch.einsum("rgd,rtd->rgt", query.float(), latents) * softmax.scale
         weights = scores.masked_fill(beyond[:, None], -torch.inf).softmax(-1)
         output.copy_(torch.einsum("rgt,rtd->rgd", weights, latents[..., : self.value_dim]))
 
@@ -80,12 +80,12 @@ class CpuLatentPages(LatentPages):
         num_blocks = (self.num_pages - 1) * self._page_blocks + int(starts[-1]) + 1
         self._blocks = self.flat.as_strided((num_blocks, KERNEL_TOKENS, latent_dim), (self._distance, latent_dim, 1))
 
-    def attend_pages(self, query: torch.Tensor, rows: Rows, scale: float, output: torch.Tensor) -> None:
+    def attend_pages(self, query: torch.Tensor, rows: Rows, softmax: Softmax, output: torch.Tensor) -> None:
         """Attend to listed pages (`LatentPages.attend_pages`)."""
         key = ("blocks", self._distance)
         if key not in rows.schedules:
             rows.schedules[key] = self._table(rows.table)
-        ops.mla_decode_kvcache_cpu(output, query, self._blocks, scale, rows.schedules[key], rows.lengths)
+        ops.mla_decode_kvcache_cpu(output, query, self._blocks, softmax.scale, rows.schedules[key], rows.lengths)
 
     def _table(self, pages: torch.Tensor) -> torch.Tensor:
         """Give the kernel's blocks of pages: int32 [num_rows, max_pages] -> [num_rows, max_pages * parts]."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from .pages import Pages, Rows
+from .pages import Pages, Rows, Softmax
 
 
 class TorchPages(Pages):
@@ -34,18 +34,14 @@ class TorchPages(Pages):
         """Gather values (`Pages.raw_values`)."""
         return self.values[pages]
 
-    def attend_sequences(self, query: torch.Tensor, rows: Rows, scale: float, output: torch.Tensor) -> None:
+    def attend_sequences(self, query: torch.Tensor, rows: Rows, softmax: Softmax, output: torch.Tensor) -> None:
         """Attend densely, one sequence after the other (`Pages.attend_sequences`): this is the prefill path."""
         starts = rows.query_start_loc.tolist()
         for row, length in enumerate(rows.lengths.tolist()):
             queries = query[starts[row] : starts[row + 1]].transpose(0, 1)
             keys, values = (self._sequence(cache, rows.table[row], length) for cache in (self.keys, self.values))
-            positions = torch.arange(length, device=query.device)
-            visible = positions <= positions[length - queries.shape[1] :, None]
-            answer = F.scaled_dot_product_attention(
-                queries, keys, values, attn_mask=visible, scale=scale, enable_gqa=True
-            )
-            output[starts[row] : starts[row + 1]] = answer.transpose(0, 1)
+            visible = _visible(length, queries.shape[1], softmax.window, query.device)
+            output[starts[row] : starts[row + 1]] = _attend(queries, keys, values, visible, softmax).transpose(0, 1)
 
     def _sequence(self, cache: torch.Tensor, table: torch.Tensor, length: int) -> torch.Tensor:
         """Gather a sequence's tokens: [num_kv_heads, length, head_dim]."""
@@ -53,12 +49,37 @@ class TorchPages(Pages):
         heads = torch.arange(self.num_kv_heads, device=table.device)[:, None]
         return cache[blocks * self.num_kv_heads + heads].flatten(1, 2)[:, :length]
 
-    def attend_pages(self, query: torch.Tensor, rows: Rows, scale: float, output: torch.Tensor) -> None:
+    def attend_pages(self, query: torch.Tensor, rows: Rows, softmax: Softmax, output: torch.Tensor) -> None:
         """Attend to listed pages, all rows at once (`Pages.attend_pages`)."""
         table = rows.table.long()
         keys, values = self.keys[table].flatten(1, 2), self.values[table].flatten(1, 2)
         beyond = torch.arange(keys.shape[1], device=query.device) >= rows.lengths[:, None]
-        scores = torch.einsum("rgd,rtd->rgt", query.float(), keys.float()) * scale
+        scores = _capped(torch.einsum("rgd,rtd->rgt", query.float(), keys.float()) * softmax.scale, softmax.cap)
         weights = scores.masked_fill(beyond[:, None], -torch.inf).softmax(-1)
         values = values.float().masked_fill(beyond[..., None], 0.0)
         output.copy_(torch.einsum("rgt,rtd->rgd", weights, values))
+
+
+def _visible(length: int, num_queries: int, window: int | None, device: torch.device) -> torch.Tensor:
+    """Tell which tokens the last queries of a sequence see: bool [num_queries, length]."""
+    position = torch.arange(length, device=device)
+    last = position[length - num_queries :, None]
+    return (position <= last) & (position > last - (length if window is None else window))
+
+
+def _attend(
+    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, visible: torch.Tensor, softmax: Softmax
+) -> torch.Tensor:
+    """Attend densely: [num_q_heads, num_queries, head_dim]. keys, values: [num_kv_heads, length, head_dim]."""
+    if not softmax.cap:
+        return F.scaled_dot_product_attention(
+            query, keys, values, attn_mask=visible, scale=softmax.scale, enable_gqa=True
+        )
+    grouped = query.unflatten(0, (keys.shape[0], -1)).float()
+    scores = _capped(grouped @ keys.float().mT[:, None] * softmax.scale, softmax.cap)
+    weights = scores.masked_fill(~visible, -torch.inf).softmax(-1)
+    return (weights @ values.float()[:, None]).flatten(0, 1).to(query.dtype)
+
+
+def _capped(scores: torch.Tensor, cap: float) -> torch.Tensor:
+    return cap * (scores / cap).tanh() if cap else scores

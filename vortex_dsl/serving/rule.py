@@ -73,8 +73,8 @@ class Rule:
             decodes.choices[leader] = self._choice(query, pages, decodes, layer, memory)
         elif leader not in decodes.choices:
             raise ServingError(
-                f"layer {layer.index} uses the choice of layer {leader}, which this worker does not run; set "
-                "share_layers=1, or serve without pipeline parallelism"
+                f"layer {layer.index} uses the choice of layer {leader}, which chooses nothing in this worker: its "
+                "window is limited, or another stage of a pipeline runs it; set share_layers=1"
             )
         chosen = decodes.choices[leader]
         return None if chosen is None else chosen | decodes.sets(self.batched).reserved

@@ -18,7 +18,8 @@ def main() -> None:
 
     request = json.loads(Path(sys.argv[1]).read_text())
     llm = vllm.LLM(
-        model=str(MODEL_FOLDER),
+        model=request.get("model", str(MODEL_FOLDER)),
+        load_format=request.get("load_format", "auto"),
         dtype=request.get("dtype", "float32"),
         max_model_len=1024,
         block_size=request["block_size"],

@@ -87,8 +87,9 @@ def test_a_page_has_room_for_its_fields_and_keeps_them_aligned(monkeypatch, dtyp
     from vllm.v1.kv_cache_interface import FullAttentionSpec
 
     from vortex_dsl.serving.backend import VortexBackend
+    from vortex_dsl.serving.layer import Room
 
-    monkeypatch.setattr(VortexBackend, "field_bytes", {80: num_bytes, 64: 10**6})
+    monkeypatch.setattr(VortexBackend, "rooms", {80: Room(num_bytes, page_size), 64: Room(10**6, page_size)})
     spec = FullAttentionSpec(block_size=page_size, num_kv_heads=2, head_size=80, dtype=dtype)
     page_bytes = VortexBackend.customize_spec(spec).page_size_bytes // 2
     plain = spec.page_size_bytes // 2
@@ -110,7 +111,7 @@ def test_values_of_another_width_are_refused():
     ("asked", "words"),
     [
         ({"sinks": torch.ones(4)}, "attention sinks"),
-        ({"sliding_window": 128}, "a sliding window"),
+        ({"alibi_slopes": [0.5]}, "ALiBi"),
         ({"kv_cache_dtype": "bfloat16"}, "kv_cache_dtype='bfloat16' with a model in torch.float32"),
         ({"attn_type": "encoder_only"}, "encoder attention"),
     ],

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vortex_dsl.serving.pages import Rows
+from vortex_dsl.serving.pages import Rows, Softmax
 
 pytestmark = pytest.mark.vllm
 
@@ -60,8 +60,9 @@ def test_views_are_over_one_cache_only(kind):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2), (torch.float16, 4e-3)])
 @pytest.mark.parametrize(("page_size", "dim"), [(16, 64), (32, 64), (128, 128), (32, 80)])
-def test_torch_and_cpp_agree(page_size, dim, dtype, tolerance):
-    """Dense and page-wise attention agree between vLLM's C++ kernel and torch."""
+@pytest.mark.parametrize("softmax", [Softmax(0.125), Softmax(0.125, cap=2.0), Softmax(0.125, window=20)], ids=str)
+def test_torch_and_cpp_agree(page_size, dim, dtype, tolerance, softmax):
+    """Dense and page-wise attention agree between vLLM's C++ kernel and torch; listed pages know no window."""
     from vortex_dsl.serving.pages_cpu import CpuPages
     from vortex_dsl.serving.pages_torch import TorchPages
 
@@ -71,10 +72,12 @@ def test_torch_and_cpp_agree(page_size, dim, dtype, tolerance):
     for kind in (CpuPages, TorchPages):
         pages, table, lengths, _ = filled(kind, page_size, dtype, dim)
         whole, listed = torch.empty_like(query), torch.empty(6, 4, dim, dtype=dtype)
-        pages.attend_sequences(query, Rows(table, lengths, starts), 0.125, whole)
+        pages.attend_sequences(query, Rows(table, lengths, starts), softmax, whole)
         by_head = (table.long()[:, None] * 2 + torch.arange(2)[:, None]).flatten(0, 1).to(torch.int32)
         rows = Rows(by_head, lengths.repeat_interleave(2), torch.arange(7, dtype=torch.int32))
-        pages.attend_pages(query.view(6, 4, dim), rows, 0.125, listed)
-        torch.testing.assert_close(whole.view(6, 4, dim), listed, atol=tolerance, rtol=tolerance)
-        outputs.append(whole)
-    torch.testing.assert_close(*outputs, atol=tolerance, rtol=tolerance)
+        pages.attend_pages(query.view(6, 4, dim), rows, softmax, listed)
+        if softmax.window is None:
+            torch.testing.assert_close(whole.view(6, 4, dim), listed, atol=tolerance, rtol=tolerance)
+        outputs.append((whole, listed))
+    for one, other in zip(*outputs, strict=True):
+        torch.testing.assert_close(one, other, atol=tolerance, rtol=tolerance)

@@ -3,11 +3,14 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from search.evaluator.probe import MODEL_FOLDER
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
@@ -121,6 +124,35 @@ def test_what_a_request_remembers_is_what_decode_says(serve, batches, share, ref
     assert got["replayed"]["runs"] > len(few[0]) + len(few[1])  # whatever was preempted started afresh
     assert got["replayed"]["steps"] > 2 * 12 * 60
     assert got["replayed"]["wrong"] == 0
+
+
+@pytest.fixture(scope="module")
+def windowed(tmp_path_factory):
+    """Write a model with sliding-window and full-attention layers and capped logits, whose weights vLLM draws."""
+    folder = tmp_path_factory.mktemp("windowed")
+    config = {
+        "architectures": ["Gemma2ForCausalLM"], "model_type": "gemma2", "vocab_size": 577, "hidden_size": 64,
+        "intermediate_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "head_dim": 64, "query_pre_attn_scalar": 64, "max_position_embeddings": 1024, "sliding_window": 64,
+        "layer_types": ["sliding_attention", "full_attention"] * 2, "attn_logit_softcapping": 5.0,
+        "final_logit_softcapping": 30.0, "hidden_activation": "gelu_pytorch_tanh", "rms_norm_eps": 1e-6,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4}, "torch_dtype": "float32",
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(MODEL_FOLDER / name, folder / name)
+    return {"model": str(folder), "load_format": "dummy"}
+
+
+def test_sliding_window_layers_keep_their_window_and_full_ones_choose(serve, batches, windowed):
+    """Both kinds in one model, with capped logits: vLLM's own tokens where the budget covers everything."""
+    few = [batches[0][3:6]]
+    dense = serve(block_size=32, engine={}, batches=few, **windowed)
+    got = serve(block_size=16, engine=sparse("quest", pages=1024, dense_layers=0), batches=few, **windowed)
+    assert "error" not in got, got["error"][-2000:]
+    assert got["tokens"] == dense["tokens"]
+    ways = [(c["window_tokens"] > 0, c["sparse_tokens"] > 0) for c in got["counters"]]
+    assert ways == [(True, False), (False, True)] * 2
 
 
 def test_unserved_settings_are_errors(serve):
