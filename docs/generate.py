@@ -239,6 +239,7 @@ def _refusal(text: str) -> str:
 def _bounds() -> str:
     from vortex_dsl.evaluate import MAX_ITERATIONS
     from vortex_dsl.interner import MAX_OPERATIONS
+    from vortex_dsl.ir import MAX_SELECTIONS
     from vortex_dsl.load import MAX_STATES
     from vortex_dsl.meter import ELEMENTS_PER_STEP, MAX_STEPS
     from vortex_dsl.ops.op import MAX_ELEMENTS
@@ -250,6 +251,7 @@ def _bounds() -> str:
         (MAX_BYTES, "bytes of text"),
         (MAX_OPERATIONS, "operations, equal ones counted once"),
         (MAX_STATES, "states"),
+        (MAX_SELECTIONS, "selections in one, counted as often as they are used"),
         (MAX_AXES, "axes of a value"),
         (MAX_ELEMENTS, "elements of a constant"),
         (MAX_ITERATIONS, "iterations of a loop"),

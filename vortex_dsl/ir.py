@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RESERVED_FIELDS", "Builder", "Field", "Graph", "Node", "TypeRuleError"]
 
+MAX_SELECTIONS = 64  # in one, each counted as often as it is used: backends may choose once per use
 RESERVED_FIELDS = ("k", "v", "index", "count", "reserved")
 
 
@@ -134,6 +135,7 @@ class Builder:
             seen = f"a value with axes {show_axes(selection.type)}" if isinstance(selection, Node) else repr(selection)
             message = f"select returns {seen:.60}; return a selection such as topk(score, self.pages)"
             raise TypeRuleError(message)
+        _require_few_selections(selection)
         numbers = {name: int(settings[name]) for name in SETTINGS}
         graph = Graph(selection, updates, self._shape, dead=(), identity="", **numbers)
         self._require_written(graph)
@@ -148,3 +150,13 @@ class Builder:
             if leaf in read and leaf not in dict(graph.updates):
                 message = f"the state '{name}' is read but never written; return topk(...).remember({name}=value)"
                 raise TypeRuleError(message)
+
+
+def _require_few_selections(root: Node) -> None:
+    """Refuse a selection that is made of very many: shared ones double with every union of them."""
+    count: dict[Node, int] = {}
+    for node in reachable((root,)):
+        count[node] = sum(count[arg] for arg in node.args) + 1 if node.type.kind is Kind.SELECTION else 0
+    if count[root] > MAX_SELECTIONS:
+        message = f"select combines more than {MAX_SELECTIONS} selections, one used twice counted twice; combine fewer"
+        raise TypeRuleError(message)

@@ -40,6 +40,8 @@ NUMBERS = "A = [0.5 for i in range(128) for j in range(64)]"
 NESTED = "for i in range(128):\n    for j in range(90):\n        "
 AXES = "x = q.sum('head')\ny = x\n" + "".join(f"y = y * x.rename(dim='a{i}')\n" for i in range(200))
 LONG = "\U0001f600" + "a" * 12000
+SHARED = "r = topk(page.index, 3)\nfor i in range(60):\n"
+SQUARES = "n = {}\nfor i in range(60):\n    n = n * n + n\n"
 BOMBS = {
     "one big constant many times": (program(NESTED + "t = vector(A, 'a')", NUMBERS), "50000 steps"),
     "many big constants": (program("for i in range(100):\n    t = vector(range(i, i + 8192), 'a')"), "50000 steps"),
@@ -79,6 +81,13 @@ BOMBS = {
     "a chain of states": (states(300, "page.a{next}"), "more than 16 states"),
     "a chain of sums of states": (states(250, "page.a{next} + {i}"), "more than 16 states"),
     "sixteen states": (states(16, "page.a{next} + {i}"), ""),
+    "unions of unions": (
+        program(SHARED + "    r = union(refine(r, page.index * i, 9999), r)\nreturn r"),
+        "64 selections",
+    ),
+    "a chain of selections": (program(SHARED + "    r = refine(r, floor(page.index * i), 60 - i)\nreturn r"), ""),
+    "budgets of budgets": (program(SQUARES.format("page.count") + "return topk(page.index, n)"), ""),
+    "budgets that grow": (program(SQUARES.format("layer.index") + "return topk(page.index, n)"), ""),
     "512 operations": (
         program("s = page.index\nfor i in range(127):\n    s = floor((exp(s) + i) * 1.5)\nreturn topk(s, 4)"),
         "",

@@ -116,7 +116,11 @@ BODIES = (
     *("x = topk(page.index, 1).remember(last=q)", "x = topk(page.index, 1).remember(last=1).remember(last=2)"),
     *("x = union(topk(page.index, 1).remember(last=1), every_page())", "x = vector([1, 2], 'dim') * q"),
     *("x = matrix([range(128) for i in range(128)], 'a', 'b')", "x = vector([1, 2], 'page')", "x = q.sum"),
-    *("x = exp(30)", WIDE),
+    *(
+        "x = exp(30)",
+        WIDE,
+        "r = every_page()\nfor i in range(9):\n    r = union(r, refine(r, page.index, i))\nreturn r",
+    ),
 )
 BESIDE = "    last = State()\n\n    def helper(self, x):\n        return x\n"
 TOPS = (
