@@ -101,12 +101,13 @@ def cost_of(graph: Graph, tokens: int) -> Cost:
         message = f"cost: tokens is {tokens}; give a length of at least 1"
         raise ValueError(message)
     group, dim = graph.shape.group, graph.shape.head_dim
-    counts = [_Counts(graph, budget) for budget in _budgets(graph, tokens)]
+    cut, layout = schedule(graph), Layout(graph)
+    counts = [_Counts(cut, layout, graph, budget) for budget in _budgets(graph, tokens)]
     attend, summarize = _attend(graph, counts, tokens), _summarize(graph)
     chosen = tuple(_average(column, graph) for column in zip(*(count.stages for count in counts), strict=True))
     return Cost(
         tokens=tokens,
-        bytes_per_page=Layout(graph).bytes_per_page,
+        bytes_per_page=layout.bytes_per_page,
         pages_dense=counts[0].budget.num_pages,
         pages_read=attend.pages,
         summarize_bytes=summarize.bytes,
@@ -146,12 +147,11 @@ def pages_by_node(graph: Graph, tokens: int) -> dict[Node, float]:
 class _Counts:
     """Counts of one layer that chooses, not amortised."""
 
-    def __init__(self, graph: Graph, budget: Budget) -> None:
+    def __init__(self, cut: tuple[Stage, ...], layout: Layout, graph: Graph, budget: Budget) -> None:
         self.budget = budget
         self.field_bytes = self.buffer_bytes = self.state_bytes = 0.0
         self._graph = graph
-        self._fields: Mapping[Node, int] = {field.field.leaf: field.num_bytes for field in Layout(graph).fields}
-        cut = schedule(graph)
+        self._fields: Mapping[Node, int] = {field.field.leaf: field.num_bytes for field in layout.fields}
         self._kept = _kept(cut)
         self.stages = [self._stage(stage, name) for stage, name in zip(cut, _names(cut), strict=True)]
 
@@ -162,10 +162,7 @@ class _Counts:
         states = sum(FLOAT_BYTES * size(node.type) for node in stage.reads if node.op == "state")
         if stage.kind == "remember":
             states = sum(FLOAT_BYTES * size(state.type) for state in self._graph.states)
-        moved = [node for node in stage.reads if node in self._kept] + [
-            node for node in stage.nodes if node in self._kept
-        ]
-        buffers = sum(FLOAT_BYTES * size(node.type) for node in moved)
+        buffers = sum(FLOAT_BYTES * size(node.type) for node in (*stage.reads, *stage.nodes) if node in self._kept)
         self.field_bytes, self.buffer_bytes = self.field_bytes + fields, self.buffer_bytes + buffers
         self.state_bytes += states
         flops = sum(ENTRIES[node.op].flops(node, size) for node in stage.nodes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from vortex_dsl.node import LEAVES, Node, reachable
@@ -27,10 +28,11 @@ class Stage:
     nodes: tuple[Node, ...]
     among: Node | None = None
 
-    @property
+    @cached_property
     def reads(self) -> tuple[Node, ...]:
         """Give what the stage reads that it does not compute: leaves, and results of earlier stages."""
-        return tuple(dict.fromkeys(arg for node in self.nodes for arg in node.args if arg not in self.nodes))
+        own = set(self.nodes)
+        return tuple(dict.fromkeys(arg for node in self.nodes for arg in node.args if arg not in own))
 
     def __str__(self) -> str:
         names = " ".join(node.op for node in self.nodes)
