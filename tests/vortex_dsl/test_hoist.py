@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vortex_dsl import Shape, attend, load_program, reference
+from vortex_dsl import Shape, attend, decode, load_program, reference
 from vortex_dsl.attention import BACKENDS
 from vortex_dsl.batched import Batched, Loaded, Step
 from vortex_dsl.cost import cost_of
@@ -214,3 +214,17 @@ def test_the_cheapest_cut_is_the_one_nearest_to_what_is_wanted():
     assert smallest_cut(price | {by_op["sum"]: 5.0}, [by_op["sum"]]) == {by_op["sum"]}
     assert smallest_cut(price, [by_op["sum"], by_op["field"]]) == {by_op["field"]}
     assert smallest_cut(price | {by_op["exp"]: float("inf")}, [by_op["exp"]]) == {by_op["field"]}
+
+
+def test_what_a_state_is_given_is_hoisted_too():
+    stateful = TEXT.replace('"""What may be hoisted."""', '"""Numbers remembered."""\n\n    h = State()')
+    stateful = stateful.replace("{summary}", CENTER).replace(
+        "{result}", 'topk(page.h + q.sum("head", "dim"), 3).remember(h=page.c.norm("dim") + 0.5 * page.h)'
+    )
+    graph = trace(load_program(stateful), SHAPE)
+    assert [field.type.names for field in graph.fields] == [()]
+    generator = torch.Generator().manual_seed(1)
+    qs = torch.randn(3, 2, 1, 2, 16, generator=generator)
+    ks, vs = (torch.randn(2, 1, 1, 153, 16, generator=generator) for _ in range(2))
+    attended = [decode(load_program(stateful), qs, ks, vs, 150, backend=each)[1] for each in ("reference", "torch")]
+    assert torch.equal(*attended)
