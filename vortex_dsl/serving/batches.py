@@ -34,9 +34,9 @@ class BatchReader:
     device: torch.device
     _requests: Requests | None = None
 
-    def read(self, batch: CommonAttentionMetadata, split: tuple[int, int, int, int]) -> Batch:
-        """Read a batch. split: decodes, prefills, and the tokens of each, as vLLM counts them."""
-        num_decodes, num_prefills, num_decode_tokens, _ = split
+    def read(self, batch: CommonAttentionMetadata, split: tuple[int, int, int]) -> Batch:
+        """Read a batch. split: decodes, prefills, and tokens of decodes, as vLLM counts them."""
+        num_decodes, num_prefills, num_decode_tokens = split
         starts, lengths, table = batch.query_start_loc, batch.seq_lens, batch.block_table_tensor
         prefills = None
         if num_prefills:

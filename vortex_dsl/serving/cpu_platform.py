@@ -21,30 +21,34 @@ class VortexCpuPlatform(CpuPlatform):
     def get_attn_backend_cls(
         cls, selected_backend: Any, attn_selector_config: Any, num_heads: int | None = None
     ) -> str:
-        """Give the class path of the attention backend; MLA is refused where CUSTOM is asked for."""
+        """Give the class path of the attention backend."""
         if selected_backend != AttentionBackendEnum.CUSTOM:
             return super().get_attn_backend_cls(selected_backend, attn_selector_config, num_heads)
-        if attn_selector_config.use_mla:
-            raise ServingError("attention_backend='CUSTOM' serves no MLA model yet; use a model with K and V heads")
         refused = [name for name in UNSERVED if getattr(attn_selector_config, name)]
         if refused:
             raise ServingError(f"attention_backend='CUSTOM' does not serve {', '.join(refused)} yet")
-        return f"{PACKAGE}.backend.VortexBackend"
+        return f"{PACKAGE}.mla.VortexMlaBackend" if attn_selector_config.use_mla else f"{PACKAGE}.backend.VortexBackend"
 
     @classmethod
     def check_and_update_config(cls, vllm_config: Any) -> None:
         """Let vLLM settle its configuration, then make a block one page of the program."""
+        cache, scheduler = vllm_config.cache_config, vllm_config.scheduler_config
+        asked = cache.block_size if cache.user_specified_block_size else None
+        caching, chunked = cache.enable_prefix_caching, scheduler.enable_chunked_prefill
+        num_tokens = scheduler.max_num_batched_tokens
         super().check_and_update_config(vllm_config)
         if vllm_config.attention_config.backend != AttentionBackendEnum.CUSTOM:
             return
         page_size = int(serving_config(vllm_config).load().values["page_size"])
-        cache = vllm_config.cache_config
-        if cache.user_specified_block_size and cache.block_size != page_size:
+        if asked not in (None, page_size):
             raise ServingError(
-                f"the program's page_size is {page_size} but block_size={cache.block_size} was asked for; "
+                f"the program's page_size is {page_size} but block_size={asked} was asked for; "
                 f"leave block_size out or set it to {page_size}"
             )
         cache.block_size = page_size
+        # vLLM's own backend for latents can do neither on some processors, and vLLM then switches them off for all.
+        cache.enable_prefix_caching, scheduler.enable_chunked_prefill = caching, chunked
+        scheduler.max_num_batched_tokens = num_tokens
 
 
 class AmbiguousCpuPlatform(CpuPlatform):

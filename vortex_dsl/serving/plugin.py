@@ -87,7 +87,7 @@ def register() -> None:
 
     export()
 
-    register_backend(AttentionBackendEnum.CUSTOM, f"{PACKAGE}.backend.VortexBackend")
+    register_backend(AttentionBackendEnum.CUSTOM, f"{PACKAGE}.selected.Backend")
     if on_cpu_build() and os.environ.get("VLLM_TARGET_DEVICE", "").lower() == "cpu":
         logging.getLogger("vllm").warning(
             "VLLM_TARGET_DEVICE=cpu makes vLLM pass over platform plugins, and attention_backend='CUSTOM' then serves "

@@ -1,0 +1,22 @@
+"""The class that CUSTOM means where vLLM looks up a class by name without saying what kind of attention it is for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """Give `Backend`: the one for latent attention where the model being loaded has it."""
+    if name != "Backend":
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    from vllm.config import get_current_vllm_config
+
+    model = get_current_vllm_config().model_config
+    if model is not None and model.use_mla:
+        from .mla import VortexMlaBackend
+
+        return VortexMlaBackend
+    from .backend import VortexBackend
+
+    return VortexBackend
