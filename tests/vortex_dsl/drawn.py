@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MAX_CHANGES = 3
 WILD, PLAIN = 30, 1 - 2**-20
-NUM_STEPS, NUM_LAYERS = 3, 2  # of decode
+NUM_STEPS, NUM_LAYERS, STEP_PAGES = 3, 2, 6  # of decode
 
 
 def loaded(text: str, shape: Shape) -> Program | None:
@@ -141,14 +141,9 @@ class Case:
 
     def steps(self, *, whole: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
         """Give qs, ks, vs and prompt_tokens as `decode` takes them: the last step fills a page, or begins one."""
-        tokens = max(self.lengths) // self.page_size * self.page_size + self.seed % 2
-        prompt_tokens, dim = max(0, tokens - NUM_STEPS), self.shape.head_dim
-        num_heads = self.num_kv_heads * self.shape.group
-        shapes = (
-            (NUM_STEPS, NUM_LAYERS, 1, num_heads, dim),
-            (NUM_LAYERS, 1, self.num_kv_heads, prompt_tokens + NUM_STEPS, dim),
-        )
-        return *self._drawn(whole, *shapes), prompt_tokens
+        tokens, dim = STEP_PAGES * self.page_size + self.seed % 2, self.shape.head_dim
+        of_q = (NUM_STEPS, NUM_LAYERS, 1, self.shape.group, dim)
+        return *self._drawn(whole, of_q, (NUM_LAYERS, 1, 1, tokens, dim)), tokens - NUM_STEPS
 
     def _drawn(
         self, whole: bool, of_q: tuple[int, ...], of_k: tuple[int, ...]

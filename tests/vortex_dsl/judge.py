@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from vortex_dsl import reference
-from vortex_dsl.ops import OPS
+from vortex_dsl.ops import ENTRIES
 from vortex_dsl.ops.frame import Frame, numeric
 from vortex_dsl.ops.selection import _mass, _room
 from vortex_dsl.values import Kind
@@ -35,7 +35,7 @@ EXACT_KINDS = ("bfloat16", "float16", "float32", "fp8_e4m3", "sign")  # int8 and
 def is_exact(graph: Graph) -> bool:
     """Whether a program has no transcendental, quotient or root, a mean over a power of two aside."""
     nodes = (*graph.summary_nodes, *graph.select_nodes)
-    kinds = {field.storage for field in graph.fields}
+    kinds = {field.storage for field in graph.fields} | {n.attr("storage") for n in nodes if n.op == "to"}
     return not any(node.op in ROUNDING or _divides(node) for node in nodes) and kinds <= set(EXACT_KINDS)
 
 
@@ -205,7 +205,7 @@ def _evaluate(nodes: Iterable[Node], env: dict[Node, torch.Tensor], frame: Frame
             value = torch.tensor(node.number)[(None,) * frame.lead]
         else:
             args = [_operand(node, env[arg], dtype) for arg in node.args]
-            value = OPS[node.op].meaning(frame, node, *args)
+            value = ENTRIES[node.op].meaning(frame, node, *args)
         env[node] = value.to(dtype) if value.is_floating_point() else value
 
 
@@ -235,7 +235,7 @@ class _Bounds:
         below = [arg for arg in selection.args if arg.type.kind is Kind.SELECTION]
         env |= {arg: self._meaning(arg) for arg in below}
         frame = Frame(0, candidates=self.candidates)
-        return OPS[selection.op].meaning(frame, selection, *(env[arg] for arg in selection.args))
+        return ENTRIES[selection.op].meaning(frame, selection, *(env[arg] for arg in selection.args))
 
     def _bounds(self, selection: Node) -> tuple[torch.Tensor, torch.Tensor]:
         if selection.op in ("every_page", "reserved_only"):

@@ -39,7 +39,7 @@ def beside(name: str) -> Any:
 
 
 drawn, judging = beside("drawn"), beside("judge")
-NUM_PROGRAMS = int(os.environ.get("VORTEX_DIFFERENTIAL", "100"))
+NUM_PROGRAMS = int(os.environ.get("VORTEX_DIFFERENTIAL", "80"))
 SCALE = 0.25  # a power of two, so that products with it are exact
 OUT_TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
 BACKENDS = ("reference", "torch", "triton")
@@ -131,7 +131,7 @@ def test_a_program_of_the_grammar_means_the_same_everywhere(data: st.DataObject)
 
 @pytest.mark.parametrize("name", zoo.names())
 def test_a_program_of_the_zoo_means_the_same_everywhere(name: str) -> None:
-    compare(load_program(zoo.text(name)), drawn.Case(Shape(3, 24), 1, 16, (150,), 2, 5, torch.float32, seed=1))
+    compare(load_program(zoo.text(name)), drawn.Case(Shape(3, 24), 1, 16, (121,), 2, 5, torch.float32, seed=1))
     seen["programs"] += 1
 
 
