@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 os.environ.update({"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "ERROR", "VORTEX_PLUGIN": "vortex"})
+os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"  # two ranks on two cores that others use too
 
 
 def main() -> None:
@@ -43,7 +44,7 @@ def main() -> None:
     metrics = {m.name: m.value for m in llm.get_metrics() if hasattr(m, "value")}
     reply = {
         "tokens": tokens,
-        "impl": type(impls[0]).__name__,
+        "impl": type(impls[0]).__name__ if impls else "",
         "preemptions": metrics.get("vllm:num_preemptions", 0),
         "prefix_hits": metrics.get("vllm:prefix_cache_hits", 0),
         "replayed": replayed(impls) if request.get("replay") else None,
