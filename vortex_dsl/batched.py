@@ -62,15 +62,14 @@ class Loaded:
 class PageSets:
     """Which pages of each row are complete, which reserved, and which are candidates: bool [rows, max_pages].
 
-    count: int64 [rows], the partial page included. `most_complete`, `most_candidates`: those of the row with most.
+    count: int64 [rows], the partial page included. `longest`: tokens of the longest row.
     """
 
     count: torch.Tensor
     complete: torch.Tensor
     reserved: torch.Tensor
     candidates: torch.Tensor
-    most_complete: int
-    most_candidates: int
+    longest: int
 
 
 @dataclass(frozen=True)
@@ -146,18 +145,16 @@ class Batched:
         count = (lengths + graph.page_size - 1) // graph.page_size
         present, complete = index < count[:, None], index < lengths[:, None] // graph.page_size
         reserved = present & ((index < graph.sink) | (index >= count[:, None] - graph.window))
-        candidates = complete & ~reserved
         longest = int(lengths.max()) if lengths.numel() else 0
-        most = int(candidates.sum(1).max()) if lengths.numel() else 0
-        return PageSets(count, complete, reserved, candidates, longest // graph.page_size, most)
+        return PageSets(count, complete, reserved, complete & ~reserved, longest)
 
     def choose(self, step: Step) -> Chosen:
         """Choose among every row's candidates, and write the states."""
         sets, graph = step.sets, self.graph
         states = self._fresh_states(sets.complete) if step.states is None else step.states
-        if not states and self._covers(graph.selection, sets.most_candidates):
+        if self.covers(sets.longest):
             return Chosen(sets.candidates, sets.reserved, states, everything=True)
-        if not sets.most_complete:
+        if sets.longest < graph.page_size:
             return Chosen(sets.candidates, sets.reserved, states)
         env = self._small_leaves(step)
         env |= {state.leaf: x for state, x in zip(graph.states, states, strict=True)}
@@ -165,6 +162,12 @@ class Batched:
         evaluate(self._stages.after, env, Frame(1, sets.complete, sets.candidates), step.q.device)
         chosen = env[graph.selection].expand_as(sets.candidates)
         return Chosen(chosen, sets.reserved, self._new_states(states, env, sets.complete))
+
+    def covers(self, longest: int) -> bool:
+        """Tell whether every candidate of sequences up to so many tokens is chosen, and nothing remembered of them."""
+        graph = self.graph
+        last = min(longest // graph.page_size, -(-longest // graph.page_size) - graph.window)
+        return not graph.states and self._covers(graph.selection, max(last - graph.sink, 0))
 
     def _covers(self, selection: Node, most: int) -> bool:
         """Tell whether a selection chooses every candidate of rows that have at most so many, scored or not."""

@@ -59,9 +59,14 @@ class Decodes:
         return (self.rows.lengths.long() + self.page_size - 1) // self.page_size
 
     @cached_property
+    def longest(self) -> int:
+        """Give the tokens of the longest sequence."""
+        return int(self.rows.lengths.max())
+
+    @property
     def max_pages(self) -> int:
         """Give the pages of the longest sequence."""
-        return int(self._num_pages.max())
+        return -(-self.longest // self.page_size)
 
     @cached_property
     def total_pages(self) -> int:

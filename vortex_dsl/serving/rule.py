@@ -83,6 +83,9 @@ class Rule:
         self, query: torch.Tensor, pages: Pages, decodes: Decodes, layer: Layer, memory: Memory
     ) -> torch.Tensor | None:
         """Give the chosen candidates, bool [num_rows, max_pages]: of this step, or of one that is remembered."""
+        followed = decodes.followed
+        if followed is None and self.batched.covers(decodes.longest):
+            return None
         source = CachedPages(self.batched.layout, pages, decodes)
         step = Step(
             q=query.float(),
@@ -93,10 +96,8 @@ class Rule:
             scale=layer.scale,
             source=source,
         )
-        followed = decodes.followed
         if followed is None:
-            chosen = self.batched.choose(step)
-            return None if chosen.everything else chosen.pages
+            return self.batched.choose(step).pages
         period = decodes.rows.lengths.long() // self.graph.refresh_steps
         renewed = memory.renewed(followed, period).nonzero().flatten()
         if renewed.numel():
