@@ -1,10 +1,11 @@
 # ruff: noqa: N803  (constexpr parameters are upper case, as Triton writes them)
 # mypy: disallow-incomplete-defs=False
-"""Sparse paged decode attention: each KV head of each sequence attends to its own ascending list of pages.
+"""Sparse paged decode attention: each KV head of each sequence attends to its own list of blocks.
 
-The list is cut into parts of a fixed number of pages, each part is attended to by itself, and the parts are combined
-in their order. Where a part begins depends on nothing but the place in the list, so a list that covers every page
-gives, bit for bit, what dense attention by the same kernel gives.
+The tokens behind a list are cut into parts of a fixed number, each part is attended to by itself, and the parts are
+combined in their order. Where a part begins depends on nothing but the place in the list, so a list that covers every
+page gives, bit for bit, what dense attention by the same kernel gives. How many programs share the parts is another
+matter, and changes no result.
 """
 
 from dataclasses import dataclass
@@ -13,17 +14,19 @@ import torch
 import triton
 import triton.language as tl
 
-TOKENS_PER_PART = 256
-TOKENS_PER_TILE = 64
+from kernels.selection import BlockLists
+from kernels.tuning import Tiling, num_processors, tiling_of
+
 MAX_BLOCK_DIM = 128
 MAX_BLOCK_GROUP = 32
 PARTS_PER_TILE = 16
+PROGRAMS_PER_PROCESSOR = 32
 LOG2_E = 1.4426950408889634
 
 
 @dataclass(frozen=True)
 class PagedCache:
-    """Keys and values in pages of physical blocks, any strides.
+    """Keys and values in pages of physical blocks, any strides; in float8 they stand for numbers times a scale.
 
     k: [num_blocks, num_kv_heads, page_size, head_dim]; v: [num_blocks, num_kv_heads, page_size, value_dim].
     block_table: [batch, max_pages] integers, the block of each page. seq_lens: [batch] integers.
@@ -33,76 +36,97 @@ class PagedCache:
     v: torch.Tensor
     block_table: torch.Tensor
     seq_lens: torch.Tensor
+    k_scale: float = 1.0
+    v_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """What the parts leave for the sum: float32 [rows, parts, group, value_dim], and twice [rows, parts, group]."""
+
+    acc: torch.Tensor
+    top: torch.Tensor
+    weight: torch.Tensor
 
 
 @triton.jit
-def _attend_part(q_ptr, k_ptr, v_ptr, list_ptr, count_ptr, block_table_ptr, seq_lens_ptr, acc_ptr, max_ptr, sum_ptr,
-                 q_batch, q_head, q_dim, k_block, k_head, k_token, k_dim, v_block, v_head, v_token, v_dim,
-                 list_stride, table_stride, num_kv_heads, num_parts, group, head_dim, value_dim, scale,
-                 PAGE_SIZE: tl.constexpr, NUM_TILES: tl.constexpr, TILE: tl.constexpr, BLOCK_GROUP: tl.constexpr,
-                 NUM_DIM_TILES: tl.constexpr, BLOCK_DIM: tl.constexpr, BLOCK_VALUE: tl.constexpr,
-                 NUM_VALUE_TILES: tl.constexpr, OPERAND: tl.constexpr):  # fmt: skip
-    """Attend to one part of one row's list: partial sums, their maxima (base 2) and their weights."""
+def _attend(q_ptr, k_ptr, v_ptr, table_ptr, tokens_ptr, acc_ptr, max_ptr, sum_ptr,
+            q_batch, q_head, q_dim, k_block, k_head, k_token, k_dim, v_block, v_head, v_token, v_dim,
+            table_stride, num_kv_heads, num_parts, group, head_dim, value_dim, scale,
+            PER_ROW: tl.constexpr, PAGE_SIZE: tl.constexpr, NUM_TILES: tl.constexpr, TILE: tl.constexpr,
+            BLOCK_GROUP: tl.constexpr, NUM_DIM_TILES: tl.constexpr, BLOCK_DIM: tl.constexpr,
+            BLOCK_VALUE: tl.constexpr, NUM_VALUE_TILES: tl.constexpr, OPERAND: tl.constexpr,
+            STAGES: tl.constexpr):  # fmt: skip
+    """Attend to some parts of one row's list: partial sums, their maxima (base 2) and their weights."""
     row = tl.program_id(0).to(tl.int64)
-    part = tl.program_id(1)
     head_tile = tl.program_id(2) // NUM_VALUE_TILES
     value_tile = tl.program_id(2) % NUM_VALUE_TILES
     sequence = row // num_kv_heads
     kv_head = row % num_kv_heads
-    first = part * NUM_TILES * TILE
-    tokens_listed = tl.load(count_ptr + row) * PAGE_SIZE
-    if first >= tokens_listed:
+    listed = row if PER_ROW else sequence
+    tokens = tl.load(tokens_ptr + listed).to(tl.int32)
+    num_used = (tokens + NUM_TILES * TILE - 1) // (NUM_TILES * TILE)
+    if tl.program_id(1) >= num_used:
         return
-    length = tl.load(seq_lens_ptr + sequence)
     head = head_tile * BLOCK_GROUP + tl.arange(0, BLOCK_GROUP)
     value = value_tile * BLOCK_VALUE + tl.arange(0, BLOCK_VALUE)
     q_row = q_ptr + sequence * q_batch + (kv_head * group + head)[:, None] * q_head
-    acc = tl.zeros((BLOCK_GROUP, BLOCK_VALUE), tl.float32)
-    top = tl.full((BLOCK_GROUP,), float("-inf"), tl.float32)
-    weight = tl.zeros((BLOCK_GROUP,), tl.float32)
-    for tile in tl.range(0, NUM_TILES, num_stages=1):
-        place = first + tile * TILE + tl.arange(0, TILE)
-        listed = place < tokens_listed
-        page = tl.load(list_ptr + row * list_stride + place // PAGE_SIZE, mask=listed, other=0)
-        slot = place % PAGE_SIZE
-        valid = listed & (page * PAGE_SIZE + slot < length)
-        block = tl.load(block_table_ptr + sequence * table_stride + page, mask=valid, other=0).to(tl.int64)
-        k_row = k_ptr + block * k_block + kv_head * k_head + slot * k_token
-        v_row = v_ptr + block * v_block + kv_head * v_head + slot * v_token
-        logit = tl.zeros((BLOCK_GROUP, TILE), tl.float32)
-        for dim_tile in tl.static_range(NUM_DIM_TILES):
-            dim = dim_tile * BLOCK_DIM + tl.arange(0, BLOCK_DIM)
-            in_dim = dim < head_dim
-            q = tl.load(q_row + dim[None, :] * q_dim, mask=(head < group)[:, None] & in_dim[None, :], other=0.0)
-            k = tl.load(k_row[None, :] + dim[:, None] * k_dim, mask=valid[None, :] & in_dim[:, None], other=0.0)
-            logit += tl.dot(q.to(OPERAND), k.to(OPERAND), input_precision="ieee")
-        logit = tl.where(valid[None, :], logit * scale, float("-inf"))
-        new_top = tl.maximum(top, tl.max(logit, 1))
-        safe_top = tl.where(new_top == float("-inf"), 0.0, new_top)
-        shrink = tl.exp2(top - safe_top)
-        p = tl.exp2(logit - safe_top[:, None])
-        v = tl.load(
-            v_row[:, None] + value[None, :] * v_dim, mask=valid[:, None] & (value < value_dim)[None, :], other=0.0
-        )
-        weight = weight * shrink + tl.sum(p, 1)
-        acc = acc * shrink[:, None] + tl.dot(p.to(OPERAND), v.to(OPERAND), input_precision="ieee")
-        top = new_top
-    place = (row * num_parts + part) * group + head
-    tl.store(acc_ptr + place[:, None] * value_dim + value[None, :], acc,
-             mask=(head < group)[:, None] & (value < value_dim)[None, :])  # fmt: skip
-    tl.store(max_ptr + place, top, mask=(head < group) & (value_tile == 0))
-    tl.store(sum_ptr + place, weight, mask=(head < group) & (value_tile == 0))
+    in_group = (head < group)[:, None]
+    if NUM_DIM_TILES == 1:
+        dim = tl.arange(0, BLOCK_DIM)
+        in_dim = dim < head_dim
+        q = tl.load(q_row + dim[None, :] * q_dim, mask=in_group & in_dim[None, :], other=0.0).to(OPERAND)
+    for part in tl.range(tl.program_id(1), num_used, tl.num_programs(1), num_stages=1):
+        acc = tl.zeros((BLOCK_GROUP, BLOCK_VALUE), tl.float32)
+        top = tl.full((BLOCK_GROUP,), float("-inf"), tl.float32)
+        weight = tl.zeros((BLOCK_GROUP,), tl.float32)
+        for tile in tl.range(0, NUM_TILES, num_stages=STAGES):
+            place = (part * NUM_TILES + tile) * TILE + tl.arange(0, TILE)
+            valid = place < tokens
+            slot = place % PAGE_SIZE
+            block = tl.load(table_ptr + listed * table_stride + place // PAGE_SIZE, mask=valid, other=0).to(tl.int64)
+            k_row = k_ptr + block * k_block + kv_head * k_head + slot * k_token
+            v_row = v_ptr + block * v_block + kv_head * v_head + slot * v_token
+            if NUM_DIM_TILES == 1:
+                k = tl.load(k_row[None, :] + dim[:, None] * k_dim, mask=valid[None, :] & in_dim[:, None], other=0.0)
+                logit = tl.dot(q, k.to(OPERAND), input_precision="ieee")
+            else:
+                logit = tl.zeros((BLOCK_GROUP, TILE), tl.float32)
+                for dim_tile in tl.static_range(NUM_DIM_TILES):
+                    some = dim_tile * BLOCK_DIM + tl.arange(0, BLOCK_DIM)
+                    inside = some < head_dim
+                    q = tl.load(q_row + some[None, :] * q_dim, mask=in_group & inside[None, :], other=0.0)
+                    k = tl.load(k_row[None, :] + some[:, None] * k_dim, mask=valid[None, :] & inside[:, None],
+                                other=0.0)  # fmt: skip
+                    logit += tl.dot(q.to(OPERAND), k.to(OPERAND), input_precision="ieee")
+            logit = tl.where(valid[None, :], logit * scale, float("-inf"))
+            new_top = tl.maximum(top, tl.max(logit, 1))
+            safe_top = tl.where(new_top == float("-inf"), 0.0, new_top)
+            shrink = tl.exp2(top - safe_top)
+            p = tl.exp2(logit - safe_top[:, None])
+            v = tl.load(v_row[:, None] + value[None, :] * v_dim, mask=valid[:, None] & (value < value_dim)[None, :],
+                        other=0.0)  # fmt: skip
+            weight = weight * shrink + tl.sum(p, 1)
+            acc = acc * shrink[:, None] + tl.dot(p.to(OPERAND), v.to(OPERAND), input_precision="ieee")
+            top = new_top
+        left = (row * num_parts + part) * group + head
+        tl.store(acc_ptr + left[:, None] * value_dim + value[None, :], acc,
+                 mask=in_group & (value < value_dim)[None, :])  # fmt: skip
+        tl.store(max_ptr + left, top, mask=(head < group) & (value_tile == 0))
+        tl.store(sum_ptr + left, weight, mask=(head < group) & (value_tile == 0))
 
 
 @triton.jit
-def _combine(acc_ptr, max_ptr, sum_ptr, count_ptr, out_ptr, out_batch, out_head, out_dim,
-             num_kv_heads, num_parts, group, value_dim,
-             PAGE_SIZE: tl.constexpr, PART: tl.constexpr, PARTS: tl.constexpr, BLOCK_VALUE: tl.constexpr):  # fmt: skip
+def _combine(acc_ptr, max_ptr, sum_ptr, tokens_ptr, out_ptr, out_batch, out_head, out_dim, tally_ptr,
+             num_kv_heads, num_parts, group, value_dim, scale, PER_ROW: tl.constexpr, PART: tl.constexpr,
+             PARTS: tl.constexpr, BLOCK_VALUE: tl.constexpr, TALLY: tl.constexpr):  # fmt: skip
     """Combine one query head's parts in their order; no part at all gives zeros."""
     row = tl.program_id(0).to(tl.int64)
     head = tl.program_id(1)
     value = tl.program_id(2) * BLOCK_VALUE + tl.arange(0, BLOCK_VALUE)
-    used = (tl.load(count_ptr + row) * PAGE_SIZE + PART - 1) // PART
+    sequence = row // num_kv_heads
+    tokens = tl.load(tokens_ptr + (row if PER_ROW else sequence)).to(tl.int32)
+    used = (tokens + PART - 1) // PART
     base = row * num_parts * group + head
     top = tl.full((), float("-inf"), tl.float32)
     for start in tl.range(0, used, PARTS, num_stages=1):
@@ -113,59 +137,99 @@ def _combine(acc_ptr, max_ptr, sum_ptr, count_ptr, out_ptr, out_batch, out_head,
     weight = tl.zeros((), tl.float32)
     for start in tl.range(0, used, PARTS, num_stages=1):
         part = start + tl.arange(0, PARTS)
-        place = base + part * group
-        shrink = tl.exp2(tl.load(max_ptr + place, mask=part < used, other=float("-inf")) - top)
-        partial = tl.load(acc_ptr + place[:, None] * value_dim + value[None, :],
-                          mask=(part < used)[:, None] & (value < value_dim)[None, :], other=0.0)  # fmt: skip
-        acc += tl.sum(partial * shrink[:, None], 0)
-        weight += tl.sum(tl.load(sum_ptr + place, mask=part < used, other=0.0) * shrink, 0)
-    out = acc / tl.where(weight == 0.0, 1.0, weight)
-    place = (row // num_kv_heads) * out_batch + ((row % num_kv_heads) * group + head) * out_head
-    tl.store(out_ptr + place + value * out_dim, out.to(out_ptr.dtype.element_ty), mask=value < value_dim)
+        here = base + part * group
+        share = tl.exp2(tl.load(max_ptr + here, mask=part < used, other=float("-inf")) - top)
+        some = tl.load(acc_ptr + here[:, None] * value_dim + value[None, :],
+                       mask=(part < used)[:, None] & (value < value_dim)[None, :], other=0.0)  # fmt: skip
+        acc += tl.sum(some * share[:, None], 0)
+        weight += tl.sum(tl.load(sum_ptr + here, mask=part < used, other=0.0) * share, 0)
+    out = tl.where(weight > 0.0, acc / tl.where(weight > 0.0, weight, 1.0), 0.0) * scale
+    out_row = out_ptr + sequence * out_batch + ((row % num_kv_heads) * group + head) * out_head
+    tl.store(out_row + value * out_dim, out, mask=value < value_dim)
+    if TALLY:
+        first = (tokens > 0) & (head == 0) & (tl.program_id(2) == 0)
+        place = tally_ptr + row * 5 + 4
+        tl.store(place, tl.load(place) + 1, mask=first)
 
 
-def _operand(stored: torch.Tensor) -> tl.dtype:
+def _operand(cache: torch.Tensor, q: torch.Tensor) -> tl.dtype:
     """Type of the operands of a product: as stored, but float32 in the interpreter, which multiplies no bfloat16."""
     kinds = {torch.float16: tl.float16, torch.bfloat16: tl.bfloat16}
-    return kinds.get(stored.dtype, tl.float32) if stored.is_cuda else tl.float32
+    stored = q.dtype if cache.itemsize == 1 else cache.dtype
+    return kinds.get(stored, tl.float32) if cache.is_cuda else tl.float32
 
 
 def _block(size: int, least: int, most: int) -> int:
     return min(max(triton.next_power_of_2(size), least), most)
 
 
-def sparse_decode(
-    q: torch.Tensor, cache: PagedCache, pages: torch.Tensor, count: torch.Tensor, scale: float
-) -> torch.Tensor:
-    """Attend from each query head to the listed pages of its KV head; sums in float32.
+def make_scratch(rows: int, max_tokens: int, group: int, value_dim: int, part: int, device: torch.device) -> Scratch:
+    """Make room for the parts of so many rows of at most so many tokens."""
+    shape = (rows, max(triton.cdiv(max_tokens, part), 1), group)
+    acc = torch.empty(*shape, value_dim, dtype=torch.float32, device=device)
+    top, weight = (torch.empty(shape, dtype=torch.float32, device=device) for _ in range(2))
+    return Scratch(acc, top, weight)
 
-    q: [batch, num_q_heads, head_dim], float32, float16 or bfloat16 like the cache. pages: int32 [rows, max_pages],
-    ascending, the first count[row] of them used; count: int32 [rows]. -> [batch, num_q_heads, value_dim], as q.
+
+def scratch_bytes(rows: int, max_tokens: int, group: int, value_dim: int, part: int) -> int:
+    """Give the bytes of what `make_scratch` makes."""
+    return 4 * rows * max(triton.cdiv(max_tokens, part), 1) * group * (value_dim + 2)
+
+
+def sparse_decode(
+    q: torch.Tensor,
+    cache: PagedCache,
+    lists: BlockLists | None,
+    scale: float,
+    out: torch.Tensor | None = None,
+    tally: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Attend from each query head to what is listed for its KV head, or to everything; sums in float32.
+
+    q: [batch, num_q_heads, head_dim], float32, float16 or bfloat16, like a cache that is not in float8. out:
+    [batch, num_q_heads, value_dim], as q. tally: counts dense steps, see `kernels.selection.Listing`.
     """
-    batch, num_q_heads, head_dim = q.shape
-    num_kv_heads, page_size, value_dim = cache.v.shape[1], cache.v.shape[2], cache.v.shape[3]
-    group = num_q_heads // num_kv_heads
-    rows = batch * num_kv_heads
-    part = max(TOKENS_PER_PART, page_size)
-    num_parts = max(triton.cdiv(pages.shape[1] * page_size, part), 1)
-    acc = torch.empty(rows, num_parts, group, value_dim, dtype=torch.float32, device=q.device)
-    top = torch.empty(rows, num_parts, group, dtype=torch.float32, device=q.device)
-    weight = torch.empty_like(top)
-    out = torch.empty(batch, num_q_heads, value_dim, dtype=q.dtype, device=q.device)
-    block_group = _block(group, 16, MAX_BLOCK_GROUP)
-    block_dim = _block(head_dim, 16, MAX_BLOCK_DIM)
+    batch, num_q_heads, _ = q.shape
+    num_kv_heads, page_size, value_dim = cache.v.shape[1:]
+    group, rows = num_q_heads // num_kv_heads, batch * num_kv_heads
+    table = cache.block_table if lists is None else lists.blocks
+    tokens = cache.seq_lens if lists is None else lists.tokens
+    tiling = tiling_of(cache.k, q, group)
+    scratch = make_scratch(rows, table.shape[1] * page_size, group, value_dim, tiling.part, q.device)
+    out = torch.empty(batch, num_q_heads, value_dim, dtype=q.dtype, device=q.device) if out is None else out
     block_value = _block(value_dim, 16, MAX_BLOCK_DIM)
     value_tiles = triton.cdiv(value_dim, block_value)
-    _attend_part[(rows, num_parts, triton.cdiv(group, block_group) * value_tiles)](
-        q, cache.k, cache.v, pages, count, cache.block_table, cache.seq_lens, acc, top, weight,
-        *q.stride(), *cache.k.stride(), *cache.v.stride(), pages.stride(0), cache.block_table.stride(0),
-        num_kv_heads, num_parts, group, head_dim, value_dim, scale * LOG2_E,
-        PAGE_SIZE=page_size, NUM_TILES=part // TOKENS_PER_TILE, TILE=TOKENS_PER_TILE, BLOCK_GROUP=block_group,
-        NUM_DIM_TILES=triton.cdiv(head_dim, block_dim), BLOCK_DIM=block_dim, BLOCK_VALUE=block_value,
-        NUM_VALUE_TILES=value_tiles, OPERAND=_operand(cache.k),
-    )  # fmt: skip
+    _launch_attend(q, cache, (table, tokens, lists is not None), scale * cache.k_scale, tiling, scratch)
     _combine[(rows, group, value_tiles)](
-        acc, top, weight, count, out, *out.stride(), num_kv_heads, num_parts, group, value_dim,
-        PAGE_SIZE=page_size, PART=part, PARTS=PARTS_PER_TILE, BLOCK_VALUE=block_value, num_stages=1,
+        scratch.acc, scratch.top, scratch.weight, tokens, out, *out.stride(), tally,
+        num_kv_heads, scratch.acc.shape[1], group, value_dim, float(cache.v_scale),
+        PER_ROW=lists is not None, PART=tiling.part, PARTS=PARTS_PER_TILE, BLOCK_VALUE=block_value,
+        TALLY=tally is not None, num_warps=tiling.combine_warps, num_stages=1,
     )  # fmt: skip
     return out
+
+
+def _launch_attend(
+    q: torch.Tensor,
+    cache: PagedCache,
+    listed: tuple[torch.Tensor, torch.Tensor, bool],
+    scale: float,
+    tiling: Tiling,
+    scratch: Scratch,
+) -> None:
+    """Launch a program per row and part, or fewer that take turns where most parts may not be there at all."""
+    table, tokens, per_row = listed
+    (rows, num_parts, group, value_dim), head_dim = scratch.acc.shape, q.shape[2]
+    block_group, block_dim = _block(group, 16, MAX_BLOCK_GROUP), _block(head_dim, 16, MAX_BLOCK_DIM)
+    block_value = _block(value_dim, 16, MAX_BLOCK_DIM)
+    value_tiles = triton.cdiv(value_dim, block_value)
+    enough = triton.cdiv(PROGRAMS_PER_PROCESSOR * num_processors(q.device), max(rows, 1))
+    _attend[(rows, min(num_parts, enough), triton.cdiv(group, block_group) * value_tiles)](
+        q, cache.k, cache.v, table, tokens, scratch.acc, scratch.top, scratch.weight,
+        *q.stride(), *cache.k.stride(), *cache.v.stride(), table.stride(0),
+        cache.k.shape[1], num_parts, group, head_dim, value_dim, float(scale * LOG2_E),
+        PER_ROW=per_row, PAGE_SIZE=cache.k.shape[2], NUM_TILES=tiling.tiles, TILE=tiling.tile,
+        BLOCK_GROUP=block_group, NUM_DIM_TILES=triton.cdiv(head_dim, block_dim), BLOCK_DIM=block_dim,
+        BLOCK_VALUE=block_value, NUM_VALUE_TILES=value_tiles, OPERAND=_operand(cache.k, q),
+        STAGES=tiling.stages, num_warps=tiling.warps,
+    )  # fmt: skip

@@ -12,7 +12,7 @@ import torch
 import triton
 import triton.language as tl
 
-from kernels.selection import Pages, _candidate, _order_key
+from kernels.selection import Pages, _candidate, _number, _order_key, _scalar
 
 
 @triton.jit
@@ -26,13 +26,13 @@ def _mass(scores, page, end, top, total):
 
 @triton.jit
 def _nucleus(score_ptr, score_stride, mass_ptr, num_ptr, out_ptr, seq_lens_ptr, num_kv_heads, max_pages,
-             PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr,
-             BLOCK_PAGES: tl.constexpr):  # fmt: skip
+             PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr, MASS_TENSOR: tl.constexpr,
+             NUM_TENSOR: tl.constexpr, BLOCK_PAGES: tl.constexpr):  # fmt: skip
     row = tl.program_id(0)
     length = tl.load(seq_lens_ptr + row // num_kv_heads).to(tl.int32)
     scores = score_ptr + row.to(tl.int64) * score_stride
     end = tl.minimum(max_pages, length // PAGE_SIZE)
-    wanted = tl.load(mass_ptr + row).to(tl.float64)
+    wanted = _number(mass_ptr, row, MASS_TENSOR).to(tl.float64)
     top = tl.full((), float("-inf"), tl.float32)
     for start in range(0, end, BLOCK_PAGES):
         page = start + tl.arange(0, BLOCK_PAGES)
@@ -77,19 +77,20 @@ def _nucleus(score_ptr, score_stride, mass_ptr, num_ptr, out_ptr, seq_lens_ptr, 
     needed = tl.ceil((wanted - above) / tl.where(tied > 0.0, tied, 1.0).to(tl.float64)).to(tl.float32)
     needed = tl.clamp(tl.where(needed == needed, needed, num_ties.to(tl.float32)), 0.0, num_ties.to(tl.float32))
     count = tl.where(taken < wanted, num_above + needed.to(tl.int32), 0).to(tl.float32)  # none where p is NaN
-    budget = tl.load(num_ptr + row)
+    budget = _number(num_ptr, row, NUM_TENSOR)
     tl.store(out_ptr + row, tl.where(budget == budget, tl.minimum(budget, count), 0.0))
 
 
-def nucleus(score: torch.Tensor, mass: torch.Tensor, num: torch.Tensor, pages: Pages) -> torch.Tensor:
+def nucleus(score: torch.Tensor, mass: torch.Tensor | float, num: torch.Tensor | float, pages: Pages) -> torch.Tensor:
     """Return how many candidates `topp` takes: until the mass is reached, and at most `num`; float32 [rows].
 
-    score: float32 [rows, max_pages]. mass, num: float32 [rows].
+    score: float32 [rows, max_pages]. mass, num: numbers, or float32 [rows].
     """
-    out = torch.empty_like(num)
+    out = torch.empty(pages.num_rows, dtype=torch.float32, device=score.device)
     _nucleus[(pages.num_rows,)](
-        score, score.stride(0), mass, num, out, pages.seq_lens, pages.num_kv_heads, pages.max_pages,
+        score, score.stride(0), _scalar(mass), _scalar(num), out, pages.seq_lens, pages.num_kv_heads, pages.max_pages,
         PAGE_SIZE=pages.page_size, SINK=pages.sink, WINDOW=pages.window,
-        BLOCK_PAGES=pages.block_pages, num_stages=1,
+        MASS_TENSOR=isinstance(mass, torch.Tensor), NUM_TENSOR=isinstance(num, torch.Tensor),
+        BLOCK_PAGES=pages.block_pages, num_warps=pages.num_warps, num_stages=1,
     )  # fmt: skip
     return out

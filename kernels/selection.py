@@ -1,11 +1,12 @@
 # ruff: noqa: N803  (constexpr parameters are upper case, as Triton writes them)
 # mypy: disallow-incomplete-defs=False
-"""Exact choice of pages: top-k by radix select, the nucleus of a mass, and the ascending page list.
+"""Exact choice of pages: top-k by radix select and the ascending block table of what is attended, in one launch.
 
 A *row* is one sequence and one KV head, `row = sequence * num_kv_heads + kv_head`. Of a sequence of L tokens,
 N = ceil(L / page_size) pages exist, M = floor(L / page_size) are complete, page i is *reserved* when i < sink or
 i >= N - window, and the others are the *candidates*. Everything is decided from integers and from the order of the
-scores, so the result does not depend on tile sizes, on the batch or on the machine.
+scores, so the result does not depend on tile sizes, on the batch or on the machine. Where the budget takes every
+candidate no score is read.
 """
 
 from dataclasses import dataclass
@@ -14,15 +15,16 @@ import torch
 import triton
 import triton.language as tl
 
-BLOCK_PAGES = 1024
+BLOCK_PAGES = 4096
 NUM_DIGITS = 256
+NUM_TALLIES = 5  # of a row: sparse steps, of these covered ones, pages attended, pages in all, dense steps
 
 
 @dataclass(frozen=True)
 class Pages:
     """What is known of each sequence's pages before anything is scored.
 
-    seq_lens: [batch] integers, the length with the current token.
+    seq_lens: [batch] integers, the length with the current token. `max_pages` bounds every sequence's pages.
     """
 
     seq_lens: torch.Tensor
@@ -42,6 +44,59 @@ class Pages:
         """Pages that one tile covers: bounded, whatever the length."""
         return min(BLOCK_PAGES, triton.next_power_of_2(max(self.max_pages, 16)))
 
+    @property
+    def num_warps(self) -> int:
+        """Warps that share a tile."""
+        return min(max(self.block_pages // 128, 4), 16)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Take the candidates of highest score, ties to the lower index.
+
+    score: float32 [rows, max_pages]; NaN counts as -inf, -inf excludes nothing. num: a number, or float32 [rows];
+    floored and clamped to the candidates, NaN is none. among: int8 [rows, max_pages], choose only among these
+    (`refine`). threshold: a number, or float32 [rows]; choose only scores above it (`above`).
+    """
+
+    score: torch.Tensor
+    num: torch.Tensor | float
+    among: torch.Tensor | None = None
+    threshold: torch.Tensor | float | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Where lists are written, and what is counted on the way.
+
+    block_table: [batch, max_pages] integers, the block of each page. covered: the number of candidates up to which a
+    budget is known to take all, so that none was scored. dense: int8 [batch] or None, 1 where every page is attended
+    whatever is chosen. tally: int64 [rows, NUM_TALLIES] or None, added to.
+    """
+
+    block_table: torch.Tensor
+    covered: float = -1.0
+    dense: torch.Tensor | None = None
+    tally: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class BlockLists:
+    """What each row attends to: blocks int32 [rows, max_pages] in the order of their pages; tokens int32 [rows].
+
+    A row's first ceil(tokens / page_size) blocks are used, and only the last of them may hold fewer tokens.
+    """
+
+    blocks: torch.Tensor
+    tokens: torch.Tensor
+
+
+@triton.jit
+def _number(given, row, IS_TENSOR: tl.constexpr):
+    """Read a number that is one for all rows, or one of each row."""
+    number = tl.load(given + row) if IS_TENSOR else given
+    return number  # noqa: RET504  (Triton compiles no return of a conditional expression)
+
 
 @triton.jit
 def _order_key(score):
@@ -60,130 +115,232 @@ def _candidate(page, length, PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW
 
 
 @triton.jit
-def _eligible(score, page, length, row, among_ptr, among_stride, threshold_ptr,
-              PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr,
-              HAS_AMONG: tl.constexpr, HAS_THRESHOLD: tl.constexpr):  # fmt: skip
-    """Mark the candidates that this selection may choose."""
-    eligible = _candidate(page, length, PAGE_SIZE, SINK, WINDOW)
+def _ranked(page, end, length, row, score_ptr, score_stride, among_ptr, among_stride, threshold,
+            PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr, HAS_AMONG: tl.constexpr,
+            HAS_THRESHOLD: tl.constexpr):  # fmt: skip
+    """Give the keys of a tile of pages, and mark those that may be chosen. Nothing at or beyond `end` is read."""
+    score = tl.load(score_ptr + row * score_stride + page, mask=page < end, other=0.0)
+    eligible = _candidate(page, length, PAGE_SIZE, SINK, WINDOW) & (page < end)
     if HAS_AMONG:
-        among = tl.load(among_ptr + row.to(tl.int64) * among_stride + page, mask=eligible, other=0)
-        eligible = eligible & (among != 0)
+        eligible = eligible & (tl.load(among_ptr + row * among_stride + page, mask=eligible, other=0) != 0)
     if HAS_THRESHOLD:
-        eligible = eligible & (score > tl.load(threshold_ptr + row))
-    return eligible
+        eligible = eligible & (score > threshold)
+    return _order_key(score), eligible
 
 
 @triton.jit
-def _choose(score_ptr, score_stride, num_ptr, seq_lens_ptr, num_kv_heads, among_ptr, among_stride, threshold_ptr,
-            chosen_ptr, chosen_stride, max_pages,
-            PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr,
-            HAS_AMONG: tl.constexpr, HAS_THRESHOLD: tl.constexpr,
+def _digit(count, prefix, remaining, NUM_DIGITS: tl.constexpr):
+    """Go on by one digit: `count` pages have each value of it, of those whose keys begin with `prefix`."""
+    digits = tl.arange(0, NUM_DIGITS)
+    total = tl.sum(count, 0)
+    larger = total - tl.cumsum(count, 0)
+    remaining = tl.minimum(remaining, total)
+    here = (larger < remaining) & (remaining <= larger + count)
+    prefix = prefix * NUM_DIGITS + tl.sum(tl.where(here, digits, 0), 0).to(tl.uint32)
+    return prefix, remaining - tl.sum(tl.where(here, larger, 0), 0)
+
+
+@triton.jit
+def _last_taken(remaining, end, length, row, score_ptr, score_stride, among_ptr, among_stride, threshold,
+                PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr, HAS_AMONG: tl.constexpr,
+                HAS_THRESHOLD: tl.constexpr, ONE_TILE: tl.constexpr, BLOCK_PAGES: tl.constexpr,
+                NUM_DIGITS: tl.constexpr):  # fmt: skip
+    """Give the key of the last page taken, and how many pages with just that key are taken; 0 of them if none is.
+
+    Radix select, eight bits at a time from the top.
+    """
+    prefix = tl.zeros((), tl.uint32)
+    if ONE_TILE:
+        page = tl.arange(0, BLOCK_PAGES)
+        key, eligible = _ranked(page, end, length, row, score_ptr, score_stride, among_ptr, among_stride, threshold,
+                                PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD)  # fmt: skip
+        for step in tl.static_range(4):
+            leading = key >> (24 - 8 * step)
+            active = eligible & (leading >> 8 == prefix)
+            count = tl.histogram((leading & 0xFF).to(tl.int32), NUM_DIGITS, mask=active)
+            prefix, remaining = _digit(count, prefix, remaining, NUM_DIGITS)
+    else:
+        for step in tl.static_range(4):
+            count = tl.zeros((NUM_DIGITS,), tl.int32)
+            for start in tl.range(0, end, BLOCK_PAGES, num_stages=1):
+                page = start + tl.arange(0, BLOCK_PAGES)
+                key, eligible = _ranked(page, end, length, row, score_ptr, score_stride, among_ptr, among_stride,
+                                        threshold, PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD)  # fmt: skip
+                leading = key >> (24 - 8 * step)
+                active = eligible & (leading >> 8 == prefix)
+                count += tl.histogram((leading & 0xFF).to(tl.int32), NUM_DIGITS, mask=active)
+            prefix, remaining = _digit(count, prefix, remaining, NUM_DIGITS)
+    return prefix, remaining
+
+
+@triton.jit
+def _select(score_ptr, score_stride, num, seq_lens_ptr, num_kv_heads, among_ptr, among_stride, threshold,
+            chosen_ptr, chosen_stride, table_ptr, table_stride, covered, dense_ptr, tally_ptr,
+            list_ptr, list_stride, tokens_ptr, max_pages,
+            PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr, NUM_TENSOR: tl.constexpr,
+            HAS_AMONG: tl.constexpr, HAS_THRESHOLD: tl.constexpr, THRESHOLD_TENSOR: tl.constexpr,
+            LISTS: tl.constexpr, HAS_DENSE: tl.constexpr, TALLY: tl.constexpr, ONE_TILE: tl.constexpr,
             BLOCK_PAGES: tl.constexpr, NUM_DIGITS: tl.constexpr):  # fmt: skip
-    row = tl.program_id(0)
+    """Choose by score, then write flags, or the list of what is attended."""
+    row = tl.program_id(0).to(tl.int64)
     length = tl.load(seq_lens_ptr + row // num_kv_heads).to(tl.int32)
-    scores = score_ptr + row.to(tl.int64) * score_stride
-    candidates = tl.maximum((length + PAGE_SIZE - 1) // PAGE_SIZE - WINDOW - SINK, 0)
-    budget = tl.load(num_ptr + row)
+    num_pages = tl.minimum((length + PAGE_SIZE - 1) // PAGE_SIZE, max_pages)
+    candidates = tl.maximum(num_pages - WINDOW - SINK, 0)
+    limit = 0.0
+    if HAS_THRESHOLD:
+        limit = _number(threshold, row, THRESHOLD_TENSOR)
+    budget = _number(num, row, NUM_TENSOR)
     budget = tl.where(budget == budget, tl.floor(budget), 0.0)
     remaining = tl.clamp(budget, 0.0, candidates.to(tl.float32)).to(tl.int32)
-    end = tl.minimum(max_pages, length // PAGE_SIZE)
-    digits = tl.arange(0, NUM_DIGITS)
-    prefix = tl.zeros((), tl.uint32)
-    # Radix select, eight bits at a time from the top: `prefix` becomes the key of the last page taken, and
-    # `remaining` the number of pages with just that key that are still to be taken.
-    for step in tl.static_range(4):
-        count = tl.zeros((NUM_DIGITS,), tl.int32)
-        for start in range(0, end, BLOCK_PAGES):
-            page = start + tl.arange(0, BLOCK_PAGES)
-            score = tl.load(scores + page, mask=page < end, other=0.0)
-            eligible = _eligible(score, page, length, row, among_ptr, among_stride, threshold_ptr,
-                                 PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD)  # fmt: skip
-            leading = _order_key(score) >> (24 - 8 * step)
-            active = eligible & (page < end) & (leading >> 8 == prefix)
-            count += tl.histogram((leading & 0xFF).to(tl.int32), NUM_DIGITS, mask=active)
-        larger = tl.sum(count, 0) - tl.cumsum(count, 0)
-        remaining = tl.minimum(remaining, tl.sum(count, 0))
-        here = (larger < remaining) & (remaining <= larger + count)
-        prefix = prefix * 256 + tl.sum(tl.where(here, digits, 0), 0).to(tl.uint32)
-        remaining -= tl.sum(tl.where(here, larger, 0), 0)
+    every = remaining == candidates
+    if HAS_AMONG or HAS_THRESHOLD:
+        every = candidates < 0
+    end = tl.where(every, 0, length // PAGE_SIZE)  # pages whose scores are read
+    prefix, remaining = _last_taken(remaining, end, length, row, score_ptr, score_stride, among_ptr, among_stride,
+                                    limit, PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD, ONE_TILE,
+                                    BLOCK_PAGES, NUM_DIGITS)  # fmt: skip
+    whole = every
+    if LISTS and HAS_DENSE:
+        whole = every | (tl.load(dense_ptr + row // num_kv_heads) != 0)
     num_ties = tl.zeros((), tl.int32)
-    for start in range(0, max_pages, BLOCK_PAGES):
+    listed = tl.zeros((), tl.int32)
+    for start in tl.range(0, num_pages if LISTS else max_pages, BLOCK_PAGES, num_stages=1):
         page = start + tl.arange(0, BLOCK_PAGES)
-        score = tl.load(scores + page, mask=page < end, other=0.0)
-        eligible = _eligible(score, page, length, row, among_ptr, among_stride, threshold_ptr,
-                             PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD)  # fmt: skip
-        key = _order_key(score)
-        tie = (eligible & (page < end) & (key == prefix)).to(tl.int32)
+        key, eligible = _ranked(page, end, length, row, score_ptr, score_stride, among_ptr, among_stride, limit,
+                                PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD)  # fmt: skip
+        tie = (eligible & (key == prefix)).to(tl.int32)
         earlier = num_ties + tl.cumsum(tie, 0) - tie
-        chosen = eligible & (page < end) & ((key > prefix) | ((key == prefix) & (earlier < remaining)))
-        chosen = chosen & (remaining > 0)
-        tl.store(chosen_ptr + row.to(tl.int64) * chosen_stride + page, chosen.to(tl.int8), mask=page < max_pages)
+        chosen = eligible & ((key > prefix) | ((key == prefix) & (earlier < remaining))) & (remaining > 0)
+        candidate = _candidate(page, length, PAGE_SIZE, SINK, WINDOW)
+        chosen = chosen | (candidate & (page < num_pages) & whole)
+        if LISTS:
+            attended = (page < num_pages) & (chosen | (candidate == 0))
+            listed = _append(attended, page, row, listed, table_ptr, table_stride, num_kv_heads,
+                             list_ptr, list_stride)  # fmt: skip
+        else:
+            tl.store(chosen_ptr + row * chosen_stride + page, chosen.to(tl.int8), mask=page < max_pages)
         num_ties += tl.sum(tie, 0)
+    if LISTS:
+        tl.store(tokens_ptr + row, _tokens(listed, length, PAGE_SIZE))
+        if TALLY:
+            counted = length > 0
+            if HAS_DENSE:
+                counted = counted & (tl.load(dense_ptr + row // num_kv_heads) == 0)
+            _count(tally_ptr, row, counted, candidates.to(tl.float32) <= covered, listed, num_pages)
 
 
-def choose(
-    score: torch.Tensor,
-    num: torch.Tensor,
-    pages: Pages,
-    *,
-    among: torch.Tensor | None = None,
-    threshold: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """Return the candidates of highest score, ties to the lower index, as int8 [rows, max_pages].
+@triton.jit
+def _append(attended, page, row, listed, table_ptr, table_stride, num_kv_heads, list_ptr, list_stride):
+    """Write the blocks of a tile's attended pages behind those already listed, and count them all."""
+    one = attended.to(tl.int32)
+    position = listed + tl.cumsum(one, 0) - one
+    block = tl.load(table_ptr + (row // num_kv_heads) * table_stride + page, mask=attended, other=0)
+    tl.store(list_ptr + row * list_stride + position, block.to(tl.int32), mask=attended)
+    return listed + tl.sum(one, 0)
 
-    score: float32 [rows, max_pages]; NaN counts as -inf, -inf excludes nothing. num: float32 [rows], floored and
-    clamped to the candidates, NaN is none. among: int8 [rows, max_pages], choose only among these (`refine`).
-    threshold: float32 [rows], choose only scores above it (`above`).
-    """
-    chosen = torch.empty(score.shape, dtype=torch.int8, device=score.device)
-    _choose[(pages.num_rows,)](
-        score, score.stride(0), num, pages.seq_lens, pages.num_kv_heads,
-        among, 0 if among is None else among.stride(0), threshold, chosen, chosen.stride(0), pages.max_pages,
-        PAGE_SIZE=pages.page_size, SINK=pages.sink, WINDOW=pages.window,
-        HAS_AMONG=among is not None, HAS_THRESHOLD=threshold is not None,
-        BLOCK_PAGES=pages.block_pages, NUM_DIGITS=NUM_DIGITS, num_stages=1,
-    )  # fmt: skip
+
+@triton.jit
+def _tokens(listed, length, PAGE_SIZE: tl.constexpr):
+    """Give the tokens in so many pages, the last of which is the sequence's last."""
+    whole = (length + PAGE_SIZE - 1) // PAGE_SIZE * PAGE_SIZE
+    return tl.where(listed > 0, listed * PAGE_SIZE - (whole - length), 0)
+
+
+@triton.jit
+def _count(tally_ptr, row, counted, covered, listed, num_pages):
+    """Add a row's step to its own counters, which no other program touches."""
+    place = tally_ptr + row * 5
+    tl.store(place, tl.load(place) + 1, mask=counted)
+    tl.store(place + 1, tl.load(place + 1) + covered.to(tl.int64), mask=counted)
+    tl.store(place + 2, tl.load(place + 2) + listed, mask=counted)
+    tl.store(place + 3, tl.load(place + 3) + num_pages, mask=counted)
+
+
+def choose(ranking: Ranking, pages: Pages) -> torch.Tensor:
+    """Return the chosen candidates as int8 [rows, max_pages]."""
+    chosen = torch.empty(pages.num_rows, pages.max_pages, dtype=torch.int8, device=ranking.score.device)
+    _launch_select(ranking, pages, chosen, None, None)
     return chosen
 
 
-@triton.jit
-def _list_pages(chosen_ptr, chosen_stride, seq_lens_ptr, num_kv_heads, list_ptr, list_stride, count_ptr, max_pages,
-                PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr,
-                HAS_CHOSEN: tl.constexpr, EVERY: tl.constexpr, BLOCK_PAGES: tl.constexpr):  # fmt: skip
-    row = tl.program_id(0)
-    length = tl.load(seq_lens_ptr + row // num_kv_heads).to(tl.int32)
-    end = tl.minimum((length + PAGE_SIZE - 1) // PAGE_SIZE, max_pages)
-    count = tl.zeros((), tl.int32)
-    for start in range(0, end, BLOCK_PAGES):
-        page = start + tl.arange(0, BLOCK_PAGES)
-        attended = page < end
-        if not EVERY:
-            candidate = _candidate(page, length, PAGE_SIZE, SINK, WINDOW)
-            attended = attended & (candidate == 0)
-            if HAS_CHOSEN:
-                flags = chosen_ptr + row.to(tl.int64) * chosen_stride + page
-                chosen = tl.load(flags, mask=candidate & (page < end), other=0)
-                attended = attended | (chosen != 0)
-        one = attended.to(tl.int32)
-        position = count + tl.cumsum(one, 0) - one
-        tl.store(list_ptr + row.to(tl.int64) * list_stride + position, page, mask=attended)
-        count += tl.sum(one, 0)
-    tl.store(count_ptr + row, count)
+def list_best(ranking: Ranking, pages: Pages, listing: Listing) -> BlockLists:
+    """Return the blocks of the reserved pages and of the chosen candidates, in one launch."""
+    lists = _empty_lists(pages)
+    _launch_select(ranking, pages, None, listing, lists)
+    return lists
 
 
-def list_pages(chosen: torch.Tensor | None, pages: Pages, *, every: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the attended pages of each row in ascending order, and how many they are.
+def _scalar(number: torch.Tensor | float | None) -> torch.Tensor | float | None:
+    """Give a number as the float that a kernel takes; whole ones would be compiled in."""
+    return float(number) if isinstance(number, int) else number
 
-    chosen: int8 [rows, max_pages] or None; the reserved pages are always added; with `every`, all pages are listed.
-    -> int32 [rows, max_pages], of which the first `count` entries are written; int32 [rows].
-    """
+
+def _empty_lists(pages: Pages) -> BlockLists:
     device = pages.seq_lens.device
-    listed = torch.empty(pages.num_rows, pages.max_pages, dtype=torch.int32, device=device)
-    count = torch.empty(pages.num_rows, dtype=torch.int32, device=device)
+    blocks = torch.empty(pages.num_rows, max(pages.max_pages, 1), dtype=torch.int32, device=device)
+    return BlockLists(blocks, torch.empty(pages.num_rows, dtype=torch.int32, device=device))
+
+
+def _launch_select(
+    ranking: Ranking, pages: Pages, chosen: torch.Tensor | None, listing: Listing | None, lists: BlockLists | None
+) -> None:
+    among, threshold = ranking.among, _scalar(ranking.threshold)
+    table = None if listing is None else listing.block_table
+    dense, tally = (None, None) if listing is None else (listing.dense, listing.tally)
+    _select[(pages.num_rows,)](
+        ranking.score, ranking.score.stride(0), _scalar(ranking.num), pages.seq_lens, pages.num_kv_heads,
+        among, 0 if among is None else among.stride(0), threshold,
+        chosen, 0 if chosen is None else chosen.stride(0), table, 0 if table is None else table.stride(0),
+        -1.0 if listing is None else float(listing.covered), dense, tally,
+        None if lists is None else lists.blocks, 0 if lists is None else lists.blocks.stride(0),
+        None if lists is None else lists.tokens, pages.max_pages,
+        PAGE_SIZE=pages.page_size, SINK=pages.sink, WINDOW=pages.window,
+        NUM_TENSOR=isinstance(ranking.num, torch.Tensor), HAS_AMONG=among is not None,
+        HAS_THRESHOLD=threshold is not None, THRESHOLD_TENSOR=isinstance(threshold, torch.Tensor),
+        LISTS=lists is not None, HAS_DENSE=dense is not None, TALLY=tally is not None,
+        ONE_TILE=pages.max_pages <= pages.block_pages, BLOCK_PAGES=pages.block_pages, NUM_DIGITS=NUM_DIGITS,
+        num_warps=pages.num_warps, num_stages=1,
+    )  # fmt: skip
+
+
+@triton.jit
+def _list_pages(chosen_ptr, chosen_stride, seq_lens_ptr, num_kv_heads, table_ptr, table_stride, covered, dense_ptr,
+                tally_ptr, list_ptr, list_stride, tokens_ptr, max_pages,
+                PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr, HAS_CHOSEN: tl.constexpr,
+                HAS_DENSE: tl.constexpr, TALLY: tl.constexpr, BLOCK_PAGES: tl.constexpr):  # fmt: skip
+    """List the reserved pages and those that are flagged."""
+    row = tl.program_id(0).to(tl.int64)
+    length = tl.load(seq_lens_ptr + row // num_kv_heads).to(tl.int32)
+    num_pages = tl.minimum((length + PAGE_SIZE - 1) // PAGE_SIZE, max_pages)
+    whole = length < 0
+    if HAS_DENSE:
+        whole = tl.load(dense_ptr + row // num_kv_heads) != 0
+    listed = tl.zeros((), tl.int32)
+    for start in tl.range(0, num_pages, BLOCK_PAGES, num_stages=1):
+        page = start + tl.arange(0, BLOCK_PAGES)
+        candidate = _candidate(page, length, PAGE_SIZE, SINK, WINDOW)
+        wanted = whole | (candidate == 0)
+        if HAS_CHOSEN:
+            flag = tl.load(chosen_ptr + row * chosen_stride + page, mask=candidate & (page < num_pages), other=0)
+            wanted = wanted | (flag != 0)
+        attended = wanted & (page < num_pages)
+        listed = _append(attended, page, row, listed, table_ptr, table_stride, num_kv_heads, list_ptr, list_stride)
+    tl.store(tokens_ptr + row, _tokens(listed, length, PAGE_SIZE))
+    if TALLY:
+        candidates = tl.maximum(num_pages - WINDOW - SINK, 0)
+        counted = (length > 0) & (whole == 0)
+        _count(tally_ptr, row, counted, candidates.to(tl.float32) <= covered, listed, num_pages)
+
+
+def list_pages(chosen: torch.Tensor | None, pages: Pages, listing: Listing) -> BlockLists:
+    """Return the blocks of the reserved pages and of the flagged ones. chosen: int8 [rows, max_pages] or None."""
+    lists, table, dense = _empty_lists(pages), listing.block_table, listing.dense
     _list_pages[(pages.num_rows,)](
         chosen, 0 if chosen is None else chosen.stride(0), pages.seq_lens, pages.num_kv_heads,
-        listed, listed.stride(0), count, pages.max_pages,
-        PAGE_SIZE=pages.page_size, SINK=pages.sink, WINDOW=pages.window,
-        HAS_CHOSEN=chosen is not None, EVERY=every, BLOCK_PAGES=pages.block_pages, num_stages=1,
+        table, table.stride(0), float(listing.covered), dense, listing.tally,
+        lists.blocks, lists.blocks.stride(0), lists.tokens, pages.max_pages,
+        PAGE_SIZE=pages.page_size, SINK=pages.sink, WINDOW=pages.window, HAS_CHOSEN=chosen is not None,
+        HAS_DENSE=dense is not None, TALLY=listing.tally is not None, BLOCK_PAGES=pages.block_pages,
+        num_warps=pages.num_warps, num_stages=1,
     )  # fmt: skip
-    return listed, count
+    return lists

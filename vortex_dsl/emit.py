@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 ROW_ARGUMENTS = (
     *("seq_lens_0", "block_table_0", "table_stride_0", "num_kv_heads_0", "max_pages_0"),
-    *("layer_index_0", "layer_count_0", "scale_0"),
+    *("layer_index_0", "layer_count_0", "scale_0", "first_head_0", "covered_0"),
 )
 
 
@@ -49,7 +49,10 @@ def emit_stage(plan: Plan, stage: Stage) -> Kernel:
 
 
 def emit_summarize(plan: Plan) -> Kernel:
-    """Emit summarize: a list of blocks, the sources, then per stored piece a pointer and two strides."""
+    """Emit summarize: slots, the sources, then per stored piece a pointer and two strides.
+
+    Where a slot is the last of its block, one program per KV head computes the block's fields; all others return.
+    """
     return _SummaryEmitter(plan).kernel()
 
 
@@ -99,10 +102,14 @@ class _StageEmitter:
             "length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)",
             f"complete_0 = length_0 // {size}",
             f"count_0 = (length_0 + {size - 1}) // {size}",
+            f"if count_0 - {self._graph.sink + self._graph.window} <= covered_0:",  # all are taken without scores
+            "    return",
         ]
         if self._stage.kind == "map":
             block, page = self._stage.block_pages, self._pool.loop(PAGE_LOOP)
             top.lines += [
+                f"if (tl.program_id(1) > 0) & (tl.program_id(1) * {block} >= complete_0):",
+                "    return",
                 f"page_0 = tl.program_id(1) * {block} + tl.arange(0, {block})",
                 "here_0 = page_0 < complete_0",
             ]
@@ -151,7 +158,7 @@ class _SummaryEmitter:
     """Emits summarize: one program per block and KV head."""
 
     def __init__(self, plan: Plan) -> None:
-        self._pool = plan.lowering.pool
+        self._pool, self._page_size = plan.lowering.pool, plan.graph.page_size
         self._stores = [store for layout in plan.layout.fields for store in stores(plan.lowering, layout)]
         roots = [expr for store in self._stores for expr in (store.value, *store.indices)]
         tiles = choose_tiles(roots, [_store_loops(store) for store in self._stores], 1, walks=False)
@@ -160,16 +167,19 @@ class _SummaryEmitter:
 
     def kernel(self) -> Kernel:
         """Write the whole function."""
-        top = self._writer.top
+        top, size = self._writer.top, self._page_size
         top.lines += [
-            "block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)",
+            "slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)",
+            f"if (slot_0 < 0) | (slot_0 % {size} != {size - 1}):",
+            "    return",
+            f"block_0 = slot_0 // {size}",
             "kv_head_0 = tl.program_id(1).to(tl.int64)",
         ]
         for loops, together in grouped(self._stores, _store_loops, self._memory.tiles).items():
             roots = [expr for store in together for expr in (store.value, *store.indices)]
             self._writer.nest(top, loops, roots, partial(self._store_all, together))
         outputs = [name for i in range(len(self._stores)) for name in (f"out_{i}", f"out_block_{i}", f"out_head_{i}")]
-        text = function("summarize_0", ["blocks_0", *self._memory.parameters(), *outputs], top.lines)
+        text = function("summarize_0", ["slots_0", *self._memory.parameters(), *outputs], top.lines)
         return Kernel("summarize_0", text, tuple(self._memory.sources))
 
     def _store_all(self, together: list[Store], scope: Scope) -> None:

@@ -26,8 +26,8 @@ _TL = (
 _STRINGS = ("inf", "-inf", "nan", "ieee")
 _BUILT_IN = ("float", "range")
 _NODES = (
-    *(ast.Assign, ast.Expr, ast.For, ast.BinOp, ast.UnaryOp, ast.Compare, ast.Call, ast.keyword, ast.Subscript),
-    *(ast.Slice, ast.Tuple, ast.Name, ast.Attribute, ast.Constant, ast.expr_context),
+    *(ast.Assign, ast.Expr, ast.For, ast.If, ast.Return, ast.BinOp, ast.UnaryOp, ast.Compare, ast.Call, ast.keyword),
+    *(ast.Subscript, ast.Slice, ast.Tuple, ast.Name, ast.Attribute, ast.Constant, ast.expr_context),
     *(ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Mod, ast.BitAnd, ast.BitOr, ast.BitXor, ast.LShift, ast.RShift),
     *(ast.USub, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq),
 )
@@ -86,6 +86,10 @@ def _is_harmless(node: ast.AST) -> bool:
         return node.arg in ("mask", "other", "input_precision")
     if isinstance(node, ast.For):
         return not node.orelse
+    if isinstance(node, ast.If):
+        return not node.orelse and [ast.unparse(statement) for statement in node.body] == ["return"]
+    if isinstance(node, ast.Return):
+        return node.value is None
     return True
 
 

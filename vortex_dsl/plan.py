@@ -8,6 +8,7 @@ them. What a stage leaves for a later one is a Buffer of float32 in memory. A ro
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from vortex_dsl.expression import PAGE_LOOP, Loop
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from vortex_dsl.node import Node
     from vortex_dsl.values import Axis
 
+EVERY = 2**30  # more pages than any sequence has
+NEVER = -(2**30)
 MOST_PAGES = {"map": 128, "row": 1024, "scan": 1024}  # per tile: map stages have many programs, others one per row
 
 
@@ -73,6 +76,11 @@ class Plan:
     choice: Choice
     states: tuple[Buffer, ...]
 
+    @cached_property
+    def covered(self) -> int:
+        """Give the number of candidates up to which all are chosen unscored; none where states need the scores."""
+        return NEVER if self.graph.states else _covered(self.graph.selection)
+
     @property
     def buffers(self) -> tuple[Buffer, ...]:
         """Give the buffers in the order in which they are written."""
@@ -104,6 +112,16 @@ def make_plan(graph: Graph) -> Plan:
     states = tuple(_want(rounds, lowering, state.update, state.type.axes, state.index) for state in graph.states)
     stages = tuple(_stage(number, *stage) for number, stage in enumerate(rounds.stages()))
     return Plan(graph, layout, lowering, stages, choice, states)
+
+
+def _covered(node: Node) -> int:
+    """Give the number of candidates up to which a selection is known to choose all."""
+    parts = [_covered(arg) for arg in node.args if arg.type.kind is Kind.SELECTION]
+    if node.op in ("every_page", "union"):
+        return max(parts, default=EVERY)
+    number = node.args[-1].number if node.op in ("topk", "refine") else None
+    budget = 0 if number is None else int(min(max(number, 0), EVERY))
+    return min([budget, *parts])
 
 
 def _choice(rounds: Rounds, lowering: Lowering, node: Node) -> Choice:

@@ -17,7 +17,7 @@ from vortex_dsl.emitted import load_kernels
 from vortex_dsl.ops import OPS
 from vortex_dsl.ops.op import Elementwise
 from vortex_dsl.packing import Store, stores
-from vortex_dsl.plan import Choice, Plan, Stage, make_plan
+from vortex_dsl.plan import NEVER, Choice, Plan, Stage, make_plan
 from vortex_dsl.rounds import Buffer
 from vortex_dsl.storage import float_dtype, scale_bytes
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kernels.decode import PagedCache
-    from kernels.selection import Pages
+    from kernels.selection import BlockLists, Listing, Pages, Ranking
     from vortex_dsl.attention import Decode
     from vortex_dsl.expression import Source
     from vortex_dsl.graph import Graph
@@ -41,7 +41,9 @@ class Step:
     """One decode step of one layer on paged memory.
 
     q: [batch, num_q_heads, head_dim]; region: uint8 [num_blocks, num_kv_heads, bytes_per_page], the fields;
-    states: float32 [rows, *axes] in the order of `Graph.states`, those of a request's first choice where None.
+    states: float32 [rows, *axes] in the order of `Graph.states`, those of a request's first choice where None;
+    first_head: the number of the first KV head among those of all workers; rows of at most `covered` candidates are
+    not scored, and what is computed for them may be anything.
     """
 
     q: torch.Tensor
@@ -52,6 +54,8 @@ class Step:
     num_layers: int
     scale: float
     states: tuple[torch.Tensor, ...] | None = None
+    first_head: int = 0
+    covered: int = NEVER
 
 
 class Compiled:
@@ -76,15 +80,23 @@ class Compiled:
 
     def summarize(self, cache: PagedCache, blocks: torch.Tensor, region: torch.Tensor) -> None:
         """Compute the fields of complete pages in place. blocks: integers [num]; region: as in Step."""
-        if self._summarize is None or blocks.numel() == 0:
+        size = self.graph.page_size
+        self.summarize_written(cache, blocks.long() * size + (size - 1), region)
+
+    def summarize_written(self, cache: PagedCache, slots: torch.Tensor, region: torch.Tensor) -> None:
+        """Compute in place the fields of the pages whose last token stands in one of these slots; -1 is skipped.
+
+        slots: integers [num_tokens], a block's number times the page size, and the place in the page.
+        """
+        if self._summarize is None or slots.numel() == 0:
             return
         given = {("k", 0): cache.k, ("v", 0): cache.v}
         arguments = [x for source in self._summarize.sources for x in self._arguments(source, given, region.device)]
         for store in self._stores:
             view = _view(self.plan.layout.fields[store.field], store.kind, region)
             arguments += [view, *view.stride()[:2]]
-        grid = (blocks.numel(), cache.k.shape[1])
-        self._kernels[self._summarize.name][grid](blocks, *arguments, **_LAUNCH)
+        grid = (slots.numel(), cache.k.shape[1])
+        self._kernels[self._summarize.name][grid](slots, *arguments, **_LAUNCH)
 
     def choose(self, step: Step) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         """Give the chosen candidates, int8 [rows, max_pages], and the new states.
@@ -94,15 +106,39 @@ class Compiled:
         memory = self.compute(step)
         return self.chosen(self.plan.choice, memory, step.pages), tuple(memory[x.number] for x in self.plan.states)
 
+    def listed(self, step: Step, listing: Listing) -> BlockLists:
+        """List the blocks that each row attends to; rows whose budget takes every page are not scored."""
+        from kernels.selection import list_best, list_pages
+
+        covered = self.plan.covered
+        most = step.pages.max_pages - step.pages.sink - step.pages.window  # candidates of the longest sequence
+        memory = self.compute(replace(step, covered=covered)) if most > covered else self._room(step)
+        picked = self._picked(self.plan.choice, memory, step.pages)
+        listing = replace(listing, covered=float(covered))
+        if isinstance(picked, torch.Tensor):
+            return list_pages(picked, step.pages, listing)
+        return list_best(picked, step.pages, listing)
+
     def chosen(self, choice: Choice, memory: Memory, pages: Pages) -> torch.Tensor:
         """Make a selection from buffers by number: int8 [rows, max_pages]."""
+        from kernels.selection import choose
+
+        picked = self._picked(choice, memory, pages)
+        return picked if isinstance(picked, torch.Tensor) else choose(picked, pages)
+
+    def _picked(self, choice: Choice, memory: Memory, pages: Pages) -> torch.Tensor | Ranking:
+        """Give a selection as its operation says it: by rank, or flagged."""
         parts = [self.chosen(part, memory, pages) for part in choice.parts]
         scores = [] if choice.score is None else [memory[choice.score.number]]
-        numbers = [self._number(number, memory, pages) for number in choice.numbers]
+        numbers = [memory[x.number] if isinstance(x, Buffer) else x for x in choice.numbers]
         rule = OPS[choice.op].triton
         assert not isinstance(rule, Elementwise | None), f"'{choice.op}' says what it does in Triton"
-        mask: torch.Tensor = rule(pages, parts, *scores, *numbers)
-        return mask
+        picked: torch.Tensor | Ranking = rule(pages, parts, *scores, *numbers)
+        return picked
+
+    def _room(self, step: Step) -> Memory:
+        """Make the buffers of a step that needs no scores; nothing is written to them."""
+        return {x.buffer.number: _target(x.buffer, step, ()) for stage, _ in self._stages for x in stage.outputs}
 
     def compute(self, step: Step) -> Memory:
         """Run every stage: the buffers by number. Pages that are not complete hold anything, states what they held."""
@@ -125,7 +161,7 @@ class Compiled:
         """Run one stage."""
         pages, cache = step.pages, step.cache
         common = [cache.seq_lens, cache.block_table, cache.block_table.stride(0), pages.num_kv_heads, pages.max_pages]
-        common += [float(step.layer), float(step.num_layers), float(step.scale)]
+        common += [float(step.layer), float(step.num_layers), float(step.scale), step.first_head, step.covered]
         sources = [x for source in kernel.sources for x in self._arguments(source, given, step.q.device)]
         grid = stage.grid(pages.num_rows, pages.max_pages)
         self._kernels[kernel.name][grid](*common, *sources, *written, **_LAUNCH)
@@ -142,12 +178,6 @@ class Compiled:
             return [self._constant((source, device), lambda: torch.tensor(source.key, dtype=dtype, device=device))]
         tensor = given[source.kind, source.key]
         return [tensor, *tensor.stride()[: num_strides(source)]]
-
-    def _number(self, number: Buffer | float, memory: Memory, pages: Pages) -> torch.Tensor:
-        if isinstance(number, Buffer):
-            return memory[number.number]
-        rows, device = pages.num_rows, pages.seq_lens.device
-        return self._constant((number, rows, device), lambda: torch.full((rows,), number, device=device))
 
     def _constant(self, key: tuple[object, ...], make: Callable[[], torch.Tensor]) -> torch.Tensor:
         """Give what never changes, at the same address at every step."""
@@ -208,12 +238,13 @@ class Triton:
     def attend(self, step: Decode, attended: torch.Tensor) -> torch.Tensor:
         """Attend to pages (`attention.Backend.attend`)."""
         from kernels.decode import sparse_decode
-        from kernels.selection import list_pages
+        from kernels.selection import Listing, list_pages
 
         _require_device(step.q.device)
         cache, pages = _paged_cache(step, self._compiled.graph)
         chosen = torch.nn.functional.pad(attended.char(), (0, pages.max_pages - attended.shape[1]))
-        out = sparse_decode(step.q.flatten(1, 2), cache, *list_pages(chosen, pages), step.scale)
+        lists = list_pages(chosen, pages, Listing(cache.block_table))
+        out = sparse_decode(step.q.flatten(1, 2), cache, lists, step.scale)
         return out.unflatten(1, step.q.shape[1:3])
 
 

@@ -31,7 +31,7 @@ _INPUTS = {
     "complete": "complete_0.to(tl.float32)",
     "layer.index": "layer_index_0",
     "layer.count": "layer_count_0",
-    "kv_head.index": "kv_head_0.to(tl.float32)",
+    "kv_head.index": "(kv_head_0 + first_head_0).to(tl.float32)",
     "scale": "scale_0",
 }
 _PRIMITIVES = {

@@ -1,12 +1,16 @@
 # add
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_0, field_block_0, field_head_0, q_0, q_batch_0, q_head_0, q_dim_0, field_1, field_block_1, field_head_1, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, q_0, q_batch_0, q_head_0, q_dim_0, field_1, field_block_1, field_head_1, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
@@ -22,13 +26,17 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # sub
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_1, field_block_1, field_head_1, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_1, field_block_1, field_head_1, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
@@ -39,13 +47,17 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # mul
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, q_0, q_batch_0, q_head_0, q_dim_0, field_1, field_block_1, field_head_1, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_1, field_block_1, field_head_1, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     head_1 = tl.arange(0, 2)
@@ -62,13 +74,17 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # div
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, q_0, q_batch_0, q_head_0, q_dim_0, field_1, field_block_1, field_head_1, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_1, field_block_1, field_head_1, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     head_1 = tl.arange(0, 2)
@@ -85,13 +101,17 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # mod
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)
@@ -100,13 +120,17 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # pow
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_1, field_block_1, field_head_1, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_1, field_block_1, field_head_1, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
@@ -118,13 +142,17 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # neg
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
@@ -134,13 +162,17 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # lt
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)
@@ -150,13 +182,15 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # le
 @triton.jit
-def row_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_0, field_block_0, field_head_0, out_0):
+def row_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
     sum_page_1 = tl.full((), 0.0, tl.float32)
     for page_start_2 in range(0, complete_0, 1024):
         page_3 = page_start_2 + tl.arange(0, 1024)
@@ -167,13 +201,17 @@ def row_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
     tl.store(out_0 + row_0, sum_page_1)
 
 @triton.jit
-def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_0, field_block_0, field_head_0, buffer_1, out_0):
+def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, buffer_1, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
@@ -187,13 +225,15 @@ def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # gt
 @triton.jit
-def row_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_0, field_block_0, field_head_0, out_0):
+def row_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
     sum_page_1 = tl.full((), 0.0, tl.float32)
     for page_start_2 in range(0, complete_0, 1024):
         page_3 = page_start_2 + tl.arange(0, 1024)
@@ -204,13 +244,17 @@ def row_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
     tl.store(out_0 + row_0, sum_page_1)
 
 @triton.jit
-def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, buffer_1, field_0, field_block_0, field_head_0, out_0):
+def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, buffer_1, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     buffer_1_tile_1 = tl.load(buffer_1 + row_0 * 1).to(tl.float32)
@@ -224,13 +268,17 @@ def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # ge
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     sub_1 = count_0.to(tl.float32) - 8.0
@@ -241,13 +289,17 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # eq
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)
@@ -258,13 +310,17 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # ne
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)
@@ -275,13 +331,17 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # and
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)
@@ -295,13 +355,17 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # or
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)
@@ -315,13 +379,17 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # invert
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)
@@ -332,13 +400,17 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # abs
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     head_1 = tl.arange(0, 2)
@@ -354,8 +426,11 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # exp
 @triton.jit
-def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)
+def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
+    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    if (slot_0 < 0) | (slot_0 % 16 != 15):
+        return
+    block_0 = slot_0 // 16
     kv_head_0 = tl.program_id(1).to(tl.int64)
     token_1 = tl.arange(0, 16)
     dim_2 = tl.arange(0, 16)
@@ -367,13 +442,17 @@ def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, o
 
 # log
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_1, field_block_1, field_head_1, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_1, field_block_1, field_head_1, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
@@ -385,8 +464,11 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # sqrt
 @triton.jit
-def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)
+def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
+    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    if (slot_0 < 0) | (slot_0 % 16 != 15):
+        return
+    block_0 = slot_0 // 16
     kv_head_0 = tl.program_id(1).to(tl.int64)
     token_1 = tl.arange(0, 16)
     dim_2 = tl.arange(0, 16)
@@ -399,8 +481,11 @@ def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, o
 
 # rsqrt
 @triton.jit
-def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)
+def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
+    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    if (slot_0 < 0) | (slot_0 % 16 != 15):
+        return
+    block_0 = slot_0 // 16
     kv_head_0 = tl.program_id(1).to(tl.int64)
     token_1 = tl.arange(0, 16)
     dim_2 = tl.arange(0, 16)
@@ -416,8 +501,11 @@ def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, o
 
 # square
 @triton.jit
-def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)
+def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
+    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    if (slot_0 < 0) | (slot_0 % 16 != 15):
+        return
+    block_0 = slot_0 // 16
     kv_head_0 = tl.program_id(1).to(tl.int64)
     token_1 = tl.arange(0, 16)
     dim_2 = tl.arange(0, 16)
@@ -429,13 +517,17 @@ def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, o
 
 # sign
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     head_1 = tl.arange(0, 2)
@@ -450,13 +542,17 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # floor
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)
@@ -466,13 +562,17 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # relu
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     head_1 = tl.arange(0, 2)
@@ -488,13 +588,17 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # sigmoid
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     head_1 = tl.arange(0, 2)
@@ -510,13 +614,17 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # silu
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     head_1 = tl.arange(0, 2)
@@ -531,13 +639,17 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # tanh
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
@@ -550,13 +662,17 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # maximum
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_1, field_block_1, field_head_1, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_1, field_block_1, field_head_1, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
@@ -576,13 +692,17 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # minimum
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
@@ -592,8 +712,11 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # clip
 @triton.jit
-def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)
+def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
+    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    if (slot_0 < 0) | (slot_0 % 16 != 15):
+        return
+    block_0 = slot_0 // 16
     kv_head_0 = tl.program_id(1).to(tl.int64)
     token_1 = tl.arange(0, 16)
     dim_2 = tl.arange(0, 16)
@@ -605,13 +728,17 @@ def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, o
 
 # where
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_0, field_block_0, field_head_0, field_1, field_block_1, field_head_1, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, field_1, field_block_1, field_head_1, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)
@@ -624,13 +751,17 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # hash
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)

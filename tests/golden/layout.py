@@ -1,7 +1,10 @@
 # split
 @triton.jit
-def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)
+def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
+    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    if (slot_0 < 0) | (slot_0 % 16 != 15):
+        return
+    block_0 = slot_0 // 16
     kv_head_0 = tl.program_id(1).to(tl.int64)
     axis_1 = tl.arange(0, 4)
     index_mul_2 = axis_1 * 4
@@ -16,8 +19,11 @@ def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, o
 
 # take
 @triton.jit
-def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)
+def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
+    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    if (slot_0 < 0) | (slot_0 % 16 != 15):
+        return
+    block_0 = slot_0 // 16
     kv_head_0 = tl.program_id(1).to(tl.int64)
     token_1 = tl.arange(0, 4)
     index_add_2 = token_1 + 12
@@ -29,8 +35,11 @@ def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, o
 
 # rename
 @triton.jit
-def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)
+def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
+    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    if (slot_0 < 0) | (slot_0 % 16 != 15):
+        return
+    block_0 = slot_0 // 16
     kv_head_0 = tl.program_id(1).to(tl.int64)
     axis_1 = tl.arange(0, 16)
     dim_2 = tl.arange(0, 16)
@@ -44,13 +53,17 @@ def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, o
 
 # top
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     head_1 = tl.arange(0, 2)
@@ -84,13 +97,17 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # shift
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
@@ -105,13 +122,17 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # smooth
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_0, field_block_0, field_head_0, table_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, table_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     axis_1 = tl.arange(0, 4)
@@ -128,13 +149,15 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # cumsum
 @triton.jit
-def scan_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_0, field_block_0, field_head_0, out_0):
+def scan_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
     total_1 = tl.full((), 0.0, tl.float32)
     for page_start_2 in range(0, complete_0, 1024):
         page_3 = page_start_2 + tl.arange(0, 1024)
@@ -147,13 +170,17 @@ def scan_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_
         total_1 = total_1 + tl.sum(part_7, 0)
 
 @triton.jit
-def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, buffer_1, out_0):
+def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, buffer_1, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     buffer_1_tile_1 = tl.load(buffer_1 + (row_0 * max_pages_0 + page_0), mask=here_0, other=0).to(tl.float32)
@@ -161,8 +188,11 @@ def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # to
 @triton.jit
-def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0, out_1, out_block_1, out_head_1):
-    block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)
+def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0, out_1, out_block_1, out_head_1):
+    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    if (slot_0 < 0) | (slot_0 % 16 != 15):
+        return
+    block_0 = slot_0 // 16
     kv_head_0 = tl.program_id(1).to(tl.int64)
     token_1 = tl.arange(0, 16)
     dim_2 = tl.arange(0, 8)
@@ -186,8 +216,11 @@ def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, o
 
 # vector
 @triton.jit
-def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, table_0, out_0, out_block_0, out_head_0):
-    block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)
+def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, table_0, out_0, out_block_0, out_head_0):
+    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    if (slot_0 < 0) | (slot_0 % 16 != 15):
+        return
+    block_0 = slot_0 // 16
     kv_head_0 = tl.program_id(1).to(tl.int64)
     token_1 = tl.arange(0, 16)
     axis_2 = tl.arange(0, 2)
@@ -204,8 +237,11 @@ def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, table_0,
 
 # matrix
 @triton.jit
-def summarize_0(blocks_0, table_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)
+def summarize_0(slots_0, table_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
+    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    if (slot_0 < 0) | (slot_0 % 16 != 15):
+        return
+    block_0 = slot_0 // 16
     kv_head_0 = tl.program_id(1).to(tl.int64)
     axis_1 = tl.arange(0, 2)
     axis_2 = tl.arange(0, 2)

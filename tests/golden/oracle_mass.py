@@ -1,13 +1,17 @@
 # program 8c34ffef9f47479e: group 128, head_dim 576, page_size 128
 # map_0: buffer_0 [row, page], 2 pages per tile
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, q_0, q_batch_0, q_head_0, q_dim_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 128
     count_0 = (length_0 + 127) // 128
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 2 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 2 + tl.arange(0, 2)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)

@@ -3,8 +3,11 @@
 # field_1: [dim 128] as bfloat16
 # summarize_0: the fields of one page of one kv head
 @triton.jit
-def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0, out_1, out_block_1, out_head_1):
-    block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)
+def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0, out_1, out_block_1, out_head_1):
+    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    if (slot_0 < 0) | (slot_0 % 16 != 15):
+        return
+    block_0 = slot_0 // 16
     kv_head_0 = tl.program_id(1).to(tl.int64)
     token_1 = tl.arange(0, 16)
     dim_2 = tl.arange(0, 128)
@@ -16,13 +19,17 @@ def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, o
 
 # map_0: buffer_0 [row, page], 32 pages per tile
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_1, field_block_1, field_head_1, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_1, field_block_1, field_head_1, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 32 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 32 + tl.arange(0, 32)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)

@@ -3,8 +3,11 @@
 # field_1: [dim 64] as int4
 # summarize_0: the fields of one page of one kv head
 @triton.jit
-def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0, out_1, out_block_1, out_head_1, out_2, out_block_2, out_head_2, out_3, out_block_3, out_head_3):
-    block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)
+def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0, out_1, out_block_1, out_head_1, out_2, out_block_2, out_head_2, out_3, out_block_3, out_head_3):
+    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    if (slot_0 < 0) | (slot_0 % 32 != 31):
+        return
+    block_0 = slot_0 // 32
     kv_head_0 = tl.program_id(1).to(tl.int64)
     token_1 = tl.arange(0, 32)
     dim_2 = tl.arange(0, 32)
@@ -39,13 +42,17 @@ def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, o
 
 # map_0: buffer_0 [row, page], 16 pages per tile
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, codes_0, codes_block_0, codes_head_0, scales_0, scales_block_0, scales_head_0, codes_1, codes_block_1, codes_head_1, scales_1, scales_block_1, scales_head_1, q_0, q_batch_0, q_head_0, q_dim_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, codes_0, codes_block_0, codes_head_0, scales_0, scales_block_0, scales_head_0, codes_1, codes_block_1, codes_head_1, scales_1, scales_block_1, scales_head_1, q_0, q_batch_0, q_head_0, q_dim_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 32
     count_0 = (length_0 + 31) // 32
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 16 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 16 + tl.arange(0, 16)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)

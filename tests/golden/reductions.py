@@ -1,12 +1,16 @@
 # sum
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     head_1 = tl.arange(0, 2)
@@ -21,8 +25,11 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # mean
 @triton.jit
-def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)
+def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
+    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    if (slot_0 < 0) | (slot_0 % 16 != 15):
+        return
+    block_0 = slot_0 // 16
     kv_head_0 = tl.program_id(1).to(tl.int64)
     token_1 = tl.arange(0, 16)
     dim_2 = tl.arange(0, 16)
@@ -33,13 +40,17 @@ def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, o
 
 # max
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     head_1 = tl.arange(0, 2)
@@ -53,8 +64,11 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # min
 @triton.jit
-def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)
+def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
+    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    if (slot_0 < 0) | (slot_0 % 16 != 15):
+        return
+    block_0 = slot_0 // 16
     kv_head_0 = tl.program_id(1).to(tl.int64)
     token_1 = tl.arange(0, 16)
     dim_2 = tl.arange(0, 16)
@@ -64,8 +78,11 @@ def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, o
 
 # var
 @triton.jit
-def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)
+def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
+    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    if (slot_0 < 0) | (slot_0 % 16 != 15):
+        return
+    block_0 = slot_0 // 16
     kv_head_0 = tl.program_id(1).to(tl.int64)
     token_1 = tl.arange(0, 16)
     dim_2 = tl.arange(0, 16)
@@ -80,8 +97,11 @@ def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, o
 
 # norm
 @triton.jit
-def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    block_0 = tl.load(blocks_0 + tl.program_id(0)).to(tl.int64)
+def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
+    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    if (slot_0 < 0) | (slot_0 % 16 != 15):
+        return
+    block_0 = slot_0 // 16
     kv_head_0 = tl.program_id(1).to(tl.int64)
     token_1 = tl.arange(0, 16)
     dim_2 = tl.arange(0, 16)
@@ -97,13 +117,17 @@ def summarize_0(blocks_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, o
 
 # logsumexp
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, q_0, q_batch_0, q_head_0, q_dim_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 8 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 8 + tl.arange(0, 8)
     here_0 = page_0 < complete_0
     head_1 = tl.arange(0, 2)
@@ -129,13 +153,17 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # softmax
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     head_1 = tl.arange(0, 2)
@@ -147,13 +175,15 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
     tl.store(out_0 + (row_0 * max_pages_0 + page_0)[:, None] * 2 + head_1[None, :], dot_dim_6, mask=here_0[:, None])
 
 @triton.jit
-def row_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, buffer_3, out_0, out_1):
+def row_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, buffer_3, out_0, out_1):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
     head_1 = tl.arange(0, 2)
     max_page_2 = tl.full((2,), float("-inf"), tl.float32)
     for page_start_3 in range(0, complete_0, 1024):
@@ -175,13 +205,17 @@ def row_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
     tl.store(out_1 + row_0 * 2 + head_1, max_page_2)
 
 @triton.jit
-def map_2(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, buffer_3, buffer_2, buffer_1, out_0):
+def map_2(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, buffer_3, buffer_2, buffer_1, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     head_1 = tl.arange(0, 2)
@@ -197,13 +231,15 @@ def map_2(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # normalize
 @triton.jit
-def row_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_0, field_block_0, field_head_0, out_0):
+def row_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
     sum_page_1 = tl.full((), 0.0, tl.float32)
     for page_start_2 in range(0, complete_0, 1024):
         page_3 = page_start_2 + tl.arange(0, 1024)
@@ -214,13 +250,17 @@ def row_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
     tl.store(out_0 + row_0, sum_page_1)
 
 @triton.jit
-def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, field_0, field_block_0, field_head_0, buffer_1, out_0):
+def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, buffer_1, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
@@ -231,13 +271,17 @@ def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # dot
 @triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
+def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
     row_0 = tl.program_id(0).to(tl.int64)
     sequence_0 = row_0 // num_kv_heads_0
     kv_head_0 = row_0 % num_kv_heads_0
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
+    if count_0 - 3 <= covered_0:
+        return
+    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+        return
     page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     head_1 = tl.arange(0, 2)

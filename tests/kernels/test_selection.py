@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kernels.nucleus import nucleus
-from kernels.selection import Pages, choose, list_pages
+from kernels.selection import Listing, Pages, Ranking, choose, list_best, list_pages
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LENGTHS = [0, 1, 17, 64, 100, 150]
@@ -45,7 +45,7 @@ def test_choose_takes_the_best_candidates_of_each_row(n):
     pages = make_pages(LENGTHS, num_kv_heads=2)
     scores = torch.randn(pages.num_rows, pages.max_pages, generator=torch.Generator().manual_seed(1)).to(DEVICE)
     expected = [best(scores[row].tolist(), candidates(LENGTHS[row // 2], pages), n) for row in range(pages.num_rows)]
-    assert rows_of(choose(scores, full(pages, n), pages)) == expected
+    assert rows_of(choose(Ranking(scores, n), pages)) == expected
 
 
 SPECIAL = [0.0, -0.0, math.nan, -math.inf, math.inf, 1e-42, -1e-42, 1.0, 1.0, -1.0]
@@ -57,7 +57,7 @@ def test_ties_go_to_the_lower_index_and_nan_is_minus_infinity(n):
     for shift in range(len(SPECIAL)):
         scores = torch.tensor([SPECIAL[shift:] + SPECIAL[:shift]], device=DEVICE)
         expected = best(scores[0].tolist(), candidates(160, pages), n)
-        assert rows_of(choose(scores, full(pages, n), pages)) == [expected]
+        assert rows_of(choose(Ranking(scores, n), pages)) == [expected]
 
 
 def test_more_pages_than_a_tile_holds(monkeypatch):
@@ -65,11 +65,12 @@ def test_more_pages_than_a_tile_holds(monkeypatch):
     pages = make_pages([16 * 45 + 3, 16 * 30])
     scores = torch.randint(-3, 4, (2, pages.max_pages), generator=torch.Generator().manual_seed(2)).float().to(DEVICE)
     expected = [best(scores[row].tolist(), candidates(n, pages), 11) for row, n in enumerate([16 * 45 + 3, 16 * 30])]
-    chosen = choose(scores, full(pages, 11), pages)
+    chosen = choose(Ranking(scores, full(pages, 11)), pages)
     assert rows_of(chosen) == expected
-    listed, count = list_pages(chosen, pages)
-    assert listed[0, : count[0]].tolist() == sorted(expected[0] | {0, 44, 45})
-    assert listed[1, : count[1]].tolist() == sorted(expected[1] | {0, 28, 29})
+    lists = [sorted(expected[0] | {0, 44, 45}), sorted(expected[1] | {0, 28, 29})]
+    table = shuffled(pages)
+    assert listed(list_pages(chosen, pages, Listing(table)), table, pages) == lists
+    assert listed(list_best(Ranking(scores, 11), pages, Listing(table)), table, pages) == lists
 
 
 def test_garbage_beyond_the_complete_pages_changes_nothing():
@@ -78,7 +79,7 @@ def test_garbage_beyond_the_complete_pages_changes_nothing():
     dirty = scores.clone()
     dirty[0, 6:] = math.nan
     dirty[1, 1:] = math.inf
-    assert torch.equal(choose(scores, full(pages, 2), pages), choose(dirty, full(pages, 2), pages))
+    assert torch.equal(choose(Ranking(scores, 2), pages), choose(Ranking(dirty, 2), pages))
 
 
 def test_above_takes_the_best_of_those_above_the_threshold():
@@ -89,17 +90,17 @@ def test_above_takes_the_best_of_those_above_the_threshold():
     for row, length in enumerate(LENGTHS):
         values = scores[row].tolist()
         expected.append(best(values, [i for i in candidates(length, pages) if values[i] > 0.1], 2))
-    assert rows_of(choose(scores, full(pages, 2), pages, threshold=full(pages, 0.1))) == expected
+    assert rows_of(choose(Ranking(scores, 2, threshold=full(pages, 0.1)), pages)) == expected
 
 
 def test_refine_chooses_among_those_already_chosen():
     pages = make_pages([150, 160])
     generator = torch.Generator().manual_seed(5)
     coarse, fine = torch.randn(2, 2, pages.max_pages, generator=generator).to(DEVICE)
-    first = choose(coarse, full(pages, 4), pages)
+    first = choose(Ranking(coarse, 4), pages)
     among = rows_of(first)
     expected = [best(fine[row].tolist(), among[row], 2) for row in range(2)]
-    assert rows_of(choose(fine, full(pages, 2), pages, among=first)) == expected
+    assert rows_of(choose(Ranking(fine, 2, among=first), pages)) == expected
 
 
 def nucleus_size(scores, length, p, pages):
@@ -133,12 +134,80 @@ def test_nucleus_never_exceeds_the_limit():
     assert nucleus(scores, full(pages, 1.5), full(pages, 2.5), pages).item() == 2.5
 
 
-def test_every_page_and_reserved_pages_are_listed_in_order():
+def shuffled(pages):
+    """Give each sequence blocks of its own, in no order."""
+    batch = pages.seq_lens.shape[0]
+    blocks = torch.randperm(batch * pages.max_pages, generator=torch.Generator().manual_seed(8))
+    return blocks.reshape(batch, pages.max_pages).int().to(DEVICE)
+
+
+def listed(lists, table, pages):
+    """Give the pages whose blocks each row lists."""
+    found = []
+    for row, tokens in enumerate(lists.tokens.tolist()):
+        page_of = {block: page for page, block in enumerate(table[row // pages.num_kv_heads].tolist())}
+        blocks = lists.blocks[row, : -(-tokens // pages.page_size)].tolist()
+        found.append([page_of[block] for block in blocks])
+    return found
+
+
+def attended(lengths, pages, score, n):
+    """Give the reserved pages and the best candidates of each row, in order."""
+    rows = []
+    for row, values in enumerate(score.tolist()):
+        length = lengths[row // pages.num_kv_heads]
+        among = candidates(length, pages)
+        every = range(-(-length // pages.page_size))
+        rows.append(sorted(best(values, among, n) | (set(every) - set(among))))
+    return rows
+
+
+def test_reserved_pages_are_listed_in_order():
     pages = make_pages([0, 1, 17, 100])
-    listed, count = list_pages(None, pages, every=True)
-    assert [listed[i, : count[i]].tolist() for i in range(4)] == [[], [0], [0, 1], [0, 1, 2, 3, 4, 5, 6]]
-    listed, count = list_pages(None, pages)
-    assert [listed[i, : count[i]].tolist() for i in range(4)] == [[], [0], [0, 1], [0, 5, 6]]
+    table = shuffled(pages)
+    lists = list_pages(None, pages, Listing(table))
+    assert listed(lists, table, pages) == [[], [0], [0, 1], [0, 5, 6]]
+    assert lists.tokens.tolist() == [0, 1, 17, 36]
+
+
+@pytest.mark.parametrize("n", [0, 2.5, 100])
+@pytest.mark.parametrize("block_pages", [4096, 16])
+def test_the_best_are_listed_with_the_reserved_pages_in_one_launch(monkeypatch, n, block_pages):
+    monkeypatch.setattr("kernels.selection.BLOCK_PAGES", block_pages)
+    lengths = [0, 1, 300, 160]
+    pages = make_pages(lengths, num_kv_heads=2)
+    scores = torch.randint(-2, 3, (8, pages.max_pages), generator=torch.Generator().manual_seed(9)).float().to(DEVICE)
+    table = shuffled(pages)
+    lists = list_best(Ranking(scores, n), pages, Listing(table))
+    expected = attended(lengths, pages, scores, n)
+    assert listed(lists, table, pages) == expected
+    last = [length % 16 - 16 if length % 16 else 0 for length in lengths for _ in range(2)]
+    assert lists.tokens.tolist() == [16 * len(row) + end for row, end in zip(expected, last, strict=True)]
+
+
+def test_a_budget_that_takes_everything_reads_no_score():
+    """Whatever stands there, were it read, would be seen: a score of another row's tensor is out of reach."""
+    pages = make_pages([100])
+    nothing = torch.empty(1, 0, device=DEVICE).expand(1, 0)
+    table = shuffled(pages)
+    lists = list_best(Ranking(nothing, 4), pages, Listing(table))
+    assert listed(lists, table, pages) == [list(range(7))]
+
+
+def test_rows_that_must_be_dense_are_listed_whole_and_all_is_counted():
+    lengths = [0, 300, 300, 40]
+    pages = make_pages(lengths)
+    scores = torch.randn(4, pages.max_pages, generator=torch.Generator().manual_seed(10)).to(DEVICE)
+    dense = torch.tensor([0, 0, 1, 0], dtype=torch.int8, device=DEVICE)
+    table, tally = shuffled(pages), torch.zeros(4, 5, dtype=torch.int64, device=DEVICE)
+    expected = attended(lengths, pages, scores, 3)
+    expected[2] = list(range(19))
+    for _ in range(2):
+        lists = list_best(Ranking(scores, 3), pages, Listing(table, 3, dense, tally))
+        assert listed(lists, table, pages) == expected
+    assert tally.tolist() == [[0] * 5, [2, 0, 12, 38, 0], [0] * 5, [2, 2, 6, 6, 0]]
+    list_pages(choose(Ranking(scores, 3), pages), pages, Listing(table, 3, dense, tally))
+    assert tally.tolist() == [[0] * 5, [3, 0, 18, 57, 0], [0] * 5, [3, 3, 9, 9, 0]]
 
 
 def test_nucleus_of_an_infinite_score_is_that_page_alone():

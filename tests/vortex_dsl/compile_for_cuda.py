@@ -12,7 +12,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from kernels.decode import PagedCache, sparse_decode
-from kernels.selection import Pages, list_pages
+from kernels.selection import Listing, Pages, list_pages
 from vortex_dsl import Shape, load_program, trace
 from vortex_dsl.triton_backend import Compiled, Step
 
@@ -22,6 +22,7 @@ TYPES = {
     torch.bfloat16: "*bf16",
     torch.float16: "*fp16",
     torch.float8_e4m3fn: "*fp8e4nv",
+    torch.int64: "*i64",
     torch.int32: "*i32",
     torch.int8: "*i8",
     torch.uint8: "*u8",
@@ -66,9 +67,18 @@ def compile_program(text, dtype, *, batch=2, num_kv_heads=2, group=4, head_dim=1
     pages = Pages(seq_lens, num_kv_heads, max_pages, size, graph.sink, graph.window)
     q = torch.zeros(batch, num_kv_heads * group, head_dim, dtype=dtype)
     compiled.summarize(cache, table.flatten(), region)
-    chosen, _ = compiled.choose(Step(q, cache, region, pages, 1, 4, 0.1))
-    sparse_decode(q, cache, *list_pages(chosen, pages), 0.1)
-    list_pages(None, pages, every=True)
+    step, dense = Step(q, cache, region, pages, 1, 4, 0.1), torch.zeros(batch, dtype=torch.int8)
+    listing = Listing(table, dense=dense, tally=torch.zeros(pages.num_rows, 5, dtype=torch.int64))
+    chosen, _ = compiled.choose(step)
+    list_pages(chosen, pages, Listing(table))
+    for cached in (cache, stored_as_float8(cache)):
+        sparse_decode(q, cached, compiled.listed(step, listing), 0.1)
+        sparse_decode(q, cached, None, 0.1, tally=listing.tally)
+
+
+def stored_as_float8(cache):
+    k, v = (x.to(torch.float8_e4m3fn) for x in (cache.k, cache.v))
+    return PagedCache(k, v, cache.block_table, cache.seq_lens, 0.5, 2.0)
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ class Op:
     `fold` computes it on known numbers, where the tracer may.
     `triton` says how it is compiled: element by element; or `triton(lower, node, indices)` gives it at one index
     per axis from its operands' expressions (see lower.py); or, of a selection, `triton(pages, parts, *values)`
-    gives the chosen candidates, int8 [rows, max_pages], by kernels.
+    says what to take by score (`kernels.selection.Ranking`), or gives the chosen pages, int8 [rows, max_pages].
     """
 
     name: str

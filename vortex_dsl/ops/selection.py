@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from kernels.selection import Pages
+    from kernels.selection import Pages, Ranking
     from vortex_dsl.node import Node
 
 SELECTION = Type((Axis(PAGE, None),), Kind.SELECTION)
@@ -143,26 +143,31 @@ def _sorting(node: Node, size: Callable[[Type], float]) -> float:
     return 8 * size(node.type)
 
 
-# In Triton: scores float32 [rows, max_pages], numbers float32 [rows], parts and results int8 [rows, max_pages]
+# In Triton: what to take by score, or flags int8 [rows, max_pages]. Scores are float32 [rows, max_pages], numbers are
+# Python's or float32 [rows], parts int8 [rows, max_pages].
 
 
-def _choose_best(pages: Pages, parts: list[Tensor], score: Tensor, n: Tensor) -> Tensor:
-    from kernels.selection import choose
+def _choose_best(_pages: Pages, parts: list[Tensor], score: Tensor, n: Tensor | float) -> Ranking:
+    from kernels.selection import Ranking
 
-    return choose(score, n, pages, among=parts[0] if parts else None)
+    return Ranking(score, n, among=parts[0] if parts else None)
 
 
-def _choose_nucleus(pages: Pages, _parts: list[Tensor], score: Tensor, p: Tensor, limit: Tensor) -> Tensor:
+def _choose_nucleus(
+    pages: Pages, _parts: list[Tensor], score: Tensor, p: Tensor | float, limit: Tensor | float
+) -> Ranking:
     from kernels.nucleus import nucleus
-    from kernels.selection import choose
+    from kernels.selection import Ranking
 
-    return choose(score, nucleus(score, p, limit, pages), pages)
+    return Ranking(score, nucleus(score, p, limit, pages))
 
 
-def _choose_above(pages: Pages, _parts: list[Tensor], score: Tensor, threshold: Tensor, limit: Tensor) -> Tensor:
-    from kernels.selection import choose
+def _choose_above(
+    _pages: Pages, _parts: list[Tensor], score: Tensor, threshold: Tensor | float, limit: Tensor | float
+) -> Ranking:
+    from kernels.selection import Ranking
 
-    return choose(score, limit, pages, threshold=threshold)
+    return Ranking(score, limit, threshold=threshold)
 
 
 def _alike(pages: Pages, *, chosen: bool) -> Tensor:
