@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from vortex_dsl.expression import PAGE_LOOP, Expr, Loop, Source, walk
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from vortex_dsl.lower import Lowering
 
 MUCH_WORK = 2**14  # operations that no page changes, beyond which they are done once per row and not once per tile
+MOST_NESTED = 2**24  # steps of reductions within reductions, beyond which the inner ones are stored first
 FLOAT_BYTES = 4
 KINDS = ("map", "row", "scan")
 
@@ -75,6 +78,7 @@ class Rounds:
         self._lowering, self._pool = lowering, lowering.pool
         self._wanted: list[Output] = []
         self._levels: dict[Expr, _Levels] = {}
+        self._nests: dict[Expr, dict[Loop, int]] = {}
         self._stored: set[Expr] = set()
         self._buffers: dict[tuple[Expr, When], Buffer] = {}
         self._resolved: dict[tuple[Expr, When], Expr] = {}
@@ -117,10 +121,28 @@ class Rounds:
     def _assess(self) -> None:
         """Find out when each value can be had, and what is stored before pages are mixed."""
         for expr in walk(output.value for output in self._wanted):
-            self._levels[expr] = self._level(expr)
+            self._nests[expr], self._levels[expr] = self._nest(expr), self._level(expr)
             if expr.mixes_pages or expr.op in ("scan", "moved"):
-                inner = walk(expr.args, lambda x: _is_costly(x) or x.mixes_pages or x.op == "scan")
-                self._stored.update(x for x in inner if _is_costly(x))
+                self._stored.update(_outermost(expr.args))
+            elif _is_costly(expr) and max(self._nests[expr].values()) > MOST_NESTED:
+                self._take_apart(expr)
+
+    def _take_apart(self, expr: Expr) -> None:
+        """Store the reductions that would be made anew in each step of this one, a round earlier."""
+        inner = [each for each in _outermost(expr.args) if expr.reduced in each.loops]
+        self._stored.update(inner)
+        self._nests[expr] = dict.fromkeys(expr.loops, expr.reduced.length or 1)
+        own = max([self._levels[expr].own, *(self._levels[each].own + 1 for each in inner)])
+        self._levels[expr] = _Levels(own, own + 1, own)
+
+    def _nest(self, expr: Expr) -> dict[Loop, int]:
+        """Count, per loop that a value varies along, the steps of what is reduced anew in each of the loop's steps."""
+        below = [self._nests[arg] for arg in expr.args]
+        nest = {loop: max((each[loop] for each in below if loop in each), default=1) for loop in expr.loops}
+        if not expr.reduces:
+            return nest
+        steps = (expr.reduced.length or 1) * max((each.get(expr.reduced, 1) for each in below), default=1)
+        return {loop: max(found, steps) for loop, found in nest.items()}
 
     def _level(self, expr: Expr) -> _Levels:
         below = [self._levels[arg] for arg in expr.args]
@@ -183,6 +205,12 @@ class Rounds:
         indices = [page] if buffer.paged else []
         indices += [self._pool.loop(loop) for loop in buffer.loops]
         return self._lowering.load(Source("buffer", buffer.number, buffer.lengths), indices)
+
+
+def _outermost(exprs: Iterable[Expr]) -> list[Expr]:
+    """Give the costly values that no other one contains."""
+    found = walk(exprs, lambda x: _is_costly(x) or x.mixes_pages or x.op == "scan")
+    return [x for x in found if _is_costly(x)]
 
 
 def _is_costly(expr: Expr) -> bool:

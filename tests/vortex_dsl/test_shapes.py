@@ -93,6 +93,8 @@ SELECT = {
     "sum_of_everything": "(page.tokens * q).sum('dim', 'token', 'head')",
     "outer": "dot(page.tokens, page.tokens.rename(token='other'), 'dim').max('token', 'other')",
     "ranks": "(page.tokens * page.tokens.top('dim', 3)).sum('dim', 'token')",
+    "nested_ranks": "(page.tokens.max('token') * q.max('head')).top('dim', 9).softmax('dim').top('dim', 5)"
+    ".normalize('dim').top('dim', 4).take('dim', slice(2, 13)).sum('dim') + page.tokens.sum('token', 'dim')",
     "over_pages": "dot(page.tokens.max('token'), page.tokens.min('token').mean('page'), 'dim')",
     "far_neighbours": "page.tokens.max('token').sum('dim').smooth('page', [0.5 for i in range(33)])",
     "products_of_pages": "dot(page.tokens.max('token'), page.tokens.rename(token='t').max('t').rename(dim='d'), 'page')"
@@ -104,6 +106,7 @@ SELECT = {
 def test_what_is_cut_in_many_ways_is_right(name, monkeypatch):
     monkeypatch.setattr("vortex_dsl.tiles.TILE_ELEMENTS", 256)
     monkeypatch.setattr("vortex_dsl.tiles.PRODUCT_ELEMENTS", 4096)
+    monkeypatch.setattr("vortex_dsl.rounds.MOST_NESTED", 512)
     text = (
         "from vortex_dsl import *\nclass Test(Program):\n    'Test.'\n    def summarize(self, k, v):\n"
         f"        return {{'tokens': k}}\n    def select(self, q, page):\n        return topk({SELECT[name]}, 4)\n"
