@@ -40,6 +40,7 @@ class ProgramLayer:
         self.meter = Meter()
         self.recorder: list[dict[str, Any]] | None = None
         self._pages: Pages | None = None
+        self.last_decodes: Decodes | None = None  # for those who check what is stored
         self._complete = torch.zeros(0, dtype=torch.bool)
         self.field_bytes: int | None = None  # not settled before the first program
         self.use(config.load())
@@ -77,6 +78,11 @@ class ProgramLayer:
             self._complete = torch.zeros(self._pages.num_pages, dtype=torch.bool, device=kv_cache.device)
         return self._pages
 
+    @property
+    def pages(self) -> Pages | None:
+        """Give the pages of the cache that vLLM made, None before it did."""
+        return self._pages
+
     def pages_over(self, kv_cache: torch.Tensor) -> Pages:
         """Make views over a cache."""
         raise NotImplementedError
@@ -93,6 +99,7 @@ class ProgramLayer:
         query: [num_sequences, num_q_heads, head_dim]; output: [num_sequences, num_q_heads, channels of a value].
         """
         pages, index = self._pages, layer_index(name)
+        self.last_decodes = decodes
         assert pages is not None
         if self.softmax.window is not None or self.rule.leader(index) is None:
             pages.attend_sequences(query, decodes.rows, self.softmax, output)
