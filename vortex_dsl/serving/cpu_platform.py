@@ -37,6 +37,7 @@ class VortexCpuPlatform(CpuPlatform):
         caching, chunked = cache.enable_prefix_caching, scheduler.enable_chunked_prefill
         num_tokens = scheduler.max_num_batched_tokens
         super().check_and_update_config(vllm_config)
+        cls._rotate_rightly(vllm_config)
         if vllm_config.attention_config.backend != AttentionBackendEnum.CUSTOM:
             return
         page_size = int(serving_config(vllm_config).load().values["page_size"])
@@ -49,6 +50,17 @@ class VortexCpuPlatform(CpuPlatform):
         # vLLM's own backend for latents can do neither on some processors, and vLLM then switches them off for all.
         cache.enable_prefix_caching, scheduler.enable_chunked_prefill = caching, chunked
         scheduler.max_num_batched_tokens = num_tokens
+
+    @classmethod
+    def _rotate_rightly(cls, vllm_config: Any) -> None:
+        """Keep models with latent attention, dense ones too, from vLLM's rotary kernel for CPUs.
+
+        Where queries have three axes, as theirs do, it takes the stride of a head for that of a token (0.32): what it
+        rotates is wrong, and depends on the batch.
+        """
+        model, custom_ops = vllm_config.model_config, vllm_config.compilation_config.custom_ops
+        if model is not None and model.use_mla and "+rotary_embedding" not in custom_ops:
+            custom_ops.append("-rotary_embedding")
 
 
 class AmbiguousCpuPlatform(CpuPlatform):

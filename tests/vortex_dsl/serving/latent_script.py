@@ -1,4 +1,4 @@
-"""A process that serves prompts by vLLM's own latent attention, then by programs in turn: REQUEST REPLY."""
+"""A process that serves models by vLLM's own latent attention, then by programs in turn: REQUEST REPLY."""
 
 import json
 import os
@@ -12,7 +12,7 @@ EXTENSION = "vortex_dsl.serving.extension.VortexExtension"
 def engine(model, **settings):
     import vllm
 
-    common = {"dtype": "float32", "max_model_len": 1024, "enforce_eager": True, "skip_tokenizer_init": True}
+    common = {"dtype": "float32", "max_model_len": 736, "enforce_eager": True, "skip_tokenizer_init": True}
     return vllm.LLM(model, disable_log_stats=False, **common, **settings)
 
 
@@ -30,26 +30,42 @@ def impls(llm):
 
 
 def served(llm, program, batches):
+    """Serve a program and replay outside the engine what it did; what came of that stands beside the tokens."""
+    from serve_script import replayed
+
     llm.collective_rpc("vortex_swap", args=(program,))
-    tokens = answers(llm, batches)
-    return {"tokens": tokens, "counters": llm.collective_rpc("vortex_counters")[0]}
+    llm.collective_rpc("vortex_record", args=(True,))
+    tokens, layers = answers(llm, batches), impls(llm)
+    result = {"tokens": tokens, "counters": llm.collective_rpc("vortex_counters")[0]}
+    if all(impl.recorder for impl in layers):
+        result["replayed"] = replayed(layers)
+    llm.collective_rpc("vortex_record", args=(False,))
+    return result
+
+
+def serve(case):
+    """Serve one model in both ways."""
+    import torch
+    from latent_models import save
+
+    model = save(case["kind"], Path(case["folder"]))
+    torch.cpu._is_amx_tile_supported = lambda: case["amx"]  # without, vLLM switches off more than its kernel cannot do
+    dense = engine(model, attention_backend="CPU_MLA", kv_cache_memory_bytes=32 << 20)
+    reply = {"dense": {"impl": type(impls(dense)[0]).__name__, "tokens": answers(dense, case["batches"])}}
+    del dense
+    config = {"vortex": case["programs"][0] | {"field_bytes": 8192}}
+    sparse = engine(
+        model, attention_backend="CUSTOM", additional_config=config, worker_extension_cls=EXTENSION,
+        **case["engine"],
+    )  # fmt: skip
+    reply["impl"] = type(impls(sparse)[0]).__name__
+    reply["sparse"] = [served(sparse, program, case["batches"]) for program in case["programs"]]
+    return reply | {m.name: m.value for m in sparse.get_metrics() if hasattr(m, "value")}
 
 
 def main() -> None:
-    request = json.loads(Path(sys.argv[1]).read_text())
-    batches, programs = request["batches"], request["programs"]
-    dense = engine(request["model"], attention_backend="CPU_MLA", kv_cache_memory_bytes=64 << 20)
-    reply = {"dense": {"impl": type(impls(dense)[0]).__name__, "tokens": answers(dense, batches)}}
-    del dense
-    config = {"vortex": programs[0] | {"field_bytes": 8192}}
-    sparse = engine(
-        request["model"], attention_backend="CUSTOM", additional_config=config, worker_extension_cls=EXTENSION,
-        **request["engine"],
-    )  # fmt: skip
-    reply["impl"] = type(impls(sparse)[0]).__name__
-    reply["sparse"] = [served(sparse, program, batches) for program in programs]
-    reply |= {m.name: m.value for m in sparse.get_metrics() if hasattr(m, "value")}
-    Path(sys.argv[2]).write_text(json.dumps(reply))
+    cases = json.loads(Path(sys.argv[1]).read_text())
+    Path(sys.argv[2]).write_text(json.dumps({name: serve(case) for name, case in cases.items()}))
 
 
 if __name__ == "__main__":

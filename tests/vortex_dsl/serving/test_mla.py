@@ -1,0 +1,227 @@
+"""Latent attention: programs over the latents of tiny models, in a real vLLM on CPU, against vLLM's own."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from vortex_dsl.serving import pages_latent
+from vortex_dsl.serving.config import ServingError
+from vortex_dsl.serving.pages import Rows, Softmax
+
+pytestmark = pytest.mark.vllm
+SCRIPT = Path(__file__).with_name("latent_script.py")
+KINDS = ("deepseek_v2", "glm4_moe_lite")
+
+RULE = '''
+from vortex_dsl import Choice, Float, Int, Program, State, above, dot
+
+
+class Latent(Program):
+    """Rank pages by their mean latent, how much of it is value, and how their score rises."""
+
+    pages = Int({pages}, 1, 1024)
+    least = Float({least}, -1e9, 1e9)
+    page_size = Choice({page_size}, (16, 32, 64, 128))
+    dense_layers = Int({dense}, 0, 8)
+    share_layers = Int({share}, 1, 8)
+    refresh_steps = Int({refresh}, 1, 16)
+    last = State()
+
+    def summarize(self, k, v):
+        return {{"c": k.mean("token"), "value": v.norm("dim").max("token")}}
+
+    def select(self, q, page):
+        s = dot(q, page.c, "dim").max("head") + 0.01 * page.value
+        return above(s - 0.5 * page.last, self.least, self.pages).remember(last=s)
+'''
+
+
+def rule(page_size, pages=1024, least=-1e9, dense=0, share=1, refresh=1):
+    text = RULE.format(page_size=page_size, pages=pages, least=least, dense=dense, share=share, refresh=refresh)
+    return {"program": text}
+
+
+def covering(page_size):
+    """A budget that covers everything, and that nothing but the scores can tell to do so."""
+    return rule(page_size)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """Serve both models in one process, by vLLM's own attention and by ours."""
+    rng, folder = random.Random(7), tmp_path_factory.mktemp("latent")
+    first = [[rng.randrange(4, 250) for _ in range(n)] for n in (1, 15, 16, 17, 190, 400, 700)]
+    second = [prompt[: len(prompt) // 2] + [rng.randrange(4, 250) for _ in range(9)] for prompt in first]
+    cases = {}
+    for kind, page_size in zip(KINDS, (16, 32), strict=True):
+        programs = [covering(page_size), rule(page_size, 1, dense=1), rule(page_size, 3, share=2, refresh=4)]
+        engine = {"max_num_batched_tokens": 192, "kv_cache_memory_bytes": 4_400_000}
+        cases[kind] = {
+            "kind": kind, "folder": str(folder / kind), "amx": kind == "deepseek_v2",
+            "batches": [first, second], "programs": programs, "engine": engine,
+        }  # fmt: skip
+    (folder / "request.json").write_text(json.dumps(cases))
+    command = [sys.executable, str(SCRIPT), str(folder / "request.json"), str(folder / "reply.json")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "VLLM_PLUGINS": "vortex"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads((folder / "reply.json").read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_covering_budget_equals_vllm_token_for_token(served, kind):
+    """With prefix caching, chunked prefill and preemption, which vLLM's own here does without, no token changes."""
+    reply = served[kind]
+    assert (reply["dense"]["impl"], reply["impl"]) == ("CPUMLAImpl", "VortexMlaImpl")
+    assert reply["vllm:prefix_cache_hits"] > 0
+    assert reply["vllm:num_preemptions"] > 0
+    covering = reply["sparse"][0]
+    assert covering["tokens"] == reply["dense"]["tokens"]
+    for counters in covering["counters"]:
+        assert counters["pages_attended"] == counters["pages_dense"] > 0
+        assert counters["sparse_tokens"] > counters["covered_tokens"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_small_budget_reads_fewer_pages(served, kind):
+    """The counters show what was skipped, and the first dense layer as dense."""
+    small = served[kind]["sparse"][1]
+    first, second = small["counters"]
+    assert first["sparse_tokens"] == second["dense_tokens"] == 0
+    assert first["dense_tokens"] == second["sparse_tokens"] >= 2 * 7 * 31
+    assert 0 < second["pages_attended"] < second["pages_dense"] / 2
+    assert first["prefill_tokens"] == second["prefill_tokens"] > 0
+    assert small["tokens"] != served[kind]["dense"]["tokens"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_pages_are_those_that_decode_gives_outside(served, kind):
+    """Fields, states, stored and shared choices: every step attends to the pages that the language's `decode` says."""
+    for turn in (0, 2):
+        replayed = served[kind]["sparse"][turn]["replayed"]
+        assert replayed["runs"] >= 2 * 7
+        assert replayed["steps"] >= 2 * 2 * 7 * 31
+        assert replayed["wrong"] == 0
+
+
+def filled(kind, page_size, dtype, shape, num_bytes=96):
+    """Write three sequences into a cache full of NaN, with room for fields behind each page's latents."""
+    generator = torch.Generator().manual_seed(3)
+    latent, value = shape
+    content = latent + num_bytes // dtype.itemsize
+    pages = kind(torch.full((12, page_size, content), float("nan")).to(dtype), latent, value)
+    lengths = [1, 2 * page_size, 3 * page_size + 5]
+    table = torch.randperm(12, generator=generator).view(3, 4).to(torch.int32)
+    tokens = [torch.randn(length, latent, generator=generator).to(dtype) for length in lengths]
+    for row, sequence in enumerate(tokens):
+        positions = torch.arange(len(sequence))
+        slots = table[row].long()[positions // page_size] * page_size + positions % page_size
+        padded = torch.cat([sequence, sequence[:1]])
+        pages.write(padded[:, value:], padded[:, :value], torch.cat([slots, torch.tensor([-1])]))
+    return pages, Rows(table, torch.tensor(lengths, dtype=torch.int32), torch.arange(4, dtype=torch.int32)), tokens
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2), (torch.float16, 4e-3)])
+@pytest.mark.parametrize(
+    ("kind", "page_size", "shape"),
+    [("CpuLatentPages", 16, (576, 512)), ("CpuLatentPages", 32, (576, 512)), ("CpuLatentPages", 128, (576, 512)),
+     ("LatentPages", 16, (576, 512)), ("LatentPages", 64, (320, 256))],
+)  # fmt: skip
+def test_attention_over_latents_is_the_textbook_one(kind, page_size, shape, dtype, tolerance):
+    """Whatever the page's size, and whatever lies beyond the last token."""
+    pages, rows, tokens = filled(getattr(pages_latent, kind), page_size, dtype, shape)
+    query = torch.randn(3, 4, shape[0], generator=torch.Generator().manual_seed(1)).to(dtype)
+    out = torch.full((3, 4, shape[1]), float("nan"), dtype=dtype)
+    pages.attend_sequences(query, rows, Softmax(0.1), out)
+    for row, sequence in enumerate(tokens):
+        weights = (query[row].double() @ sequence.double().T * 0.1).softmax(-1)
+        wanted = weights @ sequence[:, : shape[1]].double()
+        torch.testing.assert_close(out[row].double(), wanted, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize("kind", ["CpuLatentPages", "LatentPages"])
+def test_a_programs_value_is_the_latents_value_part(kind):
+    """Both have the latent's width; the rotated channels of the value are zero. Fields lie behind, untouched."""
+    pages, rows, tokens = filled(getattr(pages_latent, kind), 32, torch.float32, (576, 512))
+    keys, values = (gather(rows.table[1, :2]).flatten(0, 1) for gather in (pages.raw_keys, pages.raw_values))
+    assert torch.equal(keys, tokens[1])
+    assert torch.equal(values[:, :512], tokens[1][:, :512])
+    assert not values[:, 512:].any()
+    assert torch.equal(pages.raw_keys(rows.table[1, :2]).flatten(0, 1), tokens[1])
+    assert pages.fields.shape == (12, 32 * 96)
+    assert pages.fields.view(torch.float32).isnan().all()
+
+
+@pytest.mark.parametrize("page_size", [16, 64])
+@pytest.mark.parametrize("num_bytes", [0, 16, 2048])
+def test_a_page_of_latents_has_room_for_its_fields(monkeypatch, page_size, num_bytes):
+    from vllm.v1.kv_cache_interface import MLAAttentionSpec
+
+    from vortex_dsl.serving.layer import Room
+    from vortex_dsl.serving.mla import VortexMlaBackend
+
+    monkeypatch.setattr(VortexMlaBackend, "rooms", {576: Room(num_bytes, page_size)})
+    spec = MLAAttentionSpec(block_size=page_size, num_kv_heads=1, head_size=576, dtype=torch.bfloat16)
+    extra = VortexMlaBackend.customize_spec(spec).page_size_bytes - page_size * 576 * 2
+    assert num_bytes <= extra < num_bytes + page_size * 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"indexer": object()}, "a model that chooses tokens itself"),
+        ({"sliding_window": 128}, "a sliding window"),
+        ({"kv_cache_dtype": "fp8"}, "kv_cache_dtype='fp8' with a model in torch.float32"),
+        ({"tensor_parallel_size": 2}, "tensor_parallel_size above 1"),
+        ({"decode_context_parallel_size": 2}, "latents split over workers"),
+        ({"speculative_config": object()}, "speculative decoding"),
+    ],
+)
+def test_what_latent_attention_cannot_serve_is_refused_by_name(monkeypatch, asked, words):
+    from vortex_dsl.serving import mla
+
+    parallel = dict.fromkeys(
+        ("tensor_parallel_size", "decode_context_parallel_size", "prefill_context_parallel_size"), 1
+    )
+    config = SimpleNamespace(
+        model_config=SimpleNamespace(dtype=torch.float32),
+        speculative_config=asked.pop("speculative_config", None),
+        parallel_config=SimpleNamespace(**{name: asked.pop(name, one) for name, one in parallel.items()}),
+    )
+    monkeypatch.setattr(mla, "get_current_vllm_config", lambda: config)
+    plain = {
+        "alibi_slopes": None, "sliding_window": None, "kv_cache_dtype": "auto", "logits_soft_cap": None,
+        "attn_type": "decoder", "kv_sharing_target_layer_name": None,
+    }  # fmt: skip
+    with pytest.raises(ServingError, match=words):
+        mla.VortexMlaImpl(4, 576, 0.1, 1, **plain | asked)
+
+
+@pytest.mark.parametrize(("use_mla", "name"), [(True, "VortexMlaBackend"), (False, "VortexBackend")])
+def test_custom_means_the_backend_that_fits_the_model(monkeypatch, use_mla, name):
+    """By what vLLM's own look-up finds while it loads a model, and by the CPU platform."""
+    import vllm.config
+    from vllm.utils.import_utils import resolve_obj_by_qualname
+    from vllm.v1.attention.backends.registry import AttentionBackendEnum
+    from vllm.v1.attention.selector import AttentionSelectorConfig
+
+    from vortex_dsl.serving.cpu_platform import VortexCpuPlatform
+
+    config = SimpleNamespace(model_config=SimpleNamespace(use_mla=use_mla))
+    monkeypatch.setattr(vllm.config, "get_current_vllm_config", lambda: config)
+    found = resolve_obj_by_qualname("vortex_dsl.serving.selected.Backend")
+    asked = AttentionSelectorConfig(64, torch.float32, "auto", 16, use_mla=use_mla)
+    path = VortexCpuPlatform.get_attn_backend_cls(AttentionBackendEnum.CUSTOM, asked)
+    assert found.__name__ == path.rpartition(".")[2] == name
+    assert found.is_mla() is use_mla
+    assert found.get_name() == "CUSTOM"
