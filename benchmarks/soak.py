@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ class Report:
     pages_checked: int = 0
     stale_pages: int = 0
     rss_mib: list[int] = field(default_factory=list)
-    answers: list[tuple[list[int], list[int]]] = field(default_factory=list)
+    answers: list[tuple[array[int], array[int]]] = field(default_factory=list)  # two bytes a token: we grow little
 
 
 def engine(sparse: bool, kv_cache_bytes: int) -> Any:
@@ -104,8 +105,8 @@ class Load:
             self.report.cancelled += 1
         for output in self.core.step():
             if output.finished and output.request_id in self.prompts:
-                answer = list(output.outputs[0].token_ids)
-                self.report.answers.append((self.prompts.pop(output.request_id), answer))
+                texts = (self.prompts.pop(output.request_id), output.outputs[0].token_ids)
+                self.report.answers.append(tuple(array("H", text) for text in texts))
                 self.report.finished += 1
 
 
@@ -182,7 +183,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         report = soak(given.minutes, given.seed)
-        (folder / "answers.json").write_text(json.dumps(report.answers))
+        (folder / "answers.json").write_text(json.dumps([[list(text) for text in pair] for pair in report.answers]))
         subprocess.run([sys.executable, __file__, "--judge", name], check=True)
         judged = json.loads((folder / "judged.json").read_text())
     told = {key: value for key, value in vars(report).items() if key not in ("answers", "rss_mib")}
