@@ -107,7 +107,8 @@ class Memory:
                 kept[rows] = state
 
     def chosen(self, slots: torch.Tensor, max_pages: int) -> torch.Tensor:
-        """Give the stored choices: bool [num rows, max_pages]."""
+        """Give the stored choices: bool [num rows, max_pages], false for pages that came after them."""
+        self._grow(0, max_pages, slots.device)
         return self._chosen[self._rows(slots), :max_pages]
 
     def _rows(self, slots: torch.Tensor) -> torch.Tensor:

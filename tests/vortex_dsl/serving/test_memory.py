@@ -91,3 +91,14 @@ def test_choices_and_states_belong_to_their_slot():
     assert states[True][:, 0].tolist() == [4.0, 5.0, 2.0, 3.0, 2.0, 2.0]
     assert states[True][0].tolist() == [4.0] * 3 + [2.0] * 2
     assert states[False].tolist() == [2.0, 3.0, 0.0, 1.0, 0.0, 0.0]
+
+
+def test_a_stored_choice_stands_where_a_page_was_added_since():
+    """Between two choices a sequence may outgrow all the room there is."""
+    memory, tracker = Memory((), num_kv_heads=1), requests()
+    followed = follow(tracker, (15, [1, 2, 3, 4]))
+    assert memory.renewed(followed, torch.tensor([1])).tolist() == [True]
+    memory.read(followed, torch.tensor([0]), 4)
+    memory.write(followed.slots, torch.tensor([1]), torch.tensor([[True, False, True, False]]), ())
+    later = follow(tracker, (16, [1, 2, 3, 4]), (30, [5, 6, 7, 8, 9, 10, 11, 12]))
+    assert memory.chosen(later.slots[:1], 5).tolist() == [[True, False, True, False, False]]
