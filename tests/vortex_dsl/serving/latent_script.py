@@ -12,14 +12,14 @@ EXTENSION = "vortex_dsl.serving.extension.VortexExtension"
 def engine(model, **settings):
     import vllm
 
-    common = {"dtype": "float32", "max_model_len": 736, "enforce_eager": True, "skip_tokenizer_init": True}
+    common = {"dtype": "float32", "max_model_len": 544, "enforce_eager": True, "skip_tokenizer_init": True}
     return vllm.LLM(model, disable_log_stats=False, **common, **settings)
 
 
 def answers(llm, batches):
     import vllm
 
-    sampling = vllm.SamplingParams(temperature=0.0, max_tokens=32, min_tokens=32, ignore_eos=True, detokenize=False)
+    sampling = vllm.SamplingParams(temperature=0.0, max_tokens=24, min_tokens=24, ignore_eos=True, detokenize=False)
     prompts = [[{"prompt_token_ids": prompt} for prompt in batch] for batch in batches]
     return [[list(o.outputs[0].token_ids) for o in llm.generate(batch, sampling, use_tqdm=False)] for batch in prompts]
 

@@ -57,12 +57,12 @@ def covering(page_size):
 def served(tmp_path_factory):
     """Serve both models in one process, by vLLM's own attention and by ours."""
     rng, folder = random.Random(7), tmp_path_factory.mktemp("latent")
-    first = [[rng.randrange(4, 250) for _ in range(n)] for n in (1, 15, 16, 17, 190, 400, 700)]
+    first = [[rng.randrange(4, 250) for _ in range(n)] for n in (1, 15, 16, 17, 150, 300, 500)]
     second = [prompt[: len(prompt) // 2] + [rng.randrange(4, 250) for _ in range(9)] for prompt in first]
     cases = {}
     for kind, page_size in zip(KINDS, (16, 32), strict=True):
         programs = [covering(page_size), rule(page_size, 1, dense=1), rule(page_size, 3, share=2, refresh=4)]
-        engine = {"max_num_batched_tokens": 192, "kv_cache_memory_bytes": 4_400_000}
+        engine = {"max_num_batched_tokens": 128, "kv_cache_memory_bytes": 3_400_000}
         cases[kind] = {
             "kind": kind, "folder": str(folder / kind), "amx": kind == "deepseek_v2",
             "batches": [first, second], "programs": programs, "engine": engine,
@@ -97,8 +97,8 @@ def test_small_budget_reads_fewer_pages(served, kind):
     small = served[kind]["sparse"][1]
     first, second = small["counters"]
     assert first["sparse_tokens"] == second["dense_tokens"] == 0
-    assert first["dense_tokens"] == second["sparse_tokens"] >= 2 * 7 * 31
-    assert 0 < second["pages_attended"] < second["pages_dense"] / 2
+    assert first["dense_tokens"] == second["sparse_tokens"] > 2 * 7 * 22  # one less for each preemption
+    assert 0 < second["pages_attended"] < second["pages_dense"] * 2 / 3
     assert first["prefill_tokens"] == second["prefill_tokens"] > 0
     assert small["tokens"] != served[kind]["dense"]["tokens"]
 
@@ -110,7 +110,7 @@ def test_pages_are_those_that_decode_gives_outside(served, kind):
     for turn in (0, 2):
         replayed = served[kind]["sparse"][turn]["replayed"]
         assert replayed["runs"] >= 2 * 7
-        assert replayed["steps"] >= 2 * 2 * 7 * 31
+        assert replayed["steps"] > 2 * 2 * 7 * 22
         assert replayed["wrong"] == 0
 
 
