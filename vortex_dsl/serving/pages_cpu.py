@@ -1,22 +1,48 @@
 """Pages on CPU: vLLM's own C++ paged attention, fed with one shorter block table per KV head.
 
-The kernel stores K as [head_dim, page_size] and V as [page_size, head_dim] per (block, KV head), so each such pair
-can pose as a block of a model with a single head.
+Each (block, KV head) pair lies in one stretch of memory, so it can pose as a block of a model with a single head. In
+which order the kernel stores the numbers of a page is its own affair and differs between variants: it is asked once, by
+letting it store numbers that tell where they came from.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import torch
 from vllm import _custom_ops as ops
+from vllm.v1.attention.backends.cpu_attn import _get_attn_isa
 
 from .pages import Pages, Rows, Softmax
 
+CODE = 128  # numbers below it are exact in every dtype of a cache
 
-def kernel_isa(page_size: int, head_dim: int) -> str:
-    """Name the variant of the C++ kernel that takes these sizes with K as [head_dim, page_size]."""
-    return "vec" if page_size % 32 == 0 and head_dim % 32 == 0 else "vec16"
+
+def kernel_isa(page_size: int, head_dim: int, dtype: torch.dtype) -> str:
+    """Name the variant of the C++ kernel that vLLM itself would take for these sizes."""
+    isa = _get_attn_isa(dtype, page_size, head_dim)
+    if isa == "amx":
+        torch.cpu._init_amx()  # noqa: SLF001  (the kernel dies where nobody asked the system for tiles)
+    return isa
+
+
+@cache
+def stored_order(isa: str, page_size: int, head_dim: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Give for keys and for values where the kernel stores each element of a page: int64 [page_size * head_dim].
+
+    Element `token * head_dim + channel` of the result is the place of that number.
+    """
+    number = torch.arange(page_size * head_dim).view(page_size, 1, head_dim)
+    found = torch.zeros((2, page_size * head_dim), dtype=torch.int64)
+    for base in (1, CODE):
+        code = (number // base % CODE).to(dtype)
+        page = torch.zeros((1, 1, 2 * page_size, head_dim), dtype=dtype)
+        keys, values = page.chunk(2, dim=2)
+        ops.cpu_attn_reshape_and_cache(code, code, keys, values, torch.arange(page_size), isa)
+        found += page.view(2, -1).long() * base
+    keys_at, values_at = found.argsort(1)
+    return keys_at, values_at
 
 
 class CpuPages(Pages):
@@ -24,9 +50,8 @@ class CpuPages(Pages):
 
     def __init__(self, kv_cache: torch.Tensor, head_dim: int) -> None:
         super().__init__(kv_cache, head_dim)
-        self.isa = kernel_isa(self.page_size, head_dim)
-        self.keys = self.flat[:, : self.split].unflatten(1, (head_dim, self.page_size))
-        self.values = self.flat[:, self.split : 2 * self.split].unflatten(1, (self.page_size, head_dim))
+        self.isa = kernel_isa(self.page_size, head_dim, kv_cache.dtype)
+        self._order = stored_order(self.isa, self.page_size, head_dim, kv_cache.dtype)
         self._by_block = self._kernel_view(self.num_kv_heads)
         self._by_page = self._kernel_view(1)
 
@@ -45,11 +70,17 @@ class CpuPages(Pages):
 
     def raw_keys(self, pages: torch.Tensor) -> torch.Tensor:
         """Gather keys (`Pages.raw_keys`)."""
-        return self.keys[pages].transpose(-1, -2)
+        return self._raw(pages, 0)
 
     def raw_values(self, pages: torch.Tensor) -> torch.Tensor:
         """Gather values (`Pages.raw_values`)."""
-        return self.values[pages]
+        return self._raw(pages, 1)
+
+    def _raw(self, pages: torch.Tensor, which: int) -> torch.Tensor:
+        """Gather keys (0) or values (1) in token order."""
+        stored = self.flat[:, which * self.split : (which + 1) * self.split].index_select(0, pages.flatten())
+        raw = stored.index_select(1, self._order[which])
+        return raw.view(*pages.shape, self.page_size, self.head_dim)
 
     def attend_sequences(self, query: torch.Tensor, rows: Rows, softmax: Softmax, output: torch.Tensor) -> None:
         """Attend densely (`Pages.attend_sequences`)."""
