@@ -8,12 +8,13 @@ page gives, bit for bit, what dense attention by the same kernel gives. How many
 matter, and changes no result.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import triton
 import triton.language as tl
 
+from kernels.arithmetic import tanh
 from kernels.selection import BlockLists
 from kernels.tuning import Tiling, num_processors, tiling_of
 
@@ -41,6 +42,18 @@ class PagedCache:
 
 
 @dataclass(frozen=True)
+class Softmax:
+    """How tokens are weighed: scale · q·k, then cap · tanh(x / cap) where a cap is set; of every page, only a window.
+
+    `window`: a query sees so many tokens, itself included; all where it is 0. It does not narrow lists.
+    """
+
+    scale: float
+    cap: float = 0.0
+    window: int = 0
+
+
+@dataclass(frozen=True)
 class Scratch:
     """What the parts leave for the sum: float32 [rows, parts, group, value_dim], and twice [rows, parts, group]."""
 
@@ -52,9 +65,10 @@ class Scratch:
 @triton.jit
 def _attend(q_ptr, k_ptr, v_ptr, table_ptr, tokens_ptr, acc_ptr, max_ptr, sum_ptr,
             q_batch, q_head, q_dim, k_block, k_head, k_token, k_dim, v_block, v_head, v_token, v_dim,
-            table_stride, num_kv_heads, num_parts, group, head_dim, value_dim, scale,
-            PER_ROW: tl.constexpr, PAGE_SIZE: tl.constexpr, NUM_TILES: tl.constexpr, TILE: tl.constexpr,
-            BLOCK_GROUP: tl.constexpr, NUM_DIM_TILES: tl.constexpr, BLOCK_DIM: tl.constexpr,
+            table_stride, num_kv_heads, num_parts, group, head_dim, value_dim, scale, cap,
+            WINDOW: tl.constexpr, HAS_CAP: tl.constexpr, PER_ROW: tl.constexpr, PAGE_SIZE: tl.constexpr,
+            NUM_TILES: tl.constexpr, TILE: tl.constexpr, BLOCK_GROUP: tl.constexpr, NUM_DIM_TILES: tl.constexpr,
+            BLOCK_DIM: tl.constexpr,
             BLOCK_VALUE: tl.constexpr, NUM_VALUE_TILES: tl.constexpr, OPERAND: tl.constexpr,
             STAGES: tl.constexpr):  # fmt: skip
     """Attend to some parts of one row's list: partial sums, their maxima (base 2) and their weights."""
@@ -66,7 +80,8 @@ def _attend(q_ptr, k_ptr, v_ptr, table_ptr, tokens_ptr, acc_ptr, max_ptr, sum_pt
     listed = row if PER_ROW else sequence
     tokens = tl.load(tokens_ptr + listed).to(tl.int32)
     num_used = (tokens + NUM_TILES * TILE - 1) // (NUM_TILES * TILE)
-    if tl.program_id(1) >= num_used:
+    first_part = tl.maximum(tokens - WINDOW, 0) // (NUM_TILES * TILE) if WINDOW > 0 else 0
+    if first_part + tl.program_id(1) >= num_used:
         return
     head = head_tile * BLOCK_GROUP + tl.arange(0, BLOCK_GROUP)
     value = value_tile * BLOCK_VALUE + tl.arange(0, BLOCK_VALUE)
@@ -76,13 +91,15 @@ def _attend(q_ptr, k_ptr, v_ptr, table_ptr, tokens_ptr, acc_ptr, max_ptr, sum_pt
         dim = tl.arange(0, BLOCK_DIM)
         in_dim = dim < head_dim
         q = tl.load(q_row + dim[None, :] * q_dim, mask=in_group & in_dim[None, :], other=0.0).to(OPERAND)
-    for part in tl.range(tl.program_id(1), num_used, tl.num_programs(1), num_stages=1):
+    for part in tl.range(first_part + tl.program_id(1), num_used, tl.num_programs(1), num_stages=1):
         acc = tl.zeros((BLOCK_GROUP, BLOCK_VALUE), tl.float32)
         top = tl.full((BLOCK_GROUP,), float("-inf"), tl.float32)
         weight = tl.zeros((BLOCK_GROUP,), tl.float32)
         for tile in tl.range(0, NUM_TILES, num_stages=STAGES):
             place = (part * NUM_TILES + tile) * TILE + tl.arange(0, TILE)
             valid = place < tokens
+            if WINDOW > 0:
+                valid = valid & (place >= tokens - WINDOW)
             slot = place % PAGE_SIZE
             block = tl.load(table_ptr + listed * table_stride + place // PAGE_SIZE, mask=valid, other=0).to(tl.int64)
             k_row = k_ptr + block * k_block + kv_head * k_head + slot * k_token
@@ -99,7 +116,8 @@ def _attend(q_ptr, k_ptr, v_ptr, table_ptr, tokens_ptr, acc_ptr, max_ptr, sum_pt
                     k = tl.load(k_row[None, :] + some[:, None] * k_dim, mask=valid[None, :] & inside[:, None],
                                 other=0.0)  # fmt: skip
                     logit += tl.dot(q.to(OPERAND), k.to(OPERAND), input_precision="ieee")
-            logit = tl.where(valid[None, :], logit * scale, float("-inf"))
+            logit = tanh(logit * scale) * cap if HAS_CAP else logit * scale
+            logit = tl.where(valid[None, :], logit, float("-inf"))
             new_top = tl.maximum(top, tl.max(logit, 1))
             safe_top = tl.where(new_top == float("-inf"), 0.0, new_top)
             shrink = tl.exp2(top - safe_top)
@@ -118,24 +136,25 @@ def _attend(q_ptr, k_ptr, v_ptr, table_ptr, tokens_ptr, acc_ptr, max_ptr, sum_pt
 
 @triton.jit
 def _combine(acc_ptr, max_ptr, sum_ptr, tokens_ptr, out_ptr, out_batch, out_head, out_dim, tally_ptr,
-             num_kv_heads, num_parts, group, value_dim, scale, PER_ROW: tl.constexpr, PART: tl.constexpr,
-             PARTS: tl.constexpr, BLOCK_VALUE: tl.constexpr, TALLY: tl.constexpr):  # fmt: skip
+             num_kv_heads, num_parts, group, value_dim, scale, WINDOW: tl.constexpr, PER_ROW: tl.constexpr,
+             PART: tl.constexpr, PARTS: tl.constexpr, BLOCK_VALUE: tl.constexpr, TALLY: tl.constexpr):  # fmt: skip
     """Combine one query head's parts in their order; no part at all gives zeros."""
     row = tl.program_id(0).to(tl.int64)
     head = tl.program_id(1)
     value = tl.program_id(2) * BLOCK_VALUE + tl.arange(0, BLOCK_VALUE)
     sequence = row // num_kv_heads
     tokens = tl.load(tokens_ptr + (row if PER_ROW else sequence)).to(tl.int32)
+    first = tl.maximum(tokens - WINDOW, 0) // PART if WINDOW > 0 else 0
     used = (tokens + PART - 1) // PART
     base = row * num_parts * group + head
     top = tl.full((), float("-inf"), tl.float32)
-    for start in tl.range(0, used, PARTS, num_stages=1):
+    for start in tl.range(first, used, PARTS, num_stages=1):
         part = start + tl.arange(0, PARTS)
         top = tl.maximum(top, tl.max(tl.load(max_ptr + base + part * group, mask=part < used, other=float("-inf")), 0))
     top = tl.where(top == float("-inf"), 0.0, top)
     acc = tl.zeros((BLOCK_VALUE,), tl.float32)
     weight = tl.zeros((), tl.float32)
-    for start in tl.range(0, used, PARTS, num_stages=1):
+    for start in tl.range(first, used, PARTS, num_stages=1):
         part = start + tl.arange(0, PARTS)
         here = base + part * group
         share = tl.exp2(tl.load(max_ptr + here, mask=part < used, other=float("-inf")) - top)
@@ -148,7 +167,7 @@ def _combine(acc_ptr, max_ptr, sum_ptr, tokens_ptr, out_ptr, out_batch, out_head
     tl.store(out_row + value * out_dim, out, mask=value < value_dim)
     if TALLY:
         first = (tokens > 0) & (head == 0) & (tl.program_id(2) == 0)
-        place = tally_ptr + row * 5 + 4
+        place = tally_ptr + row * 6 + 4
         tl.store(place, tl.load(place) + 1, mask=first)
 
 
@@ -180,7 +199,7 @@ def sparse_decode(
     q: torch.Tensor,
     cache: PagedCache,
     lists: BlockLists | None,
-    scale: float,
+    softmax: Softmax,
     out: torch.Tensor | None = None,
     tally: torch.Tensor | None = None,
 ) -> torch.Tensor:
@@ -189,6 +208,7 @@ def sparse_decode(
     q: [batch, num_q_heads, head_dim], float32, float16 or bfloat16, like a cache that is not in float8. out:
     [batch, num_q_heads, value_dim], as q. tally: counts dense steps, see `kernels.selection.Listing`.
     """
+    softmax = softmax if lists is None else replace(softmax, window=0)
     batch, num_q_heads, _ = q.shape
     num_kv_heads, page_size, value_dim = cache.v.shape[1:]
     group, rows = num_q_heads // num_kv_heads, batch * num_kv_heads
@@ -199,12 +219,12 @@ def sparse_decode(
     out = torch.empty(batch, num_q_heads, value_dim, dtype=q.dtype, device=q.device) if out is None else out
     block_value = _block(value_dim, 16, MAX_BLOCK_DIM)
     value_tiles = triton.cdiv(value_dim, block_value)
-    _launch_attend(q, cache, (table, tokens, lists is not None), scale * cache.k_scale, tiling, scratch)
+    _launch_attend(q, cache, (table, tokens, lists is not None), softmax, tiling, scratch)
     _combine[(rows, group, value_tiles)](
         scratch.acc, scratch.top, scratch.weight, tokens, out, *out.stride(), tally,
         num_kv_heads, scratch.acc.shape[1], group, value_dim, float(cache.v_scale),
-        PER_ROW=lists is not None, PART=tiling.part, PARTS=PARTS_PER_TILE, BLOCK_VALUE=block_value,
-        TALLY=tally is not None, num_warps=tiling.combine_warps, num_stages=1,
+        WINDOW=softmax.window, PER_ROW=lists is not None, PART=tiling.part, PARTS=PARTS_PER_TILE,
+        BLOCK_VALUE=block_value, TALLY=tally is not None, num_warps=tiling.combine_warps, num_stages=1,
     )  # fmt: skip
     return out
 
@@ -213,7 +233,7 @@ def _launch_attend(
     q: torch.Tensor,
     cache: PagedCache,
     listed: tuple[torch.Tensor, torch.Tensor, bool],
-    scale: float,
+    softmax: Softmax,
     tiling: Tiling,
     scratch: Scratch,
 ) -> None:
@@ -223,12 +243,14 @@ def _launch_attend(
     block_group, block_dim = _block(group, 16, MAX_BLOCK_GROUP), _block(head_dim, 16, MAX_BLOCK_DIM)
     block_value = _block(value_dim, 16, MAX_BLOCK_DIM)
     value_tiles = triton.cdiv(value_dim, block_value)
+    scale = softmax.scale * cache.k_scale / softmax.cap if softmax.cap else softmax.scale * cache.k_scale * LOG2_E
     enough = triton.cdiv(PROGRAMS_PER_PROCESSOR * num_processors(q.device), max(rows, 1))
     _attend[(rows, min(num_parts, enough), triton.cdiv(group, block_group) * value_tiles)](
         q, cache.k, cache.v, table, tokens, scratch.acc, scratch.top, scratch.weight,
         *q.stride(), *cache.k.stride(), *cache.v.stride(), table.stride(0),
-        cache.k.shape[1], num_parts, group, head_dim, value_dim, float(scale * LOG2_E),
-        PER_ROW=per_row, PAGE_SIZE=cache.k.shape[2], NUM_TILES=tiling.tiles, TILE=tiling.tile,
+        cache.k.shape[1], num_parts, group, head_dim, value_dim, scale, softmax.cap * LOG2_E,
+        WINDOW=softmax.window, HAS_CAP=softmax.cap > 0.0, PER_ROW=per_row, PAGE_SIZE=cache.k.shape[2],
+        NUM_TILES=tiling.tiles, TILE=tiling.tile,
         BLOCK_GROUP=block_group, NUM_DIM_TILES=triton.cdiv(head_dim, block_dim), BLOCK_DIM=block_dim,
         BLOCK_VALUE=block_value, NUM_VALUE_TILES=value_tiles, OPERAND=_operand(cache.k, q),
         STAGES=tiling.stages, num_warps=tiling.warps,

@@ -17,7 +17,7 @@ import triton.language as tl
 
 BLOCK_PAGES = 4096
 NUM_DIGITS = 256
-NUM_TALLIES = 5  # of a row: sparse steps, of these covered ones, pages attended, pages in all, dense steps
+NUM_TALLIES = 6  # of a row: sparse steps, covered ones of these, pages attended, pages in all, dense steps, marked ones
 
 
 @dataclass(frozen=True)
@@ -223,10 +223,8 @@ def _select(score_ptr, score_stride, num, seq_lens_ptr, num_kv_heads, among_ptr,
     if LISTS:
         tl.store(tokens_ptr + row, _tokens(listed, length, PAGE_SIZE))
         if TALLY:
-            counted = length > 0
-            if HAS_DENSE:
-                counted = counted & (tl.load(dense_ptr + row // num_kv_heads) == 0)
-            _count(tally_ptr, row, counted, candidates.to(tl.float32) <= covered, listed, num_pages)
+            marked = tl.load(dense_ptr + row // num_kv_heads) if HAS_DENSE else 0
+            _count(tally_ptr, row, length, marked, candidates.to(tl.float32) <= covered, listed, num_pages)
 
 
 @triton.jit
@@ -247,13 +245,15 @@ def _tokens(listed, length, PAGE_SIZE: tl.constexpr):
 
 
 @triton.jit
-def _count(tally_ptr, row, counted, covered, listed, num_pages):
+def _count(tally_ptr, row, length, marked, covered, listed, num_pages):
     """Add a row's step to its own counters, which no other program touches."""
-    place = tally_ptr + row * 5
+    place = tally_ptr + row * 6
+    counted = (length > 0) & (marked == 0)
     tl.store(place, tl.load(place) + 1, mask=counted)
     tl.store(place + 1, tl.load(place + 1) + covered.to(tl.int64), mask=counted)
     tl.store(place + 2, tl.load(place + 2) + listed, mask=counted)
     tl.store(place + 3, tl.load(place + 3) + num_pages, mask=counted)
+    tl.store(place + 5, tl.load(place + 5) + 1, mask=(length > 0) & (marked != 0))
 
 
 def choose(ranking: Ranking, pages: Pages) -> torch.Tensor:
@@ -328,8 +328,8 @@ def _list_pages(chosen_ptr, chosen_stride, seq_lens_ptr, num_kv_heads, table_ptr
     tl.store(tokens_ptr + row, _tokens(listed, length, PAGE_SIZE))
     if TALLY:
         candidates = tl.maximum(num_pages - WINDOW - SINK, 0)
-        counted = (length > 0) & (whole == 0)
-        _count(tally_ptr, row, counted, candidates.to(tl.float32) <= covered, listed, num_pages)
+        marked = tl.load(dense_ptr + row // num_kv_heads) if HAS_DENSE else 0
+        _count(tally_ptr, row, length, marked, candidates.to(tl.float32) <= covered, listed, num_pages)
 
 
 def list_pages(chosen: torch.Tensor | None, pages: Pages, listing: Listing) -> BlockLists:

@@ -237,14 +237,14 @@ class Triton:
 
     def attend(self, step: Decode, attended: torch.Tensor) -> torch.Tensor:
         """Attend to pages (`attention.Backend.attend`)."""
-        from kernels.decode import sparse_decode
+        from kernels.decode import Softmax, sparse_decode
         from kernels.selection import Listing, list_pages
 
         _require_device(step.q.device)
         cache, pages = _paged_cache(step, self._compiled.graph)
         chosen = torch.nn.functional.pad(attended.char(), (0, pages.max_pages - attended.shape[1]))
         lists = list_pages(chosen, pages, Listing(cache.block_table))
-        out = sparse_decode(step.q.flatten(1, 2), cache, lists, step.scale)
+        out = sparse_decode(step.q.flatten(1, 2), cache, lists, Softmax(step.scale))
         return out.unflatten(1, step.q.shape[1:3])
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from kernels.decode import PagedCache, sparse_decode
+from kernels.decode import PagedCache, Softmax, sparse_decode
 from kernels.selection import BlockLists
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -62,7 +62,7 @@ def as_lists(lists, cache):
 def check(lengths, lists, tolerance=2e-6, **shape):
     q, cache = make_case(lengths, **shape)
     scale = q.shape[2] ** -0.5
-    out = sparse_decode(q, cache, as_lists(lists, cache), scale)
+    out = sparse_decode(q, cache, as_lists(lists, cache), Softmax(scale))
     assert out.dtype == q.dtype
     torch.testing.assert_close(out.double(), expected(q, cache, lists, scale), atol=tolerance, rtol=tolerance)
 
@@ -100,25 +100,25 @@ def test_a_list_longer_than_one_part_is_combined():
 def test_a_row_does_not_depend_on_its_batch():
     q, cache = make_case([150, 100, 400], group=4)
     lists = as_lists([[0, 2, 9], [0, 1, 6], list(range(25))], cache)
-    together = sparse_decode(q, cache, lists, 0.25)
+    together = sparse_decode(q, cache, lists, Softmax(0.25))
     alone = PagedCache(cache.k, cache.v, cache.block_table[:1], cache.seq_lens[:1])
     one = BlockLists(lists.blocks[:1, :10], lists.tokens[:1])
-    assert torch.equal(sparse_decode(q[:1], alone, one, 0.25), together[:1])
+    assert torch.equal(sparse_decode(q[:1], alone, one, Softmax(0.25)), together[:1])
 
 
 def test_a_list_of_every_page_is_dense_attention_bit_for_bit():
     lengths = [0, 7, 300, 600]
     q, cache = make_case(lengths, num_kv_heads=2, group=3)
     lists = as_lists([list(range(-(-length // 16))) for length in lengths for _ in range(2)], cache)
-    assert torch.equal(sparse_decode(q, cache, lists, 0.25), sparse_decode(q, cache, None, 0.25))
+    assert torch.equal(sparse_decode(q, cache, lists, Softmax(0.25)), sparse_decode(q, cache, None, Softmax(0.25)))
 
 
 def test_programs_that_take_turns_change_no_bit(monkeypatch):
     q, cache = make_case([16 * 60], group=2)
-    apart = sparse_decode(q, cache, None, 0.25)
+    apart = sparse_decode(q, cache, None, Softmax(0.25))
     monkeypatch.setattr("kernels.decode.PROGRAMS_PER_PROCESSOR", 1)
     monkeypatch.setattr("kernels.decode.num_processors", lambda _: 2)
-    assert torch.equal(sparse_decode(q, cache, None, 0.25), apart)
+    assert torch.equal(sparse_decode(q, cache, None, Softmax(0.25)), apart)
 
 
 def test_keys_and_values_in_float8_stand_for_numbers_times_a_scale():
@@ -127,17 +127,31 @@ def test_keys_and_values_in_float8_stand_for_numbers_times_a_scale():
     stored = PagedCache(k, v, cache.block_table, cache.seq_lens, k_scale=0.5, v_scale=3.0)
     meant = PagedCache(k.float() * 0.5, v.float() * 3.0, cache.block_table, cache.seq_lens)
     lists = as_lists([[0, 3, 6], [0, 1]], cache)
-    got, expected = (sparse_decode(q, each, lists, 0.25) for each in (stored, meant))
+    got, expected = (sparse_decode(q, each, lists, Softmax(0.25)) for each in (stored, meant))
     torch.testing.assert_close(got, expected, atol=2e-6, rtol=2e-6)
 
 
 def test_the_output_is_written_where_it_is_asked_for_and_dense_steps_are_counted():
     q, cache = make_case([100, 0], num_kv_heads=2, group=2)
     out = torch.full((2, 6, 16), 7.0, device=DEVICE)
-    tally = torch.zeros(4, 5, dtype=torch.int64, device=DEVICE)
-    given = sparse_decode(q, cache, None, 0.25, out[:, 1:5], tally)
+    tally = torch.zeros(4, 6, dtype=torch.int64, device=DEVICE)
+    given = sparse_decode(q, cache, None, Softmax(0.25), out[:, 1:5], tally)
     assert given.data_ptr() == out[:, 1:5].data_ptr()
-    assert torch.equal(out[:, 1:5], sparse_decode(q, cache, None, 0.25))
+    assert torch.equal(out[:, 1:5], sparse_decode(q, cache, None, Softmax(0.25)))
     assert (out[:, 0] == 7).all()
     assert (out[1, 1:5] == 0).all()
     assert tally[:, 4].tolist() == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize(("window", "cap"), [(0, 1.5), (5, 0.0), (40, 2.0), (700, 0.0)])
+def test_a_window_and_a_cap_are_those_of_torch(window, cap):
+    q, cache = make_case([600, 33, 3, 0], num_kv_heads=2, group=2)
+    got = sparse_decode(q, cache, None, Softmax(0.25, cap, window))
+    for sequence, length in enumerate([600, 33, 3]):
+        blocks = cache.block_table[sequence, : -(-length // 16)].long()
+        k, v = (x[blocks].transpose(0, 1).flatten(1, 2)[:, :length][:, -window:].double() for x in (cache.k, cache.v))
+        logits = torch.einsum("hgd,htd->hgt", q[sequence].unflatten(0, (2, 2)).double(), k) * 0.25
+        weights = (cap * (logits / cap).tanh() if cap else logits).softmax(-1)
+        expected = torch.einsum("hgt,htd->hgd", weights, v).flatten(0, 1)
+        torch.testing.assert_close(got[sequence].double(), expected, atol=2e-6, rtol=2e-6)
+    assert (got[3] == 0).all()

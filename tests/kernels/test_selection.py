@@ -199,15 +199,15 @@ def test_rows_that_must_be_dense_are_listed_whole_and_all_is_counted():
     pages = make_pages(lengths)
     scores = torch.randn(4, pages.max_pages, generator=torch.Generator().manual_seed(10)).to(DEVICE)
     dense = torch.tensor([0, 0, 1, 0], dtype=torch.int8, device=DEVICE)
-    table, tally = shuffled(pages), torch.zeros(4, 5, dtype=torch.int64, device=DEVICE)
+    table, tally = shuffled(pages), torch.zeros(4, 6, dtype=torch.int64, device=DEVICE)
     expected = attended(lengths, pages, scores, 3)
     expected[2] = list(range(19))
     for _ in range(2):
         lists = list_best(Ranking(scores, 3), pages, Listing(table, 3, dense, tally))
         assert listed(lists, table, pages) == expected
-    assert tally.tolist() == [[0] * 5, [2, 0, 12, 38, 0], [0] * 5, [2, 2, 6, 6, 0]]
+    assert tally.tolist() == [[0] * 6, [2, 0, 12, 38, 0, 0], [0] * 5 + [2], [2, 2, 6, 6, 0, 0]]
     list_pages(choose(Ranking(scores, 3), pages), pages, Listing(table, 3, dense, tally))
-    assert tally.tolist() == [[0] * 5, [3, 0, 18, 57, 0], [0] * 5, [3, 3, 9, 9, 0]]
+    assert tally.tolist() == [[0] * 6, [3, 0, 18, 57, 0, 0], [0] * 5 + [3], [3, 3, 9, 9, 0, 0]]
 
 
 def test_nucleus_of_an_infinite_score_is_that_page_alone():

@@ -11,7 +11,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from kernels.decode import PagedCache, sparse_decode
+from kernels.decode import PagedCache, Softmax, sparse_decode
 from kernels.selection import Listing, Pages, list_pages
 from vortex_dsl import Shape, load_program, trace
 from vortex_dsl.triton_backend import Compiled, Step
@@ -68,12 +68,12 @@ def compile_program(text, dtype, *, batch=2, num_kv_heads=2, group=4, head_dim=1
     q = torch.zeros(batch, num_kv_heads * group, head_dim, dtype=dtype)
     compiled.summarize(cache, table.flatten(), region)
     step, dense = Step(q, cache, region, pages, 1, 4, 0.1), torch.zeros(batch, dtype=torch.int8)
-    listing = Listing(table, dense=dense, tally=torch.zeros(pages.num_rows, 5, dtype=torch.int64))
+    listing = Listing(table, dense=dense, tally=torch.zeros(pages.num_rows, 6, dtype=torch.int64))
     chosen, _ = compiled.choose(step)
     list_pages(chosen, pages, Listing(table))
     for cached in (cache, stored_as_float8(cache)):
-        sparse_decode(q, cached, compiled.listed(step, listing), 0.1)
-        sparse_decode(q, cached, None, 0.1, tally=listing.tally)
+        sparse_decode(q, cached, compiled.listed(step, listing), Softmax(0.1))
+        sparse_decode(q, cached, None, Softmax(0.1, 30.0, 128), tally=listing.tally)
 
 
 def stored_as_float8(cache):

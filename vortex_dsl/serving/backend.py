@@ -9,18 +9,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from vllm.config import get_current_vllm_config
+from vllm.config import get_current_vllm_config, get_current_vllm_config_or_none
 from vllm.distributed import get_tensor_model_parallel_rank, get_tensor_model_parallel_world_size
-from vllm.v1.attention.backend import AttentionBackend, AttentionImpl, AttentionMetadataBuilder, AttentionType
+from vllm.v1.attention.backend import (
+    AttentionBackend,
+    AttentionCGSupport,
+    AttentionImpl,
+    AttentionMetadataBuilder,
+    AttentionType,
+)
 from vllm.v1.attention.backends.utils import split_decodes_and_prefills
 from vllm.v1.kv_cache_interface import KVCacheLayout
 
 from .batches import Batch, BatchReader
-from .config import ServingError
+from .config import ServingError, serving_config
 from .decodes import Heads
 from .layer import ProgramLayer, Room, not_served, with_fields
 from .metrics import Counters
 from .pages import Pages, Softmax, pages_over
+from .pages_torch import TorchPages
+from .steps import DeviceBatch, StepReader
 
 if TYPE_CHECKING:
     from vllm.v1.attention.backend import CommonAttentionMetadata
@@ -28,8 +36,10 @@ if TYPE_CHECKING:
 PAGE_SIZES = (16, 32, 64, 128)
 
 
-class VortexMetadataBuilder(BatchReader, AttentionMetadataBuilder[Batch]):
+class VortexMetadataBuilder(BatchReader, AttentionMetadataBuilder[Batch | DeviceBatch]):
     """Turns vLLM's batch into rows of pages, once per step for all layers."""
+
+    steps: StepReader | None = None  # where decode runs on Triton
 
     def __init__(self, kv_cache_spec: Any, layer_names: list[str], vllm_config: Any, device: torch.device) -> None:
         super().__init__(kv_cache_spec, layer_names, vllm_config, device)
@@ -38,15 +48,26 @@ class VortexMetadataBuilder(BatchReader, AttentionMetadataBuilder[Batch]):
         total, num_ranks = vllm_config.model_config.get_total_num_kv_heads(), get_tensor_model_parallel_world_size()
         first = first_kv_head(total, get_tensor_model_parallel_rank(), num_ranks)
         self.heads = Heads(kv_cache_spec.num_kv_heads, first)
+        if serving_config(vllm_config).kernels_on(device.type) == "triton":
+            self.steps = StepReader(self.page_size, vllm_config, layer_names, device)
+
+    @classmethod
+    def get_cudagraph_support(cls, vllm_config: Any, kv_cache_spec: Any) -> AttentionCGSupport:
+        """Say that graphs may hold whole decode steps where they run on Triton, and none elsewhere."""
+        del kv_cache_spec
+        kernels = serving_config(vllm_config).kernels_on(vllm_config.device_config.device_type)
+        return AttentionCGSupport.UNIFORM_SINGLE_TOKEN_DECODE if kernels == "triton" else AttentionCGSupport.NEVER
 
     def build(
         self, common_prefix_len: int, common_attn_metadata: CommonAttentionMetadata, fast_build: bool = False
-    ) -> Batch:
+    ) -> Batch | DeviceBatch:
         """Build the step's metadata. A one-token prefill chunk is a prefill: answers must not depend on cache luck."""
         del common_prefix_len, fast_build
         batch = common_attn_metadata
         if batch.causal is not True or batch.mm_req_doc_ranges:
             raise ServingError("attention_backend='CUSTOM' serves causal attention only; this model asks for another")
+        if self.steps is not None:
+            return self.steps.read(batch)
         return self.read(batch, split_decodes_and_prefills(batch, treat_short_extends_as_decodes=False)[:3])
 
 
@@ -57,6 +78,8 @@ def first_kv_head(total: int, rank: int, num_ranks: int) -> int:
 
 class VortexImpl(ProgramLayer, AttentionImpl):
     """One layer: keeps the fields up to date, runs prefill dense, and decode by its rule."""
+
+    quantised: tuple[str, ...] = ()  # types of cache beside the model's own
 
     def __init__(
         self,
@@ -78,13 +101,16 @@ class VortexImpl(ProgramLayer, AttentionImpl):
             "shared KV layers": kv_sharing_target_layer_name is not None,
             "encoder attention": attn_type != AttentionType.DECODER,
         }  # fmt: skip
-        not_served(asked, config, kv_cache_dtype)
+        not_served(asked, config, "auto" if kv_cache_dtype in self.quantised else kv_cache_dtype)
+        self.kv_cache_dtype = kv_cache_dtype
         self.num_heads, self.num_kv_heads, self.head_size = num_heads, num_kv_heads, head_size
         self.softmax = Softmax(float(scale), float(logits_soft_cap or 0), sliding_window)
         VortexBackend.rooms[head_size] = self.prepare(config)
 
     def pages_over(self, kv_cache: torch.Tensor) -> Pages:
         """Make views over a cache, [num_blocks, num_kv_heads, page_size, content]."""
+        if serving_config(self.vllm_config).kernels == "torch":
+            return TorchPages(kv_cache, self.head_size)
         return pages_over(kv_cache, self.head_size)
 
     def do_kv_cache_update(
@@ -130,6 +156,7 @@ class VortexBackend(AttentionBackend):
 
     forward_includes_kv_cache_update: bool = False
     supported_dtypes: ClassVar[list[torch.dtype]] = [torch.float32, torch.bfloat16, torch.float16]
+    supported_kv_cache_dtypes: ClassVar[list[Any]] = ["auto", "float16", "bfloat16", "fp8", "fp8_e4m3"]
     rooms: ClassVar[dict[int, Room]] = {}  # by head_dim: layers set it, the cache reads it
 
     @staticmethod
@@ -139,8 +166,13 @@ class VortexBackend(AttentionBackend):
 
     @staticmethod
     def get_impl_cls() -> type[VortexImpl]:
-        """Give the class of one layer."""
-        return VortexImpl
+        """Give the class of one layer: that of Triton's kernels where the configured model's layers run on them."""
+        config = get_current_vllm_config_or_none()
+        if config is None or serving_config(config).kernels_on(config.device_config.device_type) != "triton":
+            return VortexImpl
+        from .backend_triton import TritonImpl
+
+        return TritonImpl
 
     @staticmethod
     def get_builder_cls() -> type[VortexMetadataBuilder]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from vortex_dsl.program import Program
 
 KEY = "vortex"
+KERNELS = ("auto", "cpp", "triton", "torch")  # auto: cpp on a CPU, triton elsewhere
 PROGRAM_VARIABLE = "VORTEX_PROGRAM"
 PACKAGED = Path(__file__).resolve().parent.parent / "exported.json"
 
@@ -25,12 +26,20 @@ class ServingConfig:
     """What `additional_config={"vortex": {...}}` may say. Unknown keys are errors.
 
     `program` is a path or a program's text, `values` its tunables, `field_bytes` the bytes per page and KV head
-    reserved for fields when another program will be swapped in (its own need when zero).
+    reserved for fields when another program will be swapped in (its own need when zero). `kernels` is one of KERNELS:
+    what decode runs on.
     """
 
     program: str
     values: tuple[tuple[str, Any], ...] = ()
     field_bytes: int = 0
+    kernels: str = "auto"
+
+    def kernels_on(self, device_type: str) -> str:
+        """Give what decode runs on there: `cpp`, `triton` or `torch`. Raises ServingError."""
+        if self.kernels == "cpp" and device_type != "cpu":
+            raise ServingError(f"kernels='cpp' are vLLM's for CPUs, and this device is a {device_type}; leave it out")
+        return {"auto": "cpp" if device_type == "cpu" else "triton"}.get(self.kernels, self.kernels)
 
     def load(self) -> Program:
         """Load the program with its values. Raises ProgramError."""
@@ -48,7 +57,10 @@ def from_mapping(given: dict[str, Any]) -> ServingConfig:
     if not isinstance(given.get("program"), str):
         raise ServingError(f"{KEY!r} needs 'program': the path or the text of a program")
     values = tuple(sorted(dict(given.get("values", {})).items()))
-    return ServingConfig(given["program"], values, int(given.get("field_bytes", 0)))
+    kernels = given.get("kernels", "auto")
+    if kernels not in KERNELS:
+        raise ServingError(f"unknown kernels {kernels!r} in {KEY!r}; there are {', '.join(KERNELS)}")
+    return ServingConfig(given["program"], values, int(given.get("field_bytes", 0)), kernels)
 
 
 def serving_config(vllm_config: Any) -> ServingConfig:

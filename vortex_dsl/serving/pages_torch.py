@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 
 from .pages import Pages, Rows, Softmax
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class TorchPages(Pages):
@@ -39,15 +44,16 @@ class TorchPages(Pages):
         starts = rows.query_start_loc.tolist()
         for row, length in enumerate(rows.lengths.tolist()):
             queries = query[starts[row] : starts[row + 1]].transpose(0, 1)
-            keys, values = (self._sequence(cache, rows.table[row], length) for cache in (self.keys, self.values))
+            keys, values = (self._sequence(raw, rows.table[row], length) for raw in (self.raw_keys, self.raw_values))
             visible = _visible(length, queries.shape[1], softmax.window, query.device)
+            keys, values = keys.to(query.dtype), values.to(query.dtype)
             output[starts[row] : starts[row + 1]] = _attend(queries, keys, values, visible, softmax).transpose(0, 1)
 
-    def _sequence(self, cache: torch.Tensor, table: torch.Tensor, length: int) -> torch.Tensor:
+    def _sequence(self, raw: Callable[[torch.Tensor], torch.Tensor], table: torch.Tensor, length: int) -> torch.Tensor:
         """Gather a sequence's tokens: [num_kv_heads, length, head_dim]."""
         blocks = table[: -(-length // self.page_size)].long()
         heads = torch.arange(self.num_kv_heads, device=table.device)[:, None]
-        return cache[blocks * self.num_kv_heads + heads].flatten(1, 2)[:, :length]
+        return raw(blocks * self.num_kv_heads + heads).flatten(1, 2)[:, :length]
 
     def attend_pages(self, query: torch.Tensor, rows: Rows, softmax: Softmax, output: torch.Tensor) -> None:
         """Attend to listed pages, all rows at once (`Pages.attend_pages`)."""

@@ -33,7 +33,8 @@ def main() -> None:
     )
     context = llm.llm_engine.vllm_config.compilation_config.static_forward_context.values()
     impls = [layer.impl for layer in context if hasattr(layer, "impl")]
-    sampling = vllm.SamplingParams(temperature=0.0, max_tokens=64, min_tokens=64, ignore_eos=True)
+    length = request.get("max_tokens", 64)
+    sampling = vllm.SamplingParams(temperature=0.0, max_tokens=length, min_tokens=length, ignore_eos=True)
     for impl in impls if request.get("replay") else []:
         impl.recorder = []
     tokens = []

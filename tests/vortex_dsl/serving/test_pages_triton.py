@@ -1,0 +1,321 @@
+"""The Triton path of the plugin, by Triton's interpreter: pages, steps, what is counted, and that nothing waits."""
+
+import ast
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from vortex_dsl.serving.config import ServingError, from_mapping
+
+pytestmark = pytest.mark.vllm
+
+ROOT = Path(__file__).resolve().parents[3]
+SCRIPT = Path(__file__).with_name("serve_script.py")
+
+
+def written(dtype=torch.float32, page_size=16, dim=32, heads=2, cache_dtype=None):
+    """Write 40 tokens of one sequence and 16 of another into a cache full of NaN or garbage; -1 lies between."""
+    from vortex_dsl.serving.pages_triton import TritonPages
+
+    cache = torch.full((8, heads, page_size, 2 * dim + 8), torch.nan, dtype=dtype)
+    if cache_dtype is torch.uint8:
+        cache = torch.full((8, heads, page_size, 2 * dim + 16), 0x7F, dtype=torch.uint8)  # NaN in float8
+    pages = TritonPages(cache, dim)
+    generator = torch.Generator().manual_seed(0)
+    qkv = torch.randn(60, heads, 2 * dim, generator=generator).to(dtype)
+    table = torch.tensor([[6, 2, 5], [3, 0, 0]], dtype=torch.int32)
+    first = [int(table[0, t // page_size]) * page_size + t % page_size for t in range(40)]
+    slots = torch.tensor([*first, -1, -1, *(3 * page_size + t for t in range(16))])
+    key, value = qkv[..., :dim], qkv[..., dim:]
+    pages.write(key, value, slots)
+    return pages, table, key, value
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_written_keys_are_read_back_and_fields_left_alone(dtype):
+    pages, _, key, value = written(dtype)
+    assert torch.equal(pages.raw_keys(torch.tensor([6 * 2, 2 * 2])).flatten(0, 1), key[:32, 0])
+    assert torch.equal(pages.raw_values(torch.tensor([6 * 2 + 1, 2 * 2 + 1])).flatten(0, 1), value[:32, 1])
+    assert torch.equal(pages.raw_keys(torch.tensor([3 * 2])).flatten(0, 1), key[42:58, 0])
+    assert pages.fields.view(dtype).isnan().all()
+    assert pages.complete.nonzero().flatten().tolist() == [2, 3, 6]
+
+
+def test_a_float8_cache_holds_the_nearest_numbers():
+    pages, _, key, _ = written(cache_dtype=torch.uint8)
+    expected = key[:16, 0].to(torch.float8_e4m3fn).float()
+    assert torch.equal(pages.raw_keys(torch.tensor([12]))[0], expected)
+
+
+@pytest.mark.parametrize("name", ["quest", "quest_int4", "value_gated"])
+def test_fields_are_written_with_the_last_token_and_no_others(name):
+    """Only blocks whose last slot is among the step's slots are computed; they equal the batched backend's."""
+    from vortex_dsl import Shape, load_program, trace, zoo
+    from vortex_dsl.batched import Batched
+    from vortex_dsl.serving.pages_triton import TritonPages
+    from vortex_dsl.triton_backend import Compiled
+
+    graph = trace(load_program(zoo.text(name)), Shape(group=2, head_dim=32))
+    compiled, batched = Compiled(graph), Batched(graph)
+    pages, _, _, _ = written()
+    num_bytes = batched.layout.bytes_per_page
+    room = TritonPages(torch.zeros(8, 2, 16, 64 + -(-num_bytes // 64)), 32)
+    room.keys.copy_(pages.keys.nan_to_num())
+    room.values.copy_(pages.values.nan_to_num())
+    compiled.summarize_written(room.cache(), torch.tensor([6 * 16 + 15, 5 * 16 + 7, -1, 3 * 16 + 15]), room.region)
+    some = torch.tensor([12, 13, 6, 7])
+    expected = batched.layout.load(batched.summarize(room.raw_keys(some), room.raw_values(some)), torch.arange(4))
+    for field, got in batched.layout.load(room.fields, some).items():
+        torch.testing.assert_close(got, expected[field], atol=1e-6, rtol=0.008)
+    others = [i for i in range(16) if i not in some.tolist()]
+    assert not room.fields[others].any()
+
+
+def common(query_lens, lengths, prefilling, page_size=16):
+    """A batch as vLLM describes it, of which only what is read is here."""
+    starts = torch.tensor([0, *query_lens]).cumsum(0).to(torch.int32)
+    return SimpleNamespace(
+        num_reqs=len(lengths), query_start_loc=starts, query_start_loc_cpu=starts, max_seq_len=max(lengths),
+        seq_lens=torch.tensor(lengths, dtype=torch.int32), is_prefilling=torch.tensor(prefilling),
+        block_table_tensor=torch.zeros(len(lengths), -(-max(lengths) // page_size) + 3, dtype=torch.int32),
+    )  # fmt: skip
+
+
+def reader(max_num_seqs=8, sizes=()):
+    from vortex_dsl.serving.steps import StepReader
+
+    compilation = SimpleNamespace(cudagraph_capture_sizes=list(sizes), static_forward_context={})
+    config = SimpleNamespace(
+        scheduler_config=SimpleNamespace(max_num_seqs=max_num_seqs), compilation_config=compilation
+    )
+    return StepReader(16, config, [], torch.device("cpu"))
+
+
+def test_a_batch_is_split_without_the_device():
+    batch = reader().read(common([1, 1, 20, 1], [33, 18, 25, 9], [False, True, True, True]))
+    assert batch.num_decodes == 2
+    assert batch.max_pages == 3
+    assert batch.dense.tolist() == [0, 1]
+    prefills = batch.prefills
+    assert (prefills.first, prefills.num_tokens, prefills.max_query) == (2, 21, 20)
+    assert prefills.rows.query_start_loc.tolist() == [0, 20, 21]
+    assert prefills.rows.lengths.tolist() == [25, 9]
+
+
+def test_marks_of_prompts_lie_where_a_captured_graph_reads_them():
+    """A one-token piece of a prompt may come with decodes in a replayed graph: the mark is in the same memory."""
+    steps = reader(2, sizes=(1, 4))
+    first = steps.read(common([1, 1, 0, 0], [5, 17, 0, 0], [False, True]))
+    assert first.num_decodes == 4
+    assert first.dense.tolist() == [0, 1, 0, 0]
+    second = steps.read(common([1], [6], [False]))
+    assert second.dense.data_ptr() == first.dense.data_ptr()
+    assert first.dense.tolist() == [0, 1, 0, 0]  # beyond the batch nothing is read
+    assert second.dense.tolist() == [0]
+
+
+def layer_of(program, *, heads=2, group=2, dim=32, **values):
+    """A layer as vLLM would make it, over a filled cache, beside the pages that the torch kernels read."""
+    from vortex_dsl import load_program, zoo
+    from vortex_dsl.serving.backend_triton import TritonImpl
+    from vortex_dsl.serving.pages import Softmax
+    from vortex_dsl.serving.rule import Rule
+    from vortex_dsl.serving.tallies import DeviceMeter
+    from vortex_dsl.triton_backend import Compiled
+
+    impl = TritonImpl.__new__(TritonImpl)
+    impl.num_heads, impl.num_kv_heads, impl.head_size = heads * group, heads, dim
+    impl.softmax, impl.num_layers, impl._first_head, impl._max_rows = Softmax(dim**-0.5), 4, 0, 16
+    impl.rule = Rule(load_program(zoo.text(program)).with_values(**values), group, dim)
+    impl._compiled, impl._recorder = Compiled(impl.rule.graph), None
+    impl.tallies = DeviceMeter(heads, windowed=False)
+    return impl
+
+
+def decoded(impl, lengths, *, dense=None, layers=(1,), seed=0):
+    """Decode one step of a cache with NaN wherever nothing was written: the output, and the torch kernels' own."""
+    from vortex_dsl.serving.pages import Rows
+    from vortex_dsl.serving.pages_triton import TritonPages
+    from vortex_dsl.serving.steps import DeviceBatch
+
+    generator = torch.Generator().manual_seed(seed)
+    heads, dim, size = impl.num_kv_heads, impl.head_size, 16
+    most = -(-max(lengths) // size) + 1
+    extra = -(-impl.rule.field_bytes // (4 * size))
+    pages = TritonPages(torch.full((len(lengths) * most, heads, size, 2 * dim + extra), torch.nan), dim)
+    table = torch.randperm(len(lengths) * most, generator=generator).reshape(len(lengths), most).int()
+    for row, length in enumerate(lengths):
+        place = torch.arange(length)
+        slots = table[row, place // size].long() * size + place % size
+        key, value = torch.randn(2, length, heads, dim, generator=generator)
+        pages.write(key, value, slots)
+        impl._compiled.summarize_written(pages.cache(), slots, pages.region)
+    marks = torch.tensor(dense or [0] * len(lengths), dtype=torch.int8)
+    rows = Rows(table, torch.tensor(lengths, dtype=torch.int32), torch.arange(len(lengths) + 1, dtype=torch.int32))
+    batch = DeviceBatch(len(lengths), rows, marks, most, None)
+    query = torch.randn(len(lengths), impl.num_heads, dim, generator=generator)
+    outputs = []
+    for layer in layers:
+        outputs.append(torch.full_like(query, 7.0))
+        impl.decode_step(f"model.layers.{layer}.attn", query, pages, batch, outputs[-1])
+    return outputs, query, pages, rows
+
+
+def dense_of(impl, query, pages, rows):
+    out = torch.zeros_like(query)
+    for row, length in enumerate(rows.lengths.tolist()):
+        one = type(rows)(rows.table[row : row + 1], rows.lengths[row : row + 1], torch.tensor([0, 1]))
+        if length:
+            pages.attend_sequences(query[row : row + 1], one, impl.softmax, out[row : row + 1])
+    return out
+
+
+def test_padded_rows_and_ends_of_prompts_beside_decodes():
+    """Rows of length 0 give zeros and count for nothing; a marked row attends to everything; others are sparse."""
+    impl = layer_of("quest", pages=1)
+    (out,), query, pages, rows = decoded(impl, [150, 0, 150, 33], dense=[0, 0, 1, 0])
+    dense = dense_of(impl, query, pages, rows)
+    assert (out[1] == 0).all()
+    torch.testing.assert_close(out[2:], dense[2:], atol=2e-6, rtol=2e-6)
+    assert not torch.allclose(out[0], dense[0], atol=1e-3)
+    counted = impl.tallies.counters
+    assert (counted.sparse_tokens, counted.covered_tokens, counted.prefill_tokens) == (2, 1, 1)
+    assert (counted.pages_attended, counted.pages_dense) == (2 * (4 + 3), 2 * (10 + 3))
+
+
+@pytest.mark.parametrize("name", ["quest", "two_stage", "dense"])
+def test_a_covering_budget_is_the_dense_layer_bit_for_bit(name):
+    values = {} if name == "dense" else {"pages": 64}
+    impl = layer_of(name, dense_layers=1, **values)
+    (sparse, dense), *_ = decoded(impl, [100, 7], layers=(1, 0))
+    assert torch.equal(sparse, dense)
+    counted = impl.tallies.counters
+    assert (counted.sparse_tokens, counted.covered_tokens, counted.dense_tokens) == (2, 2, 2)
+
+
+def test_layers_share_the_first_ones_choice_and_its_counts():
+    impl = layer_of("quest", pages=1, share_layers=2, dense_layers=0)
+    (first, second), *_ = decoded(impl, [150, 90], layers=(0, 1))
+    assert torch.equal(first, second)
+    assert impl.tallies.counters.sparse_tokens == 2
+    impl.tallies.report()
+    impl.tallies.counters = type(impl.tallies.counters)()
+    assert impl.tallies.counters.sparse_tokens == 0
+
+
+def test_kernels_of_no_such_name_are_refused():
+    with pytest.raises(ServingError, match="unknown kernels 'cuda'"):
+        from_mapping({"program": "quest.py", "kernels": "cuda"})
+    assert from_mapping({"program": "x", "kernels": "triton"}).kernels_on("cpu") == "triton"
+    assert from_mapping({"program": "x"}).kernels_on("cuda") == "triton"
+    with pytest.raises(ServingError, match="kernels='cpp'"):
+        from_mapping({"program": "x", "kernels": "cpp"}).kernels_on("cuda")
+
+
+# What runs between a step's start and its end on CUDA, at most once at start aside. Each of these may be captured.
+STEP_PATH = {
+    "vortex_dsl/serving/backend_triton.py": (
+        "do_kv_cache_update", "forward", "decode_step", "_choose", "_shared", "over", "_read_scales"),
+    "vortex_dsl/serving/pages_triton.py": ("cache", "write", "weighing", "FlashPrefill.__call__"),
+    "vortex_dsl/serving/steps.py": ("read", "_mark", "pieces"),
+    "vortex_dsl/serving/tallies.py": ("room", "follow", "report", "add"),
+    "vortex_dsl/triton_backend.py": (
+        "summarize_written", "listed", "_picked", "chosen", "_room", "compute", "_launch", "_states", "_arguments",
+        "_target", "_view"),
+    "vortex_dsl/ops/selection.py": ("_choose_best", "_choose_nucleus", "_choose_above", "_alike"),
+    "kernels/decode.py": ("sparse_decode", "_launch_attend", "make_scratch", "_operand", "_block"),
+    "kernels/selection.py": ("choose", "list_best", "_empty_lists", "_launch_select", "_scalar", "list_pages"),
+    "kernels/nucleus.py": ("nucleus",),
+    "kernels/writing.py": ("write_tokens",),
+    "kernels/tuning.py": ("tiling_of", "shape_key"),
+}  # fmt: skip
+WAITING = {"item", "tolist", "cpu", "nonzero", "masked_select", "unique", "synchronize", "argwhere", "is_nonzero"}
+ON_THE_HOST = {"numpy", "from_numpy"}  # of vLLM's host arrays, in steps.py alone
+PLAIN = {"int": ("pieces", "_alike"), "bool": ()}  # int of a NumPy number, and of a Python boolean
+
+
+def functions(path, names):
+    tree = ast.parse((ROOT / path).read_text())
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{f.name}": f for f in node.body if isinstance(f, ast.FunctionDef)}
+        if isinstance(node, ast.FunctionDef):
+            found.setdefault(node.name, node)
+    missing = set(names) - set(found)
+    assert not missing, f"{path} has no {missing}"
+    return {name: found[name] for name in names}
+
+
+def waits(path, name, function):
+    """Give what in a function would wait for the device, or cannot be captured."""
+    found = []
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in WAITING:
+            found.append(node.func.attr)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ON_THE_HOST:
+            found += [] if path.endswith("steps.py") else [node.func.attr]
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in PLAIN:
+            found += [] if name in PLAIN[node.func.id] else [node.func.id]
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Compare):
+            found.append("a boolean mask")
+    return found
+
+
+@pytest.mark.parametrize("path", STEP_PATH)
+def test_nothing_on_the_step_path_waits_for_the_device(path):
+    found = {name: waits(path, name, node) for name, node in functions(path, STEP_PATH[path]).items()}
+    assert not {name: what for name, what in found.items() if what}
+
+
+@pytest.mark.parametrize("line", ["x.item()", "int(n)", "y[y > 0]", "bool(t)", "t.cpu()", "t.nonzero()"])
+def test_what_would_wait_is_seen(line):
+    assert waits("kernels/decode.py", "f", ast.parse(f"def f():\n    {line}").body[0])
+
+
+def test_host_numbers_of_a_batch_are_plain(monkeypatch):
+    """What the host reads of a batch are Python's own numbers, or JSON would refuse the counters."""
+    from vortex_dsl.serving.steps import pieces
+
+    batch = common([1, 4], [9, 8], [False, True])
+    split, prefills = pieces(batch, np.array([0, 1, 5]))
+    json.dumps([split, prefills.first, prefills.num_tokens, prefills.max_query])
+
+
+def serve(folder, kernels, prompts, **engine):
+    from vortex_dsl import zoo
+
+    config = {"program": zoo.text("quest"), "values": {"pages": 1, "dense_layers": 0, "window": 1}, "kernels": kernels}
+    engine |= {"attention_backend": "CUSTOM", "additional_config": {"vortex": config}}
+    request = {"block_size": 16, "engine": engine, "batches": [prompts], "max_tokens": 8,
+               "max_num_batched_tokens": 49}  # fmt: skip
+    (folder / "request.json").write_text(json.dumps(request))
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "VLLM_PLUGINS": "vortex", "TRITON_INTERPRET": "1"}
+    command = [sys.executable, str(SCRIPT), str(folder / "request.json"), str(folder / "reply.json")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads((folder / "reply.json").read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the interpreter is for machines without CUDA")
+def test_an_engine_on_triton_gives_the_tokens_of_the_cpp_path(tmp_path):
+    """Two sequences, chunked prefill that ends in single tokens, decode over one page of several, same counters."""
+    rng = random.Random(3)
+    prompts = [[rng.randrange(4, 570) for _ in range(n)] for n in (50, 47)]
+    got, expected = (serve(tmp_path, kernels, prompts, max_num_seqs=2) for kernels in ("triton", "cpp"))
+    assert got["impl"] == "TritonImpl"
+    assert expected["impl"] == "VortexImpl"
+    assert got["tokens"] == expected["tokens"]
+    for each in (*got["counters"], *expected["counters"]):
+        each.pop("covered_tokens")  # of single sequences here, of whole batches there
+    assert got["counters"] == expected["counters"]
+    assert all(0 < c["pages_attended"] < c["pages_dense"] for c in got["counters"])
