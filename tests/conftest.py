@@ -11,6 +11,7 @@ if not Path("/proc/driver/nvidia/version").exists():
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in two processes; an engine has a core of its own
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plugin that reads groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let one process run all tests that start engines: two engines must never compute at once."""
     for item in items:
