@@ -20,7 +20,7 @@ class Tiling:
 
     tile: int = 64
     tiles: int = 4
-    stages: int = 2
+    stages: int = 3
     warps: int = 4
     combine_warps: int = 4
 
@@ -35,7 +35,7 @@ CANDIDATES = tuple(
     Tiling(tile, part // tile, stages, warps)
     for tile in (32, 64, 128)
     for part in (128, 256, 512)
-    for stages in (1, 2, 3)
+    for stages in (2, 3, 4)
     for warps in (2, 4, 8)
 )
 

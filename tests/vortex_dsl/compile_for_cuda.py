@@ -27,6 +27,7 @@ TYPES = {
     torch.int8: "*i8",
     torch.uint8: "*u8",
 }
+ALIGNED = [["tt.divisibility", 16]]
 done = set()
 
 
@@ -38,6 +39,13 @@ def type_of(value):
     return {int: "i32", float: "fp32"}.get(type(value), "constexpr")
 
 
+def is_aligned(kind, value):
+    """Tell whether a launch says that an argument is a multiple of 16: memory, or a whole number."""
+    if kind == "constexpr":
+        return False
+    return isinstance(value, torch.Tensor) or (isinstance(value, int) and value % 16 == 0)
+
+
 def compile_instead(self, *args, grid, warmup, **kwargs):
     """Take the place of a launch."""
     known = {param.name for param in self.params}
@@ -46,11 +54,12 @@ def compile_instead(self, *args, grid, warmup, **kwargs):
     constant = {param.name for param in self.params if param.is_constexpr}
     signature = {n: "constexpr" if n in constant else type_of(given[n]) for n in self.arg_names}
     constants = {(i,): given[n] for i, n in enumerate(self.arg_names) if signature[n] == "constexpr"}
-    key = (self.fn, tuple(signature.items()), repr(constants))
+    attrs = {(i,): ALIGNED for i, n in enumerate(self.arg_names) if is_aligned(signature[n], given[n])}
+    key = (self.fn, tuple(signature.items()), repr(constants), tuple(attrs))
     if key in done:
         return
     done.add(key)
-    source = ASTSource(fn=self, signature=signature, constexprs=constants)
+    source = ASTSource(fn=self, signature=signature, constexprs=constants, attrs=attrs)
     compiled = triton.compile(source, target=TARGET, options=options)
     print(f"{self.fn.__name__}: {len(compiled.asm['cubin'])} bytes, {compiled.metadata.shared} shared", flush=True)
 
