@@ -1,21 +1,25 @@
-"""Check and time the Triton kernels on a CUDA device: `python -m benchmarks.kernels [--repeats N] [--quick]`.
+"""Check and time the Triton kernels on a CUDA device: `python benchmarks/kernels.py [--repeats N] [--quick] [--tune]`.
 
 First correctness: each zoo program against the batched torch backend, on ragged lengths. Then, per shape and program:
-scoring, selection (top-k and page list) and sparse decode, against dense attention by torch's SDPA on keys and values
-that lie side by side, which is the friendliest case for it. Each part is replayed as a CUDA graph between two events,
-with the L2 cache overwritten before; shown are median and the 10th and 90th percentile. Results go to
-benchmarks/results/ as JSON with device and versions.
+scoring, selection (top-k and block lists), both together, attention over the lists in bfloat16 and float8, and the
+whole step, each beside the time that its bytes take at the bandwidth that copying reaches; against dense attention by
+torch's SDPA (the 1.00 of the last column), FlexAttention, FlashAttention, FlashInfer, and vLLM's MiniMax-M3 kernels,
+where they can be imported. Each part is replayed as a CUDA graph between two events, with the L2 cache overwritten
+before; shown are median and the 10th and 90th percentile. Results go to benchmarks/results/ as JSON with device and
+versions. With --tune the cut of the decode kernel is measured first and written to kernels/tuned.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shutil
 import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +29,10 @@ import triton
 if sys.path[0] == str(Path(__file__).parent):  # run as a file: `kernels` must not mean this one
     sys.path[0] = str(Path(__file__).parents[1])
 
-from kernels.decode import sparse_decode
-from kernels.selection import list_pages
+from benchmarks.rivals import RIVALS
+from kernels import tuning
+from kernels.decode import PagedCache, Softmax, sparse_decode
+from kernels.selection import BlockLists, Listing, list_best, list_pages
 from vortex_dsl import Shape, attend, load_program, trace, zoo
 from vortex_dsl.attention import Decode
 from vortex_dsl.triton_backend import Compiled, prepare
@@ -72,6 +78,8 @@ class Timing:
     p10_us: float
     p90_us: float
     repeats: int
+    bytes: int = 0
+    bound_us: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -143,20 +151,38 @@ def times_us(work: Callable[[], object], repeats: int) -> list[float]:
     return sorted(1000 * start.elapsed_time(end) for start, end in events)
 
 
-def timing(case: Case, program: str, part: str, work: Callable[[], object], repeats: int) -> Timing:
+@cache
+def bytes_per_us() -> float:
+    """Bytes that a copy moves in a microsecond, read and written: the bandwidth that bounds are taken from."""
+    source = torch.empty(2**30, dtype=torch.int8, device="cuda")
+    target = torch.empty_like(source)
+    return 2 * source.numel() / times_us(lambda: target.copy_(source), 20)[10]
+
+
+def timing(what: tuple[Case, str, str], work: Callable[[], object], repeats: int, num_bytes: int = 0) -> Timing:
+    """Time one part of a case. what: case, program, part; num_bytes: what it has to move at least."""
+    case, program, part = what
     found = times_us(work, repeats)
     median, low, high = (found[min(int(share * len(found)), len(found) - 1)] for share in (0.5, 0.1, 0.9))
-    return Timing(str(case), program, part, median, low, high, repeats)
+    return Timing(str(case), program, part, median, low, high, repeats, num_bytes, num_bytes / bytes_per_us())
 
 
-def time_dense(case: Case, repeats: int) -> Timing:
+def dense_bytes(case: Case) -> int:
+    return 4 * case.batch * case.num_kv_heads * case.length * case.head_dim
+
+
+def time_rivals(case: Case, repeats: int) -> tuple[list[Timing], dict[str, str]]:
+    """Time what others have; gives also those that are not here, and why."""
     q, k, v = tensors(case)
-    q = q[:, :, None]
-
-    def work() -> torch.Tensor:
-        return torch.nn.functional.scaled_dot_product_attention(q, k, v, enable_gqa=True)
-
-    return timing(case, "dense", "torch SDPA", work, repeats)
+    timings, missing = [], {}
+    for name, make in RIVALS.items():
+        try:
+            work = make(q, k, v, case.pages * 16)
+            moved = dense_bytes(case) if "sparse" not in name else dense_bytes(case) * case.pages * 16 // case.length
+            timings.append(timing((case, "dense" if "sparse" not in name else "sparse", name), work, repeats, moved))
+        except Exception as error:
+            missing[name] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    return timings, missing
 
 
 def time_program(case: Case, name: str, repeats: int) -> list[Timing]:
@@ -167,23 +193,65 @@ def time_program(case: Case, name: str, repeats: int) -> list[Timing]:
     compiled = Compiled(trace(program_of(name, case.pages), Shape(case.group, case.head_dim)))
     step = prepare(compiled, Decode(q.unflatten(1, (case.num_kv_heads, -1)), k, v, lengths, scale, 1, 2))
     del k, v
-    memory = compiled.compute(step)
+    memory, softmax, listing = compiled.compute(step), Softmax(scale), Listing(step.cache.block_table)
+    picked = compiled.picked(compiled.plan.choice, memory, step.pages)
+    lists, small = compiled.listed(step, listing), in_float8(step.cache)
+    rows, pages = step.pages.num_rows, case.length // step.pages.page_size
+    summaries = rows * pages * compiled.plan.layout.bytes_per_page
+    attended = int(lists.tokens.sum()) * case.head_dim * 4
 
-    def selected() -> tuple[torch.Tensor, torch.Tensor]:
-        return list_pages(compiled.chosen(compiled.plan.choice, memory, step.pages), step.pages)
-
-    def whole() -> torch.Tensor:
-        return sparse_decode(q, step.cache, *list_pages(compiled.choose(step)[0], step.pages), scale)
-
-    listed, count = selected()
+    def selected() -> BlockLists:
+        if isinstance(picked, torch.Tensor):
+            return list_pages(picked, step.pages, listing)
+        return list_best(picked, step.pages, listing)
 
     parts = {
-        "scoring": lambda: compiled.compute(step),
-        "selection": selected,
-        "sparse decode": lambda: sparse_decode(q, step.cache, listed, count, scale),
-        "whole step": whole,
+        "scoring": (lambda: compiled.compute(step), summaries),
+        "selection": (selected, 4 * rows * pages),
+        "index": (lambda: compiled.listed(step, listing), summaries),
+        "attention": (lambda: sparse_decode(q, step.cache, lists, softmax), attended),
+        "attention fp8": (lambda: sparse_decode(q, small, lists, softmax), attended // 2),
+        "our dense": (lambda: sparse_decode(q, step.cache, None, softmax), dense_bytes(case)),
+        "whole step": (
+            lambda: sparse_decode(q, step.cache, compiled.listed(step, listing), softmax),
+            summaries + attended,
+        ),
     }
-    return [timing(case, name, part, work, repeats) for part, work in parts.items()]
+    return [timing((case, name, part), work, repeats, moved) for part, (work, moved) in parts.items()]
+
+
+def in_float8(cache: PagedCache) -> PagedCache:
+    k, v = (x.to(torch.float8_e4m3fn) for x in (cache.k, cache.v))
+    return PagedCache(k, v, cache.block_table, cache.seq_lens)
+
+
+def measured(case: Case, repeats: int) -> tuple[str, dict[tuning.Tiling, float]]:
+    """Time every cut of the decode kernel on sparse lists of a case, in parts of the best; gives its shape too."""
+    q, k, v = tensors(case)
+    compiled = Compiled(trace(program_of("quest", case.pages), Shape(case.group, case.head_dim)))
+    lengths = torch.full((case.batch,), case.length, device="cuda")
+    step = prepare(compiled, Decode(q.unflatten(1, (case.num_kv_heads, -1)), k, v, lengths, 0.1, 1, 2))
+    lists = compiled.listed(step, Listing(step.cache.block_table))
+    found = {}
+    for tiling in tuning.CANDIDATES:
+        with tuning.trial(tiling), contextlib.suppress(triton.runtime.errors.OutOfResources):
+            work = partial(sparse_decode, q, step.cache, lists, Softmax(0.1))
+            found[tiling] = times_us(work, repeats)[repeats // 2]
+    best = min(found.values())
+    return tuning.shape_key(step.cache.k, q, case.group), {tiling: us / best for tiling, us in found.items()}
+
+
+def tune(cases: tuple[Case, ...], repeats: int) -> None:
+    """Keep, for each shape, the cut that is best over all of its cases: a cut may not depend on a batch."""
+    shapes: dict[str, list[dict[tuning.Tiling, float]]] = {}
+    for case in cases:
+        shape, found = measured(case, repeats)
+        shapes.setdefault(shape, []).append(found)
+    for shape, several in shapes.items():
+        everywhere = [tiling for tiling in tuning.CANDIDATES if all(tiling in found for found in several)]
+        best = min(everywhere, key=lambda tiling: sum(found[tiling] for found in several))
+        tuning.keep(torch.device("cuda"), shape, best)
+        print(f"{shape}: {best}")
 
 
 def environment() -> dict[str, str]:
@@ -216,19 +284,21 @@ def print_checks(checks: list[Check]) -> None:
 
 
 def print_timings(timings: list[Timing]) -> None:
-    dense = {found.case: found.median_us for found in timings if found.program == "dense"}
-    print(f"\n{'case':44} {'program':10} {'part':14} {'median us':>10} {'p10':>9} {'p90':>9} {'dense / it':>10}")
+    dense = {found.case: found.median_us for found in timings if found.part == "torch SDPA"}
+    head = f"{'median us':>10} {'p10':>9} {'p90':>9} {'bound us':>9} {'SDPA / it':>10}"
+    print(f"\n{'case':44} {'program':10} {'part':18} {head}")
     for found in timings:
-        spread = f"{found.p10_us:>9.1f} {found.p90_us:>9.1f}"
+        spread = f"{found.p10_us:>9.1f} {found.p90_us:>9.1f} {found.bound_us:>9.1f}"
         ratio = dense[found.case] / found.median_us
-        print(f"{found.case:44} {found.program:10} {found.part:14} {found.median_us:>10.1f} {spread} {ratio:>10.2f}")
+        print(f"{found.case:44} {found.program:10} {found.part:18} {found.median_us:>10.1f} {spread} {ratio:>10.2f}")
 
 
-def save(checks: list[Check], timings: list[Timing]) -> Path:
+def save(checks: list[Check], timings: list[Timing], missing: dict[str, str]) -> Path:
     RESULTS.mkdir(exist_ok=True)
     given = environment()
     path = RESULTS / f"kernels_{given['device'].replace(' ', '_')}_{given['time'].replace(':', '')}.json"
     rows = {"checks": [asdict(found) for found in checks], "timings": [asdict(found) for found in timings]}
+    rows |= {"missing": missing, "bytes_per_us": bytes_per_us()}
     path.write_text(json.dumps({"environment": given, **rows}, indent=1) + "\n")
     return path
 
@@ -237,19 +307,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=50, help="replays per figure")
     parser.add_argument("--quick", action="store_true", help="the first two shapes only")
+    parser.add_argument("--tune", action="store_true", help="measure the cuts of the decode kernel first")
     given = parser.parse_args()
     if not torch.cuda.is_available():
         print("benchmarks.kernels needs a CUDA device, and torch sees none here.", file=sys.stderr)
         return 1
     checks = [check(name, group) for name in zoo.names() for group in (1, 4, 8)]
     print_checks(checks)
-    timings = []
-    for case in CASES[:2] if given.quick else CASES:
-        timings.append(time_dense(case, given.repeats))
+    timings: list[Timing] = []
+    missing: dict[str, str] = {}
+    cases = CASES[:2] if given.quick else CASES
+    if given.tune:
+        tune(cases, 20)
+    for case in cases:
+        rivals, absent = time_rivals(case, given.repeats)
+        timings, missing = timings + rivals, missing | absent
         for name in TIMED_PROGRAMS:
             timings += time_program(case, name, given.repeats)
     print_timings(timings)
-    print(f"\nwritten to {save(checks, timings)}")
+    for name, why in missing.items():
+        print(f"not measured: {name} ({why})")
+    print(f"\nwritten to {save(checks, timings, missing)}")
     return 0 if all(found.passed for found in checks) else 1
 
 

@@ -5,6 +5,8 @@ on a batch or on a length. `benchmarks/kernels.py --tune` measures and writes; n
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -31,6 +33,7 @@ class Tiling:
 
 
 DEFAULT = Tiling()
+_trial: list[Tiling] = []
 CANDIDATES = tuple(
     Tiling(tile, part // tile, stages, warps)
     for tile in (32, 64, 128)
@@ -48,7 +51,17 @@ def shape_key(cache: torch.Tensor, q: torch.Tensor, group: int) -> str:
 
 def tiling_of(cache: torch.Tensor, q: torch.Tensor, group: int) -> Tiling:
     """Give what was measured for this device and shape, the default where nothing was."""
-    return _known(_device_name(q.device), shape_key(cache, q, group))
+    return _trial[-1] if _trial else _known(_device_name(q.device), shape_key(cache, q, group))
+
+
+@contextmanager
+def trial(tiling: Tiling) -> Iterator[None]:
+    """Cut by this for a while, whatever is known: to measure it."""
+    _trial.append(tiling)
+    try:
+        yield
+    finally:
+        _trial.pop()
 
 
 @cache

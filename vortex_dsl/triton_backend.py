@@ -113,7 +113,7 @@ class Compiled:
         covered = self.plan.covered
         most = step.pages.max_pages - step.pages.sink - step.pages.window  # candidates of the longest sequence
         memory = self.compute(replace(step, covered=covered)) if most > covered else self._room(step)
-        picked = self._picked(self.plan.choice, memory, step.pages)
+        picked = self.picked(self.plan.choice, memory, step.pages)
         listing = replace(listing, covered=float(covered))
         if isinstance(picked, torch.Tensor):
             return list_pages(picked, step.pages, listing)
@@ -123,10 +123,10 @@ class Compiled:
         """Make a selection from buffers by number: int8 [rows, max_pages]."""
         from kernels.selection import choose
 
-        picked = self._picked(choice, memory, pages)
+        picked = self.picked(choice, memory, pages)
         return picked if isinstance(picked, torch.Tensor) else choose(picked, pages)
 
-    def _picked(self, choice: Choice, memory: Memory, pages: Pages) -> torch.Tensor | Ranking:
+    def picked(self, choice: Choice, memory: Memory, pages: Pages) -> torch.Tensor | Ranking:
         """Give a selection as its operation says it: by rank, or flagged."""
         parts = [self.chosen(part, memory, pages) for part in choice.parts]
         scores = [] if choice.score is None else [memory[choice.score.number]]

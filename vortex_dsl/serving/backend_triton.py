@@ -164,8 +164,8 @@ class TritonImpl(VortexImpl):
         """Give what the first layer of this one's group chose."""
         if leader not in batch.choices:
             raise ServingError(
-                f"{name} uses the choice of layer {leader}, which this worker does not run; set share_layers=1, or "
-                "serve without pipeline parallelism"
+                f"{name} uses the choice of layer {leader}, which this worker does not run or keeps in other blocks; "
+                "set share_layers=1, or serve without pipeline parallelism"
             )
         shared = batch.choices[leader]
         self.tallies.follow(name, shared.tally)

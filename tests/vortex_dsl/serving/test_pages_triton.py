@@ -228,7 +228,7 @@ STEP_PATH = {
     "vortex_dsl/serving/steps.py": ("read", "_mark", "pieces"),
     "vortex_dsl/serving/tallies.py": ("room", "follow", "report", "add"),
     "vortex_dsl/triton_backend.py": (
-        "summarize_written", "listed", "_picked", "chosen", "_room", "compute", "_launch", "_states", "_arguments",
+        "summarize_written", "listed", "picked", "chosen", "_room", "compute", "_launch", "_states", "_arguments",
         "_target", "_view"),
     "vortex_dsl/ops/selection.py": ("_choose_best", "_choose_nucleus", "_choose_above", "_alike"),
     "kernels/decode.py": ("sparse_decode", "_launch_attend", "make_scratch", "_operand", "_block"),
