@@ -22,8 +22,9 @@ from vllm.v1.attention.backends.utils import split_decodes_and_prefills
 from vllm.v1.kv_cache_interface import KVCacheLayout
 
 from .batches import Batch, BatchReader
-from .config import ServingError, serving_config
+from .config import ServingError
 from .decodes import Heads
+from .kinds import kernels_of
 from .layer import ProgramLayer, Room, not_served, with_fields
 from .metrics import Counters
 from .pages import Pages, Softmax, pages_over
@@ -48,15 +49,15 @@ class VortexMetadataBuilder(BatchReader, AttentionMetadataBuilder[Batch | Device
         total, num_ranks = vllm_config.model_config.get_total_num_kv_heads(), get_tensor_model_parallel_world_size()
         first = first_kv_head(total, get_tensor_model_parallel_rank(), num_ranks)
         self.heads = Heads(kv_cache_spec.num_kv_heads, first)
-        if serving_config(vllm_config).kernels_on(device.type) == "triton":
+        if kernels_of(vllm_config) == "triton":
             self.steps = StepReader(self.page_size, vllm_config, layer_names, device)
 
     @classmethod
     def get_cudagraph_support(cls, vllm_config: Any, kv_cache_spec: Any) -> AttentionCGSupport:
         """Say that graphs may hold whole decode steps where they run on Triton, and none elsewhere."""
         del kv_cache_spec
-        kernels = serving_config(vllm_config).kernels_on(vllm_config.device_config.device_type)
-        return AttentionCGSupport.UNIFORM_SINGLE_TOKEN_DECODE if kernels == "triton" else AttentionCGSupport.NEVER
+        triton = kernels_of(vllm_config) == "triton"
+        return AttentionCGSupport.UNIFORM_SINGLE_TOKEN_DECODE if triton else AttentionCGSupport.NEVER
 
     def build(
         self, common_prefix_len: int, common_attn_metadata: CommonAttentionMetadata, fast_build: bool = False
@@ -109,7 +110,7 @@ class VortexImpl(ProgramLayer, AttentionImpl):
 
     def pages_over(self, kv_cache: torch.Tensor) -> Pages:
         """Make views over a cache, [num_blocks, num_kv_heads, page_size, content]."""
-        if serving_config(self.vllm_config).kernels == "torch":
+        if kernels_of(self.vllm_config) == "torch":
             return TorchPages(kv_cache, self.head_size)
         return pages_over(kv_cache, self.head_size)
 
@@ -168,7 +169,7 @@ class VortexBackend(AttentionBackend):
     def get_impl_cls() -> type[VortexImpl]:
         """Give the class of one layer: that of Triton's kernels where the configured model's layers run on them."""
         config = get_current_vllm_config_or_none()
-        if config is None or serving_config(config).kernels_on(config.device_config.device_type) != "triton":
+        if config is None or kernels_of(config) != "triton":
             return VortexImpl
         from .backend_triton import TritonImpl
 

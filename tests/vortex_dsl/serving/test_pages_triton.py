@@ -211,6 +211,69 @@ def test_layers_share_the_first_ones_choice_and_its_counts():
     assert impl.tallies.counters.sparse_tokens == 0
 
 
+def captured(step):
+    """Capture a step as a CUDA graph and give its replay; without CUDA, give the step itself."""
+    if not torch.cuda.is_available():
+        return step
+    side = torch.cuda.Stream()
+    with torch.cuda.stream(side):
+        step()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
+
+
+@pytest.mark.parametrize("name", ["quest", "twilight"])
+def test_a_captured_step_follows_what_its_buffers_say(name):
+    """One step, read off once, is replayed with other lengths, slots, marks and queries: it gives what a new one would.
+
+    On CUDA it is captured; elsewhere the same closure runs again. Tokens grow from 62 to 66, so a page is completed.
+    """
+    from vortex_dsl.serving.pages import Rows
+    from vortex_dsl.serving.pages_triton import TritonPages
+    from vortex_dsl.serving.steps import DeviceBatch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    impl, most = layer_of(name, pages=1, window=1), 6
+    extra = -(-impl.rule.field_bytes // 64)
+    pages = TritonPages(torch.full((2 * most, 2, 16, 64 + extra), torch.nan, device=device), 32)
+    table = torch.randperm(2 * most, generator=torch.Generator().manual_seed(0)).reshape(2, most).int().to(device)
+    lengths, marks = (torch.zeros(2, dtype=kind, device=device) for kind in (torch.int32, torch.int8))
+    slots = torch.full((2,), -1, device=device)
+    query, key, value = (torch.zeros(2, heads, 32, device=device) for heads in (4, 2, 2))
+    rows = Rows(table, lengths, torch.arange(3, dtype=torch.int32, device=device))
+    batch, out = DeviceBatch(2, rows, marks, most, None), torch.zeros(2, 4, 32, device=device)
+
+    def step():
+        pages.write(key, value, slots)
+        impl._compiled.summarize_written(pages.cache(), slots, pages.region)
+        impl.decode_step("model.layers.1.attn", query, pages, batch, out)
+
+    generator = torch.Generator().manual_seed(1)
+    first = torch.arange(62, device=device)
+    before = table[0, first // 16].long() * 16 + first % 16
+    pages.write(*torch.randn(2, 62, 2, 32, generator=generator).to(device), before)
+    impl._compiled.summarize_written(pages.cache(), before, pages.region)
+    replay = captured(step)
+    for length in (63, 64, 65, 66):
+        for buffer in (query, key, value):
+            buffer.copy_(torch.randn(buffer.shape, generator=generator))
+        lengths.copy_(torch.tensor([length, max(length - 64, 0)]))
+        place = torch.tensor([length - 1, max(length - 65, 0)])
+        now = table.cpu()[torch.arange(2), place // 16].long() * 16 + place % 16
+        slots.copy_(now.where(torch.tensor([True, length > 64]), -1))
+        marks.copy_(torch.tensor([length % 2, 0]))
+        replay()
+        again = torch.empty_like(out)
+        impl.decode_step("model.layers.1.attn", query, pages, DeviceBatch(2, rows, marks, most, None), again)
+        assert torch.equal(out, again)
+        dense = dense_of(impl, query, pages, rows)
+        torch.testing.assert_close(out[1], dense[1], atol=2e-6, rtol=2e-6)  # covered, or nothing
+        assert torch.allclose(out[0], dense[0], atol=1e-4) == (length % 2 == 1)  # marked
+
+
 def test_kernels_of_no_such_name_are_refused():
     with pytest.raises(ServingError, match="unknown kernels 'cuda'"):
         from_mapping({"program": "quest.py", "kernels": "cuda"})
@@ -218,6 +281,29 @@ def test_kernels_of_no_such_name_are_refused():
     assert from_mapping({"program": "x"}).kernels_on("cuda") == "triton"
     with pytest.raises(ServingError, match="kernels='cpp'"):
         from_mapping({"program": "x", "kernels": "cpp"}).kernels_on("cuda")
+
+
+def engine(program, device_type, *, enforce_eager=False, **values):
+    from vortex_dsl import zoo
+
+    config = {"program": zoo.text(program), "values": values}
+    return SimpleNamespace(
+        additional_config={"vortex": config},
+        device_config=SimpleNamespace(device_type=device_type),
+        model_config=SimpleNamespace(enforce_eager=enforce_eager, get_head_size=lambda: 64),
+    )
+
+
+def test_what_remembers_is_served_in_torch_or_refused():
+    """Graphs cannot hold what a request remembers yet; where there are none, torch serves it and the log says so."""
+    from vortex_dsl.serving.kinds import kernels_of
+
+    assert kernels_of(engine("quest", "cuda")) == "triton"
+    assert kernels_of(engine("ema", "cpu")) == "cpp"
+    assert kernels_of(engine("ema", "cuda", enforce_eager=True)) == "torch"
+    assert kernels_of(engine("quest", "cuda", enforce_eager=True, refresh_steps=4)) == "torch"
+    with pytest.raises(ServingError, match="enforce_eager=True"):
+        kernels_of(engine("ema", "cuda"))
 
 
 # What runs between a step's start and its end on CUDA, at most once at start aside. Each of these may be captured.
