@@ -24,8 +24,8 @@ def main() -> None:
     outputs = llm.generate(request["prompts"], sampling, use_tqdm=False)
     reply = {
         "tokens": [list(output.outputs[0].token_ids) for output in outputs],
-        "pages_attended": sum(impl.counters.pages_attended for impl in impls),
-        "pages_dense": sum(impl.counters.pages_dense for impl in impls),
+        "pages_attended": sum(impl.meter.counters.pages_attended for impl in impls),
+        "pages_dense": sum(impl.meter.counters.pages_dense for impl in impls),
     }
     Path(sys.argv[2]).write_text(json.dumps(reply))
 
