@@ -105,6 +105,16 @@ def test_small_budget_reads_fewer_pages(served, kind):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
+def test_only_what_follows_a_prompt_is_decoded(served, kind):
+    """A prompt of one token, the last piece of one, and what is prefilled again after a preemption are prefill."""
+    reply = served[kind]
+    turns = [program["counters"][1] for program in reply["sparse"]]
+    num_decoded = sum(counters["sparse_tokens"] + counters["dense_tokens"] for counters in turns)
+    assert num_decoded == 3 * 2 * 7 * 23 - reply["vllm:num_preemptions"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_pages_are_those_that_decode_gives_outside(served, kind):
     """Fields, states, stored and shared choices: every step attends to the pages that the language's `decode` says."""
     for turn in (0, 2):
