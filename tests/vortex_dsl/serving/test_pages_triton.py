@@ -21,6 +21,14 @@ ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = Path(__file__).with_name("serve_script.py")
 
 
+@pytest.fixture(autouse=True)
+def _where_kernels_run():
+    """Make tensors where Triton runs, unless a test says otherwise; always the same ones."""
+    torch.manual_seed(0)
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        yield
+
+
 def written(dtype=torch.float32, page_size=16, dim=32, heads=2, cache_dtype=None):
     """Write 40 tokens of one sequence and 16 of another into a cache full of NaN or garbage; -1 lies between."""
     from vortex_dsl.serving.pages_triton import TritonPages
@@ -29,8 +37,7 @@ def written(dtype=torch.float32, page_size=16, dim=32, heads=2, cache_dtype=None
     if cache_dtype is torch.uint8:
         cache = torch.full((8, heads, page_size, 2 * dim + 16), 0x7F, dtype=torch.uint8)  # NaN in float8
     pages = TritonPages(cache, dim)
-    generator = torch.Generator().manual_seed(0)
-    qkv = torch.randn(60, heads, 2 * dim, generator=generator).to(dtype)
+    qkv = torch.randn(60, heads, 2 * dim).to(dtype)
     table = torch.tensor([[6, 2, 5], [3, 0, 0]], dtype=torch.int32)
     first = [int(table[0, t // page_size]) * page_size + t % page_size for t in range(40)]
     slots = torch.tensor([*first, -1, -1, *(3 * page_size + t for t in range(16))])
@@ -81,10 +88,10 @@ def test_fields_are_written_with_the_last_token_and_no_others(name):
 
 def common(query_lens, lengths, prefilling, page_size=16):
     """A batch as vLLM describes it, of which only what is read is here."""
-    starts = torch.tensor([0, *query_lens]).cumsum(0).to(torch.int32)
+    starts = torch.tensor([0, *query_lens], device="cpu").cumsum(0).to(torch.int32)
     return SimpleNamespace(
         num_reqs=len(lengths), query_start_loc=starts, query_start_loc_cpu=starts, max_seq_len=max(lengths),
-        seq_lens=torch.tensor(lengths, dtype=torch.int32), is_prefilling=torch.tensor(prefilling),
+        seq_lens=torch.tensor(lengths, dtype=torch.int32), is_prefilling=torch.tensor(prefilling, device="cpu"),
         block_table_tensor=torch.zeros(len(lengths), -(-max(lengths) // page_size) + 3, dtype=torch.int32),
     )  # fmt: skip
 
@@ -140,28 +147,27 @@ def layer_of(program, *, heads=2, group=2, dim=32, **values):
     return impl
 
 
-def decoded(impl, lengths, *, dense=None, layers=(1,), seed=0):
+def decoded(impl, lengths, *, dense=None, layers=(1,)):
     """Decode one step of a cache with NaN wherever nothing was written: the output, and the torch kernels' own."""
     from vortex_dsl.serving.pages import Rows
     from vortex_dsl.serving.pages_triton import TritonPages
     from vortex_dsl.serving.steps import DeviceBatch
 
-    generator = torch.Generator().manual_seed(seed)
     heads, dim, size = impl.num_kv_heads, impl.head_size, 16
     most = -(-max(lengths) // size) + 1
     extra = -(-impl.rule.field_bytes // (4 * size))
     pages = TritonPages(torch.full((len(lengths) * most, heads, size, 2 * dim + extra), torch.nan), dim)
-    table = torch.randperm(len(lengths) * most, generator=generator).reshape(len(lengths), most).int()
+    table = torch.randperm(len(lengths) * most).reshape(len(lengths), most).int()
     for row, length in enumerate(lengths):
         place = torch.arange(length)
         slots = table[row, place // size].long() * size + place % size
-        key, value = torch.randn(2, length, heads, dim, generator=generator)
+        key, value = torch.randn(2, length, heads, dim)
         pages.write(key, value, slots)
         impl._compiled.summarize_written(pages.cache(), slots, pages.region)
     marks = torch.tensor(dense or [0] * len(lengths), dtype=torch.int8)
     rows = Rows(table, torch.tensor(lengths, dtype=torch.int32), torch.arange(len(lengths) + 1, dtype=torch.int32))
     batch = DeviceBatch(len(lengths), rows, marks, most, None)
-    query = torch.randn(len(lengths), impl.num_heads, dim, generator=generator)
+    query = torch.randn(len(lengths), impl.num_heads, dim)
     outputs = []
     for layer in layers:
         outputs.append(torch.full_like(query, 7.0))
@@ -235,34 +241,32 @@ def test_a_captured_step_follows_what_its_buffers_say(name):
     from vortex_dsl.serving.pages_triton import TritonPages
     from vortex_dsl.serving.steps import DeviceBatch
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     impl, most = layer_of(name, pages=1, window=1), 6
     extra = -(-impl.rule.field_bytes // 64)
-    pages = TritonPages(torch.full((2 * most, 2, 16, 64 + extra), torch.nan, device=device), 32)
-    table = torch.randperm(2 * most, generator=torch.Generator().manual_seed(0)).reshape(2, most).int().to(device)
-    lengths, marks = (torch.zeros(2, dtype=kind, device=device) for kind in (torch.int32, torch.int8))
-    slots = torch.full((2,), -1, device=device)
-    query, key, value = (torch.zeros(2, heads, 32, device=device) for heads in (4, 2, 2))
-    rows = Rows(table, lengths, torch.arange(3, dtype=torch.int32, device=device))
-    batch, out = DeviceBatch(2, rows, marks, most, None), torch.zeros(2, 4, 32, device=device)
+    pages = TritonPages(torch.full((2 * most, 2, 16, 64 + extra), torch.nan), 32)
+    table = torch.randperm(2 * most).reshape(2, most).int()
+    lengths, marks = (torch.zeros(2, dtype=kind) for kind in (torch.int32, torch.int8))
+    slots = torch.full((2,), -1)
+    query, key, value = (torch.zeros(2, heads, 32) for heads in (4, 2, 2))
+    rows = Rows(table, lengths, torch.arange(3, dtype=torch.int32))
+    batch, out = DeviceBatch(2, rows, marks, most, None), torch.zeros(2, 4, 32)
 
     def step():
         pages.write(key, value, slots)
         impl._compiled.summarize_written(pages.cache(), slots, pages.region)
         impl.decode_step("model.layers.1.attn", query, pages, batch, out)
 
-    generator = torch.Generator().manual_seed(1)
-    first = torch.arange(62, device=device)
+    first = torch.arange(62)
     before = table[0, first // 16].long() * 16 + first % 16
-    pages.write(*torch.randn(2, 62, 2, 32, generator=generator).to(device), before)
+    pages.write(*torch.randn(2, 62, 2, 32), before)
     impl._compiled.summarize_written(pages.cache(), before, pages.region)
     replay = captured(step)
     for length in (63, 64, 65, 66):
         for buffer in (query, key, value):
-            buffer.copy_(torch.randn(buffer.shape, generator=generator))
+            buffer.copy_(torch.randn(buffer.shape))
         lengths.copy_(torch.tensor([length, max(length - 64, 0)]))
         place = torch.tensor([length - 1, max(length - 65, 0)])
-        now = table.cpu()[torch.arange(2), place // 16].long() * 16 + place % 16
+        now = table[torch.arange(2), place // 16].long() * 16 + place % 16
         slots.copy_(now.where(torch.tensor([True, length > 64]), -1))
         marks.copy_(torch.tensor([length % 2, 0]))
         replay()
