@@ -25,9 +25,36 @@ def _mass(scores, page, end, top, total):
 
 
 @triton.jit
+def _last_reached(taken, wanted, scores, end, length, top, total, PAGE_SIZE: tl.constexpr, SINK: tl.constexpr,
+                  WINDOW: tl.constexpr, ONE_TILE: tl.constexpr, BLOCK_PAGES: tl.constexpr):  # fmt: skip
+    """Give the highest key at or above which the candidates' mass reaches what is wanted; 0 if none does."""
+    key = tl.zeros((), tl.uint32)
+    if ONE_TILE:
+        page = tl.arange(0, BLOCK_PAGES)
+        score, mass = _mass(scores, page, end, top, total)
+        own = _order_key(score)
+        mass = tl.where(_candidate(page, length, PAGE_SIZE, SINK, WINDOW), mass, 0.0).to(tl.float64)
+        for bit in tl.static_range(32):
+            trial = key | (1 << (31 - bit))
+            reached = taken + tl.sum(tl.where(own >= trial, mass, 0.0), 0)
+            key = tl.where(reached >= wanted, trial, key)
+    else:
+        for bit in tl.static_range(32):
+            trial = key | (1 << (31 - bit))
+            reached = taken
+            for start in range(0, end, BLOCK_PAGES):
+                page = start + tl.arange(0, BLOCK_PAGES)
+                score, mass = _mass(scores, page, end, top, total)
+                counted = _candidate(page, length, PAGE_SIZE, SINK, WINDOW) & (_order_key(score) >= trial)
+                reached += tl.sum(tl.where(counted, mass, 0.0).to(tl.float64), 0)
+            key = tl.where(reached >= wanted, trial, key)
+    return key
+
+
+@triton.jit
 def _nucleus(score_ptr, score_stride, mass_ptr, num_ptr, out_ptr, seq_lens_ptr, num_kv_heads, max_pages,
              PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr, MASS_TENSOR: tl.constexpr,
-             NUM_TENSOR: tl.constexpr, BLOCK_PAGES: tl.constexpr):  # fmt: skip
+             NUM_TENSOR: tl.constexpr, ONE_TILE: tl.constexpr, BLOCK_PAGES: tl.constexpr):  # fmt: skip
     row = tl.program_id(0)
     length = tl.load(seq_lens_ptr + row // num_kv_heads).to(tl.int32)
     scores = score_ptr + row.to(tl.int64) * score_stride
@@ -49,16 +76,8 @@ def _nucleus(score_ptr, score_stride, mass_ptr, num_ptr, out_ptr, seq_lens_ptr, 
         _, mass = _mass(scores, page, end, top, total)
         reserved = _candidate(page, length, PAGE_SIZE, SINK, WINDOW) == 0
         taken += tl.sum(tl.where(reserved, mass, 0.0).to(tl.float64), 0)
-    key = tl.zeros((), tl.uint32)
-    for bit in tl.static_range(32):
-        trial = key | (1 << (31 - bit))
-        reached = taken
-        for start in range(0, end, BLOCK_PAGES):
-            page = start + tl.arange(0, BLOCK_PAGES)
-            score, mass = _mass(scores, page, end, top, total)
-            counted = _candidate(page, length, PAGE_SIZE, SINK, WINDOW) & (_order_key(score) >= trial)
-            reached += tl.sum(tl.where(counted, mass, 0.0).to(tl.float64), 0)
-        key = tl.where(reached >= wanted, trial, key)
+    key = _last_reached(taken, wanted, scores, end, length, top, total,
+                        PAGE_SIZE, SINK, WINDOW, ONE_TILE, BLOCK_PAGES)  # fmt: skip
     above = taken
     num_above = tl.zeros((), tl.int32)
     num_ties = tl.zeros((), tl.int32)
@@ -91,6 +110,7 @@ def nucleus(score: torch.Tensor, mass: torch.Tensor | float, num: torch.Tensor |
         score, score.stride(0), _scalar(mass), _scalar(num), out, pages.seq_lens, pages.num_kv_heads, pages.max_pages,
         PAGE_SIZE=pages.page_size, SINK=pages.sink, WINDOW=pages.window,
         MASS_TENSOR=isinstance(mass, torch.Tensor), NUM_TENSOR=isinstance(num, torch.Tensor),
-        BLOCK_PAGES=pages.block_pages, num_warps=pages.num_warps, num_stages=1,
+        ONE_TILE=pages.max_pages <= pages.block_pages, BLOCK_PAGES=pages.block_pages,
+        num_warps=pages.num_warps, num_stages=1,
     )  # fmt: skip
     return out

@@ -116,8 +116,10 @@ def nucleus_size(scores, length, p, pages):
     return len(order)
 
 
+@pytest.mark.parametrize("block_pages", [4096, 4])
 @pytest.mark.parametrize("p", [-1.0, 0.0, 0.3, 0.7, 0.95, 2.0, math.nan])
-def test_nucleus_counts_pages_until_the_mass_is_reached(p):
+def test_nucleus_counts_pages_until_the_mass_is_reached(monkeypatch, p, block_pages):
+    monkeypatch.setattr("kernels.selection.BLOCK_PAGES", block_pages)
     pages = make_pages(LENGTHS)
     scores = torch.randn(6, pages.max_pages, generator=torch.Generator().manual_seed(6)) * 2
     scores[5, 4] = scores[5, 5] = scores[5, 2]
