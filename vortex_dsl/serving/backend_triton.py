@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,6 +31,12 @@ if TYPE_CHECKING:
     from vortex_dsl.program import Program
 
     from .steps import DeviceBatch
+
+
+@cache
+def say_step_bytes(num_bytes: int) -> None:
+    """Say what a step takes beside the cache, once where all layers take the same."""
+    logging.getLogger("vllm").info("Vortex: a decode step of one layer takes at most %d bytes for a while", num_bytes)
 
 
 class TritonImpl(VortexImpl):
@@ -72,7 +79,7 @@ class TritonImpl(VortexImpl):
         """Make views over a cache, choose what prefill runs on, and say what a step takes beside the cache."""
         pages = TritonPages(kv_cache, self.head_size)
         self._prefill = prefill_on(kv_cache.device.type, self.head_size, pages.page_size, pages.k.dtype)
-        logging.getLogger("vllm").info("Vortex: a layer's decode step takes at most %d bytes", self.step_bytes(pages))
+        say_step_bytes(self.step_bytes(pages))
         return pages
 
     def over(self, kv_cache: torch.Tensor) -> TritonPages:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -101,8 +102,9 @@ class FlashPrefill:
         )  # fmt: skip
 
 
+@cache
 def prefill_on(device_type: str, head_dim: int, page_size: int, dtype: torch.dtype) -> TorchPrefill | FlashPrefill:
-    """Choose, once, what prefill runs on, and say in the log why it is not FlashAttention where it is not."""
+    """Choose, once for all layers alike, what prefill runs on, and log why it is not FlashAttention where it is not."""
     why = _why_not_flash(device_type, dtype)
     if not why:
         from vllm.v1.attention.backends import fa_utils
