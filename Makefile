@@ -7,7 +7,7 @@ run: .venv/.run
 	.venv/bin/vortex run $(RUN)
 
 test: .venv/.test
-	.venv/bin/python -m pytest -n 2 --dist loadgroup
+	.ci/test
 
 check: .venv/.test
 	.venv/bin/ruff check .
