@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from .decodes import Decodes
 
 
-class ProgramLayer:
+class ProgramLayer(ABC):
     """Mixed into the implementations that vLLM makes of our backends, one per layer.
 
     vLLM's own part of such a class sets `num_heads`, `num_kv_heads`, `head_size` and `softmax`, then calls `prepare`.
@@ -83,9 +84,9 @@ class ProgramLayer:
         """Give the pages of the cache that vLLM made, None before it did."""
         return self._pages
 
+    @abstractmethod
     def pages_over(self, kv_cache: torch.Tensor) -> Pages:
         """Make views over a cache."""
-        raise NotImplementedError
 
     def complete(self, pages: Pages, numbers: torch.Tensor) -> None:
         """Compute the fields of pages whose last token was just written. numbers: [num_pages]."""
