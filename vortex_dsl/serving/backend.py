@@ -80,8 +80,6 @@ def first_kv_head(total: int, rank: int, num_ranks: int) -> int:
 class VortexImpl(ProgramLayer, AttentionImpl):
     """One layer: keeps the fields up to date, runs prefill dense, and decode by its rule."""
 
-    quantised: tuple[str, ...] = ()  # types of cache beside the model's own
-
     def __init__(
         self,
         num_heads: int,

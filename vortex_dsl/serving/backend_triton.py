@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import abstractmethod
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,14 @@ from vortex_dsl.values import Shape
 from .backend import VortexImpl, first_kv_head
 from .config import ServingError
 from .decodes import Decodes, Heads
-from .layer import layer_index
+from .layer import ProgramLayer, layer_index
 from .metrics import Counters
-from .pages_triton import TritonPages, prefill_on, weighing
+from .pages_triton import KernelPages, TritonPages, prefill_on, weighing
 from .steps import Shared, max_rows
 from .tallies import DeviceMeter
 
 if TYPE_CHECKING:
+    from kernels.decode import PagedCache
     from kernels.selection import BlockLists
     from vortex_dsl.program import Program
 
@@ -39,10 +41,10 @@ def say_step_bytes(num_bytes: int) -> None:
     logging.getLogger("vllm").info("Vortex: a decode step of one layer takes at most %d bytes for a while", num_bytes)
 
 
-class TritonImpl(VortexImpl):
-    """Fields with the write of keys and values, prefill by FlashAttention, decode over lists of chosen blocks."""
+class TritonLayer(ProgramLayer):
+    """Decode over lists of chosen blocks, whatever a cache holds. Mixed into our implementations, before theirs."""
 
-    quantised = ("fp8", "fp8_e4m3")
+    quantised: tuple[str, ...] = ("fp8", "fp8_e4m3")
 
     def prepare(self, vllm_config: Any) -> Any:
         """Serve the configured program (`ProgramLayer.prepare`)."""
@@ -71,73 +73,40 @@ class TritonImpl(VortexImpl):
             )
         super().use(program)
         self._compiled = Compiled(self.rule.graph)
-        if isinstance(pages, TritonPages) and self.softmax.window is None:
+        if isinstance(pages, KernelPages) and self.softmax.window is None:
             self.tallies.settle()
             self._compiled.summarize(pages.cache(), pages.complete.nonzero().flatten(), pages.region)
 
-    def pages_over(self, kv_cache: torch.Tensor) -> TritonPages:
-        """Make views over a cache, choose what prefill runs on, and say what a step takes beside the cache."""
-        pages = TritonPages(kv_cache, self.head_size)
-        self._prefill = prefill_on(kv_cache.device.type, self.head_size, pages.page_size, pages.k.dtype)
-        say_step_bytes(self.step_bytes(pages))
-        return pages
-
-    def over(self, kv_cache: torch.Tensor) -> TritonPages:
+    def over(self, kv_cache: torch.Tensor) -> KernelPages:
         """Give this layer's pages (`ProgramLayer.over`)."""
         pages = super().over(kv_cache)
-        assert isinstance(pages, TritonPages)
+        assert isinstance(pages, KernelPages)
         return pages
 
-    def step_bytes(self, pages: TritonPages) -> int:
+    @abstractmethod
+    def attend(
+        self,
+        query: torch.Tensor,
+        cache: PagedCache,
+        lists: BlockLists | None,
+        output: torch.Tensor,
+        tally: torch.Tensor | None = None,
+    ) -> None:
+        """Attend to lists of blocks, or to everything. query: as of `decode_step`; tally: counts dense steps."""
+
+    @abstractmethod
+    def sums_bytes(self, pages: KernelPages, rows: int, max_tokens: int) -> int:
+        """Give the bytes of the partial sums of so many rows of at most so many tokens."""
+
+    def step_bytes(self, pages: KernelPages) -> int:
         """Give the most bytes that a decode step of one layer takes for a while: scores, lists and partial sums."""
         rows, size = self._max_rows, pages.page_size
         most = -(-self.vllm_config.model_config.max_model_len // size)
-        group = self.num_heads // self.num_kv_heads
-        tiling = tiling_of(pages.k, pages.k[:, :, 0], group)
         lists = 4 * rows * (most + 1)
-        sums = scratch_bytes(rows, most * size, group, self.head_size, tiling.part)
-        return self._compiled.plan.num_bytes(rows, most) + lists + sums
-
-    def do_kv_cache_update(
-        self, layer: Any, key: torch.Tensor, value: torch.Tensor, kv_cache: torch.Tensor, slot_mapping: torch.Tensor
-    ) -> None:
-        """Write this step's keys and values, then the fields of every page whose last token is among them."""
-        self._read_scales(layer)
-        pages = self.over(kv_cache)
-        pages.write(key, value, slot_mapping)
-        if self.softmax.window is None:
-            self._compiled.summarize_written(pages.cache(), slot_mapping, pages.region)
-
-    def forward(
-        self,
-        layer: Any,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        kv_cache: torch.Tensor,
-        attn_metadata: DeviceBatch | None,  # type: ignore[override]  # as our own builder makes it
-        output: torch.Tensor,
-        output_scale: torch.Tensor | None = None,
-        output_block_scale: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Attend (`VortexImpl.forward`)."""
-        del key, value
-        if output_scale is not None or output_block_scale is not None:
-            raise ServingError("attention_backend='CUSTOM' writes no quantised output; turn that fusion off")
-        if attn_metadata is None:
-            return output
-        pages, batch, name = self.over(kv_cache), attn_metadata, layer.layer_name
-        if batch.prefills is not None:
-            where = slice(batch.prefills.first, batch.prefills.first + batch.prefills.num_tokens)
-            self._prefill(query[where], pages, batch.prefills, self.softmax, output[where])
-            self.meter.add(name, Counters(prefill_tokens=batch.prefills.num_tokens))
-        if batch.decodes is not None:
-            some = slice(0, batch.num_decodes)
-            self.decode_step(name, query[some], pages, batch, output[some])
-        return output
+        return self._compiled.plan.num_bytes(rows, most) + lists + self.sums_bytes(pages, rows, most * size)
 
     def decode_step(
-        self, name: str, query: torch.Tensor, pages: TritonPages, batch: DeviceBatch, output: torch.Tensor
+        self, name: str, query: torch.Tensor, pages: KernelPages, batch: DeviceBatch, output: torch.Tensor
     ) -> None:
         """Decode one token of every sequence. query, output: [num_sequences, num_q_heads, head_dim]."""
         assert batch.decodes is not None
@@ -145,16 +114,16 @@ class TritonImpl(VortexImpl):
         leader = None if self.softmax.window is not None else self.rule.leader(index)
         if leader is None:
             tally = self.tallies.room(name, self._max_rows, query.device)
-            sparse_decode(query, cache, None, weighing(self.softmax), output, tally)
+            self.attend(query, cache, None, output, tally)
             return
         if leader == index:
             batch.choices[leader] = self._choose(name, query, pages, batch)
         shared = self._shared(name, batch, leader)
-        sparse_decode(query, cache, shared.lists, weighing(self.softmax), output)
+        self.attend(query, cache, shared.lists, output)
         if self._recorder is not None:
             self._recorder.append(self._seen(index, query, batch, shared.lists))
 
-    def _choose(self, name: str, query: torch.Tensor, pages: TritonPages, batch: DeviceBatch) -> Shared:
+    def _choose(self, name: str, query: torch.Tensor, pages: KernelPages, batch: DeviceBatch) -> Shared:
         """List what every row attends to, and count it."""
         assert batch.decodes is not None
         rows, graph = batch.decodes, self.rule.graph
@@ -209,3 +178,69 @@ class TritonImpl(VortexImpl):
                 f"a float8 KV cache with scales {layer._k_scale_float} and {layer._v_scale_float} "  # noqa: SLF001
                 "is not served yet; use one without scales, or kv_cache_dtype='auto'"
             )
+
+
+class TritonImpl(TritonLayer, VortexImpl):
+    """Fields with the write of keys and values, prefill by FlashAttention."""
+
+    def pages_over(self, kv_cache: torch.Tensor) -> TritonPages:
+        """Make views over a cache, choose what prefill runs on, and say what a step takes beside the cache."""
+        pages = TritonPages(kv_cache, self.head_size)
+        self._prefill = prefill_on(kv_cache.device.type, self.head_size, pages.page_size, pages.k.dtype)
+        say_step_bytes(self.step_bytes(pages))
+        return pages
+
+    def attend(
+        self,
+        query: torch.Tensor,
+        cache: PagedCache,
+        lists: BlockLists | None,
+        output: torch.Tensor,
+        tally: torch.Tensor | None = None,
+    ) -> None:
+        """Attend to lists of blocks, or to everything (`TritonLayer.attend`)."""
+        sparse_decode(query, cache, lists, weighing(self.softmax), output, tally)
+
+    def sums_bytes(self, pages: KernelPages, rows: int, max_tokens: int) -> int:
+        """Give the bytes of the partial sums (`TritonLayer.sums_bytes`)."""
+        group = self.num_heads // self.num_kv_heads
+        tiling = tiling_of(pages.k, pages.k[:, :, 0], group)
+        return scratch_bytes(rows, max_tokens, group, self.head_size, tiling.part)
+
+    def do_kv_cache_update(
+        self, layer: Any, key: torch.Tensor, value: torch.Tensor, kv_cache: torch.Tensor, slot_mapping: torch.Tensor
+    ) -> None:
+        """Write this step's keys and values, then the fields of every page whose last token is among them."""
+        self._read_scales(layer)
+        pages = self.over(kv_cache)
+        pages.write(key, value, slot_mapping)
+        if self.softmax.window is None:
+            self._compiled.summarize_written(pages.cache(), slot_mapping, pages.region)
+
+    def forward(
+        self,
+        layer: Any,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        kv_cache: torch.Tensor,
+        attn_metadata: DeviceBatch | None,  # type: ignore[override]  # as our own builder makes it
+        output: torch.Tensor,
+        output_scale: torch.Tensor | None = None,
+        output_block_scale: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Attend (`VortexImpl.forward`)."""
+        del key, value
+        if output_scale is not None or output_block_scale is not None:
+            raise ServingError("attention_backend='CUSTOM' writes no quantised output; turn that fusion off")
+        if attn_metadata is None:
+            return output
+        pages, batch, name = self.over(kv_cache), attn_metadata, layer.layer_name
+        if batch.prefills is not None:
+            where = slice(batch.prefills.first, batch.prefills.first + batch.prefills.num_tokens)
+            self._prefill(query[where], pages, batch.prefills, self.softmax, output[where])
+            self.meter.add(name, Counters(prefill_tokens=batch.prefills.num_tokens))
+        if batch.decodes is not None:
+            some = slice(0, batch.num_decodes)
+            self.decode_step(name, query[some], pages, batch, output[some])
+        return output

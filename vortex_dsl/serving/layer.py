@@ -30,8 +30,10 @@ class ProgramLayer(ABC):
     num_heads: int
     num_kv_heads: int
     head_size: int
+    kv_cache_dtype: str
     softmax: Softmax
     rule: Rule
+    quantised: tuple[str, ...] = ()  # types of cache beside the model's own
 
     def prepare(self, vllm_config: Any) -> Room:
         """Serve the configured program. -> what each page needs for it, and for others where more is reserved"""

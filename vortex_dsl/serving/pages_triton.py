@@ -13,6 +13,7 @@ from kernels.decode import PagedCache
 from kernels.decode import Softmax as Weighing
 from kernels.writing import write_tokens
 
+from .pages import Pages
 from .pages_torch import TorchPages
 
 if TYPE_CHECKING:
@@ -24,22 +25,23 @@ if TYPE_CHECKING:
 FLOAT8 = torch.float8_e4m3fn
 
 
-class TritonPages(TorchPages):
-    """Keys and values as [page_size, head_dim] each, in the model's type or in float8.
+class KernelPages(Pages):
+    """Pages that our kernels read and write in place.
 
-    `complete`: uint8 [num_blocks], 1 for blocks whose last token was ever written. `region`: the fields, uint8
-    [num_blocks, num_kv_heads, bytes reserved per page]. `scales`: what a stored key and value of 1 stand for.
+    `k`, `v`: [num_blocks, num_kv_heads, page_size, channels]. `complete`: uint8 [num_blocks], 1 for blocks whose last
+    token was ever written. `region`: the fields, uint8 [num_blocks, num_kv_heads, bytes reserved per page]. `scales`:
+    what a stored key and value of 1 stand for.
     """
 
-    def __init__(self, kv_cache: torch.Tensor, head_dim: int, scales: tuple[float, float] = (1.0, 1.0)) -> None:
-        super().__init__(kv_cache, head_dim)
-        if kv_cache.dtype == torch.uint8:
-            self.keys, self.values = self.keys.view(FLOAT8), self.values.view(FLOAT8)
-        self._scales = scales
-        blocks = (self.num_pages // self.num_kv_heads, self.num_kv_heads)
-        self.k, self.v, self.region = (x.unflatten(0, blocks) for x in (self.keys, self.values, self.fields))
-        self.complete = torch.zeros(blocks[0], dtype=torch.uint8, device=kv_cache.device)
-        self._no_table = torch.zeros(0, 0, dtype=torch.int32, device=kv_cache.device)
+    k: torch.Tensor
+    v: torch.Tensor
+
+    def place(self, k: torch.Tensor, v: torch.Tensor, scales: tuple[float, float] = (1.0, 1.0)) -> None:
+        """Say where keys and values lie."""
+        self.k, self.v, self._scales = k, v, scales
+        self.region = self.fields.unflatten(0, k.shape[:2])
+        self.complete = torch.zeros(k.shape[0], dtype=torch.uint8, device=k.device)
+        self._no_table = torch.zeros(0, 0, dtype=torch.int32, device=k.device)
 
     def cache(self, rows: Rows | None = None) -> PagedCache:
         """Give what kernels read: with the tables of some sequences, or of none."""
@@ -47,23 +49,35 @@ class TritonPages(TorchPages):
         lengths = self._no_table[0:0, 0:0].flatten() if rows is None else rows.lengths
         return PagedCache(self.k, self.v, table, lengths, *self._scales)
 
+
+class TritonPages(KernelPages, TorchPages):
+    """Keys and values as [page_size, head_dim] each, in the model's type or in float8."""
+
+    def __init__(self, kv_cache: torch.Tensor, head_dim: int, scales: tuple[float, float] = (1.0, 1.0)) -> None:
+        super().__init__(kv_cache, head_dim)
+        if kv_cache.dtype == torch.uint8:
+            self.keys, self.values = self.keys.view(FLOAT8), self.values.view(FLOAT8)
+        blocks = (self.num_pages // self.num_kv_heads, self.num_kv_heads)
+        self.place(self.keys.unflatten(0, blocks), self.values.unflatten(0, blocks), scales)
+
     def write(self, key: torch.Tensor, value: torch.Tensor, slot_mapping: torch.Tensor) -> None:
         """Store new tokens (`Pages.write`)."""
         write_tokens(key, value, slot_mapping, self.cache(), self.complete)
 
     def raw_keys(self, pages: torch.Tensor) -> torch.Tensor:
         """Gather keys (`Pages.raw_keys`), as numbers where they are stored in float8."""
-        return self._numbers(self.keys, pages, self._scales[0])
+        return numbers_of(self.keys, pages, self._scales[0])
 
     def raw_values(self, pages: torch.Tensor) -> torch.Tensor:
         """Gather values (`Pages.raw_values`), as numbers where they are stored in float8."""
-        return self._numbers(self.values, pages, self._scales[1])
+        return numbers_of(self.values, pages, self._scales[1])
 
-    @staticmethod
-    def _numbers(stored: torch.Tensor, pages: torch.Tensor, scale: float) -> torch.Tensor:
-        if stored.dtype != FLOAT8:
-            return stored[pages]
-        return stored.view(torch.uint8)[pages].view(FLOAT8).float() * scale
+
+def numbers_of(stored: torch.Tensor, pages: torch.Tensor, scale: float) -> torch.Tensor:
+    """Gather pages, as numbers where they are stored in float8."""
+    if stored.dtype != FLOAT8:
+        return stored[pages]
+    return stored.view(torch.uint8)[pages].view(FLOAT8).float() * scale
 
 
 def weighing(softmax: Softmax) -> Weighing:
@@ -75,7 +89,7 @@ class TorchPrefill:
     """Dense attention of prompts in plain torch: right everywhere, and slow."""
 
     def __call__(
-        self, query: torch.Tensor, pages: TritonPages, prefills: Prefills, softmax: Softmax, output: torch.Tensor
+        self, query: torch.Tensor, pages: KernelPages, prefills: Prefills, softmax: Softmax, output: torch.Tensor
     ) -> None:
         """Attend causally. query, output: [num_tokens, num_q_heads, head_dim] of the prompts alone."""
         pages.attend_sequences(query, prefills.rows, softmax, output)
@@ -89,7 +103,7 @@ class FlashPrefill:
     version: int
 
     def __call__(
-        self, query: torch.Tensor, pages: TritonPages, prefills: Prefills, softmax: Softmax, output: torch.Tensor
+        self, query: torch.Tensor, pages: KernelPages, prefills: Prefills, softmax: Softmax, output: torch.Tensor
     ) -> None:
         """Attend causally (`TorchPrefill.__call__`)."""
         rows = prefills.rows
