@@ -18,7 +18,7 @@ SHIPPED = Path(__file__).with_name("tuned.json")  # {device: {shape: tiling}}, o
 
 @dataclass(frozen=True)
 class Tiling:
-    """Tokens per tile, tiles per part, loads in flight, and warps of both kernels."""
+    """Tokens per tile, tiles per part, loads in flight, warps, and warps of a combining launch."""
 
     tile: int = 64
     tiles: int = 4

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from kernels.arrivals import counters
 from kernels.decode import PagedCache, Softmax, sparse_decode
 from kernels.selection import BlockLists
 
@@ -119,6 +120,40 @@ def test_programs_that_take_turns_change_no_bit(monkeypatch):
     monkeypatch.setattr("kernels.decode.PROGRAMS_PER_PROCESSOR", 1)
     monkeypatch.setattr("kernels.decode.num_processors", lambda _: 2)
     assert torch.equal(sparse_decode(q, cache, None, Softmax(0.25)), apart)
+
+
+@pytest.fixture
+def from_the_end(monkeypatch):
+    """Let the interpreter run the programs of a launch in reverse, so that others are last to arrive."""
+    from triton.runtime.interpreter import interpreter_builder
+
+    set_index = interpreter_builder.set_grid_idx
+    monkeypatch.setattr(
+        interpreter_builder,
+        "set_grid_idx",
+        lambda *place: set_index(*(n - 1 - i for i, n in zip(place, interpreter_builder.grid_dim, strict=True))),
+    )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="on CUDA no order is to be had")
+@pytest.mark.parametrize("window", [0, 400])
+def test_whichever_program_is_last_changes_no_bit(request, window):
+    q, cache = make_case([16 * 60, 300, 0, 16 * 20], num_kv_heads=2, group=3)
+    softmax = Softmax(0.25, window=window)
+    before = sparse_decode(q, cache, None, softmax)
+    request.getfixturevalue("from_the_end")
+    assert torch.equal(sparse_decode(q, cache, None, softmax), before)
+    assert not counters(1, q.device).any()
+
+
+def test_counters_stay_where_captured_graphs_found_them():
+    device = torch.device(DEVICE)
+    first = counters(5, device)
+    assert counters(first.numel(), device).data_ptr() == first.data_ptr()
+    more = counters(first.numel() + 1, device)
+    assert more.data_ptr() != first.data_ptr()
+    assert counters(7, device).data_ptr() == more.data_ptr()
+    assert not first.any()
 
 
 def test_keys_and_values_in_float8_stand_for_numbers_times_a_scale():

@@ -8,59 +8,34 @@ from pathlib import Path
 
 import torch
 import triton
+import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
+from triton.compiler.compiler import make_backend
+from triton.runtime.jit import create_function_from_signature
 
+from kernels import decode
 from kernels.decode import PagedCache, Softmax, sparse_decode
 from kernels.selection import Listing, Pages, list_pages
 from vortex_dsl import Shape, load_program, trace
 from vortex_dsl.triton_backend import Compiled, Step
 
 TARGET = GPUTarget("cuda", 90, 32)
-TYPES = {
-    torch.float32: "*fp32",
-    torch.bfloat16: "*bf16",
-    torch.float16: "*fp16",
-    torch.float8_e4m3fn: "*fp8e4nv",
-    torch.int64: "*i64",
-    torch.int32: "*i32",
-    torch.int8: "*i8",
-    torch.uint8: "*u8",
-}
-ALIGNED = [["tt.divisibility", 16]]
+BACKEND = make_backend(TARGET)
 done = set()
 
 
-def type_of(value):
-    if isinstance(value, torch.Tensor):
-        return TYPES[value.dtype]
-    if isinstance(value, int) and value == 1:
-        return "constexpr"  # as a launch specializes it
-    return {int: "i32", float: "fp32"}.get(type(value), "constexpr")
-
-
-def is_aligned(kind, value):
-    """Tell whether a launch says that an argument is a multiple of 16: memory, or a whole number."""
-    if kind == "constexpr":
-        return False
-    return isinstance(value, torch.Tensor) or (isinstance(value, int) and value % 16 == 0)
-
-
 def compile_instead(self, *args, grid, warmup, **kwargs):
-    """Take the place of a launch."""
-    known = {param.name for param in self.params}
-    options = {name: value for name, value in kwargs.items() if name not in known}
-    given = dict(zip(self.arg_names, args, strict=False)) | {n: v for n, v in kwargs.items() if n in known}
-    constant = {param.name for param in self.params if param.is_constexpr}
-    signature = {n: "constexpr" if n in constant else type_of(given[n]) for n in self.arg_names}
-    constants = {(i,): given[n] for i, n in enumerate(self.arg_names) if signature[n] == "constexpr"}
-    attrs = {(i,): ALIGNED for i, n in enumerate(self.arg_names) if is_aligned(signature[n], given[n])}
-    key = (self.fn, tuple(signature.items()), repr(constants), tuple(attrs))
+    """Take the place of a launch: specialize arguments as it would, and compile."""
+    bind = create_function_from_signature(self.signature, self.params, BACKEND)
+    bound, specialization, options = bind(*args, debug=False, **kwargs)
+    key = (self.fn, repr(specialization), repr(options))
     if key in done:
         return
     done.add(key)
+    options, signature, constants, attrs = self._pack_args(BACKEND, options, bound, specialization, options)
     source = ASTSource(fn=self, signature=signature, constexprs=constants, attrs=attrs)
-    compiled = triton.compile(source, target=TARGET, options=options)
+    compiled = triton.compile(source, target=TARGET, options=options.__dict__)
     print(f"{self.fn.__name__}: {len(compiled.asm['cubin'])} bytes, {compiled.metadata.shared} shared", flush=True)
 
 
@@ -91,6 +66,7 @@ def stored_as_float8(cache):
 
 
 if __name__ == "__main__":
+    decode._operand = lambda cache, q: tl.bfloat16 if cache.itemsize < 4 else tl.float32  # as on CUDA
     triton.runtime.jit.JITFunction.run = compile_instead
     for program in sys.argv[2:]:
         compile_program(Path(program).read_text(), getattr(torch, sys.argv[1]))
