@@ -49,9 +49,9 @@ def shape_key(cache: torch.Tensor, q: torch.Tensor, group: int) -> str:
     return f"{kinds} page {cache.shape[2]} dim {cache.shape[3]} group {group}"
 
 
-def tiling_of(cache: torch.Tensor, q: torch.Tensor, group: int) -> Tiling:
+def tiling_of(cache: torch.Tensor, q: torch.Tensor, group: int, default: Tiling = DEFAULT) -> Tiling:
     """Give what was measured for this device and shape, the default where nothing was."""
-    return _trial[-1] if _trial else _known(_device_name(q.device), shape_key(cache, q, group))
+    return _trial[-1] if _trial else _known(_device_name(q.device), shape_key(cache, q, group)) or default
 
 
 @contextmanager
@@ -65,9 +65,9 @@ def trial(tiling: Tiling) -> Iterator[None]:
 
 
 @cache
-def _known(device: str, shape: str) -> Tiling:
+def _known(device: str, shape: str) -> Tiling | None:
     found = _shipped().get(device, {}).get(shape)
-    return Tiling(**found) if found else DEFAULT
+    return Tiling(**found) if found else None
 
 
 @cache
