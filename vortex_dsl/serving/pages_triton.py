@@ -36,7 +36,7 @@ class KernelPages(Pages):
     k: torch.Tensor
     v: torch.Tensor
 
-    def place(self, k: torch.Tensor, v: torch.Tensor, scales: tuple[float, float] = (1.0, 1.0)) -> None:
+    def locate(self, k: torch.Tensor, v: torch.Tensor, scales: tuple[float, float] = (1.0, 1.0)) -> None:
         """Say where keys and values lie."""
         self.k, self.v, self._scales = k, v, scales
         self.region = self.fields.unflatten(0, k.shape[:2])
@@ -58,7 +58,7 @@ class TritonPages(KernelPages, TorchPages):
         if kv_cache.dtype == torch.uint8:
             self.keys, self.values = self.keys.view(FLOAT8), self.values.view(FLOAT8)
         blocks = (self.num_pages // self.num_kv_heads, self.num_kv_heads)
-        self.place(self.keys.unflatten(0, blocks), self.values.unflatten(0, blocks), scales)
+        self.locate(self.keys.unflatten(0, blocks), self.values.unflatten(0, blocks), scales)
 
     def write(self, key: torch.Tensor, value: torch.Tensor, slot_mapping: torch.Tensor) -> None:
         """Store new tokens (`Pages.write`)."""
