@@ -14,14 +14,14 @@ from kernels.decode import scratch_bytes, sparse_decode
 from kernels.selection import Listing
 from kernels.selection import Pages as Bounds
 from kernels.tuning import tiling_of
-from vortex_dsl.trace import trace
 from vortex_dsl.triton_backend import Compiled, Step
-from vortex_dsl.values import Shape
 
 from .backend import VortexImpl, first_kv_head
 from .config import ServingError
 from .decodes import Decodes, Heads
 from .layer import ProgramLayer, layer_index
+from .memory_triton import DeviceMemory, extent
+from .memory_triton import step_bytes as remembering_bytes
 from .metrics import Counters
 from .pages_triton import KernelPages, TritonPages, prefill_on, weighing
 from .steps import Shared, max_rows
@@ -45,6 +45,7 @@ class TritonLayer(ProgramLayer):
     """Decode over lists of chosen blocks, whatever a cache holds. Mixed into our implementations, before theirs."""
 
     quantised: tuple[str, ...] = ("fp8", "fp8_e4m3")
+    _remembered: DeviceMemory | None = None  # where this layer chooses by what it keeps of requests
 
     def prepare(self, vllm_config: Any) -> Any:
         """Serve the configured program (`ProgramLayer.prepare`)."""
@@ -58,13 +59,6 @@ class TritonLayer(ProgramLayer):
 
     def use(self, program: Program) -> None:
         """Serve this program from now on (`ProgramLayer.use`)."""
-        graph = trace(program, Shape(group=self.num_heads // self.num_kv_heads, head_dim=self.head_size))
-        if graph.refresh_steps > 1 or graph.states:
-            raise ServingError(
-                f"{program.name} keeps a choice or states over steps, which the Triton kernels do not serve yet; "
-                "start vLLM with additional_config={'vortex': {'kernels': 'torch', ...}}, which is slower, or set "
-                "refresh_steps=1"
-            )
         pages = self._pages
         if pages is not None and self.vllm_config.compilation_config.cudagraph_mode.has_full_cudagraphs():
             raise ServingError(
@@ -72,7 +66,7 @@ class TritonLayer(ProgramLayer):
                 "enforce_eager=True or compilation_config={'cudagraph_mode': 'PIECEWISE'}"
             )
         super().use(program)
-        self._compiled = Compiled(self.rule.graph)
+        self._compiled, self._remembered = Compiled(self.rule.graph), None
         if isinstance(pages, KernelPages) and self.softmax.window is None:
             self.tallies.settle()
             self._compiled.summarize(pages.cache(), pages.complete.nonzero().flatten(), pages.region)
@@ -103,7 +97,19 @@ class TritonLayer(ProgramLayer):
         rows, size = self._max_rows, pages.page_size
         most = -(-self.vllm_config.model_config.max_model_len // size)
         lists = 4 * rows * (most + 1)
+        if self.rule.remembers:
+            lists += remembering_bytes(self.rule.graph, rows, most)
         return self._compiled.plan.num_bytes(rows, most) + lists + self.sums_bytes(pages, rows, most * size)
+
+    def remember(self, name: str, device: torch.device) -> int:
+        """Make room for what this layer keeps of requests, once. -> the bytes that it takes, 0 if it chooses nothing"""
+        index, rule = layer_index(name), self.rule
+        if not rule.remembers or self.softmax.window is not None or rule.leader(index) != index:
+            return 0
+        if self._remembered is None:
+            most = extent(self.vllm_config, rule.page_size)
+            self._remembered = DeviceMemory(rule.graph, self.num_kv_heads, most, device)
+        return self._remembered.num_bytes
 
     def decode_step(
         self, name: str, query: torch.Tensor, pages: KernelPages, batch: DeviceBatch, output: torch.Tensor
@@ -134,7 +140,11 @@ class TritonLayer(ProgramLayer):
             first_head=self._first_head,
         )  # fmt: skip
         listing = Listing(rows.table, dense=batch.dense, tally=tally)
-        return Shared(self._compiled.listed(step, listing), tally)
+        if not self.rule.remembers:
+            return Shared(self._compiled.listed(step, listing), tally)
+        assert self._remembered is not None, "the step's requests were recognised, so there is room for them"
+        assert batch.places is not None
+        return Shared(self._remembered.listed(self._compiled, step, listing, batch.places), tally)
 
     def _shared(self, name: str, batch: DeviceBatch, leader: int) -> Shared:
         """Give what the first layer of this one's group chose."""
@@ -234,6 +244,7 @@ class TritonImpl(TritonLayer, VortexImpl):
         if output_scale is not None or output_block_scale is not None:
             raise ServingError("attention_backend='CUSTOM' writes no quantised output; turn that fusion off")
         if attn_metadata is None:
+            self.remember(layer.layer_name, query.device)  # while vLLM measures what is left for the cache
             return output
         pages, batch, name = self.over(kv_cache), attn_metadata, layer.layer_name
         if batch.prefills is not None:

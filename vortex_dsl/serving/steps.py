@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from vllm.v1.attention.backend import CommonAttentionMetadata
 
     from kernels.selection import BlockLists
+    from kernels.slots import Places
+
+    from .requests_triton import DeviceRequests
 
 REPORT_STEPS = 256
 
@@ -38,7 +41,8 @@ class DeviceBatch:
     """One step's batch: rows of one token first, decodes or the ends of prompts, then longer pieces of prompts.
 
     dense: int8 [num_decodes], 1 for the ends of prompts, which attend to everything. max_pages bounds every sequence.
-    Layers fill in `choices`: what is attended to, by the layer that chose it.
+    `places` say where decodes go on from, None if no layer wants to know. Layers fill in `choices`: what is attended
+    to, by the layer that chose it.
     """
 
     num_decodes: int
@@ -46,6 +50,7 @@ class DeviceBatch:
     dense: torch.Tensor
     max_pages: int
     prefills: Prefills | None
+    places: Places | None = None
     choices: dict[int, Shared] = field(default_factory=dict)
 
 
@@ -64,6 +69,7 @@ class StepReader:
         self._page_size, self._vllm_config, self._layer_names = page_size, vllm_config, layer_names
         self._dense = torch.zeros(max_rows(vllm_config), dtype=torch.int8, device=device)
         self._any_dense = False
+        self._requests: DeviceRequests | None = None
         self._steps = 0
 
     def read(self, batch: CommonAttentionMetadata) -> DeviceBatch:
@@ -72,22 +78,34 @@ class StepReader:
         num, starts = batch.num_reqs, batch.query_start_loc_cpu.numpy()[: batch.num_reqs + 1]
         num_decodes, prefills = pieces(batch, starts)
         self._mark(batch.is_prefilling, num)
+        at = self._follow(batch, num_decodes)
         rows = Rows(batch.block_table_tensor[:num_decodes], batch.seq_lens[:num_decodes], batch.query_start_loc)
         max_pages = min(-(-batch.max_seq_len // self._page_size), batch.block_table_tensor.shape[1])
         return DeviceBatch(
-            num_decodes, rows if num_decodes else None, self._dense[:num_decodes], max(max_pages, 1), prefills
+            num_decodes, rows if num_decodes else None, self._dense[:num_decodes], max(max_pages, 1), prefills, at
         )
 
     def _mark(self, is_prefilling: torch.Tensor | None, num: int) -> None:
         """Say which rows are of prompts. Nothing is copied while none is and none was."""
-        marks = np.zeros(num, dtype=np.int8)
+        marks = np.zeros(len(self._dense), dtype=np.int8)
         if is_prefilling is not None:
             given = is_prefilling.numpy()[:num]
             marks[: len(given)] = given
         some = 1 in marks
         if some or self._any_dense:
-            self._dense[:num].copy_(torch.from_numpy(marks), non_blocking=True)
+            self._dense.copy_(torch.from_numpy(marks), non_blocking=True)
         self._any_dense = some
+
+    def _follow(self, batch: CommonAttentionMetadata, num_decodes: int) -> Places | None:
+        """Recognise the requests, if the layers of this group remember anything of them."""
+        context = self._vllm_config.compilation_config.static_forward_context
+        if not self._layer_names or not context[self._layer_names[0]].impl.rule.remembers:
+            return None
+        if self._requests is None:
+            from .requests_triton import DeviceRequests
+
+            self._requests = DeviceRequests(self._vllm_config, self._layer_names, self._dense)
+        return self._requests.follow(batch.block_table_tensor, batch.seq_lens[: batch.num_reqs], num_decodes)
 
     def _report(self) -> None:
         """Let the layers say what they counted, now and then."""

@@ -117,6 +117,13 @@ def test_a_batch_is_split_without_the_device():
     assert prefills.rows.lengths.tolist() == [25, 9]
 
 
+def test_no_mark_of_a_larger_step_is_left_behind():
+    steps = reader(8)
+    assert steps.read(common([1] * 6, [9] * 6, [False] * 5 + [True])).dense.tolist() == [0, 0, 0, 0, 0, 1]
+    steps.read(common([1] * 3, [9] * 3, [False] * 3))
+    assert steps.read(common([1] * 6, [9] * 6, [False] * 6)).dense.tolist() == [0] * 6
+
+
 def test_marks_of_prompts_lie_where_a_captured_graph_reads_them():
     """A one-token piece of a prompt may come with decodes in a replayed graph: the mark is in the same memory."""
     steps = reader(2, sizes=(1, 4))
@@ -125,7 +132,6 @@ def test_marks_of_prompts_lie_where_a_captured_graph_reads_them():
     assert first.dense.tolist() == [0, 1, 0, 0]
     second = steps.read(common([1], [6], [False]))
     assert second.dense.data_ptr() == first.dense.data_ptr()
-    assert first.dense.tolist() == [0, 1, 0, 0]  # beyond the batch nothing is read
     assert second.dense.tolist() == [0]
 
 
@@ -287,27 +293,21 @@ def test_kernels_of_no_such_name_are_refused():
         from_mapping({"program": "x", "kernels": "cpp"}).kernels_on("cuda")
 
 
-def engine(program, device_type, *, enforce_eager=False, **values):
+def engine(program, device_type):
     from vortex_dsl import zoo
 
-    config = {"program": zoo.text(program), "values": values}
     return SimpleNamespace(
-        additional_config={"vortex": config},
+        additional_config={"vortex": {"program": zoo.text(program)}},
         device_config=SimpleNamespace(device_type=device_type),
-        model_config=SimpleNamespace(enforce_eager=enforce_eager, get_head_size=lambda: 64),
     )
 
 
-def test_what_remembers_is_served_in_torch_or_refused():
-    """Graphs cannot hold what a request remembers yet; where there are none, torch serves it and the log says so."""
+def test_what_remembers_is_served_as_all_else_is():
     from vortex_dsl.serving.kinds import kernels_of
 
-    assert kernels_of(engine("quest", "cuda")) == "triton"
-    assert kernels_of(engine("ema", "cpu")) == "cpp"
-    assert kernels_of(engine("ema", "cuda", enforce_eager=True)) == "torch"
-    assert kernels_of(engine("quest", "cuda", enforce_eager=True, refresh_steps=4)) == "torch"
-    with pytest.raises(ServingError, match="enforce_eager=True"):
-        kernels_of(engine("ema", "cuda"))
+    for program in ("quest", "ema", "step_reuse"):
+        assert kernels_of(engine(program, "cuda")) == "triton"
+        assert kernels_of(engine(program, "cpu")) == "cpp"
 
 
 # What runs between a step's start and its end on CUDA, at most once at start aside. Each of these may be captured.
@@ -315,16 +315,20 @@ STEP_PATH = {
     "vortex_dsl/serving/backend_triton.py": (
         "do_kv_cache_update", "forward", "decode_step", "_choose", "_shared", "over", "_read_scales"),
     "vortex_dsl/serving/pages_triton.py": ("cache", "write", "weighing", "FlashPrefill.__call__"),
-    "vortex_dsl/serving/steps.py": ("read", "_mark", "pieces"),
+    "vortex_dsl/serving/memory_triton.py": ("listed", "_scored"),
+    "vortex_dsl/serving/requests_triton.py": ("DeviceRequests.follow",),
+    "vortex_dsl/serving/steps.py": ("read", "_mark", "_follow", "pieces"),
     "vortex_dsl/serving/tallies.py": ("room", "follow", "report", "add"),
     "vortex_dsl/triton_backend.py": (
-        "summarize_written", "listed", "picked", "chosen", "_room", "compute", "_launch", "_states", "_arguments",
-        "_target", "_view"),
+        "summarize_written", "Compiled.choose", "listed", "picked", "chosen", "_room", "compute", "_launch", "_states",
+        "_arguments", "_target", "_view"),
     "vortex_dsl/ops/selection.py": ("_choose_best", "_choose_nucleus", "_choose_above", "_alike"),
     "kernels/decode.py": ("sparse_decode", "make_scratch", "_programs", "_value_tiles", "_operand", "_block"),
     "kernels/arrivals.py": ("counters",),
     "kernels/selection.py": ("choose", "list_best", "_empty_lists", "_launch_select", "_scalar", "list_pages"),
     "kernels/nucleus.py": ("nucleus",),
+    "kernels/remembering.py": ("recall", "keep", "settle", "_grid", "Kept.elements"),
+    "kernels/slots.py": ("follow",),
     "kernels/writing.py": ("write_tokens",),
     "kernels/tuning.py": ("tiling_of", "shape_key"),
 }  # fmt: skip
