@@ -12,7 +12,7 @@ import torch
 import triton
 import triton.language as tl
 
-from kernels.selection import Pages, _candidate, _number, _order_key, _scalar
+from kernels.selection import Pages, _candidate, _number, _order_key, scalar
 
 
 @triton.jit
@@ -107,7 +107,7 @@ def nucleus(score: torch.Tensor, mass: torch.Tensor | float, num: torch.Tensor |
     """
     out = torch.empty(pages.num_rows, dtype=torch.float32, device=score.device)
     _nucleus[(pages.num_rows,)](
-        score, score.stride(0), _scalar(mass), _scalar(num), out, pages.seq_lens, pages.num_kv_heads, pages.max_pages,
+        score, score.stride(0), scalar(mass), scalar(num), out, pages.seq_lens, pages.num_kv_heads, pages.max_pages,
         PAGE_SIZE=pages.page_size, SINK=pages.sink, WINDOW=pages.window,
         MASS_TENSOR=isinstance(mass, torch.Tensor), NUM_TENSOR=isinstance(num, torch.Tensor),
         ONE_TILE=pages.max_pages <= pages.block_pages, BLOCK_PAGES=pages.block_pages,

@@ -75,7 +75,7 @@ class Listing:
     """
 
     block_table: torch.Tensor
-    covered: float = -1.0
+    covered: int = -1
     dense: torch.Tensor | None = None
     tally: torch.Tensor | None = None
 
@@ -174,15 +174,14 @@ def _last_taken(remaining, end, length, row, score_ptr, score_stride, among_ptr,
 
 
 @triton.jit
-def _select(score_ptr, score_stride, num, seq_lens_ptr, num_kv_heads, among_ptr, among_stride, threshold,
-            chosen_ptr, chosen_stride, table_ptr, table_stride, covered, dense_ptr, tally_ptr,
-            list_ptr, list_stride, tokens_ptr, max_pages,
-            PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr, NUM_TENSOR: tl.constexpr,
-            HAS_AMONG: tl.constexpr, HAS_THRESHOLD: tl.constexpr, THRESHOLD_TENSOR: tl.constexpr,
-            LISTS: tl.constexpr, HAS_DENSE: tl.constexpr, TALLY: tl.constexpr, ONE_TILE: tl.constexpr,
-            BLOCK_PAGES: tl.constexpr, NUM_DIGITS: tl.constexpr):  # fmt: skip
+def select_row(row, score_ptr, score_stride, num, seq_lens_ptr, num_kv_heads, among_ptr, among_stride, threshold,
+               chosen_ptr, chosen_stride, table_ptr, table_stride, covered, dense_ptr, tally_ptr,
+               list_ptr, list_stride, tokens_ptr, max_pages,
+               PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr, NUM_TENSOR: tl.constexpr,
+               HAS_AMONG: tl.constexpr, HAS_THRESHOLD: tl.constexpr, THRESHOLD_TENSOR: tl.constexpr,
+               LISTS: tl.constexpr, HAS_DENSE: tl.constexpr, TALLY: tl.constexpr, ONE_TILE: tl.constexpr,
+               BLOCK_PAGES: tl.constexpr, NUM_DIGITS: tl.constexpr):  # fmt: skip
     """Choose by score, then write flags, or the list of what is attended."""
-    row = tl.program_id(0).to(tl.int64)
     length = tl.load(seq_lens_ptr + row // num_kv_heads).to(tl.int32)
     num_pages = tl.minimum((length + PAGE_SIZE - 1) // PAGE_SIZE, max_pages)
     candidates = tl.maximum(num_pages - WINDOW - SINK, 0)
@@ -192,16 +191,15 @@ def _select(score_ptr, score_stride, num, seq_lens_ptr, num_kv_heads, among_ptr,
     budget = _number(num, row, NUM_TENSOR)
     budget = tl.where(budget == budget, tl.floor(budget), 0.0)
     remaining = tl.clamp(budget, 0.0, candidates.to(tl.float32)).to(tl.int32)
-    every = remaining == candidates
+    whole = remaining == candidates
     if HAS_AMONG or HAS_THRESHOLD:
-        every = candidates < 0
-    end = tl.where(every, 0, length // PAGE_SIZE)  # pages whose scores are read
+        whole = candidates == 0
+    if LISTS and HAS_DENSE:
+        whole = whole | (tl.load(dense_ptr + row // num_kv_heads) != 0)
+    end = tl.where(whole, 0, length // PAGE_SIZE)  # pages whose scores are read
     prefix, remaining = _last_taken(remaining, end, length, row, score_ptr, score_stride, among_ptr, among_stride,
                                     limit, PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD, ONE_TILE,
                                     BLOCK_PAGES, NUM_DIGITS)  # fmt: skip
-    whole = every
-    if LISTS and HAS_DENSE:
-        whole = every | (tl.load(dense_ptr + row // num_kv_heads) != 0)
     num_ties = tl.zeros((), tl.int32)
     listed = tl.zeros((), tl.int32)
     for start in tl.range(0, num_pages if LISTS else max_pages, BLOCK_PAGES, num_stages=1):
@@ -224,7 +222,22 @@ def _select(score_ptr, score_stride, num, seq_lens_ptr, num_kv_heads, among_ptr,
         tl.store(tokens_ptr + row, _tokens(listed, length, PAGE_SIZE))
         if TALLY:
             marked = tl.load(dense_ptr + row // num_kv_heads) if HAS_DENSE else 0
-            _count(tally_ptr, row, length, marked, candidates.to(tl.float32) <= covered, listed, num_pages)
+            _count(tally_ptr, row, length, marked, candidates <= covered, listed, num_pages)
+
+
+@triton.jit
+def _select(score_ptr, score_stride, num, seq_lens_ptr, num_kv_heads, among_ptr, among_stride, threshold,
+            chosen_ptr, chosen_stride, table_ptr, table_stride, covered, dense_ptr, tally_ptr,
+            list_ptr, list_stride, tokens_ptr, max_pages,
+            PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr, NUM_TENSOR: tl.constexpr,
+            HAS_AMONG: tl.constexpr, HAS_THRESHOLD: tl.constexpr, THRESHOLD_TENSOR: tl.constexpr,
+            LISTS: tl.constexpr, HAS_DENSE: tl.constexpr, TALLY: tl.constexpr, ONE_TILE: tl.constexpr,
+            BLOCK_PAGES: tl.constexpr, NUM_DIGITS: tl.constexpr):  # fmt: skip
+    select_row(tl.program_id(0).to(tl.int64), score_ptr, score_stride, num, seq_lens_ptr, num_kv_heads,
+               among_ptr, among_stride, threshold, chosen_ptr, chosen_stride, table_ptr, table_stride, covered,
+               dense_ptr, tally_ptr, list_ptr, list_stride, tokens_ptr, max_pages,
+               PAGE_SIZE, SINK, WINDOW, NUM_TENSOR, HAS_AMONG, HAS_THRESHOLD, THRESHOLD_TENSOR,
+               LISTS, HAS_DENSE, TALLY, ONE_TILE, BLOCK_PAGES, NUM_DIGITS)  # fmt: skip
 
 
 @triton.jit
@@ -265,17 +278,18 @@ def choose(ranking: Ranking, pages: Pages) -> torch.Tensor:
 
 def list_best(ranking: Ranking, pages: Pages, listing: Listing) -> BlockLists:
     """Return the blocks of the reserved pages and of the chosen candidates, in one launch."""
-    lists = _empty_lists(pages)
+    lists = empty_lists(pages)
     _launch_select(ranking, pages, None, listing, lists)
     return lists
 
 
-def _scalar(number: torch.Tensor | float | None) -> torch.Tensor | float | None:
+def scalar(number: torch.Tensor | float | None) -> torch.Tensor | float | None:
     """Give a number as the float that a kernel takes; whole ones would be compiled in."""
     return float(number) if isinstance(number, int) else number
 
 
-def _empty_lists(pages: Pages) -> BlockLists:
+def empty_lists(pages: Pages) -> BlockLists:
+    """Make room for the lists of a step."""
     device = pages.seq_lens.device
     blocks = torch.empty(pages.num_rows, max(pages.max_pages, 1), dtype=torch.int32, device=device)
     return BlockLists(blocks, torch.empty(pages.num_rows, dtype=torch.int32, device=device))
@@ -284,14 +298,14 @@ def _empty_lists(pages: Pages) -> BlockLists:
 def _launch_select(
     ranking: Ranking, pages: Pages, chosen: torch.Tensor | None, listing: Listing | None, lists: BlockLists | None
 ) -> None:
-    among, threshold = ranking.among, _scalar(ranking.threshold)
+    among, threshold = ranking.among, scalar(ranking.threshold)
     table = None if listing is None else listing.block_table
     dense, tally = (None, None) if listing is None else (listing.dense, listing.tally)
     _select[(pages.num_rows,)](
-        ranking.score, ranking.score.stride(0), _scalar(ranking.num), pages.seq_lens, pages.num_kv_heads,
+        ranking.score, ranking.score.stride(0), scalar(ranking.num), pages.seq_lens, pages.num_kv_heads,
         among, 0 if among is None else among.stride(0), threshold,
         chosen, 0 if chosen is None else chosen.stride(0), table, 0 if table is None else table.stride(0),
-        -1.0 if listing is None else float(listing.covered), dense, tally,
+        -1 if listing is None else listing.covered, dense, tally,
         None if lists is None else lists.blocks, 0 if lists is None else lists.blocks.stride(0),
         None if lists is None else lists.tokens, pages.max_pages,
         PAGE_SIZE=pages.page_size, SINK=pages.sink, WINDOW=pages.window,
@@ -329,15 +343,15 @@ def _list_pages(chosen_ptr, chosen_stride, seq_lens_ptr, num_kv_heads, table_ptr
     if TALLY:
         candidates = tl.maximum(num_pages - WINDOW - SINK, 0)
         marked = tl.load(dense_ptr + row // num_kv_heads) if HAS_DENSE else 0
-        _count(tally_ptr, row, length, marked, candidates.to(tl.float32) <= covered, listed, num_pages)
+        _count(tally_ptr, row, length, marked, candidates <= covered, listed, num_pages)
 
 
 def list_pages(chosen: torch.Tensor | None, pages: Pages, listing: Listing) -> BlockLists:
     """Return the blocks of the reserved pages and of the flagged ones. chosen: int8 [rows, max_pages] or None."""
-    lists, table, dense = _empty_lists(pages), listing.block_table, listing.dense
+    lists, table, dense = empty_lists(pages), listing.block_table, listing.dense
     _list_pages[(pages.num_rows,)](
         chosen, 0 if chosen is None else chosen.stride(0), pages.seq_lens, pages.num_kv_heads,
-        table, table.stride(0), float(listing.covered), dense, listing.tally,
+        table, table.stride(0), listing.covered, dense, listing.tally,
         lists.blocks, lists.blocks.stride(0), lists.tokens, pages.max_pages,
         PAGE_SIZE=pages.page_size, SINK=pages.sink, WINDOW=pages.window, HAS_CHOSEN=chosen is not None,
         HAS_DENSE=dense is not None, TALLY=listing.tally is not None, BLOCK_PAGES=pages.block_pages,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 EVERY = 2**30  # more pages than any sequence has
 NEVER = -(2**30)
+RANKED = ("topk", "above")  # choose by the order of one score, whatever else was chosen
 MOST_PAGES = {"map": 128, "row": 1024, "scan": 1024}  # per tile: map stages have many programs, others one per row
 
 
@@ -80,6 +81,12 @@ class Plan:
     def covered(self) -> int:
         """Give the number of candidates up to which all are chosen unscored; none where states need the scores."""
         return NEVER if self.graph.states else _covered(self.graph.selection)
+
+    @property
+    def ranks_at_once(self) -> bool:
+        """Say whether pages by themselves give all that one ranking goes by, so that both fit in one launch."""
+        by_pages = [stage.kind for stage in self.stages] == ["map"]
+        return by_pages and self.choice.op in RANKED and not self.graph.states
 
     @property
     def buffers(self) -> tuple[Buffer, ...]:

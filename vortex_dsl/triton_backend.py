@@ -107,17 +107,34 @@ class Compiled:
         return self.chosen(self.plan.choice, memory, step.pages), tuple(memory[x.number] for x in self.plan.states)
 
     def listed(self, step: Step, listing: Listing) -> BlockLists:
-        """List the blocks that each row attends to; rows whose budget takes every page are not scored."""
+        """List the blocks that each row attends to; rows whose budget takes every page are not scored.
+
+        One launch where `Plan.ranks_at_once`, or where no row of the step is scored.
+        """
         from kernels.selection import list_best, list_pages
 
-        covered = self.plan.covered
+        step, listing = replace(step, covered=self.plan.covered), replace(listing, covered=self.plan.covered)
         most = step.pages.max_pages - step.pages.sink - step.pages.window  # candidates of the longest sequence
-        memory = self.compute(replace(step, covered=covered)) if most > covered else self._room(step)
+        if most > step.covered and self.plan.ranks_at_once:
+            return self._indexed(step, listing)
+        memory = self.compute(step) if most > step.covered else self._room(step)
         picked = self.picked(self.plan.choice, memory, step.pages)
-        listing = replace(listing, covered=float(covered))
         if isinstance(picked, torch.Tensor):
             return list_pages(picked, step.pages, listing)
         return list_best(picked, step.pages, listing)
+
+    def _indexed(self, step: Step, listing: Listing) -> BlockLists:
+        """Score and list in one launch."""
+        from kernels.indexing import Scoring, list_scored
+
+        ((stage, kernel),), memory = self._stages, self._room(step)
+        given = self._given(step, ())
+        sources = [x for source in kernel.sources for x in self._arguments(source, given, step.q.device)]
+        written = (memory[output.buffer.number] for output in stage.outputs)
+        scoring = Scoring(self._kernels[kernel.name], stage.block_pages, _place(step), (*sources, *written))
+        ranking = self.picked(self.plan.choice, memory, step.pages)
+        assert not isinstance(ranking, torch.Tensor), "what is ranked is not flagged"
+        return list_scored(scoring, ranking, step.pages, listing)
 
     def chosen(self, choice: Choice, memory: Memory, pages: Pages) -> torch.Tensor:
         """Make a selection from buffers by number: int8 [rows, max_pages]."""
@@ -143,12 +160,7 @@ class Compiled:
     def compute(self, step: Step) -> Memory:
         """Run every stage: the buffers by number. Pages that are not complete hold anything, states what they held."""
         states = self._states(step)
-        given = {("q", 0): step.q, ("page.k", 0): step.cache.k, ("page.v", 0): step.cache.v}
-        given |= {("state", state.index): x for state, x in zip(self.graph.states, states, strict=True)}
-        for field in self.plan.layout.fields:
-            coded = ("codes", "scales") if scale_bytes(field.kind) else ("codes",)
-            kinds = ("field",) if field.kind in TYPED_KINDS else coded
-            given |= {(kind, field.field.index): _view(field, kind, step.region) for kind in kinds}
+        given = self._given(step, states)
         memory: Memory = {}
         for stage, kernel in self._stages:
             memory |= {x.buffer.number: _target(x.buffer, step, states) for x in stage.outputs}
@@ -157,14 +169,22 @@ class Compiled:
             given |= {("buffer", x.buffer.number): out for x, out in zip(stage.outputs, written, strict=True)}
         return memory
 
+    def _given(self, step: Step, states: tuple[torch.Tensor, ...]) -> Given:
+        """Give what stages read that no stage wrote."""
+        given = {("q", 0): step.q, ("page.k", 0): step.cache.k, ("page.v", 0): step.cache.v}
+        given |= {("state", state.index): x for state, x in zip(self.graph.states, states, strict=True)}
+        for field in self.plan.layout.fields:
+            coded = ("codes", "scales") if scale_bytes(field.kind) else ("codes",)
+            kinds = ("field",) if field.kind in TYPED_KINDS else coded
+            given |= {(kind, field.field.index): _view(field, kind, step.region) for kind in kinds}
+        return given
+
     def _launch(self, stage: Stage, kernel: Kernel, step: Step, given: Given, written: list[torch.Tensor]) -> None:
         """Run one stage."""
-        pages, cache = step.pages, step.cache
-        common = [cache.seq_lens, cache.block_table, cache.block_table.stride(0), pages.num_kv_heads, pages.max_pages]
-        common += [float(step.layer), float(step.num_layers), float(step.scale), step.first_head, step.covered]
+        pages = step.pages
         sources = [x for source in kernel.sources for x in self._arguments(source, given, step.q.device)]
         grid = stage.grid(pages.num_rows, pages.max_pages)
-        self._kernels[kernel.name][grid](*common, *sources, *written, **_LAUNCH)
+        self._kernels[kernel.name][grid](*_place(step), step.covered, *sources, *written, **_LAUNCH)
 
     def _states(self, step: Step) -> tuple[torch.Tensor, ...]:
         rows, most = step.pages.num_rows, step.pages.max_pages
@@ -184,6 +204,13 @@ class Compiled:
         if key not in self._constants:
             self._constants[key] = make()
         return self._constants[key]
+
+
+def _place(step: Step) -> tuple[Any, ...]:
+    """Give the arguments of every stage (`emit.ROW_ARGUMENTS`), how many candidates are not scored aside."""
+    pages, cache = step.pages, step.cache
+    lead = (cache.seq_lens, cache.block_table, cache.block_table.stride(0), pages.num_kv_heads, pages.max_pages)
+    return (*lead, float(step.layer), float(step.num_layers), float(step.scale), step.first_head)
 
 
 def _target(buffer: Buffer, step: Step, states: tuple[torch.Tensor, ...]) -> torch.Tensor:

@@ -122,19 +122,6 @@ def test_programs_that_take_turns_change_no_bit(monkeypatch):
     assert torch.equal(sparse_decode(q, cache, None, Softmax(0.25)), apart)
 
 
-@pytest.fixture
-def from_the_end(monkeypatch):
-    """Let the interpreter run the programs of a launch in reverse, so that others are last to arrive."""
-    from triton.runtime.interpreter import interpreter_builder
-
-    set_index = interpreter_builder.set_grid_idx
-    monkeypatch.setattr(
-        interpreter_builder,
-        "set_grid_idx",
-        lambda *place: set_index(*(n - 1 - i for i, n in zip(place, interpreter_builder.grid_dim, strict=True))),
-    )
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="on CUDA no order is to be had")
 @pytest.mark.parametrize("window", [0, 400])
 def test_whichever_program_is_last_changes_no_bit(request, window):

@@ -40,7 +40,9 @@ def compile_instead(self, *args, grid, warmup, **kwargs):
 
 
 def compile_program(text, dtype, *, batch=2, num_kv_heads=2, group=4, head_dim=128, max_pages=40):
-    graph = trace(load_program(text), Shape(group=group, head_dim=head_dim))
+    program = load_program(text)
+    program = program.with_values(pages=8) if "pages" in program.tunables else program
+    graph = trace(program, Shape(group=group, head_dim=head_dim))
     compiled = Compiled(graph)
     size = graph.page_size
     shape = (batch * max_pages, num_kv_heads, size, head_dim)

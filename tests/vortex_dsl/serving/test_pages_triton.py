@@ -223,22 +223,8 @@ def test_layers_share_the_first_ones_choice_and_its_counts():
     assert impl.tallies.counters.sparse_tokens == 0
 
 
-def captured(step):
-    """Capture a step as a CUDA graph and give its replay; without CUDA, give the step itself."""
-    if not torch.cuda.is_available():
-        return step
-    side = torch.cuda.Stream()
-    with torch.cuda.stream(side):
-        step()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
-    return graph.replay
-
-
 @pytest.mark.parametrize("name", ["quest", "twilight"])
-def test_a_captured_step_follows_what_its_buffers_say(name):
+def test_a_captured_step_follows_what_its_buffers_say(name, captured):
     """One step, read off once, is replayed with other lengths, slots, marks and queries: it gives what a new one would.
 
     On CUDA it is captured; elsewhere the same closure runs again. Tokens grow from 62 to 66, so a page is completed.
@@ -320,12 +306,13 @@ STEP_PATH = {
     "vortex_dsl/serving/steps.py": ("read", "_mark", "_follow", "pieces"),
     "vortex_dsl/serving/tallies.py": ("room", "follow", "report", "add"),
     "vortex_dsl/triton_backend.py": (
-        "summarize_written", "Compiled.choose", "listed", "picked", "chosen", "_room", "compute", "_launch", "_states",
-        "_arguments", "_target", "_view"),
+        "summarize_written", "Compiled.choose", "listed", "_indexed", "picked", "chosen", "_room", "compute", "_given",
+        "_place", "_launch", "_states", "_arguments", "_target", "_view"),
     "vortex_dsl/ops/selection.py": ("_choose_best", "_choose_nucleus", "_choose_above", "_alike"),
     "kernels/decode.py": ("sparse_decode", "make_scratch", "_programs", "_value_tiles", "_operand", "_block"),
     "kernels/arrivals.py": ("counters",),
-    "kernels/selection.py": ("choose", "list_best", "_empty_lists", "_launch_select", "_scalar", "list_pages"),
+    "kernels/selection.py": ("choose", "list_best", "empty_lists", "_launch_select", "scalar", "list_pages"),
+    "kernels/indexing.py": ("list_scored",),
     "kernels/nucleus.py": ("nucleus",),
     "kernels/remembering.py": ("recall", "keep", "settle", "_grid", "Kept.elements"),
     "kernels/slots.py": ("follow",),
