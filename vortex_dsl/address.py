@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from vortex_dsl.scope import Scope
     from vortex_dsl.tiles import Tiles
 
+_CACHED = ("k", "v", "page.k", "page.v")
 _STRIDES = {
     "q": ("batch", "head", "dim"),
-    **dict.fromkeys(("k", "v", "page.k", "page.v"), ("block", "head", "token", "dim")),
+    **dict.fromkeys(_CACHED, ("block", "head", "token", "dim")),
     **dict.fromkeys(("field", "codes", "scales"), ("block", "head")),
 }
 _BY_ROW = ("buffer", "state")
@@ -62,7 +63,8 @@ class Memory:
         for index, length in zip(own, source.lengths, strict=True):
             if self.largest(index) >= length:
                 masks.append(f"({spread(scope[index], index.loops, expr.loops)} < {length})")
-        guard = f", mask={' & '.join(masks)}, other=0" if masks else ""
+        zero = "0.0" if source.kind in _CACHED else "0"  # caches may be in float8, which has no whole numbers
+        guard = f", mask={' & '.join(masks)}, other={zero}" if masks else ""
         return f"tl.load({' + '.join(terms)}{guard}){'.to(tl.float32)' if expr.kind == 'float' else '.to(tl.int32)'}"
 
     def _base(self, source: Source, lead: tuple[Expr, ...], expr: Expr, scope: Scope) -> list[str]:
@@ -83,9 +85,7 @@ class Memory:
 
     def _own(self, source: Source, own: tuple[Expr, ...], expr: Expr, scope: Scope) -> list[str]:
         """Give the terms of the source's own axes."""
-        strides = (
-            _STRIDES.get(source.kind, ())[-len(own) :] if source.kind in ("q", "k", "v", "page.k", "page.v") else ()
-        )
+        strides = _STRIDES.get(source.kind, ())[-len(own) :] if source.kind in ("q", *_CACHED) else ()
         terms = []
         for i, index in enumerate(own):
             number = (

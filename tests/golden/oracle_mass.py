@@ -25,7 +25,7 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
             for dim_start_9 in range(0, 576, 32):
                 dim_10 = dim_start_9 + tl.arange(0, 32)
                 q_tile_11 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 128 * q_head_0 + head_7[:, None] * q_head_0 + dim_10[None, :] * q_dim_0).to(tl.float32)
-                k_tile_12 = tl.load(k_0 + block_1[:, None, None] * k_block_0 + kv_head_0 * k_head_0 + token_4[None, :, None] * k_token_0 + dim_10[None, None, :] * k_dim_0, mask=here_0[:, None, None], other=0).to(tl.float32)
+                k_tile_12 = tl.load(k_0 + block_1[:, None, None] * k_block_0 + kv_head_0 * k_head_0 + token_4[None, :, None] * k_token_0 + dim_10[None, None, :] * k_dim_0, mask=here_0[:, None, None], other=0.0).to(tl.float32)
                 dot_dim_8 = tl.dot(tl.reshape(k_tile_12, (64, 32)), tl.permute(q_tile_11, (1, 0)), dot_dim_8, input_precision="ieee")
             dot_dim_13 = tl.permute(tl.reshape(dot_dim_8, (2, 32, 32)), (0, 2, 1))
             mul_14 = dot_dim_13 * scale_0
@@ -45,7 +45,7 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
             for dim_start_26 in range(0, 576, 32):
                 dim_27 = dim_start_26 + tl.arange(0, 32)
                 q_tile_28 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 128 * q_head_0 + head_24[:, None] * q_head_0 + dim_27[None, :] * q_dim_0).to(tl.float32)
-                k_tile_29 = tl.load(k_0 + block_1[:, None, None] * k_block_0 + kv_head_0 * k_head_0 + token_20[None, :, None] * k_token_0 + dim_27[None, None, :] * k_dim_0, mask=here_0[:, None, None], other=0).to(tl.float32)
+                k_tile_29 = tl.load(k_0 + block_1[:, None, None] * k_block_0 + kv_head_0 * k_head_0 + token_20[None, :, None] * k_token_0 + dim_27[None, None, :] * k_dim_0, mask=here_0[:, None, None], other=0.0).to(tl.float32)
                 dot_dim_25 = tl.dot(tl.reshape(k_tile_29, (64, 32)), tl.permute(q_tile_28, (1, 0)), dot_dim_25, input_precision="ieee")
             dot_dim_30 = tl.permute(tl.reshape(dot_dim_25, (2, 32, 32)), (0, 2, 1))
             mul_31 = dot_dim_30 * scale_0
@@ -58,7 +58,7 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
                 for dim_start_38 in range(0, 576, 32):
                     dim_39 = dim_start_38 + tl.arange(0, 32)
                     q_tile_40 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 128 * q_head_0 + head_36[:, None] * q_head_0 + dim_39[None, :] * q_dim_0).to(tl.float32)
-                    k_tile_41 = tl.load(k_0 + block_1[:, None, None] * k_block_0 + kv_head_0 * k_head_0 + token_20[None, :, None] * k_token_0 + dim_39[None, None, :] * k_dim_0, mask=here_0[:, None, None], other=0).to(tl.float32)
+                    k_tile_41 = tl.load(k_0 + block_1[:, None, None] * k_block_0 + kv_head_0 * k_head_0 + token_20[None, :, None] * k_token_0 + dim_39[None, None, :] * k_dim_0, mask=here_0[:, None, None], other=0.0).to(tl.float32)
                     dot_dim_37 = tl.dot(tl.reshape(k_tile_41, (64, 32)), tl.permute(q_tile_40, (1, 0)), dot_dim_37, input_precision="ieee")
                 dot_dim_42 = tl.permute(tl.reshape(dot_dim_37, (2, 32, 32)), (0, 2, 1))
                 mul_43 = dot_dim_42 * scale_0

@@ -135,7 +135,7 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
     q_tile_3 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_1[:, None] * q_head_0 + dim_2[None, :] * q_dim_0).to(tl.float32)
     block_4 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
     token_5 = tl.arange(0, 16)
-    k_tile_6 = tl.load(k_0 + block_4[:, None, None] * k_block_0 + kv_head_0 * k_head_0 + token_5[None, :, None] * k_token_0 + dim_2[None, None, :] * k_dim_0, mask=here_0[:, None, None], other=0).to(tl.float32)
+    k_tile_6 = tl.load(k_0 + block_4[:, None, None] * k_block_0 + kv_head_0 * k_head_0 + token_5[None, :, None] * k_token_0 + dim_2[None, None, :] * k_dim_0, mask=here_0[:, None, None], other=0.0).to(tl.float32)
     dot_dim_7 = tl.sum(q_tile_3[None, :, None, :] * k_tile_6[:, None, :, :], 3)
     mul_8 = dot_dim_7 * scale_0
     max_head_9 = largest(mul_8, 1)
