@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from kernels.decode import PagedCache
     from kernels.selection import BlockLists, Listing, Pages, Ranking
+    from kernels.writing import Summarizing
     from vortex_dsl.attention import Decode
     from vortex_dsl.expression import Source
     from vortex_dsl.graph import Graph
@@ -88,15 +89,22 @@ class Compiled:
 
         slots: integers [num_tokens], a block's number times the page size, and the place in the page.
         """
-        if self._summarize is None or slots.numel() == 0:
-            return
+        how = self.summarizing(cache, region)
+        if how is not None and slots.numel():
+            how.function[slots.numel(), cache.k.shape[1]](slots, *how.after, **_LAUNCH)
+
+    def summarizing(self, cache: PagedCache, region: torch.Tensor) -> Summarizing | None:
+        """Say how `summarize_written` does it, for who writes keys in the same launch; None if there are no fields."""
+        from kernels.writing import Summarizing
+
+        if self._summarize is None:
+            return None
         given = {("k", 0): cache.k, ("v", 0): cache.v}
         arguments = [x for source in self._summarize.sources for x in self._arguments(source, given, region.device)]
         for store in self._stores:
             view = _view(self.plan.layout.fields[store.field], store.kind, region)
             arguments += [view, *view.stride()[:2]]
-        grid = (slots.numel(), cache.k.shape[1])
-        self._kernels[self._summarize.name][grid](slots, *arguments, **_LAUNCH)
+        return Summarizing(self._kernels[self._summarize.name], tuple(arguments))
 
     def choose(self, step: Step) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         """Give the chosen candidates, int8 [rows, max_pages], and the new states.

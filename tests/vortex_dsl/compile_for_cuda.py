@@ -17,6 +17,7 @@ from triton.runtime.jit import create_function_from_signature
 from kernels import decode
 from kernels.decode import PagedCache, Softmax, sparse_decode
 from kernels.selection import Listing, Pages, list_pages
+from kernels.writing import write_tokens
 from vortex_dsl import Shape, load_program, trace
 from vortex_dsl.triton_backend import Compiled, Step
 
@@ -53,6 +54,7 @@ def compile_program(text, dtype, *, batch=2, num_kv_heads=2, group=4, head_dim=1
     pages = Pages(seq_lens, num_kv_heads, max_pages, size, graph.sink, graph.window)
     q = torch.zeros(batch, num_kv_heads * group, head_dim, dtype=dtype)
     compiled.summarize(cache, table.flatten(), region)
+    write(compiled, cache, region)
     step, dense = Step(q, cache, region, pages, 1, 4, 0.1), torch.zeros(batch, dtype=torch.int8)
     listing = Listing(table, dense=dense, tally=torch.zeros(pages.num_rows, 6, dtype=torch.int64))
     chosen, _ = compiled.choose(step)
@@ -60,6 +62,14 @@ def compile_program(text, dtype, *, batch=2, num_kv_heads=2, group=4, head_dim=1
     for cached in (cache, stored_as_float8(cache)):
         sparse_decode(q, cached, compiled.listed(step, listing), Softmax(0.1))
         sparse_decode(q, cached, None, Softmax(0.1, 30.0, 128), tally=listing.tally)
+
+
+def write(compiled, cache, region):
+    """Write tokens with their fields, and without any; in float8 too."""
+    key = torch.zeros(3, *cache.k.shape[1:4:2], dtype=cache.k.dtype)
+    slots, complete = torch.tensor([15, 16, -1]), torch.zeros(cache.k.shape[0], dtype=torch.uint8)
+    write_tokens(key, key, slots, cache, complete, compiled.summarizing(cache, region))
+    write_tokens(key, key, slots, stored_as_float8(cache), complete)
 
 
 def stored_as_float8(cache):

@@ -220,12 +220,11 @@ class TritonImpl(TritonLayer, VortexImpl):
     def do_kv_cache_update(
         self, layer: Any, key: torch.Tensor, value: torch.Tensor, kv_cache: torch.Tensor, slot_mapping: torch.Tensor
     ) -> None:
-        """Write this step's keys and values, then the fields of every page whose last token is among them."""
+        """Write this step's keys and values, and the fields of every page whose last token is among them."""
         self._read_scales(layer)
         pages = self.over(kv_cache)
-        pages.write(key, value, slot_mapping)
-        if self.softmax.window is None:
-            self._compiled.summarize_written(pages.cache(), slot_mapping, pages.region)
+        how = None if self.softmax.window is not None else self._compiled.summarizing(pages.cache(), pages.region)
+        pages.write(key, value, slot_mapping, how)
 
     def forward(
         self,

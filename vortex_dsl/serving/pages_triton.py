@@ -19,6 +19,8 @@ from .pages_torch import TorchPages
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kernels.writing import Summarizing
+
     from .pages import Rows, Softmax
     from .steps import Prefills
 
@@ -60,9 +62,15 @@ class TritonPages(KernelPages, TorchPages):
         blocks = (self.num_pages // self.num_kv_heads, self.num_kv_heads)
         self.locate(self.keys.unflatten(0, blocks), self.values.unflatten(0, blocks), scales)
 
-    def write(self, key: torch.Tensor, value: torch.Tensor, slot_mapping: torch.Tensor) -> None:
-        """Store new tokens (`Pages.write`)."""
-        write_tokens(key, value, slot_mapping, self.cache(), self.complete)
+    def write(
+        self,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        slot_mapping: torch.Tensor,
+        summarizing: Summarizing | None = None,
+    ) -> None:
+        """Store new tokens (`Pages.write`), and compute the fields of the pages that they complete."""
+        write_tokens(key, value, slot_mapping, self.cache(), self.complete, summarizing)
 
     def raw_keys(self, pages: torch.Tensor) -> torch.Tensor:
         """Gather keys (`Pages.raw_keys`), as numbers where they are stored in float8."""

@@ -86,6 +86,49 @@ def test_fields_are_written_with_the_last_token_and_no_others(name):
     assert not room.fields[others].any()
 
 
+def in_pieces(name, lengths, fused):
+    """Write two sequences, one step after the other, to (4, 30), then (17, 31) tokens and so on; give their pages."""
+    from vortex_dsl import Shape, load_program, trace, zoo
+    from vortex_dsl.serving.pages_triton import TritonPages
+    from vortex_dsl.triton_backend import Compiled
+
+    compiled = Compiled(trace(load_program(zoo.text(name)), Shape(group=2, head_dim=32)))
+    extra = -(-compiled.plan.layout.bytes_per_page // 64)
+    pages = TritonPages(torch.full((9, 2, 16, 64 + extra), torch.nan), 32)
+    how = compiled.summarizing(pages.cache(), pages.region)
+    table, done = torch.tensor([[5, 6, 2], [3, 8, 0]]), (0, 0)
+    key, value = torch.randn(2, 2, 48, 2, 32, generator=torch.Generator(table.device).manual_seed(1))
+    for until in lengths:
+        place = [torch.arange(*ends) for ends in zip(done, until, strict=True)]
+        slots = torch.cat([table[row, at // 16] * 16 + at % 16 for row, at in enumerate(place)] + [torch.tensor([-1])])
+        new = [torch.cat([x[row, at] for row, at in enumerate(place)] + [x[0, :2]]) for x in (key, value)]
+        pages.write(*new, slots, how if fused else None)
+        if not fused:
+            compiled.summarize_written(pages.cache(), slots, pages.region)
+        done = until
+    return pages
+
+
+STEPS = ((4, 30), (17, 31), (18, 32), (32, 33), (48, 33))  # ends of pages alone and within pieces, blocks side by side
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_fields_come_with_the_write_in_one_launch_whatever_its_order(request, launches, backwards):
+    apart = in_pieces("quest", STEPS, fused=False)
+    if backwards and not torch.cuda.is_available():
+        request.getfixturevalue("from_the_end")
+    launches.clear()
+    together = in_pieces("quest", STEPS, fused=True)
+    assert launches == ["_write"] * len(STEPS)
+    assert torch.equal(together.complete, apart.complete)
+    assert torch.equal(together.region, apart.region)
+    assert torch.equal(together.keys.nan_to_num(), apart.keys.nan_to_num())
+    assert torch.equal(together.values.nan_to_num(), apart.values.nan_to_num())
+    some = together.complete.nonzero().flatten()
+    assert some.tolist() == [2, 3, 5, 6, 8]
+    assert not together.keys.unflatten(0, (9, 2))[some].isnan().any()
+
+
 def common(query_lens, lengths, prefilling, page_size=16):
     """A batch as vLLM describes it, of which only what is read is here."""
     starts = torch.tensor([0, *query_lens], device="cpu").cumsum(0).to(torch.int32)
@@ -168,8 +211,7 @@ def decoded(impl, lengths, *, dense=None, layers=(1,)):
         place = torch.arange(length)
         slots = table[row, place // size].long() * size + place % size
         key, value = torch.randn(2, length, heads, dim)
-        pages.write(key, value, slots)
-        impl._compiled.summarize_written(pages.cache(), slots, pages.region)
+        pages.write(key, value, slots, impl._compiled.summarizing(pages.cache(), pages.region))
     marks = torch.tensor(dense or [0] * len(lengths), dtype=torch.int8)
     rows = Rows(table, torch.tensor(lengths, dtype=torch.int32), torch.arange(len(lengths) + 1, dtype=torch.int32))
     batch = DeviceBatch(len(lengths), rows, marks, most, None)
@@ -244,14 +286,12 @@ def test_a_captured_step_follows_what_its_buffers_say(name, captured):
     batch, out = DeviceBatch(2, rows, marks, most, None), torch.zeros(2, 4, 32)
 
     def step():
-        pages.write(key, value, slots)
-        impl._compiled.summarize_written(pages.cache(), slots, pages.region)
+        pages.write(key, value, slots, impl._compiled.summarizing(pages.cache(), pages.region))
         impl.decode_step("model.layers.1.attn", query, pages, batch, out)
 
     first = torch.arange(62)
     before = table[0, first // 16].long() * 16 + first % 16
-    pages.write(*torch.randn(2, 62, 2, 32), before)
-    impl._compiled.summarize_written(pages.cache(), before, pages.region)
+    pages.write(*torch.randn(2, 62, 2, 32), before, impl._compiled.summarizing(pages.cache(), pages.region))
     replay = captured(step)
     for length in (63, 64, 65, 66):
         for buffer in (query, key, value):
@@ -268,6 +308,21 @@ def test_a_captured_step_follows_what_its_buffers_say(name, captured):
         dense = dense_of(impl, query, pages, rows)
         torch.testing.assert_close(out[1], dense[1], atol=2e-6, rtol=2e-6)  # covered, or nothing
         assert torch.allclose(out[0], dense[0], atol=1e-4) == (length % 2 == 1)  # marked
+
+
+@pytest.mark.parametrize("name", ["centroid", "quest"])
+def test_a_sparse_layers_decode_step_takes_three_launches(monkeypatch, launches, name):
+    from vortex_dsl.serving.steps import DeviceBatch
+
+    impl = layer_of(name, pages=1)
+    _, query, pages, rows = decoded(impl, [150, 90])
+    batch = DeviceBatch(2, rows, torch.zeros(2, dtype=torch.int8), rows.table.shape[1], None)
+    impl.kv_cache_dtype = "auto"
+    monkeypatch.setattr(impl, "over", lambda _: pages)
+    launches.clear()
+    impl.do_kv_cache_update(None, *torch.randn(2, 2, 2, 32), None, torch.tensor([15, 35]))
+    impl.decode_step("model.layers.1.attn", query, pages, batch, torch.empty_like(query))
+    assert launches == ["_write", "_index", "_attend"]
 
 
 def test_kernels_of_no_such_name_are_refused():
@@ -306,8 +361,8 @@ STEP_PATH = {
     "vortex_dsl/serving/steps.py": ("read", "_mark", "_follow", "pieces"),
     "vortex_dsl/serving/tallies.py": ("room", "follow", "report", "add"),
     "vortex_dsl/triton_backend.py": (
-        "summarize_written", "Compiled.choose", "listed", "_indexed", "picked", "chosen", "_room", "compute", "_given",
-        "_place", "_launch", "_states", "_arguments", "_target", "_view"),
+        "summarize_written", "summarizing", "Compiled.choose", "listed", "_indexed", "picked", "chosen", "_room",
+        "compute", "_given", "_place", "_launch", "_states", "_arguments", "_target", "_view"),
     "vortex_dsl/ops/selection.py": ("_choose_best", "_choose_nucleus", "_choose_above", "_alike"),
     "kernels/decode.py": ("sparse_decode", "make_scratch", "_programs", "_value_tiles", "_operand", "_block"),
     "kernels/arrivals.py": ("counters",),
