@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +128,7 @@ class TritonLayer(ProgramLayer):
         shared = self._shared(name, batch, leader)
         self.attend(query, cache, shared.lists, output)
         if self._recorder is not None:
-            self._recorder.append(self._seen(index, query, batch, shared.lists))
+            self._recorder += self._seen(index, query, batch, shared.lists)
 
     def _choose(self, name: str, query: torch.Tensor, pages: KernelPages, batch: DeviceBatch) -> Shared:
         """List what every row attends to, and count it."""
@@ -168,18 +169,22 @@ class TritonLayer(ProgramLayer):
             raise ServingError("captured graphs record nothing; start vLLM with enforce_eager=True to record steps")
         self._recorder = recorder
 
-    def _seen(self, index: int, query: torch.Tensor, batch: DeviceBatch, lists: BlockLists) -> dict[str, Any]:
-        """Record a step as the other kernels do. Waits for the device."""
+    def _seen(self, index: int, query: torch.Tensor, batch: DeviceBatch, lists: BlockLists) -> list[dict[str, Any]]:
+        """Record a step as the other kernels do, without the ends of prompts. Waits for the device."""
         assert batch.decodes is not None
-        decodes = Decodes(batch.decodes, self.rule.page_size, Heads(self.num_kv_heads, self._first_head))
-        listed = (torch.arange(lists.blocks.shape[1], device=query.device) * self.rule.page_size) < lists.tokens[
-            :, None
-        ]
-        blocks = (decodes.pages // self.num_kv_heads)[:, :, None] == lists.blocks.where(listed, -1)[:, None]
+        rows, kept = batch.decodes, (batch.dense == 0) & (batch.decodes.lengths > 0)
+        if not kept.any():
+            return []
+        some = replace(rows, table=rows.table[kept], lengths=rows.lengths[kept])
+        decodes = Decodes(some, self.rule.page_size, Heads(self.num_kv_heads, self._first_head))
+        query, every = query[kept], kept.repeat_interleave(self.num_kv_heads)
+        places = torch.arange(lists.blocks.shape[1], device=query.device) * self.rule.page_size
+        chosen = lists.blocks[every].where(places < lists.tokens[every, None], -1)
+        blocks = (decodes.pages // self.num_kv_heads)[:, :, None] == chosen[:, None]
         attended = blocks.any(-1) & (torch.arange(decodes.max_pages, device=query.device)
                                      * self.rule.page_size < decodes.lengths[:, None])  # fmt: skip
         by_kv_head = query.reshape(-1, self.num_heads // self.num_kv_heads, self.head_size)
-        return self._recording(index, by_kv_head, decodes, attended)
+        return [self._recording(index, by_kv_head, decodes, attended)]
 
     def _read_scales(self, layer: Any) -> None:
         """Refuse a float8 cache whose numbers stand for others: programs would summarise them as they are."""
@@ -198,6 +203,12 @@ class TritonImpl(TritonLayer, VortexImpl):
         pages = TritonPages(kv_cache, self.head_size)
         self._prefill = prefill_on(kv_cache.device.type, self.head_size, pages.page_size, pages.k.dtype)
         say_step_bytes(self.step_bytes(pages))
+        return pages
+
+    def over(self, kv_cache: torch.Tensor) -> TritonPages:
+        """Give this layer's pages (`ProgramLayer.over`)."""
+        pages = super().over(kv_cache)
+        assert isinstance(pages, TritonPages)
         return pages
 
     def attend(

@@ -52,7 +52,7 @@ class ProgramLayer(ABC):
 
     def use(self, program: Program) -> None:
         """Serve this program from now on and recompute the fields of every complete page."""
-        rule = Rule(program, self.num_heads // self.num_kv_heads, self.head_size)
+        rule = self.rule_of(program)
         block_size = self.vllm_config.cache_config.block_size
         if rule.page_size != block_size:
             raise ServingError(
@@ -68,6 +68,10 @@ class ProgramLayer(ABC):
         self._memory = rule.memory(self.num_kv_heads)
         if self._pages is not None:
             rule.summarize(self._pages, self._complete.nonzero().flatten())
+
+    def rule_of(self, program: Program) -> Rule:
+        """Make a program ready for this layer's shape."""
+        return Rule(program, self.num_heads // self.num_kv_heads, self.head_size)
 
     def over(self, kv_cache: torch.Tensor) -> Pages:
         """Give this layer's pages, whose kind `pages_over` tells, over the cache that vLLM made for it."""

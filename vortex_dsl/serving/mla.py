@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from vllm.config import get_current_vllm_config
+from vllm.config import get_current_vllm_config, get_current_vllm_config_or_none
 from vllm.model_executor.layers.attention.mla_attention import (
     MLACommonBackend,
     MLACommonDecodeMetadata,
@@ -19,16 +19,18 @@ from vllm.model_executor.layers.attention.mla_attention import (
     MLACommonMetadata,
     MLACommonMetadataBuilder,
 )
-from vllm.v1.attention.backend import AttentionType
+from vllm.v1.attention.backend import AttentionCGSupport, AttentionType
 from vllm.v1.kv_cache_interface import KVCacheLayout
 
 from .backend import PAGE_SIZES
 from .batches import Batch, BatchReader
 from .decodes import Heads
+from .kinds import kernels_of
 from .layer import ProgramLayer, Room, not_served, with_fields
 from .metrics import Counters
 from .pages import Softmax
 from .pages_latent import LatentPages, latents_over
+from .steps import DeviceBatch, StepReader
 
 if TYPE_CHECKING:
     from vllm.v1.attention.backend import CommonAttentionMetadata
@@ -38,25 +40,42 @@ if TYPE_CHECKING:
 class VortexMlaMetadata(MLACommonMetadata[MLACommonDecodeMetadata]):
     """What vLLM's own code needs of a step, and what ours does."""
 
-    batch: Batch | None = None
+    batch: Batch | DeviceBatch | None = None
 
 
 class VortexMlaMetadataBuilder(BatchReader, MLACommonMetadataBuilder[VortexMlaMetadata]):
     """Reads vLLM's batch as vLLM does for its own prefill, and as rows of pages for our decode."""
 
+    steps: StepReader | None = None  # where decode runs on Triton
+
     def __init__(self, kv_cache_spec: Any, layer_names: list[str], vllm_config: Any, device: torch.device) -> None:
         super().__init__(kv_cache_spec, layer_names, vllm_config, device, VortexMlaMetadata)
         self.layer_names, self.heads = layer_names, Heads(1)
-        # All that vLLM's builder asks it for is whether a one-token piece of a prompt is a prefill. To us it is:
-        # answers must not depend on cache luck.
-        self.use_pcp = True
+        if kernels_of(vllm_config) == "triton":
+            # A captured step may hold one-token pieces of prompts too: they are marked, and attend to everything.
+            self.steps = StepReader(kv_cache_spec.block_size, vllm_config, layer_names, device)
+        else:
+            # All that vLLM's builder asks it for is whether a one-token piece of a prompt is a prefill. To us it is:
+            # answers must not depend on cache luck.
+            self.use_pcp = True
+
+    @classmethod
+    def get_cudagraph_support(cls, vllm_config: Any, kv_cache_spec: Any) -> AttentionCGSupport:
+        """Say that graphs may hold whole decode steps where they run on Triton, and none elsewhere."""
+        del kv_cache_spec
+        triton = kernels_of(vllm_config) == "triton"
+        return AttentionCGSupport.UNIFORM_SINGLE_TOKEN_DECODE if triton else AttentionCGSupport.NEVER
 
     def build(
         self, common_prefix_len: int, common_attn_metadata: CommonAttentionMetadata, fast_build: bool = False
     ) -> VortexMlaMetadata:
         """Build the step's metadata."""
         meta = super().build(common_prefix_len, common_attn_metadata, fast_build)
-        meta.batch = self.read(common_attn_metadata, (meta.num_decodes, meta.num_prefills, meta.num_decode_tokens))
+        if self.steps is not None:
+            meta.batch = self.steps.read(common_attn_metadata)
+        else:
+            split = (meta.num_decodes, meta.num_prefills, meta.num_decode_tokens)
+            meta.batch = self.read(common_attn_metadata, split)
         return meta
 
 
@@ -91,16 +110,20 @@ class VortexMlaImpl(ProgramLayer, MLACommonImpl[VortexMlaMetadata]):
             # a worker sees some heads' queries only, so each would choose pages of its own
             "latent attention with tensor_parallel_size above 1": parallel.tensor_parallel_size > 1,
         }  # fmt: skip
-        not_served(asked, config, kv_cache_dtype)
+        not_served(asked, config, "auto" if kv_cache_dtype in self.quantised else kv_cache_dtype)
         super().__init__(
             num_heads, head_size, scale, num_kv_heads, None, None, kv_cache_dtype, None, attn_type, None, **mla_args
         )
-        self.softmax = Softmax(float(scale))
+        self.supports_quant_query_input = False
+        # This fusion would write latents past `do_kv_cache_update`, as if no fields were in the page.
+        config.compilation_config.pass_config.fuse_rope_kvcache_cat_mla = False
         self.softmax = Softmax(self.scale)
         VortexMlaBackend.rooms[head_size] = self.prepare(config)
 
     def pages_over(self, kv_cache: torch.Tensor) -> LatentPages:
         """Make views over a cache, [num_blocks, page_size, content]."""
+        if kernels_of(self.vllm_config) == "torch":
+            return LatentPages(kv_cache, self.head_size, self.kv_lora_rank)
         return latents_over(kv_cache, self.head_size, self.kv_lora_rank)
 
     def over(self, kv_cache: torch.Tensor) -> LatentPages:
@@ -127,6 +150,11 @@ class VortexMlaImpl(ProgramLayer, MLACommonImpl[VortexMlaMetadata]):
         else:
             super().do_kv_cache_update(kv_c_normed, k_pe, pages.latents, slots, kv_cache_dtype, k_scale)
 
+    def summarize(self, pages: LatentPages, batch: Batch | DeviceBatch) -> None:
+        """Compute the fields of the pages whose last token this step wrote."""
+        assert isinstance(batch, Batch)
+        self.complete(pages, batch.completed)
+
     def forward_mha(
         self,
         q: torch.Tensor,
@@ -142,7 +170,7 @@ class VortexMlaImpl(ProgramLayer, MLACommonImpl[VortexMlaMetadata]):
         pages = self.over(kv_c_and_k_pe_cache)
         assert isinstance(attn_metadata, VortexMlaMetadata)
         assert attn_metadata.batch is not None
-        self.complete(pages, attn_metadata.batch.completed)
+        self.summarize(pages, attn_metadata.batch)
         latents, meta = context_of(pages, attn_metadata)
         super().forward_mha(q, kv_c_normed, k_pe, latents, meta, k_scale, output, output_scale)
         self.meter.add(self._name, Counters(prefill_tokens=q.shape[0]))
@@ -158,10 +186,10 @@ class VortexMlaImpl(ProgramLayer, MLACommonImpl[VortexMlaMetadata]):
         del layer
         query = torch.cat(q, -1) if isinstance(q, tuple) else q
         pages, batch = self.over(kv_c_and_k_pe_cache), attn_metadata.batch
-        assert batch is not None
+        assert isinstance(batch, Batch)
         assert batch.decodes is not None
         if batch.prefills is None:
-            self.complete(pages, batch.completed)
+            self.summarize(pages, batch)
         output = query.new_empty((*query.shape[:2], self.kv_lora_rank))
         self.decode(self._name, query, batch.decodes, output)
         return output, None
@@ -191,6 +219,7 @@ class VortexMlaBackend(MLACommonBackend):
     """What vLLM asks of a backend: names, shapes, and room for fields inside the page."""
 
     supported_dtypes: ClassVar[list[torch.dtype]] = [torch.float32, torch.bfloat16, torch.float16]
+    supported_kv_cache_dtypes: ClassVar[list[Any]] = ["auto", "float16", "bfloat16", "fp8", "fp8_e4m3"]
     rooms: ClassVar[dict[int, Room]] = {}  # by width of the latent: layers set it, the cache reads it
 
     @staticmethod
@@ -200,8 +229,13 @@ class VortexMlaBackend(MLACommonBackend):
 
     @staticmethod
     def get_impl_cls() -> type[VortexMlaImpl]:
-        """Give the class of one layer."""
-        return VortexMlaImpl
+        """Give the class of one layer: that of Triton's kernels where the configured model's layers run on them."""
+        config = get_current_vllm_config_or_none()
+        if config is None or kernels_of(config) != "triton":
+            return VortexMlaImpl
+        from .mla_triton import TritonMlaImpl
+
+        return TritonMlaImpl
 
     @staticmethod
     def get_builder_cls() -> type[VortexMlaMetadataBuilder]:

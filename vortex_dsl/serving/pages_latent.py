@@ -44,7 +44,7 @@ class LatentPages(Pages):
 
     def raw_values(self, pages: torch.Tensor) -> torch.Tensor:
         """Gather value parts, zero in the other channels (`Pages.raw_values`)."""
-        values = self.latents[pages]
+        values = self.raw_keys(pages)
         values[..., self.value_dim :] = 0
         return values
 

@@ -16,6 +16,9 @@ from .config import ServingError
 from .memory import Memory
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vortex_dsl.graph import Graph
     from vortex_dsl.layout import Layout
     from vortex_dsl.program import Program
 
@@ -26,11 +29,13 @@ SUMMARY_ROWS = 4096  # pages summarised at a time: bounds the memory of a long p
 
 
 class Rule:
-    """A program's graph and batched backend for one layer."""
+    """A program's graph, as `traced` gives it, and batched backend for one layer."""
 
-    def __init__(self, program: Program, group: int, head_dim: int) -> None:
+    def __init__(
+        self, program: Program, group: int, head_dim: int, traced: Callable[[Program, Shape], Graph] = trace
+    ) -> None:
         self.program = program
-        self.graph = trace(program, Shape(group=group, head_dim=head_dim))
+        self.graph = traced(program, Shape(group=group, head_dim=head_dim))
         self.batched = Batched(self.graph)
         self.page_size = self.graph.page_size
 

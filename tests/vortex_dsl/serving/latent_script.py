@@ -16,10 +16,13 @@ def engine(model, **settings):
     return vllm.LLM(model, disable_log_stats=False, **common, **settings)
 
 
-def answers(llm, batches):
+def answers(llm, case):
     import vllm
 
-    sampling = vllm.SamplingParams(temperature=0.0, max_tokens=24, min_tokens=24, ignore_eos=True, detokenize=False)
+    length, batches = case.get("max_tokens", 24), case["batches"]
+    sampling = vllm.SamplingParams(
+        temperature=0.0, max_tokens=length, min_tokens=length, ignore_eos=True, detokenize=False
+    )
     prompts = [[{"prompt_token_ids": prompt} for prompt in batch] for batch in batches]
     return [[list(o.outputs[0].token_ids) for o in llm.generate(batch, sampling, use_tqdm=False)] for batch in prompts]
 
@@ -29,13 +32,13 @@ def impls(llm):
     return [layer.impl for layer in layers if hasattr(layer, "impl")]
 
 
-def served(llm, program, batches):
+def served(llm, program, case):
     """Serve a program and replay outside the engine what it did; what came of that stands beside the tokens."""
     from serve_script import replayed
 
     llm.collective_rpc("vortex_swap", args=(program,))
     llm.collective_rpc("vortex_record", args=(True,))
-    tokens, layers = answers(llm, batches), impls(llm)
+    tokens, layers = answers(llm, case), impls(llm)
     result = {"tokens": tokens, "counters": llm.collective_rpc("vortex_counters")[0]}
     if all(impl.recorder for impl in layers):
         result["replayed"] = replayed(layers)
@@ -51,7 +54,7 @@ def serve(case):
     model = save(case["kind"], Path(case["folder"]))
     torch.cpu._is_amx_tile_supported = lambda: case["amx"]  # without, vLLM switches off more than its kernel cannot do
     dense = engine(model, attention_backend="CPU_MLA", kv_cache_memory_bytes=32 << 20)
-    reply = {"dense": {"impl": type(impls(dense)[0]).__name__, "tokens": answers(dense, case["batches"])}}
+    reply = {"dense": {"impl": type(impls(dense)[0]).__name__, "tokens": answers(dense, case)}}
     del dense
     config = {"vortex": case["programs"][0] | {"field_bytes": 8192}}
     sparse = engine(
@@ -59,7 +62,7 @@ def serve(case):
         **case["engine"],
     )  # fmt: skip
     reply["impl"] = type(impls(sparse)[0]).__name__
-    reply["sparse"] = [served(sparse, program, case["batches"]) for program in case["programs"]]
+    reply["sparse"] = [served(sparse, program, case) for program in case["programs"]]
     return reply | {m.name: m.value for m in sparse.get_metrics() if hasattr(m, "value")}
 
 

@@ -1,0 +1,133 @@
+"""One layer of latent attention by Triton kernels, captured in CUDA graphs as other layers are."""
+
+from __future__ import annotations
+
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from kernels.decode import PagedCache, scratch_bytes
+from kernels.latent import latent_decode, latent_tiling
+from kernels.writing import write_tokens
+from vortex_dsl.latents import latent_graph
+
+from .backend_triton import TritonLayer, say_step_bytes
+from .mla import VortexMlaImpl, VortexMlaMetadata
+from .pages_latent import LatentPages
+from .pages_triton import FLOAT8, KernelPages, numbers_of, weighing
+from .rule import Rule
+from .steps import DeviceBatch
+
+if TYPE_CHECKING:
+    from kernels.selection import BlockLists
+    from kernels.writing import Summarizing
+    from vortex_dsl.program import Program
+
+    from .batches import Batch
+
+
+class LatentKernelPages(KernelPages, LatentPages):
+    """Latents, in the model's type or in float8, as our kernels read them: `v` is the first channels of `k`."""
+
+    def __init__(self, kv_cache: torch.Tensor, latent_dim: int, value_dim: int) -> None:
+        super().__init__(kv_cache, latent_dim, value_dim)
+        if kv_cache.itemsize == 1:
+            self.latents = self.latents.view(FLOAT8)
+        whole = self.latents[:, None]
+        self.locate(whole, whole[..., :value_dim])
+        self._parts = PagedCache(whole[..., value_dim:], self.v, self._no_table, self._no_table)
+
+    def write(
+        self,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        slot_mapping: torch.Tensor,
+        summarizing: Summarizing | None = None,
+    ) -> None:
+        """Store new tokens (`LatentPages.write`), and compute the fields of the pages that they complete."""
+        write_tokens(key[:, None], value[:, None], slot_mapping, self._parts, self.complete, summarizing)
+
+    def raw_keys(self, pages: torch.Tensor) -> torch.Tensor:
+        """Gather whole latents (`Pages.raw_keys`), as numbers where they are stored in float8."""
+        return numbers_of(self.latents, pages, 1.0)
+
+
+class TritonMlaImpl(TritonLayer, VortexMlaImpl):
+    """Fields with the write of latents, prefill by vLLM, decode of all heads over one list a sequence."""
+
+    def rule_of(self, program: Program) -> Rule:
+        """Make a program ready for latents (`ProgramLayer.rule_of`)."""
+        return Rule(program, self.num_heads, self.head_size, partial(latent_graph, value_dim=self.kv_lora_rank))
+
+    def pages_over(self, kv_cache: torch.Tensor) -> LatentKernelPages:
+        """Make views over a cache, [num_blocks, page_size, content], and say what a step takes beside it."""
+        pages = LatentKernelPages(kv_cache, self.head_size, self.kv_lora_rank)
+        say_step_bytes(self.step_bytes(pages))
+        return pages
+
+    def over(self, kv_cache: torch.Tensor) -> LatentKernelPages:
+        """Give this layer's pages (`ProgramLayer.over`)."""
+        pages = super().over(kv_cache)
+        assert isinstance(pages, LatentKernelPages)
+        return pages
+
+    def attend(
+        self,
+        query: torch.Tensor,
+        cache: PagedCache,
+        lists: BlockLists | None,
+        output: torch.Tensor,
+        tally: torch.Tensor | None = None,
+    ) -> None:
+        """Attend to lists of blocks, or to everything (`TritonLayer.attend`)."""
+        latent_decode(query, cache, lists, weighing(self.softmax), output, tally)
+
+    def sums_bytes(self, pages: KernelPages, rows: int, max_tokens: int) -> int:
+        """Give the bytes of the partial sums (`TritonLayer.sums_bytes`)."""
+        kind = self.vllm_config.model_config.dtype
+        query = torch.empty(0, self.num_heads, self.head_size, dtype=kind, device=pages.k.device)
+        part = latent_tiling(pages.k, query).part
+        return scratch_bytes(rows, max_tokens, self.num_heads, self.kv_lora_rank, part)
+
+    def do_kv_cache_update(
+        self,
+        kv_c_normed: torch.Tensor,
+        k_pe: torch.Tensor,
+        kv_cache: torch.Tensor,
+        slot_mapping: torch.Tensor,
+        kv_cache_dtype: str,
+        k_scale: torch.Tensor,
+    ) -> None:
+        """Write this step's latents (`VortexMlaImpl.do_kv_cache_update`), and the fields of pages they complete."""
+        del kv_cache_dtype, k_scale
+        if not kv_cache.numel():
+            return
+        self._read_scales(self._layer)
+        pages = self.over(kv_cache)
+        how = self._compiled.summarizing(pages.cache(), pages.region)
+        pages.write(k_pe.squeeze(1), kv_c_normed, slot_mapping.flatten(), how)
+
+    def summarize(self, pages: LatentPages, batch: Batch | DeviceBatch) -> None:
+        """Do nothing: fields were computed when their pages' last tokens were written."""
+
+    def forward_mqa(
+        self,
+        q: torch.Tensor | tuple[torch.Tensor, torch.Tensor],
+        kv_c_and_k_pe_cache: torch.Tensor,
+        attn_metadata: VortexMlaMetadata,
+        layer: Any,
+    ) -> tuple[torch.Tensor, None]:
+        """Decode one token of every sequence (`VortexMlaImpl.forward_mqa`); ends of prompts attend to everything."""
+        query = torch.cat(q, -1) if isinstance(q, tuple) else q
+        batch = attn_metadata.batch
+        assert isinstance(batch, DeviceBatch)
+        output = query.new_empty((*query.shape[:2], self.kv_lora_rank))
+        some = slice(0, batch.num_decodes)
+        self.decode_step(layer.layer_name, query[some], self.over(kv_c_and_k_pe_cache), batch, output[some])
+        return output, None
+
+    @cached_property
+    def _layer(self) -> Any:
+        """Find the layer that this is the implementation of, which vLLM does not tell when latents are written."""
+        return self.vllm_config.compilation_config.static_forward_context[self._name]
