@@ -187,27 +187,6 @@ def _combined(acc_ptr, max_ptr, sum_ptr, row, first_part, num_used, num_parts, h
 
 
 @triton.jit
-def _combine(acc_ptr, max_ptr, sum_ptr, tokens_ptr, out_ptr, out_batch, out_head, out_dim, tally_ptr,
-             num_kv_heads, num_parts, group, value_dim, scale, WINDOW: tl.constexpr, PER_ROW: tl.constexpr,
-             PART: tl.constexpr, PARTS: tl.constexpr, BLOCK_VALUE: tl.constexpr, TALLY: tl.constexpr):  # fmt: skip
-    """Combine one query head's parts in a launch of its own, for kernels that do not wait for their last program."""
-    row = tl.program_id(0).to(tl.int64)
-    head = tl.program_id(1) + tl.arange(0, 1)
-    value = tl.program_id(2) * BLOCK_VALUE + tl.arange(0, BLOCK_VALUE)
-    sequence = row // num_kv_heads
-    tokens = tl.load(tokens_ptr + (row if PER_ROW else sequence)).to(tl.int32)
-    first_part = tl.maximum(tokens - WINDOW, 0) // PART if WINDOW > 0 else 0
-    acc, weight = _combined(acc_ptr, max_ptr, sum_ptr, row, first_part, (tokens + PART - 1) // PART, num_parts, head,
-                            group, 0, value, value_dim, 1, 1, PARTS, BLOCK_VALUE)  # fmt: skip
-    _write_out(acc, weight, out_ptr + sequence * out_batch, (row % num_kv_heads) * group, head, out_head, value,
-               out_dim, group, value_dim, scale)  # fmt: skip
-    if TALLY:
-        first = (tokens > 0) & (tl.program_id(1) == 0) & (tl.program_id(2) == 0)
-        place = tally_ptr + row * 6 + 4
-        tl.store(place, tl.load(place) + 1, mask=first)
-
-
-@triton.jit
 def _write_out(acc, weight, out_ptr, first_head, head, out_head, value, out_dim, group, value_dim, v_scale):
     """Write the weighted means of some query heads of a group; zeros where nothing is attended to."""
     weight = weight[:, None]

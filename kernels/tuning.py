@@ -18,13 +18,12 @@ SHIPPED = Path(__file__).with_name("tuned.json")  # {device: {shape: tiling}}, o
 
 @dataclass(frozen=True)
 class Tiling:
-    """Tokens per tile, tiles per part, loads in flight, warps, and warps of a combining launch."""
+    """Tokens per tile, tiles per part, loads in flight, and warps."""
 
     tile: int = 64
     tiles: int = 4
     stages: int = 3
     warps: int = 4
-    combine_warps: int = 4
 
     @property
     def part(self) -> int:
