@@ -1,12 +1,14 @@
 """Check and time the Triton kernels on a CUDA device: `python benchmarks/kernels.py [--repeats N] [--quick] [--tune]`.
 
 First correctness: each zoo program against the batched torch backend, on ragged lengths. Then, per shape and program:
-scoring, selection (top-k and block lists), both together, attention over the lists in bfloat16 and float8, and the
-whole step, each beside the time that its bytes take at the bandwidth that copying reaches; against dense attention by
-torch's SDPA (the 1.00 of the last column), FlexAttention, FlashAttention, FlashInfer, and vLLM's MiniMax-M3 kernels,
-where they can be imported. Each part is replayed as a CUDA graph between two events, with the L2 cache overwritten
-before; shown are median and the 10th and 90th percentile. Results go to benchmarks/results/ as JSON with device and
-versions. With --tune the cut of the decode kernel is measured first and written to kernels/tuned.json.
+the write of a token with the fields of the page that it completes, the index (scores, choice and block lists),
+attention over the lists in bfloat16 and float8, and the whole step, launched as when served; where an index takes
+several launches, scoring and selection by themselves too. Each stands beside the time that its bytes take at the
+bandwidth that copying reaches, and against dense attention by torch's SDPA (the 1.00 of the last column),
+FlexAttention, FlashAttention, FlashInfer, and vLLM's MiniMax-M3 kernels, where they can be imported. Each part is
+replayed as a CUDA graph between two events, with the L2 cache overwritten before; shown are median and the 10th and
+90th percentile. Results go to benchmarks/results/ as JSON with device and versions. With --tune the cut of the decode
+kernel is measured first and written to kernels/tuned.json.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ if sys.path[0] == str(Path(__file__).parent):  # run as a file: `kernels` must n
 from benchmarks.rivals import RIVALS
 from kernels import tuning
 from kernels.decode import PagedCache, Softmax, sparse_decode
-from kernels.selection import BlockLists, Listing, list_best, list_pages
+from kernels.selection import Listing, list_best, list_pages
+from kernels.writing import write_tokens
 from vortex_dsl import Shape, attend, load_program, trace, zoo
 from vortex_dsl.attention import Decode
 from vortex_dsl.triton_backend import Compiled, prepare
@@ -40,7 +43,9 @@ from vortex_dsl.triton_backend import Compiled, prepare
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kernels.selection import BlockLists
     from vortex_dsl.program import Program
+    from vortex_dsl.triton_backend import Step
 
 RESULTS = Path(__file__).parent / "results"
 TIMED_PROGRAMS = ("centroid", "quest", "quest_sub", "twilight")
@@ -192,32 +197,52 @@ def time_program(case: Case, name: str, repeats: int) -> list[Timing]:
     scale = case.head_dim**-0.5
     compiled = Compiled(trace(program_of(name, case.pages), Shape(case.group, case.head_dim)))
     step = prepare(compiled, Decode(q.unflatten(1, (case.num_kv_heads, -1)), k, v, lengths, scale, 1, 2))
+    newest = (k[:, :, -1].clone(), v[:, :, -1].clone())
     del k, v
-    memory, softmax, listing = compiled.compute(step), Softmax(scale), Listing(step.cache.block_table)
-    picked = compiled.picked(compiled.plan.choice, memory, step.pages)
+    softmax, listing = Softmax(scale), Listing(step.cache.block_table)
     lists, small = compiled.listed(step, listing), in_float8(step.cache)
-    rows, pages = step.pages.num_rows, case.length // step.pages.page_size
-    summaries = rows * pages * compiled.plan.layout.bytes_per_page
+    rows, page_bytes = step.pages.num_rows, compiled.plan.layout.bytes_per_page
+    summaries = rows * (case.length // step.pages.page_size) * page_bytes
     attended = int(lists.tokens.sum()) * case.head_dim * 4
+    written = rows * (case.head_dim * (8 + 2 * step.pages.page_size) + page_bytes)  # a token in and out, a page's keys
 
-    def selected() -> BlockLists:
-        if isinstance(picked, torch.Tensor):
-            return list_pages(picked, step.pages, listing)
-        return list_best(picked, step.pages, listing)
+    size, complete = step.pages.page_size, torch.empty(len(step.region), dtype=torch.uint8, device="cuda")
+    slots = step.cache.block_table[:, -1].long() * size + (case.length - 1) % size
+    how = compiled.summarizing(step.cache, step.region)
 
-    parts = {
-        "scoring": (lambda: compiled.compute(step), summaries),
-        "selection": (selected, 4 * rows * pages),
+    def write() -> None:
+        write_tokens(*newest, slots, step.cache, complete, how)
+
+    def whole() -> None:
+        write()
+        sparse_decode(q, step.cache, compiled.listed(step, listing), softmax)
+
+    parts: dict[str, tuple[Callable[[], object], int]] = {
+        "write": (write, written),
         "index": (lambda: compiled.listed(step, listing), summaries),
         "attention": (lambda: sparse_decode(q, step.cache, lists, softmax), attended),
         "attention fp8": (lambda: sparse_decode(q, small, lists, softmax), attended // 2),
         "our dense": (lambda: sparse_decode(q, step.cache, None, softmax), dense_bytes(case)),
-        "whole step": (
-            lambda: sparse_decode(q, step.cache, compiled.listed(step, listing), softmax),
-            summaries + attended,
-        ),
+        "whole step": (whole, written + summaries + attended),
     }
+    parts |= {} if compiled.plan.ranks_at_once else apart(compiled, step, listing)
     return [timing((case, name, part), work, repeats, moved) for part, (work, moved) in parts.items()]
+
+
+def apart(compiled: Compiled, step: Step, listing: Listing) -> dict[str, tuple[Callable[[], object], int]]:
+    """Give the parts of an index that takes several launches, and what each has to move at least."""
+    memory, num = compiled.compute(step), step.pages.num_rows * step.pages.max_pages
+
+    def selected() -> BlockLists:
+        picked = compiled.picked(compiled.plan.choice, memory, step.pages)
+        if isinstance(picked, torch.Tensor):
+            return list_pages(picked, step.pages, listing)
+        return list_best(picked, step.pages, listing)
+
+    return {
+        "scoring": (lambda: compiled.compute(step), num * compiled.plan.layout.bytes_per_page),
+        "selection": (selected, 4 * num),
+    }
 
 
 def in_float8(cache: PagedCache) -> PagedCache:
