@@ -3,12 +3,13 @@
 First correctness: each zoo program against the batched torch backend, on ragged lengths. Then, per shape and program:
 the write of a token with the fields of the page that it completes, the index (scores, choice and block lists),
 attention over the lists in bfloat16 and float8, and the whole step, launched as when served; where an index takes
-several launches, scoring and selection by themselves too. Each stands beside the time that its bytes take at the
-bandwidth that copying reaches, and against dense attention by torch's SDPA (the 1.00 of the last column),
-FlexAttention, FlashAttention, FlashInfer, and vLLM's MiniMax-M3 kernels, where they can be imported. Each part is
-replayed as a CUDA graph between two events, with the L2 cache overwritten before; shown are median and the 10th and
-90th percentile. Results go to benchmarks/results/ as JSON with device and versions. With --tune the cut of the decode
-kernel is measured first and written to kernels/tuned.json.
+several launches, scoring and selection by themselves too. Then the same of latent attention. Each stands beside the
+time that its bytes take at the bandwidth that copying reaches, and against dense attention by torch's SDPA (the 1.00
+of the last column), FlexAttention, FlashAttention, FlashInfer, and vLLM's MiniMax-M3 kernels, or by vLLM's kernels for
+latents (the first is the 1.00), where they can be imported. Each part is replayed as a CUDA graph between two events,
+with the L2 cache overwritten before; shown are median and the 10th and 90th percentile. Results go to
+benchmarks/results/ as JSON with device and versions. With --tune the cuts of the decode kernels are measured first and
+written to kernels/tuned.json.
 """
 
 from __future__ import annotations
@@ -31,9 +32,11 @@ import triton
 if sys.path[0] == str(Path(__file__).parent):  # run as a file: `kernels` must not mean this one
     sys.path[0] = str(Path(__file__).parents[1])
 
+from benchmarks.latents import LATENT_CASES, LATENT_RIVALS, LatentCase, error_of, parts, to_tune
 from benchmarks.rivals import RIVALS
 from kernels import tuning
 from kernels.decode import PagedCache, Softmax, sparse_decode
+from kernels.latent import UNMEASURED
 from kernels.selection import Listing, list_best, list_pages
 from kernels.writing import write_tokens
 from vortex_dsl import Shape, attend, load_program, trace, zoo
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).parent / "results"
 TIMED_PROGRAMS = ("centroid", "quest", "quest_sub", "twilight")
+LATENT_PROGRAMS = ("centroid", "quest")
 L2_BYTES = 256 * 2**20
 TOLERANCE = 2e-2  # bfloat16 operands
 
@@ -164,7 +168,9 @@ def bytes_per_us() -> float:
     return 2 * source.numel() / times_us(lambda: target.copy_(source), 20)[10]
 
 
-def timing(what: tuple[Case, str, str], work: Callable[[], object], repeats: int, num_bytes: int = 0) -> Timing:
+def timing(
+    what: tuple[Case | LatentCase, str, str], work: Callable[[], object], repeats: int, num_bytes: int = 0
+) -> Timing:
     """Time one part of a case. what: case, program, part; num_bytes: what it has to move at least."""
     case, program, part = what
     found = times_us(work, repeats)
@@ -187,6 +193,20 @@ def time_rivals(case: Case, repeats: int) -> tuple[list[Timing], dict[str, str]]
             timings.append(timing((case, "dense" if "sparse" not in name else "sparse", name), work, repeats, moved))
         except Exception as error:
             missing[name] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    return timings, missing
+
+
+def time_latents(case: LatentCase, repeats: int) -> tuple[list[Timing], dict[str, str]]:
+    """Time latent attention, ours and others'; gives also those that are not here, and why."""
+    timings, missing = [], {}
+    for name, make in LATENT_RIVALS.items():
+        try:
+            timings.append(timing((case, "dense", name), make(case), repeats, case.dense_bytes))
+        except Exception as error:
+            missing[name] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    for program in LATENT_PROGRAMS:
+        steps = parts(case, program_of(program, case.pages))
+        timings += [timing((case, program, part), work, repeats, moved) for part, work, moved in steps]
     return timings, missing
 
 
@@ -250,30 +270,36 @@ def in_float8(cache: PagedCache) -> PagedCache:
     return PagedCache(k, v, cache.block_table, cache.seq_lens)
 
 
-def measured(case: Case, repeats: int) -> tuple[str, dict[tuning.Tiling, float]]:
-    """Time every cut of the decode kernel on sparse lists of a case, in parts of the best; gives its shape too."""
+def to_tune_of(case: Case) -> tuple[str, Callable[[], object]]:
+    """Give a shape and a sparse step of it."""
     q, k, v = tensors(case)
     compiled = Compiled(trace(program_of("quest", case.pages), Shape(case.group, case.head_dim)))
     lengths = torch.full((case.batch,), case.length, device="cuda")
     step = prepare(compiled, Decode(q.unflatten(1, (case.num_kv_heads, -1)), k, v, lengths, 0.1, 1, 2))
     lists = compiled.listed(step, Listing(step.cache.block_table))
+    work = partial(sparse_decode, q, step.cache, lists, Softmax(0.1))
+    return tuning.shape_key(step.cache.k, q, case.group), work
+
+
+def measured(work: Callable[[], object], repeats: int) -> dict[tuning.Tiling, float]:
+    """Time every cut of a kernel, in parts of the best."""
     found = {}
-    for tiling in tuning.CANDIDATES:
+    for tiling in (*tuning.CANDIDATES, UNMEASURED):
         with tuning.trial(tiling), contextlib.suppress(triton.runtime.errors.OutOfResources):
-            work = partial(sparse_decode, q, step.cache, lists, Softmax(0.1))
             found[tiling] = times_us(work, repeats)[repeats // 2]
     best = min(found.values())
-    return tuning.shape_key(step.cache.k, q, case.group), {tiling: us / best for tiling, us in found.items()}
+    return {tiling: us / best for tiling, us in found.items()}
 
 
-def tune(cases: tuple[Case, ...], repeats: int) -> None:
+def tune(cases: tuple[Case | LatentCase, ...], repeats: int) -> None:
     """Keep, for each shape, the cut that is best over all of its cases: a cut may not depend on a batch."""
     shapes: dict[str, list[dict[tuning.Tiling, float]]] = {}
     for case in cases:
-        shape, found = measured(case, repeats)
-        shapes.setdefault(shape, []).append(found)
+        latent = isinstance(case, LatentCase)
+        shape, work = to_tune(case, program_of("quest", case.pages)) if latent else to_tune_of(case)
+        shapes.setdefault(shape, []).append(measured(work, repeats))
     for shape, several in shapes.items():
-        everywhere = [tiling for tiling in tuning.CANDIDATES if all(tiling in found for found in several)]
+        everywhere = [tiling for tiling in several[0] if all(tiling in found for found in several)]
         best = min(everywhere, key=lambda tiling: sum(found[tiling] for found in several))
         tuning.keep(torch.device("cuda"), shape, best)
         print(f"{shape}: {best}")
@@ -309,12 +335,12 @@ def print_checks(checks: list[Check]) -> None:
 
 
 def print_timings(timings: list[Timing]) -> None:
-    dense = {found.case: found.median_us for found in timings if found.part == "torch SDPA"}
-    head = f"{'median us':>10} {'p10':>9} {'p90':>9} {'bound us':>9} {'SDPA / it':>10}"
+    dense = {found.case: found.median_us for found in reversed(timings) if found.program == "dense"}  # the first
+    head = f"{'median us':>10} {'p10':>9} {'p90':>9} {'bound us':>9} {'dense / it':>10}"
     print(f"\n{'case':44} {'program':10} {'part':18} {head}")
     for found in timings:
         spread = f"{found.p10_us:>9.1f} {found.p90_us:>9.1f} {found.bound_us:>9.1f}"
-        ratio = dense[found.case] / found.median_us
+        ratio = dense.get(found.case, float("nan")) / found.median_us
         print(f"{found.case:44} {found.program:10} {found.part:18} {found.median_us:>10.1f} {spread} {ratio:>10.2f}")
 
 
@@ -338,17 +364,21 @@ def main() -> int:
         print("benchmarks.kernels needs a CUDA device, and torch sees none here.", file=sys.stderr)
         return 1
     checks = [check(name, group) for name in zoo.names() for group in (1, 4, 8)]
+    checks += [Check(f"{name} (MLA)", 20, 0, 0, error_of(program_of(name, 20))) for name in LATENT_PROGRAMS]
     print_checks(checks)
     timings: list[Timing] = []
     missing: dict[str, str] = {}
-    cases = CASES[:2] if given.quick else CASES
+    cases, latent_cases = (CASES[:2], LATENT_CASES[:1]) if given.quick else (CASES, LATENT_CASES)
     if given.tune:
-        tune(cases, 20)
+        tune((*cases, *latent_cases), 20)
     for case in cases:
         rivals, absent = time_rivals(case, given.repeats)
         timings, missing = timings + rivals, missing | absent
         for name in TIMED_PROGRAMS:
             timings += time_program(case, name, given.repeats)
+    for latents in latent_cases:
+        rivals, absent = time_latents(latents, given.repeats)
+        timings, missing = timings + rivals, missing | absent
     print_timings(timings)
     for name, why in missing.items():
         print(f"not measured: {name} ({why})")

@@ -44,6 +44,51 @@ class Model:
     feed_forward: int
     vocabulary: int
 
+    @property
+    def shape(self) -> Shape:
+        """What a program is traced for."""
+        return Shape(self.heads // self.kv_heads, self.head_dim)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return {
+            "architectures": ["Qwen3ForCausalLM"],
+            "model_type": "qwen3",
+            "hidden_size": self.hidden,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads,
+            "head_dim": self.head_dim,
+            "intermediate_size": self.feed_forward,
+            "vocab_size": self.vocabulary,
+            "max_position_embeddings": 40960,
+            "hidden_act": "silu",
+            "rms_norm_eps": 1e-6,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
+            "tie_word_embeddings": False,
+            "torch_dtype": "bfloat16",
+        }
+
+
+@dataclass(frozen=True)
+class LatentModel:
+    """Shapes of GLM-4.7-Flash, as transformers has them, with fewer layers: 20 heads over latents of 512 + 64."""
+
+    layers: int
+
+    @property
+    def shape(self) -> Shape:
+        """What a program is traced for: all heads are one group."""
+        given = self.config
+        return Shape(given["num_attention_heads"], given["kv_lora_rank"] + given["qk_rope_head_dim"])
+
+    @property
+    def config(self) -> dict[str, Any]:
+        from transformers import Glm4MoeLiteConfig
+
+        given = {"architectures": ["Glm4MoeLiteForCausalLM"], "torch_dtype": "bfloat16", "first_k_dense_replace": 1}
+        return Glm4MoeLiteConfig(num_hidden_layers=self.layers).to_dict() | given
+
 
 @dataclass(frozen=True)
 class Case:
@@ -58,9 +103,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Setting:
-    """What runs on one kind of device."""
+    """What runs in one pair of engines."""
 
-    model: Model
+    name: str
+    model: Model | LatentModel
     cases: tuple[Case, ...]
     page_size: int
     kv_cache_bytes: int
@@ -69,20 +115,34 @@ class Setting:
 
 
 SETTINGS = {
-    "cpu": Setting(
-        Model(4, 256, 8, 2, 64, 512, 577),
-        (Case(8, 16384), Case(8, 256)),
-        page_size=32,
-        kv_cache_bytes=512 << 20,
-        graphs=False,
-        environment={"OMP_NUM_THREADS": "1"},
+    "cpu": (
+        Setting(
+            "probe-shaped",
+            Model(4, 256, 8, 2, 64, 512, 577),
+            (Case(8, 16384), Case(8, 256)),
+            page_size=32,
+            kv_cache_bytes=512 << 20,
+            graphs=False,
+            environment={"OMP_NUM_THREADS": "1"},
+        ),
     ),
-    "cuda": Setting(  # Qwen3-1.7B
-        Model(28, 2048, 16, 8, 128, 6144, 151936),
-        (Case(64, 8192), Case(32, 32768), Case(1, 32768), Case(64, 256)),
-        page_size=16,
-        kv_cache_bytes=118 << 30,
-        graphs=True,
+    "cuda": (
+        Setting(
+            "Qwen3-1.7B",
+            Model(28, 2048, 16, 8, 128, 6144, 151936),
+            (Case(64, 8192), Case(32, 32768), Case(1, 32768), Case(64, 256)),
+            page_size=16,
+            kv_cache_bytes=118 << 30,
+            graphs=True,
+        ),
+        Setting(
+            "GLM-4.7-Flash",
+            LatentModel(20),  # of 47: two engines hold their weights side by side
+            (Case(32, 32768), Case(1, 32768)),
+            page_size=16,
+            kv_cache_bytes=28 << 30,
+            graphs=True,
+        ),
     ),
 }
 
@@ -91,6 +151,7 @@ SETTINGS = {
 class Result:
     """One program in one case: decode tokens/s over dense's, and the latency between tokens in milliseconds."""
 
+    model: str
     case: str
     program: str
     ratio: float
@@ -133,26 +194,9 @@ class Arm:
         self._process.wait(60)
 
 
-def write_model(folder: Path, model: Model) -> Path:
+def write_model(folder: Path, model: Model | LatentModel) -> Path:
     """Write a configuration without weights, and a tokenizer that nothing uses."""
-    config = {
-        "architectures": ["Qwen3ForCausalLM"],
-        "model_type": "qwen3",
-        "hidden_size": model.hidden,
-        "num_hidden_layers": model.layers,
-        "num_attention_heads": model.heads,
-        "num_key_value_heads": model.kv_heads,
-        "head_dim": model.head_dim,
-        "intermediate_size": model.feed_forward,
-        "vocab_size": model.vocabulary,
-        "max_position_embeddings": 40960,
-        "hidden_act": "silu",
-        "rms_norm_eps": 1e-6,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
-        "tie_word_embeddings": False,
-        "torch_dtype": "bfloat16",
-    }
-    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(model.config))
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(MODEL_FOLDER / name, folder / name)
     return folder
@@ -168,8 +212,8 @@ def values_of(name: str, page_size: int, attended: int) -> dict[str, int]:
 
 def engine_settings(setting: Setting, programs: dict[str, dict[str, int]], case: Case) -> dict[str, Any]:
     """Say how both engines start: room for the fields of the largest program."""
-    shape = Shape(setting.model.heads // setting.model.kv_heads, setting.model.head_dim)
-    costs = [cost(load_program(zoo.text(name)).with_values(**values), shape) for name, values in programs.items()]
+    loaded = [load_program(zoo.text(name)).with_values(**values) for name, values in programs.items()]
+    costs = [cost(program, setting.model.shape) for program in loaded]
     return {
         "max_tokens": case.tokens + 256,
         "max_sequences": case.sequences,
@@ -197,23 +241,24 @@ def measure(setting: Setting, case: Case, programs: dict[str, dict[str, int]], n
                 for _ in range(num_rounds + 1)
             ][1:]  # the first warms up
             capacity = [arms[role].started["kv_tokens"] for role in ("dense", "sparse")]
-            results += results_of(case, name, rounds, capacity, setting.page_size)
+            results += results_of((setting, case, name), rounds, capacity)
         for arm in arms.values():
             arm.close()
     return results
 
 
 def results_of(
-    case: Case, name: str, rounds: list[tuple[dict[str, Any], ...]], capacity: list[int], page_size: int
+    what: tuple[Setting, Case, str], rounds: list[tuple[dict[str, Any], ...]], capacity: list[int]
 ) -> list[Result]:
-    """Give the dense row of these rounds and the program's."""
+    """Give the dense row of these rounds and the program's. what: setting, case and program."""
+    setting, case, name = what
     speeds = [[arm["num_tokens"] / arm["elapsed_s"] for arm in pair] for pair in rounds]
     ratio = paired_ratio([(sparse, dense) for dense, sparse in speeds])
-    read = rounds[-1][1]["pages_attended"] * page_size
+    read = rounds[-1][1]["pages_attended"] * setting.page_size
     sides = ((f"dense beside {name}", Interval(1.0, None, None, len(rounds)), case.tokens), (name, ratio, read))
     return [
         Result(
-            str(case), label, found.value, found.low, found.high, len(rounds),
+            setting.name, str(case), label, found.value, found.low, found.high, len(rounds),
             sum(pair[side] for pair in speeds) / len(speeds), *latencies(rounds, side), attended, capacity[side],
         )
         for side, (label, found, attended) in enumerate(sides)
@@ -238,12 +283,12 @@ def environment() -> dict[str, str]:
 
 def show(results: list[Result]) -> None:
     columns = ("x dense", "interval", "tokens/s", "ITL p50/p95/p99 ms", "read")
-    print("{:11} {:22} {:>7} {:>13} {:>9} {:>22} {:>7}".format("case", "program", *columns))
+    print("{:26} {:22} {:>7} {:>13} {:>9} {:>22} {:>7}".format("case", "program", *columns))
     for row in results:
         interval = "" if row.low is None else f"{row.low:.2f} – {row.high:.2f}"
         itl = f"{row.itl_p50_ms:.1f} / {row.itl_p95_ms:.1f} / {row.itl_p99_ms:.1f}"
         figures = f"{row.ratio:>7.2f} {interval:>13} {row.tokens_per_s:>9.0f} {itl:>22} {row.attended_tokens:>7.0f}"
-        print(f"{row.case:11} {row.program:22} {figures}")
+        print(f"{row.model + ', ' + row.case:26} {row.program:22} {figures}")
 
 
 def save(device: str, results: list[Result]) -> Path:
@@ -262,12 +307,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=8, help="pairs of rounds per program; a round is 16 steps")
     parser.add_argument("--quick", action="store_true", help="only the shortest case, which shows that it runs")
     given = parser.parse_args()
-    setting = SETTINGS[given.device]
-    programs = {name: values_of(name, setting.page_size, given.attended) for name in given.programs}
     results = []
-    for case in setting.cases[-1:] if given.quick else setting.cases:
-        results += measure(setting, case, programs, given.rounds)
-        show(results)
+    for setting in SETTINGS[given.device]:
+        programs = {name: values_of(name, setting.page_size, given.attended) for name in given.programs}
+        for case in setting.cases[-1:] if given.quick else setting.cases:
+            results += measure(setting, case, programs, given.rounds)
+            show(results)
     print(f"\nwritten to {save(given.device, results)}")
     return 0
 
