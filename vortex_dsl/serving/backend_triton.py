@@ -29,7 +29,8 @@ from .steps import Shared, max_rows
 from .tallies import DeviceMeter
 
 if TYPE_CHECKING:
-    from kernels.decode import PagedCache
+    from collections.abc import Callable
+
     from kernels.selection import BlockLists
     from vortex_dsl.program import Program
 
@@ -46,6 +47,7 @@ class TritonLayer(ProgramLayer):
     """Decode over lists of chosen blocks, whatever a cache holds. Mixed into our implementations, before theirs."""
 
     quantised: tuple[str, ...] = ("fp8", "fp8_e4m3")
+    kernel: Callable[..., torch.Tensor]  # attends to lists of blocks or to everything: `kernels.decode.sparse_decode`
     _remembered: DeviceMemory | None = None  # where this layer chooses by what it keeps of requests
 
     def prepare(self, vllm_config: Any) -> Any:
@@ -79,17 +81,6 @@ class TritonLayer(ProgramLayer):
         return pages
 
     @abstractmethod
-    def attend(
-        self,
-        query: torch.Tensor,
-        cache: PagedCache,
-        lists: BlockLists | None,
-        output: torch.Tensor,
-        tally: torch.Tensor | None = None,
-    ) -> None:
-        """Attend to lists of blocks, or to everything. query: as of `decode_step`; tally: counts dense steps."""
-
-    @abstractmethod
     def sums_bytes(self, pages: KernelPages, rows: int, max_tokens: int) -> int:
         """Give the bytes of the partial sums of so many rows of at most so many tokens."""
 
@@ -121,12 +112,12 @@ class TritonLayer(ProgramLayer):
         leader = None if self.softmax.window is not None else self.rule.leader(index)
         if leader is None:
             tally = self.tallies.room(name, self._max_rows, query.device)
-            self.attend(query, cache, None, output, tally)
+            self.kernel(query, cache, None, weighing(self.softmax), output, tally)
             return
         if leader == index:
             batch.choices[leader] = self._choose(name, query, pages, batch)
         shared = self._shared(name, batch, leader)
-        self.attend(query, cache, shared.lists, output)
+        self.kernel(query, cache, shared.lists, weighing(self.softmax), output)
         if self._recorder is not None:
             self._recorder += self._seen(index, query, batch, shared.lists)
 
@@ -198,6 +189,8 @@ class TritonLayer(ProgramLayer):
 class TritonImpl(TritonLayer, VortexImpl):
     """Fields with the write of keys and values, prefill by FlashAttention."""
 
+    kernel = staticmethod(sparse_decode)
+
     def pages_over(self, kv_cache: torch.Tensor) -> TritonPages:
         """Make views over a cache, choose what prefill runs on, and say what a step takes beside the cache."""
         pages = TritonPages(kv_cache, self.head_size)
@@ -210,17 +203,6 @@ class TritonImpl(TritonLayer, VortexImpl):
         pages = super().over(kv_cache)
         assert isinstance(pages, TritonPages)
         return pages
-
-    def attend(
-        self,
-        query: torch.Tensor,
-        cache: PagedCache,
-        lists: BlockLists | None,
-        output: torch.Tensor,
-        tally: torch.Tensor | None = None,
-    ) -> None:
-        """Attend to lists of blocks, or to everything (`TritonLayer.attend`)."""
-        sparse_decode(query, cache, lists, weighing(self.softmax), output, tally)
 
     def sums_bytes(self, pages: KernelPages, rows: int, max_tokens: int) -> int:
         """Give the bytes of the partial sums (`TritonLayer.sums_bytes`)."""

@@ -15,12 +15,11 @@ from vortex_dsl.latents import latent_graph
 from .backend_triton import TritonLayer, say_step_bytes
 from .mla import VortexMlaImpl, VortexMlaMetadata
 from .pages_latent import LatentPages
-from .pages_triton import FLOAT8, KernelPages, numbers_of, weighing
+from .pages_triton import FLOAT8, KernelPages, numbers_of
 from .rule import Rule
 from .steps import DeviceBatch
 
 if TYPE_CHECKING:
-    from kernels.selection import BlockLists
     from kernels.writing import Summarizing
     from vortex_dsl.program import Program
 
@@ -56,9 +55,16 @@ class LatentKernelPages(KernelPages, LatentPages):
 class TritonMlaImpl(TritonLayer, VortexMlaImpl):
     """Fields with the write of latents, prefill by vLLM, decode of all heads over one list a sequence."""
 
+    kernel = staticmethod(latent_decode)
+
     def rule_of(self, program: Program) -> Rule:
         """Make a program ready for latents (`ProgramLayer.rule_of`)."""
         return Rule(program, self.num_heads, self.head_size, partial(latent_graph, value_dim=self.kv_lora_rank))
+
+    def process_weights_after_loading(self, act_dtype: torch.dtype) -> None:
+        """Make room for what is kept of requests, before vLLM measures what is left for the cache."""
+        super().process_weights_after_loading(act_dtype)
+        self.remember(self._name, next(self.kv_b_proj.parameters()).device)
 
     def pages_over(self, kv_cache: torch.Tensor) -> LatentKernelPages:
         """Make views over a cache, [num_blocks, page_size, content], and say what a step takes beside it."""
@@ -71,17 +77,6 @@ class TritonMlaImpl(TritonLayer, VortexMlaImpl):
         pages = super().over(kv_cache)
         assert isinstance(pages, LatentKernelPages)
         return pages
-
-    def attend(
-        self,
-        query: torch.Tensor,
-        cache: PagedCache,
-        lists: BlockLists | None,
-        output: torch.Tensor,
-        tally: torch.Tensor | None = None,
-    ) -> None:
-        """Attend to lists of blocks, or to everything (`TritonLayer.attend`)."""
-        latent_decode(query, cache, lists, weighing(self.softmax), output, tally)
 
     def sums_bytes(self, pages: KernelPages, rows: int, max_tokens: int) -> int:
         """Give the bytes of the partial sums (`TritonLayer.sums_bytes`)."""

@@ -38,6 +38,26 @@ class Latent(Program):
         return above(s + page.v.sum("dim").max("token"), -1e9, self.pages)
 '''
 
+KEPT = """
+from vortex_dsl import Int, Program, State, dot, topk
+
+
+class Kept(Program):
+    \"\"\"Rank pages by how their score rises; both layers use a choice for four steps.\"\"\"
+
+    dense_layers = Int(0, 0, 8)
+    share_layers = Int(2, 1, 8)
+    refresh_steps = Int(4, 1, 16)
+    last = State()
+
+    def summarize(self, k, v):
+        return {"c": k.mean("token")}
+
+    def select(self, q, page):
+        s = dot(q, page.c, "dim").max("head")
+        return topk(s - 0.5 * page.last, 1).remember(last=s)
+"""
+
 
 @pytest.fixture(autouse=True)
 def _where_kernels_run():
@@ -238,10 +258,14 @@ def test_kernels_over_latents_compile_for_a_gpu_that_is_not_there():
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the interpreter is for machines without CUDA")
 def test_an_engine_on_triton_gives_vllms_tokens_and_the_references_pages(tmp_path):
-    """Tiny DeepSeek-V2, two sequences, chunked prefill that ends in single tokens: all pages, then few of them."""
+    """Tiny DeepSeek-V2, two sequences, chunked prefill that ends in single tokens: all pages, then few of them.
+
+    Then few that are remembered and shared by both layers.
+    """
     rng = random.Random(3)
     prompts = [[rng.randrange(4, 250) for _ in range(n)] for n in (70, 67)]
     programs = [{"program": RULE.format(pages=pages), "kernels": "triton"} for pages in (1024, 1)]
+    programs.append({"program": KEPT})
     case = {
         "kind": "deepseek_v2", "folder": str(tmp_path / "model"), "amx": True, "batches": [prompts],
         "programs": programs, "max_tokens": 8,
@@ -254,10 +278,11 @@ def test_an_engine_on_triton_gives_vllms_tokens_and_the_references_pages(tmp_pat
     assert done.returncode == 0, done.stderr[-3000:]
     reply = json.loads((tmp_path / "reply.json").read_text())["triton"]
     assert (reply["dense"]["impl"], reply["impl"]) == ("CPUMLAImpl", "TritonMlaImpl")
-    every, few = reply["sparse"]
+    every, few, remembered = reply["sparse"]
     assert every["tokens"] == reply["dense"]["tokens"]
-    for program in (every, few):
+    for program in reply["sparse"]:
         assert program["replayed"]["steps"] == 2 * 2 * 7
         assert program["replayed"]["wrong"] == 0
     assert all(c["pages_attended"] == c["pages_dense"] > 0 for c in every["counters"])
     assert all(c["pages_attended"] == 2 * c["sparse_tokens"] < c["pages_dense"] for c in few["counters"])
+    assert all(0 < c["pages_attended"] < c["pages_dense"] for c in remembered["counters"])

@@ -358,6 +358,8 @@ STEP_PATH = {
     "vortex_dsl/serving/pages_triton.py": ("cache", "write", "weighing", "FlashPrefill.__call__"),
     "vortex_dsl/serving/memory_triton.py": ("listed", "_scored"),
     "vortex_dsl/serving/requests_triton.py": ("DeviceRequests.follow",),
+    "vortex_dsl/serving/mla_triton.py": (
+        "do_kv_cache_update", "summarize", "forward_mqa", "over", "write"),
     "vortex_dsl/serving/steps.py": ("read", "_mark", "_follow", "pieces"),
     "vortex_dsl/serving/tallies.py": ("room", "follow", "report", "add"),
     "vortex_dsl/triton_backend.py": (
@@ -368,6 +370,7 @@ STEP_PATH = {
     "kernels/arrivals.py": ("counters",),
     "kernels/selection.py": ("choose", "list_best", "empty_lists", "_launch_select", "scalar", "list_pages"),
     "kernels/indexing.py": ("list_scored",),
+    "kernels/latent.py": ("latent_decode", "_launch_attend", "latent_tiling"),
     "kernels/nucleus.py": ("nucleus",),
     "kernels/remembering.py": ("recall", "keep", "settle", "_grid", "Kept.elements"),
     "kernels/slots.py": ("follow",),
