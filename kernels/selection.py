@@ -174,14 +174,15 @@ def _last_taken(remaining, end, length, row, score_ptr, score_stride, among_ptr,
 
 
 @triton.jit
-def select_row(row, score_ptr, score_stride, num, seq_lens_ptr, num_kv_heads, among_ptr, among_stride, threshold,
-               chosen_ptr, chosen_stride, table_ptr, table_stride, covered, dense_ptr, tally_ptr,
-               list_ptr, list_stride, tokens_ptr, max_pages,
-               PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr, NUM_TENSOR: tl.constexpr,
-               HAS_AMONG: tl.constexpr, HAS_THRESHOLD: tl.constexpr, THRESHOLD_TENSOR: tl.constexpr,
-               LISTS: tl.constexpr, HAS_DENSE: tl.constexpr, TALLY: tl.constexpr, ONE_TILE: tl.constexpr,
-               BLOCK_PAGES: tl.constexpr, NUM_DIGITS: tl.constexpr):  # fmt: skip
+def _select(score_ptr, score_stride, num, seq_lens_ptr, num_kv_heads, among_ptr, among_stride, threshold,
+            chosen_ptr, chosen_stride, table_ptr, table_stride, covered, dense_ptr, tally_ptr,
+            list_ptr, list_stride, tokens_ptr, max_pages,
+            PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr, NUM_TENSOR: tl.constexpr,
+            HAS_AMONG: tl.constexpr, HAS_THRESHOLD: tl.constexpr, THRESHOLD_TENSOR: tl.constexpr,
+            LISTS: tl.constexpr, HAS_DENSE: tl.constexpr, TALLY: tl.constexpr, ONE_TILE: tl.constexpr,
+            BLOCK_PAGES: tl.constexpr, NUM_DIGITS: tl.constexpr):  # fmt: skip
     """Choose by score, then write flags, or the list of what is attended."""
+    row = tl.program_id(0).to(tl.int64)
     length = tl.load(seq_lens_ptr + row // num_kv_heads).to(tl.int32)
     num_pages = tl.minimum((length + PAGE_SIZE - 1) // PAGE_SIZE, max_pages)
     candidates = tl.maximum(num_pages - WINDOW - SINK, 0)
@@ -196,10 +197,12 @@ def select_row(row, score_ptr, score_stride, num, seq_lens_ptr, num_kv_heads, am
         whole = candidates == 0
     if LISTS and HAS_DENSE:
         whole = whole | (tl.load(dense_ptr + row // num_kv_heads) != 0)
-    end = tl.where(whole, 0, length // PAGE_SIZE)  # pages whose scores are read
-    prefix, remaining = _last_taken(remaining, end, length, row, score_ptr, score_stride, among_ptr, among_stride,
-                                    limit, PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD, ONE_TILE,
-                                    BLOCK_PAGES, NUM_DIGITS)  # fmt: skip
+    end = tl.where(whole, 0, tl.minimum(length // PAGE_SIZE, max_pages))  # pages whose scores are read
+    prefix = tl.zeros((), tl.uint32)
+    if end > 0:
+        prefix, remaining = _last_taken(remaining, end, length, row, score_ptr, score_stride, among_ptr, among_stride,
+                                        limit, PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD, ONE_TILE,
+                                        BLOCK_PAGES, NUM_DIGITS)  # fmt: skip
     num_ties = tl.zeros((), tl.int32)
     listed = tl.zeros((), tl.int32)
     for start in tl.range(0, num_pages if LISTS else max_pages, BLOCK_PAGES, num_stages=1):
@@ -223,21 +226,6 @@ def select_row(row, score_ptr, score_stride, num, seq_lens_ptr, num_kv_heads, am
         if TALLY:
             marked = tl.load(dense_ptr + row // num_kv_heads) if HAS_DENSE else 0
             _count(tally_ptr, row, length, marked, candidates <= covered, listed, num_pages)
-
-
-@triton.jit
-def _select(score_ptr, score_stride, num, seq_lens_ptr, num_kv_heads, among_ptr, among_stride, threshold,
-            chosen_ptr, chosen_stride, table_ptr, table_stride, covered, dense_ptr, tally_ptr,
-            list_ptr, list_stride, tokens_ptr, max_pages,
-            PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr, NUM_TENSOR: tl.constexpr,
-            HAS_AMONG: tl.constexpr, HAS_THRESHOLD: tl.constexpr, THRESHOLD_TENSOR: tl.constexpr,
-            LISTS: tl.constexpr, HAS_DENSE: tl.constexpr, TALLY: tl.constexpr, ONE_TILE: tl.constexpr,
-            BLOCK_PAGES: tl.constexpr, NUM_DIGITS: tl.constexpr):  # fmt: skip
-    select_row(tl.program_id(0).to(tl.int64), score_ptr, score_stride, num, seq_lens_ptr, num_kv_heads,
-               among_ptr, among_stride, threshold, chosen_ptr, chosen_stride, table_ptr, table_stride, covered,
-               dense_ptr, tally_ptr, list_ptr, list_stride, tokens_ptr, max_pages,
-               PAGE_SIZE, SINK, WINDOW, NUM_TENSOR, HAS_AMONG, HAS_THRESHOLD, THRESHOLD_TENSOR,
-               LISTS, HAS_DENSE, TALLY, ONE_TILE, BLOCK_PAGES, NUM_DIGITS)  # fmt: skip
 
 
 @triton.jit

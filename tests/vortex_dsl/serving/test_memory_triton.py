@@ -1,6 +1,11 @@
 """What requests keep on the Triton path, by Triton's interpreter: drawn schedules of steps against `decode`."""
 
+import json
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -60,11 +65,11 @@ def _where_kernels_run():
 class Server:
     """Some layers of one model and what vLLM's runner does for them, except that nothing is computed but choices."""
 
-    def __init__(self, text, num_layers, **values):
+    def __init__(self, text, num_layers, captured=None, **values):
         from vortex_dsl import load_program
         from vortex_dsl.serving.steps import StepReader
 
-        self.program = load_program(text).with_values(**values)
+        self.program = load_program(text).with_values(pages=1, sink=0, window=1, **values)
         context, self.names = {}, [f"model.layers.{i}.attn" for i in range(num_layers)]
         self.config = SimpleNamespace(
             scheduler_config=SimpleNamespace(max_num_seqs=3),
@@ -79,6 +84,9 @@ class Server:
         self.table = torch.zeros(ROWS, 128 // PAGE, dtype=torch.int32)
         self.lengths = torch.zeros(ROWS, dtype=torch.int32)
         self.query = torch.zeros(ROWS, HEADS * GROUP, DIM)
+        self.captured, self.replay, self.lists = captured, None, []
+        for name in self.names:
+            spoilt(context[name].impl, name, device)
 
     def _layer(self, num_layers):
         from vortex_dsl.serving.backend_triton import TritonImpl
@@ -110,7 +118,23 @@ class Server:
             layer.impl._compiled.summarize(layer.pages.cache(), done, layer.pages.region)
 
     def step(self, rows):
-        """Run a step. rows: (request or None, tokens, whether of a prompt). -> by layer, row and head the blocks."""
+        """Run a step. rows: (request or None, tokens, whether of a prompt). -> by layer, row and head the blocks.
+
+        One that only decodes is replayed, by what was read of a step with no sequence in it.
+        """
+        read = self.read(rows)
+        if read.prefills is None:
+            if self.replay is None:
+                self.whole = self.read([(None, 0, False)] * ROWS)
+                self.replay = self.captured(lambda: setattr(self, "lists", self.choose(self.whole)))
+                self.read(rows)
+            self.replay()
+            return [attended(lists, ROWS) for lists in self.lists]
+        lists = self.choose(read) if read.decodes is not None else []
+        return [attended(each, read.num_decodes) for each in lists]
+
+    def read(self, rows):
+        """Read a step as vLLM's runner tells of it."""
         self.lengths.zero_()
         self.table.zero_()
         for i, (request, num, _) in enumerate(rows):
@@ -123,15 +147,27 @@ class Server:
             query_start_loc=counts.cumsum(0), query_start_loc_cpu=counts.cumsum(0), max_seq_len=128,
             is_prefilling=torch.tensor([prompt for *_, prompt in rows], device="cpu"),
         )  # fmt: skip
-        read = self.reader.read(batch)
+        return self.reader.read(batch)
+
+    def choose(self, read):
+        """List what every layer attends to in a step."""
         listed = []
-        for name in self.names if read.decodes is not None else ():
+        for index, name in enumerate(self.names):
             layer = self.config.compilation_config.static_forward_context[name]
-            leader = layer.impl.rule.leader(self.names.index(name))
-            if name == self.names[leader]:
+            leader = layer.impl.rule.leader(index)
+            if leader == index:
                 read.choices[leader] = layer.impl._choose(name, self.query[: read.num_decodes], layer.pages, read)
             listed.append(layer.impl._shared(name, read, leader).lists)
-        return [attended(lists, read.num_decodes) for lists in listed]
+        return listed
+
+
+def spoilt(impl, name, device):
+    """Fill what a layer keeps with anything, as if all slots had been used."""
+    if impl.remember(name, device):
+        for kept in impl._remembered._states:
+            kept.values.normal_()
+        if impl._remembered._chosen is not None:
+            impl._remembered._chosen.random_(0, 2)
 
 
 def attended(lists, num):
@@ -261,17 +297,108 @@ def wrong_sets(server, request, run, num_layers):
     )
 
 
+class Tracker:
+    """`kernels.slots` over a few slots."""
+
+    def __init__(self, num_slots=4, refresh_steps=1, rows=8):
+        from kernels.slots import Book, Places
+
+        full = [torch.full((num,), start, dtype=torch.int32) for num, start in
+                ((32, -1), (num_slots, -1), (num_slots, -1), (num_slots, 0), (num_slots, 0))]  # fmt: skip
+        self.book, self.clock, self.refresh_steps = Book(*full), 0, refresh_steps
+        self.into = Places(*(torch.full((rows,), 99, dtype=torch.int32) for _ in range(3)))
+
+    def follow(self, *sequences, num_prompts=0):
+        """Each sequence: its length and its blocks; the last are of prompts. -> slots, held, scored"""
+        from kernels.slots import Sequences, follow
+
+        table, lengths = torch.zeros(len(sequences), 8, dtype=torch.int32), [length for length, _ in sequences]
+        for row, (_, blocks) in zip(table, sequences, strict=True):
+            row[: len(blocks)] = torch.tensor(blocks)
+        self.clock += 1
+        batch = Sequences(table, torch.tensor(lengths, dtype=torch.int32), torch.zeros(8, dtype=torch.int8),
+                          len(sequences) - num_prompts)  # fmt: skip
+        follow(batch, self.book, self.into, self.clock, 4, self.refresh_steps)
+        return [x[: len(sequences)].tolist() for x in (self.into.slots, self.into.held, self.into.scored)]
+
+
+def test_a_request_keeps_its_slot_over_page_boundaries_and_changes_of_place():
+    tracker = Tracker()
+    assert tracker.follow((7, [3, 5]), (2, [8])) == [[0, 1], [0, 0], [7, 2]]
+    assert tracker.follow((3, [8]), (8, [3, 5])) == [[1, 0], [2, 7], [3, 8]]
+    assert tracker.follow((9, [3, 5, 11])) == [[0], [8], [9]]
+    assert tracker.follow((10, [3, 5, 11]), (4, [8])) == [[0, 1], [9, 3], [10, 4]]
+
+
+def test_a_choice_stands_until_a_multiple_is_passed():
+    tracker = Tracker(refresh_steps=4)
+    assert tracker.follow((6, [1, 2])) == [[0], [0], [6]]
+    assert tracker.follow((7, [1, 2])) == [[0], [6], [0]]
+    assert tracker.follow((8, [1, 2])) == [[0], [6], [8]]
+    assert tracker.follow((9, [1, 2, 3])) == [[0], [8], [0]]
+
+
+def test_what_is_no_decode_has_no_slot_and_padding_touches_nothing():
+    """Padding rows name block 0 and have no token; a prompt wipes the mark of the block that it ends in."""
+    tracker = Tracker()
+    tracker.follow((7, [3, 5]), (2, [8]))
+    slots, _, scored = tracker.follow((0, []), (8, [3, 5]), (0, []), (3, [8]), num_prompts=1)
+    assert slots == [4, 0, 4, 4]
+    assert scored == [0, 8, 0, 0]
+    assert tracker.book.slot_of_block[0] == -1
+    slots, held, _ = tracker.follow((4, [8]), (9, [3, 5, 6]))
+    assert held == [0, 8]
+    assert slots == [2, 0]
+
+
+def test_whatever_follows_a_prompt_starts_afresh_even_in_the_same_block_at_the_same_length():
+    tracker = Tracker()
+    tracker.follow((7, [3, 5]))
+    assert tracker.follow((7, [3, 5]), num_prompts=1)[0] == [4]
+    assert tracker.follow((8, [3, 5]))[1] == [0]
+
+
+def test_only_candidates_are_kept_and_a_page_beyond_the_choice_is_not_chosen():
+    """All pages are flagged at 17 tokens in 5 pages, of which the first and the last two are reserved."""
+    from kernels.remembering import settle
+    from kernels.selection import Pages
+    from kernels.slots import Places
+
+    kept, chosen = (torch.ones(*shape, dtype=torch.int8) for shape in ((2, 1, 6), (1, 6)))
+    slot, pages = torch.tensor([1], dtype=torch.int32), Pages(torch.tensor([21]), 1, 6, 4, 1, 2)
+    settle(chosen, kept, Places(slot, 0 * slot, 17 + 0 * slot), pages)
+    assert kept.tolist() == [[[1] * 6], [[0, 1, 1, 0, 1, 1]]]
+    settle(chosen, kept, Places(slot, 17 + 0 * slot, 0 * slot), pages)
+    assert chosen.tolist() == [[0, 1, 1, 0, 0, 0]]
+
+
+def test_another_length_or_block_is_another_request_in_the_slot_longest_unused():
+    tracker = Tracker(num_slots=2)
+    tracker.follow((7, [3, 5]))
+    assert tracker.follow((9, [3, 5, 6]))[:2] == [[1], [0]]
+    assert tracker.follow((8, [3, 7]))[:2] == [[0], [0]]
+    assert tracker.follow((10, [3, 5, 6]), (4, [9]))[:2] == [[1, 0], [9, 0]]
+
+
+def test_more_sequences_than_slots_have_none_and_disturb_no_one():
+    """Only what a server runs to warm up has so many."""
+    tracker = Tracker(num_slots=2)
+    tracker.follow((5, [1, 2]))
+    assert tracker.follow((3, [7]), (6, [1, 2]), (3, [8]), (3, [9]))[0] == [1, 0, 2, 2]
+    assert tracker.follow((4, [9]), (7, [1, 2]))[:2] == [[1, 0], [0, 6]]
+
+
 CASES = [
-    pytest.param(PROGRAM, 1, {}, 36, id="states"),
+    pytest.param(PROGRAM, 1, {}, 26, id="states"),
     pytest.param(PROGRAM, 2, {"refresh_steps": 3, "share_layers": 2}, 36, id="states-refresh-share"),
     pytest.param(ROTATING, 1, {}, 50, id="refresh"),
 ]
 
 
 @pytest.mark.parametrize(("text", "num_layers", "values", "steps"), CASES)
-def test_drawn_schedules_choose_what_decode_says(text, num_layers, values, steps):
+def test_drawn_schedules_choose_what_decode_says(text, num_layers, values, steps, captured):
     """Arrivals, pauses, preemption, prefix hits, padding, ends of prompts beside decodes, blocks used again."""
-    server = Server(text, num_layers, **values)
+    server = Server(text, num_layers, captured, **values)
     schedule = Schedule(server, seed=15)
     for _ in range(steps):
         schedule.step()
@@ -281,3 +408,49 @@ def test_drawn_schedules_choose_what_decode_says(text, num_layers, values, steps
     assert len(schedule.runs) > 5
     assert sum(len(run) for _, run in schedule.runs) > 40
     assert sum(wrong_sets(server, request, run, num_layers) for request, run in schedule.runs) == 0
+
+
+def test_what_layers_keep_is_as_large_as_said():
+    """Each layer that chooses has flags, a state by page and one by channel, for every slot and KV head."""
+    server = Server(PROGRAM, 2, refresh_steps=3, share_layers=2)
+    context = server.config.compilation_config.static_forward_context
+    device = torch.zeros(0).device
+    taken = [context[name].impl.remember(name, device) for name in server.names]
+    num_slots, max_pages = 3 + 8, 128 // PAGE
+    assert taken == [num_slots * HEADS * (max_pages + 4 * max_pages + 4 * DIM), 0]
+    assert [context[name].impl.remember(name, device) for name in server.names] == taken  # only once
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="on CUDA the other tests compile")
+def test_kernels_compile_for_a_gpu_that_is_not_there():
+    folder = Path(__file__).resolve().parents[1]
+    kept = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = run([folder / "compile_remembering.py"], kept | {"PYTHONPATH": f"{folder.parents[1]}"})
+    assert {line.split(":")[0] for line in done} == {"_recognise", "_admit", "_recall", "_keep", "_settle"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the interpreter is for machines without CUDA")
+def test_an_engine_on_triton_attends_to_what_decode_says(tmp_path):
+    """Three sequences take turns in two places; chunks of prompts end in single tokens. Every step is replayed."""
+    rng = random.Random(3)
+    prompts = [[rng.randrange(4, 570) for _ in range(n)] for n in (50, 40, 41)]
+    config = {"program": PROGRAM, "values": {"refresh_steps": 3, "share_layers": 2}, "kernels": "triton"}
+    engine = {"attention_backend": "CUSTOM", "additional_config": {"vortex": config}, "max_num_seqs": 2}
+    request = {"block_size": PAGE, "engine": engine, "batches": [prompts], "max_tokens": 10, "replay": True,
+               "max_num_batched_tokens": 49}  # fmt: skip
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    script = [Path(__file__).with_name("serve_script.py"), tmp_path / "request.json", tmp_path / "reply.json"]
+    run(script, os.environ | {"OMP_NUM_THREADS": "1", "VLLM_PLUGINS": "vortex", "TRITON_INTERPRET": "1"})
+    got = json.loads((tmp_path / "reply.json").read_text())
+    assert got["impl"] == "TritonImpl"
+    assert got["replayed"] == {"runs": 3, "steps": 2 * 3 * 9, "wrong": 0}
+    assert all(0 < c["pages_attended"] < c["pages_dense"] for c in got["counters"])
+
+
+def run(command, environment):
+    """Run a script in a process of its own and give its lines."""
+    command = [sys.executable, *map(str, command)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.splitlines()
