@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 
 from kernels.arrivals import counters, is_last
-from kernels.selection import NUM_DIGITS, BlockLists, Listing, Pages, Ranking, empty_lists, scalar, select_row
+from kernels.selection import NUM_DIGITS, BlockLists, Listing, Pages, Ranking, _select, empty_lists, scalar
 
 BLOCK_PAGES = 1024  # that are chosen from at a time: more would take registers from the programs that only score
 UNSCORED = tl.constexpr(2**30)  # more candidates than any row has
@@ -46,16 +46,16 @@ def _index(SCORE: tl.constexpr, before, after, score_ptr, score_stride, num, seq
     unscored = covered
     if HAS_DENSE:
         unscored = tl.where(tl.load(dense_ptr + row // num_kv_heads) != 0, UNSCORED, covered)
-    num_tiles = (length // PAGE_SIZE + TILE_PAGES - 1) // TILE_PAGES
+    num_tiles = tl.minimum((length // PAGE_SIZE + TILE_PAGES - 1) // TILE_PAGES, tl.num_programs(1))
     num_tiles = tl.where((length + PAGE_SIZE - 1) // PAGE_SIZE - SINK - WINDOW <= unscored, 0, num_tiles)
     if tl.program_id(1) >= tl.maximum(num_tiles, 1):
         return
     SCORE(*before, unscored, *after)
     if is_last(counters_ptr + row, num_tiles):
-        select_row(row, score_ptr, score_stride, num, seq_lens_ptr, num_kv_heads, None, 0, threshold, None, 0,
-                   table_ptr, table_stride, covered, dense_ptr, tally_ptr, list_ptr, list_stride, tokens_ptr,
-                   max_pages, PAGE_SIZE, SINK, WINDOW, NUM_TENSOR, False, HAS_THRESHOLD, THRESHOLD_TENSOR,
-                   True, HAS_DENSE, TALLY, ONE_TILE, BLOCK_PAGES, NUM_DIGITS)  # fmt: skip
+        _select(score_ptr, score_stride, num, seq_lens_ptr, num_kv_heads, None, 0, threshold, None, 0,
+                table_ptr, table_stride, covered, dense_ptr, tally_ptr, list_ptr, list_stride, tokens_ptr, max_pages,
+                PAGE_SIZE, SINK, WINDOW, NUM_TENSOR, False, HAS_THRESHOLD, THRESHOLD_TENSOR,
+                True, HAS_DENSE, TALLY, ONE_TILE, BLOCK_PAGES, NUM_DIGITS)  # fmt: skip
 
 
 def list_scored(scoring: Scoring, ranking: Ranking, pages: Pages, listing: Listing) -> BlockLists:
