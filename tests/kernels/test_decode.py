@@ -143,6 +143,13 @@ def test_counters_stay_where_captured_graphs_found_them():
     assert not first.any()
 
 
+def test_counters_that_a_capture_would_have_to_make_are_refused_in_a_sentence(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_current_stream_capturing", lambda: True)
+    monkeypatch.setattr("kernels.arrivals._kept", {})
+    with pytest.raises(RuntimeError, match="needs 5 counters on cuda, and there are 0; run the step once before"):
+        counters(5, torch.device("cuda"))
+
+
 def test_keys_and_values_in_float8_stand_for_numbers_times_a_scale():
     q, cache = make_case([100, 30], group=4)
     k, v = (x.nan_to_num(nan=0.0).to(torch.float8_e4m3fn) for x in (cache.k, cache.v))
