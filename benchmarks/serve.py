@@ -122,7 +122,7 @@ SETTINGS = {
             (Case(8, 16384), Case(8, 256)),
             page_size=32,
             kv_cache_bytes=512 << 20,
-            graphs=False,
+            graphs=True,
             environment={"OMP_NUM_THREADS": "1"},
         ),
     ),
@@ -231,11 +231,16 @@ def measure(setting: Setting, case: Case, programs: dict[str, dict[str, int]], n
     with tempfile.TemporaryDirectory() as folder:
         model = write_model(Path(folder), setting.model)
         settings = engine_settings(setting, programs, case)
-        arms = {role: Arm(role, setting, model, settings) for role in ("dense", "sparse")}
+        arms = {"dense": Arm("dense", setting, model, settings)}
         workload = asdict(Workload(Stage.SERVE, num_tokens=case.tokens, num_sequences=case.sequences))
         results = []
         for name, values in programs.items():
-            asked = {"text": zoo.text(name), "values": list(values.items()), "workload": workload, "seed": 0}
+            text, chosen = zoo.text(name), list(values.items())
+            if setting.graphs and "sparse" in arms:  # captured graphs hold the program that they were captured with
+                arms.pop("sparse").close()
+            if "sparse" not in arms:
+                arms["sparse"] = Arm("sparse", setting, model, settings | {"program": text, "values": chosen})
+            asked = {"text": text, "values": chosen, "workload": workload, "seed": 0}
             rounds = [
                 tuple(arms[role].call("serve_round", **asked) for role in ("dense", "sparse"))
                 for _ in range(num_rounds + 1)

@@ -35,7 +35,8 @@ class EngineSettings:
 
     `max_tokens`: longest prompt with its answer; `field_bytes`: bytes per page and KV head reserved for fields;
     `kv_cache_bytes`: memory of the KV cache, the same for both arms; `graphs`: compile and capture as vLLM does by
-    default, worth its start-up time on a GPU; `load_format`: vLLM's, "dummy" for random weights.
+    default, worth its start-up time on a GPU; `load_format`: vLLM's, "dummy" for random weights. `program`: the text of
+    what is served from the start, with `values`: where graphs are captured, no other can be.
     """
 
     model: str
@@ -48,6 +49,8 @@ class EngineSettings:
     kv_cache_bytes: int = 768 << 20
     graphs: bool = False
     load_format: str = "auto"
+    program: str = ""
+    values: Values = ()
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ class Engine:
         self.settings = settings
         extra: dict[str, Any] = {}
         if settings.sparse:
-            start = {"program": START.format(page_size=settings.page_size), "field_bytes": settings.field_bytes}
+            text = settings.program or START.format(page_size=settings.page_size)
+            start = {"program": text, "values": dict(settings.values), "field_bytes": settings.field_bytes}
             extra = {
                 "attention_backend": "CUSTOM",
                 "additional_config": {"vortex": start},

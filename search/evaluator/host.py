@@ -79,12 +79,15 @@ class Host:
             raise RefusedError(Status.INFRASTRUCTURE, "the engine has not been started; call 'start' first")
         return self._engine
 
-    def start(self, **settings: Any) -> dict[str, Any]:
-        """Start the engine and tell where it runs."""
+    def start(self, values: Sequence[Sequence[Any]] = (), **settings: Any) -> dict[str, Any]:
+        """Start the engine and tell where it runs. values: of the program that it starts with, if any."""
         from search.evaluator.engine import Engine, EngineSettings
         from search.evaluator.identity import environment
 
-        self._engine = Engine(EngineSettings(sparse=self.sparse, **settings))
+        given = tuple((str(name), value) for name, value in values)
+        self._engine = Engine(EngineSettings(sparse=self.sparse, values=given, **settings))
+        if self._engine.settings.program:
+            self._served_program = (self._engine.settings.program, given)
         return {"environment": asdict(environment()), "kv_tokens": self._engine.kv_tokens}
 
     def oracle(self, text: str, values: Sequence[Sequence[Any]], seed: int) -> list[list[Any]]:
