@@ -70,7 +70,7 @@ class DeviceMemory:
             cache=replace(step.cache, seq_lens=at.scored),
             pages=replace(step.pages, seq_lens=at.scored),
             states=tuple(recall(kept, at, step.pages) for kept in self._states),
-            covered=compiled.plan.covered,
+            covered=max(compiled.plan.covered, -step.pages.sink - step.pages.window),  # of no page: what has no length
         )
 
 
