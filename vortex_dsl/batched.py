@@ -11,11 +11,12 @@ from vortex_dsl.interpreter import evaluate
 from vortex_dsl.layout import Layout
 from vortex_dsl.ops.frame import Frame, numeric
 from vortex_dsl.stages import stages_of, widest
-from vortex_dsl.values import PAGE
+from vortex_dsl.values import DIM, PAGE
 
 if TYPE_CHECKING:
     from vortex_dsl.graph import Graph
     from vortex_dsl.node import Node
+    from vortex_dsl.stages import Contraction
 
 RAW = {"page.k": "k", "page.v": "v"}
 BLOCK_ELEMENTS = 2**19  # of the widest value between two operations: 2 MiB, so that it stays in the second cache
@@ -31,8 +32,14 @@ class PageSource(Protocol):
     def max_pages(self) -> int:
         """Pages of the longest row."""
 
-    def fields(self, some: slice) -> dict[str, torch.Tensor]:
-        """Give some pages' fields by canonical name."""
+    def field(self, name: str, some: slice) -> torch.Tensor:
+        """Give a field of some pages, by its canonical name."""
+
+    def contracted(self, name: str, query: torch.Tensor, some: slice) -> torch.Tensor:
+        """Multiply a field's vectors, of some pages, with queries: float32 [rows, some pages, vectors, queries].
+
+        The field's axes but dim, one after the other, make its vectors; query: float32 [rows, queries, dim].
+        """
 
     def raw(self, name: str, some: slice) -> torch.Tensor:
         """Give some pages' keys ("k") or values ("v"): axes token and dim."""
@@ -47,15 +54,38 @@ class Loaded:
     k: torch.Tensor | None = None
     v: torch.Tensor | None = None
 
-    def fields(self, some: slice) -> dict[str, torch.Tensor]:
-        """Give some pages' fields (`PageSource.fields`)."""
-        return {name: x[:, some] for name, x in self.given.items()}
+    def field(self, name: str, some: slice) -> torch.Tensor:
+        """Give a field (`PageSource.field`)."""
+        return self.given[name][:, some]
+
+    def contracted(self, name: str, query: torch.Tensor, some: slice) -> torch.Tensor:
+        """Multiply a field (`PageSource.contracted`)."""
+        return contract(self.given[name][:, some], query)
 
     def raw(self, name: str, some: slice) -> torch.Tensor:
         """Give some raw pages (`PageSource.raw`)."""
         x = self.k if name == "k" else self.v
         assert x is not None, f"the program reads page.{name}, but the step has no raw pages"
         return x[:, some]
+
+
+def contract(field: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+    """Multiply vectors of float32 [rows, pages, *axes, dim] as `PageSource.contracted` says."""
+    rows, pages, *_, dim = field.shape
+    # Pages last: a few rows times a long matrix is several times faster on a CPU than the transpose of it.
+    product = torch.bmm(query, field.reshape(rows, -1, dim).mT)
+    return product.view(rows, query.shape[1], pages, -1).permute(0, 2, 3, 1)
+
+
+class Best(Protocol):
+    """Chooses the `num` allowed pages of highest score, ties to the lower index; a NaN score is -inf.
+
+    score: float32 [rows or 1, pages]; allowed: bool [rows, pages]; num: float32 [rows or 1], floored, clamped to what
+    is allowed, NaN is none. -> bool [rows, pages]
+    """
+
+    def __call__(self, score: torch.Tensor, allowed: torch.Tensor, num: torch.Tensor) -> torch.Tensor:
+        """Choose."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +107,8 @@ class Step:
     """What one decode step of one layer gives to select, rows being sequences x KV heads.
 
     q: float32 [rows, head, dim]; kv_head: int64 [rows]; sets: of `Batched.page_sets` for the rows' lengths;
-    states: float32 [rows, *axes] in the order of `Graph.states`, None at a first choice.
+    states: float32 [rows, *axes] in the order of `Graph.states`, None at a first choice. best: how the best pages are
+    found where it is known better than torch does.
     """
 
     q: torch.Tensor
@@ -88,6 +119,7 @@ class Step:
     scale: float
     source: PageSource
     states: tuple[torch.Tensor, ...] | None = None
+    best: Best | None = None
 
 
 @dataclass(frozen=True)
@@ -115,9 +147,8 @@ class Batched:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.layout = Layout(graph)
-        raw = (node for node in graph.select_nodes if node.op == "input" and node.attr("name") in RAW)
-        self._raw_leaves = tuple((node, RAW[node.attr("name")]) for node in raw)
         self._stages = stages_of(graph)
+        self._names = {field.leaf: field.name for field in graph.fields}
         self._constants: dict[torch.device, dict[Node, torch.Tensor]] = {}
 
     def summarize(self, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -159,7 +190,7 @@ class Batched:
         env = self._small_leaves(step)
         env |= {state.leaf: x for state, x in zip(graph.states, states, strict=True)}
         self._score_by_blocks(env, step)
-        evaluate(self._stages.after, env, Frame(1, sets.complete, sets.candidates), step.q.device)
+        evaluate(self._stages.after, env, Frame(1, sets.complete, sets.candidates, step.best), step.q.device)
         chosen = env[graph.selection].expand_as(sets.candidates)
         return Chosen(chosen, sets.reserved, self._new_states(states, env, sets.complete))
 
@@ -206,23 +237,31 @@ class Batched:
         for start in range(0, num_pages, size):
             some = slice(start, min(start + size, num_pages))
             local = {node: x[:, some] if PAGE in node.type.names else x for node, x in env.items()}
-            local |= self._large_leaves(step.source, some)
+            local |= {node: self._loaded(node, step.source, some) for node in stages.loaded}
+            local |= {each.node: self._contracted(each, env, step, some) for each in stages.contractions}
             evaluate(stages.page_wise, local, Frame(1, step.sets.complete[:, some]), device)
             for node, parts in blocks.items():
                 parts.append(local[node])
         env |= {node: parts[0] if len(parts) == 1 else torch.cat(parts, 1) for node, parts in blocks.items()}
 
-    def _large_leaves(self, source: PageSource, some: slice) -> dict[Node, torch.Tensor]:
-        """Give the fields and raw pages that select reads, for some pages."""
-        fields = source.fields(some) if self.graph.fields else {}
-        loaded = {field.leaf: fields[field.name] for field in self.graph.fields}
-        return loaded | {node: source.raw(name, some) for node, name in self._raw_leaves}
+    def _loaded(self, node: Node, source: PageSource, some: slice) -> torch.Tensor:
+        """Give a field or raw pages, for some pages."""
+        if node in self._names:
+            return source.field(self._names[node], some)
+        return source.raw(RAW[node.attr("name")], some)
+
+    def _contracted(self, each: Contraction, env: dict[Node, torch.Tensor], step: Step, some: slice) -> torch.Tensor:
+        """Compute a contraction for some pages: [rows, some pages, *axes]."""
+        frame, query = Frame(1), numeric(env[each.query])
+        queries = query.movedim(frame.dim(each.query.type, DIM), -1).flatten(1, -2) if each.queries else query[:, None]
+        found = step.source.contracted(self._names[each.field], queries.expand(len(step.q), -1, -1), some)
+        found = found.reshape(*found.shape[:2], *each.lengths)
+        return frame.permute(found, (PAGE, *each.vectors, *each.queries), each.node.type)
 
     def _small_leaves(self, step: Step) -> dict[Node, torch.Tensor]:
         """Give all other leaves but states."""
         env = dict(self._constant_leaves(step.q.device))
-        raw = {node for node, _ in self._raw_leaves}
-        inputs = (node for node in self.graph.select_nodes if node.op == "input" and node not in raw)
+        inputs = (node for node in self.graph.select_nodes if node.op == "input" and node.attr("name") not in RAW)
         return env | {node: _input(node.attr("name"), step) for node in inputs}
 
     def _constant_leaves(self, device: torch.device) -> dict[Node, torch.Tensor]:

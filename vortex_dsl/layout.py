@@ -98,12 +98,15 @@ class FieldLayout:
             start = self.offset + self.scales_offset
             into[:, start : self.offset + self.num_bytes] = scales.view(torch.uint8)
 
-    def decoded(self, pages: Tensor) -> Tensor:
-        """Decode the field of pages, uint8 [num, >= bytes_per_page]: float32 [num, *axes]."""
-        raw = pages[:, self.offset : self.offset + self.num_bytes]
+    def load(self, region: Tensor, rows: Tensor) -> Tensor:
+        """Gather rows, integers of any shape, of uint8 [num_rows, >= bytes_per_page], and decode them.
+
+        Rows of the region may lie far apart, each at a multiple of 16 bytes. -> float32 [*rows.shape, *axes]
+        """
+        raw = region[:, self.offset : self.offset + self.num_bytes].index_select(0, rows.flatten())
         if storage.is_float(self.kind):
-            return raw.view(storage.float_dtype(self.kind)).float().reshape(-1, *self.axes)
-        return self._decoded(raw).reshape(-1, *self.axes)
+            return raw.view(storage.float_dtype(self.kind)).float().reshape(*rows.shape, *self.axes)
+        return self._decoded(raw).reshape(*rows.shape, *self.axes)
 
     def _decoded(self, raw: Tensor) -> Tensor:
         """Decode raw bytes [num, num_bytes] to float32 [num, num_vectors, length]."""
@@ -144,9 +147,5 @@ class Layout:
         return packed
 
     def load(self, region: Tensor, rows: Tensor) -> dict[str, Tensor]:
-        """Gather rows, integers of any shape, of uint8 [num_rows, >= bytes_per_page], and decode them.
-
-        Rows of the region may lie far apart, each at a multiple of 16 bytes. -> float32 [*rows.shape, *axes] by name
-        """
-        pages = region[:, : self.bytes_per_page].index_select(0, rows.flatten())
-        return {field.name: field.decoded(pages).reshape(*rows.shape, *field.axes) for field in self.fields}
+        """Gather and decode every field (`FieldLayout.load`): float32 [*rows.shape, *axes] by name."""
+        return {field.name: field.load(region, rows) for field in self.fields}

@@ -10,6 +10,7 @@ from vortex_dsl.values import PAGE
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from vortex_dsl.batched import Best
     from vortex_dsl.values import Type
 
 
@@ -18,12 +19,14 @@ class Frame:
     """`lead` leading dimensions (0: one sequence, 1: rows) stand before a value's own axes.
 
     `complete`: bool [rows, page], false where a row has no such page and memory holds garbage; None when
-    every page counts. `candidates`: bool [*lead, page], the complete pages that are not reserved.
+    every page counts. `candidates`: bool [*lead, page], the complete pages that are not reserved. `best` finds the
+    best pages (`vortex_dsl.batched.Best`), torch where it is None.
     """
 
     lead: int
     complete: Tensor | None = None
     candidates: Tensor | None = None
+    best: Best | None = None
 
     def dim(self, type_: Type, name: str) -> int:
         """Give the tensor dimension of an axis."""

@@ -88,9 +88,14 @@ def _candidates(frame: Frame) -> Tensor:
     return frame.candidates
 
 
-def _topk(frame: Frame, _node: Node, score: Tensor, n: Tensor) -> Tensor:
-    allowed = _candidates(frame)
+def _taken(frame: Frame, score: Tensor, allowed: Tensor, n: Tensor) -> Tensor:
+    if frame.best is not None:
+        return frame.best(numeric(score), allowed, numeric(n))
     return _best(score, allowed, _room(n, allowed))
+
+
+def _topk(frame: Frame, _node: Node, score: Tensor, n: Tensor) -> Tensor:
+    return _taken(frame, score, _candidates(frame), n)
 
 
 def _mass(frame: Frame, score: Tensor) -> Tensor:
@@ -118,11 +123,11 @@ def _topp(frame: Frame, _node: Node, score: Tensor, p: Tensor, limit: Tensor) ->
 
 def _above(frame: Frame, _node: Node, score: Tensor, threshold: Tensor, limit: Tensor) -> Tensor:
     allowed = _candidates(frame) & (numeric(score) > numeric(threshold)[..., None])
-    return _best(score, allowed, _room(limit, allowed))
+    return _taken(frame, score, allowed, limit)
 
 
-def _refine(_frame: Frame, _node: Node, chosen: Tensor, score: Tensor, n: Tensor) -> Tensor:
-    return _best(score, chosen, _room(n, chosen))
+def _refine(frame: Frame, _node: Node, chosen: Tensor, score: Tensor, n: Tensor) -> Tensor:
+    return _taken(frame, score, chosen, n)
 
 
 def _remember_rule(types: tuple[Type, ...], _attrs: Mapping[str, Any]) -> Type:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from vllm.config import get_current_vllm_config, get_current_vllm_config_or_none
 from vllm.distributed import get_tensor_model_parallel_rank, get_tensor_model_parallel_world_size
+from vllm.model_executor.layers.attention_layer_base import AttentionLayerBase
 from vllm.v1.attention.backend import (
     AttentionBackend,
     AttentionCGSupport,
@@ -110,7 +111,21 @@ class VortexImpl(ProgramLayer, AttentionImpl):
         """Make views over a cache, [num_blocks, num_kv_heads, page_size, content]."""
         if kernels_of(self.vllm_config) == "torch":
             return TorchPages(kv_cache, self.head_size)
+        if kv_cache.device.type == "cpu":
+            self._refuse_strangers()
         return pages_over(kv_cache, self.head_size)
+
+    def _refuse_strangers(self) -> None:
+        """Refuse whoever else uses the cache's memory block by block: here, fields lie behind all blocks."""
+        if self.vllm_config.kv_transfer_config is not None:
+            raise ServingError("KV connectors are not served on a CPU: they would leave the fields behind")
+        layers = self.vllm_config.compilation_config.static_forward_context.items()
+        others = [
+            name for name, layer in layers
+            if isinstance(layer, AttentionLayerBase) and not isinstance(getattr(layer, "impl", None), ProgramLayer)
+        ]  # fmt: skip
+        if others:
+            raise ServingError(f"layers of other kinds beside ours are not served on a CPU yet: {', '.join(others)}")
 
     def do_kv_cache_update(
         self, layer: Any, key: torch.Tensor, value: torch.Tensor, kv_cache: torch.Tensor, slot_mapping: torch.Tensor

@@ -29,14 +29,14 @@ class Decodes:
 
     Below, a row is one sequence and one KV head. `rows` is the same batch with one row per sequence, its table of
     blocks. `followed` says which requests they are, None if no layer wants to know. Layers fill in `choices`: the
-    chosen candidates, bool [num_rows, max_pages], by the layer that chose them, None where it chose them all.
+    chosen candidates, bool [num_rows, max_pages], by the layer that chose them.
     """
 
     rows: Rows
     page_size: int
     heads: Heads
     followed: Followed | None = None
-    choices: dict[int, torch.Tensor | None] = field(default_factory=dict)
+    choices: dict[int, torch.Tensor] = field(default_factory=dict)
 
     @property
     def num_sequences(self) -> int:
@@ -62,6 +62,12 @@ class Decodes:
     def longest(self) -> int:
         """Give the tokens of the longest sequence."""
         return int(self.rows.lengths.max())
+
+    @cached_property
+    def starts(self) -> torch.Tensor:
+        """Give the first query of each row, and their number: int32 [num_rows + 1]."""
+        num_rows = self.num_sequences * self.heads.count
+        return torch.arange(num_rows + 1, dtype=torch.int32, device=self.rows.lengths.device)
 
     @property
     def max_pages(self) -> int:

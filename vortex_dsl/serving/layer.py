@@ -13,7 +13,7 @@ from vllm.model_executor.models.utils import extract_layer_index
 from .config import ServingError, serving_config
 from .metrics import Counters, Meter
 from .pages import Pages, Rows, Softmax
-from .rule import Layer, Rule, page_table
+from .rule import Layer, Rule
 
 if TYPE_CHECKING:
     from vortex_dsl.program import Program
@@ -113,16 +113,17 @@ class ProgramLayer(ABC):
             self.meter.add(name, self._dense(query.shape[0]))
             return
         by_kv_head = query.reshape(-1, self.num_heads // self.num_kv_heads, self.head_size)
-        where = Layer(index, self.num_layers, self.softmax.scale)
-        attended = self.rule.attended(by_kv_head, pages, decodes, where, self._memory)
-        if attended is None:
+        attended, num_pages = None, decodes.total_pages
+        if self.rule.covers(decodes):
             pages.attend_sequences(query, decodes.rows, self.softmax, output)
         else:
-            table, lengths = page_table(attended, decodes.pages, decodes.lengths, pages.page_size)
-            starts = torch.arange(table.shape[0] + 1, dtype=torch.int32, device=table.device)
+            where = Layer(index, self.num_layers, self.softmax.scale)
+            attended = self.rule.attended(by_kv_head, pages, decodes, where, self._memory)
+            listed = pages.listed(attended, decodes.pages, decodes.lengths)
             into = output.view(*by_kv_head.shape[:2], output.shape[-1])
-            pages.attend_pages(by_kv_head, Rows(table, lengths, starts), self.softmax, into)
-        self.meter.add(name, counted(attended, decodes))
+            num_pages = listed.num_pages
+            pages.attend_pages(by_kv_head, Rows(listed.table, listed.lengths, decodes.starts), self.softmax, into)
+        self.meter.add(name, self._sparse(decodes, num_pages, covered=attended is None))
         if self.recorder is not None:
             self.recorder.append(self._recording(index, by_kv_head, decodes, attended))
 
@@ -131,6 +132,11 @@ class ProgramLayer(ABC):
         if self.softmax.window is None:
             return Counters(dense_tokens=num_tokens)
         return Counters(window_tokens=num_tokens)
+
+    def _sparse(self, decodes: Decodes, num_pages: int, *, covered: bool) -> Counters:
+        """Count decode tokens whose pages the program chose."""
+        num = decodes.num_sequences
+        return Counters(num, num * covered, pages_attended=num_pages, pages_dense=decodes.total_pages)
 
     def _recording(
         self, index: int, query: torch.Tensor, decodes: Decodes, attended: torch.Tensor | None
@@ -187,11 +193,3 @@ def with_fields(spec: Any, room: Room) -> Any:
 def layer_index(name: str) -> int:
     """Give the number in a layer's name, which is looked for in a string only once."""
     return extract_layer_index(name)
-
-
-def counted(attended: torch.Tensor | None, decodes: Decodes) -> Counters:
-    """Count a sparse decode step. attended: as `Rule.attended` gives it."""
-    num_sequences, total = decodes.num_sequences, decodes.total_pages
-    if attended is None:
-        return Counters(num_sequences, num_sequences, pages_attended=total, pages_dense=total)
-    return Counters(num_sequences, pages_attended=int(attended.sum()), pages_dense=total)

@@ -61,17 +61,28 @@ class Meter:
     """One layer's counters: since the last reset for the evaluator, since the start for the endpoint."""
 
     def __init__(self) -> None:
-        self.counters = Counters()
-        self._totals: np.ndarray | None = None
+        self._totals = np.zeros(len(NAMES), dtype=np.int64)
+        self._before = self._totals.copy()  # what was counted before the last reset
+        self._is_shared = False
 
     def add(self, layer: str, counted: Counters) -> None:
         """Count what a layer, known by its name in vLLM, did in a step."""
-        if self._totals is None:
-            self._totals = _shared(layer)
-        for i, (name, number) in enumerate(vars(counted).items()):
+        if not self._is_shared:
+            shared = _shared(layer)
+            shared += self._totals
+            self._totals, self._is_shared = shared, True
+        for i, number in enumerate(vars(counted).values()):
             if number:
-                setattr(self.counters, name, getattr(self.counters, name) + number)
                 self._totals[i] += number
+
+    @property
+    def counters(self) -> Counters:
+        """Give what was counted since the last reset; setting it is one."""
+        return Counters(*(self._totals - self._before).tolist())
+
+    @counters.setter
+    def counters(self, counters: Counters) -> None:
+        self._before = self._totals - np.array(list(vars(counters).values()))
 
 
 def _shared(layer: str) -> np.ndarray:
@@ -83,7 +94,7 @@ def _shared(layer: str) -> np.ndarray:
     counts = folder / f"{os.getpid()}-{number}.counts"
     totals = np.memmap(counts, dtype=np.int64, mode="w+", shape=(len(NAMES),))
     counts.with_suffix(".json").write_text(json.dumps({"layer": layer}))
-    return totals
+    return np.asarray(totals)  # without what a memmap does beside at each access
 
 
 def export() -> None:

@@ -9,8 +9,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+
+from .fields import Fields
+
+if TYPE_CHECKING:
+    from vortex_dsl.batched import Best
+    from vortex_dsl.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -39,13 +46,22 @@ class Softmax:
     window: int | None = None
 
 
+class Listed(NamedTuple):
+    """Pages to attend to: int32 [num_rows, most of a row], int32 [num_rows] tokens behind them, and their number."""
+
+    table: torch.Tensor
+    lengths: torch.Tensor
+    num_pages: int
+
+
 class Pages(ABC):
     """Views over one layer's cache; nothing is copied unless a gather is asked for by name.
 
-    `fields`: uint8 [num_pages, bytes reserved per page].
+    `fields`: uint8 [num_pages, bytes reserved per page]; `flat`: [num_pages, numbers of a page], in the cache's dtype.
     """
 
     parts = 2  # keys and values; latents are both in one
+    best: Best | None = None  # how the best pages are found, where it is known better than torch does
 
     def __init__(self, kv_cache: torch.Tensor, head_dim: int) -> None:
         num_blocks, num_kv_heads, page_size, content = kv_cache.shape
@@ -57,13 +73,41 @@ class Pages(ABC):
             )
         self.page_size, self.head_dim, self.num_kv_heads = page_size, head_dim, num_kv_heads
         self.num_pages = num_blocks * num_kv_heads
-        self.flat = kv_cache.as_strided((self.num_pages, whole), (whole, 1))
         self.split = page_size * head_dim
-        self.fields = self.flat[:, self.parts * self.split :].view(torch.uint8)
+        self._over = (kv_cache.data_ptr(), kv_cache.numel())
+        self._fields: Fields | None = None
+        self.flat, self.fields = self.divided(kv_cache.as_strided((self.num_pages, whole), (whole, 1)))
+
+    def divided(self, whole: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give `flat` and `fields` of a cache [num_pages, content]: fields inside of each page, behind its tokens."""
+        return whole, whole[:, self.parts * self.split :].view(torch.uint8)
+
+    def fields_of(self, layout: Layout) -> Fields:
+        """Give the place of a program's fields, the same again until another program's are asked for."""
+        if self._fields is None or self._fields.layout is not layout:
+            self._fields = self.place(layout)
+        return self._fields
+
+    def place(self, layout: Layout) -> Fields:
+        """Find a program's fields their place."""
+        return Fields(self.fields, layout)
 
     def is_over(self, kv_cache: torch.Tensor) -> bool:
         """Tell whether these are views over that very cache."""
-        return self.flat.data_ptr() == kv_cache.data_ptr() and self.flat.numel() == kv_cache.numel()
+        return self._over == (kv_cache.data_ptr(), kv_cache.numel())
+
+    def listed(self, attended: torch.Tensor, pages: torch.Tensor, lengths: torch.Tensor) -> Listed:
+        """List the attended pages of every row for a kernel, in ascending order.
+
+        attended: bool [num_rows, max_pages]; pages: int64 [num_rows, max_pages]; lengths: int64 [num_rows] tokens.
+        """
+        counts = attended.sum(1)
+        row, page = attended.nonzero(as_tuple=True)
+        place = torch.arange(row.numel(), device=row.device) - (counts.cumsum(0) - counts)[row]
+        table = torch.zeros((attended.shape[0], int(counts.max())), dtype=torch.int32, device=pages.device)
+        table[row, place] = pages[row, page].to(torch.int32)
+        missing = -lengths % self.page_size  # the partial page is always attended, and always last
+        return Listed(table, (counts * self.page_size - missing).to(torch.int32), row.numel())
 
     @abstractmethod
     def write(self, key: torch.Tensor, value: torch.Tensor, slot_mapping: torch.Tensor) -> None:

@@ -9,12 +9,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
 from vllm import _custom_ops as ops
 from vllm.v1.attention.backends.cpu_attn import _get_attn_isa
 
-from .pages import Pages, Rows, Softmax
+from kernels import cpu
+
+from . import hugepages
+from .fields_cpu import CpuFields
+from .pages import Listed, Pages, Rows, Softmax
+
+if TYPE_CHECKING:
+    from vortex_dsl.layout import Layout
+
+    from .fields import Fields
 
 CODE = 128  # numbers below it are exact in every dtype of a cache
 
@@ -48,12 +58,30 @@ def stored_order(isa: str, page_size: int, head_dim: int, dtype: torch.dtype) ->
 class CpuPages(Pages):
     """The cache as vLLM's C++ kernel reads it, by block and by page."""
 
+    best = staticmethod(cpu.best)
+
     def __init__(self, kv_cache: torch.Tensor, head_dim: int) -> None:
         super().__init__(kv_cache, head_dim)
+        hugepages.advise(kv_cache)
         self.isa = kernel_isa(self.page_size, head_dim, kv_cache.dtype)
         self._order = stored_order(self.isa, self.page_size, head_dim, kv_cache.dtype)
         self._by_block = self._kernel_view(self.num_kv_heads)
         self._by_page = self._kernel_view(1)
+
+    def divided(self, whole: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give pages without gaps, and all fields behind them (`Pages.divided`)."""
+        num_pages, flat, own = whole.shape[0], whole.view(-1), self.parts * self.split
+        pages, fields = flat[: num_pages * own], flat[num_pages * own :]
+        room = (whole.shape[1] - own) * whole.element_size()
+        return pages.view(num_pages, own), fields.view(torch.uint8).view(num_pages, room)
+
+    def place(self, layout: Layout) -> Fields:
+        """Pack a program's fields closely (`Pages.place`)."""
+        return CpuFields(self.fields, layout)
+
+    def listed(self, attended: torch.Tensor, pages: torch.Tensor, lengths: torch.Tensor) -> Listed:
+        """List the attended pages (`Pages.listed`)."""
+        return Listed(*cpu.list_pages(attended, pages, lengths, self.page_size))
 
     def _kernel_view(self, num_heads: int) -> tuple[torch.Tensor, torch.Tensor]:
         """View K and V as [num_blocks, num_heads, page_size, head_dim], the shape the kernel checks."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vortex_dsl.graph import Graph
-    from vortex_dsl.layout import Layout
     from vortex_dsl.program import Program
 
     from .decodes import Decodes
+    from .fields import Fields
     from .pages import Pages
 
+LENGTHS = range(1, 1 << 40)  # tokens of any sequence
 SUMMARY_ROWS = 4096  # pages summarised at a time: bounds the memory of a long prefill or of a swap
 
 
@@ -38,6 +40,8 @@ class Rule:
         self.graph = traced(program, Shape(group=group, head_dim=head_dim))
         self.batched = Batched(self.graph)
         self.page_size = self.graph.page_size
+        # of all lengths, the shorter ones are covered
+        self._covered = bisect_left(LENGTHS, True, key=lambda length: not self.batched.covers(length))
 
     @property
     def field_bytes(self) -> int:
@@ -50,7 +54,7 @@ class Rule:
             return
         for some in numbers.split(SUMMARY_ROWS):
             packed = self.batched.summarize(pages.raw_keys(some), pages.raw_values(some))
-            pages.fields[some, : self.field_bytes] = packed
+            pages.fields_of(self.batched.layout).store(some, packed)
 
     @property
     def remembers(self) -> bool:
@@ -61,14 +65,18 @@ class Rule:
         """Make what one choosing layer remembers of its requests."""
         return Memory(self.graph.states, num_kv_heads)
 
+    def covers(self, decodes: Decodes) -> bool:
+        """Tell whether every page is attended to, whatever the scores."""
+        return decodes.followed is None and decodes.longest <= self._covered
+
     def leader(self, layer: int) -> int | None:
         """Give the layer whose choice this one uses, None for a layer that attends to everything."""
         return choosing_layer(self.graph, layer)
 
     def attended(
         self, query: torch.Tensor, pages: Pages, decodes: Decodes, layer: Layer, memory: Memory
-    ) -> torch.Tensor | None:
-        """Give the attended pages as bool [num_rows, max_pages], None for all. query: [num_rows, group, head_dim].
+    ) -> torch.Tensor:
+        """Give the attended pages as bool [num_rows, max_pages]. query: [num_rows, group, head_dim].
 
         The first layer of a group chooses, where its memory holds no choice that is still good; the others follow.
         """
@@ -81,17 +89,14 @@ class Rule:
                 f"layer {layer.index} uses the choice of layer {leader}, which chooses nothing in this worker: its "
                 "window is limited, or another stage of a pipeline runs it; set share_layers=1"
             )
-        chosen = decodes.choices[leader]
-        return None if chosen is None else chosen | decodes.sets(self.batched).reserved
+        return decodes.choices[leader] | decodes.sets(self.batched).reserved
 
     def _choice(
         self, query: torch.Tensor, pages: Pages, decodes: Decodes, layer: Layer, memory: Memory
-    ) -> torch.Tensor | None:
+    ) -> torch.Tensor:
         """Give the chosen candidates, bool [num_rows, max_pages]: of this step, or of one that is remembered."""
         followed = decodes.followed
-        if followed is None and self.batched.covers(decodes.longest):
-            return None
-        source = CachedPages(self.batched.layout, pages, decodes)
+        source = CachedPages(pages.fields_of(self.batched.layout), pages, decodes)
         step = Step(
             q=query.float(),
             sets=decodes.sets(self.batched),
@@ -100,6 +105,7 @@ class Rule:
             layer_count=layer.count,
             scale=layer.scale,
             source=source,
+            best=pages.best,
         )
         if followed is None:
             return self.batched.choose(step).pages
@@ -123,7 +129,7 @@ class Rule:
 class CachedPages:
     """Pages of the KV cache (`vortex_dsl.batched.PageSource`), of all rows or of some."""
 
-    layout: Layout
+    stored: Fields
     pages: Pages
     decodes: Decodes
     rows: torch.Tensor | None = None
@@ -133,9 +139,13 @@ class CachedPages:
         """Pages of the longest row."""
         return self.decodes.max_pages
 
-    def fields(self, some: slice) -> dict[str, torch.Tensor]:
-        """Gather and decode some pages' fields."""
-        return self.layout.load(self.pages.fields, self._numbers(some))
+    def field(self, name: str, some: slice) -> torch.Tensor:
+        """Gather and decode a field of some pages."""
+        return self.stored.load(name, self._numbers(some))
+
+    def contracted(self, name: str, query: torch.Tensor, some: slice) -> torch.Tensor:
+        """Multiply a field of some pages where it lies."""
+        return self.stored.contract(name, self._numbers(some), query)
 
     def raw(self, name: str, some: slice) -> torch.Tensor:
         """Gather some pages' keys or values."""
@@ -154,18 +164,3 @@ class Layer:
     index: int
     count: int
     scale: float
-
-
-def page_table(attended: torch.Tensor, pages: torch.Tensor, lengths: torch.Tensor, page_size: int) -> tuple[Any, Any]:
-    """Give a kernel's block table and lengths from the attended pages, in ascending order.
-
-    attended: bool [num_rows, max_pages]; pages: [num_rows, max_pages]; lengths: [num_rows] tokens.
-    -> int32 [num_rows, most pages attended], int32 [num_rows] tokens behind them
-    """
-    counts = attended.sum(1)
-    row, page = attended.nonzero(as_tuple=True)
-    place = torch.arange(row.numel(), device=row.device) - (counts.cumsum(0) - counts)[row]
-    table = torch.zeros((attended.shape[0], int(counts.max())), dtype=torch.int32, device=pages.device)
-    table[row, place] = pages[row, page].to(torch.int32)
-    missing = -lengths % page_size  # the partial page is always attended, and always last
-    return table, (counts * page_size - missing).to(torch.int32)
