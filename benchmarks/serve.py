@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ from vortex_dsl import Shape, cost, load_program, zoo
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
+PAGE_SIZES = (16, 32, 64, 128)
+STEPS = 64  # of a round: the first of them find the other engine's data in the caches
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class Setting:
     page_size: int
     kv_cache_bytes: int
     graphs: bool
+    captured: bool = False  # whether graphs hold the program that they were captured with
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -134,6 +137,7 @@ SETTINGS = {
             page_size=16,
             kv_cache_bytes=118 << 30,
             graphs=True,
+            captured=True,
         ),
         Setting(
             "GLM-4.7-Flash",
@@ -142,6 +146,7 @@ SETTINGS = {
             page_size=16,
             kv_cache_bytes=28 << 30,
             graphs=True,
+            captured=True,
         ),
     ),
 }
@@ -153,6 +158,7 @@ class Result:
 
     model: str
     case: str
+    page_size: int
     program: str
     ratio: float
     low: float | None
@@ -236,11 +242,11 @@ def measure(setting: Setting, case: Case, programs: dict[str, dict[str, int]], n
         results = []
         for name, values in programs.items():
             text, chosen = zoo.text(name), list(values.items())
-            if setting.graphs and "sparse" in arms:  # captured graphs hold the program that they were captured with
+            if setting.captured and "sparse" in arms:
                 arms.pop("sparse").close()
             if "sparse" not in arms:
                 arms["sparse"] = Arm("sparse", setting, model, settings | {"program": text, "values": chosen})
-            asked = {"text": text, "values": chosen, "workload": workload, "seed": 0}
+            asked = {"text": text, "values": chosen, "workload": workload, "seed": 0, "num_tokens": 1 + STEPS}
             rounds = [
                 tuple(arms[role].call("serve_round", **asked) for role in ("dense", "sparse"))
                 for _ in range(num_rounds + 1)
@@ -263,7 +269,7 @@ def results_of(
     sides = ((f"dense beside {name}", Interval(1.0, None, None, len(rounds)), case.tokens), (name, ratio, read))
     return [
         Result(
-            setting.name, str(case), label, found.value, found.low, found.high, len(rounds),
+            setting.name, str(case), setting.page_size, label, found.value, found.low, found.high, len(rounds),
             sum(pair[side] for pair in speeds) / len(speeds), *latencies(rounds, side), attended, capacity[side],
         )
         for side, (label, found, attended) in enumerate(sides)
@@ -309,11 +315,13 @@ def main() -> int:
     parser.add_argument("--device", choices=tuple(SETTINGS), required=True)
     parser.add_argument("--programs", nargs="+", default=["centroid", "quest"], help="names of the zoo")
     parser.add_argument("--attended", type=int, default=1024, help="most tokens attended, reserved pages included")
-    parser.add_argument("--rounds", type=int, default=8, help="pairs of rounds per program; a round is 16 steps")
+    parser.add_argument("--rounds", type=int, default=8, help=f"pairs of rounds per program, of {STEPS} steps")
+    parser.add_argument("--page-size", type=int, choices=PAGE_SIZES, help="tokens per page, of both engines")
     parser.add_argument("--quick", action="store_true", help="only the shortest case, which shows that it runs")
     given = parser.parse_args()
     results = []
-    for setting in SETTINGS[given.device]:
+    for usual in SETTINGS[given.device]:
+        setting = replace(usual, page_size=given.page_size or usual.page_size)
         programs = {name: values_of(name, setting.page_size, given.attended) for name in given.programs}
         for case in setting.cases[-1:] if given.quick else setting.cases:
             results += measure(setting, case, programs, given.rounds)

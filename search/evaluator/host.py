@@ -134,13 +134,18 @@ class Host:
         }
 
     def serve_round(
-        self, text: str, values: Sequence[Sequence[Any]], workload: dict[str, Any], seed: int
+        self,
+        text: str,
+        values: Sequence[Sequence[Any]],
+        workload: dict[str, Any],
+        seed: int,
+        num_tokens: int = SERVE_TOKENS,
     ) -> dict[str, Any]:
-        """Decode a fixed amount of work once and time its steps."""
+        """Decode a fixed amount of work once and time its steps. `num_tokens`: of each answer."""
         if self.sparse:
             self._swap(text, values)
         prompts = self._prompts(Workload(**workload), seed)
-        steps = self.engine.generate(prompts, SERVE_TOKENS).decode_step_s
+        steps = self.engine.generate(prompts, num_tokens).decode_step_s
         if not steps:
             raise RefusedError(Status.INFRASTRUCTURE, "no step decoded all prompts at once: the KV cache is too small")
         answer: dict[str, Any] = {
@@ -149,7 +154,7 @@ class Host:
             "step_ms": [1000 * s for s in steps],
         }
         if self.sparse:
-            self._check_sparse(len(prompts) * (SERVE_TOKENS - 1))
+            self._check_sparse(len(prompts) * (num_tokens - 1))
             read = {m.name: m.value for m in self._pages_read()}
             answer |= {"pages_attended": read["pages_attended"], "pages_dense": read["pages_dense"]}
         return answer
