@@ -8,20 +8,34 @@ out unless it is asked for. What a storage kind's codes mean is said in `vortex_
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numba import njit
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 KINDS = ("bfloat16", "float16", "float32", "fp8_e4m3", "int8", "int4", "sign")
 _BFLOAT16, _FLOAT16, _FLOAT32, _FP8, _INT8, _INT4, _SIGN = range(len(KINDS))
 _SUMS = {"reassoc", "contract", "nsz"}  # what lets sums be split over vector registers; NaN and infinity keep their say
-_compile = njit(nogil=True, cache=True, error_model="numpy", fastmath=_SUMS)
-_compile_exactly = njit(nogil=True, cache=True, error_model="numpy")
 _RADIX = 256
 _TILE_ELEMENTS = 4096  # decoded at a time
 _NOTHING = (np.zeros((0, 0), np.uint16), np.zeros((0, 0), np.float32))
+
+
+def _compiled(function: Callable[..., Any], **how: Any) -> Callable[..., Any]:
+    """Compile at the first call, and keep the code on disk where there is a place that may be written to."""
+    how |= {"nogil": True, "error_model": "numpy"}
+    try:
+        return njit(cache=True, **how)(function)
+    except RuntimeError:  # how Numba says that there is none
+        return njit(**how)(function)
+
+
+_compiled_sums = partial(_compiled, fastmath=_SUMS)
 
 
 @dataclass(frozen=True)
@@ -44,7 +58,7 @@ class Stored:
         return (KINDS.index(self.kind), self.offset, self.vector_bytes, self.scales)
 
 
-@_compile
+@_compiled_sums
 def _gather_bfloat16(memory, offset, pages, out):
     for i in range(pages.shape[0]):
         row = memory[pages[i], offset:]
@@ -53,7 +67,7 @@ def _gather_bfloat16(memory, offset, pages, out):
                 out[i, j, d] = np.uint32(np.uint32(row[j * out.shape[2] + d]) << np.uint32(16)).view(np.float32)
 
 
-@_compile
+@_compiled_sums
 def _gather_float16(memory, offset, pages, out):
     """Read IEEE half precision: the exponent is put right by a product, which subnormal numbers survive."""
     for i in range(pages.shape[0]):
@@ -68,7 +82,7 @@ def _gather_float16(memory, offset, pages, out):
                 out[i, j, d] = -value if bits >> 15 else value
 
 
-@_compile
+@_compiled_sums
 def _gather_float32(memory, offset, pages, out):
     for i in range(pages.shape[0]):
         row = memory[pages[i], offset:]
@@ -77,7 +91,7 @@ def _gather_float32(memory, offset, pages, out):
                 out[i, j, d] = row[j * out.shape[2] + d]
 
 
-@_compile
+@_compiled_sums
 def _gather_fp8(memory, offset, pages, out):
     """Read e4m3; the only code that is no number has all bits set. Nothing on the way is subnormal: that is slow."""
     for i in range(pages.shape[0]):
@@ -94,7 +108,7 @@ def _gather_fp8(memory, offset, pages, out):
                 out[i, j, d] = -value if bits > np.uint32(0x7F) else value
 
 
-@_compile
+@_compiled_sums
 def _gather_int8(memory, offset, pages, out):
     for i in range(pages.shape[0]):
         row = memory[pages[i], offset:]
@@ -104,7 +118,7 @@ def _gather_int8(memory, offset, pages, out):
                 out[i, j, d] = np.float32((code ^ np.int32(128)) - np.int32(128))
 
 
-@_compile
+@_compiled_sums
 def _gather_parts(memory, offset, vector_bytes, table, pages, out):
     """Read codes of which a byte holds several. table: float32 [256, elements of a byte]."""
     each = table.shape[1]
@@ -120,7 +134,7 @@ def _gather_parts(memory, offset, vector_bytes, table, pages, out):
                 out[i, j, whole * each + k] = table[row[j * vector_bytes + whole], k]
 
 
-@_compile
+@_compiled_sums
 def _scale(memory, scales, pages, out):
     for i in range(pages.shape[0]):
         for j in range(out.shape[1]):
@@ -129,7 +143,7 @@ def _scale(memory, scales, pages, out):
                 out[i, j, d] *= scale
 
 
-@_compile
+@_compiled_sums
 def _gather(memory, table, code, pages, out):
     """Decode the field of pages. pages: int64 [num]; out: float32 [num, vector, length]."""
     by_1, by_2, by_4 = memory
@@ -150,7 +164,7 @@ def _gather(memory, table, code, pages, out):
         _scale(by_4, scales // 4, pages, out)
 
 
-@_compile
+@_compiled_sums
 def _multiply(vectors, query, out):
     """Give the products of vectors [page, vector, length] and queries [query, length]: [page, vector, query]."""
     for i in range(vectors.shape[0]):
@@ -162,7 +176,7 @@ def _multiply(vectors, query, out):
                 out[i, j, k] = total
 
 
-@_compile
+@_compiled_sums
 def _contract(memory, table, code, pages, query, out):
     """Multiply stored vectors with queries, some pages at a time, which stay in the first cache.
 
@@ -178,7 +192,7 @@ def _contract(memory, table, code, pages, query, out):
             _multiply(vectors[: end - start], query[row], out[row, start:end])
 
 
-@_compile_exactly
+@_compiled
 def _order_keys(score, keys):
     """Give unsigned integers in the order of the scores: NaN as -inf, both zeros equal."""
     for i in range(score.shape[0]):
@@ -187,7 +201,7 @@ def _order_keys(score, keys):
         keys[i] = bits ^ (np.uint32(0xFFFFFFFF) if bits >> np.uint32(31) else np.uint32(0x80000000))
 
 
-@_compile_exactly
+@_compiled
 def _last_taken(keys, allowed, room):
     """Give the key of the last page that is taken, and how many pages of just that key are: radix select."""
     count = np.zeros(_RADIX, np.int64)
@@ -206,7 +220,7 @@ def _last_taken(keys, allowed, room):
     return prefix, room
 
 
-@_compile_exactly
+@_compiled
 def _best(score, allowed, num, out):
     """Mark the `num` allowed pages of highest score, ties to the lower index. All [row, page], num: [row]."""
     keys = np.empty(score.shape[1], np.uint32)
@@ -227,7 +241,7 @@ def _best(score, allowed, num, out):
                 ties -= keys[i] == last
 
 
-@_compile_exactly
+@_compiled
 def _list(attended, pages, lengths, page_size, table, tokens):
     """Write the numbers of attended pages in ascending order. -> how many all rows attend to"""
     total = 0

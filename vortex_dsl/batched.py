@@ -149,6 +149,8 @@ class Batched:
         self.layout = Layout(graph)
         self._stages = stages_of(graph)
         self._names = {field.leaf: field.name for field in graph.fields}
+        inputs = ((node, node.attr("name")) for node in graph.select_nodes if node.op == "input")
+        self._inputs = tuple((node, name) for node, name in inputs if name not in RAW)
         self._constants: dict[torch.device, dict[Node, torch.Tensor]] = {}
 
     def summarize(self, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -236,7 +238,7 @@ class Batched:
         blocks: dict[Node, list[torch.Tensor]] = {node: [] for node in stages.results}
         for start in range(0, num_pages, size):
             some = slice(start, min(start + size, num_pages))
-            local = {node: x[:, some] if PAGE in node.type.names else x for node, x in env.items()}
+            local = dict(env) if size >= num_pages else _pages(env, some)
             local |= {node: self._loaded(node, step.source, some) for node in stages.loaded}
             local |= {each.node: self._contracted(each, env, step, some) for each in stages.contractions}
             evaluate(stages.page_wise, local, Frame(1, step.sets.complete[:, some]), device)
@@ -260,9 +262,7 @@ class Batched:
 
     def _small_leaves(self, step: Step) -> dict[Node, torch.Tensor]:
         """Give all other leaves but states."""
-        env = dict(self._constant_leaves(step.q.device))
-        inputs = (node for node in self.graph.select_nodes if node.op == "input" and node.attr("name") not in RAW)
-        return env | {node: _input(node.attr("name"), step) for node in inputs}
+        return self._constant_leaves(step.q.device) | {node: _input(name, step) for node, name in self._inputs}
 
     def _constant_leaves(self, device: torch.device) -> dict[Node, torch.Tensor]:
         if device not in self._constants:
@@ -274,17 +274,25 @@ class Batched:
 def _input(name: str, step: Step) -> torch.Tensor:
     """Give one of select's small inputs: [rows or 1, *axes]."""
     device = step.q.device
-    values = {
-        "q": lambda: step.q,
-        "page.index": lambda: torch.arange(step.sets.complete.shape[1], dtype=torch.float32, device=device)[None],
-        "page.reserved": lambda: step.sets.reserved,
-        "page.count": step.sets.count.float,
-        "layer.index": lambda: torch.tensor([float(step.layer_index)], device=device),
-        "layer.count": lambda: torch.tensor([float(step.layer_count)], device=device),
-        "kv_head.index": step.kv_head.float,
-        "scale": lambda: torch.tensor([float(step.scale)], device=device),
-    }
-    return values[name]()
+    match name:
+        case "q":
+            return step.q
+        case "page.index":
+            return torch.arange(step.sets.complete.shape[1], dtype=torch.float32, device=device)[None]
+        case "page.reserved":
+            return step.sets.reserved
+        case "page.count":
+            return step.sets.count.float()
+        case "kv_head.index":
+            return step.kv_head.float()
+        case _:
+            given = {"layer.index": step.layer_index, "layer.count": step.layer_count, "scale": step.scale}
+            return torch.tensor([float(given[name])], device=device)
+
+
+def _pages(env: dict[Node, torch.Tensor], some: slice) -> dict[Node, torch.Tensor]:
+    """Cut some pages out of every value that has pages."""
+    return {node: x[:, some] if PAGE in node.type.names else x for node, x in env.items()}
 
 
 def _full_rows(x: torch.Tensor, rows: int) -> torch.Tensor:

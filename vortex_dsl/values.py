@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from vortex_dsl.errors import listed
 
@@ -62,7 +63,7 @@ class Type:
     axes: tuple[Axis, ...] = ()
     kind: Kind = Kind.FLOAT
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Give the axes' names in canonical order."""
         return tuple(axis.name for axis in self.axes)

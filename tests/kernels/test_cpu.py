@@ -79,3 +79,11 @@ def test_lists_hold_the_attended_pages_in_order() -> None:
     assert table[:, :3].tolist() == [[7, 9, 10], [21, 22, 0]]
     assert tokens.tolist() == [9, 5]
     assert total == 5
+
+
+def test_where_nothing_can_be_kept_it_is_compiled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: object) -> None:
+        raise RuntimeError("no locator available for file")
+
+    monkeypatch.setattr("numba.core.dispatcher.Dispatcher.enable_caching", refuse)
+    assert cpu._compiled(lambda x: x + 1)(1) == 2
