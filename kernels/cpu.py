@@ -166,14 +166,27 @@ def _gather(memory, table, code, pages, out):
 
 @_compiled_sums
 def _multiply(vectors, query, out):
-    """Give the products of vectors [page, vector, length] and queries [query, length]: [page, vector, query]."""
+    """Give the products of vectors [page, vector, length] and queries [query, length]: [page, vector, query].
+
+    Four queries at a time read each vector once.
+    """
+    fours = query.shape[0] // 4 * 4
     for i in range(vectors.shape[0]):
         for j in range(vectors.shape[1]):
-            for k in range(query.shape[0]):
-                total = np.float32(0)
-                for d in range(query.shape[1]):
-                    total += query[k, d] * vectors[i, j, d]
-                out[i, j, k] = total
+            for k in range(0, fours, 4):
+                a, b, c, d = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+                for e in range(query.shape[1]):
+                    x = vectors[i, j, e]
+                    a += query[k, e] * x
+                    b += query[k + 1, e] * x
+                    c += query[k + 2, e] * x
+                    d += query[k + 3, e] * x
+                out[i, j, k], out[i, j, k + 1], out[i, j, k + 2], out[i, j, k + 3] = a, b, c, d
+            for k in range(fours, query.shape[0]):
+                a = np.float32(0)
+                for e in range(query.shape[1]):
+                    a += query[k, e] * vectors[i, j, e]
+                out[i, j, k] = a
 
 
 @_compiled_sums

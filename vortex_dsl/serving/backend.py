@@ -1,7 +1,7 @@
 """The attention backend CUSTOM: prefill dense, decode over the pages that a program chooses.
 
-Follows vLLM's out-of-tree backend contract (`vllm/v1/attention/backend.py`, 0.32). Fields live inside the page,
-so vLLM accounts for them and moves them with prefix caching and preemption.
+Follows vLLM's out-of-tree backend contract (`vllm/v1/attention/backend.py`, 0.32). Fields live in the room that each
+page is given for them, so vLLM accounts for them, and they follow the page through prefix caching and preemption.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ class VortexImpl(ProgramLayer, AttentionImpl):
 
 
 class VortexBackend(AttentionBackend):
-    """What vLLM asks of a backend: names, shapes, and room for fields inside the page."""
+    """What vLLM asks of a backend: names, shapes, and room for the fields of each page."""
 
     forward_includes_kv_cache_update: bool = False
     supported_dtypes: ClassVar[list[torch.dtype]] = [torch.float32, torch.bfloat16, torch.float16]
