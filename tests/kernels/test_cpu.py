@@ -82,8 +82,12 @@ def test_lists_hold_the_attended_pages_in_order() -> None:
 
 
 def test_where_nothing_can_be_kept_it_is_compiled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: object) -> None:
+    asked = []
+
+    def refuse(dispatcher: object) -> None:
+        asked.append(dispatcher)
         raise RuntimeError("no locator available for file")
 
     monkeypatch.setattr("numba.core.dispatcher.Dispatcher.enable_caching", refuse)
     assert cpu._compiled(lambda x: x + 1)(1) == 2
+    assert len(asked) == 1

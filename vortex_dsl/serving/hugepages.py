@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,8 +18,9 @@ _MADV_HUGEPAGE, _MADV_COLLAPSE = 14, 25  # linux/mman.h; Linux collapses at once
 def advise(tensor: torch.Tensor) -> None:
     """Ask the system to back a tensor with large pages. Where it does not, reading is slower and nothing else."""
     start, end = tensor.data_ptr(), tensor.data_ptr() + tensor.numel() * tensor.element_size()
-    first, length = -(-start // SIZE) * SIZE, end // SIZE * SIZE - -(-start // SIZE) * SIZE
-    if length <= 0 or not hasattr(ctypes.CDLL(None), "madvise"):
+    first = -(-start // SIZE) * SIZE
+    length = end // SIZE * SIZE - first
+    if length <= 0 or sys.platform != "linux":
         return
     madvise = ctypes.CDLL(None, use_errno=True).madvise
     madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)

@@ -2,7 +2,8 @@
 
 vLLM's logical cache is [num_blocks, num_kv_heads, page_size, content]; head-major, so that every (block, KV head)
 pair is one stretch of memory, which we call a page and number `block * num_kv_heads + kv_head`. Inside a page lie
-its keys, its values, and behind them the fields that `summarize` returned, as `layout` packs them.
+its keys, its values, and behind them the fields that `summarize` returned, as `layout` packs them. On a CPU
+(`CpuPages`) the same room lies behind all pages instead.
 """
 
 from __future__ import annotations

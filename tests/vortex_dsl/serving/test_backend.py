@@ -145,3 +145,29 @@ def test_the_cpu_platform_refuses_what_cuda_would(asked):
     config = AttentionSelectorConfig(64, torch.float32, "auto", 16)._replace(**{asked: True})
     with pytest.raises(ServingError, match=asked):
         VortexCpuPlatform.get_attn_backend_cls(AttentionBackendEnum.CUSTOM, config)
+
+
+def test_whoever_moves_blocks_without_their_fields_is_refused_on_a_cpu():
+    from vllm.model_executor.layers.attention_layer_base import AttentionLayerBase
+
+    from vortex_dsl.serving.backend import VortexImpl
+
+    class Other(AttentionLayerBase):
+        def get_attn_backend(self):
+            raise NotImplementedError
+
+        def get_kv_cache_spec(self, vllm_config):
+            raise NotImplementedError
+
+    def check(connector, layers):
+        context = SimpleNamespace(static_forward_context=layers)
+        impl.vllm_config = SimpleNamespace(kv_transfer_config=connector, compilation_config=context)
+        impl._refuse_strangers()
+
+    impl, ours = VortexImpl.__new__(VortexImpl), Other()
+    ours.impl = impl
+    check(None, {"ours": ours})
+    with pytest.raises(ServingError, match=r"other kinds beside ours .* mamba"):
+        check(None, {"ours": ours, "mamba": Other()})
+    with pytest.raises(ServingError, match="KV connectors"):
+        check(object(), {"ours": ours})
