@@ -147,7 +147,7 @@ class Batched:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.layout = Layout(graph)
-        self._stages = stages_of(graph)
+        self.stages = stages_of(graph)
         self._names = {field.leaf: field.name for field in graph.fields}
         inputs = ((node, node.attr("name")) for node in graph.select_nodes if node.op == "input")
         self._inputs = tuple((node, name) for node, name in inputs if name not in RAW)
@@ -192,7 +192,7 @@ class Batched:
         env = self._small_leaves(step)
         env |= {state.leaf: x for state, x in zip(graph.states, states, strict=True)}
         self._score_by_blocks(env, step)
-        evaluate(self._stages.after, env, Frame(1, sets.complete, sets.candidates, step.best), step.q.device)
+        evaluate(self.stages.after, env, Frame(1, sets.complete, sets.candidates, step.best), step.q.device)
         chosen = env[graph.selection].expand_as(sets.candidates)
         return Chosen(chosen, sets.reserved, self._new_states(states, env, sets.complete))
 
@@ -231,7 +231,7 @@ class Batched:
 
     def _score_by_blocks(self, env: dict[Node, torch.Tensor], step: Step) -> None:
         """Load and compute page by page what can be, a few pages at a time so that what is between stays in cache."""
-        stages, device = self._stages, step.q.device
+        stages, device = self.stages, step.q.device
         evaluate(stages.before, env, Frame(1), device)
         rows, num_pages = step.sets.complete.shape
         size = max(1, BLOCK_ELEMENTS // (rows * stages.width))

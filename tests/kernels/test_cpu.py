@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from kernels import cpu
+from kernels.compiled import compiled
 from vortex_dsl import storage
 from vortex_dsl.ops.selection import _best, _room
 
@@ -11,8 +12,8 @@ NUM_PAGES, VECTORS = 40, 3
 ODD = (float("inf"), -float("inf"), float("nan"), 1e-7, -0.0, 3e-5, 1000.0)
 
 
-def stored(kind: str, length: int) -> tuple[torch.Tensor, cpu.Stored, torch.Tensor]:
-    """Give a region that holds one field among bytes of no meaning, its place, and what reading it has to give."""
+def stored(kind: str, length: int) -> tuple[cpu.Memory, cpu.Stored, torch.Tensor]:
+    """Give a memory that holds one field among bytes of no meaning, its place, and what reading it has to give."""
     x = torch.randn(NUM_PAGES, VECTORS, length)
     if not storage.scale_bytes(kind):
         x[0, 0, : len(ODD)] = torch.tensor(ODD)[:length]
@@ -23,33 +24,33 @@ def stored(kind: str, length: int) -> tuple[torch.Tensor, cpu.Stored, torch.Tens
     if storage.scale_bytes(kind):
         factors = storage.quantize(x, kind)[1].contiguous().flatten(1)
         region[:, scales : scales + 4 * VECTORS] = factors.view(torch.uint8)
-    field = cpu.Stored(kind, offset, VECTORS, length, vector_bytes, scales)
-    return region, field, storage.round_trip(x, kind, along_dim=True)
+    field = cpu.Stored(kind, offset, region.shape[1], VECTORS, length, vector_bytes, scales)
+    return cpu.memory_of(region), field, storage.round_trip(x, kind, along_dim=True)
 
 
 @pytest.mark.parametrize("length", [7, 64])
 @pytest.mark.parametrize("kind", cpu.KINDS)
 def test_a_field_is_read_as_its_storage_says(kind: str, length: int) -> None:
-    region, field, expected = stored(kind, length)
+    memory, field, expected = stored(kind, length)
     pages = torch.randint(0, NUM_PAGES, (4, 9))
     assert torch.equal(
-        cpu.gather(region, field, pages).nan_to_num(7.0, 8.0, 9.0), expected[pages].nan_to_num(7.0, 8.0, 9.0)
+        cpu.gather(memory, field, pages).nan_to_num(7.0, 8.0, 9.0), expected[pages].nan_to_num(7.0, 8.0, 9.0)
     )
 
 
 @pytest.mark.parametrize("num_queries", [1, 4, 5])
 @pytest.mark.parametrize("kind", cpu.KINDS)
 def test_a_contraction_is_the_product_with_what_is_read(kind: str, num_queries: int) -> None:
-    region, field, values = stored(kind, 64)
+    memory, field, values = stored(kind, 64)
     pages, query = torch.randint(1, NUM_PAGES, (4, 70)), torch.randn(4, num_queries, 64)
     expected = torch.einsum("rqd,rpvd->rpvq", query.double(), values[pages].double())
-    torch.testing.assert_close(cpu.contract(region, field, pages, query).double(), expected, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(cpu.contract(memory, field, pages, query).double(), expected, atol=1e-4, rtol=1e-5)
 
 
 def test_infinity_and_no_number_reach_the_product() -> None:
-    region, field, values = stored("bfloat16", 64)
+    memory, field, values = stored("bfloat16", 64)
     query = torch.ones(1, 1, 64)
-    found = cpu.contract(region, field, torch.zeros(1, 1, dtype=torch.int64), query)[0, 0, :, 0]
+    found = cpu.contract(memory, field, torch.zeros(1, 1, dtype=torch.int64), query)[0, 0, :, 0]
     assert values[0, 0].isnan().any()
     assert found.isnan().tolist() == [True, False, False]
 
@@ -89,5 +90,5 @@ def test_where_nothing_can_be_kept_it_is_compiled_anew(monkeypatch: pytest.Monke
         raise RuntimeError("no locator available for file")
 
     monkeypatch.setattr("numba.core.dispatcher.Dispatcher.enable_caching", refuse)
-    assert cpu._compiled(lambda x: x + 1)(1) == 2
+    assert compiled(lambda x: x + 1)(1) == 2
     assert len(asked) == 1

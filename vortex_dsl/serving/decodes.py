@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from .machine import PagedRows
+
 if TYPE_CHECKING:
     from vortex_dsl.batched import Batched, PageSets
 
     from .memory import Followed
-    from .pages import Rows
+    from .pages import Choice, Rows
 
 
 @dataclass(frozen=True)
@@ -28,15 +30,15 @@ class Decodes:
     """Sequences that decode one token each, shared by all layers of a step.
 
     Below, a row is one sequence and one KV head. `rows` is the same batch with one row per sequence, its table of
-    blocks. `followed` says which requests they are, None if no layer wants to know. Layers fill in `choices`: the
-    chosen candidates, bool [num_rows, max_pages], by the layer that chose them.
+    blocks. `followed` says which requests they are, None if no layer wants to know. Layers fill in `choices`, by the
+    layer that chose.
     """
 
     rows: Rows
     page_size: int
     heads: Heads
     followed: Followed | None = None
-    choices: dict[int, torch.Tensor] = field(default_factory=dict)
+    choices: dict[int, Choice] = field(default_factory=dict)
 
     @property
     def num_sequences(self) -> int:
@@ -86,6 +88,11 @@ class Decodes:
         within = torch.arange(self.max_pages, device=table.device) < self._num_pages[:, None]
         blocks = table * within  # entries beyond the length are arbitrary: read block 0 there
         return pages_of(blocks, self.heads.count).transpose(1, 2).flatten(0, 1).contiguous()
+
+    @cached_property
+    def paged(self) -> PagedRows:
+        """Give what compiled loops read of all this."""
+        return PagedRows(self.pages, self.lengths, self.kv_head)
 
     @cached_property
     def _sets(self) -> dict[tuple[int, int], PageSets]:

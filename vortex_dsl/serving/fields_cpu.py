@@ -23,13 +23,18 @@ class CpuFields(Fields):
 
     def __init__(self, region: torch.Tensor, layout: Layout) -> None:
         super().__init__(region, layout)
+        self.memory = cpu.memory_of(region)
+        self.stored: dict[str, cpu.Stored] = {}
         self._stretches: dict[str, torch.Tensor] = {}
         num_pages, room, start = region.shape[0], region.view(-1), 0
         for field in sorted(layout.fields, key=_itemsize, reverse=True):  # so that all begin at whole elements
             end = start + num_pages * field.num_bytes
             self._stretches[field.name] = room[start:end].view(num_pages, field.num_bytes)
+            self.stored[field.name] = cpu.Stored(
+                field.kind, start, field.num_bytes, field.num_vectors, field.length, field.vector_bytes,
+                start + field.scales_offset,
+            )  # fmt: skip
             start = end
-        self._stored = {field.name: _stored(field) for field in layout.fields}
 
     def store(self, numbers: torch.Tensor, packed: torch.Tensor) -> None:
         """Store pages' fields (`Fields.store`)."""
@@ -38,18 +43,11 @@ class CpuFields(Fields):
 
     def load(self, name: str, numbers: torch.Tensor) -> torch.Tensor:
         """Give a field of pages (`Fields.load`)."""
-        return cpu.gather(self._stretches[name], self._stored[name], numbers).view(
-            *numbers.shape, *self._by_name[name].axes
-        )
+        return cpu.gather(self.memory, self.stored[name], numbers).view(*numbers.shape, *self._by_name[name].axes)
 
     def contract(self, name: str, numbers: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
         """Multiply a field's vectors (`Fields.contract`)."""
-        return cpu.contract(self._stretches[name], self._stored[name], numbers, query)
-
-
-def _stored(field: FieldLayout) -> cpu.Stored:
-    """Describe a field, which begins where its stretch of a page does, to the compiled loops."""
-    return cpu.Stored(field.kind, 0, field.num_vectors, field.length, field.vector_bytes, field.scales_offset)
+        return cpu.contract(self.memory, self.stored[name], numbers, query)
 
 
 def _itemsize(field: FieldLayout) -> int:

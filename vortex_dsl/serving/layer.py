@@ -11,9 +11,10 @@ import torch
 from vllm.model_executor.models.utils import extract_layer_index
 
 from .config import ServingError, serving_config
+from .machine import Layer
 from .metrics import Counters, Meter
 from .pages import Pages, Rows, Softmax
-from .rule import Layer, Rule
+from .rule import Rule
 
 if TYPE_CHECKING:
     from vortex_dsl.program import Program
@@ -118,8 +119,7 @@ class ProgramLayer(ABC):
             pages.attend_sequences(query, decodes.rows, self.softmax, output)
         else:
             where = Layer(index, self.num_layers, self.softmax.scale)
-            attended = self.rule.attended(by_kv_head, pages, decodes, where, self._memory)
-            listed = pages.listed(attended, decodes.pages, decodes.lengths)
+            attended, listed = self.rule.choice(by_kv_head, pages, decodes, where, self._memory)
             into = output.view(*by_kv_head.shape[:2], output.shape[-1])
             num_pages = listed.num_pages
             pages.attend_pages(by_kv_head, Rows(listed.table, listed.lengths, decodes.starts), self.softmax, into)

@@ -17,8 +17,10 @@ import torch
 from .fields import Fields
 
 if TYPE_CHECKING:
-    from vortex_dsl.batched import Best
+    from vortex_dsl.batched import Batched, Best
     from vortex_dsl.layout import Layout
+
+    from .machine import Machine
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,13 @@ class Listed(NamedTuple):
     table: torch.Tensor
     lengths: torch.Tensor
     num_pages: int
+
+
+class Choice(NamedTuple):
+    """The attended pages, reserved ones among them, bool [num_rows, max_pages], and their list."""
+
+    attended: torch.Tensor
+    listed: Listed
 
 
 class Pages(ABC):
@@ -92,6 +101,10 @@ class Pages(ABC):
     def place(self, layout: Layout) -> Fields:
         """Find a program's fields their place."""
         return Fields(self.fields, layout)
+
+    def machine_of(self, batched: Batched) -> Machine | None:
+        """Give what chooses among these pages without torch, None where torch has to."""
+        return None
 
     def is_over(self, kv_cache: torch.Tensor) -> bool:
         """Tell whether these are views over that very cache."""

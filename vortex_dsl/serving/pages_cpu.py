@@ -16,12 +16,15 @@ from vllm import _custom_ops as ops
 from vllm.v1.attention.backends.cpu_attn import _get_attn_isa
 
 from kernels import cpu
+from vortex_dsl.tape import tape_of
 
 from . import hugepages
 from .fields_cpu import CpuFields
+from .machine import Machine
 from .pages import Listed, Pages, Rows, Softmax
 
 if TYPE_CHECKING:
+    from vortex_dsl.batched import Batched
     from vortex_dsl.layout import Layout
 
     from .fields import Fields
@@ -67,6 +70,7 @@ class CpuPages(Pages):
         self._order = stored_order(self.isa, self.page_size, head_dim, kv_cache.dtype)
         self._by_block = self._kernel_view(self.num_kv_heads)
         self._by_page = self._kernel_view(1)
+        self._machine: tuple[Batched, Machine | None] | None = None
 
     def divided(self, whole: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Give pages without gaps, and all fields behind them (`Pages.divided`)."""
@@ -78,6 +82,14 @@ class CpuPages(Pages):
     def place(self, layout: Layout) -> Fields:
         """Pack a program's fields closely (`Pages.place`)."""
         return CpuFields(self.fields, layout)
+
+    def machine_of(self, batched: Batched) -> Machine | None:
+        """Run the program's tape (`Pages.machine_of`)."""
+        if self._machine is None or self._machine[0] is not batched:
+            tape, fields = tape_of(batched.graph, batched.stages), self.fields_of(batched.layout)
+            assert isinstance(fields, CpuFields)
+            self._machine = batched, tape and Machine(batched.graph, tape, fields.memory, fields.stored)
+        return self._machine[1]
 
     def listed(self, attended: torch.Tensor, pages: torch.Tensor, lengths: torch.Tensor) -> Listed:
         """List the attended pages (`Pages.listed`)."""

@@ -15,6 +15,7 @@ from vortex_dsl.values import Shape
 
 from .config import ServingError
 from .memory import Memory
+from .pages import Choice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from .decodes import Decodes
     from .fields import Fields
+    from .machine import Layer
     from .pages import Pages
 
 LENGTHS = range(1, 1 << 40)  # tokens of any sequence
@@ -73,10 +75,8 @@ class Rule:
         """Give the layer whose choice this one uses, None for a layer that attends to everything."""
         return choosing_layer(self.graph, layer)
 
-    def attended(
-        self, query: torch.Tensor, pages: Pages, decodes: Decodes, layer: Layer, memory: Memory
-    ) -> torch.Tensor:
-        """Give the attended pages as bool [num_rows, max_pages]. query: [num_rows, group, head_dim].
+    def choice(self, query: torch.Tensor, pages: Pages, decodes: Decodes, layer: Layer, memory: Memory) -> Choice:
+        """Choose the pages to attend to. query: [num_rows, group, head_dim].
 
         The first layer of a group chooses, where its memory holds no choice that is still good; the others follow.
         """
@@ -89,9 +89,17 @@ class Rule:
                 f"layer {layer.index} uses the choice of layer {leader}, which chooses nothing in this worker: its "
                 "window is limited, or another stage of a pipeline runs it; set share_layers=1"
             )
-        return decodes.choices[leader] | decodes.sets(self.batched).reserved
+        return decodes.choices[leader]
 
-    def _choice(
+    def _choice(self, query: torch.Tensor, pages: Pages, decodes: Decodes, layer: Layer, memory: Memory) -> Choice:
+        machine = pages.machine_of(self.batched)
+        if machine is not None and decodes.followed is None:
+            return machine.choose(query, decodes.paged, layer)
+        chosen = self._chosen(query, pages, decodes, layer, memory)
+        attended = chosen | decodes.sets(self.batched).reserved
+        return Choice(attended, pages.listed(attended, decodes.pages, decodes.lengths))
+
+    def _chosen(
         self, query: torch.Tensor, pages: Pages, decodes: Decodes, layer: Layer, memory: Memory
     ) -> torch.Tensor:
         """Give the chosen candidates, bool [num_rows, max_pages]: of this step, or of one that is remembered."""
@@ -155,12 +163,3 @@ class CachedPages:
     def _numbers(self, some: slice) -> torch.Tensor:
         numbers = self.decodes.pages[:, some]
         return numbers if self.rows is None else numbers[self.rows]
-
-
-@dataclass(frozen=True)
-class Layer:
-    """Where a rule runs: the layer's number, how many there are, and the softmax scale."""
-
-    index: int
-    count: int
-    scale: float
