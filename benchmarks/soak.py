@@ -4,12 +4,15 @@ One engine serves the probe model with a covering budget in float32 on CPU while
 cancelled, share prefixes, and press on a small KV cache until some are preempted; lengths run from 1 to 16K tokens.
 Every few seconds the fields of all complete pages in use are computed anew and compared bit by bit. Afterwards vLLM's
 own attention reads every finished answer (1,500 of them by lot) in one dense prefill, and each token must be its first
-choice wherever that leads by more than 1e-3.
+choice wherever that leads by more than 1e-3. `--dense` puts the same load on vLLM's own attention and judges nothing:
+its memory tells how much of a growth is vLLM's. The report goes to benchmarks/results/.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import json
 import os
 import random
@@ -19,7 +22,7 @@ import sys
 import tempfile
 import time
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,8 @@ MARGIN = 1e-3
 CHECK_S = 5.0
 MOST_JUDGED = 1500
 WARM_S = 120.0  # memory is compared with what it was after this
+TOLD_S = 60.0  # from one figure of memory to the next
+RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass
@@ -49,7 +54,7 @@ class Report:
     prefix_hits: int = 0
     pages_checked: int = 0
     stale_pages: int = 0
-    rss_mib: list[int] = field(default_factory=list)
+    memory_mib: list[int] = field(default_factory=list)
     answers: list[tuple[array[int], array[int]]] = field(default_factory=list)  # two bytes a token: we grow little
 
 
@@ -132,18 +137,20 @@ def check_fields(llm: Any, report: Report) -> None:
         report.stale_pages += int(stale.sum())
 
 
-def soak(minutes: float, seed: int) -> Report:
+def soak(minutes: float, seed: int, *, sparse: bool) -> Report:
     """Run the load."""
-    llm = engine(sparse=True, kv_cache_bytes=40 << 20)
+    llm = engine(sparse, kv_cache_bytes=40 << 20)
     load = Load(llm, seed)
     start = checked = time.monotonic()
+    told = start + min(WARM_S, 30 * minutes)
     while time.monotonic() - start < 60 * minutes:
         load.step()
-        if time.monotonic() - checked > CHECK_S:
+        if sparse and time.monotonic() - checked > CHECK_S:
             checked = time.monotonic()
             check_fields(llm, load.report)
-            if checked - start > min(WARM_S, 30 * minutes):
-                load.report.rss_mib.append(resident_mib())
+        if time.monotonic() > told:
+            told += TOLD_S
+            load.report.memory_mib.append(resident_mib())
     metrics = {m.name: m.value for m in llm.get_metrics() if hasattr(m, "value")}
     load.report.preemptions = int(metrics["vllm:num_preemptions"])
     load.report.prefix_hits = int(metrics["vllm:prefix_cache_hits"])
@@ -151,7 +158,9 @@ def soak(minutes: float, seed: int) -> Report:
 
 
 def resident_mib() -> int:
-    """Give this process's memory."""
+    """Give this process's memory, without what is free and was not given back yet."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() >> 20
 
@@ -178,6 +187,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--dense", action="store_true", help="on vLLM's own attention")
     parser.add_argument("--judge", type=Path, help=argparse.SUPPRESS)  # a process of its own for the dense engine
     given = parser.parse_args()
     if given.judge:
@@ -185,16 +195,34 @@ def main() -> int:
         told = random.Random(given.seed).sample(told, min(len(told), MOST_JUDGED))
         (given.judge / "judged.json").write_text(json.dumps(judge(told)))
         return 0
+    report = soak(given.minutes, given.seed, sparse=not given.dense)
+    told = {key: value for key, value in vars(report).items() if key != "answers"}
+    told["answers_mib"] = sum(len(text) * text.itemsize for pair in report.answers for text in pair) >> 20
+    if not given.dense:
+        told |= judged(report)
+    save(told | {"minutes": given.minutes, "seed": given.seed, "dense": given.dense})
+    return int(bool(report.stale_pages or told.get("wrong") or not report.preemptions))
+
+
+def judged(report: Report) -> dict[str, int]:
+    """Have the answers judged by a process of its own."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        report = soak(given.minutes, given.seed)
         (folder / "answers.json").write_text(json.dumps([[list(text) for text in pair] for pair in report.answers]))
         subprocess.run([sys.executable, __file__, "--judge", name], check=True)
-        judged = json.loads((folder / "judged.json").read_text())
-    told = {key: value for key, value in vars(report).items() if key not in ("answers", "rss_mib")}
-    growth = report.rss_mib[-1] - report.rss_mib[0] if report.rss_mib else 0
-    print(json.dumps(told | judged | {"memory_mib": report.rss_mib[:1], "growth_mib": growth}, indent=1))
-    return int(bool(report.stale_pages or judged["wrong"] or not report.preemptions))
+        return json.loads((folder / "judged.json").read_text())
+
+
+def save(told: dict[str, Any]) -> None:
+    """Show the report, and keep it with what it depends on."""
+    from search.evaluator.identity import environment
+
+    RESULTS.mkdir(exist_ok=True)
+    now = time.strftime("%Y-%m-%dT%H%M%SZ", time.gmtime())
+    described = {name: str(value) for name, value in asdict(environment()).items()}
+    text = json.dumps({"environment": described, "time": now, "report": told}, indent=1)
+    (RESULTS / f"soak_{now}.json").write_text(text + "\n")
+    print(text)
 
 
 if __name__ == "__main__":

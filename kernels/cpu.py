@@ -50,7 +50,7 @@ def memory_of(region: torch.Tensor) -> Memory:
 
 
 def _tables() -> tuple[np.ndarray, np.ndarray]:
-    """Give what a byte that holds several codes stands for, scales aside, for int4 and sign: float32 [256, elements]."""
+    """Give what a byte with several codes stands for, scales aside, for int4 and sign: float32 [256, elements]."""
     codes = np.arange(256)[:, None]
     int4 = (np.hstack((codes & 15, codes >> 4)) ^ 8) - 8
     return int4.astype(np.float32), ((codes >> np.arange(8) & 1) * 2 - 1).astype(np.float32)

@@ -13,7 +13,9 @@ import numpy as np
 from kernels.compiled import compiled, compiled_sums
 from kernels.loops import contract_row, gather, list_pages, mark_best
 
-WIDTH = 40
+WIDTH = 36
+# where an instruction keeps its operation, what that is told, result, operands, lengths, distances, and a seed
+OP, FN, TO, ONE, OTHER, THIRD, SIZES, STRIDES, OTHER_STRIDES, SEED = 0, 1, 2, 4, 6, 8, 10, 18, 26, 34
 TAPE_OPS = ("leaf", "load", "contract", "copy", "map", "reduce", "along", "dot", "best")
 _LEAF, _LOAD, _CONTRACT, _COPY, _MAP, _REDUCE, _ALONG, _DOT, _BEST = range(len(TAPE_OPS))
 LEAVES = ("q", "page.index", "page.reserved", "page.count", "kv_head.index", "candidates")
@@ -82,7 +84,14 @@ def _arithmetic(fn, a, b, out):
     elif fn == _MUL:
         for i in range(out.size):
             out[i] = a[i] * b[i]
-    elif fn == _RELU:
+    else:
+        return _bounded(fn, a, b, out)
+    return True
+
+
+@compiled
+def _bounded(fn, a, b, out):
+    if fn == _RELU:
         for i in range(out.size):
             out[i] = np.float32(0) if a[i] <= 0 else a[i]
     elif fn == _MAXIMUM:
@@ -145,8 +154,8 @@ def _function(fn, a):
 
 
 @compiled
-def _map(fn, a, b, c, number, out):
-    """Compute one elementwise operation. a, b, c, out: float32 [count]; number: the mixed seed of a hash."""
+def _map(fn, a, b, c, seed, out):
+    """Compute one elementwise operation. a, b, c, out: float32 [count]; seed: a hash's, mixed."""
     if _arithmetic(fn, a, b, out):
         return
     for i in range(out.size):
@@ -161,7 +170,7 @@ def _map(fn, a, b, c, number, out):
         elif fn == _WHERE:
             out[i] = b[i] if a[i] != 0 else c[i]
         elif fn == _HASH:
-            out[i] = _scatter_bits(a[i], number)
+            out[i] = _scatter_bits(a[i], seed)
         elif _LT <= fn <= _INVERT:
             out[i] = _compare(fn, a[i], b[i])
         else:
@@ -224,7 +233,7 @@ def _extremes(x, largest, inner, out):
 def _reduce(fn, x, out):
     """Reduce each stretch of x to one number. x: float32 [outer * inner]; out: float32 [outer]."""
     inner = x.size // max(out.size, 1)
-    if fn == _MAX or fn == _MIN:
+    if fn in (_MAX, _MIN):
         _extremes(x, fn == _MAX, inner, out)
         return
     for i in range(out.size):
@@ -267,9 +276,10 @@ def _at(line, place, num_pages):
 @compiled
 def _copy(scratch, line, n):
     """Write a value in another order of its axes, or repeated along new ones: four of them."""
-    to, source = _at(line, 2, n), _at(line, 4, n)
-    a, b, c, d = _at(line, 10, n), _at(line, 12, n), _at(line, 14, n), _at(line, 16, n)
-    by_a, by_b, by_c, by_d = _at(line, 18, n), _at(line, 20, n), _at(line, 22, n), _at(line, 24, n)
+    to, source = _at(line, TO, n), _at(line, ONE, n)
+    a, b, c, d = _at(line, SIZES, n), _at(line, SIZES + 2, n), _at(line, SIZES + 4, n), _at(line, SIZES + 6, n)
+    by_a, by_b, by_c = _at(line, STRIDES, n), _at(line, STRIDES + 2, n), _at(line, STRIDES + 4, n)
+    by_d = _at(line, STRIDES + 6, n)
     for i in range(a):
         for j in range(b):
             for k in range(c):
@@ -282,12 +292,15 @@ def _copy(scratch, line, n):
 @compiled
 def _dot(scratch, line, n):
     """Sum products along an axis that comes last in both operands, for all elements of three axes."""
-    to, one, other, inner = _at(line, 2, n), _at(line, 4, n), _at(line, 6, n), _at(line, 16, n)
-    for i in range(_at(line, 10, n)):
-        for j in range(_at(line, 12, n)):
-            for k in range(_at(line, 14, n)):
-                x = one + i * _at(line, 18, n) + j * _at(line, 20, n) + k * _at(line, 22, n)
-                y = other + i * _at(line, 26, n) + j * _at(line, 28, n) + k * _at(line, 30, n)
+    to, one, other, inner = _at(line, TO, n), _at(line, ONE, n), _at(line, OTHER, n), _at(line, SIZES + 6, n)
+    by_a, by_b, by_c = _at(line, STRIDES, n), _at(line, STRIDES + 2, n), _at(line, STRIDES + 4, n)
+    with_a, with_b, with_c = (
+        _at(line, OTHER_STRIDES, n), _at(line, OTHER_STRIDES + 2, n), _at(line, OTHER_STRIDES + 4, n)
+    )  # fmt: skip
+    for i in range(_at(line, SIZES, n)):
+        for j in range(_at(line, SIZES + 2, n)):
+            for k in range(_at(line, SIZES + 4, n)):
+                x, y = one + i * by_a + j * by_b + k * by_c, other + i * with_a + j * with_b + k * with_c
                 scratch[to] = _product(scratch[x : x + inner], scratch[y : y + inner])
                 to += 1
 
@@ -310,34 +323,54 @@ def _leaf(kind, out, query, row, reserved):
 
 
 @compiled
-def _perform(line, scratch, n, fields, memory, tables, pages, room):
-    """Perform one instruction, leaves aside. n: the row's complete pages; pages: their numbers, int64 [n]."""
-    op, fn, to = line[0], line[1], _at(line, 2, n)
-    if op == _COPY:
-        _copy(scratch, line, n)
-    elif op == _DOT:
-        _dot(scratch, line, n)
-    elif op == _LOAD or op == _CONTRACT:
-        field = fields[fn]
-        vectors, length, a = field[5], field[6], _at(line, 4, n)
-        if op == _LOAD:
-            gather(memory, tables, field, pages, scratch[to : to + n * vectors * length].reshape(n, vectors, length))
-        else:
-            queries = line[10]
-            query = scratch[a : a + queries * length].reshape(queries, length)
-            out = scratch[to : to + n * vectors * queries].reshape(n, vectors, queries)
-            contract_row(memory, tables, field, pages, query, out)
+def _read(line, scratch, n, stored, pages):
+    """Load a field of all pages, or contract it with queries."""
+    fields, memory, tables = stored
+    field, to = fields[line[FN]], _at(line, TO, n)
+    vectors, length = field[5], field[6]
+    if line[OP] == _LOAD:
+        gather(memory, tables, field, pages, scratch[to : to + n * vectors * length].reshape(n, vectors, length))
+        return
+    queries, one = line[SIZES], _at(line, ONE, n)
+    query = scratch[one : one + queries * length].reshape(queries, length)
+    out = scratch[to : to + n * vectors * queries].reshape(n, vectors, queries)
+    contract_row(memory, tables, field, pages, query, out)
+
+
+@compiled
+def _compute(line, scratch, n, room):
+    """Perform an instruction on values without gaps."""
+    op, fn, to, count = line[OP], line[FN], _at(line, TO, n), _at(line, SIZES, n)
+    one, other, third, inner = _at(line, ONE, n), _at(line, OTHER, n), _at(line, THIRD, n), _at(line, SIZES + 2, n)
+    x, y, z, out = (
+        scratch[one : one + count], scratch[other : other + count], scratch[third : third + count],
+        scratch[to : to + count],
+    )  # fmt: skip
+    if op == _MAP:
+        _map(fn, x, y, z, line[SEED], out)
+    elif op == _REDUCE:
+        _reduce(fn, scratch[one : one + count * inner], out)
+    elif op == _ALONG:
+        _along(fn, x, out, inner)
     else:
-        a, b, c, count, inner = _at(line, 4, n), _at(line, 6, n), _at(line, 8, n), _at(line, 10, n), _at(line, 12, n)
-        out = scratch[to : to + count]
-        if op == _MAP:
-            _map(fn, scratch[a : a + count], scratch[b : b + count], scratch[c : c + count], line[34], out)
-        elif op == _REDUCE:
-            _reduce(fn, scratch[a : a + count * inner], out)
-        elif op == _ALONG:
-            _along(fn, scratch[a : a + count], out, inner)
-        else:
-            mark_best(scratch[a : a + count], scratch[b : b + count], scratch[c], room, out)
+        mark_best(x, y, scratch[third], room, out)
+
+
+@compiled
+def _perform(line, scratch, n, stored, row, room):
+    """Perform one instruction for a row with n complete pages. row: as in `run`, of this row alone."""
+    query, pages, count, kv_head, reserved = row
+    if line[OP] == _LEAF:
+        to = _at(line, TO, n)
+        _leaf(line[FN], scratch[to : to + _at(line, SIZES, n)], query, (count, kv_head), reserved)
+    elif line[OP] == _LOAD or line[OP] == _CONTRACT:
+        _read(line, scratch, n, stored, pages)
+    elif line[OP] == _COPY:
+        _copy(scratch, line, n)
+    elif line[OP] == _DOT:
+        _dot(scratch, line, n)
+    else:
+        _compute(line, scratch, n, room)
 
 
 @compiled
@@ -351,23 +384,17 @@ def run(tape, step, stored, scratch, lists):
     what `list_pages` writes.
     """
     lines, numbers, result = tape
-    query, pages, lengths, kv_heads, page_size, (sink, window) = step
-    fields, memory, tables = stored
+    query, pages, lengths, kv_heads, page_size, reserved = step
     attended, table, tokens = lists
     scratch[: numbers.size] = numbers
     room = np.empty(2 * pages.shape[1] + 1, np.uint32)
-    for row in range(lengths.size):
-        n, count = lengths[row] // page_size, -(-lengths[row] // page_size)
-        for i in range(lines.shape[0] if n else 0):
-            line = lines[i]
-            if line[0] == _LEAF:
-                to = _at(line, 2, n)
-                out = scratch[to : to + _at(line, 10, n)]
-                _leaf(line[1], out, query[row], (count, kv_heads[row]), (sink, window))
-            else:
-                _perform(line, scratch, n, fields, memory, tables, pages[row, :n], room)
+    for i in range(lengths.size):
+        n, count = lengths[i] // page_size, -(-lengths[i] // page_size)
+        row = query[i], pages[i, :n], count, kv_heads[i], reserved
+        for k in range(lines.shape[0] if n else 0):
+            _perform(lines[k], scratch, n, stored, row, room)
         chosen = result[0] + result[1] * n
-        for i in range(pages.shape[1]):
-            reserved = i < count and (i < sink or i >= count - window)
-            attended[row, i] = reserved or (i < n and scratch[chosen + i] != 0)
+        for j in range(pages.shape[1]):
+            is_reserved = j < count and (j < reserved[0] or j >= count - reserved[1])
+            attended[i, j] = is_reserved or (j < n and scratch[chosen + j] != 0)
     return list_pages(attended, pages, lengths, page_size, table, tokens)

@@ -51,11 +51,13 @@ def _summed(builder: Any, vectors: list[Any]) -> Any:
 
 def _products(num_queries: int) -> Any:
     @intrinsic
-    def products(_context: Any, memory: Any, at: Any, block: Any, query: Any, length: Any, sums: Any, to: Any) -> Any:
+    def products(
+        _context: Any, memory: Any, at: Any, _block: Any, query: Any, _length: Any, sums: Any, _to: Any
+    ) -> Any:
         """Multiply SUMS / num_queries vectors with `num_queries` queries.
 
-        memory: float32 or bfloat16 as uint16, of which the vectors begin at int64 `at[block:]`; query: float32, one
-        after the other; length: elements of a vector, a multiple of LANES; sums: float32, [vector, query] from `to`.
+        memory: float32 or bfloat16 as uint16, of which the vectors begin at int64 `at[_block:]`; query: float32, one
+        after the other; _length: elements of a vector, a multiple of LANES; sums: float32, [vector, query] from `_to`.
         """
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:

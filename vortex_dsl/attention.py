@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from vortex_dsl.graph import Graph
     from vortex_dsl.program import Program
 
-BackendName = Literal["reference", "torch", "triton"]
-BACKENDS: tuple[BackendName, ...] = ("reference", "torch", "triton")
+BackendName = Literal["reference", "torch", "triton", "cpu"]
+BACKENDS: tuple[BackendName, ...] = ("reference", "torch", "triton", "cpu")
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,10 @@ def backend_of(name: BackendName) -> type[Backend]:
         from vortex_dsl.triton_backend import Triton
 
         return Triton
+    if name == "cpu":
+        from vortex_dsl.cpu_backend import Cpu
+
+        return Cpu
     message = f"backend {name!r} does not exist; use one of {', '.join(BACKENDS)}"
     raise ValueError(message)
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from kernels.tape import ALONG, LEAVES, MAPS, REDUCTIONS, TAPE_OPS, WIDTH
+from kernels import tape as machine
+from kernels.tape import ALONG, LEAVES, MAPS, REDUCTIONS, WIDTH
 from vortex_dsl.ops.elementwise import MASK32, mix32
 from vortex_dsl.ops.layout import taken
 from vortex_dsl.values import DIM, PAGE, Kind
@@ -58,11 +59,7 @@ class Place(NamedTuple):
     at: int
 
 
-class _View(NamedTuple):
-    """Lengths of axes, and how far an element lies from the next along each."""
-
-    sizes: list[Size]
-    strides: list[list[Size]]  # by operand, then by axis
+Line = dict[int, int | Size | Place]  # of an instruction, by where it stands there
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +94,7 @@ class _Writer:
     graph: Graph
     stages: Stages
     places: dict[Node, Place] = field(default_factory=dict)
-    lines: list[dict[int, int | Size | Place]] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
     numbers: list[float] = field(default_factory=list)
     per_layer: dict[str, int] = field(default_factory=dict)
     small: int = 0
@@ -137,26 +134,19 @@ class _Writer:
     def _size(self, place: Place) -> Size:
         return Size(self.small, place.at) if place.paged else Size(place.at)
 
-    def _encoded(self, line: dict[int, int | Size | Place]) -> list[int]:
+    def _encoded(self, line: Line) -> list[int]:
         numbers = [0] * WIDTH
         for at, what in line.items():
-            if isinstance(what, Place):
-                what = self._size(what)
-            if isinstance(what, Size):
-                numbers[at : at + 2] = what
-            else:
+            if isinstance(what, int):
                 numbers[at] = what
+            else:
+                numbers[at : at + 2] = self._size(what) if isinstance(what, Place) else what
         return numbers
 
-    def _emit(self, op: str, fn: int, to: Place, *operands: Place, view: _View | None = None, **more: int | Size) -> None:
-        line: dict[int, int | Size | Place] = {0: TAPE_OPS.index(op), 1: fn, 2: to}
-        line |= {4 + 2 * i: place for i, place in enumerate(operands)}
-        if view is not None:
-            line |= {10 + 2 * i: size for i, size in enumerate(view.sizes)}
-            for k, strides in enumerate(view.strides):
-                line |= {18 + 8 * k + 2 * i: stride for i, stride in enumerate(strides)}
-        line |= {{"count": 10, "inner": 12, "length": 16, "number": 34}[name]: number for name, number in more.items()}
-        self.lines.append(line)
+    def _emit(self, op: str, fn: int, to: Place, *operands: Place, more: Line | None = None) -> None:
+        places = dict(zip((machine.ONE, machine.OTHER, machine.THIRD), operands, strict=False))
+        start: Line = {machine.OP: machine.TAPE_OPS.index(op), machine.FN: fn, machine.TO: to}
+        self.lines.append(start | places | (more or {}))
 
     def _room(self, sizes: Sequence[Size]) -> Place:
         """Make room for a value."""
@@ -181,7 +171,7 @@ class _Writer:
 
     def _made_leaf(self, name: str, sizes: Sequence[Size]) -> Place:
         place = self._room(sizes)
-        self._emit("leaf", LEAVES.index(name), place, count=_product(sizes))
+        self._emit("leaf", LEAVES.index(name), place, more={machine.SIZES: _product(sizes)})
         return place
 
     def _field(self, node: Node) -> None:
@@ -196,7 +186,7 @@ class _Writer:
         sizes = [Size(0, 1), *(Size(length) for length in each.lengths)]
         place, fn = self._room(sizes), self.graph.field(each.field).index
         num_queries = _product(sizes[1 + len(each.vectors) :])
-        self._emit("contract", fn, place, query, count=num_queries)
+        self._emit("contract", fn, place, query, more={machine.SIZES: num_queries})
         self.places[each.node] = self._copied(place, dict(zip(names, sizes, strict=True)), each.node.type.names)
 
     def _compute(self, node: Node) -> None:
@@ -206,7 +196,7 @@ class _Writer:
         elif op in MAPS:
             operands = [self._expanded(arg, node.type) for arg in node.args]
             seed = mix32(node.attr("seed") & MASK32) if op == "hash" else 0
-            self.places[node] = self._mapped(op, sizes, *operands, number=seed)
+            self.places[node] = self._mapped(op, sizes, *operands, seed=seed)
         elif op in REDUCTIONS:
             self._reduce(node, sizes)
         elif op in ALONG:
@@ -218,9 +208,9 @@ class _Writer:
         else:
             raise _Unwritable
 
-    def _mapped(self, op: str, sizes: Sequence[Size], *operands: Place, number: int = 0) -> Place:
+    def _mapped(self, op: str, sizes: Sequence[Size], *operands: Place, seed: int = 0) -> Place:
         place = self._room(sizes)
-        self._emit("map", MAPS.index(op), place, *operands, count=_product(sizes), number=number)
+        self._emit("map", MAPS.index(op), place, *operands, more={machine.SIZES: _product(sizes), machine.SEED: seed})
         return place
 
     def _selection(self, node: Node) -> Place:
@@ -242,7 +232,7 @@ class _Writer:
             case _:
                 raise _Unwritable
         place = self._room(pages)
-        self._emit("best", 0, place, self.places[score], allowed, self.places[n], count=Size(0, 1))
+        self._emit("best", 0, place, self.places[score], allowed, self.places[n], more={machine.SIZES: Size(0, 1)})
         return place
 
     def _reduce(self, node: Node, sizes: Sequence[Size]) -> None:
@@ -252,9 +242,8 @@ class _Writer:
         operand, lengths = self._arranged(source, (*kept, *reduced))
         inner = _product([lengths[name] for name in reduced])
         self.places[node] = self._room(sizes)
-        self._emit(
-            "reduce", REDUCTIONS.index(node.op), self.places[node], operand, count=_product(sizes), inner=inner
-        )
+        more: Line = {machine.SIZES: _product(sizes), machine.SIZES + 2: inner}
+        self._emit("reduce", REDUCTIONS.index(node.op), self.places[node], operand, more=more)
 
     def _normalize(self, node: Node) -> None:
         axis = node.attr("axis")
@@ -262,7 +251,8 @@ class _Writer:
         operand, lengths = self._arranged(node.args[0], names)
         sizes = [lengths[name] for name in names]
         place = self._room(sizes)
-        self._emit("along", ALONG.index(node.op), place, operand, count=_product(sizes), inner=lengths[axis])
+        more: Line = {machine.SIZES: _product(sizes), machine.SIZES + 2: lengths[axis]}
+        self._emit("along", ALONG.index(node.op), place, operand, more=more)
         self.places[node] = self._copied(place, lengths, node.type.names)
 
     def _dot(self, node: Node, sizes: Sequence[Size]) -> None:
@@ -275,7 +265,8 @@ class _Writer:
             strides.append([by_name.get(name, NONE) for name in node.type.names])
         length = dict(zip(node.args[0].type.names, _sizes(node.args[0].type), strict=True))[axis]
         self.places[node] = self._room(sizes)
-        self._emit("dot", 0, self.places[node], *operands, view=_merged(sizes, strides, DOT_AXES), length=length)
+        more = _merged(sizes, strides, DOT_AXES) | {machine.SIZES + 6: length}
+        self._emit("dot", 0, self.places[node], *operands, more=more)
 
     def _take(self, node: Node, sizes: Sequence[Size]) -> None:
         source, axis = node.args[0], node.attr("axis")
@@ -292,8 +283,8 @@ class _Writer:
         if start.paged and offset.fixed:
             raise _Unwritable  # a place counts by column there
         self.places[node] = self._room(sizes)
-        view = _merged(sizes, [strides], COPIED_AXES)
-        self._emit("copy", 0, self.places[node], Place(start.paged, start.at + offset.fixed), view=view)
+        more = _merged(sizes, [strides], COPIED_AXES)
+        self._emit("copy", 0, self.places[node], Place(start.paged, start.at + offset.fixed), more=more)
 
     def _expanded(self, node: Node, target: Type) -> Place:
         """Give a value with all axes of another, in their order."""
@@ -316,8 +307,8 @@ class _Writer:
         by_name = _strides(lengths)
         sizes = [wanted[name] for name in names]
         to = self._room(sizes)
-        view = _merged(sizes, [[by_name.get(name, NONE) for name in names]], COPIED_AXES)
-        self._emit("copy", 0, to, place, view=view)
+        more = _merged(sizes, [[by_name.get(name, NONE) for name in names]], COPIED_AXES)
+        self._emit("copy", 0, to, place, more=more)
         return to
 
 
@@ -341,8 +332,11 @@ def _strides(lengths: dict[str, Size]) -> dict[str, Size]:
     return strides
 
 
-def _merged(sizes: Sequence[Size], strides: Sequence[Sequence[Size]], most: int) -> _View:
-    """Let axes that follow each other in every operand be one, until there are exactly `most`."""
+def _merged(sizes: Sequence[Size], strides: Sequence[Sequence[Size]], most: int) -> Line:
+    """Give lengths of `most` axes, and for each operand how far an element lies from the next along them.
+
+    Axes that follow each other in every operand become one.
+    """
     merged: list[tuple[Size, tuple[Size, ...]]] = []
     for size, *steps in reversed(list(zip(sizes, *strides, strict=True))):
         if size == ONE:
@@ -354,5 +348,8 @@ def _merged(sizes: Sequence[Size], strides: Sequence[Sequence[Size]], most: int)
     if len(merged) > most:
         raise _Unwritable
     merged += [(ONE, (NONE,) * len(strides))] * (most - len(merged))
-    merged.reverse()
-    return _View([size for size, _ in merged], [[steps[i] for _, steps in merged] for i in range(len(strides))])
+    line: Line = {}
+    for i, (size, steps_) in enumerate(reversed(merged)):
+        line[machine.SIZES + 2 * i] = size
+        line |= {at + 2 * i: step for at, step in zip((machine.STRIDES, machine.OTHER_STRIDES), steps_, strict=False)}
+    return line

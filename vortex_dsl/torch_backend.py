@@ -17,15 +17,14 @@ class Torch:
     """Summarizes every page anew at each step, then chooses and attends (`attention.Backend`)."""
 
     def __init__(self, graph: Graph) -> None:
-        self._batched = Batched(graph)
+        self.batched = Batched(graph)
         self._page_size = graph.page_size
 
     def choose(self, step: Decode, states: tuple[torch.Tensor, ...] | None) -> Chosen:
         """Choose candidates and write states (`attention.Backend.choose`)."""
-        batched, num_kv_heads = self._batched, step.k.shape[1]
+        batched, num_kv_heads = self.batched, step.k.shape[1]
         k, v = (_paged(x, self._page_size) for x in (step.k, step.v))
-        rows, pages = k.shape[:2]
-        region = batched.summarize(k.flatten(0, 1), v.flatten(0, 1))
+        (rows, pages), region = self.summarized(step)
         every = torch.arange(rows * pages, device=k.device).reshape(rows, pages)
         return batched.choose(
             Step(
@@ -39,6 +38,11 @@ class Torch:
                 states=states,
             )
         )
+
+    def summarized(self, step: Decode) -> tuple[tuple[int, int], torch.Tensor]:
+        """Give the rows and pages of each row that there are, and all pages' fields: uint8 [rows * pages, bytes]."""
+        k, v = (_paged(x, self._page_size) for x in (step.k, step.v))
+        return (k.shape[0], k.shape[1]), self.batched.summarize(k.flatten(0, 1), v.flatten(0, 1))
 
     def attend(self, step: Decode, attended: torch.Tensor) -> torch.Tensor:
         """Attend to pages (`attention.Backend.attend`)."""

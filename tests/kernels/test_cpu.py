@@ -38,11 +38,12 @@ def test_a_field_is_read_as_its_storage_says(kind: str, length: int) -> None:
     )
 
 
+@pytest.mark.parametrize("length", [24, 64])
 @pytest.mark.parametrize("num_queries", [1, 4, 5])
 @pytest.mark.parametrize("kind", cpu.KINDS)
-def test_a_contraction_is_the_product_with_what_is_read(kind: str, num_queries: int) -> None:
-    memory, field, values = stored(kind, 64)
-    pages, query = torch.randint(1, NUM_PAGES, (4, 70)), torch.randn(4, num_queries, 64)
+def test_a_contraction_is_the_product_with_what_is_read(kind: str, num_queries: int, length: int) -> None:
+    memory, field, values = stored(kind, length)
+    pages, query = torch.randint(1, NUM_PAGES, (4, 70)), torch.randn(4, num_queries, length)
     expected = torch.einsum("rqd,rpvd->rpvq", query.double(), values[pages].double())
     torch.testing.assert_close(cpu.contract(memory, field, pages, query).double(), expected, atol=1e-4, rtol=1e-5)
 

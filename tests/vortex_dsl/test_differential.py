@@ -1,4 +1,4 @@
-"""Reference = torch = Triton, for programs drawn from the grammar and for the zoo.
+"""Reference = torch = Triton = the compiled loops of a CPU, for programs drawn from the grammar and for the zoo.
 
 `VORTEX_DIFFERENTIAL=300 pytest -s tests/vortex_dsl/test_differential.py` draws 300 programs instead of NUM_PROGRAMS.
 """
@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from vortex_dsl import Shape, attend, decode, load_program, trace, zoo
+from vortex_dsl.attention import BACKENDS
 from vortex_dsl.program import Float
 from vortex_dsl.reference import Place, attention
 
@@ -42,7 +43,6 @@ drawn, judging = beside("drawn"), beside("judge")
 NUM_PROGRAMS = int(os.environ.get("VORTEX_DIFFERENTIAL", "80"))
 SCALE = 0.25  # a power of two, so that products with it are exact
 OUT_TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
-BACKENDS = ("reference", "torch", "triton")
 seen: Counter[str] = Counter()
 
 

@@ -19,10 +19,9 @@ from vllm.v1.attention.backend import (
     AttentionMetadataBuilder,
     AttentionType,
 )
-from vllm.v1.attention.backends.utils import split_decodes_and_prefills
 from vllm.v1.kv_cache_interface import KVCacheLayout
 
-from .batches import Batch, BatchReader
+from .batches import Batch, BatchReader, split
 from .config import ServingError
 from .decodes import Heads
 from .kinds import kernels_of
@@ -63,14 +62,14 @@ class VortexMetadataBuilder(BatchReader, AttentionMetadataBuilder[Batch | Device
     def build(
         self, common_prefix_len: int, common_attn_metadata: CommonAttentionMetadata, fast_build: bool = False
     ) -> Batch | DeviceBatch:
-        """Build the step's metadata. A one-token prefill chunk is a prefill: answers must not depend on cache luck."""
+        """Build the step's metadata."""
         del common_prefix_len, fast_build
         batch = common_attn_metadata
         if batch.causal is not True or batch.mm_req_doc_ranges:
             raise ServingError("attention_backend='CUSTOM' serves causal attention only; this model asks for another")
         if self.steps is not None:
             return self.steps.read(batch)
-        return self.read(batch, split_decodes_and_prefills(batch, treat_short_extends_as_decodes=False)[:3])
+        return self.read(batch, split(batch))
 
 
 def first_kv_head(total: int, rank: int, num_ranks: int) -> int:
@@ -161,7 +160,10 @@ class VortexImpl(ProgramLayer, AttentionImpl):
             pages.attend_sequences(query[num_decodes:end], batch.prefills, self.softmax, output[num_decodes:end])
             self.meter.add(layer.layer_name, Counters(prefill_tokens=num_tokens))
         if batch.decodes is not None:
-            self.decode(layer.layer_name, query[:num_decodes], batch.decodes, output[:num_decodes])
+            if num_decodes < query.shape[0]:
+                self.decode(layer.layer_name, query[:num_decodes], batch.decodes, output[:num_decodes])
+            else:  # each cut would take as long as writing the step's keys
+                self.decode(layer.layer_name, query, batch.decodes, output)
         return output
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from vllm.v1.attention.backends.utils import split_decodes_and_prefills
 
 from .decodes import Decodes, Heads, pages_of
 from .memory import Requests
@@ -35,9 +36,9 @@ class BatchReader:
     device: torch.device
     _requests: Requests | None = None
 
-    def read(self, batch: CommonAttentionMetadata, split: tuple[int, int, int]) -> Batch:
-        """Read a batch. split: decodes, prefills, and tokens of decodes, as vLLM counts them."""
-        num_decodes, num_prefills, num_decode_tokens = split
+    def read(self, batch: CommonAttentionMetadata, counts: tuple[int, int, int]) -> Batch:
+        """Read a batch. counts: as `split` or vLLM itself gives them."""
+        num_decodes, num_prefills, num_decode_tokens = counts
         starts, lengths, table = batch.query_start_loc, batch.seq_lens, batch.block_table_tensor
         prefills = None
         if num_prefills:
@@ -48,7 +49,8 @@ class BatchReader:
             decodes = Decodes(rows, self.page_size, self.heads)
         self._follow(decodes, prefills)
         ended = ended_blocks(batch.slot_mapping[: batch.num_actual_tokens], self.page_size)
-        return Batch(num_decodes, decodes, prefills, pages_of(ended, self.heads.count).flatten())
+        completed = pages_of(ended, self.heads.count).flatten() if ended.numel() else ended
+        return Batch(num_decodes, decodes, prefills, completed)
 
     def _follow(self, decodes: Decodes | None, prefills: Rows | None) -> None:
         """Recognise the requests, if a layer of this group remembers anything of them."""
@@ -64,6 +66,21 @@ class BatchReader:
             self._requests.forget(prefills.table, prefills.lengths)
         if decodes is not None:
             decodes.followed = self._requests.follow(decodes.rows.table, decodes.rows.lengths.long())
+
+
+def split(batch: CommonAttentionMetadata) -> tuple[int, int, int]:
+    """Count decodes, prefills, and tokens of decodes.
+
+    A chunk of a prompt is a prefill, be it one token: answers must not depend on what is in the prefix cache.
+    """
+    prefilling = batch.is_prefilling
+    assert prefilling is not None, "vLLM 0.32 says of every request whether it is in its prompt"
+    if batch.max_query_len == 1 and not prefilling.numpy().any():  # vLLM's way takes ten times as long
+        return batch.num_reqs, 0, batch.num_actual_tokens
+    num_decodes, num_prefills, num_decode_tokens, _ = split_decodes_and_prefills(
+        batch, treat_short_extends_as_decodes=False
+    )
+    return num_decodes, num_prefills, num_decode_tokens
 
 
 def ended_blocks(slots: torch.Tensor, page_size: int) -> torch.Tensor:

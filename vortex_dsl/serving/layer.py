@@ -113,19 +113,23 @@ class ProgramLayer(ABC):
             pages.attend_sequences(query, decodes.rows, self.softmax, output)
             self.meter.add(name, self._dense(query.shape[0]))
             return
-        by_kv_head = query.reshape(-1, self.num_heads // self.num_kv_heads, self.head_size)
         attended, num_pages = None, decodes.total_pages
         if self.rule.covers(decodes):
             pages.attend_sequences(query, decodes.rows, self.softmax, output)
         else:
+            by_kv_head = self._by_kv_head(query)
             where = Layer(index, self.num_layers, self.softmax.scale)
             attended, listed = self.rule.choice(by_kv_head, pages, decodes, where, self._memory)
             into = output.view(*by_kv_head.shape[:2], output.shape[-1])
             num_pages = listed.num_pages
-            pages.attend_pages(by_kv_head, Rows(listed.table, listed.lengths, decodes.starts), self.softmax, into)
+            rows = Rows(listed.table, listed.lengths, decodes.starts, decodes.rows.schedules)
+            pages.attend_pages(by_kv_head, rows, self.softmax, into)
         self.meter.add(name, self._sparse(decodes, num_pages, covered=attended is None))
         if self.recorder is not None:
-            self.recorder.append(self._recording(index, by_kv_head, decodes, attended))
+            self.recorder.append(self._recording(index, self._by_kv_head(query), decodes, attended))
+
+    def _by_kv_head(self, query: torch.Tensor) -> torch.Tensor:
+        return query.reshape(-1, self.num_heads // self.num_kv_heads, self.head_size)
 
     def _dense(self, num_tokens: int) -> Counters:
         """Count decode tokens that saw all that their layer lets them see."""

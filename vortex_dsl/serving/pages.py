@@ -28,13 +28,15 @@ class Rows:
     """Queries that attend to pages: one row per (sequence, KV head) or per sequence.
 
     `table`: [num_rows, max_pages] int32 page (or block) numbers; `lengths`: [num_rows] int32 tokens behind them;
-    `query_start_loc`: [num_rows + 1] int32.
+    `query_start_loc`: [num_rows + 1] int32. `schedules` are a kernel's divisions of work by all that they depend on,
+    so that the rows of several layers can share them; `kept` is what else a kernel derives from these very rows.
     """
 
     table: torch.Tensor
     lengths: torch.Tensor
     query_start_loc: torch.Tensor
-    schedules: dict[tuple[object, ...], torch.Tensor] = field(default_factory=dict)  # of a kernel, for all layers
+    schedules: dict[tuple[object, ...], torch.Tensor] = field(default_factory=dict)
+    kept: dict[tuple[object, ...], torch.Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class Pages(ABC):
         """Find a program's fields their place."""
         return Fields(self.fields, layout)
 
-    def machine_of(self, batched: Batched) -> Machine | None:
+    def machine_of(self, batched: Batched) -> Machine | None:  # noqa: ARG002
         """Give what chooses among these pages without torch, None where torch has to."""
         return None
 

@@ -88,7 +88,8 @@ class CpuPages(Pages):
         if self._machine is None or self._machine[0] is not batched:
             tape, fields = tape_of(batched.graph, batched.stages), self.fields_of(batched.layout)
             assert isinstance(fields, CpuFields)
-            self._machine = batched, tape and Machine(batched.graph, tape, fields.memory, fields.stored)
+            machine = None if tape is None else Machine(batched.graph, tape, fields.memory, fields.stored)
+            self._machine = batched, machine
         return self._machine[1]
 
     def listed(self, attended: torch.Tensor, pages: torch.Tensor, lengths: torch.Tensor) -> Listed:
@@ -148,8 +149,9 @@ class CpuPages(Pages):
         )  # fmt: skip
 
     def _schedule(self, rows: Rows, query: torch.Tensor, num_kv_heads: int, window: int) -> torch.Tensor:
-        """Give the kernel's division of work, made once for all layers of a step that have one shape."""
-        key = (query.shape[1], num_kv_heads, self.head_dim, query.dtype, self.isa, window)
+        """Give the kernel's division of work, made once for all layers of a step that have one shape and lengths."""
+        shape = (query.shape[1], num_kv_heads, self.head_dim, query.dtype, self.isa, window)
+        key = (*shape, rows.lengths.numpy().tobytes(), rows.query_start_loc.numpy().tobytes())
         if key not in rows.schedules:
             rows.schedules[key] = ops.cpu_attn_get_scheduler_metadata(
                 num_reqs=rows.lengths.shape[0], num_heads=query.shape[1], num_kv_heads=num_kv_heads,

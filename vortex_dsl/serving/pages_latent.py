@@ -83,9 +83,9 @@ class CpuLatentPages(LatentPages):
     def attend_pages(self, query: torch.Tensor, rows: Rows, softmax: Softmax, output: torch.Tensor) -> None:
         """Attend to listed pages (`LatentPages.attend_pages`)."""
         key = ("blocks", self._distance)
-        if key not in rows.schedules:
-            rows.schedules[key] = self._table(rows.table)
-        ops.mla_decode_kvcache_cpu(output, query, self._blocks, softmax.scale, rows.schedules[key], rows.lengths)
+        if key not in rows.kept:
+            rows.kept[key] = self._table(rows.table)
+        ops.mla_decode_kvcache_cpu(output, query, self._blocks, softmax.scale, rows.kept[key], rows.lengths)
 
     def _table(self, pages: torch.Tensor) -> torch.Tensor:
         """Give the kernel's blocks of pages: int32 [num_rows, max_pages] -> [num_rows, max_pages * parts]."""

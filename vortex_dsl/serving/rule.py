@@ -42,6 +42,7 @@ class Rule:
         self.graph = traced(program, Shape(group=group, head_dim=head_dim))
         self.batched = Batched(self.graph)
         self.page_size = self.graph.page_size
+        self._reads_values = any(n.op == "input" and n.attr("name") == "v" for n in self.graph.summary_nodes)
         # of all lengths, the shorter ones are covered
         self._covered = bisect_left(LENGTHS, True, key=lambda length: not self.batched.covers(length))
 
@@ -55,7 +56,8 @@ class Rule:
         if not self.field_bytes or not numbers.numel():
             return
         for some in numbers.split(SUMMARY_ROWS):
-            packed = self.batched.summarize(pages.raw_keys(some), pages.raw_values(some))
+            k = pages.raw_keys(some)
+            packed = self.batched.summarize(k, pages.raw_values(some) if self._reads_values else k)
             pages.fields_of(self.batched.layout).store(some, packed)
 
     @property
