@@ -8,6 +8,7 @@ import torch
 
 from kernels import cpu
 from vortex_dsl.batched import Chosen
+from vortex_dsl.serving.fields_cpu import stored_at
 from vortex_dsl.serving.machine import Layer, Machine, PagedRows
 from vortex_dsl.tape import tape_of
 from vortex_dsl.torch_backend import Torch
@@ -15,7 +16,6 @@ from vortex_dsl.torch_backend import Torch
 if TYPE_CHECKING:
     from vortex_dsl.attention import Decode
     from vortex_dsl.graph import Graph
-    from vortex_dsl.layout import FieldLayout
 
 
 class Cpu(Torch):
@@ -33,7 +33,7 @@ class Cpu(Torch):
         if self.tape is None:
             return super().choose(step, states)
         graph, (rows, num_pages), region = self.batched.graph, *self.summarized(step)
-        stored = {field.name: _stored(field, region.shape[1]) for field in self.batched.layout.fields}
+        stored = {field.name: stored_at(field, 0, region.shape[1]) for field in self.batched.layout.fields}
         lengths = step.lengths.repeat_interleave(step.k.shape[1])
         where = PagedRows(
             torch.arange(rows * num_pages).reshape(rows, num_pages), lengths, torch.arange(rows) % step.k.shape[1]
@@ -43,11 +43,3 @@ class Cpu(Torch):
         attended = machine.choose(step.q.flatten(0, 1), where, layer).attended
         sets = self.batched.page_sets(lengths, num_pages)
         return Chosen(attended & sets.candidates, sets.reserved, ())
-
-
-def _stored(field: FieldLayout, page_bytes: int) -> cpu.Stored:
-    """Say where a field lies among packed pages."""
-    return cpu.Stored(
-        field.kind, field.offset, page_bytes, field.num_vectors, field.length, field.vector_bytes,
-        field.offset + field.scales_offset,
-    )  # fmt: skip

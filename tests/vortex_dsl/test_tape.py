@@ -15,6 +15,7 @@ from vortex_dsl.batched import Batched
 from vortex_dsl.ops import OPS
 from vortex_dsl.ops.elementwise import MASK32, mix32
 from vortex_dsl.ops.frame import Frame
+from vortex_dsl.serving.machine import get_ready
 from vortex_dsl.tape import tape_of
 from vortex_dsl.values import Axis, Kind, Type
 
@@ -121,3 +122,9 @@ def test_tensors_elsewhere_are_refused():
     x = torch.empty(1, 1, 32, 16, device="meta")
     with pytest.raises(ValueError, match=r"backend 'cpu' reads memory.*they are on meta"):
         attend(load_program(zoo.text("centroid")), x[:, :, 0], x, x, torch.tensor([32]), backend="cpu")
+
+
+def test_what_is_compiled_at_the_start_of_an_engine_is_what_runs():
+    get_ready()
+    assert same_choice(load_program(zoo.text("quest")).with_values(page_size=16, pages=3))
+    assert len(machine.run.signatures) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kernels import cpu
@@ -30,10 +31,7 @@ class CpuFields(Fields):
         for field in sorted(layout.fields, key=_itemsize, reverse=True):  # so that all begin at whole elements
             end = start + num_pages * field.num_bytes
             self._stretches[field.name] = room[start:end].view(num_pages, field.num_bytes)
-            self.stored[field.name] = cpu.Stored(
-                field.kind, start, field.num_bytes, field.num_vectors, field.length, field.vector_bytes,
-                start + field.scales_offset,
-            )  # fmt: skip
+            self.stored[field.name] = stored_at(replace(field, offset=0), start, field.num_bytes)
             start = end
 
     def store(self, numbers: torch.Tensor, packed: torch.Tensor) -> None:
@@ -48,6 +46,13 @@ class CpuFields(Fields):
     def contract(self, name: str, numbers: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
         """Multiply a field's vectors (`Fields.contract`)."""
         return cpu.contract(self.memory, self.stored[name], numbers, query)
+
+
+def stored_at(field: FieldLayout, start: int, page_bytes: int) -> cpu.Stored:
+    """Say where a field lies among pages of so many bytes, whose fields begin at `start` in the first one."""
+    start += field.offset
+    shape = (field.num_vectors, field.length, field.vector_bytes)
+    return cpu.Stored(field.kind, start, page_bytes, *shape, start + field.scales_offset)
 
 
 def _itemsize(field: FieldLayout) -> int:

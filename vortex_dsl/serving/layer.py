@@ -11,7 +11,8 @@ import torch
 from vllm.model_executor.models.utils import extract_layer_index
 
 from .config import ServingError, serving_config
-from .machine import Layer
+from .kinds import kernels_of
+from .machine import Layer, get_ready
 from .metrics import Counters, Meter
 from .pages import Pages, Rows, Softmax
 from .rule import Rule
@@ -39,6 +40,8 @@ class ProgramLayer(ABC):
     def prepare(self, vllm_config: Any) -> Room:
         """Serve the configured program. -> what each page needs for it, and for others where more is reserved"""
         config = serving_config(vllm_config)
+        if kernels_of(vllm_config) == "cpp":
+            get_ready()
         self.vllm_config = vllm_config
         self.num_layers = vllm_config.model_config.get_total_num_hidden_layers()
         self.meter = Meter()

@@ -88,6 +88,7 @@ class Pages(ABC):
         self.split = page_size * head_dim
         self._over = (kv_cache.data_ptr(), kv_cache.numel())
         self._fields: Fields | None = None
+        self._machine: tuple[Batched, Machine | None] | None = None
         self.flat, self.fields = self.divided(kv_cache.as_strided((self.num_pages, whole), (whole, 1)))
 
     def divided(self, whole: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -104,8 +105,14 @@ class Pages(ABC):
         """Find a program's fields their place."""
         return Fields(self.fields, layout)
 
-    def machine_of(self, batched: Batched) -> Machine | None:  # noqa: ARG002
+    def machine_of(self, batched: Batched) -> Machine | None:
         """Give what chooses among these pages without torch, None where torch has to."""
+        if self._machine is None or self._machine[0] is not batched:
+            self._machine = batched, self.make_machine(batched)
+        return self._machine[1]
+
+    def make_machine(self, _batched: Batched) -> Machine | None:
+        """Make it, where fields lie in the host's memory."""
         return None
 
     def is_over(self, kv_cache: torch.Tensor) -> bool:

@@ -16,11 +16,10 @@ from vllm import _custom_ops as ops
 from vllm.v1.attention.backends.cpu_attn import _get_attn_isa
 
 from kernels import cpu
-from vortex_dsl.tape import tape_of
 
 from . import hugepages
 from .fields_cpu import CpuFields
-from .machine import Machine
+from .machine import machine_for
 from .pages import Listed, Pages, Rows, Softmax
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from vortex_dsl.layout import Layout
 
     from .fields import Fields
+    from .machine import Machine
 
 CODE = 128  # numbers below it are exact in every dtype of a cache
 
@@ -70,7 +70,6 @@ class CpuPages(Pages):
         self._order = stored_order(self.isa, self.page_size, head_dim, kv_cache.dtype)
         self._by_block = self._kernel_view(self.num_kv_heads)
         self._by_page = self._kernel_view(1)
-        self._machine: tuple[Batched, Machine | None] | None = None
 
     def divided(self, whole: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Give pages without gaps, and all fields behind them (`Pages.divided`)."""
@@ -83,14 +82,11 @@ class CpuPages(Pages):
         """Pack a program's fields closely (`Pages.place`)."""
         return CpuFields(self.fields, layout)
 
-    def machine_of(self, batched: Batched) -> Machine | None:
-        """Run the program's tape (`Pages.machine_of`)."""
-        if self._machine is None or self._machine[0] is not batched:
-            tape, fields = tape_of(batched.graph, batched.stages), self.fields_of(batched.layout)
-            assert isinstance(fields, CpuFields)
-            machine = None if tape is None else Machine(batched.graph, tape, fields.memory, fields.stored)
-            self._machine = batched, machine
-        return self._machine[1]
+    def make_machine(self, batched: Batched) -> Machine | None:
+        """Run the program's tape (`Pages.make_machine`)."""
+        fields = self.fields_of(batched.layout)
+        assert isinstance(fields, CpuFields)
+        return machine_for(batched, fields.memory, fields.stored)
 
     def listed(self, attended: torch.Tensor, pages: torch.Tensor, lengths: torch.Tensor) -> Listed:
         """List the attended pages (`Pages.listed`)."""

@@ -7,11 +7,21 @@ A page holds its tokens' latents one after the other, and behind them the fields
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from vllm import _custom_ops as ops
 
+from kernels import cpu
+
+from .fields_cpu import stored_at
+from .machine import machine_for
 from .pages import Pages, Rows, Softmax
+
+if TYPE_CHECKING:
+    from vortex_dsl.batched import Batched
+
+    from .machine import Machine
 
 KERNEL_TOKENS = 16  # vLLM's C++ kernel reads blocks of this many tokens,
 KERNEL_SHAPE = (576, 512)  # latents of this width with a value part of this one
@@ -47,6 +57,14 @@ class LatentPages(Pages):
         values = self.raw_keys(pages)
         values[..., self.value_dim :] = 0
         return values
+
+    def make_machine(self, batched: Batched) -> Machine | None:
+        """Run the program's tape over fields inside of pages (`Pages.make_machine`)."""
+        if not self.flat.is_cpu:
+            return None
+        page_bytes, start = self.flat.shape[1] * self.flat.element_size(), self.split * self.flat.element_size()
+        stored = {field.name: stored_at(field, start, page_bytes) for field in batched.layout.fields}
+        return machine_for(batched, cpu.memory_of(self.flat.view(torch.uint8)), stored)
 
     def attend_sequences(self, query: torch.Tensor, rows: Rows, softmax: Softmax, output: torch.Tensor) -> None:
         """Attend to whole sequences that decode one token each: with one KV head, pages are blocks."""

@@ -20,6 +20,7 @@ from .pages import Choice
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vortex_dsl.batched import Chosen
     from vortex_dsl.graph import Graph
     from vortex_dsl.program import Program
 
@@ -94,18 +95,44 @@ class Rule:
         return decodes.choices[leader]
 
     def _choice(self, query: torch.Tensor, pages: Pages, decodes: Decodes, layer: Layer, memory: Memory) -> Choice:
-        machine = pages.machine_of(self.batched)
-        if machine is not None and decodes.followed is None:
+        machine, followed = pages.machine_of(self.batched), decodes.followed
+        if machine is not None and followed is None:
             return machine.choose(query, decodes.paged, layer)
-        chosen = self._chosen(query, pages, decodes, layer, memory)
+        if followed is None:
+            chosen = self._computed(query, pages, decodes, layer).pages
+        else:
+            chosen = self._remembered(query, pages, decodes, layer, memory)
         attended = chosen | decodes.sets(self.batched).reserved
         return Choice(attended, pages.listed(attended, decodes.pages, decodes.lengths))
 
-    def _chosen(
+    def _remembered(
         self, query: torch.Tensor, pages: Pages, decodes: Decodes, layer: Layer, memory: Memory
     ) -> torch.Tensor:
-        """Give the chosen candidates, bool [num_rows, max_pages]: of this step, or of one that is remembered."""
-        followed = decodes.followed
+        """Give the chosen candidates, bool [num_rows, max_pages], choosing anew for requests whose time has come."""
+        followed, machine = decodes.followed, pages.machine_of(self.batched)
+        assert followed is not None, "a rule that remembers follows requests"
+        period = decodes.rows.lengths.long() // self.graph.refresh_steps
+        renewed = memory.renewed(followed, period).nonzero().flatten()
+        if renewed.numel():
+            rows, states = decodes.rows_of(renewed), memory.read(followed, renewed, decodes.max_pages)
+            if machine is None:
+                computed = self._computed(query, pages, decodes, layer, (rows, states))
+                chosen, states = computed.pages, computed.states
+            else:  # no program with states has one
+                attended = machine.choose(query[rows], decodes.paged.of(rows), layer).attended
+                chosen = attended & decodes.sets(self.batched).candidates[rows]
+            memory.write(followed.slots[renewed], period[renewed], chosen, states)
+        return memory.chosen(followed.slots, decodes.max_pages)
+
+    def _computed(
+        self,
+        query: torch.Tensor,
+        pages: Pages,
+        decodes: Decodes,
+        layer: Layer,
+        some: tuple[torch.Tensor, tuple[torch.Tensor, ...]] | None = None,
+    ) -> Chosen:
+        """Choose in torch. some: the rows to choose for and their states, where it is not all and there are any."""
         source = CachedPages(pages.fields_of(self.batched.layout), pages, decodes)
         step = Step(
             q=query.float(),
@@ -117,15 +144,10 @@ class Rule:
             source=source,
             best=pages.best,
         )
-        if followed is None:
-            return self.batched.choose(step).pages
-        period = decodes.rows.lengths.long() // self.graph.refresh_steps
-        renewed = memory.renewed(followed, period).nonzero().flatten()
-        if renewed.numel():
-            states = memory.read(followed, renewed, decodes.max_pages)
-            chosen = self.batched.choose(self._some(replace(step, states=states), source, decodes.rows_of(renewed)))
-            memory.write(followed.slots[renewed], period[renewed], chosen.pages, chosen.states)
-        return memory.chosen(followed.slots, decodes.max_pages)
+        if some is None:
+            return self.batched.choose(step)
+        rows, states = some
+        return self.batched.choose(self._some(replace(step, states=states), source, rows))
 
     def _some(self, step: Step, source: CachedPages, rows: torch.Tensor) -> Step:
         """Give some rows of a step, whose states are theirs already."""
