@@ -208,10 +208,10 @@ BODIES = {
 @pytest.mark.parametrize("name", BODIES)
 def test_a_hostile_body_is_refused_quickly_and_with_a_place(name):
     body, expected = BODIES[name]
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ProgramError) as caught:
         trace(load_program(in_select(body)), Shape(4, 64))
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0
     assert expected in caught.value.message
     assert caught.value.line >= 1
     assert caught.value.column >= 1
@@ -316,18 +316,18 @@ def test_helpers_that_call_ever_deeper_are_refused():
 
 
 def test_helpers_that_double_the_work_are_refused():
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ProgramError, match="50000 steps"):
         load_program(in_select("x = f40(q)", doubling_helpers(41)))
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0
 
 
 def test_many_tunables_that_read_a_slow_constant_cost_its_steps_once():
     attributes = "".join(f"    t{i} = Int(A[0], 0, 9)\n" for i in range(300))
-    started = time.perf_counter()
+    started = time.process_time()
     program = load_program(in_select("x = 1", "A = [1 for i in range(100) for j in range(100)]", attributes))
     assert len(program.tunables) == 306
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0
 
 
 def test_a_deep_caller_gets_the_same_answer():
@@ -434,12 +434,12 @@ def mutated(rng: random.Random, text: str) -> str:
 def test_five_hundred_mutated_texts_give_a_program_or_a_program_error():
     rng, errors, slowest = random.Random(20260), [], 0.0
     for _ in range(500):
-        text, started = mutated(rng, SOUND), time.perf_counter()
+        text, started = mutated(rng, SOUND), time.process_time()
         try:
             trace(load_program(text), Shape(4, 64))
         except ProgramError as error:
             errors.append(error)
-        slowest = max(slowest, time.perf_counter() - started)
+        slowest = max(slowest, time.process_time() - started)
     assert 100 < len(errors) < 490
     assert all(error.line >= 1 and error.column >= 1 and error.message for error in errors)
     assert slowest < 2.0
