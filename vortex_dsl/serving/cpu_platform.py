@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from vllm.platforms.cpu import CpuPlatform
@@ -10,11 +11,29 @@ from vllm.v1.attention.backends.registry import AttentionBackendEnum
 from .config import ServingError, serving_config
 from .plugin import PACKAGE, PluginConflictError, conflict
 
+LLVMLITE = "llvmlite.binding.ffi"
 # vLLM's own CPU platform validates nothing, and CUDA's asks the backend: here the same questions have to be asked.
 UNSERVED = ("use_sparse", "use_mm_prefix", "use_non_causal", "use_pcp", "use_dcp", "use_rswa")
 
 
-class VortexCpuPlatform(CpuPlatform):
+class _NumbaCpuPlatform(CpuPlatform):
+    """The CPU platform in a process that may have loaded Numba before vLLM starts an engine."""
+
+    @classmethod
+    def register_triton_kernel_overrides(cls) -> None:
+        """Let vLLM put its C++ in the place of Triton kernels.
+
+        It looks for them in all modules (0.32), and breaks at llvmlite's library, an object that has any attribute.
+        """
+        hidden = sys.modules.pop(LLVMLITE, None)
+        try:
+            super().register_triton_kernel_overrides()
+        finally:
+            if hidden is not None:
+                sys.modules[LLVMLITE] = hidden
+
+
+class VortexCpuPlatform(_NumbaCpuPlatform):
     """The CPU platform on which CUSTOM is our backend and everything else is vLLM's own choice."""
 
     @classmethod
@@ -63,7 +82,7 @@ class VortexCpuPlatform(CpuPlatform):
             custom_ops.append("-rotary_embedding")
 
 
-class AmbiguousCpuPlatform(CpuPlatform):
+class AmbiguousCpuPlatform(_NumbaCpuPlatform):
     """Stands in while several plugins are installed and none is named: dense models run, CUSTOM is an error."""
 
     @classmethod

@@ -1,5 +1,8 @@
 """Which plugin is active when several are installed; what a configuration may say."""
 
+import subprocess
+import sys
+
 import pytest
 
 from vortex_dsl.serving import config, plugin
@@ -47,3 +50,18 @@ def test_unknown_settings_are_errors():
 def test_a_program_is_needed():
     with pytest.raises(config.ServingError, match="needs 'program'"):
         config.from_mapping({})
+
+
+@pytest.mark.vllm
+def test_an_engine_starts_in_a_process_that_has_numba():
+    """vLLM 0.32 looks through all modules for kernels to replace, and fails at one of Numba's."""
+    lines = (
+        "import numba",
+        "from vortex_dsl.serving.cpu_platform import VortexCpuPlatform",
+        "VortexCpuPlatform.register_triton_kernel_overrides()",
+        "from vllm.triton_utils import HAS_TRITON",
+        "from vllm.triton_utils.dispatcher import _registry",
+        "assert HAS_TRITON or _registry",
+    )
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
