@@ -39,8 +39,9 @@ ANSWER = 48
 MARGIN = 1e-3
 CHECK_S = 5.0
 MOST_JUDGED = 1500
-WARM_S = 120.0  # memory is compared with what it was after this
+WARM_S = 120.0  # memory is told from then on
 TOLD_S = 60.0  # from one figure of memory to the next
+GROWTH_MIB = 16  # more than this, over the last three quarters of what is told, is a failure
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -56,6 +57,12 @@ class Report:
     stale_pages: int = 0
     memory_mib: list[int] = field(default_factory=list)
     answers: list[tuple[array[int], array[int]]] = field(default_factory=list)  # two bytes a token: we grow little
+
+    @property
+    def growth_mib(self) -> int:
+        """Give how much memory grew after the first quarter of what was told."""
+        told = self.memory_mib
+        return told[-1] - told[len(told) // 4] if told else 0
 
 
 def engine(sparse: bool, kv_cache_bytes: int) -> Any:
@@ -198,10 +205,12 @@ def main() -> int:
     report = soak(given.minutes, given.seed, sparse=not given.dense)
     told = {key: value for key, value in vars(report).items() if key != "answers"}
     told["answers_mib"] = sum(len(text) * text.itemsize for pair in report.answers for text in pair) >> 20
+    told["growth_mib"] = report.growth_mib - told["answers_mib"]
     if not given.dense:
         told |= judged(report)
     save(told | {"minutes": given.minutes, "seed": given.seed, "dense": given.dense})
-    return int(bool(report.stale_pages or told.get("wrong") or not report.preemptions))
+    failed = report.stale_pages or told.get("wrong") or not report.preemptions or told["growth_mib"] > GROWTH_MIB
+    return int(bool(failed))
 
 
 def judged(report: Report) -> dict[str, int]:

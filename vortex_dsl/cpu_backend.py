@@ -32,7 +32,9 @@ class Cpu(Torch):
             raise ValueError(message)
         if self.tape is None:
             return super().choose(step, states)
-        graph, (rows, num_pages), region = self.batched.graph, *self.summarized(step)
+        k, v = self.paged(step)
+        graph, (rows, num_pages) = self.batched.graph, k.shape[:2]
+        region = self.batched.summarize(k.flatten(0, 1), v.flatten(0, 1))
         stored = {field.name: stored_at(field, 0, region.shape[1]) for field in self.batched.layout.fields}
         lengths = step.lengths.repeat_interleave(step.k.shape[1])
         where = PagedRows(

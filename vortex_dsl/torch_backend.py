@@ -23,8 +23,9 @@ class Torch:
     def choose(self, step: Decode, states: tuple[torch.Tensor, ...] | None) -> Chosen:
         """Choose candidates and write states (`attention.Backend.choose`)."""
         batched, num_kv_heads = self.batched, step.k.shape[1]
-        k, v = (_paged(x, self._page_size) for x in (step.k, step.v))
-        (rows, pages), region = self.summarized(step)
+        k, v = self.paged(step)
+        rows, pages = k.shape[:2]
+        region = batched.summarize(k.flatten(0, 1), v.flatten(0, 1))
         every = torch.arange(rows * pages, device=k.device).reshape(rows, pages)
         return batched.choose(
             Step(
@@ -39,14 +40,13 @@ class Torch:
             )
         )
 
-    def summarized(self, step: Decode) -> tuple[tuple[int, int], torch.Tensor]:
-        """Give the rows and pages of each row that there are, and all pages' fields: uint8 [rows * pages, bytes]."""
-        k, v = (_paged(x, self._page_size) for x in (step.k, step.v))
-        return (k.shape[0], k.shape[1]), self.batched.summarize(k.flatten(0, 1), v.flatten(0, 1))
+    def paged(self, step: Decode) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give keys and values as float32 [rows, page, token, dim]."""
+        return _paged(step.k, self._page_size), _paged(step.v, self._page_size)
 
     def attend(self, step: Decode, attended: torch.Tensor) -> torch.Tensor:
         """Attend to pages (`attention.Backend.attend`)."""
-        k, v = (_paged(x, self._page_size) for x in (step.k, step.v))
+        k, v = self.paged(step)
         lengths = step.lengths.repeat_interleave(step.k.shape[1])
         out = attend_pages(step.q.flatten(0, 1).float(), k, v, attended, lengths, step.scale)
         return out.unflatten(0, step.k.shape[:2])
