@@ -40,15 +40,16 @@ from kernels.latent import UNMEASURED
 from kernels.selection import Listing, list_best, list_pages
 from kernels.writing import write_tokens
 from vortex_dsl import Shape, attend, load_program, trace, zoo
-from vortex_dsl.attention import Decode
-from vortex_dsl.triton_backend import Compiled, prepare
+from vortex_dsl.backends.compiled import Compiled
+from vortex_dsl.backends.contract import Decode
+from vortex_dsl.backends.triton_backend import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kernels.selection import BlockLists
-    from vortex_dsl.program import Program
-    from vortex_dsl.triton_backend import Step
+    from vortex_dsl.backends.compiled import Step
+    from vortex_dsl.frontend.program import Program
 
 RESULTS = Path(__file__).parent / "results"
 TIMED_PROGRAMS = ("centroid", "quest", "quest_sub", "twilight")

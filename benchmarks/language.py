@@ -25,8 +25,8 @@ if sys.path[0] == str(Path(__file__).parent):  # run as a file
     sys.path[0] = str(Path(__file__).parents[1])
 
 from vortex_dsl import Shape, load_program, trace, zoo
-from vortex_dsl.passes import finished
-from vortex_dsl.trace import traced
+from vortex_dsl.frontend.trace import traced
+from vortex_dsl.passes.pipeline import finished
 
 if TYPE_CHECKING:
     from collections.abc import Callable

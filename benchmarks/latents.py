@@ -15,13 +15,13 @@ from kernels.latent import latent_decode
 from kernels.selection import Listing, Pages
 from kernels.tuning import shape_key
 from vortex_dsl import Shape
-from vortex_dsl.latents import latent_graph
-from vortex_dsl.triton_backend import Compiled, Step
+from vortex_dsl.backends.compiled import Compiled, Step
+from vortex_dsl.serving.triton.latents import latent_graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vortex_dsl.program import Program
+    from vortex_dsl.frontend.program import Program
 
     Work = Callable[[], Any]
 

@@ -51,7 +51,7 @@ def _default(param: Any) -> str:
 COMPILER = """\
 # Compiler
 
-Written by `docs/generate.py` from `vortex_dsl/passes.py` and `vortex_dsl/devices.py`.
+Written by `docs/generate.py` from `vortex_dsl/passes/pipeline.py` and `vortex_dsl/analysis/devices.py`.
 
 A program's text is traced to a graph of operations, equal ones merged; then the passes below run, top to bottom, each
 giving a graph that chooses the same pages, and the verifier looks at what each one gives. `vortex check --passes FILE`
@@ -78,8 +78,8 @@ whichever is longer. Launches are not counted.
 
 def compiler_page() -> str:
     """Tell the passes and what the cost model assumes of devices, from their tables."""
-    from vortex_dsl.devices import DEVICES
-    from vortex_dsl.passes import CANONICAL, FITTED
+    from vortex_dsl.analysis.devices import DEVICES
+    from vortex_dsl.passes.pipeline import CANONICAL, FITTED
 
     rows = ["| pass | what it does |", "|---|---|"]
     rows += [f"| `{each.name}` | {each.doc} |" for each in CANONICAL]
@@ -199,7 +199,7 @@ def _operations() -> str:
 
 
 def _operation(op: Any) -> str:
-    from vortex_dsl.ops import OpKind
+    from vortex_dsl.ops.op import OpKind
 
     written = op.name if op.kind is OpKind.OPERATOR else op.signature
     meaning = op.doc.replace("|", BAR).replace("<", "&lt;")
@@ -208,7 +208,7 @@ def _operation(op: Any) -> str:
 
 def around(op: Any) -> str:
     """Give the text of a program around an operation's example."""
-    from vortex_dsl.ops import OpKind
+    from vortex_dsl.ops.op import OpKind
 
     if re.search(r"(?<![.\w])[kv]\b", op.example):
         return AROUND.format(field=op.example, selection='topk((q * page.field).sum("dim").max("head"), self.pages)')
@@ -238,15 +238,14 @@ def _refusal(text: str) -> str:
 
 
 def _bounds() -> str:
-    from vortex_dsl.evaluate import MAX_ITERATIONS
-    from vortex_dsl.interner import MAX_OPERATIONS
-    from vortex_dsl.ir import MAX_SELECTIONS
-    from vortex_dsl.load import MAX_STATES
-    from vortex_dsl.meter import ELEMENTS_PER_STEP, MAX_STEPS
+    from vortex_dsl.frontend.evaluate import MAX_ITERATIONS
+    from vortex_dsl.frontend.load import MAX_STATES
+    from vortex_dsl.frontend.meter import ELEMENTS_PER_STEP, MAX_STEPS
+    from vortex_dsl.frontend.source import MAX_BYTES, MAX_NESTING
+    from vortex_dsl.graph.builder import MAX_SELECTIONS
+    from vortex_dsl.graph.interner import MAX_OPERATIONS
     from vortex_dsl.ops.op import MAX_ELEMENTS
-    from vortex_dsl.program import LARGEST
-    from vortex_dsl.source import MAX_BYTES, MAX_NESTING
-    from vortex_dsl.values import MAX_AXES
+    from vortex_dsl.values import LARGEST, MAX_AXES
 
     bounds = (
         (MAX_BYTES, "bytes of text"),

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from search.records import Candidate, Evaluation, EvaluationTask, Measurement, Proposal, Status
 from vortex_dsl import ProgramError, Shape, load_program, trace
-from vortex_dsl.cost import cost_of
+from vortex_dsl.analysis.cost import cost_of
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from search.config import CampaignConfig
-    from vortex_dsl.graph import Graph
-    from vortex_dsl.program import Program
+    from vortex_dsl.frontend.program import Program
+    from vortex_dsl.graph.graph import Graph
 
     Traced = tuple[Program, Graph]
 

@@ -152,3 +152,7 @@ class Ledger(Protocol):
     def close(self) -> None:
         """Let go of the database. Idempotent."""
         ...
+
+
+class ProposerError(Exception):
+    """A proposer has nothing to give, for a reason outside the program: its endpoint is away, refuses or is broken."""

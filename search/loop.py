@@ -7,10 +7,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from search.admission import admit, check
-from search.agents.errors import ProposerError
 from search.agents.seeds import Seeds
 from search.asking import Question
 from search.config import LAG, CampaignConfig, ConfigError
+from search.contracts import ProposerError
 from search.dispatch import UNFINISHED, Dispatcher, Job
 from search.observer import Observer, Silent
 from search.parents import front, leaders

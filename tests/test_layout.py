@@ -1,8 +1,14 @@
-"""The import rules of the design, kept by reading every module's syntax tree. Nothing is imported here."""
+"""The house: who may import whom, that there are no circles, and that no folder is a heap.
+
+Kept by reading every module's syntax tree, imports within functions and those that only type checkers read included.
+Nothing is imported here.
+"""
 
 import ast
 import sys
+from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,8 +16,36 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("search", "vortex_dsl", "kernels", "prompts")
 MODULES = sorted(path for package in OURS for path in (ROOT / package).rglob("*.py"))
+ZOO = ROOT / "vortex_dsl" / "zoo"
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
+MAX_FILES = 16
+NARROW = {"vortex_dsl": 12, "search/agents": 12}  # and every folder within
+
+# The chain: each place imports only what stands before it. A name without a folder of its own is a file.
+CHAINS = {
+    "vortex_dsl": (
+        ("errors", "values", "storage", "node", "tunables"),
+        ("ops",),
+        ("graph",),
+        ("analysis",),
+        ("passes",),
+        ("frontend",),
+        ("codegen",),
+        ("backends",),
+        ("serving",),
+        ("api",),
+    ),
+    "vortex_dsl.serving": (
+        ("config", "metrics"),
+        ("pages",),
+        ("layers",),
+        ("triton",),
+        ("backend", "backend_mla"),
+        ("cpu_platform", "extension", "plugin", "scheduler", "selected"),
+    ),
+    "search.agents": (("drawing",), ("changing",), ("baselines", "breed", "grammar", "llm", "seeds", "shown")),
+}
 
 
 @dataclass(frozen=True)
@@ -26,9 +60,11 @@ class Rule:
         return _within(module, self.importers) and not _within(module, self.but) and _within(imported, self.imported)
 
 
+CORE = tuple(f"vortex_dsl.{name}" for group in CHAINS["vortex_dsl"] for name in group if name != "serving")
 RULES = (
     Rule(("kernels",), ("search", "vortex_dsl", "prompts")),
     Rule(("vortex_dsl", "prompts"), ("search",)),
+    Rule(CORE, ("vortex_dsl.serving",)),
     Rule(("search.agents",), ("search.evaluator",)),
     Rule(("search.evaluator",), ("search.agents",)),
     Rule(("search.evaluator",), ("search.store",)),
@@ -39,8 +75,10 @@ RULES = (
     Rule(
         OURS,
         ("vllm",),
-        but=("vortex_dsl.serving", "search.evaluator.engine", "search.evaluator.host", "search.verify_child"),
+        but=("vortex_dsl.serving", "search.evaluator.engine", "search.evaluator.host", "search.plugin.verify_child"),
     ),
+    Rule(OURS, ("numba",), but=("kernels",)),
+    Rule(OURS, ("triton",), but=("kernels", "vortex_dsl.backends.triton_backend", "vortex_dsl.codegen.emitted")),
     Rule(OURS, ("ray", "lm_eval"), but=("search.evaluator",)),
     Rule(OURS, ("sqlalchemy", "alembic"), but=("search.store",)),
     Rule(OURS, ("openai",), but=("search.agents",)),
@@ -50,12 +88,12 @@ RULES = (
 HEAVY = ("torch", "vllm", "ray", "sqlalchemy", "alembic", "openai", "lm_eval", "transformers", "optuna", "triton")
 LIGHT = (
     "search.cli", "search.commands", "search.config", "search.contracts", "search.records", "search.doctor",
-    "search.leaderboard", "search.export", "search.verify", "search.store.errors", "vortex_dsl.__init__",
-    "vortex_dsl.errors", "vortex_dsl.program", "vortex_dsl.load", "vortex_dsl.trace", "vortex_dsl.serving.plugin",
+    "search.leaderboard", "search.plugin.export", "search.plugin.verify", "search.store.errors",
+    "vortex_dsl.__init__", "vortex_dsl.errors", "vortex_dsl.values", "vortex_dsl.tunables", "vortex_dsl.frontend",
+    "vortex_dsl.api", "vortex_dsl.backends.contract", "vortex_dsl.analysis", "vortex_dsl.graph", "vortex_dsl.passes",
+    "vortex_dsl.serving.plugin",
 )  # fmt: skip
-
-
-DRAWN_IN_THE_DESIGN = ("vortex_dsl.trace",)  # its own layout names this file; no folder of it is ever on sys.path
+DRAWN_IN_THE_DESIGN = ("vortex_dsl.frontend.trace",)  # what it does has this name, and its folder is never on sys.path
 
 
 def _within(name: str, prefixes: tuple[str, ...]) -> bool:
@@ -97,8 +135,85 @@ def _broken(module: str, imported: str) -> bool:
     return any(rule.broken_by(module, imported) for rule in RULES)
 
 
+@cache
+def _arrows() -> dict[str, frozenset[str]]:
+    """Give for each of our modules the modules of ours that it imports, wherever in its text. Packages by folder."""
+    modules = {_name(path).removesuffix(".__init__"): path for path in MODULES if ZOO not in path.parents}
+
+    def module_of(imported: str) -> str | None:
+        return next((name for name in (imported, imported.rpartition(".")[0]) if name in modules), None)
+
+    found = {}
+    for name, path in modules.items():
+        targets = {module_of(imported) for imported in _imports(ast.parse(path.read_text()), _package(path))}
+        found[name] = frozenset(target for target in targets - {name} if target is not None)
+    return found
+
+
+def _circles(arrows: dict[str, frozenset[str]]) -> list[list[str]]:
+    """Give the sets of names from which each other is reached."""
+
+    @cache
+    def reached(start: str) -> frozenset[str]:
+        seen, waiting = set(), [*arrows.get(start, ())]
+        while waiting:
+            name = waiting.pop()
+            if name not in seen:
+                seen.add(name)
+                waiting += arrows.get(name, ())
+        return frozenset(seen)
+
+    rings = {frozenset(other for other in reached(name) if name in reached(other)) for name in arrows}
+    return sorted(sorted(ring) for ring in rings if ring)
+
+
+def _rank(chain: str, module: str) -> int | None:
+    """Give where a module stands in a chain; None for one of another place."""
+    if not module.startswith(f"{chain}."):
+        return None
+    name = module.removeprefix(f"{chain}.").split(".")[0]
+    return next((i for i, group in enumerate(CHAINS[chain]) if name in group), None)
+
+
 def test_there_is_something_to_check():
     assert len(MODULES) > 40
+    assert sum(map(len, _arrows().values())) > 400
+
+
+def test_there_is_no_circle_of_files():
+    assert _circles(_arrows()) == []
+
+
+def test_a_circle_is_seen():
+    ring = {"a": frozenset("b"), "b": frozenset("c"), "c": frozenset("a"), "d": frozenset("a")}
+    assert _circles(ring) == [["a", "b", "c"]]
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_each_place_imports_only_what_stands_before_it(chain):
+    upwards = [
+        (name, target)
+        for name, targets in _arrows().items()
+        for target in targets
+        if (mine := _rank(chain, name)) is not None and (theirs := _rank(chain, target)) is not None and theirs > mine
+    ]
+    assert upwards == []
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_every_file_and_folder_of_a_chain_has_its_place(chain):
+    folder = ROOT.joinpath(*chain.split("."))
+    there = {path.stem for path in folder.iterdir() if path.suffix == ".py" or list(path.glob("*.py"))}
+    placed = {name for group in CHAINS[chain] for name in group}
+    assert there - {"__init__", "zoo"} == placed
+
+
+def test_no_folder_is_a_heap():
+    number = Counter(path.parent.relative_to(ROOT).as_posix() for path in MODULES if ZOO not in path.parents)
+    limits = {
+        name: next((n for top, n in NARROW.items() if f"{name}/".startswith(f"{top}/")), MAX_FILES) for name in number
+    }
+    assert {name: n for name, n in number.items() if n > limits[name]} == {}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=_name)
@@ -111,7 +226,9 @@ def test_a_forbidden_import_is_seen():
     relative = ast.parse("from ..evaluator import pool")
     assert _imports(relative, ["search", "agents"]) == ["search.evaluator.pool"]
     assert _broken("search.agents.llm", "search.evaluator.pool")
-    assert _broken("vortex_dsl.cost", "search.records")
+    assert _broken("vortex_dsl.analysis.cost", "search.records")
+    assert _broken("vortex_dsl.backends.machine", "vortex_dsl.serving.pages.pages.Pages")
+    assert _broken("vortex_dsl.backends.machine", "numba.njit")
     assert _broken("search.loop", "sqlalchemy.orm.Session")
     assert not _broken("search.store.ledger", "sqlalchemy.orm.Session")
 

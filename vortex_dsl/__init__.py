@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vortex_dsl.attention import attend as attend
-    from vortex_dsl.cost import cost as cost
-    from vortex_dsl.decoding import decode as decode
+    from vortex_dsl.api import attend as attend
+    from vortex_dsl.api import cost as cost
+    from vortex_dsl.api import decode as decode
     from vortex_dsl.errors import ProgramError as ProgramError
-    from vortex_dsl.load import load_program as load_program
-    from vortex_dsl.program import Choice as Choice
-    from vortex_dsl.program import Float as Float
-    from vortex_dsl.program import Int as Int
-    from vortex_dsl.program import Program as Program
-    from vortex_dsl.program import State as State
-    from vortex_dsl.trace import trace as trace
+    from vortex_dsl.frontend.load import load_program as load_program
+    from vortex_dsl.frontend.program import Program as Program
+    from vortex_dsl.frontend.trace import trace as trace
+    from vortex_dsl.tunables import Choice as Choice
+    from vortex_dsl.tunables import Float as Float
+    from vortex_dsl.tunables import Int as Int
+    from vortex_dsl.tunables import State as State
     from vortex_dsl.values import Shape as Shape
 
 _HOMES = {
-    "Choice": "program",
-    "Float": "program",
-    "Int": "program",
-    "Program": "program",
+    "Choice": "tunables",
+    "Float": "tunables",
+    "Int": "tunables",
+    "Program": "frontend.program",
     "ProgramError": "errors",
     "Shape": "values",
-    "State": "program",
-    "attend": "attention",
-    "decode": "decoding",
-    "cost": "cost",
-    "load_program": "load",
-    "trace": "trace",
+    "State": "tunables",
+    "attend": "api",
+    "decode": "api",
+    "cost": "api",
+    "load_program": "frontend.load",
+    "trace": "frontend.trace",
 }
 
 
@@ -50,21 +48,10 @@ def __getattr__(name: str) -> Any:
 
 def _word(name: str) -> Any:
     """Give what a program imports beside tunables, so that editors and Python's own import can follow it."""
-    from vortex_dsl.vocabulary import IMPORTABLE, Word
+    from vortex_dsl.frontend.vocabulary import IMPORTABLE, Word
 
     if name == "__all__":
         return sorted(IMPORTABLE | {"ProgramError", "Shape", "load_program", "trace"})
     if name not in IMPORTABLE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return Word(name)
-
-
-class _Package(ModuleType):
-    """Keeps the functions `trace` and `cost` where importing the modules of these names would hide them."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -9,6 +9,8 @@ from functools import cached_property
 
 from vortex_dsl.errors import listed
 
+LARGEST = 2**31  # no number of a program, given or computed, is larger in magnitude
+
 TOKEN, DIM, HEAD, PAGE = "token", "dim", "head", "page"
 LARGEST_NUMBER = 2**31
 MAX_AXES = 16  # of one value

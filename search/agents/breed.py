@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search.admission import traced
-from search.agents.cross import cross
-from search.agents.draft import PAGE_SIZE, field_bytes_limit
-from search.agents.generate import generate
-from search.agents.mutate import mutate
-from search.agents.source import Source
+from search.agents.changing.cross import cross
+from search.agents.changing.mutate import mutate
+from search.agents.changing.source import Source
+from search.agents.drawing.draft import PAGE_SIZE, field_bytes_limit
+from search.agents.drawing.generate import generate
 from search.records import Proposal
 from vortex_dsl import ProgramError
-from vortex_dsl.cost import cost_of
-from vortex_dsl.program import PLATFORM_TUNABLES
+from vortex_dsl.analysis.cost import cost_of
+from vortex_dsl.tunables import PLATFORM_TUNABLES
 
 if TYPE_CHECKING:
     import random

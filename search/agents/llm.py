@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from prompts import prompt
 from search.agents.breed import baked
-from search.agents.draft import field_bytes_limit
-from search.agents.errors import ProposerError
+from search.agents.drawing.draft import field_bytes_limit
 from search.agents.shown import failures, language, leaderboard, measured
+from search.contracts import ProposerError
 from search.parents import tournament
 from search.records import Proposal, Status
 from vortex_dsl import zoo

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from prompts import prompt
 from search.parents import accuracy, cost_ratio, front, speedup
 from search.records import Stage, Status
-from vortex_dsl.ops import OPS, OpKind
-from vortex_dsl.program import PLATFORM_TUNABLES
+from vortex_dsl.ops import OPS
+from vortex_dsl.ops.op import OpKind
+from vortex_dsl.tunables import PLATFORM_TUNABLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from vortex_dsl.cost import Cost, StageCost
-    from vortex_dsl.devices import Roofline
-    from vortex_dsl.graph import Graph
-    from vortex_dsl.program import Program
+    from vortex_dsl.analysis.cost import Cost, StageCost
+    from vortex_dsl.analysis.devices import Roofline
+    from vortex_dsl.frontend.program import Program
+    from vortex_dsl.graph.graph import Graph
 
 NANOSECONDS = 1e9
 
@@ -88,8 +88,8 @@ def drawn(checked: Checked) -> RenderableType:
 def passes(program: Program, group: int, head_dim: int) -> tuple[PassShown, ...]:
     """Run the passes one by one on a program that is known to pass them."""
     from vortex_dsl import Shape
-    from vortex_dsl.passes import steps
-    from vortex_dsl.trace import traced
+    from vortex_dsl.frontend.trace import traced
+    from vortex_dsl.passes.pipeline import steps
 
     raw = traced(program, Shape(group=group, head_dim=head_dim))
     shown = [PassShown("trace", "What the program's text performs, equal operations merged.", True, raw.listing)]
@@ -102,7 +102,7 @@ def passes(program: Program, group: int, head_dim: int) -> tuple[PassShown, ...]
 
 def _compiled(checked: Checked) -> list[str]:
     """Show every pass, then where the fields lie, then the stages."""
-    from vortex_dsl.passes import CANONICAL
+    from vortex_dsl.passes.pipeline import CANONICAL
 
     lines: list[str] = []
     for each in checked.passes:
@@ -126,7 +126,7 @@ def _compiled(checked: Checked) -> list[str]:
 
 
 def _layout(graph: Graph) -> list[dict[str, object]]:
-    from vortex_dsl.layout import Layout
+    from vortex_dsl.analysis.layout import Layout
 
     return [
         {
@@ -141,13 +141,13 @@ def _layout(graph: Graph) -> list[dict[str, object]]:
 
 
 def _stages(graph: Graph) -> list[str]:
-    from vortex_dsl.schedule import schedule
+    from vortex_dsl.analysis.schedule import schedule
 
     return [str(stage) for stage in schedule(graph)]
 
 
 def _plan(graph: Graph) -> list[str]:
-    from vortex_dsl.plan import make_plan
+    from vortex_dsl.codegen.plan import make_plan
 
     return [line.strip() for line in str(make_plan(graph)).split("\n")[1:]]
 

@@ -45,9 +45,9 @@ def _deliberate_errors() -> tuple[tuple[type[Exception], ExitCode], ...]:
     from search.config import ConfigError
     from search.evaluator.identity import ModelError
     from search.evaluator.pool import PoolError
-    from search.export import ExportError
+    from search.plugin.export import ExportError
+    from search.plugin.verify import VerifyError
     from search.store.errors import StoreError
-    from search.verify import VerifyError
     from vortex_dsl.errors import ProgramError
 
     return (

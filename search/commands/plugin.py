@@ -25,7 +25,7 @@ def export(
     as_json: options.Json = False,
 ) -> None:
     """Build a pip-installable vLLM plugin from an evaluated candidate."""
-    from search.export import Circumstances, export_wheel
+    from search.plugin.export import Circumstances, export_wheel
     from search.records import Stage
 
     with existing(db) as ledger:
@@ -50,7 +50,7 @@ def export(
 def verify(wheel: Wheel, model: options.Model = options.PROBE, as_json: options.Json = False) -> int:
     """Install a wheel beside vLLM, without this project, and compare its answers with the recorded ones."""
     from search.commands.engines import folder_and_name
-    from search.verify import verify_wheel
+    from search.plugin.verify import verify_wheel
 
     if not wheel.is_file():
         raise CommandError(f"there is no wheel {wheel}; `vortex export ID -o DIR` writes one")

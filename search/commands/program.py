@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
     from search.commands.checked import Checked
     from vortex_dsl import ProgramError
-    from vortex_dsl.devices import Device
-    from vortex_dsl.graph import Graph
-    from vortex_dsl.program import Program, Value
+    from vortex_dsl.analysis.devices import Device
+    from vortex_dsl.frontend.program import Program
+    from vortex_dsl.graph.graph import Graph
+    from vortex_dsl.tunables import Value
 
 LARGEST_SIZE = 2**31
 CARET_WIDTH = 160  # a longer line is not shown
@@ -63,9 +64,9 @@ def check(
 
 def _checked(program: Program, graph: Graph, tokens: int, device: Device | None, with_passes: bool) -> Checked:
     from search.commands.checked import Checked, passes
-    from vortex_dsl.advice import warnings
-    from vortex_dsl.cost import cost_of
-    from vortex_dsl.devices import roofline
+    from vortex_dsl.analysis.advice import warnings
+    from vortex_dsl.analysis.cost import cost_of
+    from vortex_dsl.analysis.devices import roofline
 
     spent = cost_of(graph, tokens)
     shown = passes(program, graph.shape.group, graph.shape.head_dim) if with_passes else ()
@@ -75,7 +76,7 @@ def _checked(program: Program, graph: Graph, tokens: int, device: Device | None,
 
 def _device(name: str) -> Device | None:
     """Find the device that times are told for. Raises CommandError for one whose peaks are not known."""
-    from vortex_dsl.devices import device
+    from vortex_dsl.analysis.devices import device
 
     try:
         return device(name) if name else None
@@ -117,7 +118,7 @@ def refused(error: ProgramError, file: Path) -> CommandError:
 
 def _line(file: Path, number: int) -> str:
     """Give a line of a program's file as a terminal can show it; none where it is long or no text."""
-    from vortex_dsl.source import MAX_BYTES
+    from vortex_dsl.frontend.source import MAX_BYTES
 
     with file.open("rb") as opened:
         content = opened.read(MAX_BYTES).decode(errors="replace")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from search.config import CampaignConfig
     from search.contracts import Proposer
     from search.records import Context
-    from vortex_dsl.program import Program
+    from vortex_dsl.frontend.program import Program
 
 LLM = "llm"
 KNOWN = ("grammar", LLM, "greedy", "best_of_n", "random")

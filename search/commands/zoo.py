@@ -16,7 +16,7 @@ from search.commands.program import Group, HeadDim, Tokens
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from vortex_dsl.program import Program
+    from vortex_dsl.frontend.program import Program
     from vortex_dsl.values import Shape
 
 PAPER = re.compile(r"arXiv:(\d{4}\.\d{5})")

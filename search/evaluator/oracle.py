@@ -10,14 +10,14 @@ import torch
 from search.evaluator import oracle_steps
 from search.records import Measurement
 from vortex_dsl import Int, ProgramError, attend, load_program, trace
-from vortex_dsl.layout import Layout
-from vortex_dsl.program import PLATFORM_TUNABLES
+from vortex_dsl.analysis.layout import Layout
+from vortex_dsl.tunables import PLATFORM_TUNABLES
 
 if TYPE_CHECKING:
     from search.evaluator.oracle_steps import Steps
     from vortex_dsl import Program
-    from vortex_dsl.attention import BackendName
-    from vortex_dsl.graph import Graph
+    from vortex_dsl.backends.contract import BackendName
+    from vortex_dsl.graph.graph import Graph
 
 NUM_KV_HEADS = 2
 SHORT, MANY = 13, 72  # complete pages; MANY exceeds the default budget of 64 and the reserved ones

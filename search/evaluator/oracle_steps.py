@@ -11,8 +11,8 @@ from vortex_dsl import decode
 
 if TYPE_CHECKING:
     from vortex_dsl import Program
-    from vortex_dsl.attention import BackendName
-    from vortex_dsl.graph import Graph
+    from vortex_dsl.backends.contract import BackendName
+    from vortex_dsl.graph.graph import Graph
 
 NUM_KV_HEADS = 2
 BATCH = 2

@@ -9,13 +9,13 @@ import torch
 
 from search.evaluator import intervals
 from search.records import Measurement
-from vortex_dsl.batched import Batched, Loaded, Step
-from vortex_dsl.torch_backend import attend_pages
+from vortex_dsl.backends.batched import Batched, Loaded, Step
+from vortex_dsl.backends.torch_backend import attend_pages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vortex_dsl.graph import Graph
+    from vortex_dsl.graph.graph import Graph
 
 SHARES = ("mass", "oracle_mass", "random_mass", "recall")  # none exceeds 1
 

@@ -150,7 +150,7 @@ class Worker:
 
     def _needs_of(self, task: EvaluationTask) -> _Needs:
         from vortex_dsl import Shape, load_program, trace
-        from vortex_dsl.layout import Layout
+        from vortex_dsl.analysis.layout import Layout
 
         program = load_program(task.text).with_values(**dict(task.values))
         graph = trace(program, Shape(*self._shape))

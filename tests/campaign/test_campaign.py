@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from search.evaluator.probe import MODEL_FOLDER
-from search.export import Circumstances, ExportError, export_wheel
+from search.plugin.export import Circumstances, ExportError, export_wheel
+from search.plugin.verify import VerifyError, fresh_environment, read_card, verify_wheel
 from search.records import Stage, Status
 from search.store.ledger import SqlLedger
-from search.verify import VerifyError, fresh_environment, read_card, verify_wheel
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(560)]
 

@@ -10,7 +10,7 @@ import pytest
 
 from search.cli import main
 from vortex_dsl import zoo
-from vortex_dsl.passes import PASSES
+from vortex_dsl.passes.pipeline import PASSES
 
 ROOT = Path(__file__).parents[2]
 QUEST = str(zoo.path("quest"))

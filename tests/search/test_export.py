@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from search import export, verify
+from search.plugin import export, verify
 from search.records import (
     Candidate,
     Environment,
@@ -60,8 +60,10 @@ def imported(path):
 
 
 def test_imports_are_renamed_and_text_is_not():
-    source = "from vortex_dsl.load import x\nimport kernels.decode\ns = 'from vortex_dsl import *'  # import kernels\n"
-    expected = source.replace("vortex_dsl.load", "p.load").replace("kernels.decode", "p.kernels.decode")
+    source = (
+        "from vortex_dsl.values import x\nimport kernels.decode\ns = 'from vortex_dsl import *'  # import kernels\n"
+    )
+    expected = source.replace("vortex_dsl.values", "p.values").replace("kernels.decode", "p.kernels.decode")
     assert export.rename_imports(source, {"vortex_dsl": "p", "kernels": "p.kernels"}) == expected
 
 

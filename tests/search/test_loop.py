@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from search.agents.baselines import BestOfN, Greedy, Random
-from search.agents.errors import ProposerError
 from search.agents.grammar import Grammar
 from search.config import LAG, CampaignConfig, ConfigError
+from search.contracts import ProposerError
 from search.loop import End, Loop, start_campaign
 from search.records import Proposal, Stage, Status
 from search.store.ledger import SqlLedger

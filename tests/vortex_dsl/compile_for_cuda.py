@@ -19,7 +19,7 @@ from kernels.decode import PagedCache, Softmax, sparse_decode
 from kernels.selection import Listing, Pages, list_pages
 from kernels.writing import write_tokens
 from vortex_dsl import Shape, load_program, trace
-from vortex_dsl.triton_backend import Compiled, Step
+from vortex_dsl.backends.compiled import Compiled, Step
 
 TARGET = GPUTarget("cuda", 90, 32)
 BACKEND = make_backend(TARGET)

@@ -13,7 +13,7 @@ from compile_for_cuda import compile_instead
 from kernels.decode import PagedCache
 from kernels.selection import Pages
 from vortex_dsl import Shape, load_program, trace
-from vortex_dsl.triton_backend import Compiled, Step
+from vortex_dsl.backends.compiled import Compiled, Step
 
 GROUP, HEAD_DIM, PAGE_SIZE, MAX_PAGES = 128, 576, 128, 2
 

@@ -15,8 +15,8 @@ from kernels import latent
 from kernels.decode import PagedCache, Softmax
 from kernels.selection import Listing, Pages
 from vortex_dsl import Shape, load_program
-from vortex_dsl.latents import latent_graph
-from vortex_dsl.triton_backend import Compiled, Step
+from vortex_dsl.backends.compiled import Compiled, Step
+from vortex_dsl.serving.triton.latents import latent_graph
 
 BATCH, HEADS, PAGES, LATENT, VALUE = 2, 20, 40, 576, 512  # GLM-4.7-Flash has 20 heads
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from hypothesis import strategies as st
 
-from search.agents.generate import generate
-from search.agents.mutate import mutate
-from search.agents.source import Source
+from search.agents.changing.mutate import mutate
+from search.agents.changing.source import Source
+from search.agents.drawing.generate import generate
 from vortex_dsl import ProgramError, Shape, load_program, trace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vortex_dsl.program import Program
+    from vortex_dsl.frontend.program import Program
 
 MAX_CHANGES = 3
 WILD, PLAIN = 30, 1 - 2**-20

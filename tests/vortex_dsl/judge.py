@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vortex_dsl import reference
+from vortex_dsl.backends import reference
 from vortex_dsl.ops import ENTRIES
 from vortex_dsl.ops.frame import Frame, numeric
 from vortex_dsl.ops.selection import _mass, _room
@@ -22,7 +22,7 @@ from vortex_dsl.values import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from vortex_dsl.graph import Graph
+    from vortex_dsl.graph.graph import Graph
     from vortex_dsl.node import Node
 
 TOLERANCE = 1e-5  # of a score, relative to it and to the largest finite one of its row

@@ -10,8 +10,8 @@ import copy
 import random
 from collections.abc import Callable, Iterator
 
-from vortex_dsl.program import PLATFORM_TUNABLES
-from vortex_dsl.vocabulary import IMPORTABLE
+from vortex_dsl.frontend.vocabulary import IMPORTABLE
+from vortex_dsl.tunables import PLATFORM_TUNABLES
 
 Rewrite = Callable[[random.Random, ast.Module], bool]
 PLATFORM_AXES = ("page", "head", "token", "dim")

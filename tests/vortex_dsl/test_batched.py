@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vortex_dsl.attention import attend
-from vortex_dsl.batched import Batched, Loaded, Step
-from vortex_dsl.load import load_program
-from vortex_dsl.program import Program
-from vortex_dsl.trace import trace
+from vortex_dsl.api import attend
+from vortex_dsl.backends.batched import Batched, Loaded, Step
+from vortex_dsl.frontend.load import load_program
+from vortex_dsl.frontend.program import Program
+from vortex_dsl.frontend.trace import trace
 from vortex_dsl.values import Shape
 from vortex_dsl.zoo import names, text
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from vortex_dsl.advice import warnings
-from vortex_dsl.cost import NUM_GROUPS, cost, cost_of
-from vortex_dsl.devices import Device, device, roofline
-from vortex_dsl.load import load_program
-from vortex_dsl.trace import trace
+from vortex_dsl.analysis.advice import warnings
+from vortex_dsl.analysis.cost import NUM_GROUPS, cost_of
+from vortex_dsl.analysis.devices import Device, device, roofline
+from vortex_dsl.api import cost
+from vortex_dsl.frontend.load import load_program
+from vortex_dsl.frontend.trace import trace
 from vortex_dsl.values import Shape
 from vortex_dsl.zoo import names, text
 

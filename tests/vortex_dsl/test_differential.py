@@ -19,13 +19,13 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from vortex_dsl import Shape, attend, decode, load_program, trace, zoo
-from vortex_dsl.attention import BACKENDS
-from vortex_dsl.program import Float
-from vortex_dsl.reference import Place, attention
+from vortex_dsl.backends.contract import BACKENDS
+from vortex_dsl.backends.reference import Place, attention
+from vortex_dsl.tunables import Float
 
 if TYPE_CHECKING:
-    from vortex_dsl.graph import Graph
-    from vortex_dsl.program import Program
+    from vortex_dsl.frontend.program import Program
+    from vortex_dsl.graph.graph import Graph
 
 
 def beside(name: str) -> Any:

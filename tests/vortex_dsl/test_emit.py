@@ -7,12 +7,12 @@ from math import prod
 import pytest
 
 from vortex_dsl import Shape, load_program, trace, zoo
-from vortex_dsl.emit import emit_stage, emit_summarize
-from vortex_dsl.emitted import EmissionError, check_emitted
-from vortex_dsl.expression import walk
-from vortex_dsl.plan import make_plan
-from vortex_dsl.tiles import TILE_ELEMENTS
-from vortex_dsl.triton_backend import Compiled
+from vortex_dsl.backends.compiled import Compiled
+from vortex_dsl.codegen.emit import emit_stage, emit_summarize
+from vortex_dsl.codegen.emitted import EmissionError, check_emitted
+from vortex_dsl.codegen.plan import make_plan
+from vortex_dsl.codegen.tiles import TILE_ELEMENTS
+from vortex_dsl.ops.expression import walk
 
 SHAPE = Shape(group=4, head_dim=128)
 

@@ -10,8 +10,9 @@ import torch
 
 from search.agents.shown import language
 from vortex_dsl import Shape, attend, load_program, trace
-from vortex_dsl.ops import OPS, OpKind
-from vortex_dsl.syntax import OPERATORS
+from vortex_dsl.frontend.syntax import OPERATORS
+from vortex_dsl.ops import OPS
+from vortex_dsl.ops.op import OpKind
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 _spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from search.agents.generate import generate
+from search.agents.drawing.generate import generate
 from vortex_dsl import Shape, load_program, trace, zoo
 from vortex_dsl.errors import ProgramError
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from vortex_dsl import Shape, load_program, trace, zoo
-from vortex_dsl.emit import emit_stage, emit_summarize
-from vortex_dsl.emitted import check_emitted
-from vortex_dsl.ops import elementwise, layout, reductions, selection
-from vortex_dsl.passes import CANONICAL, steps
-from vortex_dsl.plan import make_plan
-from vortex_dsl.trace import traced
-from vortex_dsl.triton_backend import Compiled
+from vortex_dsl.backends.compiled import Compiled
+from vortex_dsl.codegen.emit import emit_stage, emit_summarize
+from vortex_dsl.codegen.emitted import check_emitted
+from vortex_dsl.codegen.plan import make_plan
+from vortex_dsl.frontend.trace import traced
+from vortex_dsl.ops import elementwise, rearranging, reductions, selection
+from vortex_dsl.passes.pipeline import CANONICAL, steps
 
 TESTS = Path(__file__).resolve().parents[1]
 GOLDEN = TESTS / "golden"
@@ -30,7 +30,7 @@ ZOO = {
     "ema": (Shape(1, 64), {}),
     "oracle_mass": (Shape(128, 576), {"page_size": 128}),
 }
-FAMILIES = {"elementwise": elementwise, "reductions": reductions, "layout": layout, "selection": selection}
+FAMILIES = {"elementwise": elementwise, "reductions": reductions, "layout": rearranging, "selection": selection}
 
 
 def around(op):

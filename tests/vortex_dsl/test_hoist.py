@@ -5,17 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vortex_dsl import Shape, attend, decode, load_program, reference
-from vortex_dsl.attention import BACKENDS
-from vortex_dsl.batched import Batched, Loaded, Step
-from vortex_dsl.cost import cost_of
-from vortex_dsl.cut import smallest_cut
-from vortex_dsl.hoist import hoist
-from vortex_dsl.layout import Layout
+from vortex_dsl import Shape, attend, decode, load_program
+from vortex_dsl.analysis.cost import cost_of
+from vortex_dsl.analysis.layout import Layout
+from vortex_dsl.backends import reference
+from vortex_dsl.backends.batched import Batched, Loaded, Step
+from vortex_dsl.backends.contract import BACKENDS
+from vortex_dsl.frontend.trace import trace, traced
 from vortex_dsl.node import LEAVES
 from vortex_dsl.ops.op import STORAGE_KINDS
-from vortex_dsl.passes import CANONICAL
-from vortex_dsl.trace import trace, traced
+from vortex_dsl.passes.cut import smallest_cut
+from vortex_dsl.passes.hoist import hoist
+from vortex_dsl.passes.pipeline import CANONICAL
 
 SHAPE = Shape(group=2, head_dim=16)
 WIDE = Shape(group=2, head_dim=64)
@@ -155,7 +156,7 @@ def test_a_hoisted_value_sees_fields_as_they_are_stored(kind):
 
 def score(graph, k, v):
     """Give the score of the root's topk."""
-    from vortex_dsl.interpreter import evaluate
+    from vortex_dsl.backends.interpreter import evaluate
     from vortex_dsl.ops.frame import Frame
 
     pages = [x.unflatten(0, (PAGES, 16)) for x in (k, v)]

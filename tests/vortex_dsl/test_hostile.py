@@ -8,9 +8,9 @@ import time
 import pytest
 
 from vortex_dsl.errors import ProgramError
-from vortex_dsl.load import load_program
-from vortex_dsl.program import Program
-from vortex_dsl.trace import trace
+from vortex_dsl.frontend.load import load_program
+from vortex_dsl.frontend.program import Program
+from vortex_dsl.frontend.trace import trace
 from vortex_dsl.values import Shape
 
 SOUND = '''from vortex_dsl import *

@@ -18,10 +18,11 @@ from types import ModuleType
 import pytest
 import torch
 
-from search.agents.generate import generate
-from vortex_dsl import Program, ProgramError, Shape, load_program, reference, trace, zoo
-from vortex_dsl.graph import Graph
-from vortex_dsl.trace import traced
+from search.agents.drawing.generate import generate
+from vortex_dsl import Program, ProgramError, Shape, load_program, trace, zoo
+from vortex_dsl.backends import reference
+from vortex_dsl.frontend.trace import traced
+from vortex_dsl.graph.graph import Graph
 
 SHAPE = Shape(2, 16)
 LENGTHS = (16 * 13 + 5, 16 * 9, 16 * 20 + 1, 16 * 13 + 5)

@@ -6,9 +6,10 @@ import torch
 from kernels.arrivals import counters
 from kernels.selection import Listing, list_best
 from vortex_dsl import Shape, load_program, trace, zoo
-from vortex_dsl.attention import Decode
-from vortex_dsl.plan import MOST_PAGES
-from vortex_dsl.triton_backend import Compiled, prepare
+from vortex_dsl.backends.compiled import Compiled
+from vortex_dsl.backends.contract import Decode
+from vortex_dsl.backends.triton_backend import prepare
+from vortex_dsl.codegen.plan import MOST_PAGES
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LENGTHS = (400, 0, 15, 260, 90, 300)
@@ -92,7 +93,7 @@ def test_whichever_tile_is_last_lists_the_same_however_many_pages_are_chosen_fro
 def test_rows_that_need_no_scores_write_none(monkeypatch):
     """A covered row and a marked one leave the memory of scores as it was; a scored one fills its complete pages."""
     kept = []
-    monkeypatch.setattr("vortex_dsl.triton_backend._target", lambda *given: kept.append(_nan(given)) or kept[-1])
+    monkeypatch.setattr("vortex_dsl.backends.compiled._target", lambda *given: kept.append(_nan(given)) or kept[-1])
     compiled, step, marks = prepared("quest", pages=8)
     compiled.listed(step, listing(step, marks))
     (scores,) = kept

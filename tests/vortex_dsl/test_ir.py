@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from vortex_dsl.graph import Graph
-from vortex_dsl.interner import Interner
-from vortex_dsl.ir import Builder, TypeRuleError
-from vortex_dsl.load import load_program
-from vortex_dsl.trace import trace
-from vortex_dsl.values import Shape
+from vortex_dsl.frontend.load import load_program
+from vortex_dsl.frontend.trace import trace
+from vortex_dsl.graph.builder import Builder
+from vortex_dsl.graph.graph import Graph
+from vortex_dsl.graph.interner import Interner
+from vortex_dsl.values import Shape, TypeRuleError
 
 SHAPE = Shape(group=4, head_dim=64)
 SETTINGS = {"sink": 1, "window": 2, "page_size": 16, "dense_layers": 1, "share_layers": 1, "refresh_steps": 1}
@@ -201,7 +201,7 @@ def test_a_deep_graph_is_no_recursion() -> None:
 def test_select_must_return_a_selection_and_fields_keep_to_one_page() -> None:
     builder = Builder(SHAPE, 16)
     with pytest.raises(TypeRuleError, match="return a selection such as topk"):
-        builder.finish({}, builder.input("q"), SETTINGS)
+        builder.raw({}, builder.input("q"), SETTINGS)
     with pytest.raises(TypeRuleError, match="may not be called 'index'"):
         builder.declare({"index": builder.input("k")})
     with pytest.raises(TypeRuleError, match="only use one page's k and v"):
@@ -221,8 +221,8 @@ def test_tracing_needs_no_torch() -> None:
     import subprocess
 
     code = (
-        "import sys; from vortex_dsl.zoo import names, text; from vortex_dsl.load import load_program; "
-        "from vortex_dsl.cost import cost; from vortex_dsl.values import Shape; "
+        "import sys; from vortex_dsl.zoo import names, text; from vortex_dsl.frontend.load import load_program; "
+        "from vortex_dsl.api import cost; from vortex_dsl.values import Shape; "
         "[cost(load_program(text(n)), Shape(2, 64)) for n in names()]; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

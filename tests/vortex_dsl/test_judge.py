@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from vortex_dsl import Shape, load_program, reference, trace
+from vortex_dsl import Shape, load_program, trace
+from vortex_dsl.backends import reference
 
 spec = importlib.util.spec_from_file_location("judge", Path(__file__).parent / "judge.py")
 assert spec is not None

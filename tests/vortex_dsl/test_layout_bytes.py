@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from vortex_dsl import attend, storage
-from vortex_dsl.attention import BACKENDS
-from vortex_dsl.graph import Graph
-from vortex_dsl.ir import Builder
-from vortex_dsl.layout import Layout, alignment_of
-from vortex_dsl.load import load_program
+from vortex_dsl.analysis.layout import Layout, alignment_of
+from vortex_dsl.backends.contract import BACKENDS
+from vortex_dsl.frontend.load import load_program
+from vortex_dsl.frontend.trace import trace
+from vortex_dsl.graph.builder import Builder
+from vortex_dsl.graph.graph import Graph
 from vortex_dsl.ops.op import STORAGE_KINDS
-from vortex_dsl.trace import trace
+from vortex_dsl.passes.pipeline import finished
 from vortex_dsl.values import Shape
 
 SETTINGS = {"sink": 1, "window": 2, "page_size": 16, "dense_layers": 1, "share_layers": 1, "refresh_steps": 1}
@@ -37,7 +38,7 @@ def graph_of(kind: str, which: tuple[str, ...], head_dim: int = 8) -> Graph:
         field = builder.call("mul", [builder.input(f"page.{name}"), builder.input("scale")])  # so it is not hoisted
         made = [axis for axis in field.type.names if axis != "page"]
         score = builder.call("add", [score, builder.call("sum", [field, *made]) if made else field])
-    return builder.finish(fields, builder.call("topk", [score, 4]), SETTINGS)
+    return finished(builder.raw(fields, builder.call("topk", [score, 4]), SETTINGS))
 
 
 def values(graph: Graph, rows: int) -> dict[str, torch.Tensor]:

@@ -213,8 +213,9 @@ def test_a_program_text_can_be_imported_by_an_editor():
 
 
 def test_importing_modules_does_not_hide_the_functions_of_their_names():
-    import vortex_dsl.cost
-    import vortex_dsl.trace
+    import vortex_dsl.analysis.cost
+    import vortex_dsl.api
+    import vortex_dsl.frontend.trace
 
     assert vortex_dsl.trace(load_program(QUEST), vortex_dsl.Shape(4, 64)).digest
     assert vortex_dsl.cost(load_program(QUEST), vortex_dsl.Shape(4, 64), tokens=1024) is not None

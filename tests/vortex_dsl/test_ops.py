@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from vortex_dsl.interner import Interner
-from vortex_dsl.interpreter import evaluate
-from vortex_dsl.ir import Builder, TypeRuleError
+from vortex_dsl.backends.interpreter import evaluate
+from vortex_dsl.graph.builder import Builder
+from vortex_dsl.graph.interner import Interner
 from vortex_dsl.node import LEAVES, reachable
-from vortex_dsl.ops import OPS, OpKind
+from vortex_dsl.ops import OPS
 from vortex_dsl.ops.frame import Frame
-from vortex_dsl.values import Kind, Shape
+from vortex_dsl.ops.op import OpKind
+from vortex_dsl.values import Kind, Shape, TypeRuleError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vortex_dsl import Shape, load_program, reference, trace
-from vortex_dsl.passes import CANONICAL, PASSES, finished, steps
-from vortex_dsl.schedule import schedule
-from vortex_dsl.trace import traced
+from vortex_dsl import Shape, load_program, trace
+from vortex_dsl.analysis.schedule import schedule
+from vortex_dsl.backends import reference
+from vortex_dsl.frontend.trace import traced
+from vortex_dsl.passes.pipeline import CANONICAL, PASSES, finished, steps
 from vortex_dsl.zoo import names, text
 
 SHAPE = Shape(group=2, head_dim=16)
@@ -163,7 +164,7 @@ def test_folding_computes_known_numbers():
 
 @pytest.mark.parametrize(("op", "most"), [("maximum", 0.0), ("minimum", -0.0)])
 def test_folding_knows_signed_zeros_whatever_the_order(op, most):
-    from vortex_dsl.interner import Interner
+    from vortex_dsl.graph.interner import Interner
 
     interner = Interner()
     zeros = [interner.number(0.0), interner.number(-0.0)]
@@ -174,7 +175,7 @@ def test_folding_knows_signed_zeros_whatever_the_order(op, most):
 def test_the_verifier_looks_at_what_each_pass_makes(monkeypatch):
     from dataclasses import replace
 
-    from vortex_dsl import passes
+    from vortex_dsl.passes import pipeline as passes
 
     def broken(graph):
         """Give a graph whose root is no selection."""

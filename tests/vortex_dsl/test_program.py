@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from vortex_dsl import Choice, Float, Int, ProgramError, load_program
-from vortex_dsl.program import PLATFORM_TUNABLES
+from vortex_dsl.tunables import PLATFORM_TUNABLES
 
 TEXT = '''from vortex_dsl import *
 LOW = 4

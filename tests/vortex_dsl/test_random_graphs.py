@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from vortex_dsl import reference
-from vortex_dsl.batched import Batched, Loaded, Step
-from vortex_dsl.ir import Builder, TypeRuleError
+from vortex_dsl.backends import reference
+from vortex_dsl.backends.batched import Batched, Loaded, Step
+from vortex_dsl.graph.builder import Builder
 from vortex_dsl.ops.op import STORAGE_KINDS
-from vortex_dsl.values import Shape
+from vortex_dsl.passes.pipeline import finished
+from vortex_dsl.values import Shape, TypeRuleError
 
 if TYPE_CHECKING:
-    from vortex_dsl.graph import Graph
+    from vortex_dsl.graph.graph import Graph
     from vortex_dsl.node import Node
 
 SETTINGS = {"sink": 1, "window": 2, "page_size": 16, "dense_layers": 1, "share_layers": 1, "refresh_steps": 1}
@@ -82,7 +83,7 @@ class Grower:
             score = builder.call("add", [score, builder.call("mean", [squashed, *rest]) if rest else squashed])
         kind, n = draw.choice(("topk", "above", "topp")), draw.randint(0, 6)
         selection = builder.call(kind, [score, n] if kind == "topk" else [score, draw.uniform(-0.2, 1.0), n])
-        return builder.finish(fields, selection, SETTINGS)
+        return finished(builder.raw(fields, selection, SETTINGS))
 
 
 def one(seed: int) -> None:

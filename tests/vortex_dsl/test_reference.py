@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from vortex_dsl.attention import attend
-from vortex_dsl.load import load_program
+from vortex_dsl.api import attend
+from vortex_dsl.frontend.load import load_program
 from vortex_dsl.zoo import text
 
 GROUP, DIM, HEADS, BUDGET = 4, 16, 2, 3

@@ -17,16 +17,16 @@ from vortex_dsl import ProgramError, Shape, load_program, trace
 
 PACKAGE = Path(vortex_dsl.__file__).parent
 FILES = (
-    *("arguments.py", "evaluate.py", "interner.py", "ir.py", "known.py", "load.py", "meter.py", "program.py"),
-    *("source.py", "syntax.py", "trace.py", "values.py"),
-    *(f"ops/{path.name}" for path in sorted((PACKAGE / "ops").glob("*.py"))),
+    *("tunables.py", "values.py", "graph/builder.py", "graph/interner.py"),
+    *(f"{folder}/{path.name}" for folder in ("frontend", "ops") for path in sorted((PACKAGE / folder).glob("*.py"))),
 )
 RAISERS = ("refuse", "refuse_at", "TypeRuleError", "ProgramError", "ValueError", "TypeError")
 # Reached from Python only, never by a text; each has a test of its own beside the function.
 FROM_PYTHON = {
     "ops/internal.py:_reload_rule",  # operations that only passes make
+    "frontend/vocabulary.py:__call__",  # a word of the language, called in Python
     "values.py:__post_init__",  # a Shape without heads
-    "ir.py:input",  # the evaluator names what a program receives before it asks
+    "graph/builder.py:input",  # the evaluator names what a program receives before it asks
 }
 
 

@@ -12,11 +12,11 @@ import torch
 from kernels.decode import PagedCache
 from kernels.selection import Pages
 from vortex_dsl import Shape, attend, load_program, trace, zoo
-from vortex_dsl.batched import Batched, Loaded
-from vortex_dsl.batched import Step as Batch
-from vortex_dsl.expression import walk
-from vortex_dsl.tiles import PRODUCT_ELEMENTS, TILE_ELEMENTS
-from vortex_dsl.triton_backend import Compiled, Step
+from vortex_dsl.backends.batched import Batched, Loaded
+from vortex_dsl.backends.batched import Step as Batch
+from vortex_dsl.backends.compiled import Compiled, Step
+from vortex_dsl.codegen.tiles import PRODUCT_ELEMENTS, TILE_ELEMENTS
+from vortex_dsl.ops.expression import walk
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SCALE = 2.0**-6  # a power of two, so that products with it are exact
@@ -104,9 +104,9 @@ SELECT = {
 
 @pytest.mark.parametrize("name", SELECT)
 def test_what_is_cut_in_many_ways_is_right(name, monkeypatch):
-    monkeypatch.setattr("vortex_dsl.tiles.TILE_ELEMENTS", 256)
-    monkeypatch.setattr("vortex_dsl.tiles.PRODUCT_ELEMENTS", 4096)
-    monkeypatch.setattr("vortex_dsl.rounds.MOST_NESTED", 512)
+    monkeypatch.setattr("vortex_dsl.codegen.tiles.TILE_ELEMENTS", 256)
+    monkeypatch.setattr("vortex_dsl.codegen.tiles.PRODUCT_ELEMENTS", 4096)
+    monkeypatch.setattr("vortex_dsl.codegen.rounds.MOST_NESTED", 512)
     text = (
         "from vortex_dsl import *\nclass Test(Program):\n    'Test.'\n    def summarize(self, k, v):\n"
         f"        return {{'tokens': k}}\n    def select(self, q, page):\n        return topk({SELECT[name]}, 4)\n"

@@ -10,14 +10,15 @@ import pytest
 import torch
 
 from vortex_dsl import Shape, attend, load_program, trace, zoo
-from vortex_dsl.attention import Decode
-from vortex_dsl.batched import Batched
-from vortex_dsl.interpreter import evaluate
-from vortex_dsl.layout import Layout
+from vortex_dsl.analysis.layout import Layout
+from vortex_dsl.backends.batched import Batched
+from vortex_dsl.backends.compiled import Compiled
+from vortex_dsl.backends.contract import Decode
+from vortex_dsl.backends.interpreter import evaluate
+from vortex_dsl.backends.reference import Place, _inputs, reserved_pages
+from vortex_dsl.backends.triton_backend import prepare
 from vortex_dsl.ops import OPS
 from vortex_dsl.ops.frame import Frame
-from vortex_dsl.reference import Place, _inputs, reserved_pages
-from vortex_dsl.triton_backend import Compiled, prepare
 
 _spec = importlib.util.spec_from_file_location("docs_generate", Path(__file__).parents[2] / "docs" / "generate.py")
 generate = importlib.util.module_from_spec(_spec)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from vortex_dsl.ops import elementwise, internal, layout, reductions, selection
+from vortex_dsl.ops import elementwise, internal, reductions, selection
+from vortex_dsl.ops import rearranging as layout
 from vortex_dsl.ops.op import Op, OpKind
 
 _FAMILIES = (elementwise.ENTRIES, reductions.ENTRIES, layout.ENTRIES, selection.ENTRIES)

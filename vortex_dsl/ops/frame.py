@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from vortex_dsl.values import PAGE
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
-    from vortex_dsl.batched import Best
     from vortex_dsl.values import Type
 
 
@@ -20,7 +20,7 @@ class Frame:
 
     `complete`: bool [rows, page], false where a row has no such page and memory holds garbage; None when
     every page counts. `candidates`: bool [*lead, page], the complete pages that are not reserved. `best` finds the
-    best pages (`vortex_dsl.batched.Best`), torch where it is None.
+    best pages (`vortex_dsl.backends.batched.Best`), torch where it is None.
     """
 
     lead: int
@@ -66,3 +66,14 @@ class Frame:
 def numeric(x: Tensor) -> Tensor:
     """Let a boolean count as 0 or 1."""
     return x if x.is_floating_point() else x.float()
+
+
+class Best(Protocol):
+    """Chooses the `num` allowed pages of highest score, ties to the lower index; a NaN score is -inf.
+
+    score: float32 [rows or 1, pages]; allowed: bool [rows, pages]; num: float32 [rows or 1], floored, clamped to what
+    is allowed, NaN is none. -> bool [rows, pages]
+    """
+
+    def __call__(self, score: torch.Tensor, allowed: torch.Tensor, num: torch.Tensor) -> torch.Tensor:
+        """Choose."""

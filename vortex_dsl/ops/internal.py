@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vortex_dsl.codes import reloaded
+from vortex_dsl.ops.codes import reloaded
 from vortex_dsl.ops.op import Op, OpKind, Param, refuse
 from vortex_dsl.values import Kind, Type
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from vortex_dsl.expression import Expr
-    from vortex_dsl.lower import Indices, Lowering
     from vortex_dsl.node import Node
+    from vortex_dsl.ops.expression import Expr
     from vortex_dsl.ops.frame import Frame
+    from vortex_dsl.ops.lowering import Indices, Lowering
 
 
 def _reload_rule(types: tuple[Type, ...], _attrs: Mapping[str, Any]) -> Type:

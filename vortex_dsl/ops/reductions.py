@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from vortex_dsl.expression import Expr
-    from vortex_dsl.lower import Indices, Lowering
     from vortex_dsl.node import Node
+    from vortex_dsl.ops.expression import Expr
+    from vortex_dsl.ops.lowering import Indices, Lowering
 
 INFINITY = float("inf")
 

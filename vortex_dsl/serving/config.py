@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vortex_dsl.program import Program
+    from vortex_dsl.frontend.program import Program
+
 
 KEY = "vortex"
 KERNELS = ("auto", "cpp", "triton", "torch")  # auto: cpp on a CPU, triton elsewhere
@@ -43,7 +44,7 @@ class ServingConfig:
 
     def load(self) -> Program:
         """Load the program with its values. Raises ProgramError."""
-        from vortex_dsl.load import load_program
+        from vortex_dsl.frontend.load import load_program
 
         return load_program(self.program).with_values(**dict(self.values))
 
@@ -77,3 +78,8 @@ def serving_config(vllm_config: Any) -> ServingConfig:
         "attention_backend='CUSTOM' needs a program: pass additional_config="
         f"{{'{KEY}': {{'program': 'quest.py'}}}} or set {PROGRAM_VARIABLE}"
     )
+
+
+def kernels_of(vllm_config: Any) -> str:
+    """Give `cpp`, `triton` or `torch`. Raises ServingError where those asked for are not for the engine's device."""
+    return serving_config(vllm_config).kernels_on(vllm_config.device_config.device_type)

@@ -8,8 +8,8 @@ from typing import Any
 from vllm.platforms.cpu import CpuPlatform
 from vllm.v1.attention.backends.registry import AttentionBackendEnum
 
-from .config import ServingError, serving_config
-from .plugin import PACKAGE, PluginConflictError, conflict
+from vortex_dsl.serving.config import ServingError, serving_config
+from vortex_dsl.serving.plugin import PACKAGE, PluginConflictError, conflict
 
 LLVMLITE = "llvmlite.binding.ffi"
 # vLLM's own CPU platform validates nothing, and CUDA's asks the backend: here the same questions have to be asked.

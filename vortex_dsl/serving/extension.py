@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from .config import ServingError, from_mapping
-from .layer import ProgramLayer
-from .metrics import Counters
+from vortex_dsl.serving.config import ServingError, from_mapping
+from vortex_dsl.serving.layers.layer import ProgramLayer
+from vortex_dsl.serving.metrics import Counters
 
 
 class VortexExtension:

@@ -83,7 +83,7 @@ def register() -> None:
         return
     from vllm.v1.attention.backends.registry import AttentionBackendEnum, register_backend
 
-    from .metrics import export
+    from vortex_dsl.serving.metrics import export
 
     export()
 

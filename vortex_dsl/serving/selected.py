@@ -14,9 +14,9 @@ def __getattr__(name: str) -> Any:
 
     model = get_current_vllm_config().model_config
     if model is not None and model.use_mla:
-        from .mla import VortexMlaBackend
+        from vortex_dsl.serving.backend_mla import VortexMlaBackend
 
         return VortexMlaBackend
-    from .backend import VortexBackend
+    from vortex_dsl.serving.backend import VortexBackend
 
     return VortexBackend

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from search.admission import admit
-from search.agents.generate import generate
+from search.agents.drawing.generate import generate
 from search.agents.seeds import seed_proposals
 from search.config import CampaignConfig
 from search.records import Context, Evaluation, EvaluationKey, Measurement, Proposal, Record, Stage, Status

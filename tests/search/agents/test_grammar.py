@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from search.agents.breed import fits_and_is_new
-from search.agents.cross import cross, obstacle
-from search.agents.generate import generate
+from search.agents.changing.cross import cross, obstacle
+from search.agents.changing.mutate import OPERATORS, reserve, restore, retune, reuse
+from search.agents.changing.regrow import along_pages, budget, gate, over_heads, refine, regrow, remember
+from search.agents.changing.reshape import narrow, reduce_otherwise, resplit, share_heads
+from search.agents.changing.source import Source
+from search.agents.changing.subtrees import apply, operate, perturb, prune, swap
+from search.agents.drawing.generate import generate
 from search.agents.grammar import Grammar
-from search.agents.mutate import OPERATORS, reserve, restore, retune, reuse
-from search.agents.regrow import along_pages, budget, gate, over_heads, refine, regrow, remember
-from search.agents.reshape import narrow, reduce_otherwise, resplit, share_heads
-from search.agents.source import Source
-from search.agents.subtrees import apply, operate, perturb, prune, swap
 from vortex_dsl import ProgramError, Shape, load_program, trace, zoo
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -219,8 +219,9 @@ def test_a_text_survives_being_read_and_written():
 def test_draws_do_not_depend_on_the_process():
     """Sets are iterated in an order that differs between processes: no decision may hang on it."""
     script = (
-        "import random; from search.agents.source import Source; from search.agents.mutate import mutate;"
-        "from search.agents.cross import cross; from search.agents.generate import generate;"
+        "import random; from search.agents.changing.source import Source;"
+        "from search.agents.changing.mutate import mutate;"
+        "from search.agents.changing.cross import cross; from search.agents.drawing.generate import generate;"
         "from vortex_dsl import zoo;"
         "s, o = (Source.parse(zoo.text(n), 64) for n in ('quest_sub', 'mass_lse')); r = random.Random(1);"
         "print([mutate(s, r) for _ in range(9)], cross(s, o, r), s.text(), generate(r, 64, 1))"

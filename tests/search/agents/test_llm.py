@@ -6,9 +6,9 @@ import pytest
 from werkzeug import Response
 
 from search.admission import admit
-from search.agents.errors import ProposerError
 from search.agents.llm import Endpoint, Llm, split_answer, system
 from search.config import CampaignConfig
+from search.contracts import ProposerError
 from search.loop import End, Loop, start_campaign
 from search.parents import front
 from search.records import Proposal, Record, Status

@@ -5,16 +5,16 @@ import random
 
 import pytest
 
-from search.agents import subtrees
-from search.agents.generate import generate
-from search.agents.mutate import OPERATORS
-from search.agents.source import Source
+from search.agents.changing import subtrees
+from search.agents.changing.mutate import OPERATORS
+from search.agents.changing.source import Source
+from search.agents.drawing.generate import generate
 from vortex_dsl import ProgramError, Shape, load_program, trace
-from vortex_dsl.cost import cost_of
+from vortex_dsl.analysis.cost import cost_of
+from vortex_dsl.frontend.syntax import OPERATORS as WRITTEN_AS
 from vortex_dsl.ops import OPS
 from vortex_dsl.ops.op import STORAGE_KINDS
-from vortex_dsl.program import PLATFORM_TUNABLES
-from vortex_dsl.syntax import OPERATORS as WRITTEN_AS
+from vortex_dsl.tunables import PLATFORM_TUNABLES
 
 SHAPE = Shape(group=3, head_dim=64)
 NUM_DRAWS = 700

@@ -7,8 +7,10 @@ import torch
 
 from search.evaluator import oracle
 from search.evaluator.oracle import Mismatch, check
-from vortex_dsl import Shape, load_program, torch_backend, trace
-from vortex_dsl.batched import Batched, Chosen
+from vortex_dsl import Shape, load_program, trace
+from vortex_dsl.backends import torch_backend
+from vortex_dsl.backends.batched import Batched
+from vortex_dsl.backends.contract import Chosen
 
 QUEST = '''from vortex_dsl import Choice, Int, Program, maximum, topk
 

@@ -7,7 +7,7 @@ import torch
 
 from search.evaluator.recall import SHARES, Recording, _figures, _take, measure, recordings
 from vortex_dsl import Shape, load_program, trace
-from vortex_dsl.batched import Batched
+from vortex_dsl.backends.batched import Batched
 
 SIZE, DIM, SCALE = 16, 8, 0.5
 

@@ -12,14 +12,7 @@ from pathlib import Path
 import pytest
 
 from search.evaluator import sandbox
-from search.evaluator.sandbox import (
-    Box,
-    Child,
-    ChildDeathError,
-    ChildMemoryError,
-    ChildRefusalError,
-    ChildTimeoutError,
-)
+from search.evaluator.sandbox import Box, Child, ChildDeathError, ChildMemoryError, ChildRefusalError, ChildTimeoutError
 from search.evaluator.supervisor import descendants
 from search.records import Status
 

@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import inspect, text
 
 from search.records import Campaign
-from search.store import StoreError, models, schema
+from search.store import models, schema
 from search.store.database import connect
+from search.store.errors import StoreError
 from search.store.ledger import SqlLedger
 
 CAMPAIGN = Campaign(seed=0, num_candidates=1, proposers=(), model="probe")

@@ -15,7 +15,7 @@ def built(query_lens, lengths, prefilling, table, page_size=16, first=0, **extra
     from vllm.v1.attention.backend import CommonAttentionMetadata
 
     from vortex_dsl.serving.backend import VortexMetadataBuilder
-    from vortex_dsl.serving.decodes import Heads
+    from vortex_dsl.serving.layers.decodes import Heads
 
     builder = VortexMetadataBuilder.__new__(VortexMetadataBuilder)
     builder.page_size, builder.heads = page_size, Heads(2, first)
@@ -70,7 +70,7 @@ def test_rows_are_sequences_times_kv_heads_numbered_over_all_ranks():
     ("total", "num_ranks", "first"), [(8, 1, [0]), (8, 4, [0, 2, 4, 6]), (2, 4, [0, 0, 1, 1]), (1, 2, [0, 0])]
 )
 def test_kv_heads_are_split_over_ranks_or_repeated(total, num_ranks, first):
-    from vortex_dsl.serving.backend import first_kv_head
+    from vortex_dsl.serving.layers.decodes import first_kv_head
 
     assert [first_kv_head(total, rank, num_ranks) for rank in range(num_ranks)] == first
 
@@ -87,7 +87,7 @@ def test_a_page_has_room_for_its_fields_and_keeps_them_aligned(monkeypatch, dtyp
     from vllm.v1.kv_cache_interface import FullAttentionSpec
 
     from vortex_dsl.serving.backend import VortexBackend
-    from vortex_dsl.serving.layer import Room
+    from vortex_dsl.serving.layers.layer import Room
 
     monkeypatch.setattr(VortexBackend, "rooms", {80: Room(num_bytes, page_size), 64: Room(10**6, page_size)})
     spec = FullAttentionSpec(block_size=page_size, num_kv_heads=2, head_size=80, dtype=dtype)
@@ -150,7 +150,7 @@ def test_the_cpu_platform_refuses_what_cuda_would(asked):
 def test_whoever_moves_blocks_without_their_fields_is_refused_on_a_cpu():
     from vllm.model_executor.layers.attention_layer_base import AttentionLayerBase
 
-    from vortex_dsl.serving.backend import VortexImpl
+    from vortex_dsl.serving.layers.mha import VortexImpl
 
     class Other(AttentionLayerBase):
         def get_attn_backend(self):

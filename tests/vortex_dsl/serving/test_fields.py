@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vortex_dsl import Shape, load_program, trace
-from vortex_dsl.batched import Batched
+from vortex_dsl.backends.batched import Batched
 
 TEXT = """from vortex_dsl import Program, dot, topk
 
@@ -26,8 +26,8 @@ class Mixed(Program):
 
 @pytest.mark.parametrize("spare", [0, 48])
 def test_fields_apart_are_the_fields_inside_of_pages(spare: int) -> None:
-    from vortex_dsl.serving.fields import Fields
-    from vortex_dsl.serving.fields_cpu import CpuFields
+    from vortex_dsl.serving.pages.fields import Fields
+    from vortex_dsl.serving.pages.fields_cpu import CpuFields
 
     batched = Batched(trace(load_program(TEXT), Shape(group=4, head_dim=24)))
     packed = batched.summarize(torch.randn(9, 16, 24), torch.randn(9, 16, 24))

@@ -2,7 +2,7 @@
 
 import torch
 
-from vortex_dsl.serving.memory import Memory, Requests
+from vortex_dsl.serving.layers.memory import Memory, Requests
 
 PAGE = 4
 

@@ -67,7 +67,7 @@ class Server:
 
     def __init__(self, text, num_layers, captured=None, **values):
         from vortex_dsl import load_program
-        from vortex_dsl.serving.steps import StepReader
+        from vortex_dsl.serving.triton.steps import StepReader
 
         self.program = load_program(text).with_values(pages=1, sink=0, window=1, **values)
         context, self.names = {}, [f"model.layers.{i}.attn" for i in range(num_layers)]
@@ -89,12 +89,12 @@ class Server:
             spoilt(context[name].impl, name, device)
 
     def _layer(self, num_layers):
-        from vortex_dsl.serving.backend_triton import TritonImpl
-        from vortex_dsl.serving.pages import Softmax
-        from vortex_dsl.serving.pages_triton import TritonPages
-        from vortex_dsl.serving.rule import Rule
-        from vortex_dsl.serving.tallies import DeviceMeter
-        from vortex_dsl.triton_backend import Compiled
+        from vortex_dsl.backends.compiled import Compiled
+        from vortex_dsl.serving.layers.rule import Rule
+        from vortex_dsl.serving.pages.pages import Softmax
+        from vortex_dsl.serving.triton.mha import TritonImpl
+        from vortex_dsl.serving.triton.pages import TritonPages
+        from vortex_dsl.serving.triton.tallies import DeviceMeter
 
         impl = TritonImpl.__new__(TritonImpl)
         impl.num_heads, impl.num_kv_heads, impl.head_size, impl.vllm_config = HEADS * GROUP, HEADS, DIM, self.config

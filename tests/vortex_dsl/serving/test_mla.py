@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from vortex_dsl.serving import pages_latent
 from vortex_dsl.serving.config import ServingError
-from vortex_dsl.serving.pages import Rows, Softmax
+from vortex_dsl.serving.pages import latent as pages_latent
+from vortex_dsl.serving.pages.pages import Rows, Softmax
 
 pytestmark = pytest.mark.vllm
 SCRIPT = Path(__file__).with_name("latent_script.py")
@@ -177,8 +177,8 @@ def test_a_programs_value_is_the_latents_value_part(kind):
 def test_a_page_of_latents_has_room_for_its_fields(monkeypatch, page_size, num_bytes):
     from vllm.v1.kv_cache_interface import MLAAttentionSpec
 
-    from vortex_dsl.serving.layer import Room
-    from vortex_dsl.serving.mla import VortexMlaBackend
+    from vortex_dsl.serving.backend_mla import VortexMlaBackend
+    from vortex_dsl.serving.layers.layer import Room
 
     monkeypatch.setattr(VortexMlaBackend, "rooms", {576: Room(num_bytes, page_size)})
     spec = MLAAttentionSpec(block_size=page_size, num_kv_heads=1, head_size=576, dtype=torch.bfloat16)
@@ -198,7 +198,7 @@ def test_a_page_of_latents_has_room_for_its_fields(monkeypatch, page_size, num_b
     ],
 )
 def test_what_latent_attention_cannot_serve_is_refused_by_name(monkeypatch, asked, words):
-    from vortex_dsl.serving import mla
+    from vortex_dsl.serving import backend_mla as mla
 
     parallel = dict.fromkeys(
         ("tensor_parallel_size", "decode_context_parallel_size", "prefill_context_parallel_size"), 1

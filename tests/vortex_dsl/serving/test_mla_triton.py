@@ -69,10 +69,10 @@ def _where_kernels_run():
 
 def layer_of(text, **values):
     """A layer as vLLM would make it."""
-    from vortex_dsl.serving.mla_triton import TritonMlaImpl
-    from vortex_dsl.serving.pages import Softmax
-    from vortex_dsl.serving.tallies import DeviceMeter
-    from vortex_dsl.triton_backend import Compiled
+    from vortex_dsl.backends.compiled import Compiled
+    from vortex_dsl.serving.pages.pages import Softmax
+    from vortex_dsl.serving.triton.mla import TritonMlaImpl
+    from vortex_dsl.serving.triton.tallies import DeviceMeter
 
     impl = TritonMlaImpl.__new__(TritonMlaImpl)
     impl.num_heads, impl.num_kv_heads, impl.head_size, impl.kv_lora_rank = HEADS, 1, LATENT, VALUE
@@ -85,8 +85,8 @@ def layer_of(text, **values):
 
 def filled(lengths, num_bytes=0, dtype=torch.float32):
     """Write sequences into a cache full of NaN, with room for fields; also the slots, the tokens and the cache."""
-    from vortex_dsl.serving.mla_triton import LatentKernelPages
-    from vortex_dsl.serving.pages import Rows
+    from vortex_dsl.serving.pages.pages import Rows
+    from vortex_dsl.serving.triton.pages import LatentKernelPages
 
     most = -(-max(lengths) // SIZE) + 1
     content = LATENT + -(-num_bytes // (SIZE * dtype.itemsize))
@@ -127,7 +127,7 @@ def test_a_float8_cache_holds_the_nearest_numbers():
 def test_fields_are_those_of_values_that_are_zero_where_latents_are_rotated(dtype):
     """From one cache of latents, the kernels compute what the batched backend computes from keys and values."""
     from vortex_dsl import trace
-    from vortex_dsl.batched import Batched
+    from vortex_dsl.backends.batched import Batched
 
     impl = layer_of(RULE.format(pages=2))
     plain = Batched(trace(impl.rule.program, Shape(HEADS, LATENT)))
@@ -144,7 +144,7 @@ def test_fields_are_those_of_values_that_are_zero_where_latents_are_rotated(dtyp
 
 def decoded(impl, lengths, *, dense=None, layers=(1,), dtype=torch.float32):
     """Decode one step of a cache with NaN wherever nothing was written."""
-    from vortex_dsl.serving.steps import DeviceBatch
+    from vortex_dsl.serving.layers.batches import DeviceBatch
 
     pages, rows, slots, _, cache = filled(lengths, impl.rule.field_bytes, dtype)
     for some in slots:
@@ -213,7 +213,7 @@ def test_a_cache_that_others_would_write_past_is_not_written_by_them(monkeypatch
     """vLLM's fused write knows no fields; where it is on, it is turned off. Queries are not quantised for us."""
     from vllm.model_executor.layers.attention.mla_attention import MLACommonImpl
 
-    from vortex_dsl.serving import mla
+    from vortex_dsl.serving import backend_mla as mla
 
     passes = SimpleNamespace(fuse_rope_kvcache_cat_mla=True)
     one = dict.fromkeys(("tensor_parallel_size", "decode_context_parallel_size", "prefill_context_parallel_size"), 1)
@@ -231,7 +231,7 @@ def test_a_cache_that_others_would_write_past_is_not_written_by_them(monkeypatch
 
 @pytest.mark.parametrize(("kernels", "support"), [("auto", "UNIFORM_SINGLE_TOKEN_DECODE"), ("torch", "NEVER")])
 def test_graphs_hold_decode_steps_on_triton_alone(kernels, support):
-    from vortex_dsl.serving.mla import VortexMlaMetadataBuilder
+    from vortex_dsl.serving.backend_mla import VortexMlaMetadataBuilder
 
     config = SimpleNamespace(
         additional_config={"vortex": {"program": zoo.text("quest"), "kernels": kernels}},

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vortex_dsl.serving.pages import Rows, Softmax
+from vortex_dsl.serving.pages.pages import Rows, Softmax
 
 pytestmark = pytest.mark.vllm
 
@@ -33,8 +33,8 @@ def filled(kind, page_size, dtype, dim=64, seed=0):
 
 @pytest.fixture(params=["cpu", "torch"])
 def kind(request):
-    from vortex_dsl.serving.pages_cpu import CpuPages
-    from vortex_dsl.serving.pages_torch import TorchPages
+    from vortex_dsl.serving.pages.cpu import CpuPages
+    from vortex_dsl.serving.pages.plain import TorchPages
 
     return {"cpu": CpuPages, "torch": TorchPages}[request.param]
 
@@ -63,8 +63,8 @@ def test_views_are_over_one_cache_only(kind):
 @pytest.mark.parametrize("softmax", [Softmax(0.125), Softmax(0.125, cap=2.0), Softmax(0.125, window=20)], ids=str)
 def test_torch_and_cpp_agree(page_size, dim, dtype, tolerance, softmax):
     """Dense and page-wise attention agree between vLLM's C++ kernel and torch; listed pages know no window."""
-    from vortex_dsl.serving.pages_cpu import CpuPages
-    from vortex_dsl.serving.pages_torch import TorchPages
+    from vortex_dsl.serving.pages.cpu import CpuPages
+    from vortex_dsl.serving.pages.plain import TorchPages
 
     query = torch.randn(3, 8, dim, generator=torch.Generator().manual_seed(1)).to(dtype)
     starts = torch.arange(4, dtype=torch.int32)

@@ -31,7 +31,7 @@ def _where_kernels_run():
 
 def written(dtype=torch.float32, page_size=16, dim=32, heads=2, cache_dtype=None):
     """Write 40 tokens of one sequence and 16 of another into a cache full of NaN or garbage; -1 lies between."""
-    from vortex_dsl.serving.pages_triton import TritonPages
+    from vortex_dsl.serving.triton.pages import TritonPages
 
     cache = torch.full((8, heads, page_size, 2 * dim + 8), torch.nan, dtype=dtype)
     if cache_dtype is torch.uint8:
@@ -66,9 +66,9 @@ def test_a_float8_cache_holds_the_nearest_numbers():
 def test_fields_are_written_with_the_last_token_and_no_others(name):
     """Only blocks whose last slot is among the step's slots are computed; they equal the batched backend's."""
     from vortex_dsl import Shape, load_program, trace, zoo
-    from vortex_dsl.batched import Batched
-    from vortex_dsl.serving.pages_triton import TritonPages
-    from vortex_dsl.triton_backend import Compiled
+    from vortex_dsl.backends.batched import Batched
+    from vortex_dsl.backends.compiled import Compiled
+    from vortex_dsl.serving.triton.pages import TritonPages
 
     graph = trace(load_program(zoo.text(name)), Shape(group=2, head_dim=32))
     compiled, batched = Compiled(graph), Batched(graph)
@@ -89,8 +89,8 @@ def test_fields_are_written_with_the_last_token_and_no_others(name):
 def in_pieces(name, lengths, fused):
     """Write two sequences, one step after the other, to (4, 30), then (17, 31) tokens and so on; give their pages."""
     from vortex_dsl import Shape, load_program, trace, zoo
-    from vortex_dsl.serving.pages_triton import TritonPages
-    from vortex_dsl.triton_backend import Compiled
+    from vortex_dsl.backends.compiled import Compiled
+    from vortex_dsl.serving.triton.pages import TritonPages
 
     compiled = Compiled(trace(load_program(zoo.text(name)), Shape(group=2, head_dim=32)))
     extra = -(-compiled.plan.layout.bytes_per_page // 64)
@@ -140,7 +140,7 @@ def common(query_lens, lengths, prefilling, page_size=16):
 
 
 def reader(max_num_seqs=8, sizes=()):
-    from vortex_dsl.serving.steps import StepReader
+    from vortex_dsl.serving.triton.steps import StepReader
 
     compilation = SimpleNamespace(cudagraph_capture_sizes=list(sizes), static_forward_context={})
     config = SimpleNamespace(
@@ -181,11 +181,11 @@ def test_marks_of_prompts_lie_where_a_captured_graph_reads_them():
 def layer_of(program, *, heads=2, group=2, dim=32, **values):
     """A layer as vLLM would make it, over a filled cache, beside the pages that the torch kernels read."""
     from vortex_dsl import load_program, zoo
-    from vortex_dsl.serving.backend_triton import TritonImpl
-    from vortex_dsl.serving.pages import Softmax
-    from vortex_dsl.serving.rule import Rule
-    from vortex_dsl.serving.tallies import DeviceMeter
-    from vortex_dsl.triton_backend import Compiled
+    from vortex_dsl.backends.compiled import Compiled
+    from vortex_dsl.serving.layers.rule import Rule
+    from vortex_dsl.serving.pages.pages import Softmax
+    from vortex_dsl.serving.triton.mha import TritonImpl
+    from vortex_dsl.serving.triton.tallies import DeviceMeter
 
     impl = TritonImpl.__new__(TritonImpl)
     impl.num_heads, impl.num_kv_heads, impl.head_size = heads * group, heads, dim
@@ -198,9 +198,9 @@ def layer_of(program, *, heads=2, group=2, dim=32, **values):
 
 def decoded(impl, lengths, *, dense=None, layers=(1,)):
     """Decode one step of a cache with NaN wherever nothing was written: the output, and the torch kernels' own."""
-    from vortex_dsl.serving.pages import Rows
-    from vortex_dsl.serving.pages_triton import TritonPages
-    from vortex_dsl.serving.steps import DeviceBatch
+    from vortex_dsl.serving.layers.batches import DeviceBatch
+    from vortex_dsl.serving.pages.pages import Rows
+    from vortex_dsl.serving.triton.pages import TritonPages
 
     heads, dim, size = impl.num_kv_heads, impl.head_size, 16
     most = -(-max(lengths) // size) + 1
@@ -271,9 +271,9 @@ def test_a_captured_step_follows_what_its_buffers_say(name, captured):
 
     On CUDA it is captured; elsewhere the same closure runs again. Tokens grow from 62 to 66, so a page is completed.
     """
-    from vortex_dsl.serving.pages import Rows
-    from vortex_dsl.serving.pages_triton import TritonPages
-    from vortex_dsl.serving.steps import DeviceBatch
+    from vortex_dsl.serving.layers.batches import DeviceBatch
+    from vortex_dsl.serving.pages.pages import Rows
+    from vortex_dsl.serving.triton.pages import TritonPages
 
     impl, most = layer_of(name, pages=1, window=1), 6
     extra = -(-impl.rule.field_bytes // 64)
@@ -312,7 +312,7 @@ def test_a_captured_step_follows_what_its_buffers_say(name, captured):
 
 @pytest.mark.parametrize("name", ["centroid", "quest"])
 def test_a_sparse_layers_decode_step_takes_three_launches(monkeypatch, launches, name):
-    from vortex_dsl.serving.steps import DeviceBatch
+    from vortex_dsl.serving.layers.batches import DeviceBatch
 
     impl = layer_of(name, pages=1)
     _, query, pages, rows = decoded(impl, [150, 90])
@@ -344,7 +344,7 @@ def engine(program, device_type):
 
 
 def test_what_remembers_is_served_as_all_else_is():
-    from vortex_dsl.serving.kinds import kernels_of
+    from vortex_dsl.serving.config import kernels_of
 
     for program in ("quest", "ema", "step_reuse"):
         assert kernels_of(engine(program, "cuda")) == "triton"
@@ -353,16 +353,16 @@ def test_what_remembers_is_served_as_all_else_is():
 
 # What runs between a step's start and its end on CUDA, at most once at start aside. Each of these may be captured.
 STEP_PATH = {
-    "vortex_dsl/serving/backend_triton.py": (
+    "vortex_dsl/serving/triton/layer.py": (
         "do_kv_cache_update", "forward", "decode_step", "_choose", "_shared", "over", "_read_scales"),
-    "vortex_dsl/serving/pages_triton.py": ("cache", "write", "weighing", "FlashPrefill.__call__"),
-    "vortex_dsl/serving/memory_triton.py": ("listed", "_scored"),
-    "vortex_dsl/serving/requests_triton.py": ("DeviceRequests.follow",),
-    "vortex_dsl/serving/mla_triton.py": (
+    "vortex_dsl/serving/triton/pages.py": ("cache", "write", "weighing", "FlashPrefill.__call__"),
+    "vortex_dsl/serving/triton/memory.py": ("listed", "_scored"),
+    "vortex_dsl/serving/triton/requests.py": ("DeviceRequests.follow",),
+    "vortex_dsl/serving/triton/mla.py": (
         "do_kv_cache_update", "summarize", "forward_mqa", "over", "write"),
-    "vortex_dsl/serving/steps.py": ("read", "_mark", "_follow", "pieces"),
-    "vortex_dsl/serving/tallies.py": ("room", "follow", "report", "add"),
-    "vortex_dsl/triton_backend.py": (
+    "vortex_dsl/serving/triton/steps.py": ("read", "_mark", "_follow", "pieces"),
+    "vortex_dsl/serving/triton/tallies.py": ("room", "follow", "report", "add"),
+    "vortex_dsl/backends/triton_backend.py": (
         "summarize_written", "summarizing", "Compiled.choose", "listed", "_indexed", "picked", "chosen", "_room",
         "compute", "_given", "_place", "_launch", "_states", "_arguments", "_target", "_view"),
     "vortex_dsl/ops/selection.py": ("_choose_best", "_choose_nucleus", "_choose_above", "_alike"),
@@ -423,7 +423,7 @@ def test_what_would_wait_is_seen(line):
 
 def test_host_numbers_of_a_batch_are_plain(monkeypatch):
     """What the host reads of a batch are Python's own numbers, or JSON would refuse the counters."""
-    from vortex_dsl.serving.steps import pieces
+    from vortex_dsl.serving.triton.steps import pieces
 
     batch = common([1, 4], [9, 8], [False, True])
     split, prefills = pieces(batch, np.array([0, 1, 5]))

@@ -14,14 +14,14 @@ import pytest
 import torch
 
 from vortex_dsl import attend, decode, load_program
-from vortex_dsl.program import PLATFORM_TUNABLES
+from vortex_dsl.tunables import PLATFORM_TUNABLES
 from vortex_dsl.zoo import names, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vortex_dsl.attention import BackendName
-    from vortex_dsl.program import Program
+    from vortex_dsl.backends.contract import BackendName
+    from vortex_dsl.frontend.program import Program
 
 _spec = importlib.util.spec_from_file_location("zoo_rules", Path(__file__).parent / "rules.py")
 assert _spec is not None

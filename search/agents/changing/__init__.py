@@ -1,0 +1,1 @@
+"""Edits of programs: small ones, larger ones, and crosses of two."""

@@ -1,0 +1,126 @@
+"""Changes of a program's syntax tree. Each operator changes the tree in place and says what it did, None if it cannot.
+
+Operators know types only so far; a change that does not trace is drawn again by the proposer.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from typing import TYPE_CHECKING
+
+from search.agents.changing.edits import kind, method
+from search.agents.changing.regrow import along_pages, budget, gate, over_heads, refine, regrow, remember
+from search.agents.changing.reshape import narrow, reduce_otherwise, resplit, share_heads
+from search.agents.changing.source import set_default
+from search.agents.changing.subtrees import apply, operate, perturb, prune, swap
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from search.agents.changing.source import Source
+
+    Operator = Callable[[Source, random.Random], str | None]
+
+STORAGE = {"bfloat16": 4, "fp8_e4m3": 3, "int8": 4, "int4": 4, "sign": 2, "float16": 0.5, "float32": 0.5}
+MOST_PAGES = 32
+PLATFORM = {"sink": ("Int({}, 0, 16)", (0, 1, 2)), "window": ("Int({}, 1, 64)", (1, 2, 3, 4))}
+AGAIN = {"share_layers": ("Int({}, 1, 8)", (1, 2, 4)), "refresh_steps": ("Int({}, 1, 16)", (1, 2, 4, 8))}
+KEPT = ("page_size", "dense_layers", "share_layers", "refresh_steps")  # another engine, or not to be searched
+
+
+def retune(source: Source, rng: random.Random) -> str | None:
+    """Give one tunable another value, near the old one."""
+    numbers = [name for name, call in source.tunables.items() if name not in KEPT and kind(call) in ("Int", "Float")]
+    if not numbers:
+        return None
+    name = rng.choice(numbers)
+    call = source.tunables[name]
+    old, low, high = (_number(call, i, key) for i, key in enumerate(("default", "low", "high")))
+    if old is None or low is None or high is None:
+        return None
+    new: float | int
+    if kind(call) == "Int":
+        step = max(1, round(old * rng.choice((0.25, 0.5, 1.0))))
+        new = int(min(max(old + rng.choice((-step, step)), low), high, max(MOST_PAGES, old)))
+    else:
+        new = round(min(max(old + rng.gauss(0, 0.2) * (high - low), low), high), 3)
+    set_default(call, new)
+    return None if new == old else f"{name} = {new} in place of {old}"
+
+
+def reserve(source: Source, rng: random.Random) -> str | None:
+    """Change how many pages at either end are always attended, where others are chosen."""
+    if "pages" not in source.tunables:
+        return None
+    name = rng.choice(sorted(PLATFORM))
+    form, options = PLATFORM[name]
+    value = rng.choice(options)
+    source.declare(name, form.format(value))
+    return f"{name} = {value}"
+
+
+def reuse(source: Source, rng: random.Random) -> str | None:
+    """Use a choice of pages again in the next layers or steps, or no longer."""
+    if "pages" not in source.tunables:
+        return None
+    name = rng.choice(sorted(AGAIN))
+    form, options = AGAIN[name]
+    value = rng.choice(options)
+    source.declare(name, form.format(value))
+    return f"{name} = {value}"
+
+
+def restore(source: Source, rng: random.Random) -> str | None:
+    """Store one field in another kind."""
+    fields = source.fields
+    if fields is None or not fields.keys:
+        return None
+    i = rng.randrange(len(fields.keys))
+    value, storage = fields.values[i], rng.choices(list(STORAGE), list(STORAGE.values()))[0]
+    stored = isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr == "to"
+    bare = value.func.value if stored else value  # type: ignore[attr-defined]
+    fields.values[i] = method(bare, "to", storage)
+    return f"{ast.literal_eval(fields.keys[i] or ast.Constant('a field'))} in {storage}"
+
+
+OPERATORS: tuple[tuple[Operator, float], ...] = (
+    (retune, 6),
+    (perturb, 1),
+    (reserve, 1),
+    (reuse, 0.6),
+    (restore, 5),
+    (reduce_otherwise, 3),
+    (over_heads, 2),
+    (share_heads, 1.5),
+    (resplit, 3),
+    (narrow, 2),
+    (gate, 1),
+    (along_pages, 2),
+    (budget, 3),
+    (refine, 1),
+    (remember, 0.8),
+    (regrow, 3),
+    (swap, 1.5),
+    (apply, 1.5),
+    (operate, 1),
+    (prune, 1.5),
+)
+
+
+def mutate(source: Source, rng: random.Random) -> str | None:
+    """Apply one operator, drawn by weight."""
+    operator = rng.choices([each for each, _ in OPERATORS], [weight for _, weight in OPERATORS])[0]
+    return operator(source, rng)
+
+
+def _number(call: ast.Call, position: int, name: str) -> float | None:
+    """Give an argument of a tunable that is written as a number."""
+    given = call.args[position] if position < len(call.args) else None
+    given = next((keyword.value for keyword in call.keywords if keyword.arg == name), given)
+    try:
+        value = ast.literal_eval(given) if given is not None else None
+    except ValueError:
+        return None
+    return value if isinstance(value, (int, float)) and math.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""New programs, drawn from the grammar."""

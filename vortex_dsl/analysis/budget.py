@@ -1,0 +1,94 @@
+"""How many pages a selection chooses at most, in one layer at one length."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from vortex_dsl.node import LEAVES, Node
+from vortex_dsl.ops import ENTRIES
+from vortex_dsl.values import Kind
+
+if TYPE_CHECKING:
+    from vortex_dsl.graph.graph import Graph
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What budgets may depend on: pages, the partial one included, and the layer of how many."""
+
+    num_pages: int
+    reserved: int
+    layer: int
+    num_layers: int
+
+    @cached_property
+    def _chosen(self) -> dict[Node, int]:
+        """What is known already: selections and scalars may have operands in common."""
+        return {}
+
+    @cached_property
+    def _numbers(self) -> dict[Node, float | None]:
+        return {}
+
+    @property
+    def candidates(self) -> int:
+        """Give the pages that may be chosen."""
+        return self.num_pages - self.reserved
+
+    def chosen(self, selection: Node) -> int:
+        """Give the candidates that a selection chooses, at most; all where that depends on what is in the cache."""
+        if selection not in self._chosen:
+            self._chosen[selection] = self._most(selection)
+        return self._chosen[selection]
+
+    def _most(self, selection: Node) -> int:
+        if selection.op == "reserved_only":
+            return 0
+        parts = [self.chosen(arg) for arg in selection.args if arg.type.kind is Kind.SELECTION]
+        if selection.op == "union":
+            return min(sum(parts), self.candidates)
+        limit = self.number(selection.args[-1]) if selection.args else None
+        if limit is not None:
+            parts.append(0 if math.isnan(limit) else int(max(min(limit, self.candidates), 0)))
+        return min([self.candidates, *parts])
+
+    def number(self, node: Node) -> float | None:
+        """Give a scalar's value, None if it depends on what is in the cache."""
+        if node not in self._numbers:
+            self._numbers[node] = self._value(node)
+        return self._numbers[node]
+
+    def _value(self, node: Node) -> float | None:
+        if node.op == "input":
+            return self._known.get(node.attr("name"))
+        if node.op in LEAVES:
+            return node.number
+        fold, numbers = ENTRIES[node.op].fold, [self.number(arg) for arg in node.args]
+        if fold is None or any(number is None for number in numbers):
+            return None
+        try:
+            return float(fold(*numbers))  # whole numbers of Python would grow without end
+        except (ArithmeticError, ValueError):
+            return None
+
+    @property
+    def _known(self) -> dict[str, float]:
+        return {
+            "page.count": float(self.num_pages),
+            "layer.index": float(self.layer),
+            "layer.count": float(self.num_layers),
+            "kv_head.index": 0.0,
+        }
+
+
+def depends_on_the_cache(graph: Graph) -> bool:
+    """Whether some budget, or a threshold in the place of one, is only known once pages have been scored."""
+    known = Budget(num_pages=2, reserved=1, layer=0, num_layers=1)
+    return any(
+        known.number(node.args[-1]) is None
+        for node in graph.select_nodes
+        if node.type.kind is Kind.SELECTION and node.args and node.op != "union"
+    )

@@ -1,0 +1,1 @@
+"""What runs a graph: the reference, and what is judged by it."""

@@ -1,0 +1,207 @@
+"""Plan -> Triton source text, one kernel per stage and one for summarize.
+
+Every name is made here: words of ours and a number. Nothing of a program's text, not even a name, is copied. Tiles
+have fixed sizes, so a kernel does not change with the length of a sequence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from typing import TYPE_CHECKING, TypeVar
+
+from vortex_dsl.codegen.address import Memory, Place, spread, times
+from vortex_dsl.codegen.packing import Store, stores
+from vortex_dsl.codegen.plan import describe
+from vortex_dsl.codegen.scope import word
+from vortex_dsl.codegen.tiles import choose_tiles
+from vortex_dsl.codegen.writer import Writer, full, function
+from vortex_dsl.ops.expression import PAGE_LOOP, Loop, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from vortex_dsl.codegen.plan import Plan, Stage
+    from vortex_dsl.codegen.rounds import Output
+    from vortex_dsl.codegen.scope import Scope
+    from vortex_dsl.codegen.tiles import Tiles
+    from vortex_dsl.graph.graph import Field
+
+T = TypeVar("T")
+ROW_ARGUMENTS = (
+    *("seq_lens_0", "block_table_0", "table_stride_0", "num_kv_heads_0", "max_pages_0"),
+    *("layer_index_0", "layer_count_0", "scale_0", "first_head_0", "covered_0"),
+)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One emitted function: its name, its text, and the memory it takes after the common arguments, in order."""
+
+    name: str
+    text: str
+    sources: tuple[Source, ...]
+
+
+def emit_stage(plan: Plan, stage: Stage) -> Kernel:
+    """Emit one stage of select: `ROW_ARGUMENTS`, then the sources, each with its strides, then the outputs."""
+    return _StageEmitter(plan, stage).kernel()
+
+
+def emit_summarize(plan: Plan) -> Kernel:
+    """Emit summarize: slots, the sources, then per stored piece a pointer and two strides.
+
+    Where a slot is the last of its block, one program per KV head computes the block's fields; all others return.
+    """
+    return _SummaryEmitter(plan).kernel()
+
+
+def source_text(plan: Plan, summarize: Kernel | None, stages: Sequence[tuple[Stage, Kernel]]) -> str:
+    """Join the kernels, each under a line that says what it writes, below a header of what they are made for."""
+    shape, graph = plan.graph.shape, plan.graph
+    parts = [f"# program {graph.digest}: group {shape.group}, head_dim {shape.head_dim}, page_size {graph.page_size}"]
+    parts += [f"# field_{field.index}: [{_axes(field)}] as {field.storage}" for field in graph.fields]
+    parts += [f"# summarize_0: the fields of one page of one kv head\n{summarize.text}"] if summarize else []
+    for stage, kernel in stages:
+        written = ", ".join(describe(output.buffer) for output in stage.outputs)
+        parts.append(f"# {stage.name}: {written}, {stage.block_pages} pages per tile\n{kernel.text}")
+    return "\n".join(parts)
+
+
+def _axes(field: Field) -> str:
+    return ", ".join(f"{word(Loop(axis.name, axis.length))} {axis.length}" for axis in field.type.axes)
+
+
+class _StageEmitter:
+    """Emits one stage of select."""
+
+    def __init__(self, plan: Plan, stage: Stage) -> None:
+        self._graph, self._pool, self._stage = plan.graph, plan.lowering.pool, stage
+        self._memory = Memory(plan.graph, stage.tiles)
+        self._writer = Writer(self._pool, stage.tiles, self._memory)
+
+    def kernel(self) -> Kernel:
+        """Write the whole function."""
+        self._head()
+        for loops, together in grouped(self._stage.outputs, self._loops, self._stage.tiles).items():
+            finish = self._scan if self._stage.kind == "scan" else self._store_all
+            roots = [output.value for output in together] + [
+                self._pool.loop(loop) for o in together for loop in o.buffer.loops
+            ]
+            self._writer.nest(self._writer.top, loops, roots, partial(finish, together))
+        memory, names = self._memory, [f"out_{i}" for i in range(len(self._stage.outputs))]
+        text = function(self._stage.name, [*ROW_ARGUMENTS, *memory.parameters(), *names], self._writer.top.lines)
+        return Kernel(self._stage.name, text, tuple(memory.sources))
+
+    def _head(self) -> None:
+        size, top = self._graph.page_size, self._writer.top
+        top.lines += [
+            "row_0 = tl.program_id(0).to(tl.int64)",
+            "sequence_0 = row_0 // num_kv_heads_0",
+            "kv_head_0 = row_0 % num_kv_heads_0",
+            "length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)",
+            f"complete_0 = length_0 // {size}",
+            f"count_0 = (length_0 + {size - 1}) // {size}",
+            f"if count_0 - {self._graph.sink + self._graph.window} <= covered_0:",  # all are taken without scores
+            "    return",
+        ]
+        if self._stage.kind == "map":
+            block, page = self._stage.block_pages, self._pool.loop(PAGE_LOOP)
+            top.lines += [
+                f"if (tl.program_id(1) > 0) & (tl.program_id(1) * {block} >= complete_0):",
+                "    return",
+                f"page_0 = tl.program_id(1) * {block} + tl.arange(0, {block})",
+                "here_0 = page_0 < complete_0",
+            ]
+            top.learn(page, "page_0")
+            top.learn(self._pool.boolean("exists", page), "here_0")
+
+    @staticmethod
+    def _loops(output: Output) -> tuple[Loop, ...]:
+        return output.buffer.loops
+
+    def _store_all(self, outputs: list[Output], scope: Scope) -> None:
+        for output in outputs:
+            self._store(scope, output, scope[output.value], output.value.loops)
+
+    def _scan(self, outputs: list[Output], scope: Scope) -> None:
+        """Sum along the pages, a tile at a time."""
+        (output,) = outputs
+        value, loops = output.value, (PAGE_LOOP, *output.buffer.loops)
+        total = scope.assign("total", full(self._stage.tiles.shape(output.buffer.loops), 0.0))
+        inner = scope.open(PAGE_LOOP, self._stage.block_pages)
+        self._writer.fill(inner, [value])
+        here = spread(inner.mask(PAGE_LOOP), (PAGE_LOOP,), loops)
+        part = inner.assign("part", f"tl.where({here}, {spread(inner[value], value.loops, loops)}, 0.0)")
+        sums = inner.assign("scan_page", f"tl.cumsum({part}, 0) + {spread(total, output.buffer.loops, loops)}")
+        self._store(inner, output, sums, loops)
+        inner.lines.append(f"{total} = {total} + tl.sum({part}, 0)")
+        scope.close(inner)
+
+    def _store(self, scope: Scope, output: Output, value: str, own: tuple[Loop, ...]) -> None:
+        """Write a tile to its buffer; what no page changes is written by one program of the row alone."""
+        buffer = output.buffer
+        loops = (PAGE_LOOP, *buffer.loops) if buffer.paged else buffer.loops
+        lead, masks = "row_0", ["(tl.program_id(1) == 0)"] if self._stage.kind == "map" else []
+        if buffer.paged:
+            lead = spread(f"(row_0 * max_pages_0 + {scope.index(PAGE_LOOP)})", (PAGE_LOOP,), loops)
+            masks = [spread(scope.mask(PAGE_LOOP), (PAGE_LOOP,), loops)]
+        elif buffer.state is not None:
+            masks.append("(complete_0 > 0)")
+        pointer = f"out_{self._stage.outputs.index(output)} + {times(lead, prod(buffer.lengths))}"
+        indices = tuple(self._pool.loop(loop) for loop in buffer.loops)
+        place = Place(pointer, indices, buffer.lengths, loops, masks)
+        scope.lines.append(self._memory.store(place, spread(value, own, loops), scope))
+
+
+class _SummaryEmitter:
+    """Emits summarize: one program per block and KV head."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._pool, self._page_size = plan.lowering.pool, plan.graph.page_size
+        self._stores = [store for layout in plan.layout.fields for store in stores(plan.lowering, layout)]
+        roots = [expr for store in self._stores for expr in (store.value, *store.indices)]
+        tiles = choose_tiles(roots, [_store_loops(store) for store in self._stores], 1, walks=False)
+        self._memory = Memory(plan.graph, tiles)
+        self._writer = Writer(self._pool, tiles, self._memory)
+
+    def kernel(self) -> Kernel:
+        """Write the whole function."""
+        top, size = self._writer.top, self._page_size
+        top.lines += [
+            "slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)",
+            f"if (slot_0 < 0) | (slot_0 % {size} != {size - 1}):",
+            "    return",
+            f"block_0 = slot_0 // {size}",
+            "kv_head_0 = tl.program_id(1).to(tl.int64)",
+        ]
+        for loops, together in grouped(self._stores, _store_loops, self._memory.tiles).items():
+            roots = [expr for store in together for expr in (store.value, *store.indices)]
+            self._writer.nest(top, loops, roots, partial(self._store_all, together))
+        outputs = [name for i in range(len(self._stores)) for name in (f"out_{i}", f"out_block_{i}", f"out_head_{i}")]
+        text = function("summarize_0", ["slots_0", *self._memory.parameters(), *outputs], top.lines)
+        return Kernel("summarize_0", text, tuple(self._memory.sources))
+
+    def _store_all(self, together: list[Store], scope: Scope) -> None:
+        for store in together:
+            i, loops = self._stores.index(store), _store_loops(store)
+            pointer = f"out_{i} + block_0 * out_block_{i} + kv_head_0 * out_head_{i}"
+            value = store.conversion.format(spread(scope[store.value], store.value.loops, loops))
+            place = Place(pointer, store.indices, store.lengths, loops, [])
+            scope.lines.append(self._memory.store(place, value, scope))
+
+
+def _store_loops(store: Store) -> tuple[Loop, ...]:
+    """Give the loops of the tile that is stored."""
+    return tuple(sorted({loop for index in store.indices for loop in index.loops}, key=lambda loop: loop.rank))
+
+
+def grouped(
+    things: Iterable[T], loops_of: Callable[[T], tuple[Loop, ...]], tiles: Tiles
+) -> dict[tuple[Loop, ...], list[T]]:
+    """Group what is to be written by the loops that are walked along for it."""
+    groups: dict[tuple[Loop, ...], list[T]] = {}
+    for thing in things:
+        groups.setdefault(tuple(loop for loop in loops_of(thing) if tiles.is_cut(loop)), []).append(thing)
+    return groups

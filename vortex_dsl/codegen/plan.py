@@ -1,0 +1,160 @@
+"""Graph -> Plan: which kernels run in which order, what they read and write, decided before any launch.
+
+Scoring is cut where pages must be mixed, into rounds of up to three kinds of stages: one `map` stage computes pages
+by themselves, a tile of pages per program; one `row` stage reduces over a row's pages; a `scan` stage sums along
+them. What a stage leaves for a later one is a Buffer of float32 in memory. A row is one sequence and one KV head.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from vortex_dsl.analysis.layout import Layout
+from vortex_dsl.codegen.lower import GraphLowering
+from vortex_dsl.codegen.rounds import Buffer, Output, Rounds
+from vortex_dsl.codegen.tiles import Tiles, choose_tiles
+from vortex_dsl.ops.expression import PAGE_LOOP, Loop
+from vortex_dsl.values import PAGE, Kind
+
+if TYPE_CHECKING:
+    from vortex_dsl.graph.graph import Graph
+    from vortex_dsl.node import Node
+    from vortex_dsl.values import Axis
+
+EVERY = 2**30  # more pages than any sequence has
+NEVER = -(2**30)
+RANKED = ("topk", "above")  # choose by the order of one score, whatever else was chosen
+MOST_PAGES = {"map": 128, "row": 1024, "scan": 1024}  # per tile: map stages have many programs, others one per row
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One kernel: computes and writes its outputs."""
+
+    number: int
+    kind: str
+    outputs: tuple[Output, ...]
+    tiles: Tiles
+
+    @property
+    def name(self) -> str:
+        """Give the kernel's name."""
+        return f"{self.kind}_{self.number}"
+
+    @property
+    def block_pages(self) -> int:
+        """Give the pages of one tile; 1 where there are none."""
+        return self.tiles.widths.get(PAGE_LOOP, 1)
+
+    def grid(self, rows: int, max_pages: int) -> tuple[int, ...]:
+        """Programs to launch: rows, and for map stages tiles of pages."""
+        return (rows, max(-(-max_pages // self.block_pages), 1)) if self.kind == "map" else (rows,)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A selection: its operation, the score and the numbers that it goes by, and the selections it is made of.
+
+    A number is known beforehand or stands in a buffer.
+    """
+
+    op: str
+    score: Buffer | None
+    numbers: tuple[Buffer | float, ...]
+    parts: tuple[Choice, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What runs at one decode step of one layer, in order, then which pages are chosen; `states` are the new ones."""
+
+    graph: Graph
+    layout: Layout
+    lowering: GraphLowering
+    stages: tuple[Stage, ...]
+    choice: Choice
+    states: tuple[Buffer, ...]
+
+    @cached_property
+    def covered(self) -> int:
+        """Give the number of candidates up to which all are chosen unscored; none where states need the scores."""
+        return NEVER if self.graph.states else _covered(self.graph.selection)
+
+    @property
+    def ranks_at_once(self) -> bool:
+        """Say whether pages by themselves give all that one ranking goes by, so that both fit in one launch."""
+        by_pages = [stage.kind for stage in self.stages] == ["map"]
+        return by_pages and self.choice.op in RANKED and not self.graph.states
+
+    @property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """Give the buffers in the order in which they are written."""
+        return tuple(output.buffer for stage in self.stages for output in stage.outputs)
+
+    def num_bytes(self, rows: int, max_pages: int) -> int:
+        """Bytes of all buffers between stages, page lists aside."""
+        return sum(buffer.num_bytes(rows, max_pages) for buffer in self.buffers)
+
+    def __str__(self) -> str:
+        lines = [f"plan {self.graph.digest}: {self.layout.bytes_per_page} bytes per page"]
+        for stage in self.stages:
+            written = ", ".join(map(describe, (output.buffer for output in stage.outputs)))
+            lines.append(f"  {stage.name} -> {written}, {stage.block_pages} pages per tile")
+        return "\n".join([*lines, f"  choose by {self.choice.op}"])
+
+
+def describe(buffer: Buffer) -> str:
+    """Give a buffer's name and axes."""
+    lengths = "".join(f", {length}" for length in buffer.lengths)
+    return f"buffer_{buffer.number} [{'row, page' if buffer.paged else 'row'}{lengths}]"
+
+
+def make_plan(graph: Graph) -> Plan:
+    """Plan a graph."""
+    lowering, layout = GraphLowering(graph), Layout(graph)
+    rounds = Rounds(lowering)
+    choice = _choice(rounds, lowering, graph.selection)
+    states = tuple(_want(rounds, lowering, state.update, state.type.axes, state.index) for state in graph.states)
+    stages = tuple(_stage(number, *stage) for number, stage in enumerate(rounds.stages()))
+    return Plan(graph, layout, lowering, stages, choice, states)
+
+
+def _covered(node: Node) -> int:
+    """Give the number of candidates up to which a selection is known to choose all."""
+    parts = [_covered(arg) for arg in node.args if arg.type.kind is Kind.SELECTION]
+    if node.op in ("every_page", "union"):
+        return max(parts, default=EVERY)
+    number = node.args[-1].number if node.op in ("topk", "refine") else None
+    budget = 0 if number is None else int(min(max(number, 0), EVERY))
+    return min([budget, *parts])
+
+
+def _choice(rounds: Rounds, lowering: GraphLowering, node: Node) -> Choice:
+    """Plan a selection and all that it needs."""
+    parts = tuple(_choice(rounds, lowering, arg) for arg in node.args if arg.type.kind is Kind.SELECTION)
+    values = [arg for arg in node.args if arg.type.kind is not Kind.SELECTION]
+    if not values:
+        return Choice(node.op, None, (), parts)
+    score = _want(rounds, lowering, values[0], values[0].type.axes)
+    numbers = tuple(_number(rounds, lowering, value) for value in values[1:])
+    return Choice(node.op, score, numbers, parts)
+
+
+def _number(rounds: Rounds, lowering: GraphLowering, node: Node) -> Buffer | float:
+    return float(node.number) if node.number is not None else _want(rounds, lowering, node, ())
+
+
+def _want(
+    rounds: Rounds, lowering: GraphLowering, node: Node, axes: tuple[Axis, ...], state: int | None = None
+) -> Buffer:
+    loops = tuple(Loop(axis.name, axis.length) for axis in axes if axis.name != PAGE)
+    value = lowering.pool.numeric(lowering.whole(node))
+    return rounds.want(value, paged=PAGE in [axis.name for axis in axes], loops=loops, state=state)
+
+
+def _stage(number: int, kind: str, outputs: tuple[Output, ...]) -> Stage:
+    targets = [(PAGE_LOOP, *o.buffer.loops) if o.buffer.paged else o.buffer.loops for o in outputs]
+    tiles = choose_tiles([output.value for output in outputs], targets, MOST_PAGES[kind], walks=kind != "map")
+    return Stage(number, kind, outputs, tiles)

@@ -1,0 +1,1 @@
+"""What a program means: a typed, hash-consed, canonical graph."""

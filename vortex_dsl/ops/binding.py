@@ -1,0 +1,126 @@
+"""How a call's arguments are matched to an operation's parameters, checked and frozen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vortex_dsl.errors import quoted
+from vortex_dsl.node import Node
+from vortex_dsl.ops.op import _OPEN, MISSING, STORAGE_KINDS, Op, Param, Take, refuse, suggest
+from vortex_dsl.values import Axis, float32
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Mapping, Sequence
+
+
+def bind(op: Op, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Match a call's arguments to an operation's parameters, by position, then by name."""
+    if op.params and op.params[-1].take in _OPEN:
+        return _bind_open(op, args, kwargs)
+    names = [param.name for param in op.params]
+    if len(args) > len(names):
+        message = f"'{op.name}' takes {len(names)} arguments and was given {len(args)}; write {op.signature}"
+        raise refuse(message)
+    bound = dict(zip(names, args, strict=False))
+    for name, value in kwargs.items():
+        if name not in names or name in bound:
+            seen = "is given twice" if name in bound else "is not a parameter"
+            message = f"'{name}' {seen} of '{op.name}'; write {op.signature}"
+            raise refuse(message)
+        bound[name] = value
+    for param in op.params:
+        if bound.setdefault(param.name, param.default) is MISSING:
+            message = f"'{op.name}' needs '{param.name}'; write {op.signature}"
+            raise refuse(message)
+    return bound
+
+
+def _bind_open(op: Op, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Bind a call whose last parameter takes all that remains: axis names, or keyword arguments."""
+    *fixed, last = op.params
+    keywords = last.take is not Take.AXES
+    rest = dict(kwargs) if keywords else tuple(args[len(fixed) :])
+    misplaced = len(args) != len(fixed) if keywords else bool(kwargs)
+    if len(args) < len(fixed) or misplaced or not rest:
+        message = f"'{op.name}' was called in a way that it does not take; write {op.signature}"
+        raise refuse(message)
+    return dict(zip([param.name for param in fixed], args, strict=False)) | {last.name: rest}
+
+
+def attribute(op: Op, param: Param, value: Any) -> Hashable:
+    """Check a non-operand argument and freeze it."""
+    frozen = _FREEZE[param.take](value)
+    if frozen is None:
+        near = suggest(value, STORAGE_KINDS) if param.take is Take.STORAGE and isinstance(value, str) else ""
+        message = f"'{param.name}' of '{op.name}' must be {param.take.value}, not {seen(value)}"
+        raise refuse(message + (near or f"; write {op.signature}"))
+    return frozen
+
+
+def seen(value: Any) -> str:
+    """Describe an argument in a message, whatever it is and however long."""
+    if isinstance(value, Node):
+        return "a value that is not known while tracing"
+    return str(value)[:40] if isinstance(value, int | float) else quoted(value)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a known number."""
+    return isinstance(value, int | float)
+
+
+def _integer(value: Any) -> int | None:
+    exact = is_number(value) and not isinstance(value, bool) and value == value // 1
+    return int(value) if exact else None
+
+
+def _axis(value: Any) -> str | None:
+    return value if isinstance(value, str) and value.isidentifier() and value.isascii() else None
+
+
+def _axes(value: Any) -> tuple[str, ...] | None:
+    return tuple(sorted(value, key=lambda name: Axis(name, None).rank)) if all(map(_axis, value)) else None
+
+
+def _lengths(value: Mapping[str, Any]) -> Hashable:
+    if len(value) != 1:
+        return None
+    name, length = next(iter(value.items()))
+    return (name, _integer(length)) if _axis(name) and _integer(length) else None
+
+
+def _names(value: Mapping[str, Any]) -> Hashable:
+    return tuple(sorted(value.items())) if all(map(_axis, value.values())) else None
+
+
+def _indices(value: Any) -> Hashable:
+    if isinstance(value, slice):
+        return ("slice", value.start, value.stop, value.step)
+    if isinstance(value, list | tuple | range) and value and all(_integer(i) is not None for i in value):
+        return ("list", *(int(i) for i in value))
+    return None
+
+
+def _numbers(value: Any) -> Hashable:
+    given = isinstance(value, list | tuple | range) and value and all(map(is_number, value))
+    return tuple(float32(number) for number in value) if given else None
+
+
+def _rows(value: Any) -> Hashable:
+    given = isinstance(value, list | tuple) and value and all(_numbers(row) for row in value)
+    same = given and len({len(row) for row in value}) == 1
+    return tuple(_numbers(row) for row in value) if same else None
+
+
+_FREEZE: dict[Take, Callable[[Any], Hashable]] = {
+    Take.NUMBER: lambda value: float32(value) if is_number(value) else None,
+    Take.INTEGER: _integer,
+    Take.AXIS: _axis,
+    Take.AXES: _axes,
+    Take.LENGTHS: _lengths,
+    Take.NAMES: _names,
+    Take.INDICES: _indices,
+    Take.NUMBERS: _numbers,
+    Take.ROWS: _rows,
+    Take.STORAGE: lambda value: value if value in STORAGE_KINDS else None,
+}

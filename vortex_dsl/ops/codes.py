@@ -1,0 +1,57 @@
+"""Stored vectors as expressions: what becomes of an element, and how it is read back (storage.py has the codes)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vortex_dsl.values import DIM
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vortex_dsl.node import Node
+    from vortex_dsl.ops.expression import Expr
+    from vortex_dsl.ops.lowering import Lowering
+
+TYPED_KINDS = ("bfloat16", "float16", "float32")  # the other kinds are read and written byte by byte
+ELEMENTS_PER_BYTE = {"fp8_e4m3": 1, "int8": 1, "int4": 2, "sign": 8}
+_LARGEST_CODE = {"int8": 127.0, "int4": 7.0}
+
+
+def value_of(lower: Lowering, node: Node, at: Mapping[str, Expr]) -> Expr:
+    """Give what is to be stored: a value even if it is a known number, which Triton could not round."""
+    value = lower.number(node, at)
+    known = "number" in (value.op, *(arg.op for arg in value.args if value.op == "to_float"))
+    return lower.pool.make("scalar", (value,)) if known else value
+
+
+def scale_of(lower: Lowering, node: Node, at: Mapping[str, Expr], kind: str) -> Expr:
+    """Give the scale of the vector in which an element lies."""
+    pool, most = lower.pool, lower.pool.number(_LARGEST_CODE[kind])
+    if DIM not in node.type.names:
+        return pool.make("div", (pool.make("abs", (value_of(lower, node, at),)), most))
+    vector = {name: index for name, index in at.items() if name != DIM}
+    loop = lower.fresh(DIM, node.type.length(DIM), vector)
+    size = pool.make("abs", (value_of(lower, node, {**vector, DIM: pool.loop(loop)}),))
+    return pool.make("div", (lower.reduce("max", size, [loop]), most))
+
+
+def code_of(lower: Lowering, node: Node, at: Mapping[str, Expr], kind: str) -> Expr:
+    """Give the code of an element, as a number; for fp8 the element itself."""
+    x = value_of(lower, node, at)
+    if kind == "fp8_e4m3":
+        return x
+    if kind == "sign":
+        negative = lower.pool.boolean("lt", x, lower.pool.number(0.0))
+        return lower.pool.numeric(lower.pool.boolean("invert", negative))
+    return lower.pool.make("code", (x, scale_of(lower, node, at, kind)), (_LARGEST_CODE[kind],))
+
+
+def reloaded(lower: Lowering, node: Node, at: Mapping[str, Expr], kind: str) -> Expr:
+    """Give what is left of an element that is stored and read back."""
+    pool, code = lower.pool, code_of(lower, node, at, kind) if kind not in TYPED_KINDS else None
+    if code is None or kind == "fp8_e4m3":
+        return pool.make(f"round_{kind}", (value_of(lower, node, at),))
+    if kind == "sign":
+        return pool.make("sub", (pool.make("mul", (code, pool.number(2.0))), pool.number(1.0)))
+    return pool.make("mul", (code, scale_of(lower, node, at, kind)))

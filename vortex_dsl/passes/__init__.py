@@ -1,0 +1,1 @@
+"""From a graph as it was traced to the one that every backend runs."""

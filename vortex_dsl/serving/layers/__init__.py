@@ -1,0 +1,1 @@
+"""One attention layer in an engine: what it is told, chooses, remembers and reads."""

@@ -1,0 +1,1 @@
+"""Serving on CUDA, by our Triton kernels."""
