@@ -43,7 +43,7 @@ def listed(names: Iterable[str], limit: int = 120) -> str:
     return ", ".join([*given[:num_shown], f"… ({len(given)} in all)"])
 
 
-def did_you_mean(seen: str, known: list[str]) -> str:
+def did_you_mean(seen: str, known: Iterable[str]) -> str:
     """Give `; did you mean 'near'?` when one of the known names is close to the one seen, else nothing."""
     from difflib import get_close_matches
 

@@ -14,7 +14,7 @@ Each vector starts at a whole byte.
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import torch
@@ -22,23 +22,45 @@ if TYPE_CHECKING:
 
 LARGEST_FP8 = 448.0
 SCALE_BYTES = 4
-_BITS = {"bfloat16": 16, "float16": 16, "float32": 32, "fp8_e4m3": 8, "int8": 8, "int4": 4, "sign": 1}
-_LARGEST_CODE = {"int8": 127, "int4": 7}
+
+
+class Width(NamedTuple):
+    """Bits of an element; the largest code where a vector has a scale, 0 elsewhere."""
+
+    bits: int
+    largest_code: int = 0
+
+
+KINDS = {
+    "bfloat16": Width(16),
+    "float16": Width(16),
+    "float32": Width(32),
+    "fp8_e4m3": Width(8),
+    "int8": Width(8, 127),
+    "int4": Width(4, 7),
+    "sign": Width(1),
+}
+CODED = ("fp8_e4m3", "int8", "int4", "sign")  # read and written byte by byte, the others as numbers
 
 
 def vector_bytes(kind: str, length: int) -> int:
     """Bytes of one vector of `length` elements, its scale aside."""
-    return (length * _BITS[kind] + 7) // 8
+    return (length * KINDS[kind].bits + 7) // 8
 
 
 def scale_bytes(kind: str) -> int:
     """Bytes of a vector's scale."""
-    return SCALE_BYTES if kind in _LARGEST_CODE else 0
+    return SCALE_BYTES if KINDS[kind].largest_code else 0
+
+
+def elements_per_byte(kind: str) -> int:
+    """Elements that share a byte; 1 for all that are no narrower."""
+    return max(8 // KINDS[kind].bits, 1)
 
 
 def is_float(kind: str) -> bool:
     """Whether elements are stored as floating-point numbers, one after the other."""
-    return kind in ("bfloat16", "float16", "float32", "fp8_e4m3")
+    return kind not in CODED or kind == "fp8_e4m3"
 
 
 def float_dtype(kind: str) -> dtype:
@@ -55,7 +77,7 @@ def to_float_kind(x: Tensor, kind: str) -> Tensor:
 
 def quantize(x: Tensor, kind: str) -> tuple[Tensor, Tensor]:
     """Give int8 codes [..., length] and scales [..., 1] of vectors [..., length]. A NaN spoils its vector."""
-    largest = _LARGEST_CODE[kind]
+    largest = KINDS[kind].largest_code
     scale = x.abs().amax(-1, keepdim=True) / largest
     codes = (x / scale).where(scale > 0, 0.0).nan_to_num(0.0).round().clamp(-largest, largest)
     return codes.to(_torch().int8), scale

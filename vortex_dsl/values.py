@@ -12,7 +12,6 @@ from vortex_dsl.errors import listed
 LARGEST = 2**31  # no number of a program, given or computed, is larger in magnitude
 
 TOKEN, DIM, HEAD, PAGE = "token", "dim", "head", "page"
-LARGEST_NUMBER = 2**31
 MAX_AXES = 16  # of one value
 
 _RANK = {PAGE: 0, HEAD: 1, TOKEN: 3, DIM: 4}
@@ -114,7 +113,7 @@ def show_axes(type_: Type) -> str:
 
 def float32(number: float) -> float:
     """Round a known number to float32; refuses what passes the language's bound on numbers."""
-    if not abs(number) <= LARGEST_NUMBER:
+    if not abs(number) <= LARGEST:
         message = f"the number {number!r} is out of bounds; keep numbers within ±2**31"
         raise TypeRuleError(message)
     return struct.unpack("f", struct.pack("f", number))[0]

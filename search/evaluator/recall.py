@@ -154,7 +154,7 @@ def _paged(x: torch.Tensor, lengths: torch.Tensor, page_size: int) -> torch.Tens
 def _candidates(graph: Graph, lengths: torch.Tensor, num_pages: int) -> torch.Tensor:
     """Give the pages that are neither sink nor window nor absent: bool [row, page]."""
     index, count = torch.arange(num_pages), -(-lengths // graph.page_size)[:, None]
-    return (index >= graph.sink) & (index < count - graph.window)
+    return (index < count) & ~graph.is_reserved(index, count)
 
 
 def _take(score: torch.Tensor, num: torch.Tensor) -> torch.Tensor:

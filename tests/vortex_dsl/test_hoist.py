@@ -13,10 +13,10 @@ from vortex_dsl.backends.batched import Batched, Loaded, Step
 from vortex_dsl.backends.contract import BACKENDS
 from vortex_dsl.frontend.trace import trace, traced
 from vortex_dsl.node import LEAVES
-from vortex_dsl.ops.op import STORAGE_KINDS
 from vortex_dsl.passes.cut import smallest_cut
 from vortex_dsl.passes.hoist import hoist
 from vortex_dsl.passes.pipeline import CANONICAL
+from vortex_dsl.storage import KINDS
 
 SHAPE = Shape(group=2, head_dim=16)
 WIDE = Shape(group=2, head_dim=64)
@@ -140,7 +140,7 @@ def test_the_reference_chooses_the_same_pages(case, exact):
         assert torch.equal(chosen(before, *inputs(exact, seed)), chosen(after, *inputs(exact, seed)))
 
 
-@pytest.mark.parametrize("kind", STORAGE_KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_hoisted_value_sees_fields_as_they_are_stored(kind):
     """Rounding decides here: one number is far larger than what distinguishes pages."""
     summary = f'{{"c": (k + 100 * v).max("token").to("{kind}")}}'
@@ -167,7 +167,7 @@ def score(graph, k, v):
     return env[graph.selection.args[0]]
 
 
-@pytest.mark.parametrize("kind", STORAGE_KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_hoisted_scores_are_the_unhoisted_ones_bit_for_bit(kind):
     """Elementwise work and a maximum have no order of summation that could differ."""
     summary = f'{{"c": (k + 100 * v).max("token").to("{kind}")}}'
@@ -197,7 +197,7 @@ def test_the_graph_that_is_traced_is_hoisted_and_keeps_its_digest_across_shapes(
     assert [len(graph.fields[0].type.axes) for graph in graphs[1:]] == [0, 0]
 
 
-@pytest.mark.parametrize("kind", STORAGE_KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_backend_runs_a_hoisted_program(kind):
     text = program('topk((page.c * 3 - 1).max("dim"), 5)', f'{{"c": (k + 100 * v).max("token").to("{kind}")}}')
     assert [field.storage for field in trace(text, WIDE).fields] == ["float32"]

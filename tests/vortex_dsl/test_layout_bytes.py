@@ -13,8 +13,8 @@ from vortex_dsl.frontend.load import load_program
 from vortex_dsl.frontend.trace import trace
 from vortex_dsl.graph.builder import Builder
 from vortex_dsl.graph.graph import Graph
-from vortex_dsl.ops.op import STORAGE_KINDS
 from vortex_dsl.passes.pipeline import finished
+from vortex_dsl.storage import KINDS
 from vortex_dsl.values import Shape
 
 SETTINGS = {"sink": 1, "window": 2, "page_size": 16, "dense_layers": 1, "share_layers": 1, "refresh_steps": 1}
@@ -47,7 +47,7 @@ def values(graph: Graph, rows: int) -> dict[str, torch.Tensor]:
     return {f.name: torch.randn(rows, *f.axes, generator=generator) * 3 for f in layout.fields}
 
 
-@pytest.mark.parametrize("kind", STORAGE_KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("head_dim", [8, 7, 1])
 def test_what_is_packed_is_loaded_as_the_reference_reads_it(kind: str, head_dim: int) -> None:
     graph = graph_of(kind, tuple(FIELDS), head_dim)
@@ -63,7 +63,7 @@ def test_what_is_packed_is_loaded_as_the_reference_reads_it(kind: str, head_dim:
         assert torch.equal(loaded[field.name], expected[rows])
 
 
-@pytest.mark.parametrize("kind", STORAGE_KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_fields_are_aligned_and_do_not_overlap(kind: str) -> None:
     layout = Layout(graph_of(kind, tuple(FIELDS), 7))
     end = 0
@@ -97,7 +97,7 @@ class P(Program):
 
 
 def test_bytes_per_page_by_kind() -> None:
-    one = {kind: Layout(graph_of(kind, ("dim",), 64)).bytes_per_page for kind in STORAGE_KINDS}
+    one = {kind: Layout(graph_of(kind, ("dim",), 64)).bytes_per_page for kind in KINDS}
     assert one == {"bfloat16": 128, "float16": 128, "float32": 256, "fp8_e4m3": 64, "int8": 80, "int4": 48, "sign": 16}
 
 

@@ -11,8 +11,8 @@ import torch
 from vortex_dsl.backends import reference
 from vortex_dsl.backends.batched import Batched, Loaded, Step
 from vortex_dsl.graph.builder import Builder
-from vortex_dsl.ops.op import STORAGE_KINDS
 from vortex_dsl.passes.pipeline import finished
+from vortex_dsl.storage import KINDS
 from vortex_dsl.values import Shape, TypeRuleError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Grower:
     def graph(self) -> Graph:
         builder, draw = self.builder, self.random
         summary = self.grow([builder.input("k"), builder.input("v")], 8)
-        fields = {f"f{i}": builder.call("to", [x, draw.choice(STORAGE_KINDS[:3])]) for i, x in enumerate(summary[-3:])}
+        fields = {f"f{i}": builder.call("to", [x, draw.choice([*KINDS][:3])]) for i, x in enumerate(summary[-3:])}
         builder.declare(fields)
         names = ("q", *(f"page.{name}" for name in fields), "page.index", "page.count", "scale", "page.reserved")
         pool = self.grow([builder.input(name) for name in names], 14)

@@ -13,6 +13,7 @@ from vortex_dsl.values import Kind
 
 if TYPE_CHECKING:
     from vortex_dsl.graph.graph import Graph
+    from vortex_dsl.ops.op import Coverage
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,10 @@ class Budget:
         return self._chosen[selection]
 
     def _most(self, selection: Node) -> int:
-        if selection.op == "reserved_only":
-            return 0
         parts = [self.chosen(arg) for arg in selection.args if arg.type.kind is Kind.SELECTION]
-        if selection.op == "union":
-            return min(sum(parts), self.candidates)
-        limit = self.number(selection.args[-1]) if selection.args else None
-        if limit is not None:
-            parts.append(0 if math.isnan(limit) else int(max(min(limit, self.candidates), 0)))
-        return min([self.candidates, *parts])
+        number = self.number(limit) if (limit := limit_of(selection)) else None
+        most = _coverage(selection).most(parts, math.inf if number is None else _whole(number))
+        return int(min(most, self.candidates))
 
     def number(self, node: Node) -> float | None:
         """Give a scalar's value, None if it depends on what is in the cache."""
@@ -84,11 +80,36 @@ class Budget:
         }
 
 
+def limit_of(selection: Node) -> Node | None:
+    """Give the number that bounds what a selection chooses, which comes last; None where it has none."""
+    last = selection.args[-1] if selection.args else None
+    return last if last is not None and last.type.kind is not Kind.SELECTION else None
+
+
+def covered(selection: Node) -> float:
+    """Give up to how many candidates a selection is known to choose all, scored or not."""
+    parts = [covered(arg) for arg in selection.args if arg.type.kind is Kind.SELECTION]
+    limit = limit_of(selection)
+    number = limit.number if limit is not None else None
+    return _coverage(selection).all_of(parts, 0 if number is None else _whole(number))
+
+
+def _coverage(selection: Node) -> Coverage:
+    coverage = ENTRIES[selection.op].coverage
+    assert coverage is not None, f"the entry of '{selection.op}' says what it covers"
+    return coverage
+
+
+def _whole(number: float) -> float:
+    """Give a limit as selections read it: whole, not negative, and nothing where it is no number."""
+    return 0 if math.isnan(number) else max(math.floor(number) if math.isfinite(number) else number, 0)
+
+
 def depends_on_the_cache(graph: Graph) -> bool:
     """Whether some budget, or a threshold in the place of one, is only known once pages have been scored."""
     known = Budget(num_pages=2, reserved=1, layer=0, num_layers=1)
     return any(
-        known.number(node.args[-1]) is None
+        known.number(limit) is None
         for node in graph.select_nodes
-        if node.type.kind is Kind.SELECTION and node.args and node.op != "union"
+        if node.type.kind is Kind.SELECTION and (limit := limit_of(node)) is not None
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
+from vortex_dsl.analysis.budget import covered
 from vortex_dsl.analysis.layout import Layout
 from vortex_dsl.analysis.stages import stages_of, widest
 from vortex_dsl.backends.contract import Chosen
@@ -148,7 +149,7 @@ class Batched:
         graph, index = self.graph, torch.arange(max_pages, device=lengths.device)
         count = (lengths + graph.page_size - 1) // graph.page_size
         present, complete = index < count[:, None], index < lengths[:, None] // graph.page_size
-        reserved = present & ((index < graph.sink) | (index >= count[:, None] - graph.window))
+        reserved = present & graph.is_reserved(index, count[:, None])
         longest = int(lengths.max()) if lengths.numel() else 0
         return PageSets(count, complete, reserved, complete & ~reserved, longest)
 
@@ -157,7 +158,7 @@ class Batched:
         sets, graph = step.sets, self.graph
         states = self._fresh_states(sets.complete) if step.states is None else step.states
         if self.covers(sets.longest):
-            return Chosen(sets.candidates, sets.reserved, states, everything=True)
+            return Chosen(sets.candidates, sets.reserved, states)
         if sets.longest < graph.page_size:
             return Chosen(sets.candidates, sets.reserved, states)
         env = self._small_leaves(step)
@@ -171,17 +172,7 @@ class Batched:
         """Tell whether every candidate of sequences up to so many tokens is chosen, and nothing remembered of them."""
         graph = self.graph
         last = min(longest // graph.page_size, -(-longest // graph.page_size) - graph.window)
-        return not graph.states and self._covers(graph.selection, max(last - graph.sink, 0))
-
-    def _covers(self, selection: Node, most: int) -> bool:
-        """Tell whether a selection chooses every candidate of rows that have at most so many, scored or not."""
-        if most == 0 or selection.op == "every_page":
-            return True
-        if selection.op == "union":
-            return any(self._covers(part, most) for part in selection.args)
-        number = selection.args[-1].number if selection.op in ("topk", "refine") else None
-        covers = number is not None and number >= most
-        return covers and (selection.op == "topk" or self._covers(selection.args[0], most))
+        return not graph.states and covered(graph.selection) >= max(last - graph.sink, 0)
 
     def _new_states(
         self, states: tuple[torch.Tensor, ...], env: dict[Node, torch.Tensor], complete: torch.Tensor

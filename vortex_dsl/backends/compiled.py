@@ -16,9 +16,8 @@ from vortex_dsl.codegen.packing import Store, stores
 from vortex_dsl.codegen.plan import NEVER, Choice, Plan, Stage, make_plan
 from vortex_dsl.codegen.rounds import Buffer
 from vortex_dsl.ops import OPS
-from vortex_dsl.ops.codes import TYPED_KINDS
 from vortex_dsl.ops.op import Elementwise
-from vortex_dsl.storage import float_dtype, scale_bytes
+from vortex_dsl.storage import CODED, float_dtype, scale_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,7 +184,7 @@ class Compiled:
         given |= {("state", state.index): x for state, x in zip(self.graph.states, states, strict=True)}
         for field in self.plan.layout.fields:
             coded = ("codes", "scales") if scale_bytes(field.kind) else ("codes",)
-            kinds = ("field",) if field.kind in TYPED_KINDS else coded
+            kinds = ("field",) if field.kind not in CODED else coded
             given |= {(kind, field.field.index): _view(field, kind, step.region) for kind in kinds}
         return given
 
@@ -236,7 +235,7 @@ def _view(field: FieldLayout, kind: str, region: torch.Tensor) -> torch.Tensor:
     codes = region[..., field.offset : field.offset + field.num_vectors * field.vector_bytes]
     if kind == "scales":
         return region[..., field.offset + field.scales_offset : field.offset + field.num_bytes].view(torch.float32)
-    if field.kind in TYPED_KINDS:
+    if field.kind not in CODED:
         return codes.view(float_dtype(field.kind))
     return codes.view(torch.int8) if field.kind == "int8" else codes
 

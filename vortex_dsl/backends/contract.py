@@ -67,13 +67,11 @@ class Chosen:
     """What a step that chooses decides. pages: the chosen candidates, reserved: pages that are always attended.
 
     Both are bool [rows, max_pages]; states: the new ones, float32 [rows, *axes] in the order of `Graph.states`.
-    `everything` says that it is known without a look at any page that all candidates are chosen.
     """
 
     pages: torch.Tensor
     reserved: torch.Tensor
     states: tuple[torch.Tensor, ...]
-    everything: bool = False
 
     @property
     def attended(self) -> torch.Tensor:

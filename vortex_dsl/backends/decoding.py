@@ -68,5 +68,5 @@ class Run:
         """Give the pages that are always attended at this length: bool [rows, max_pages]."""
         graph, index = self._graph, step.lengths.new_tensor(range(step.max_pages(self._graph.page_size)))
         num_pages = -(-length // graph.page_size)
-        reserved = (index < num_pages) & ((index < graph.sink) | (index >= num_pages - graph.window))
+        reserved = (index < num_pages) & graph.is_reserved(index, num_pages)
         return reserved.expand(step.num_rows, -1)

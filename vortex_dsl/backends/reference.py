@@ -57,7 +57,7 @@ def reserved_pages(graph: Graph, length: int) -> torch.Tensor:
     """Give bool [N], N = ceil(length / page_size): sink and window pages, the partial page included."""
     num_pages = -(-length // graph.page_size)
     index = torch.arange(num_pages)
-    return (index < graph.sink) | (index >= num_pages - graph.window)
+    return graph.is_reserved(index, num_pages)
 
 
 def select(graph: Graph, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, place: Place) -> torch.Tensor:

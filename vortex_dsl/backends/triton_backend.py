@@ -32,11 +32,10 @@ class Triton:
         made = replace(prepare(self._compiled, step), states=states)
         pages, index = made.pages, torch.arange(made.pages.max_pages, device=step.q.device)
         count = (-(-step.lengths // pages.page_size)).repeat_interleave(pages.num_kv_heads)[:, None]
-        reserved = (index < count) & ((index < pages.sink) | (index >= count - pages.window))
+        kept = self._compiled.graph.is_reserved(index, count)
         chosen, after = self._compiled.choose(made)
         most = step.max_pages(pages.page_size)
-        candidates = (index >= pages.sink) & (index < count - pages.window)
-        return Chosen(((chosen != 0) & candidates)[:, :most], reserved[:, :most], after)
+        return Chosen(((chosen != 0) & ~kept)[:, :most], (kept & (index < count))[:, :most], after)
 
     def attend(self, step: Decode, attended: torch.Tensor) -> torch.Tensor:
         """Attend to pages (`attention.Backend.attend`)."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vortex_dsl.ops import ENTRIES
-from vortex_dsl.ops.codes import ELEMENTS_PER_BYTE, TYPED_KINDS
 from vortex_dsl.ops.expression import Expr, Loop, Source
 from vortex_dsl.ops.lowering import Indices, Key, Lowering, Missing
 from vortex_dsl.ops.op import Elementwise
-from vortex_dsl.storage import scale_bytes, vector_bytes
+from vortex_dsl.storage import CODED, elements_per_byte, scale_bytes, vector_bytes
 from vortex_dsl.values import DIM, PAGE, Kind
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def read_back(lower: Lowering, field: Field, indices: Mapping[str, Expr]) -> Exp
     """Read one element of a field back from its bytes. Indices: the page's, then those of the field's axes."""
     lengths = tuple(axis.length for axis in field.type.axes if axis.length is not None)
     at = list(indices.values())
-    if field.storage in TYPED_KINDS:
+    if field.storage not in CODED:
         return lower.load(Source("field", field.index, lengths), at)
     along_dim = DIM in field.type.names
     vector, element = (at[:-1], at[-1]) if along_dim else (at, lower.pool.integer(0))
@@ -114,7 +113,7 @@ def _code(lower: Lowering, field: Field, lengths: tuple[int, ...], at: tuple[Exp
         return pool.numeric(lower.load(source, list(at)))
     if field.storage == "fp8_e4m3":
         return pool.make("fp8", (lower.load(source, list(at)),))
-    per_byte = pool.integer(ELEMENTS_PER_BYTE[field.storage])
+    per_byte = pool.integer(elements_per_byte(field.storage))
     which, place = (pool.make(op, (at[-1], per_byte), kind="int") for op in ("index_div", "index_mod"))
     byte = lower.load(source, [*at[:-1], which])
     return pool.make("nibble" if field.storage == "int4" else "bit", (byte, place))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vortex_dsl.ops.codes import ELEMENTS_PER_BYTE, TYPED_KINDS, code_of, scale_of, value_of
+from vortex_dsl.ops.codes import code_of, scale_of, value_of
 from vortex_dsl.ops.expression import Expr, Loop
-from vortex_dsl.storage import scale_bytes, vector_bytes
+from vortex_dsl.storage import CODED, elements_per_byte, scale_bytes, vector_bytes
 from vortex_dsl.values import DIM
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class _Packing:
     def stores(self) -> list[Store]:
         """Give the pieces."""
         at = {name: self._pool.loop(loop) for name, loop in self._loops.items()}
-        if self._kind in TYPED_KINDS:
+        if self._kind not in CODED:
             return [self._store("field", self._piece(value_of, at), at, _CONVERSIONS[self._kind])]
         vector = {name: index for name, index in at.items() if name != DIM}
         codes = self._codes(vector)
@@ -72,7 +72,7 @@ class _Packing:
         return Store(kind, self._layout.field.index, value, tuple(at.values()), lengths, conversion)
 
     def _codes(self, vector: dict[str, Expr]) -> Store:
-        num_bytes, per_byte = vector_bytes(self._kind, self._layout.length), ELEMENTS_PER_BYTE[self._kind]
+        num_bytes, per_byte = vector_bytes(self._kind, self._layout.length), elements_per_byte(self._kind)
         lengths = (*(self._loops[name].length or 0 for name in vector), num_bytes)
         byte = self._pool.integer(0)
         elements: list[Expr | None] = [None]
@@ -86,7 +86,7 @@ class _Packing:
 
     def _packed(self, codes: list[Expr]) -> Expr:
         """Put the codes of one byte together."""
-        bits = 8 // ELEMENTS_PER_BYTE[self._kind]
+        bits = 8 // elements_per_byte(self._kind)
         return codes[0] if bits == 8 else self._pool.make("pack", codes, (bits,), kind="int")
 
     def _code(self, vector: dict[str, Expr], element: Expr | None) -> Expr:
@@ -94,7 +94,7 @@ class _Packing:
         at = vector if element is None else {**vector, DIM: element}
         code = self._piece(code_of, at, self._kind)
         length = self._layout.length
-        if element is None or length % ELEMENTS_PER_BYTE[self._kind] == 0:
+        if element is None or length % elements_per_byte(self._kind) == 0:
             return code
         inside = self._pool.boolean("index_lt", element, self._pool.integer(length))
         return self._pool.make("where", (inside, code, self._pool.number(0.0)))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from vortex_dsl.analysis.budget import covered
 from vortex_dsl.analysis.layout import Layout
 from vortex_dsl.codegen.lower import GraphLowering
 from vortex_dsl.codegen.rounds import Buffer, Output, Rounds
@@ -80,7 +81,7 @@ class Plan:
     @cached_property
     def covered(self) -> int:
         """Give the number of candidates up to which all are chosen unscored; none where states need the scores."""
-        return NEVER if self.graph.states else _covered(self.graph.selection)
+        return NEVER if self.graph.states else int(min(covered(self.graph.selection), EVERY))
 
     @property
     def ranks_at_once(self) -> bool:
@@ -119,16 +120,6 @@ def make_plan(graph: Graph) -> Plan:
     states = tuple(_want(rounds, lowering, state.update, state.type.axes, state.index) for state in graph.states)
     stages = tuple(_stage(number, *stage) for number, stage in enumerate(rounds.stages()))
     return Plan(graph, layout, lowering, stages, choice, states)
-
-
-def _covered(node: Node) -> int:
-    """Give the number of candidates up to which a selection is known to choose all."""
-    parts = [_covered(arg) for arg in node.args if arg.type.kind is Kind.SELECTION]
-    if node.op in ("every_page", "union"):
-        return max(parts, default=EVERY)
-    number = node.args[-1].number if node.op in ("topk", "refine") else None
-    budget = 0 if number is None else int(min(max(number, 0), EVERY))
-    return min([budget, *parts])
 
 
 def _choice(rounds: Rounds, lowering: GraphLowering, node: Node) -> Choice:

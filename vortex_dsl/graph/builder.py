@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from vortex_dsl.errors import did_you_mean
 from vortex_dsl.graph.graph import SETTINGS, Field, Graph
 from vortex_dsl.graph.interner import Interner
 from vortex_dsl.node import LEAVES, Node, reachable
 from vortex_dsl.ops import OPS
 from vortex_dsl.ops.binding import attribute, bind, is_number, seen
-from vortex_dsl.ops.op import Take, suggest
+from vortex_dsl.ops.op import Take
 from vortex_dsl.values import DIM, HEAD, PAGE, TOKEN, Axis, Kind, Type, TypeRuleError, ordered, show_axes
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Builder:
             return self._states[field]
         own = (f"page.{name}" for name in (*self._fields, *self._states))
         known = [*(name for name in self._inputs if "." in name), *own]
-        message = f"'{name}' is nothing that a program receives" + suggest(name, known)
+        message = f"'{name}' is nothing that a program receives" + did_you_mean(name, known)
         raise TypeRuleError(message)
 
     def declare(self, fields: Mapping[str, Any]) -> None:
@@ -102,7 +103,7 @@ class Builder:
     def _written(self, name: str, value: Any) -> tuple[Node, Node]:
         """Give a state that is written, and the value."""
         if name not in self._states:
-            near = suggest(name, [*self._states]) or f"; declare it in the class: {name} = State()"
+            near = did_you_mean(name, [*self._states]) or f"; declare it in the class: {name} = State()"
             raise TypeRuleError(f"'remember' of {name!r}, which is no state of the program{near}")
         return self._states[name], self._operand(value, "remember")
 

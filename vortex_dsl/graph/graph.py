@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vortex_dsl.node import LEAVES, Node, reachable
 from vortex_dsl.values import PAGE
@@ -145,6 +145,13 @@ class Graph:
     def field(self, leaf: Node) -> Field:
         """Give the field that a "field" leaf reads."""
         return next(field for field in self.fields if field.leaf is leaf)
+
+    def is_reserved(self, index: Any, count: Any) -> Any:
+        """Tell which pages are always attended: sink and window, by index, of `count` with the partial one.
+
+        Of numbers or tensors, which broadcast. The kernels' twins of it are tested against it.
+        """
+        return (index < self.sink) | (index >= count - self.window)
 
     @property
     def settings(self) -> tuple[tuple[str, int], ...]:

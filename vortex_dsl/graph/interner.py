@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
 MAX_OPERATIONS = 512
-_MIRRORED = {"gt": "lt", "ge": "le"}  # a > b is b < a, NaN included
-_NEUTRAL_RIGHT = {"sub": 0.0, "div": 1.0, "pow": 1.0}  # exact in float32, signed zeros and NaN included
-_IDEMPOTENT = ("and", "or", "maximum", "minimum", "union")
 
 Attrs = tuple[tuple[str, "Hashable"], ...]
 
@@ -111,27 +108,27 @@ def _folded(op: str, numbers: list[float | None], kind: Kind) -> float | None:
 
 def in_order(op: str, args: tuple[Node, ...]) -> tuple[str, tuple[Node, ...]]:
     """Put the operands of an operation that takes them in any order into one order; a > b becomes b < a."""
-    if op in _MIRRORED:
-        return _MIRRORED[op], args[::-1]
-    if ENTRIES[op].commutative:
+    entry = ENTRIES[op]
+    if entry.mirrored:
+        return entry.mirrored, args[::-1]
+    if entry.commutative:
         return op, tuple(sorted(args, key=lambda arg: arg.digest))
     return op, args
 
 
 def _simplified(op: str, args: tuple[Node, ...], type_: Type) -> Node | None:
     """Give the operand that an operation leaves as it is, None where it does something."""
-    if op in _IDEMPOTENT and args[0] is args[1]:
-        kept: Node | None = args[0]
-    elif op in _NEUTRAL_RIGHT and args[1].number == _NEUTRAL_RIGHT[op] and not _is_negative_zero(args[1]):
+    entry, kept = ENTRIES[op], None
+    if entry.idempotent and args[0] is args[1]:
         kept = args[0]
-    elif op == "mul":
-        kept = next((args[1 - i] for i in (0, 1) if args[i].number == 1.0), None)
-    elif op in ("neg", "invert") and args[0].op == op:
+    elif entry.neutral is not None:
+        places = (0, 1) if entry.commutative else (1,)
+        kept = next((args[1 - i] for i in places if _is_exactly(args[i], entry.neutral)), None)
+    elif entry.involution and args[0].op == op:
         kept = args[0].args[0]
-    else:
-        kept = None
     return kept if kept is not None and kept.type == type_ else None
 
 
-def _is_negative_zero(node: Node) -> bool:
-    return node.number == 0.0 and math.copysign(1.0, float(node.number)) < 0
+def _is_exactly(node: Node, number: float) -> bool:
+    """Tell whether a node is this known number, and no zero of another sign."""
+    return node.number == number and math.copysign(1.0, float(node.number)) == math.copysign(1.0, number)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vortex_dsl.errors import quoted
+from vortex_dsl.errors import did_you_mean, quoted
 from vortex_dsl.node import Node
-from vortex_dsl.ops.op import _OPEN, MISSING, STORAGE_KINDS, Op, Param, Take, refuse, suggest
+from vortex_dsl.ops.op import _OPEN, MISSING, Op, Param, Take, refuse
+from vortex_dsl.storage import KINDS
 from vortex_dsl.values import Axis, float32
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def attribute(op: Op, param: Param, value: Any) -> Hashable:
     """Check a non-operand argument and freeze it."""
     frozen = _FREEZE[param.take](value)
     if frozen is None:
-        near = suggest(value, STORAGE_KINDS) if param.take is Take.STORAGE and isinstance(value, str) else ""
+        near = did_you_mean(value, KINDS) if param.take is Take.STORAGE and isinstance(value, str) else ""
         message = f"'{param.name}' of '{op.name}' must be {param.take.value}, not {seen(value)}"
         raise refuse(message + (near or f"; write {op.signature}"))
     return frozen
@@ -122,5 +123,5 @@ _FREEZE: dict[Take, Callable[[Any], Hashable]] = {
     Take.INDICES: _indices,
     Take.NUMBERS: _numbers,
     Take.ROWS: _rows,
-    Take.STORAGE: lambda value: value if value in STORAGE_KINDS else None,
+    Take.STORAGE: lambda value: value if value in KINDS else None,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vortex_dsl.storage import CODED, KINDS
 from vortex_dsl.values import DIM
 
 if TYPE_CHECKING:
@@ -12,10 +13,6 @@ if TYPE_CHECKING:
     from vortex_dsl.node import Node
     from vortex_dsl.ops.expression import Expr
     from vortex_dsl.ops.lowering import Lowering
-
-TYPED_KINDS = ("bfloat16", "float16", "float32")  # the other kinds are read and written byte by byte
-ELEMENTS_PER_BYTE = {"fp8_e4m3": 1, "int8": 1, "int4": 2, "sign": 8}
-_LARGEST_CODE = {"int8": 127.0, "int4": 7.0}
 
 
 def value_of(lower: Lowering, node: Node, at: Mapping[str, Expr]) -> Expr:
@@ -27,7 +24,7 @@ def value_of(lower: Lowering, node: Node, at: Mapping[str, Expr]) -> Expr:
 
 def scale_of(lower: Lowering, node: Node, at: Mapping[str, Expr], kind: str) -> Expr:
     """Give the scale of the vector in which an element lies."""
-    pool, most = lower.pool, lower.pool.number(_LARGEST_CODE[kind])
+    pool, most = lower.pool, lower.pool.number(float(KINDS[kind].largest_code))
     if DIM not in node.type.names:
         return pool.make("div", (pool.make("abs", (value_of(lower, node, at),)), most))
     vector = {name: index for name, index in at.items() if name != DIM}
@@ -44,12 +41,12 @@ def code_of(lower: Lowering, node: Node, at: Mapping[str, Expr], kind: str) -> E
     if kind == "sign":
         negative = lower.pool.boolean("lt", x, lower.pool.number(0.0))
         return lower.pool.numeric(lower.pool.boolean("invert", negative))
-    return lower.pool.make("code", (x, scale_of(lower, node, at, kind)), (_LARGEST_CODE[kind],))
+    return lower.pool.make("code", (x, scale_of(lower, node, at, kind)), (float(KINDS[kind].largest_code),))
 
 
 def reloaded(lower: Lowering, node: Node, at: Mapping[str, Expr], kind: str) -> Expr:
     """Give what is left of an element that is stored and read back."""
-    pool, code = lower.pool, code_of(lower, node, at, kind) if kind not in TYPED_KINDS else None
+    pool, code = lower.pool, code_of(lower, node, at, kind) if kind in CODED else None
     if code is None or kind == "fp8_e4m3":
         return pool.make(f"round_{kind}", (value_of(lower, node, at),))
     if kind == "sign":

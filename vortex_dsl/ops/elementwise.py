@@ -7,7 +7,7 @@ import operator
 from typing import TYPE_CHECKING, Any
 
 from vortex_dsl.ops.frame import Frame, numeric
-from vortex_dsl.ops.op import Elementwise, Op, OpKind, Param, Take, refuse, require_numeric
+from vortex_dsl.ops.op import Elementwise, Increasing, Op, OpKind, Param, Take, refuse, require_numeric
 from vortex_dsl.values import Kind, Type, union_axes
 
 if TYPE_CHECKING:
@@ -67,9 +67,10 @@ def _unary(
     *,
     fold: Callable[[float], float],
     triton: str,
+    **more: Any,
 ) -> Op:
     rule, meaning, params = _rule(name), _pointwise(function), (Param("x"),)
-    return Op(name, OpKind.FUNCTION, params, doc, example, rule, meaning, fold=fold, triton=Elementwise(triton))
+    return Op(name, OpKind.FUNCTION, params, doc, example, rule, meaning, fold=fold, triton=Elementwise(triton), **more)
 
 
 def _sigmoid(x: float) -> float:
@@ -110,15 +111,28 @@ ENTRIES = (
         'dot(q, page.center, "dim").max("head") + page.weight',
         operator.add,
         commutative=True,
+        increasing=Increasing((0, 1)),
+        keeps_positive=True,
         triton="{0} + {1}",
     ),
-    _binary("sub", "a - b", "page.weight - page.radius", operator.sub, triton="{0} - {1}"),
+    _binary(
+        "sub",
+        "a - b",
+        "page.weight - page.radius",
+        operator.sub,
+        neutral=0.0,
+        increasing=Increasing(),
+        triton="{0} - {1}",
+    ),
     _binary(
         "mul",
         "a * b",
         'dot(q.mean("head"), page.center, "dim") * page.weight',
         operator.mul,
         commutative=True,
+        neutral=1.0,
+        increasing=Increasing((0, 1), if_positive=True),
+        keeps_positive=True,
         triton="{0} * {1}",
     ),
     _binary(
@@ -126,6 +140,9 @@ ENTRIES = (
         "a / b",
         'dot(q.mean("head"), page.center, "dim") / page.radius',
         operator.truediv,
+        neutral=1.0,
+        increasing=Increasing(if_positive=True),
+        keeps_positive=True,
         triton="tl.div_rn({0}, {1})",
     ),
     _binary(
@@ -141,6 +158,7 @@ ENTRIES = (
         "page.weight - page.radius ** 0.5",
         lambda a, b: a.pow(b),
         fold=math.pow,
+        neutral=1.0,
         triton="power({0}, {1})",
     ),
     Op(
@@ -152,12 +170,15 @@ ENTRIES = (
         _rule("neg"),
         _pointwise(operator.neg),
         fold=lambda x: -float(x),
+        involution=True,
         triton=Elementwise("-({0})"),
     ),
     _comparison("lt", "a < b", "page.index < 8", operator.lt, triton="{0} < {1}"),
     _comparison("le", "a <= b", 'page.radius <= page.radius.mean("page")', operator.le, triton="{0} <= {1}"),
-    _comparison("gt", "a > b", 'page.weight > page.weight.mean("page")', operator.gt, triton="{0} > {1}"),
-    _comparison("ge", "a >= b", "page.index >= page.count - 8", operator.ge, triton="{0} >= {1}"),
+    _comparison(
+        "gt", "a > b", 'page.weight > page.weight.mean("page")', operator.gt, mirrored="lt", triton="{0} > {1}"
+    ),
+    _comparison("ge", "a >= b", "page.index >= page.count - 8", operator.ge, mirrored="le", triton="{0} >= {1}"),
     _comparison("eq", "a == b", "page.index % 8 == 0", operator.eq, commutative=True, triton="{0} == {1}"),
     _comparison("ne", "a != b", "page.index % 8 != 0", operator.ne, commutative=True, triton="{0} != {1}"),
     Op(
@@ -170,6 +191,7 @@ ENTRIES = (
         _pointwise(operator.and_, lambda x: x),
         fold=lambda a, b: bool(a and b),
         commutative=True,
+        idempotent=True,
         triton=Elementwise("both({0}, {1})", conditions=2),
     ),
     Op(
@@ -182,6 +204,7 @@ ENTRIES = (
         _pointwise(operator.or_, lambda x: x),
         fold=lambda a, b: bool(a or b),
         commutative=True,
+        idempotent=True,
         triton=Elementwise("either({0}, {1})", conditions=2),
     ),
     Op(
@@ -193,6 +216,7 @@ ENTRIES = (
         _boolean_rule("invert", 1, Kind.BOOL),
         _pointwise(operator.invert, lambda x: x),
         fold=lambda x: not x,
+        involution=True,
         triton=Elementwise("{0} == 0", conditions=1),
     ),
     _unary(
@@ -204,7 +228,14 @@ ENTRIES = (
         triton="tl.abs({0})",
     ),
     _unary(
-        "exp", "e to the power of x", 'exp(k).mean("token")', lambda x: x.exp(), fold=math.exp, triton="tl.exp({0})"
+        "exp",
+        "e to the power of x",
+        'exp(k).mean("token")',
+        lambda x: x.exp(),
+        fold=math.exp,
+        increasing=Increasing(),
+        positive=True,
+        triton="tl.exp({0})",
     ),
     _unary(
         "log",
@@ -261,6 +292,8 @@ ENTRIES = (
         'sigmoid(dot(q, page.center, "dim") * self.scale).max("head")',
         lambda x: x.sigmoid(),
         fold=_sigmoid,
+        increasing=Increasing(),
+        positive=True,
         triton="sigmoid({0})",
     ),
     _unary(
@@ -277,6 +310,7 @@ ENTRIES = (
         "page.weight * tanh(page.index / page.count)",
         lambda x: x.tanh(),
         fold=math.tanh,
+        increasing=Increasing(),
         triton="tanh({0})",
     ),
     _binary(
@@ -286,6 +320,8 @@ ENTRIES = (
         lambda a, b: a.maximum(b),
         fold=_larger,
         commutative=True,
+        idempotent=True,
+        keeps_positive=True,
         kind=OpKind.FUNCTION,
         triton="larger({0}, {1})",
     ),
@@ -296,6 +332,8 @@ ENTRIES = (
         lambda a, b: a.minimum(b),
         fold=_smaller,
         commutative=True,
+        idempotent=True,
+        keeps_positive=True,
         kind=OpKind.FUNCTION,
         triton="smaller({0}, {1})",
     ),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any
 
+from vortex_dsl.errors import did_you_mean
 from vortex_dsl.values import Kind, Type, TypeRuleError, show_axes
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ class Take(Enum):
 
 
 _OPEN = {Take.AXES: "*axes", Take.LENGTHS: "axis=length", Take.NAMES: "old=new", Take.STATES: "state=value"}
-STORAGE_KINDS = ("bfloat16", "float16", "float32", "fp8_e4m3", "int8", "int4", "sign")
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,30 @@ class Elementwise:
 
 
 @dataclass(frozen=True)
+class Increasing:
+    """That an operation is a strictly increasing map, in exact arithmetic, of an operand while the others stay.
+
+    `operands` says of which ones; `if_positive`: only where the others are positive; `only`: of such nodes only.
+    """
+
+    operands: tuple[int, ...] = (0,)
+    if_positive: bool = False
+    only: Callable[[Node], bool] = lambda _node: True
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How many candidates a selection chooses, from that of the selections it is made of and from its own limit.
+
+    most(parts, limit): what it chooses at most, the limit infinite where it is not known before pages are scored.
+    all_of(parts, limit): up to how many candidates it is certain to choose all, the limit 0 where it is not known.
+    """
+
+    most: Callable[[Sequence[float], float], float]
+    all_of: Callable[[Sequence[float], float], float]
+
+
+@dataclass(frozen=True)
 class Op:
     """One operation: all that any part of the system knows about it.
 
@@ -88,6 +112,10 @@ class Op:
     `triton` says how it is compiled: element by element; or `triton(lower, node, indices)` gives it at one index
     per axis from its operands' expressions (see lower.py); or, of a selection, `triton(pages, parts, *values)`
     says what to take by score (`kernels.selection.Ranking`), or gives the chosen pages, int8 [rows, max_pages].
+    What passes may know: `commutative`; `mirrored`, the operation that is this one with its operands exchanged;
+    `idempotent`, x op x is x; `neutral`, x op neutral is x, signed zeros and NaN included; `involution`, twice is
+    nothing; `increasing`; `positive`, its result is above 0; `keeps_positive`, it is where all operands are.
+    `coverage` is a selection's.
     """
 
     name: str
@@ -100,6 +128,14 @@ class Op:
     flops: Callable[[Node, Callable[[Type], float]], float] = lambda node, size: size(node.type)
     fold: Callable[..., float | bool] | None = None
     commutative: bool = False
+    mirrored: str = ""
+    idempotent: bool = False
+    neutral: float | None = None
+    involution: bool = False
+    increasing: Increasing | None = None
+    positive: bool = False
+    keeps_positive: bool = False
+    coverage: Coverage | None = None
     triton: Elementwise | Callable[..., Any] | None = None
 
     @property
@@ -118,20 +154,12 @@ def refuse(message: str) -> TypeRuleError:
     return TypeRuleError(message)
 
 
-def suggest(name: str, known: Sequence[str]) -> str:
-    """Give `; did you mean 'x'?` when a known name is near."""
-    import difflib
-
-    near = difflib.get_close_matches(name, known, 1)
-    return f"; did you mean '{near[0]}'?" if near else ""
-
-
 def require_axes(op: str, type_: Type, names: Sequence[str]) -> None:
     """Refuse axes that a value does not have, or that are named twice."""
     for name in names:
         if name not in type_.names:
             message = f"'{op}' over axis '{name}', but the value has axes {show_axes(type_)}"
-            raise refuse(message + (suggest(name, type_.names) or "; name one that it has"))
+            raise refuse(message + (did_you_mean(name, type_.names) or "; name one that it has"))
     if len(set(names)) != len(names):
         message = f"'{op}' names an axis twice; name each axis once"
         raise refuse(message)

@@ -6,7 +6,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from vortex_dsl.ops.frame import Frame, numeric
-from vortex_dsl.ops.op import Op, OpKind, Param, Take, require_axes, require_numeric
+from vortex_dsl.ops.op import Increasing, Op, OpKind, Param, Take, require_axes, require_numeric
 from vortex_dsl.values import PAGE, Type, union_axes
 
 if TYPE_CHECKING:
@@ -219,6 +219,7 @@ ENTRIES = (
         '(dot(q, page.center, "dim") * self.scale).softmax("page").max("head")',
         _softmax,
         work=4,
+        increasing=Increasing(only=lambda node: node.attr("axis") == PAGE),
         triton=_lower_softmax,
     ),
     _along(

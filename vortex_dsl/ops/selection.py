@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from vortex_dsl.ops.frame import Frame, numeric
-from vortex_dsl.ops.op import Op, OpKind, Param, Take, refuse, require_numeric
+from vortex_dsl.ops.op import Coverage, Op, OpKind, Param, Take, refuse, require_numeric
 from vortex_dsl.values import PAGE, Axis, Kind, Type, show_axes
 
 if TYPE_CHECKING:
@@ -181,6 +182,8 @@ def _alike(pages: Pages, *, chosen: bool) -> Tensor:
 
 
 _SCORE = Param("score")
+_BY_LIMIT = Coverage(most=lambda _parts, limit: limit, all_of=lambda _parts, limit: limit)
+_BY_LIMIT_AT_MOST = Coverage(most=lambda _parts, limit: limit, all_of=lambda _parts, _limit: 0)  # scores decide
 
 ENTRIES = (
     Op(
@@ -193,6 +196,7 @@ ENTRIES = (
         _topk,
         _sorting,
         triton=_choose_best,
+        coverage=_BY_LIMIT,
     ),
     Op(
         "topp",
@@ -204,6 +208,7 @@ ENTRIES = (
         _topp,
         _sorting,
         triton=_choose_nucleus,
+        coverage=_BY_LIMIT_AT_MOST,
     ),
     Op(
         "above",
@@ -215,6 +220,7 @@ ENTRIES = (
         _above,
         _sorting,
         triton=_choose_above,
+        coverage=_BY_LIMIT_AT_MOST,
     ),
     Op(
         "union",
@@ -225,7 +231,9 @@ ENTRIES = (
         _rule("union", 2),
         lambda _frame, _node, a, b: a | b,
         commutative=True,
+        idempotent=True,
         triton=lambda _pages, parts: parts[0] | parts[1],
+        coverage=Coverage(most=lambda parts, _limit: sum(parts), all_of=lambda parts, _limit: max(parts)),
     ),
     Op(
         "refine",
@@ -237,6 +245,7 @@ ENTRIES = (
         _refine,
         _sorting,
         triton=_choose_best,
+        coverage=Coverage(most=lambda parts, limit: min(*parts, limit), all_of=lambda parts, limit: min(*parts, limit)),
     ),
     Op(
         "remember",
@@ -258,6 +267,7 @@ ENTRIES = (
         lambda frame, _node: _candidates(frame),
         lambda _node, _size: 0,
         triton=lambda pages, _parts: _alike(pages, chosen=True),
+        coverage=Coverage(most=lambda _parts, _limit: math.inf, all_of=lambda _parts, _limit: math.inf),
     ),
     Op(
         "reserved_only",
@@ -269,5 +279,6 @@ ENTRIES = (
         lambda frame, _node: _candidates(frame) & False,
         lambda _node, _size: 0,
         triton=lambda pages, _parts: _alike(pages, chosen=False),
+        coverage=Coverage(most=lambda _parts, _limit: 0, all_of=lambda _parts, _limit: 0),
     ),
 )

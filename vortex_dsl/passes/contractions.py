@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vortex_dsl.graph.rewrite import rewritten
+from vortex_dsl.storage import is_float
 from vortex_dsl.values import PAGE
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from vortex_dsl.graph.interner import Interner
     from vortex_dsl.node import Node
 
-_MONOTONE = ("bfloat16", "float16", "float32", "fp8_e4m3")
 _OPPOSITE = {"maximum": "minimum", "minimum": "maximum"}
 
 
@@ -73,7 +73,7 @@ def _is_envelope(upper: Node, lower: Node) -> bool:
     if upper.op != "field" or lower.op != "field":
         return False
     stored = (upper.args[0], lower.args[0])
-    if any(each.attr("storage") not in _MONOTONE for each in stored) or stored[0].attrs != stored[1].attrs:
+    if not all(is_float(each.attr("storage")) for each in stored) or stored[0].attrs != stored[1].attrs:
         return False
     most, least = (each.args[0] for each in stored)
     return (most.op, least.op) == ("max", "min") and most.args == least.args and most.attrs == least.attrs

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vortex_dsl.graph.rewrite import rebuilt, rewritten
+from vortex_dsl.node import LEAVES
+from vortex_dsl.ops import ENTRIES
 from vortex_dsl.values import PAGE
 
 if TYPE_CHECKING:
@@ -13,9 +15,6 @@ if TYPE_CHECKING:
     from vortex_dsl.node import Node
 
 _SCORES = {"topk": 0, "refine": 1}  # selections that only see the order of their score, and which operand it is
-_INCREASING = ("exp", "sigmoid", "tanh")
-_POSITIVE_OF_POSITIVE = ("add", "mul", "div", "maximum", "minimum")
-_POSITIVE = ("exp", "sigmoid")
 _POSITIVE_INPUTS = ("scale", "page.count", "layer.count")
 
 
@@ -43,17 +42,17 @@ def _stripped(interner: Interner, score: Node) -> Node:
 
 def _under_increasing_map(score: Node) -> Node | None:
     """Give s if the score is a strictly increasing map of s, with the same map for every page."""
-    if score.op in _INCREASING or (score.op == "softmax" and score.attr("axis") == PAGE):
-        return score.args[0]
-    if score.op not in ("add", "sub", "mul", "div"):
+    how = ENTRIES[score.op].increasing if score.op not in LEAVES else None
+    if how is None or not how.only(score):
         return None
-    a, b = score.args
-    if score.op == "add" and a is b:
-        return a
-    swapped = score.op in ("add", "mul") and PAGE in b.type.names
-    inner, other = (b, a) if swapped else (a, b)
-    keeps_order = score.op in ("add", "sub") or _is_positive(other)
-    return inner if keeps_order and PAGE in inner.type.names and PAGE not in other.type.names else None
+    if len(how.operands) == len(score.args) and len(set(score.args)) == 1 and not how.if_positive:
+        return score.args[0]
+    for place in how.operands:
+        others = [arg for i, arg in enumerate(score.args) if i != place]
+        same_for_all = not any(PAGE in other.type.names for other in others)
+        if same_for_all and (not how.if_positive or all(map(_is_positive, others))):
+            return score.args[place]
+    return None
 
 
 def _is_positive(root: Node) -> bool:
@@ -61,7 +60,7 @@ def _is_positive(root: Node) -> bool:
     seen, waiting = {root}, [root]
     while waiting:
         node = waiting.pop()
-        if node.op in _POSITIVE_OF_POSITIVE:
+        if node.op not in LEAVES and ENTRIES[node.op].keeps_positive:
             waiting += [arg for arg in node.args if arg not in seen]
             seen.update(node.args)
         elif not _is_plainly_positive(node):
@@ -72,4 +71,4 @@ def _is_positive(root: Node) -> bool:
 def _is_plainly_positive(node: Node) -> bool:
     if node.op == "input":
         return node.attr("name") in _POSITIVE_INPUTS
-    return node.op in _POSITIVE or (node.number is not None and node.number > 0)
+    return (node.number is not None and node.number > 0) or (node.op not in LEAVES and ENTRIES[node.op].positive)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vortex_dsl.frontend.vocabulary import IMPORTABLE
+from vortex_dsl.storage import scale_bytes, vector_bytes
 
 if TYPE_CHECKING:
     import random
@@ -19,8 +20,6 @@ PAGE_SIZE = 16  # of the engine that hosts the programs; another one costs a fre
 PAGE_BYTES_SHARE = 4
 CACHE_BYTES = 2
 
-BITS = {"bfloat16": 16, "float16": 16, "float32": 32, "fp8_e4m3": 8, "int8": 8, "int4": 4, "sign": 1}
-SCALED = ("int8", "int4")  # kinds with a float32 scale per vector
 # How likely each kind is for vectors along dim; bfloat16 needs no word.
 VECTORS = {"bfloat16": 6, "int8": 4, "int4": 6, "fp8_e4m3": 2, "float16": 0.5}
 EDGES = {**VECTORS, "int4": 9}  # widths of envelopes, which bear coarse rounding well
@@ -91,7 +90,7 @@ class Draft:
 
     def _kind(self, kinds: Mapping[str, float], vectors: int, width: int) -> str:
         """Draw a kind among those that fit; the smallest where none does."""
-        sizes = {kind: vectors * (BITS[kind] * width / 8 + 4 * (kind in SCALED)) for kind in kinds}
+        sizes = {kind: vectors * (vector_bytes(kind, width) + scale_bytes(kind)) for kind in kinds}
         room = field_bytes_limit(self.head_dim) - self.num_bytes
         fitting = [kind for kind in kinds if sizes[kind] <= room] or [min(sizes, key=lambda kind: sizes[kind])]
         kind = self.rng.choices(fitting, [kinds[each] for each in fitting])[0]

@@ -13,7 +13,7 @@ from vortex_dsl import ProgramError, Shape, load_program, trace
 from vortex_dsl.analysis.cost import cost_of
 from vortex_dsl.frontend.syntax import OPERATORS as WRITTEN_AS
 from vortex_dsl.ops import OPS
-from vortex_dsl.ops.op import STORAGE_KINDS
+from vortex_dsl.storage import KINDS
 from vortex_dsl.tunables import PLATFORM_TUNABLES
 
 SHAPE = Shape(group=3, head_dim=64)
@@ -68,7 +68,7 @@ def test_every_operation_is_written(drawn, changed):
 
 def test_every_kind_of_storage_and_every_input_is_used(drawn):
     words = "\n".join(drawn)
-    assert [kind for kind in STORAGE_KINDS if kind != "bfloat16" and f'.to("{kind}")' not in words] == []
+    assert [kind for kind in KINDS if kind != "bfloat16" and f'.to("{kind}")' not in words] == []
     inputs = ("page.index", "page.count", "page.reserved", "page.k", "layer.index", "layer.count", "kv_head.index")
     assert [name for name in inputs if name not in words] == []
     assert [name for name in PLATFORM_TUNABLES if name != "page_size" and f"{name} = " not in words] == []
