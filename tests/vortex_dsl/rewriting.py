@@ -139,7 +139,7 @@ def rename_axes(_rng: random.Random, tree: ast.Module) -> bool:
         name = getattr(getattr(node, "func", None), "attr", getattr(getattr(node, "func", None), "id", ""))
         if isinstance(node, ast.Call) and name == "split":
             made |= {keyword.arg for keyword in node.keywords if keyword.arg not in PLATFORM_AXES}
-        elif isinstance(node, ast.Call) and name in ("rename", "vector", "matrix"):
+        elif isinstance(node, ast.Call) and name in ("rename", "vector", "matrix", "stack"):
             given = [*node.args, *(keyword.value for keyword in node.keywords)]
             made |= {each.value for each in given if isinstance(each, ast.Constant) and isinstance(each.value, str)}
     names = {name: f"a{i}_{name}" for i, name in enumerate(sorted(made - {*PLATFORM_AXES}, reverse=True))}

@@ -210,6 +210,17 @@ CASES = (
         lambda k, q, i: np.array(MATRIX).T[None] + k.max((1, 2))[:, None, None],
         "in-canonical-order",
     ),
+    Case(
+        "stack",
+        lambda b, x: b.call("stack", [x["K"], b.call("max", [x["K"], "token"]), 2.0, "part"]),
+        lambda k, q, i: np.stack([k, np.broadcast_to(k.max(1, keepdims=True), k.shape), np.full_like(k, 2.0)], 1),
+    ),
+    Case(
+        "stack",
+        lambda b, x: b.call("stack", [[b.call("gt", [x["K"], 0.0]), x["index"]], "part"]),
+        lambda k, q, i: np.stack([k > 0, np.broadcast_to(i[:, None, None], k.shape)], 1).astype(np.float32),
+        "booleans-in-a-list",
+    ),
 )
 
 

@@ -56,6 +56,7 @@ class Grower:
             ("dot", [x, other, axis], {}),
             ("split", [x, axis, *()], {draw.choice("ab"): draw.choice((2, 4))}),
             ("take", [x, axis, draw.choice((slice(0, 2), [1, 0]))], {}),
+            ("stack", [x, other, draw.choice("ef")], {}),
             ("rename", [x], {axis: draw.choice(("c", "d"))}),
             ("mul", [self.builder.call("top", [x, axis, 2]), x], {}),
             ("shift", [x, "page", draw.randint(-2, 2)], {"fill": draw.uniform(-1, 1)}),

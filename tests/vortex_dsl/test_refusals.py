@@ -23,7 +23,7 @@ FILES = (
 RAISERS = ("refuse", "refuse_at", "TypeRuleError", "ProgramError", "ValueError", "TypeError")
 # Reached from Python only, never by a text; each has a test of its own beside the function.
 FROM_PYTHON = {
-    "ops/internal.py:_reload_rule",  # operations that only passes make
+    "ops/codes.py:_reload_rule",  # operations that only passes make
     "frontend/vocabulary.py:__call__",  # a word of the language, called in Python
     "values.py:__post_init__",  # a Shape without heads
     "graph/builder.py:input",  # the evaluator names what a program receives before it asks
@@ -116,6 +116,7 @@ BODIES = (
     *("x = topk(page.index, 1).remember(last=q)", "x = topk(page.index, 1).remember(last=1).remember(last=2)"),
     *("x = union(topk(page.index, 1).remember(last=1), every_page())", "x = vector([1, 2], 'dim') * q"),
     *("x = matrix([range(128) for i in range(128)], 'a', 'b')", "x = vector([1, 2], 'page')", "x = q.sum"),
+    *("x = stack('part')", "x = stack([q for i in range(65) for j in range(2)], 'part')", "x = stack(q, q, 'page')"),
     *(
         "x = exp(30)",
         WIDE,

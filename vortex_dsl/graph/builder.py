@@ -94,6 +94,8 @@ class Builder:
             value = bound[param.name]
             if param.take in (Take.VALUE, Take.SELECTION):
                 operands.append(self._operand(value, op.name))
+            elif param.take is Take.VALUES:
+                operands += [self._operand(each, op.name) for each in value]
             elif param.take is Take.STATES:
                 operands += [node for state in value.items() for node in self._written(*state)]
             else:

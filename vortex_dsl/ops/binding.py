@@ -18,6 +18,8 @@ def bind(op: Op, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, An
     """Match a call's arguments to an operation's parameters, by position, then by name."""
     if op.params and op.params[-1].take in _OPEN:
         return _bind_open(op, args, kwargs)
+    if op.params and op.params[0].take is Take.VALUES:
+        args = _gathered(op, args, kwargs)
     names = [param.name for param in op.params]
     if len(args) > len(names):
         message = f"'{op.name}' takes {len(names)} arguments and was given {len(args)}; write {op.signature}"
@@ -34,6 +36,18 @@ def bind(op: Op, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, An
             message = f"'{op.name}' needs '{param.name}'; write {op.signature}"
             raise refuse(message)
     return bound
+
+
+def _gathered(op: Op, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+    """Put the values that a call begins with into one list, which may be given as a list too."""
+    num_values = len(args) - sum(param.name not in kwargs for param in op.params[1:])
+    values, rest = list(args[: max(num_values, 0)]), args[max(num_values, 0) :]
+    if len(values) == 1 and isinstance(values[0], list | tuple):
+        values = list(values[0])
+    if not values:
+        message = f"'{op.name}' needs '{op.params[0].name}'; write {op.signature}"
+        raise refuse(message)
+    return [values, *rest]
 
 
 def _bind_open(op: Op, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,6 +131,7 @@ _FREEZE: dict[Take, Callable[[Any], Hashable]] = {
     Take.NUMBER: lambda value: float32(value) if is_number(value) else None,
     Take.INTEGER: _integer,
     Take.AXIS: _axis,
+    Take.NEW_AXIS: _axis,
     Take.AXES: _axes,
     Take.LENGTHS: _lengths,
     Take.NAMES: _names,

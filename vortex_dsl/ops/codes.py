@@ -1,18 +1,25 @@
-"""Stored vectors as expressions: what becomes of an element, and how it is read back (storage.py has the codes)."""
+"""Stored vectors as expressions: what becomes of an element (storage.py has the codes).
+
+And `reload`, an operation that no program can write: only passes make it.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from vortex_dsl.ops.op import Op, OpKind, Param, refuse
 from vortex_dsl.storage import CODED, KINDS
-from vortex_dsl.values import DIM
+from vortex_dsl.values import DIM, Kind, Type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from torch import Tensor
+
     from vortex_dsl.node import Node
     from vortex_dsl.ops.expression import Expr
-    from vortex_dsl.ops.lowering import Lowering
+    from vortex_dsl.ops.frame import Frame
+    from vortex_dsl.ops.lowering import Indices, Lowering
 
 
 def value_of(lower: Lowering, node: Node, at: Mapping[str, Expr]) -> Expr:
@@ -52,3 +59,34 @@ def reloaded(lower: Lowering, node: Node, at: Mapping[str, Expr], kind: str) -> 
     if kind == "sign":
         return pool.make("sub", (pool.make("mul", (code, pool.number(2.0))), pool.number(1.0)))
     return pool.make("mul", (code, scale_of(lower, node, at, kind)))
+
+
+def _reload_rule(types: tuple[Type, ...], _attrs: Mapping[str, Any]) -> Type:
+    if types[0].kind is not Kind.STORED:
+        message = "'reload' of a value that is not stored; it takes the result of 'to'"
+        raise refuse(message)
+    return Type(types[0].axes)
+
+
+def _reload(_frame: Frame, _node: Node, x: Tensor) -> Tensor:
+    """Give what `to` gives: its meaning is the round trip already."""
+    return x
+
+
+def _lower_reload(lower: Lowering, node: Node, at: Indices) -> Expr:
+    stored = node.args[0]
+    return reloaded(lower, stored.args[0], at, stored.attr("storage"))
+
+
+ENTRIES = (
+    Op(
+        "reload",
+        OpKind.FUNCTION,
+        (Param("x"),),
+        "what select would read of a stored value, within summarize: rounded as its storage kind rounds",
+        "reload(x)",
+        _reload_rule,
+        _reload,
+        triton=_lower_reload,
+    ),
+)

@@ -28,13 +28,15 @@ class OpKind(StrEnum):
 
 
 class Take(Enum):
-    """What a parameter takes. VALUE parameters become operands, all others become attributes."""
+    """What a parameter takes. Values and selections become operands, states two each, all others attributes."""
 
     VALUE = "a value"
     SELECTION = "a selection"
     NUMBER = "a known number"
     INTEGER = "a known integer"
+    VALUES = "values"  # all positional arguments but those of the parameters that follow, or one list
     AXIS = "an axis name"
+    NEW_AXIS = "a name for a new axis"
     AXES = "axis names"  # all remaining positional arguments
     LENGTHS = "name=length"  # one keyword argument
     NAMES = "old=new"  # keyword arguments
@@ -45,7 +47,13 @@ class Take(Enum):
     STORAGE = "a storage kind such as 'bfloat16', 'int8' or 'int4'"
 
 
-_OPEN = {Take.AXES: "*axes", Take.LENGTHS: "axis=length", Take.NAMES: "old=new", Take.STATES: "state=value"}
+_OPEN = {
+    Take.AXES: "*axes",
+    Take.LENGTHS: "axis=length",
+    Take.NAMES: "old=new",
+    Take.STATES: "state=value",
+    Take.VALUES: "*values",
+}
 
 
 @dataclass(frozen=True)

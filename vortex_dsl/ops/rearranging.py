@@ -20,24 +20,27 @@ if TYPE_CHECKING:
     from vortex_dsl.ops.lowering import Indices, Lowering
 
 
-def _nothing(_node: Node, _size: Callable[[Type], float]) -> float:
+def no_flops(_node: Node, _size: Callable[[Type], float]) -> float:
+    """Count nothing: it only says what is read where."""
     return 0
 
 
 def _require_movable(op: str, type_: Type, names: Sequence[str]) -> None:
     require_numeric(op, (type_,))
     require_axes(op, type_, names)
-    _require_makeable(op, names)
+    require_makeable(op, names)
 
 
-def _require_makeable(op: str, names: Sequence[str]) -> None:
+def require_makeable(op: str, names: Sequence[str]) -> None:
+    """Refuse axes that only the platform makes."""
     for name in names:
         if name in (PAGE, HEAD):
             message = f"'{op}' of axis '{name}'; 'page' and 'head' belong to the platform, use another axis"
             raise refuse(message)
 
 
-def _require_distinct(op: str, names: Sequence[str]) -> None:
+def require_distinct(op: str, names: Sequence[str]) -> None:
+    """Refuse two axes of one name."""
     if len(set(names)) != len(names):
         message = f"'{op}' gives a value two axes of one name: [{listed(names)}]; choose another name"
         raise refuse(message)
@@ -46,8 +49,8 @@ def _require_distinct(op: str, names: Sequence[str]) -> None:
 def _split_rule(types: tuple[Type, ...], attrs: Mapping[str, Any]) -> Type:
     axis, (outer, length) = attrs["axis"], attrs["outer"]
     _require_movable("split", types[0], (axis,))
-    _require_makeable("split", (outer,))
-    _require_distinct("split", (*types[0].names, outer))
+    require_makeable("split", (outer,))
+    require_distinct("split", (*types[0].names, outer))
     whole = types[0].length(axis)
     if length < 1 or whole % length:
         message = f"'split' of axis '{axis}' of length {whole} into {length}; choose a number that divides it"
@@ -94,9 +97,9 @@ def _take(frame: Frame, node: Node, x: Tensor) -> Tensor:
 def _rename_rule(types: tuple[Type, ...], attrs: Mapping[str, Any]) -> Type:
     names = dict(attrs["names"])
     _require_movable("rename", types[0], tuple(names))
-    _require_makeable("rename", tuple(names.values()))
+    require_makeable("rename", tuple(names.values()))
     axes = tuple(Axis(names.get(axis.name, axis.name), axis.length) for axis in types[0].axes)
-    _require_distinct("rename", [axis.name for axis in axes])
+    require_distinct("rename", [axis.name for axis in axes])
     return Type(ordered(axes), types[0].kind)
 
 
@@ -180,29 +183,6 @@ def _to(_frame: Frame, node: Node, x: Tensor) -> Tensor:
     return round_trip(numeric(x), node.attr("storage"), along_dim=DIM in node.type.names)
 
 
-def _constant_rule(name: str) -> Callable[..., Type]:
-    def rule(_types: tuple[Type, ...], attrs: Mapping[str, Any]) -> Type:
-        values = attrs["values"]
-        axes = [attrs["axis"]] if name == "vector" else [attrs["outer"], attrs["inner"]]
-        lengths = [len(values)] if name == "vector" else [len(values), len(values[0])]
-        _require_makeable(name, axes)
-        _require_distinct(name, axes)
-        return Type(ordered(tuple(Axis(axis, length) for axis, length in zip(axes, lengths, strict=True))))
-
-    return rule
-
-
-def _vector(frame: Frame, node: Node) -> Tensor:
-    import torch
-
-    values = torch.tensor(node.attr("values"), dtype=torch.float32)
-    return values[(None,) * frame.lead]
-
-
-def _matrix(frame: Frame, node: Node) -> Tensor:
-    return frame.permute(_vector(frame, node), (node.attr("outer"), node.attr("inner")), node.type)
-
-
 # In Triton: other indices, or the page's neighbours
 
 
@@ -273,17 +253,6 @@ def _lower_cumsum(lower: Lowering, node: Node, at: Indices) -> Expr:
     return lower.pool.make("scan", (_of_own_page(lower, node, at), at[PAGE]))
 
 
-def _lower_vector(lower: Lowering, node: Node, at: Indices) -> Expr:
-    values = node.attr("values")
-    return lower.table(values, (len(values),), [at[node.attr("axis")]])
-
-
-def _lower_matrix(lower: Lowering, node: Node, at: Indices) -> Expr:
-    rows = node.attr("values")
-    numbers = tuple(number for row in rows for number in row)
-    return lower.table(numbers, (len(rows), len(rows[0])), [at[node.attr("outer")], at[node.attr("inner")]])
-
-
 _X, _AXIS = Param("x"), Param("axis", Take.AXIS)
 
 ENTRIES = (
@@ -295,7 +264,7 @@ ENTRIES = (
         'k.split("token", sub=4).mean("token").max("sub")',
         _split_rule,
         _split,
-        _nothing,
+        no_flops,
         triton=_lower_split,
     ),
     Op(
@@ -306,7 +275,7 @@ ENTRIES = (
         'k.take("token", slice(-4, None)).mean("token")',
         _take_rule,
         _take,
-        _nothing,
+        no_flops,
         triton=_lower_take,
     ),
     Op(
@@ -317,7 +286,7 @@ ENTRIES = (
         'dot(k, k.rename(token="other"), "dim").min("token", "other")',
         _rename_rule,
         _rename,
-        _nothing,
+        no_flops,
         triton=_lower_rename,
     ),
     Op(
@@ -339,7 +308,7 @@ ENTRIES = (
         'page.radius - page.radius.shift("page", 1)',
         _page_rule("shift"),
         _shift,
-        _nothing,
+        no_flops,
         triton=_lower_shift,
     ),
     Op(
@@ -371,27 +340,5 @@ ENTRIES = (
         'k.max("token").to("int4")',
         _to_rule,
         _to,
-    ),
-    Op(
-        "vector",
-        OpKind.FUNCTION,
-        (Param("values", Take.NUMBERS), _AXIS),
-        "a constant with one axis",
-        '(k.split("dim", part=2) * vector([0.75, 0.25], "part")).sum("part", "dim").max("token")',
-        _constant_rule("vector"),
-        _vector,
-        _nothing,
-        triton=_lower_vector,
-    ),
-    Op(
-        "matrix",
-        OpKind.FUNCTION,
-        (Param("values", Take.ROWS), Param("outer", Take.AXIS), Param("inner", Take.AXIS)),
-        "a constant with two axes, from a list of rows",
-        'dot(k.split("dim", part=2), matrix([[1, 1], [1, -1]], "row", "part"), "part").norm("row", "dim").max("token")',
-        _constant_rule("matrix"),
-        _matrix,
-        _nothing,
-        triton=_lower_matrix,
     ),
 )

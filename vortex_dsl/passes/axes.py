@@ -100,7 +100,9 @@ def mentions(node: Node) -> list[_Mention]:
     for key, take in _takes(node).items():
         value: Any = dict(node.attrs).get(key)
         if take is Take.AXIS:
-            found.append(_Mention(key, _where(node, value), is_new=not node.args))
+            found.append(_Mention(key, _where(node, value)))
+        elif take is Take.NEW_AXIS:
+            found.append(_Mention(key, (node, value), is_new=True))
         elif take is Take.AXES:
             found += [_Mention(key, _where(node, name)) for name in value]
         elif take is Take.LENGTHS:
@@ -124,6 +126,8 @@ def _where(node: Node, name: str) -> Place:
 def _renamed_value(take: Take, value: Any, old: Callable[[str], str], new: Callable[[str], str]) -> Any:
     if take is Take.AXIS:
         return old(value)
+    if take is Take.NEW_AXIS:
+        return new(value)
     if take is Take.AXES:
         return tuple(sorted(map(old, value), key=lambda name: Axis(name, None).rank))
     if take is Take.LENGTHS:
