@@ -90,20 +90,6 @@ def clustered_mean(correct: Sequence[Sequence[bool]], seed: int = 0) -> Interval
     return _bootstrap(sums, counts, seed)
 
 
-def paired_difference(a: Sequence[Sequence[bool]], b: Sequence[Sequence[bool]], seed: int = 0) -> Interval:
-    """Give mean(a) - mean(b) over the hops of the same problems, with a bootstrap interval that draws problems.
-
-    Raises ValueError where the two do not pair up.
-    """
-    if [len(problem) for problem in a] != [len(problem) for problem in b]:
-        raise ValueError("the two sides do not have the same problems and hops")
-    sums = np.array([sum(x) - sum(y) for x, y in zip(a, b, strict=True)], dtype=np.float64)
-    counts = np.array([len(problem) for problem in a], dtype=np.float64)
-    if not counts.sum():
-        raise ValueError("no hops, no difference")
-    return _bootstrap(sums, counts, seed)
-
-
 def _bootstrap(sums: np.ndarray, counts: np.ndarray, seed: int) -> Interval:
     """Percentile interval of sum(sums) / sum(counts) under resampling of problems."""
     n = len(sums)

@@ -1,9 +1,9 @@
 """`vortex check` beyond the digest: the passes, the stages' cost, a device's roofline, and warnings."""
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -125,13 +125,18 @@ def test_what_cannot_beat_dense_is_said(call):
 
 
 def test_a_program_is_checked_within_a_second_and_a_half():
-    """The fastest of three, for other work may be going on beside."""
+    """Of processor time, and the fastest of three, for other work may be going on beside."""
+
+    def spent_s() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
     code, seconds = "import sys; from search.cli import main; sys.exit(main())", []
     for name in ("quest", "two_stage", "shadowkv"):
         command = [sys.executable, "-c", code, "check", str(zoo.path(name))]
-        start = time.monotonic()
+        start = spent_s()
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-        seconds.append(time.monotonic() - start)
+        seconds.append(spent_s() - start)
         assert (done.returncode, done.stderr) == (0, "")
         assert "dense / sparse" in done.stdout
     assert min(seconds) < 1.5

@@ -9,7 +9,6 @@ from search.evaluator.intervals import (
     clustered_mean,
     mean,
     median_and_spread,
-    paired_difference,
     paired_ratio,
     student_quantile,
     wilson,
@@ -78,18 +77,6 @@ def test_hops_of_one_problem_are_drawn_together():
     wide, narrow = clustered_mean(alike), clustered_mean(apart)
     assert wide.num_samples == narrow.num_samples == 320
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
-
-
-def test_a_paired_difference_is_seeded_and_knows_equal_from_unequal():
-    rng = np.random.default_rng(3)
-    a = [[bool(rng.random() < 0.9) for _ in range(4)] for _ in range(60)]
-    b = [[bool(rng.random() < 0.6) for _ in range(4)] for _ in range(60)]
-    assert paired_difference(a, b, seed=1) == paired_difference(a, b, seed=1)
-    assert paired_difference(a, b).low > 0.1
-    same = paired_difference(a, a)
-    assert (same.low, same.value, same.high) == (0, 0, 0)
-    with pytest.raises(ValueError, match="same problems"):
-        paired_difference(a, b[1:])
 
 
 def test_a_single_problem_has_no_interval():
