@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from search.records import Stage, Workload
+from vortex_dsl.values import MAX_GROUP, MAX_HEAD_DIM, MAX_REPEATS, MAX_SEQUENCES, MAX_TOKENS, check_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 LAG = 8  # a step sees the records of steps up to its own minus this; so up to eight candidates run at a time
 
@@ -35,6 +42,9 @@ WORKLOADS = (
     Workload(Stage.PROBE, num_tokens=2000, num_sequences=48),
     Workload(Stage.SERVE, num_tokens=8000, num_sequences=8, repeats=4),
 )
+
+
+_LARGEST_OF_A_WORKLOAD = {"num_tokens": MAX_TOKENS, "num_sequences": MAX_SEQUENCES, "repeats": MAX_REPEATS}
 
 
 class ConfigError(ValueError):
@@ -67,11 +77,16 @@ class CampaignConfig:
 
     def __post_init__(self) -> None:
         _require(self.num_candidates >= 0, f"num_candidates must not be negative, but is {self.num_candidates}")
+        _sized("group", self.group, MAX_GROUP)
+        _sized("head_dim", self.head_dim, MAX_HEAD_DIM)
         _require(bool(self.proposers), "proposers is empty; name at least one, for example 'grammar'")
         _require(self.seed_pages >= 1, f"seed_pages must be at least 1, but is {self.seed_pages}")
         _require(0 <= self.serve_floor <= 1, f"serve_floor must lie between 0 and 1, but is {self.serve_floor}")
         stages = [workload.stage for workload in self.workloads]
         _require(stages == list(Stage), f"workloads must name each stage once in order, but name {stages}")
+        for workload in self.workloads:
+            for name, most in _LARGEST_OF_A_WORKLOAD.items():
+                _sized(f"{name} of the workload {workload.stage.value}", getattr(workload, name), most)
 
     def workload(self, stage: Stage) -> Workload:
         """Give what a stage runs on."""
@@ -99,38 +114,53 @@ class CampaignConfig:
 
 
 def model_shape(folder: Path) -> tuple[int, int]:
-    """Read a model's query heads per KV head and its head dimension from its `config.json`.
+    """Read a model's query heads per KV head and its head dimension, as vLLM serves them, from its `config.json`.
 
-    Raises ConfigError when the folder holds no such file or the file does not say.
+    With latent attention the head dimension is the latent's width. Raises ConfigError when the folder holds no such
+    file or the file does not say.
     """
     path = folder / "config.json"
     if not path.is_file():
         raise ConfigError(f"{folder}: no config.json here; give a folder with a model as transformers saves it")
-    config = _model_config(path)
-    heads = _positive(path, config, "num_attention_heads")
-    kv_heads = _positive(path, {"num_key_value_heads": heads} | config, "num_key_value_heads")
-    _require(heads % kv_heads == 0, f"{path}: {heads} query heads are no multiple of {kv_heads} KV heads")
-    if "head_dim" in config:
-        return heads // kv_heads, _positive(path, config, "head_dim")
-    return heads // kv_heads, max(1, _positive(path, config, "hidden_size") // heads)
-
-
-def _model_config(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        given = json.loads(text)
     except ValueError as error:
         raise ConfigError(f"{path}: this is not JSON: {error}") from error
-    _require(isinstance(config, dict), f"{path}: this is no JSON object, so the attention shape is unknown")
-    assert isinstance(config, dict)
-    return {name: value for name, value in config.items() if value is not None}
+    _require(isinstance(given, dict), f"{path}: this is no JSON object, so the attention shape is unknown")
+    return _served_shape(folder, text)
 
 
-def _positive(path: Path, config: dict[str, Any], name: str) -> int:
-    _require(name in config, f"{path}: no '{name}' in it, so the attention shape is unknown")
-    value = config[name]
-    whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    _require(whole, f"{path}: {name} is {value!r}, but must be a whole number above 0")
-    return int(value)
+@cache
+def _served_shape(folder: Path, _text: str) -> tuple[int, int]:
+    """Ask vLLM, which takes seconds to load, once per folder and content."""
+    with _quiet():
+        from vortex_dsl.serving.config import ServingError
+        from vortex_dsl.serving.shapes import read_shape
+
+        try:
+            shape = read_shape(folder)
+        except ServingError as error:
+            raise ConfigError(str(error)) from error
+    return shape.group, shape.head_dim
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to themselves what vLLM and transformers remark when they are loaded and read a model's settings."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _sized(name: str, value: object, most: int) -> None:
+    try:
+        check_size(name, value, most)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _require(holds: bool, message: str) -> None:

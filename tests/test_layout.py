@@ -37,7 +37,7 @@ CHAINS = {
         ("api",),
     ),
     "vortex_dsl.serving": (
-        ("config", "metrics"),
+        ("config", "metrics", "shapes"),
         ("pages",),
         ("layers",),
         ("triton",),

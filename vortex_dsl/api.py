@@ -8,7 +8,7 @@ from vortex_dsl.analysis.cost import Cost, cost_of
 from vortex_dsl.backends.contract import BACKENDS, Backend, BackendName, Decode, checked_scale
 from vortex_dsl.backends.decoding import Run
 from vortex_dsl.frontend.trace import trace
-from vortex_dsl.values import Shape
+from vortex_dsl.values import MAX_HEADS, MAX_LAYERS, MAX_SEQUENCES, MAX_TOKENS, Shape, check_size
 
 if TYPE_CHECKING:
     import torch
@@ -34,9 +34,12 @@ def attend(
     default. What k and v hold beyond a sequence's length does not matter.
 
     -> out [batch, num_q_heads, head_dim] in q's dtype, and the attended pages,
-    bool [batch, num_kv_heads, ceil(tokens / page_size)]. Raises ValueError for shapes that do not fit.
+    bool [batch, num_kv_heads, ceil(tokens / page_size)]. Raises ValueError for shapes that do not fit or are out of
+    bounds.
     """
     lengths = _checked(q, k, v, lengths)
+    check_size("attend: num_layers", num_layers, MAX_LAYERS)
+    check_size("attend: layer", layer, num_layers - 1, least=0)
     graph = trace(program, Shape(group=q.shape[1] // k.shape[1], head_dim=q.shape[2]))
     scale = checked_scale(scale, q.shape[2])
     step = Decode(q.unflatten(1, (k.shape[1], -1)), k, v, lengths, scale, layer, num_layers)
@@ -68,12 +71,21 @@ def backend_of(name: BackendName) -> type[Backend]:
     raise ValueError(message)
 
 
+def check_cache(what: str, shape: torch.Size) -> None:
+    """Refuse sizes that no cache has. shape: [..., batch, num_kv_heads, tokens, head_dim]."""
+    check_size(f"{what}: batch", shape[-4], MAX_SEQUENCES, least=0)
+    check_size(f"{what}: num_kv_heads", shape[-3], MAX_HEADS)
+    check_size(f"{what}: tokens", shape[-2], MAX_TOKENS, least=0)
+
+
 def _checked(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
     """Refuse shapes that do not fit each other, and give the lengths as int64 [batch]."""
     import torch
 
     shapes = f"q {list(q.shape)}, k {list(k.shape)}, v {list(v.shape)}"
     fits = q.dim() == 3 and k.dim() == 4 and k.shape == v.shape and q.shape[0] == k.shape[0]
+    if fits:
+        check_cache("attend", k.shape)
     if not fits or q.shape[2] != k.shape[3] or q.shape[1] % k.shape[1]:
         message = (
             f"attend: {shapes} do not fit; give q [batch, num_q_heads, head_dim] and k, v "
@@ -110,7 +122,7 @@ def decode(
 
     -> outs [steps, layers, batch, num_q_heads, head_dim] in qs' dtype, and the attended pages,
     bool [steps, layers, batch, num_kv_heads, ceil((prompt_tokens + steps) / page_size)].
-    Raises ValueError for shapes that do not fit.
+    Raises ValueError for shapes that do not fit or are out of bounds.
     """
     import torch
 
@@ -130,6 +142,9 @@ def _check(qs: torch.Tensor, ks: torch.Tensor, vs: torch.Tensor, prompt_tokens: 
     """Refuse shapes that do not fit each other."""
     fits = qs.dim() == 5 and ks.dim() == 5 and ks.shape == vs.shape and qs.shape[0] >= 1
     fits = fits and prompt_tokens >= 0 and ks.shape[3] == prompt_tokens + qs.shape[0]
+    if fits:
+        check_cache("decode", ks.shape)
+        check_size("decode: layers", ks.shape[0], MAX_LAYERS)
     if not fits or qs.shape[1:3] != ks.shape[:2] or qs.shape[4] != ks.shape[4] or qs.shape[3] % ks.shape[2]:
         message = (
             f"decode: qs {list(qs.shape)}, ks {list(ks.shape)}, vs {list(vs.shape)} with prompt_tokens={prompt_tokens} "

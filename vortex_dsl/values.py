@@ -7,18 +7,35 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
-from vortex_dsl.errors import listed
+from vortex_dsl.errors import listed, quoted
 
 LARGEST = 2**31  # no number of a program, given or computed, is larger in magnitude
 
 TOKEN, DIM, HEAD, PAGE = "token", "dim", "head", "page"
 MAX_AXES = 16  # of one value
 
+# What a model and a workload may measure. Whatever comes from outside is held against these before it costs anything.
+MAX_GROUP = 256  # query heads that share a KV head
+MAX_HEAD_DIM = 1024
+MAX_TOKENS = 2**31  # of one sequence
+MAX_LAYERS = 4096
+MAX_HEADS = 65_536  # KV heads of a layer
+MAX_SEQUENCES = 65_536  # side by side
+MAX_REPEATS = 10_000
+
 _RANK = {PAGE: 0, HEAD: 1, TOKEN: 3, DIM: 4}
 
 
 class TypeRuleError(Exception):
     """An operation that its type rule refuses: what was seen and what to do, without a position."""
+
+
+def check_size(name: str, value: object, most: int, least: int = 1) -> None:
+    """Refuse what is no whole number between two bounds: ValueError with a sentence."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or not least <= value <= most:  # type: ignore[operator]
+        seen = str(value) if whole and abs(value) <= LARGEST**2 else quoted(value)  # type: ignore[arg-type]
+        raise ValueError(f"{name} is {seen}; give a whole number from {least:,} to {most:,}")
 
 
 @dataclass(frozen=True)
@@ -29,9 +46,8 @@ class Shape:
     head_dim: int
 
     def __post_init__(self) -> None:
-        if min(self.group, self.head_dim) < 1:
-            message = f"Shape(group={self.group}, head_dim={self.head_dim}): both must be at least 1"
-            raise ValueError(message)
+        check_size("group", self.group, MAX_GROUP)
+        check_size("head_dim", self.head_dim, MAX_HEAD_DIM)
 
 
 @dataclass(frozen=True)

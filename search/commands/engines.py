@@ -107,15 +107,17 @@ def accelerators(gpu: Sequence[str]) -> tuple[str, ...] | None:
 
 def worker_settings(model: Path, on_gpu: bool) -> WorkerSettings:
     """Say how a worker runs its engines: float32 and limits on a CPU, bfloat16 and a larger cache on a GPU."""
+    from search.config import model_shape
     from search.evaluator.engine import EngineSettings
     from search.evaluator.worker import WorkerSettings
 
+    shape = model_shape(model)
     if on_gpu:
         engine = EngineSettings(str(model), sparse=True, dtype="bfloat16", kv_cache_bytes=GPU_CACHE_BYTES)
-        return WorkerSettings(engine, scratch())
+        return WorkerSettings(engine, scratch(), shape)
     physical_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit_bytes = max(LEAST_ADDRESS_SPACE_BYTES, physical_bytes)
-    return WorkerSettings(EngineSettings(str(model), sparse=True), scratch(), memory_bytes=limit_bytes)
+    return WorkerSettings(EngineSettings(str(model), sparse=True), scratch(), shape, memory_bytes=limit_bytes)
 
 
 def scratch() -> Path:

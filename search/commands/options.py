@@ -9,6 +9,7 @@ import typer
 
 DATABASE_URL = "sqlite:///results.db"
 LARGEST = 2**63 - 1  # what a database keeps as a whole number
+MAX_WORKERS = 1024  # each is a process with an engine
 PROBE = "probe"  # names the small trained model that comes with us
 
 Database = Annotated[str, typer.Option("--db", metavar="URL", help="The database, as an SQLAlchemy URL.")]
@@ -19,7 +20,7 @@ Model = Annotated[
 Ray = Annotated[
     str, typer.Option("--ray", metavar="ADDRESS", help="A Ray cluster's address; 'local' starts one on this machine.")
 ]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Engines that measure side by side.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, max=MAX_WORKERS, help="Engines that measure side by side.")]
 Gpu = Annotated[
     list[str] | None,
     typer.Option("--gpu", metavar="KIND", help="Place workers on GPUs of this kind, 'any' for all; repeatable."),

@@ -10,6 +10,7 @@ import typer
 from search.commands import options
 from search.commands.exits import CommandError, ExitCode
 from search.commands.output import print_data, print_json
+from vortex_dsl.values import MAX_GROUP, MAX_HEAD_DIM, MAX_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,20 +22,19 @@ if TYPE_CHECKING:
     from vortex_dsl.graph.graph import Graph
     from vortex_dsl.tunables import Value
 
-LARGEST_SIZE = 2**31
 CARET_WIDTH = 160  # a longer line is not shown
 
 Tokens = Annotated[
-    int, typer.Option("--tokens", min=1, max=LARGEST_SIZE, help="Length of the sequence that the cost is told for.")
+    int, typer.Option("--tokens", min=1, max=MAX_TOKENS, help="Length of the sequence that the cost is told for.")
 ]
 Group = Annotated[
-    int, typer.Option("--group", min=1, max=LARGEST_SIZE, help="Query heads that share a KV head in the model.")
+    int, typer.Option("--group", min=1, max=MAX_GROUP, help="Query heads that share a KV head in the model.")
 ]
 DeviceName = Annotated[
     str, typer.Option("--device", metavar="NAME", help="Tell roofline times too: of H100, H200, B200 or cpu, this one.")
 ]
 Passes = Annotated[bool, typer.Option("--passes", help="Print the program after each pass of the compiler.")]
-HeadDim = Annotated[int, typer.Option("--head-dim", min=1, max=LARGEST_SIZE, help="Channels of a head in the model.")]
+HeadDim = Annotated[int, typer.Option("--head-dim", min=1, max=MAX_HEAD_DIM, help="Channels of a head in the model.")]
 
 
 def check(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from search.evaluator.probe.tasks import ProbeTasks
     from search.evaluator.recall import Recording
     from vortex_dsl import Program
+    from vortex_dsl.serving.shapes import ModelShape
 
 RECORDED_STEPS = 3
 SERVE_TOKENS = 17  # the first comes from prefill; 16 decode steps are timed
@@ -93,14 +94,12 @@ class Host:
     def oracle(self, text: str, values: Sequence[Sequence[Any]], seed: int) -> list[list[Any]]:
         """Compare the torch backend with the reference; needs no engine."""
         from search.evaluator import oracle
-        from vortex_dsl import trace
+        from vortex_dsl import Shape, trace
 
         program = _program(text, values)
-        group, head_dim = self._shape()
-        from vortex_dsl import Shape
-
+        shape = self._shape()
         try:
-            return _plain(oracle.check(program, trace(program, Shape(group=group, head_dim=head_dim)), seed))
+            return _plain(oracle.check(program, trace(program, Shape(shape.group, shape.head_dim)), seed))
         except oracle.Mismatch as error:
             raise RefusedError(Status.WRONG_RESULT, str(error)) from error
 
@@ -112,8 +111,8 @@ class Host:
         from vortex_dsl import Shape, trace
 
         program = _program(text, values)
-        group, head_dim = self._shape()
-        graph = trace(program, Shape(group=group, head_dim=head_dim))
+        shape = self._shape()
+        graph = trace(program, Shape(shape.group, shape.head_dim))
         return _plain(recall.measure(graph, self._recorded(Workload(**workload), seed), seed))
 
     def probe(self, text: str, values: Sequence[Sequence[Any]], workload: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -159,12 +158,11 @@ class Host:
             answer |= {"pages_attended": read["pages_attended"], "pages_dense": read["pages_dense"]}
         return answer
 
-    def _shape(self) -> tuple[int, int]:
-        """Give (group, head_dim) of the engine's model."""
-        config = self.engine.llm.llm_engine.vllm_config
-        model, parallel = config.model_config, config.parallel_config
-        heads = model.get_num_attention_heads(parallel)
-        return heads // model.get_num_kv_heads(parallel), model.get_head_size()
+    def _shape(self) -> ModelShape:
+        """Give the shape of the engine's model."""
+        from vortex_dsl.serving.shapes import shape_of
+
+        return shape_of(self.engine.llm.llm_engine.vllm_config.model_config.hf_config)
 
     def _swap(self, text: str, values: Sequence[Sequence[Any]]) -> None:
         """Serve this program; where it is served already, its fields stand and only the counters start anew."""
@@ -206,9 +204,7 @@ class Host:
     def _pages_read(self) -> list[Measurement]:
         """Pages per decoded token and KV head in the layers that chose, beside what dense attention reads."""
         layers = [c for c in self.engine.counters() if c["sparse_tokens"]]
-        config = self.engine.llm.llm_engine.vllm_config
-        heads = config.model_config.get_num_kv_heads(config.parallel_config)
-        reads = sum(c["sparse_tokens"] for c in layers) * heads
+        reads = sum(c["sparse_tokens"] for c in layers) * self._shape().num_kv_heads
         return [
             Measurement("pages_attended", sum(c["pages_attended"] for c in layers) / reads, num_samples=reads),
             Measurement("pages_dense", sum(c["pages_dense"] for c in layers) / reads, num_samples=reads),

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.config import model_shape
 from search.evaluator import intervals
 from search.evaluator.engine import EngineSettings
 from search.evaluator.identity import environment
@@ -50,6 +49,7 @@ class TimeLimits:
 class WorkerSettings:
     """How a worker runs its engines.
 
+    `shape` is the model's group and head_dim, for which programs are traced (`search.config.model_shape`).
     `scratch` is the engines' home, made if need be and kept between runs: vLLM's caches there save seconds at each
     start. `memory_bytes` limits an engine's address space (a small model on CPU takes 3 GiB); 0 sets no limit, as
     CUDA needs.
@@ -57,6 +57,7 @@ class WorkerSettings:
 
     engine: EngineSettings
     scratch: Path
+    shape: tuple[int, int]
     memory_bytes: int = 0
     limits: TimeLimits = field(default_factory=TimeLimits)
     host_command: tuple[str, ...] = HOST
@@ -111,7 +112,6 @@ class Worker:
     def __init__(self, settings: WorkerSettings) -> None:
         settings.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._settings = settings
-        self._shape = model_shape(Path(settings.engine.model))
         self._arms: dict[str, _Arm] = {}
 
     def environment(self) -> Environment:
@@ -153,7 +153,7 @@ class Worker:
         from vortex_dsl.analysis.layout import Layout
 
         program = load_program(task.text).with_values(**dict(task.values))
-        graph = trace(program, Shape(*self._shape))
+        graph = trace(program, Shape(*self._settings.shape))
         return _Needs(graph.page_size, Layout(graph).bytes_per_page)
 
     def _attempted(self, task: EvaluationTask, needs: _Needs) -> _Outcome:

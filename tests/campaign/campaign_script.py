@@ -35,7 +35,7 @@ CONFIG = CampaignConfig(
 
 def main() -> None:
     engine = EngineSettings(str(MODEL_FOLDER), sparse=True, max_tokens=2048, kv_cache_bytes=128 << 20)
-    settings = WorkerSettings(engine, Path(sys.argv[2]))
+    settings = WorkerSettings(engine, Path(sys.argv[2]), (CONFIG.group, CONFIG.head_dim))
     ledger = SqlLedger(sys.argv[1])
     campaign = ledger.campaigns()[-1] if ledger.campaigns() else start_campaign(ledger, CONFIG)
     pool = RayPool(settings, Placement(1))

@@ -4,6 +4,7 @@ import json
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,25 @@ def test_loading_and_tracing_take_less_than_five_milliseconds_at_the_median(tmp_
     assert 0 < found["summary"]["load and trace ms"] < 5
     assert {"cpu", "python", "commit", "time"} <= found["environment"].keys()
     assert {timing["program"] for timing in found["timings"]} == set(zoo.names())
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "most"),
+    [("--head-dim", 10**9, 1024), ("--head-dim", 1025, 1024), ("--group", 257, 256), ("--tokens", 2**31 + 1, 2**31)],
+)
+def test_a_size_out_of_bounds_is_refused_at_once(call, option, value, most):
+    """A head dimension of a thousand million took 22 GB once."""
+    start = time.process_time()
+    code, out, err = call(QUEST, option, str(value))
+    assert time.process_time() - start < 1
+    assert (code, out) == (2, "")
+    assert f"'{option}'" in err
+    assert f"less than or equal to {most}" in err
+
+
+def test_the_largest_shape_is_checked_in_seconds(call):
+    start = time.process_time()
+    code, out, _ = call(QUEST, "--passes", "--head-dim", "1024", "--group", "256", "--tokens", str(2**31))
+    assert code == 0
+    assert "134,217,728 pages" in out
+    assert time.process_time() - start < 5

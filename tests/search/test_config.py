@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from search.agents.seeds import seed_proposals
-from search.config import CampaignConfig, ConfigError, model_shape
+from search.config import WORKLOADS, CampaignConfig, ConfigError, model_shape
 from search.evaluator.engine import EngineSettings
 from search.records import Stage, Workload
 from vortex_dsl import Shape, cost, load_program, zoo
@@ -35,6 +35,8 @@ def test_json_both_ways():
         ('{"workloads": [{"stage": "check", "tokens": 3}]}', "no setting 'tokens'"),
         ('{"workloads": [{"stage": "chek", "num_tokens": 3, "num_sequences": 1}]}', "no stage 'chek'"),
         ('{"workloads": [{"stage": "check"}]}', "num_tokens"),
+        ('{"group": 257}', "group is 257; give a whole number from 1 to 256"),
+        ('{"head_dim": 1000000000}', "head_dim is 1000000000; give a whole number from 1 to 1,024"),
         ("[]", "must be a JSON object"),
         ("{", "not JSON"),
     ],
@@ -42,6 +44,18 @@ def test_json_both_ways():
 def test_what_is_wrong_is_named(text, message):
     with pytest.raises(ConfigError, match=message):
         CampaignConfig.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("num_tokens", 2**31 + 1), ("num_sequences", 10**6), ("repeats", 10**9), ("repeats", 0)]
+)
+@pytest.mark.parametrize("stage", list(Stage))
+def test_a_workload_out_of_bounds_is_refused(stage, name, value):
+    workloads = tuple(replace(each, **{name: value}) if each.stage is stage else each for each in WORKLOADS)
+    with pytest.raises(
+        ConfigError, match=f"{name} of the workload {stage.value} is {value}; give a whole number from 1"
+    ):
+        CampaignConfig(workloads=workloads)
 
 
 def test_workloads_by_stage():
@@ -71,12 +85,19 @@ def test_a_models_shape(tmp_path):
     [
         ("{", "not JSON"),
         ("[]", "no JSON object"),
-        ('{"num_attention_heads": 0, "hidden_size": 8}', "num_attention_heads is 0"),
-        ('{"num_attention_heads": "8", "hidden_size": 8}', "num_attention_heads is '8'"),
-        ('{"num_attention_heads": 8, "num_key_value_heads": 0, "hidden_size": 8}', "num_key_value_heads is 0"),
+        ('{"num_attention_heads": 0, "hidden_size": 8}', "reads 0 as num_attention_heads"),
+        ('{"num_attention_heads": "8", "hidden_size": 8}', "no attention shape can be read"),
+        ('{"num_attention_heads": 8, "num_key_value_heads": 0, "hidden_size": 8}', "reads 0 as num_key_value_heads"),
         ('{"num_attention_heads": 7, "num_key_value_heads": 2, "hidden_size": 8}', "no multiple"),
-        ('{"num_attention_heads": 8, "head_dim": -3}', "head_dim is -3"),
-        ('{"num_attention_heads": 8}', "no 'hidden_size'"),
+        ('{"num_attention_heads": 8, "head_dim": -3}', "reads 0 as head_dim"),
+        ('{"num_attention_heads": 8, "hidden_size": 16384}', "of 2048 channels"),
+        ('{"num_attention_heads": 257, "num_key_value_heads": 1, "head_dim": 64}', "257 query heads per KV head"),
+        ('{"num_attention_heads": [4, 8], "num_key_value_heads": [2], "head_dim": 64}', "shorter"),
+        ('{"num_attention_heads": [], "head_dim": 64}', "a list of heads per layer is empty"),
+        ('{"model_type": "llama", "num_attention_heads": 0}', "division"),
+        ('{"model_type": "llama", "num_attention_heads": "8"}', "expected int, got str"),
+        ('{"model_type": "mamba", "hidden_size": 64}', "reads 0 as"),
+        ('{"num_attention_heads": 8}', "reads 0 as head_dim"),
     ],
 )
 def test_a_model_that_does_not_say_its_shape_is_refused(tmp_path, text, message):

@@ -6,8 +6,9 @@ import sys
 import pytest
 
 import vortex_dsl
-from vortex_dsl import ProgramError, load_program
+from vortex_dsl import ProgramError, Shape, load_program, trace
 
+SHAPE = Shape(4, 128)
 QUEST = '''from vortex_dsl import Int, Program, maximum, topk
 class Quest(Program):
     """Rank pages by an upper bound of q·k (arXiv:2406.10774).
@@ -28,6 +29,10 @@ def refusal(text) -> str:
     with pytest.raises(ProgramError) as caught:
         load_program(text)
     return str(caught.value)
+
+
+def traced(text, shape=SHAPE) -> str:
+    return trace(load_program(text), shape).digest
 
 
 def test_a_file_and_its_text_give_equal_programs(tmp_path):
@@ -70,7 +75,7 @@ MISTAKES = {
     "method as function": (
         'maximum(q * page.hi, q * page.lo).sum("dim")',
         'sum(q * page.hi, "dim")',
-        "11:16: 'sum' is a method of values; write x.sum(...)",
+        "11:16: Python's 'sum' is not in the language; write x.sum(",
     ),
     "function as method": (
         "maximum(q * page.hi, q * page.lo)",
@@ -87,8 +92,12 @@ MISTAKES = {
         'return self.bound(q, page).max("head")',
         "13:16: select returns a value with axes [page]; return a selection such as topk(score, self.pages)",
     ),
-    "axis number": ('.max("head")', ".max(0)", "must be axis names"),
-    "keepdim": ('.max("head")', '.max("head", keepdim=True)', "'max' was called in a way that it does not take"),
+    "axis number": ('.max("head")', ".max(0)", "axes have names"),
+    "keepdim": (
+        '.max("head")',
+        '.max("head", keepdim=True)',
+        "'max' with 'keepdim'; axes are given by position, and go away: write x.max(\"head\")",
+    ),
     "reserved field": ('"hi": k.max("token")', '"k": k.max("token")', "a field may not be called 'k'"),
     "field name": ('"hi": k.max("token")', '"h i": k.max("token")', "9:24: 'h i' is no name for a field"),
     "fields twice": ('"hi": k.max("token")', '"lo": k.max("token")', "the key 'lo' is given twice"),
@@ -219,3 +228,69 @@ def test_importing_modules_does_not_hide_the_functions_of_their_names():
 
     assert vortex_dsl.trace(load_program(QUEST), vortex_dsl.Shape(4, 64)).digest
     assert vortex_dsl.cost(load_program(QUEST), vortex_dsl.Shape(4, 64), tokens=1024) is not None
+
+
+FOREIGN_CALLS = {
+    "min(1, 2)": "write minimum(a, b), or x.min(",
+    "max(q, 2)": "write maximum(a, b), or x.max(",
+    "int(2.5)": "write floor(x), or a // b for known numbers",
+    "float(2)": "leave it out; numbers need no conversion",
+    "len([1, 2])": "page.count counts pages",
+    "[1] + [2]": "join lists with [x for part in [a, b] for x in part]",
+    "[1] * 3": "repeat with [x for i in range(n)]",
+    "[1] - q": "go through its elements with a comprehension, or make numbers a value with vector(numbers,",
+    '"a" + "b"': "use values and numbers",
+    "(0 - 2) ** 0.5": "'pow' of -2 and 0.5 is no real number; raise numbers of at least 0",
+    "0 ** (0 - 1)": "'pow' of 0 divides by zero",
+    "0.0 ** (0 - 0.5)": "'pow' of 0.0 divides by zero",
+}
+
+
+@pytest.mark.parametrize("written", FOREIGN_CALLS)
+def test_what_python_would_take_is_answered_with_what_to_write(written):
+    text = QUEST.replace('.max("head")', f'.max("head") + ({written})')
+    assert FOREIGN_CALLS[written] in refusal(text)
+
+
+def test_known_numbers_are_computed_as_python_does():
+    """The operators' folds stand in the operation table, which computes in floats; indices must stay whole."""
+    whole = {"2 ** 3": 8, "-3 + 4": 1, "7 % 4": 3, "-(0 - 5)": 5, "2 ** 0": 1, "(1 < 2) + (2 < 3)": 2, "7 // 2": 3}
+    for written, value in whole.items():
+        index = QUEST.replace("self.pages)", f"[10, 11, 12, 13, 14, 15, 16, 17, 18][{written}])")
+        assert traced(index) == traced(QUEST.replace("self.pages)", f"{value + 10})")), written
+    for written in ("4 / 2", "2.0 ** 2", "2 ** (0 - 1)"):
+        assert "index known lists by known whole numbers" in refusal(
+            QUEST.replace("self.pages)", f"[1, 2, 3][{written}])")
+        )
+
+
+def test_a_text_may_begin_with_a_docstring():
+    """It is a remark: nothing of it counts, and the class still has to say its idea."""
+    assert traced('"""A remark."""\n' + QUEST) == traced(QUEST)
+    assert load_program('"""A remark."""\n' + QUEST).doc == load_program(QUEST).doc
+    assert "a bare expression is not allowed" in refusal(QUEST + '"""A remark at the end."""\n')
+    assert "a bare expression is not allowed" in refusal("1\n" + QUEST)
+
+
+def test_the_models_group_and_head_dim_are_known_numbers():
+    asked = QUEST.replace("self.pages)", "self.head_dim // self.group)")
+    for group, head_dim in ((4, 128), (2, 64), (8, 64)):
+        given = QUEST.replace("self.pages)", f"{head_dim // group})")
+        assert traced(asked, Shape(group, head_dim)) == traced(given, Shape(group, head_dim))
+    assert traced(asked, Shape(4, 128)) != traced(asked, Shape(2, 128))
+
+
+def test_a_programs_own_name_comes_before_the_models():
+    own = QUEST.replace("    def summarize", "    group = Int(7, low=1, high=9)\n\n    def summarize")
+    assert traced(own.replace("self.pages)", "self.group)")) == traced(QUEST.replace("self.pages)", "7)"))
+    remembered = QUEST.replace("    def summarize", "    group = State()\n\n    def summarize").replace(
+        "import ", "import State, "
+    )
+    assert "write page.group" in refusal(remembered.replace("self.pages)", "self.group)"))
+
+
+def test_what_depends_on_the_model_is_told_when_it_is_traced():
+    wide = QUEST.replace("self.pages)", "[1, 2, 3, 4][self.group])")
+    assert traced(wide, Shape(3, 64)) == traced(QUEST.replace("self.pages)", "4)"), Shape(3, 64))
+    with pytest.raises(ProgramError, match="has no element 4"):
+        trace(load_program(wide), Shape(4, 128))

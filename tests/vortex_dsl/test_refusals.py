@@ -25,7 +25,7 @@ RAISERS = ("refuse", "refuse_at", "TypeRuleError", "ProgramError", "ValueError",
 FROM_PYTHON = {
     "ops/codes.py:_reload_rule",  # operations that only passes make
     "frontend/vocabulary.py:__call__",  # a word of the language, called in Python
-    "values.py:__post_init__",  # a Shape without heads
+    "values.py:check_size",  # sizes of models and workloads
     "graph/builder.py:input",  # the evaluator names what a program receives before it asks
 }
 
@@ -108,7 +108,13 @@ BODIES = (
     *("x = maximum(q, b=1, b=2)", "x = self.helper(1, 2)", "x = self.helper(x=1)", "x = log(0)", "x = self.last"),
     *("return [1]", "return q", "x = maximum([1, 2], q)", "return topk(page.last, 1)", "x = 1 & 2", "x = q // 2"),
     *("x = q & True", "x = exp(1000)", "x = [i async for i in q]", "x = 'a", "x = q.take('dim', [64])"),
-    *("x = q.split('page', a=2)", "x = q.split('dim', a=3)", "x = q.split('dim', dim=2)", "x = q.top('dim', -1)"),
+    *(
+        "x = q.split('page', a=2)",
+        "x = q.take('head', [0])",
+        "x = q.split('dim', a=3)",
+        "x = q.split('dim', dim=2)",
+        "x = q.top('dim', -1)",
+    ),
     *("x = page.k.top('page', 2)", "x = q.cumsum('dim')", "x = page.index.smooth('page', [1, 2])"),
     *("x = q.sum('dim', 'dim')", "x = q.sum('zzz')", "x = q.sum(dim='head')", "x = exp(topk(page.index, 1))"),
     *("x = maximum(q)", "x = maximum(q, c=1)", "x = exp(q, q)", "x = union(q, q)", "return topk(q, 1)"),

@@ -135,7 +135,7 @@ REFUSED = {
     "index by a fraction": ("page.index + [1, 2][0.5]", "indexed by 0.5"),
     "range of a value": ("page.index + range(page.count)[0]", "'range' of a value with axes []"),
     "range by 0": ("page.index + range(1, 2, 0)[0]", "'range' with step 0"),
-    "and of a number": ("page.index + (3 & 1)", "'&' of a number; it takes booleans"),
+    "and of a number": ("page.index + (3 & 1)", "'and' of a number; it takes booleans"),
     "comparison of kinds": ("page.index + (self.mode == 1)", "is no operand"),
     "condition on a string": ("page.index if self.mode else 1", "is no condition"),
     "loop over a number": ("page.index + [i for i in 3][0]", "3 is not a list"),

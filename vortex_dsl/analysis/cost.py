@@ -15,7 +15,7 @@ from vortex_dsl.analysis.layout import Layout
 from vortex_dsl.analysis.schedule import Stage, schedule
 from vortex_dsl.node import LEAVES, Node
 from vortex_dsl.ops import ENTRIES
-from vortex_dsl.values import PAGE, Type
+from vortex_dsl.values import MAX_TOKENS, PAGE, Type, check_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,9 +88,7 @@ class Cost:
 
 def cost_of(graph: Graph, tokens: int) -> Cost:
     """Give the cost of one decode step of a graph at a length of `tokens` tokens, at least 1."""
-    if tokens < 1:
-        message = f"cost: tokens is {tokens}; give a length of at least 1"
-        raise ValueError(message)
+    check_size("cost: tokens", tokens, MAX_TOKENS)
     group, dim = graph.shape.group, graph.shape.head_dim
     cut, layout = schedule(graph), Layout(graph)
     counts = [_Counts(cut, layout, graph, budget) for budget in _budgets(graph, tokens)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from vortex_dsl.errors import did_you_mean, listed, quoted
@@ -15,6 +16,7 @@ from vortex_dsl.frontend.known import (
     is_known,
     known_condition,
     make_slice,
+    no_operand,
     shown,
 )
 from vortex_dsl.frontend.meter import Meter
@@ -25,7 +27,7 @@ from vortex_dsl.frontend.vocabulary import (
     PAGE_VALUES,
 )
 from vortex_dsl.node import Node
-from vortex_dsl.values import TypeRuleError
+from vortex_dsl.values import Shape, TypeRuleError
 
 if TYPE_CHECKING:
     from vortex_dsl.frontend.definition import Definition
@@ -43,7 +45,7 @@ class Evaluator(Calls):
         self.fields: tuple[str, ...] = ()
         self.selecting = False  # what select alone receives is there
         self.returned: ast.AST | None = None
-        self._values = values
+        self._values = values | (_of_the_model(builder.shape, {*values, *definition.states}) if builder else {})
         self._builder = builder
         self._meter = Meter()
 
@@ -188,8 +190,7 @@ class Evaluator(Calls):
             return (strings[0] == strings[1]) is (op == "eq")
         for operand in operands:
             if not isinstance(operand, Node) and not is_known(operand):
-                message = f"{shown(operand)} is no operand of an operator; use values and numbers"
-                raise TypeRuleError(message)
+                raise TypeRuleError(no_operand(op, operand))
         if not any(isinstance(operand, Node) for operand in operands):
             return fold(op, operands)
         if op == "floordiv":
@@ -307,3 +308,8 @@ class Evaluator(Calls):
         ast.Slice: _slice,
         ast.Call: Calls.call,
     }
+
+
+def _of_the_model(shape: Shape, taken: set[str]) -> dict[str, Value]:
+    """Give what `self` knows of the model: `group` and `head_dim`, unless a tunable or a state has the name."""
+    return {name: number for name, number in asdict(shape).items() if name not in taken}

@@ -3,63 +3,22 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from vortex_dsl.errors import listed, quoted
 from vortex_dsl.node import Node
+from vortex_dsl.ops import ENTRIES
 from vortex_dsl.ops.op import MAX_ELEMENTS
-from vortex_dsl.values import LARGEST, TypeRuleError
+from vortex_dsl.values import LARGEST, Kind, Type, TypeRuleError
 
 MAX_NAME = 64
+_FOR_LISTS = {"add": "join lists with [x for part in [a, b] for x in part]", "mul": "repeat with [x for i in range(n)]"}
+_AS_A_VALUE = ', or make numbers a value with vector(numbers, "dim")'
 _LISTS = (list, tuple, range)
 
 Number = bool | int | float
-
-
-def _power(base: Number, exponent: Number) -> Number:
-    """Raise to a power, without ever making a number that is far out of bounds."""
-    if base == 0 and exponent < 0:
-        raise ZeroDivisionError
-    try:
-        estimate = float(abs(base)) ** exponent
-    except OverflowError:
-        estimate = float("inf")
-    if estimate > LARGEST * 2.0:
-        return estimate
-    return base**exponent
-
-
-def _boolean(name: str, function: Callable[..., bool]) -> Callable[..., bool]:
-    def checked(*operands: Number) -> bool:
-        if not all(isinstance(operand, bool) for operand in operands):
-            message = f"'{name}' of a number; it takes booleans, make one by a comparison such as x > 0"
-            raise TypeRuleError(message)
-        return function(*operands)
-
-    return checked
-
-
-_FOLDS: dict[str, Callable[..., object]] = {
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-    "div": operator.truediv,
-    "mod": operator.mod,
-    "floordiv": operator.floordiv,
-    "pow": _power,
-    "neg": operator.neg,
-    "lt": operator.lt,
-    "le": operator.le,
-    "gt": operator.gt,
-    "ge": operator.ge,
-    "eq": operator.eq,
-    "ne": operator.ne,
-    "and": _boolean("&", operator.and_),
-    "or": _boolean("|", operator.or_),
-    "invert": _boolean("~", operator.not_),
-}
+_DIVIDES_BY_ZERO = "'{}' of {} divides by zero; change the numbers"
 
 
 def is_known(value: object) -> bool:
@@ -70,13 +29,29 @@ def is_known(value: object) -> bool:
 def fold(op: str, operands: list[Number]) -> Number:
     """Perform an operator of the table, or `floordiv`, on Python numbers. TypeRuleError when the result is none."""
     try:
-        result = _FOLDS[op](*operands)
+        result = operator.floordiv(*operands) if op == "floordiv" else _by_the_table(op, operands)
     except ZeroDivisionError:
-        message = f"'{op}' of {operands[0]} divides by zero; change the numbers"
-        raise TypeRuleError(message) from None
+        raise TypeRuleError(_DIVIDES_BY_ZERO.format(op, operands[0])) from None
     except OverflowError:
         result = float("inf")
+    except ValueError:  # of `pow` alone
+        if operands[0] == 0:
+            raise TypeRuleError(_DIVIDES_BY_ZERO.format(op, operands[0])) from None
+        message = (
+            f"'pow' of {operands[0]} and {operands[1]} is no real number; raise numbers of at least 0 to a fraction"
+        )
+        raise TypeRuleError(message) from None
     return bounded(result)
+
+
+def _by_the_table(op: str, operands: list[Number]) -> Number:
+    """Check and compute as the table says. What is whole in Python stays whole, for it may index; no quotient is."""
+    entry = ENTRIES[op]
+    entry.rule(tuple(Type((), Kind.BOOL if isinstance(each, bool) else Kind.FLOAT) for each in operands), {})
+    assert entry.fold is not None, "each operator is computed on known numbers"
+    result = entry.fold(*operands)
+    whole = op != "div" and all(isinstance(each, int) for each in operands)
+    return int(result) if whole and isinstance(result, float) and result.is_integer() else result
 
 
 def bounded(result: object) -> Number:
@@ -151,6 +126,14 @@ def _checked_list(op: str, value: list[Any] | tuple[Any, ...] | range) -> list[A
         message = f"'{op}' of lists in lists in a list; give numbers, or rows of numbers"
         raise TypeRuleError(message)
     return result
+
+
+def no_operand(op: str, value: Any) -> str:
+    """Say that a list, a string or a receiver is no operand of an operator, and what to write for what it seems."""
+    remedy = "use values and numbers"
+    if isinstance(value, list | tuple | range):
+        remedy = _FOR_LISTS.get(op, "go through its elements with a comprehension") + _AS_A_VALUE
+    return f"{shown(value)} is no operand of an operator; {remedy}"
 
 
 def shown(value: Any) -> str:

@@ -53,7 +53,7 @@ class _Loader:
         self.globals: dict[str, str] = dict.fromkeys(BUILT_IN, "function")  # name to what it is
 
     def definition_of(self, tree: ast.Module) -> Definition:
-        for statement in tree.body:
+        for statement in tree.body[_is_text(tree.body[:1]) :]:
             self._top_level(statement)
         if self.class_def is None:
             self.source.refuse("there is no class; write one 'class Name(Program):' with 'select'")
@@ -262,6 +262,12 @@ class _Loader:
                 if callee not in seen:
                     seen.add(callee)
                     waiting.extend(calls[callee])
+
+
+def _is_text(first: list[ast.stmt]) -> bool:
+    """Whether a text begins with a docstring of its own, which says nothing to the language."""
+    value = first[0].value if first and isinstance(first[0], ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
 def _calls_something(node: ast.AST) -> bool:

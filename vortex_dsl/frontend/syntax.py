@@ -224,8 +224,10 @@ def check_read_names(source: Source, root: ast.AST, known: dict[str, str]) -> No
 
 def unknown_name(name: str, known: list[str]) -> str:
     """Say that a name is not there, and how it could be."""
-    from vortex_dsl.frontend.vocabulary import IMPORTABLE, METHODS
+    from vortex_dsl.frontend.vocabulary import FOREIGN, IMPORTABLE, METHODS
 
+    if name in FOREIGN:
+        return f"Python's {quoted(name)} is not in the language; {FOREIGN[name]}"
     if name in IMPORTABLE:
         return f"{quoted(name)} is not imported; add it to 'from vortex_dsl import ...'"
     if name in METHODS:

@@ -33,7 +33,7 @@ class Builder:
     """
 
     def __init__(self, shape: Shape, page_size: int, states: Mapping[str, State] | None = None) -> None:
-        self._shape = shape
+        self.shape = shape
         self._interner = Interner()
         self._fields: dict[str, Node] = {}
         page, head = Axis(PAGE, None), Axis(HEAD, shape.group)
@@ -136,7 +136,7 @@ class Builder:
             raise TypeRuleError(message)
         _require_few_selections(selection)
         numbers = {name: int(settings[name]) for name in SETTINGS}
-        graph = Graph(selection, updates, self._shape, dead=(), identity="", **numbers)
+        graph = Graph(selection, updates, self.shape, dead=(), identity="", **numbers)
         self._require_written(graph)
         live = {*reachable(graph.roots), *self._states.values()}
         dead = tuple(node for node in self._interner.nodes if node not in live and node.op not in LEAVES)

@@ -33,7 +33,7 @@ def bind(op: Op, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, An
         bound[name] = value
     for param in op.params:
         if bound.setdefault(param.name, param.default) is MISSING:
-            message = f"'{op.name}' needs '{param.name}'; write {op.signature}"
+            message = f"'{op.name}' needs '{param.name}'; write {op.signature}{op.hint}"
             raise refuse(message)
     return bound
 
@@ -58,14 +58,34 @@ def _bind_open(op: Op, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[s
     misplaced = len(args) != len(fixed) if keywords else bool(kwargs)
     if len(args) < len(fixed) or misplaced or not rest:
         message = f"'{op.name}' was called in a way that it does not take; write {op.signature}"
-        raise refuse(message)
+        raise refuse(message if keywords else _by_axes(op, args, kwargs))
     return dict(zip([param.name for param in fixed], args, strict=False)) | {last.name: rest}
+
+
+def _by_axes(op: Op, args: Sequence[Any], named: Mapping[str, Any]) -> str:
+    """Say how a reduction names its axes, with those of its operand."""
+    names = args[0].type.names if isinstance(args[0], Node) else ()
+    if not names:
+        return f"'{op.name}' of a value without axes; there is nothing to reduce, use the value itself"
+    if not named:
+        return f"'{op.name}' without an axis; write x.{op.name}({_as_written(names)}), or name some of them"
+    name, value = next(iter(named.items()))
+    meant = [axis for axis in (*args[1:], value) if axis in names] or names[-1:]
+    example = f"x.{op.name}({_as_written(meant)})"
+    return f"'{op.name}' with {quoted(name)}; axes are given by position, and go away: write {example}"
+
+
+def _as_written(names: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
 
 
 def attribute(op: Op, param: Param, value: Any) -> Hashable:
     """Check a non-operand argument and freeze it."""
     frozen = _FREEZE[param.take](value)
     if frozen is None:
+        if param.take is Take.AXES:
+            odd = next(axis for axis in value if not _axis(axis))
+            raise refuse(f"'{op.name}' over {seen(odd)}; axes have names, write x.{op.name}(\"dim\")")
         near = did_you_mean(value, KINDS) if param.take is Take.STORAGE and isinstance(value, str) else ""
         message = f"'{param.name}' of '{op.name}' must be {param.take.value}, not {seen(value)}"
         raise refuse(message + (near or f"; write {op.signature}"))

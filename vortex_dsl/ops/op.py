@@ -7,7 +7,7 @@ from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any
 
 from vortex_dsl.errors import did_you_mean
-from vortex_dsl.values import Kind, Type, TypeRuleError, show_axes
+from vortex_dsl.values import HEAD, PAGE, Kind, Type, TypeRuleError, show_axes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -53,6 +53,10 @@ _OPEN = {
     Take.NAMES: "old=new",
     Take.STATES: "state=value",
     Take.VALUES: "*values",
+}
+_INSTEAD = {
+    HEAD: 'reduce heads, as in x.max("head")',
+    PAGE: "choose pages by what select returns, as in topk(score, n)",
 }
 
 
@@ -117,6 +121,7 @@ class Op:
     `meaning(frame, node, *tensors)` computes it in torch; a tensor's dimensions are the frame's leading
     ones, then the type's axes in canonical order. `flops` counts from the node and a size function.
     `fold` computes it on known numbers, where the tracer may.
+    `hint` goes behind the signature in the message to one who calls it with too little.
     `triton` says how it is compiled: element by element; or `triton(lower, node, indices)` gives it at one index
     per axis from its operands' expressions (see lower.py); or, of a selection, `triton(pages, parts, *values)`
     says what to take by score (`kernels.selection.Ranking`), or gives the chosen pages, int8 [rows, max_pages].
@@ -144,6 +149,7 @@ class Op:
     positive: bool = False
     keeps_positive: bool = False
     coverage: Coverage | None = None
+    hint: str = ""
     triton: Elementwise | Callable[..., Any] | None = None
 
     @property
@@ -181,4 +187,22 @@ def require_numeric(op: str, types: tuple[Type, ...]) -> None:
             raise refuse(message)
         if given.kind in (Kind.SELECTION, Kind.REMEMBERED):
             message = f"'{op}' of a selection; a selection can only be returned, or go into union or refine"
+            raise refuse(message)
+
+
+def require_movable(op: str, type_: Type, names: Sequence[str]) -> None:
+    """Refuse axes that a value does not have, and those that a program may not move."""
+    require_numeric(op, (type_,))
+    require_axes(op, type_, names)
+    for name in names:
+        if name in _INSTEAD:
+            message = f"'{op}' of axis '{name}'; 'page' and 'head' belong to the platform, {_INSTEAD[name]}"
+            raise refuse(message)
+
+
+def require_makeable(op: str, names: Sequence[str]) -> None:
+    """Refuse to give a value an axis of the platform's name."""
+    for name in names:
+        if name in _INSTEAD:
+            message = f"'{op}' makes an axis '{name}'; 'page' and 'head' belong to the platform, choose another name"
             raise refuse(message)

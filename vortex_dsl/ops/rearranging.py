@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING, Any
 from vortex_dsl.errors import listed
 from vortex_dsl.ops.expression import FURTHEST_PAGE, PAGE_LOOP, Source
 from vortex_dsl.ops.frame import Frame, numeric
-from vortex_dsl.ops.op import Op, OpKind, Param, Take, refuse, require_axes, require_numeric
-from vortex_dsl.values import DIM, HEAD, PAGE, Axis, Kind, Type, ordered
+from vortex_dsl.ops.op import (
+    Op,
+    OpKind,
+    Param,
+    Take,
+    refuse,
+    require_axes,
+    require_makeable,
+    require_movable,
+    require_numeric,
+)
+from vortex_dsl.values import DIM, PAGE, Axis, Kind, Type, ordered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,20 +35,6 @@ def no_flops(_node: Node, _size: Callable[[Type], float]) -> float:
     return 0
 
 
-def _require_movable(op: str, type_: Type, names: Sequence[str]) -> None:
-    require_numeric(op, (type_,))
-    require_axes(op, type_, names)
-    require_makeable(op, names)
-
-
-def require_makeable(op: str, names: Sequence[str]) -> None:
-    """Refuse axes that only the platform makes."""
-    for name in names:
-        if name in (PAGE, HEAD):
-            message = f"'{op}' of axis '{name}'; 'page' and 'head' belong to the platform, use another axis"
-            raise refuse(message)
-
-
 def require_distinct(op: str, names: Sequence[str]) -> None:
     """Refuse two axes of one name."""
     if len(set(names)) != len(names):
@@ -48,7 +44,7 @@ def require_distinct(op: str, names: Sequence[str]) -> None:
 
 def _split_rule(types: tuple[Type, ...], attrs: Mapping[str, Any]) -> Type:
     axis, (outer, length) = attrs["axis"], attrs["outer"]
-    _require_movable("split", types[0], (axis,))
+    require_movable("split", types[0], (axis,))
     require_makeable("split", (outer,))
     require_distinct("split", (*types[0].names, outer))
     whole = types[0].length(axis)
@@ -81,7 +77,7 @@ def taken(indices: tuple[Any, ...], length: int) -> list[int]:
 
 def _take_rule(types: tuple[Type, ...], attrs: Mapping[str, Any]) -> Type:
     axis = attrs["axis"]
-    _require_movable("take", types[0], (axis,))
+    require_movable("take", types[0], (axis,))
     kept = Axis(axis, len(taken(attrs["indices"], types[0].length(axis))))
     return Type(tuple(kept if old.name == axis else old for old in types[0].axes), types[0].kind)
 
@@ -96,7 +92,7 @@ def _take(frame: Frame, node: Node, x: Tensor) -> Tensor:
 
 def _rename_rule(types: tuple[Type, ...], attrs: Mapping[str, Any]) -> Type:
     names = dict(attrs["names"])
-    _require_movable("rename", types[0], tuple(names))
+    require_movable("rename", types[0], tuple(names))
     require_makeable("rename", tuple(names.values()))
     axes = tuple(Axis(names.get(axis.name, axis.name), axis.length) for axis in types[0].axes)
     require_distinct("rename", [axis.name for axis in axes])
@@ -298,6 +294,7 @@ ENTRIES = (
         _top_rule,
         _top,
         lambda node, size: 8 * size(node.type),
+        hint=" along another axis than page; pages are chosen by topk(score, n)",
         triton=_lower_top,
     ),
     Op(

@@ -21,8 +21,9 @@ from vllm.v1.kv_cache_interface import KVCacheLayout
 from vortex_dsl.serving.config import ServingError, kernels_of
 from vortex_dsl.serving.layers.batches import Batch, BatchReader, DeviceBatch, split
 from vortex_dsl.serving.layers.decodes import Heads, first_kv_head
-from vortex_dsl.serving.layers.layer import ROOMS, Room, with_fields
+from vortex_dsl.serving.layers.layer import ROOMS, Room, refuse_wrapping, with_fields
 from vortex_dsl.serving.layers.mha import VortexImpl
+from vortex_dsl.serving.shapes import shape_of
 from vortex_dsl.serving.triton.steps import StepReader
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ class VortexMetadataBuilder(BatchReader, AttentionMetadataBuilder[Batch | Device
         super().__init__(kv_cache_spec, layer_names, vllm_config, device)
         self._init_reorder_batch_threshold(1)
         self.page_size = kv_cache_spec.block_size
-        total, num_ranks = vllm_config.model_config.get_total_num_kv_heads(), get_tensor_model_parallel_world_size()
-        first = first_kv_head(total, get_tensor_model_parallel_rank(), num_ranks)
+        total = shape_of(vllm_config.model_config.hf_config).num_kv_heads
+        first = first_kv_head(total, get_tensor_model_parallel_rank(), get_tensor_model_parallel_world_size())
         self.heads = Heads(kv_cache_spec.num_kv_heads, first)
         if kernels_of(vllm_config) == "triton":
             self.steps = StepReader(self.page_size, vllm_config, layer_names, device)
@@ -73,6 +74,10 @@ class VortexBackend(AttentionBackend):
     supported_dtypes: ClassVar[list[torch.dtype]] = [torch.float32, torch.bfloat16, torch.float16]
     supported_kv_cache_dtypes: ClassVar[list[Any]] = ["auto", "float16", "bfloat16", "fp8", "fp8_e4m3"]
     rooms: ClassVar[dict[int, Room]] = ROOMS
+
+    def __init_subclass__(cls) -> None:
+        """Let vLLM make no other backend of this one (`refuse_wrapping`)."""
+        refuse_wrapping(cls)
 
     @staticmethod
     def get_name() -> str:

@@ -21,7 +21,7 @@ from vortex_dsl.serving.backend import PAGE_SIZES
 from vortex_dsl.serving.config import kernels_of
 from vortex_dsl.serving.layers.batches import BatchReader
 from vortex_dsl.serving.layers.decodes import Heads
-from vortex_dsl.serving.layers.layer import LATENT_ROOMS, Room, with_fields
+from vortex_dsl.serving.layers.layer import LATENT_ROOMS, Room, refuse_wrapping, with_fields
 from vortex_dsl.serving.layers.mla import VortexMlaImpl, VortexMlaMetadata
 from vortex_dsl.serving.triton.steps import StepReader
 
@@ -71,6 +71,10 @@ class VortexMlaBackend(MLACommonBackend):
     supported_dtypes: ClassVar[list[torch.dtype]] = [torch.float32, torch.bfloat16, torch.float16]
     supported_kv_cache_dtypes: ClassVar[list[Any]] = ["auto", "float16", "bfloat16", "fp8", "fp8_e4m3"]
     rooms: ClassVar[dict[int, Room]] = LATENT_ROOMS
+
+    def __init_subclass__(cls) -> None:
+        """Let vLLM make no other backend of this one (`refuse_wrapping`)."""
+        refuse_wrapping(cls)
 
     @staticmethod
     def get_name() -> str:

@@ -8,11 +8,16 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vortex_dsl.errors import did_you_mean, quoted
+from vortex_dsl.values import check_size
+
 if TYPE_CHECKING:
     from vortex_dsl.frontend.program import Program
 
 
 KEY = "vortex"
+EXAMPLE = "an object such as {'program': 'quest.py'}"
+MAX_FIELD_BYTES = 2**24  # per page and KV head; the largest page's keys take a sixty-fourth of it
 KERNELS = ("auto", "cpp", "triton", "torch")  # auto: cpp on a CPU, triton elsewhere
 PROGRAM_VARIABLE = "VORTEX_PROGRAM"
 PACKAGED = Path(__file__).resolve().parent.parent / "exported.json"
@@ -49,19 +54,45 @@ class ServingConfig:
         return load_program(self.program).with_values(**dict(self.values))
 
 
-def from_mapping(given: dict[str, Any]) -> ServingConfig:
-    """Build the configuration from plain JSON. Raises ServingError for unknown or missing keys."""
-    known = {f.name for f in fields(ServingConfig)}
-    unknown = sorted(set(given) - known)
-    if unknown:
-        raise ServingError(f"unknown setting {unknown[0]!r} in {KEY!r}; known settings: {', '.join(sorted(known))}")
-    if not isinstance(given.get("program"), str):
-        raise ServingError(f"{KEY!r} needs 'program': the path or the text of a program")
-    values = tuple(sorted(dict(given.get("values", {})).items()))
+def from_mapping(given: object) -> ServingConfig:
+    """Build the configuration from plain JSON. Raises ServingError with a sentence about what is wrong in it."""
+    if not isinstance(given, dict):
+        raise ServingError(f"{KEY!r} in additional_config is {quoted(given)}; give {EXAMPLE}")
+    known = [f.name for f in fields(ServingConfig)]
+    for name in given:
+        if name not in known:
+            near = did_you_mean(str(name), known) or f"; known settings: {', '.join(sorted(known))}"
+            raise ServingError(f"unknown setting {quoted(name)} in {KEY!r}{near}")
+    if "program" not in given:
+        raise ServingError(f"{KEY!r} needs 'program', the path or the text of a program; give {EXAMPLE}")
+    if not isinstance(given["program"], str):
+        raise _odd("program", given["program"], "the path or the text of a program")
     kernels = given.get("kernels", "auto")
-    if kernels not in KERNELS:
-        raise ServingError(f"unknown kernels {kernels!r} in {KEY!r}; there are {', '.join(KERNELS)}")
-    return ServingConfig(given["program"], values, int(given.get("field_bytes", 0)), kernels)
+    if not isinstance(kernels, str) or kernels not in KERNELS:
+        raise _odd("kernels", kernels, f"one of {', '.join(KERNELS)}")
+    values, field_bytes = _values(given.get("values", {})), given.get("field_bytes", 0)
+    try:
+        check_size("field_bytes", field_bytes, MAX_FIELD_BYTES, least=0)
+    except ValueError as error:
+        raise ServingError(f"in {KEY!r}, {error}") from None
+    return ServingConfig(given["program"], values, field_bytes, kernels)
+
+
+def _values(given: object) -> tuple[tuple[str, Any], ...]:
+    wanted = "tunables by name, such as {'pages': 32}"
+    if not isinstance(given, dict):
+        raise _odd("values", given, f"{wanted}, or leave it out")
+    for name, value in given.items():
+        if not isinstance(name, str):
+            raise _odd("values", name, wanted, part="a name in ")
+        if not isinstance(value, str | int | float) or isinstance(value, bool):
+            raise _odd(name, value, "a number, or one of the words that the tunable may be", part="the value of ")
+    return tuple(sorted(given.items()))
+
+
+def _odd(name: str, seen: object, wanted: str, part: str = "") -> ServingError:
+    """Make the error of a setting that is not what it should be."""
+    return ServingError(f"{part}{quoted(name)} in {KEY!r} is {quoted(seen)}; give {wanted}")
 
 
 def serving_config(vllm_config: Any) -> ServingConfig:

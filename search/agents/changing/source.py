@@ -26,8 +26,10 @@ class Source:
 
     @classmethod
     def parse(cls, text: str, head_dim: int) -> Source:
-        """Read a text."""
-        return cls(ast.parse(text), head_dim)
+        """Read a text; a docstring of its own, which stands before the imports, is left out."""
+        tree = ast.parse(text)
+        tree.body = [node for node in tree.body if not isinstance(node, ast.Expr)]
+        return cls(tree, head_dim)
 
     @property
     def program(self) -> ast.ClassDef:

@@ -234,3 +234,8 @@ def test_draws_do_not_depend_on_the_process():
     }
     assert len(outputs) == 1
     assert b"class" in outputs.pop()
+
+
+def test_a_docstring_before_the_imports_is_left_out_of_what_is_written():
+    text = zoo.text("centroid")
+    assert Source.parse(f'"""A remark."""\n{text}', 64).text() == Source.parse(text, 64).text()

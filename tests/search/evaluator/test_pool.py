@@ -44,7 +44,9 @@ def worker_settings(folder):
     config = {"num_attention_heads": 4, "num_key_value_heads": 2, "hidden_size": 128}
     (model / "config.json").write_text(json.dumps(config))
     limits = TimeLimits(start_s=2, oracle_s=0.5, recall_s=2, probe_s=2, serve_round_s=2)
-    return WorkerSettings(EngineSettings(str(model), sparse=True), folder / "scratch", 4 << 30, limits, FAKE_HOST)
+    return WorkerSettings(
+        EngineSettings(str(model), sparse=True), folder / "scratch", (2, 32), 4 << 30, limits, FAKE_HOST
+    )
 
 
 @pytest.fixture(scope="module")

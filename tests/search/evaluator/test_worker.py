@@ -51,6 +51,7 @@ def settings(tmp_path):
     return WorkerSettings(
         engine=EngineSettings(model=str(model), sparse=True, field_bytes=256),
         scratch=tmp_path / "scratch",
+        shape=(2, 32),
         limits=TimeLimits(start_s=10, oracle_s=0.4, recall_s=10, probe_s=10, serve_round_s=10),
         host_command=FAKE_HOST,
     )

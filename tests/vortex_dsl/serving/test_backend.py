@@ -1,5 +1,6 @@
 """What the backend makes of a batch, what it asks of the cache, and what it refuses: without an engine."""
 
+import importlib
 from types import SimpleNamespace
 
 import pytest
@@ -126,13 +127,56 @@ def test_speculative_decoding_is_refused(monkeypatch):
 
 
 def refused(monkeypatch, speculative_config, **asked):
-    from vortex_dsl.serving import backend
+    from vortex_dsl.serving.layers import mha
 
     config = SimpleNamespace(model_config=SimpleNamespace(dtype=torch.float32), speculative_config=speculative_config)
-    monkeypatch.setattr(backend, "get_current_vllm_config", lambda: config)
+    monkeypatch.setattr(mha, "get_current_vllm_config", lambda: config)
     with pytest.raises(ServingError) as raised:
-        backend.VortexImpl(4, 64, 0.125, 2, **asked)
+        mha.VortexImpl(4, 64, 0.125, 2, **asked)
     return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("module", "make", "size", "kind"),
+    [
+        ("chunked_local_attention", "create_chunked_local_attention_backend", 64, "ChunkedLocalAttention_64"),
+        ("static_sink_attention", "create_static_sink_attention_backend", 16, "StaticSink"),
+    ],
+)
+@pytest.mark.parametrize("latent", [False, True])
+def test_layers_whose_batches_vllm_cuts_anew_are_refused_when_they_are_made(module, make, size, kind, latent):
+    """vLLM wraps the builder of such layers, and hands over rows without saying which are in their prompt."""
+    from vortex_dsl.serving.backend import VortexBackend
+    from vortex_dsl.serving.backend_mla import VortexMlaBackend
+
+    wrapping = getattr(importlib.import_module(f"vllm.model_executor.layers.attention.{module}"), make)
+    with pytest.raises(ServingError, match=f"does not serve layers of the kind {kind}, whose batches"):
+        wrapping(VortexMlaBackend if latent else VortexBackend, size)
+
+
+@pytest.mark.parametrize(("query_lens", "lengths"), [([200], [200]), ([1], [200]), ([1, 70, 1], [65, 130, 3])])
+def test_rows_of_which_vllm_does_not_say_whether_they_are_in_a_prompt_attend_to_all(query_lens, lengths):
+    from vllm.v1.attention.backend import CommonAttentionMetadata
+    from vllm.v1.attention.backends.utils import make_local_attention_virtual_batches
+
+    from vortex_dsl.serving.layers.batches import split
+
+    num, starts = len(lengths), torch.tensor([0, *query_lens]).cumsum(0).int()
+    batch = CommonAttentionMetadata(
+        query_start_loc=starts,
+        query_start_loc_cpu=starts,
+        seq_lens=torch.tensor(lengths).int(),
+        num_reqs=num,
+        num_actual_tokens=sum(query_lens),
+        max_query_len=max(query_lens),
+        max_seq_len=max(lengths),
+        block_table_tensor=torch.arange(num * 32).view(num, 32).int(),
+        slot_mapping=torch.zeros(sum(query_lens), dtype=torch.long),
+        is_prefilling=torch.tensor([queries > 1 for queries in query_lens]),
+    )
+    cut, _ = make_local_attention_virtual_batches(64, batch, 16)
+    assert cut.is_prefilling is None
+    assert split(cut) == (0, cut.num_reqs, 0)
 
 
 @pytest.mark.parametrize("asked", ["use_mm_prefix", "use_non_causal", "use_dcp"])

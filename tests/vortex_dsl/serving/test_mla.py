@@ -198,7 +198,7 @@ def test_a_page_of_latents_has_room_for_its_fields(monkeypatch, page_size, num_b
     ],
 )
 def test_what_latent_attention_cannot_serve_is_refused_by_name(monkeypatch, asked, words):
-    from vortex_dsl.serving import backend_mla as mla
+    from vortex_dsl.serving.layers import mla
 
     parallel = dict.fromkeys(
         ("tensor_parallel_size", "decode_context_parallel_size", "prefill_context_parallel_size"), 1

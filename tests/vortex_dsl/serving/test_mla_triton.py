@@ -213,7 +213,7 @@ def test_a_cache_that_others_would_write_past_is_not_written_by_them(monkeypatch
     """vLLM's fused write knows no fields; where it is on, it is turned off. Queries are not quantised for us."""
     from vllm.model_executor.layers.attention.mla_attention import MLACommonImpl
 
-    from vortex_dsl.serving import backend_mla as mla
+    from vortex_dsl.serving.layers import mla
 
     passes = SimpleNamespace(fuse_rope_kvcache_cat_mla=True)
     one = dict.fromkeys(("tensor_parallel_size", "decode_context_parallel_size", "prefill_context_parallel_size"), 1)

@@ -326,7 +326,7 @@ def test_a_sparse_layers_decode_step_takes_three_launches(monkeypatch, launches,
 
 
 def test_kernels_of_no_such_name_are_refused():
-    with pytest.raises(ServingError, match="unknown kernels 'cuda'"):
+    with pytest.raises(ServingError, match="'kernels' in 'vortex' is 'cuda'"):
         from_mapping({"program": "quest.py", "kernels": "cuda"})
     assert from_mapping({"program": "x", "kernels": "triton"}).kernels_on("cpu") == "triton"
     assert from_mapping({"program": "x"}).kernels_on("cuda") == "triton"

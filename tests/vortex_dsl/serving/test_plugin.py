@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -42,14 +43,45 @@ def test_this_installation_is_found():
     assert plugin.installed()["vortex"] == "vortex_dsl.serving"
 
 
-def test_unknown_settings_are_errors():
-    with pytest.raises(config.ServingError, match="unknown setting 'budget' in 'vortex'"):
-        config.from_mapping({"program": "x.py", "budget": 4})
+ODD_SETTINGS = [
+    ("quest.py", "'vortex' in additional_config is 'quest.py'; give an object such as {'program': 'quest.py'}"),
+    (None, "'vortex' in additional_config is 'None'; give an object"),
+    (["quest.py"], "'vortex' in additional_config is 'list'; give an object"),
+    ({}, "'vortex' needs 'program', the path or the text of a program; give an object"),
+    ({"program": "x.py", "budget": 4}, "unknown setting 'budget' in 'vortex'; known settings: field_bytes, kernels"),
+    ({"program": "x.py", "fieldbytes": 4}, "unknown setting 'fieldbytes' in 'vortex'; did you mean 'field_bytes'?"),
+    ({"program": "x.py", 3: 4}, "unknown setting '3' in 'vortex'; known settings"),
+    ({"program": None}, "'program' in 'vortex' is 'None'; give the path or the text of a program"),
+    ({"program": ["x.py"]}, "'program' in 'vortex' is 'list'; give the path"),
+    ({"program": "x.py", "values": None}, "'values' in 'vortex' is 'None'; give tunables by name, such as"),
+    ({"program": "x.py", "values": [1]}, "'values' in 'vortex' is 'list'; give tunables by name"),
+    ({"program": "x.py", "values": {3: 1}}, "a name in 'values' in 'vortex' is '3'; give tunables by name"),
+    ({"program": "x.py", "values": {"pages": None}}, "the value of 'pages' in 'vortex' is 'None'; give a number, or"),
+    ({"program": "x.py", "values": {"pages": [1]}}, "the value of 'pages' in 'vortex' is 'list'; give a number, or"),
+    ({"program": "x.py", "values": {"pages": True}}, "the value of 'pages' in 'vortex' is 'True'; give a number, or"),
+    ({"program": "x.py", "field_bytes": "x"}, "in 'vortex', field_bytes is 'x'; give a whole number from 0 to"),
+    ({"program": "x.py", "field_bytes": -5}, "in 'vortex', field_bytes is -5; give a whole number from 0 to"),
+    ({"program": "x.py", "field_bytes": 2.0}, "in 'vortex', field_bytes is '2.0'; give a whole number from 0 to"),
+    ({"program": "x.py", "field_bytes": None}, "in 'vortex', field_bytes is 'None'; give a whole number"),
+    ({"program": "x.py", "field_bytes": 10**30}, "in 'vortex', field_bytes is 'a number of very many digits'; give"),
+    ({"program": "x.py", "kernels": "cuda"}, "'kernels' in 'vortex' is 'cuda'; give one of auto, cpp, triton, torch"),
+    ({"program": "x.py", "kernels": None}, "'kernels' in 'vortex' is 'None'; give one of auto, cpp, triton, torch"),
+]
 
 
-def test_a_program_is_needed():
-    with pytest.raises(config.ServingError, match="needs 'program'"):
-        config.from_mapping({})
+@pytest.mark.parametrize(("given", "sentence"), ODD_SETTINGS, ids=str)
+def test_what_is_wrong_in_the_settings_is_told_in_a_sentence(given, sentence):
+    with pytest.raises(config.ServingError) as caught:
+        config.serving_config(SimpleNamespace(additional_config={"vortex": given}))
+    assert str(caught.value).startswith(sentence)
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_that_are_right_are_taken_as_they_are():
+    given = {"program": "x.py", "values": {"pages": 8, "kind": "a"}, "field_bytes": 64, "kernels": "torch"}
+    expected = config.ServingConfig("x.py", (("kind", "a"), ("pages", 8)), 64, "torch")
+    assert config.from_mapping(given) == expected
+    assert config.from_mapping({"program": "x.py"}) == config.ServingConfig("x.py")
 
 
 @pytest.mark.vllm

@@ -74,10 +74,13 @@ class BatchReader:
 def split(batch: CommonAttentionMetadata) -> tuple[int, int, int]:
     """Count decodes, prefills, and tokens of decodes.
 
-    A chunk of a prompt is a prefill, be it one token: answers must not depend on what is in the prefix cache.
+    A chunk of a prompt is a prefill, be it one token: answers must not depend on what is in the prefix cache. Rows of
+    which vLLM does not say whether they are in a prompt, as those that it has cut for chunked local attention, are
+    prefills too: they attend to all that they are given.
     """
     prefilling = batch.is_prefilling
-    assert prefilling is not None, "vLLM 0.32 says of every request whether it is in its prompt"
+    if prefilling is None:
+        return 0, batch.num_reqs, 0
     if batch.max_query_len == 1 and not prefilling.numpy().any():  # vLLM's way takes ten times as long
         return batch.num_reqs, 0, batch.num_actual_tokens
     num_decodes, num_prefills, num_decode_tokens, _ = split_decodes_and_prefills(

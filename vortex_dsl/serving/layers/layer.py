@@ -162,6 +162,20 @@ class ProgramLayer(ABC):
         }  # fmt: skip
 
 
+def refuse_wrapping(backend: type) -> None:
+    """Refuse a class that vLLM makes of one of our backends with another builder of metadata.
+
+    Chunked local attention, static sinks, block pooling and others cut a step's batch anew, and do not say which of the
+    rows are in their prompt; those may not choose pages. vLLM makes the class with the layer, when an engine starts.
+    """
+    if "get_builder_cls" in vars(backend):
+        kind = backend.__name__.removesuffix(backend.__mro__[1].__name__).strip("_")
+        raise ServingError(
+            f"attention_backend='CUSTOM' does not serve layers of the kind {kind}, whose batches vLLM cuts anew; serve "
+            "this model with vLLM's own backend, or choose one without such layers"
+        )
+
+
 def not_served(asked: dict[str, bool], vllm_config: Any, kv_cache_dtype: str) -> None:
     """Refuse what is asked for and not served: of a layer, by name, and what none of our backends serves."""
     dtype = vllm_config.model_config.dtype

@@ -18,6 +18,7 @@ from vortex_dsl.serving.config import ServingError
 from vortex_dsl.serving.layers.batches import Shared
 from vortex_dsl.serving.layers.decodes import Decodes, Heads, first_kv_head
 from vortex_dsl.serving.layers.layer import ProgramLayer, layer_index
+from vortex_dsl.serving.shapes import shape_of
 from vortex_dsl.serving.triton.memory import DeviceMemory, extent
 from vortex_dsl.serving.triton.memory import step_bytes as remembering_bytes
 from vortex_dsl.serving.triton.pages import KernelPages, weighing
@@ -51,8 +52,8 @@ class TritonLayer(ProgramLayer):
         self.tallies = DeviceMeter(self.num_kv_heads, windowed=self.softmax.window is not None)
         self.meter = self.tallies  # type: ignore[assignment]  # what others call is there
         self._max_rows = max_rows(vllm_config) * self.num_kv_heads
-        total, num_ranks = vllm_config.model_config.get_total_num_kv_heads(), get_tensor_model_parallel_world_size()
-        self._first_head = first_kv_head(total, get_tensor_model_parallel_rank(), num_ranks)
+        total, rank = shape_of(vllm_config.model_config.hf_config).num_kv_heads, get_tensor_model_parallel_rank()
+        self._first_head = first_kv_head(total, rank, get_tensor_model_parallel_world_size())
         return room
 
     def use(self, program: Program) -> None:
