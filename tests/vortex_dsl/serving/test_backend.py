@@ -53,6 +53,33 @@ def test_a_page_is_complete_when_its_last_token_is_written():
     assert meta.prefills.query_start_loc.tolist() == [0, 20]
 
 
+def test_a_block_is_begun_when_its_first_token_is_written_and_not_its_last():
+    """By a decode (block 5), and at the end of a prompt (8, with 9 tokens), which fills block 7; 6 was begun before."""
+    meta = built([1, 1, 20, 16], [17, 10, 25, 32], [False, False, True, True], [[4, 5], [6, 9], [7, 8], [2, 3]])
+    assert meta.begun == ((5, 1), (8, 9))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_request_does_not_read_what_another_left_in_its_block(dtype):
+    """Not even where that was no number, in the block that a decode begins and in a prompt's last one."""
+    from vortex_dsl.serving.layers.mha import VortexImpl
+    from vortex_dsl.serving.metrics import Meter
+    from vortex_dsl.serving.pages.cpu import CpuPages
+    from vortex_dsl.serving.pages.pages import Softmax
+
+    impl, cache = VortexImpl.__new__(VortexImpl), torch.full((9, 2, 16, 136), torch.nan, dtype=dtype)
+    impl.rule = SimpleNamespace(page_size=16, summarize=lambda *_: None, covers=lambda _: True, leader=lambda _: 0)
+    impl.pages_over = lambda kv_cache: CpuPages(kv_cache, 64)
+    impl._pages, impl.softmax, impl.meter, impl.recorder = None, Softmax(0.125), Meter(), None
+    past = torch.ones(16, 2, 64, dtype=dtype)
+    impl.do_kv_cache_update(None, past, past, cache, torch.arange(4 * 16, 5 * 16))
+    meta = built([1, 9], [17, 9], [False, True], [[4, 5], [7, 8]])
+    tokens, output = torch.ones(10, 2, 64, dtype=dtype), torch.empty(10, 2, 64, dtype=dtype)
+    impl.do_kv_cache_update(None, tokens, tokens, cache, torch.tensor([5 * 16, *range(7 * 16, 7 * 16 + 9)]))
+    impl.forward(SimpleNamespace(layer_name="model.layers.0.attn"), tokens, tokens, tokens, cache, meta, output)
+    torch.testing.assert_close(output, torch.ones_like(output))
+
+
 def test_one_token_of_a_prompt_is_prefill():
     """A short tail after a prefix-cache hit may not be decoded: answers would depend on what was cached."""
     meta = built([1, 1], [18, 17], [False, True], [[1, 2], [3, 4]])
@@ -81,9 +108,9 @@ def test_attention_that_is_not_causal_is_refused():
         built([1], [5], [False], [[1]], causal=False)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.uint8])
 @pytest.mark.parametrize("page_size", [16, 32, 64, 128])
-@pytest.mark.parametrize("num_bytes", [0, 16, 272, 2048])
+@pytest.mark.parametrize("num_bytes", [0, 16, 272, 2048, 1000])
 def test_a_page_has_room_for_its_fields_and_keeps_them_aligned(monkeypatch, dtype, page_size, num_bytes):
     from vllm.v1.kv_cache_interface import FullAttentionSpec
 
@@ -94,8 +121,8 @@ def test_a_page_has_room_for_its_fields_and_keeps_them_aligned(monkeypatch, dtyp
     spec = FullAttentionSpec(block_size=page_size, num_kv_heads=2, head_size=80, dtype=dtype)
     page_bytes = VortexBackend.customize_spec(spec).page_size_bytes // 2
     plain = spec.page_size_bytes // 2
-    assert num_bytes <= page_bytes - plain < num_bytes + page_size * dtype.itemsize
-    assert page_bytes % 16 == plain % 16 == 0
+    assert num_bytes <= page_bytes - plain < num_bytes + max(64, page_size * dtype.itemsize)
+    assert page_bytes % 64 == plain % 64 == 0
 
 
 def test_values_of_another_width_are_refused():
@@ -177,6 +204,42 @@ def test_rows_of_which_vllm_does_not_say_whether_they_are_in_a_prompt_attend_to_
     cut, _ = make_local_attention_virtual_batches(64, batch, 16)
     assert cut.is_prefilling is None
     assert split(cut) == (0, cut.num_reqs, 0)
+
+
+def test_a_width_that_the_kernel_does_not_take_is_refused_when_the_layer_is_made(monkeypatch):
+    """And not by the first token. Plain torch serves it."""
+    from vortex_dsl.serving.layers import mha
+    from vortex_dsl.serving.layers.layer import Room
+
+    config = SimpleNamespace(model_config=SimpleNamespace(dtype=torch.float32), speculative_config=None)
+    monkeypatch.setattr(mha, "get_current_vllm_config", lambda: config)
+    monkeypatch.setattr(mha.VortexImpl, "prepare", lambda *_: Room(64, 16))
+    monkeypatch.setattr(mha, "ROOMS", {})
+    monkeypatch.setattr(mha, "kernels_of", lambda _: "cpp")
+    mha.VortexImpl(4, 64, 0.125, 2)
+    with pytest.raises(ServingError, match=r"no head_dim of 144 .* 'kernels': 'torch'"):
+        mha.VortexImpl(4, 144, 0.125, 2)
+    monkeypatch.setattr(mha, "kernels_of", lambda _: "torch")
+    mha.VortexImpl(4, 144, 0.125, 2)
+
+
+def test_reserved_bytes_are_counted_in_whole_lines_too():
+    """So a program that needs as many bytes as were asked for still fits."""
+    from vortex_dsl import zoo
+    from vortex_dsl.serving.layers.mha import VortexImpl
+
+    served = {"program": zoo.text("quest"), "values": {"page_size": 16}, "field_bytes": 1000, "kernels": "torch"}
+    impl = VortexImpl.__new__(VortexImpl)
+    impl.num_heads, impl.num_kv_heads, impl.head_size = 4, 2, 64
+    room = impl.prepare(
+        SimpleNamespace(
+            additional_config={"vortex": served},
+            device_config=SimpleNamespace(device_type="cpu"),
+            model_config=SimpleNamespace(get_total_num_hidden_layers=lambda: 2),
+            cache_config=SimpleNamespace(block_size=16),
+        )
+    )
+    assert (room.field_bytes, room.page_size) == (1024, 16)
 
 
 @pytest.mark.parametrize("asked", ["use_mm_prefix", "use_non_causal", "use_dcp"])

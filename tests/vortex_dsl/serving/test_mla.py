@@ -172,18 +172,22 @@ def test_a_programs_value_is_the_latents_value_part(kind):
     assert pages.fields.view(torch.float32).isnan().all()
 
 
-@pytest.mark.parametrize("page_size", [16, 64])
-@pytest.mark.parametrize("num_bytes", [0, 16, 2048])
-def test_a_page_of_latents_has_room_for_its_fields(monkeypatch, page_size, num_bytes):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.uint8])
+@pytest.mark.parametrize("page_size", [16, 32, 64, 128])
+@pytest.mark.parametrize("num_bytes", [0, 16, 608, 1168, 2048])
+def test_a_page_of_latents_has_room_for_its_fields_and_ends_a_line(monkeypatch, page_size, num_bytes, dtype):
+    """Of 64 bytes, which vLLM's C++ kernel loads at once: pages that end inside of one kill the process."""
     from vllm.v1.kv_cache_interface import MLAAttentionSpec
 
     from vortex_dsl.serving.backend_mla import VortexMlaBackend
     from vortex_dsl.serving.layers.layer import Room
 
     monkeypatch.setattr(VortexMlaBackend, "rooms", {576: Room(num_bytes, page_size)})
-    spec = MLAAttentionSpec(block_size=page_size, num_kv_heads=1, head_size=576, dtype=torch.bfloat16)
-    extra = VortexMlaBackend.customize_spec(spec).page_size_bytes - page_size * 576 * 2
-    assert num_bytes <= extra < num_bytes + page_size * 2
+    spec = MLAAttentionSpec(block_size=page_size, num_kv_heads=1, head_size=576, dtype=dtype)
+    page_bytes = VortexMlaBackend.customize_spec(spec).page_size_bytes
+    extra = page_bytes - page_size * 576 * dtype.itemsize
+    assert num_bytes <= extra < num_bytes + max(64, page_size * dtype.itemsize)
+    assert page_bytes % 64 == 0
 
 
 @pytest.mark.parametrize(

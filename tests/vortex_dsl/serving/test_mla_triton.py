@@ -131,7 +131,7 @@ def test_fields_are_those_of_values_that_are_zero_where_latents_are_rotated(dtyp
 
     impl = layer_of(RULE.format(pages=2))
     plain = Batched(trace(impl.rule.program, Shape(HEADS, LATENT)))
-    assert plain.layout.bytes_per_page == impl.rule.field_bytes
+    assert plain.layout.bytes_per_page == impl.rule.batched.layout.bytes_per_page
     pages, rows, slots, *_ = filled([35], impl.rule.field_bytes, dtype)
     impl._compiled.summarize_written(pages.cache(), slots[0], pages.region)
     some = rows.table[0, :2].long()

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from vortex_dsl.serving.config import ServingError
 from vortex_dsl.serving.pages.pages import Rows, Softmax
 
 pytestmark = pytest.mark.vllm
@@ -11,8 +12,8 @@ pytestmark = pytest.mark.vllm
 def filled(kind, page_size, dtype, dim=64, seed=0):
     """Write 3 ragged sequences into a cache full of garbage; gives pages, tables, lengths and keys.
 
-    Garbage is finite: vLLM's C++ kernel multiplies the unused values of a partial page by zero, and vLLM itself
-    leaves only zeros or old numbers there.
+    Garbage is finite: vLLM's C++ kernel multiplies the unused values of a partial page by zero, and nobody calls
+    `clear_rest` here.
     """
     generator = torch.Generator().manual_seed(seed)
     heads, lengths = 2, [1, 2 * page_size, 3 * page_size + 5]
@@ -48,6 +49,70 @@ def test_raw_keys_are_what_was_written(kind, page_size, dim, dtype):
     assert torch.equal(got, key[1 : 1 + 2 * page_size, 1])
     assert pages.fields.shape == (64, page_size * 8 * dtype.itemsize)
     assert torch.equal(pages.fields.view(dtype), torch.full((64, page_size * 8), 1e4, dtype=dtype))
+
+
+TAKEN = (32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)  # by vLLM's C++ kernel
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("page_size", [16, 32, 64, 128])
+@pytest.mark.parametrize("dim", TAKEN)
+def test_pages_of_every_size_are_read_as_they_were_written(dim, page_size, dtype):
+    """Number by number, keys and values of each head, from whole pages in scattered blocks."""
+    from vortex_dsl.serving.pages.cpu import CpuPages
+
+    blocks, generator = torch.tensor([2, 0]), torch.Generator().manual_seed(0)
+    pages = CpuPages(torch.full((3, 2, page_size, 2 * dim), torch.nan, dtype=dtype), dim)
+    slots = (blocks[:, None] * page_size + torch.arange(page_size)).flatten()
+    given = [torch.randn(len(slots), 2, dim, generator=generator).to(dtype) for _ in range(2)]
+    pages.write(*given, slots)
+    for head in range(2):
+        for gather, written in zip((pages.raw_keys, pages.raw_values), given, strict=True):
+            assert torch.equal(gather(blocks * 2 + head).flatten(0, 1), written[:, head])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("page_size", [16, 32, 64, 128])
+def test_widths_that_the_kernel_does_not_take_are_refused_in_a_sentence(page_size, dtype):
+    """Before there is a cache, with all that matters in it, and what to do; all others are served."""
+    from vortex_dsl.serving.pages.cpu import refuse_unserved
+
+    for dim in range(8, 577, 8):
+        if dim in TAKEN:
+            refuse_unserved(page_size, dim, dtype)
+            continue
+        words = rf"no head_dim of {dim} in {dtype} with pages of {page_size} tokens here \(.*'kernels': 'torch'"
+        with pytest.raises(ServingError, match=words):
+            refuse_unserved(page_size, dim, dtype)
+
+
+def test_a_kernel_that_loses_numbers_is_not_served(monkeypatch):
+    """The order is read off what it stores, and no order is better than a wrong one."""
+    from vortex_dsl.serving.pages import cpu as pages_cpu
+
+    def store(page, _isa):
+        return page.flatten().clamp(max=100).expand(2, -1)
+
+    monkeypatch.setattr(pages_cpu, "_stored", store)
+    with pytest.raises(ServingError, match="does not keep every number of a page"):
+        pages_cpu.stored_order.__wrapped__("vec", 16, 64, torch.float32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("page_size", "dim"), [(16, 64), (32, 80), (128, 256)])
+def test_only_values_beyond_the_last_token_are_cleared(page_size, dim, dtype):
+    """Of every KV head of the block, and of no other block."""
+    from vortex_dsl.serving.pages.cpu import CpuPages
+
+    pages = CpuPages(torch.zeros(3, 2, page_size, 2 * dim, dtype=dtype), dim)
+    ones = torch.ones(3 * page_size, 2, dim, dtype=dtype)
+    pages.write(ones, ones, torch.arange(3 * page_size))
+    pages.clear_rest([(1, 5)])
+    values = pages.raw_values(torch.arange(6))
+    assert values[[0, 1, 4, 5]].eq(1).all()
+    assert values[2:4, :5].eq(1).all()
+    assert values[2:4, 5:].eq(0).all()
+    assert pages.raw_keys(torch.arange(6)).eq(1).all()
 
 
 def test_views_are_over_one_cache_only(kind):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from vllm.v1.attention.backends.utils import split_decodes_and_prefills
 
@@ -21,12 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's batch, decodes first. `completed`: page numbers whose last token is written in this step."""
+    """One step's batch, decodes first. `completed`: page numbers whose last token is written in this step.
+
+    `begun`: blocks whose first token is, and not the last, and how many tokens each then holds.
+    """
 
     num_decodes: int
     decodes: Decodes | None
     prefills: Rows | None
     completed: torch.Tensor
+    begun: tuple[tuple[int, int], ...] = ()
 
 
 class BatchReader:
@@ -53,7 +58,8 @@ class BatchReader:
         self._follow(decodes, prefills)
         ended = ended_blocks(batch.slot_mapping[: batch.num_actual_tokens], self.page_size)
         completed = pages_of(ended, self.heads.count).flatten() if ended.numel() else ended
-        return Batch(num_decodes, decodes, prefills, completed)
+        begun = begun_blocks(batch, self.page_size) if table.is_cpu else ()
+        return Batch(num_decodes, decodes, prefills, completed, begun)
 
     def _follow(self, decodes: Decodes | None, prefills: Rows | None) -> None:
         """Recognise the requests, if a layer of this group remembers anything of them."""
@@ -87,6 +93,15 @@ def split(batch: CommonAttentionMetadata) -> tuple[int, int, int]:
         batch, treat_short_extends_as_decodes=False
     )
     return num_decodes, num_prefills, num_decode_tokens
+
+
+def begun_blocks(batch: CommonAttentionMetadata, page_size: int) -> tuple[tuple[int, int], ...]:
+    """Give each block whose first token this step writes, and not its last, with the tokens that it then holds."""
+    lengths, written = batch.seq_lens[: batch.num_reqs].numpy(), np.diff(batch.query_start_loc_cpu.numpy())
+    held = lengths % page_size
+    rows = np.flatnonzero((held > 0) & (held <= written))
+    blocks = batch.block_table_tensor.numpy()[rows, lengths[rows] // page_size]
+    return tuple(zip(blocks.tolist(), held[rows].tolist(), strict=True))
 
 
 def ended_blocks(slots: torch.Tensor, page_size: int) -> torch.Tensor:

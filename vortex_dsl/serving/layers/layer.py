@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import cache
@@ -14,7 +15,7 @@ from vortex_dsl.backends.machine import Layer, get_ready
 from vortex_dsl.serving.config import ServingError, kernels_of, serving_config
 from vortex_dsl.serving.layers.rule import Rule
 from vortex_dsl.serving.metrics import Counters, Meter
-from vortex_dsl.serving.pages.pages import Pages, Rows, Softmax
+from vortex_dsl.serving.pages.pages import LINE, Pages, Rows, Softmax, in_lines
 
 if TYPE_CHECKING:
     from vortex_dsl.frontend.program import Program
@@ -49,7 +50,7 @@ class ProgramLayer(ABC):
         self._complete = torch.zeros(0, dtype=torch.bool)
         self.field_bytes: int | None = None  # not settled before the first program
         self.use(config.load())
-        self.field_bytes = max(self.rule.field_bytes, config.field_bytes)
+        self.field_bytes = max(self.rule.field_bytes, in_lines(config.field_bytes))
         return Room(self.field_bytes, self.rule.page_size)
 
     def use(self, program: Program) -> None:
@@ -203,14 +204,16 @@ LATENT_ROOMS: dict[int, Room] = {}
 
 
 def with_fields(spec: Any, room: Room) -> Any:
-    """Enlarge each page of vLLM's cache so that the fields of one KV head fit behind its tokens.
+    """Enlarge each page of vLLM's cache so that the fields of one KV head fit behind its tokens, and it ends a line.
 
     vLLM counts by token, and asks for blocks of one token while it looks for a sliding-window layer's block size.
     """
     if spec.state_content_bytes is not None:
         return spec
-    extra = -(-room.field_bytes // (room.page_size * spec.dtype.itemsize)) * spec.dtype.itemsize
-    return replace(spec, state_content_bytes=spec.state_content_size_bytes + extra) if extra else spec
+    step = math.lcm(spec.dtype.itemsize, LINE // math.gcd(LINE, room.page_size))  # of a token's bytes
+    content = spec.state_content_size_bytes
+    padded = -(-(content * room.page_size + room.field_bytes) // (room.page_size * step)) * step
+    return spec if padded == content else replace(spec, state_content_bytes=padded)
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 from vllm.config import get_current_vllm_config
 from vllm.model_executor.layers.attention_layer_base import AttentionLayerBase
 from vllm.v1.attention.backend import AttentionImpl, AttentionType
@@ -16,8 +17,6 @@ from vortex_dsl.serving.pages.pages import Pages, Softmax
 from vortex_dsl.serving.pages.plain import TorchPages
 
 if TYPE_CHECKING:
-    import torch
-
     from vortex_dsl.serving.layers.batches import Batch
 
 
@@ -48,7 +47,13 @@ class VortexImpl(ProgramLayer, AttentionImpl):
         self.kv_cache_dtype = kv_cache_dtype
         self.num_heads, self.num_kv_heads, self.head_size = num_heads, num_kv_heads, head_size
         self.softmax = Softmax(float(scale), float(logits_soft_cap or 0), sliding_window)
-        ROOMS[head_size] = self.prepare(config)
+        ROOMS[head_size] = room = self.prepare(config)
+        if kernels_of(config) == "cpp":
+            from vortex_dsl.serving.pages.cpu import refuse_unserved
+
+            dtype = config.model_config.dtype
+            assert isinstance(dtype, torch.dtype), "vLLM has settled the model's type before it makes layers"
+            refuse_unserved(room.page_size, head_size, dtype)
 
     def pages_over(self, kv_cache: torch.Tensor) -> Pages:
         """Make views over a cache, [num_blocks, num_kv_heads, page_size, content]."""
@@ -97,6 +102,7 @@ class VortexImpl(ProgramLayer, AttentionImpl):
             return output
         pages, batch = self.over(kv_cache), attn_metadata
         self.complete(pages, batch.completed)
+        pages.clear_rest(batch.begun)
         num_decodes = batch.num_decodes
         if batch.prefills is not None:
             num_tokens = int(batch.prefills.query_start_loc[-1])

@@ -12,6 +12,7 @@ from vortex_dsl.backends.machine import Choice
 from vortex_dsl.frontend.trace import trace
 from vortex_dsl.serving.config import ServingError
 from vortex_dsl.serving.layers.memory import Memory
+from vortex_dsl.serving.pages.pages import in_lines
 from vortex_dsl.values import Shape
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class Rule:
 
     @property
     def field_bytes(self) -> int:
-        """Bytes per page and KV head that the fields need."""
-        return self.batched.layout.bytes_per_page
+        """Bytes per page and KV head that the fields need, in whole lines, so that pages with them stay aligned."""
+        return in_lines(self.batched.layout.bytes_per_page)
 
     def summarize(self, pages: Pages, numbers: torch.Tensor) -> None:
         """Write the fields of complete pages. numbers: [num_pages] page numbers."""

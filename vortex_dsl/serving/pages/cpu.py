@@ -17,17 +17,20 @@ from vllm.v1.attention.backends.cpu_attn import _get_attn_isa
 
 from kernels import cpu
 from vortex_dsl.backends.machine import Listed, machine_for
+from vortex_dsl.serving.config import ServingError
 from vortex_dsl.serving.pages import hugepages
 from vortex_dsl.serving.pages.fields_cpu import CpuFields
-from vortex_dsl.serving.pages.pages import Pages, Rows, Softmax
+from vortex_dsl.serving.pages.pages import LINE, Pages, Rows, Softmax
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from vortex_dsl.analysis.layout import Layout
     from vortex_dsl.backends.batched import Batched
     from vortex_dsl.backends.machine import Machine
     from vortex_dsl.serving.pages.fields import Fields
 
-CODE = 128  # numbers below it are exact in every dtype of a cache
+CODE = 128  # numbers up to it are exact in every dtype of a cache
 
 
 def kernel_isa(page_size: int, head_dim: int, dtype: torch.dtype) -> str:
@@ -44,22 +47,48 @@ def stored_order(isa: str, page_size: int, head_dim: int, dtype: torch.dtype) ->
 
     Element `token * head_dim + channel` of the result is the place of that number.
     """
-    number = torch.arange(page_size * head_dim).view(page_size, 1, head_dim)
-    found = torch.zeros((2, page_size * head_dim), dtype=torch.int64)
-    for base in (1, CODE):
-        code = (number // base % CODE).to(dtype)
-        page = torch.zeros((1, 1, 2 * page_size, head_dim), dtype=dtype)
-        keys, values = page.chunk(2, dim=2)
-        ops.cpu_attn_reshape_and_cache(code, code, keys, values, torch.arange(page_size), isa)
-        found += page.view(2, -1).long() * base
-    keys_at, values_at = found.argsort(1)
+    number = torch.arange(page_size * head_dim)
+    found, base = torch.zeros((2, number.numel()), dtype=torch.int64), 1
+    while base < number.numel():  # digit by digit
+        code = (number // base % CODE).to(dtype).view(page_size, 1, head_dim)
+        found += _stored(code, isa).long() * base
+        base *= CODE
+    keys_at, values_at = order = found.argsort(1)
+    if not torch.equal(found.gather(1, order), number.expand(2, -1)):
+        raise ServingError(_not_taken(page_size, head_dim, dtype, "it does not keep every number of a page"))
     return keys_at, values_at
+
+
+def _stored(page: torch.Tensor, isa: str) -> torch.Tensor:
+    """Let the kernel store a page, [page_size, 1, head_dim], as keys and as values: [2, page_size * head_dim]."""
+    page_size, _, head_dim = page.shape
+    room = torch.zeros((1, 1, 2 * page_size, head_dim), dtype=page.dtype)
+    keys, values = room.chunk(2, dim=2)
+    try:
+        ops.cpu_attn_reshape_and_cache(page, page, keys, values, torch.arange(page_size), isa)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise ServingError(_not_taken(page_size, head_dim, page.dtype, reason)) from error
+    return room.view(2, -1)
+
+
+def _not_taken(page_size: int, head_dim: int, dtype: torch.dtype, reason: str) -> str:
+    return (
+        f"vLLM's C++ attention serves no head_dim of {head_dim} in {dtype} with pages of {page_size} tokens here "
+        f"({reason}); set 'kernels': 'torch'"
+    )
+
+
+def refuse_unserved(page_size: int, head_dim: int, dtype: torch.dtype) -> None:
+    """Refuse, before there is a cache, what the kernel would refuse at the first token. Raises ServingError."""
+    stored_order(kernel_isa(page_size, head_dim, dtype), page_size, head_dim, dtype)
 
 
 class CpuPages(Pages):
     """The cache as vLLM's C++ kernel reads it, by block and by page."""
 
     best = staticmethod(cpu.best)
+    alignment = LINE
 
     def __init__(self, kv_cache: torch.Tensor, head_dim: int) -> None:
         super().__init__(kv_cache, head_dim)
@@ -102,6 +131,15 @@ class CpuPages(Pages):
         """Store new tokens (`Pages.write`)."""
         keys, values = self._by_block
         ops.cpu_attn_reshape_and_cache(key, value, keys, values, slot_mapping, self.isa)
+
+    def clear_rest(self, blocks: Iterable[tuple[int, int]]) -> None:
+        """Clear values beyond the last token (`Pages.clear_rest`): the kernel multiplies them by zero, and adds them.
+
+        What an earlier request left there may be no number, and would spoil this one.
+        """
+        values = self.flat[:, self.split : 2 * self.split].unflatten(0, (-1, self.num_kv_heads))
+        for block, num_tokens in blocks:
+            values[block][:, self._order[1][num_tokens * self.head_dim :]] = 0
 
     def raw_keys(self, pages: torch.Tensor) -> torch.Tensor:
         """Gather keys (`Pages.raw_keys`)."""

@@ -14,14 +14,16 @@ from vllm import _custom_ops as ops
 
 from kernels import cpu
 from vortex_dsl.backends.machine import machine_for, stored_at
-from vortex_dsl.serving.pages.pages import Pages, Rows, Softmax
+from vortex_dsl.serving.config import ServingError
+from vortex_dsl.serving.pages.pages import LINE, Pages, Rows, Softmax
 
 if TYPE_CHECKING:
     from vortex_dsl.backends.batched import Batched
     from vortex_dsl.backends.machine import Machine
 
 KERNEL_TOKENS = 16  # vLLM's C++ kernel reads blocks of this many tokens,
-KERNEL_SHAPE = (576, 512)  # latents of this width with a value part of this one
+KERNEL_SHAPE = (576, 512)  # latents of this width with a value part of this one,
+KERNEL_NUMBERS = 1 << 31  # in a cache of so many numbers at most: it counts them in 32 bits
 
 
 class LatentPages(Pages):
@@ -85,7 +87,14 @@ class CpuLatentPages(LatentPages):
     that leads to the start of every one.
     """
 
+    alignment = LINE
+
     def __init__(self, kv_cache: torch.Tensor, latent_dim: int, value_dim: int) -> None:
+        if kv_cache.numel() > KERNEL_NUMBERS:
+            raise ServingError(
+                f"a layer's KV cache holds {kv_cache.numel()} numbers, and vLLM's C++ kernel for latents reaches no "
+                f"more than {KERNEL_NUMBERS}; give vLLM a smaller kv_cache_memory_bytes, or set 'kernels': 'torch'"
+            )
         super().__init__(kv_cache, latent_dim, value_dim)
         whole, part = self.flat.shape[1], KERNEL_TOKENS * latent_dim
         self._distance = math.gcd(whole, part)
@@ -100,8 +109,14 @@ class CpuLatentPages(LatentPages):
         key = ("blocks", self._distance)
         if key not in rows.kept:
             rows.kept[key] = self._table(rows.table)
-        ops.mla_decode_kvcache_cpu(output, query, self._blocks, softmax.scale, rows.kept[key], rows.lengths)
+        ops.mla_decode_kvcache_cpu(output, _in_lines(query), self._blocks, softmax.scale, rows.kept[key], rows.lengths)
 
     def _table(self, pages: torch.Tensor) -> torch.Tensor:
         """Give the kernel's blocks of pages: int32 [num_rows, max_pages] -> [num_rows, max_pages * parts]."""
         return (pages[..., None] * self._page_blocks + self._starts).flatten(1)
+
+
+def _in_lines(query: torch.Tensor) -> torch.Tensor:
+    """Give queries as the kernel reads them: without gaps, from the start of a line. They mostly are so already."""
+    whole = query.is_contiguous() and query.data_ptr() % LINE == 0
+    return query if whole else query.clone(memory_format=torch.contiguous_format)

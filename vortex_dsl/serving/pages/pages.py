@@ -10,18 +10,28 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
 from vortex_dsl.backends.machine import Listed
+from vortex_dsl.serving.config import ServingError
 from vortex_dsl.serving.pages.fields import Fields
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from vortex_dsl.analysis.layout import Layout
     from vortex_dsl.backends.batched import Batched
     from vortex_dsl.backends.machine import Machine
     from vortex_dsl.ops.frame import Best
+
+LINE = 64  # bytes that vLLM's C++ kernels load at once; they die where these do not begin at a multiple of 64
+
+
+def in_lines(num_bytes: int) -> int:
+    """Give the bytes of the lines that so many bytes take."""
+    return -(-num_bytes // LINE) * LINE
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,7 @@ class Pages(ABC):
     """
 
     parts = 2  # keys and values; latents are both in one
+    alignment: ClassVar[int] = 16  # every page begins at a multiple of so many bytes: what is loaded from it at once
     best: Best | None = None  # how the best pages are found, where it is known better than torch does
 
     def __init__(self, kv_cache: torch.Tensor, head_dim: int) -> None:
@@ -69,6 +80,7 @@ class Pages(ABC):
                 f"the KV cache has shape {tuple(kv_cache.shape)} and strides {kv_cache.stride()}; "
                 "head-major pages without gaps are needed (VLLM_KV_CACHE_LAYOUT=LBHNC)"
             )
+        self._refuse_misaligned(kv_cache, whole * kv_cache.element_size())
         self.page_size, self.head_dim, self.num_kv_heads = page_size, head_dim, num_kv_heads
         self.num_pages = num_blocks * num_kv_heads
         self.split = page_size * head_dim
@@ -76,6 +88,16 @@ class Pages(ABC):
         self._fields: Fields | None = None
         self._machine: tuple[Batched, Machine | None] | None = None
         self.flat, self.fields = self.divided(kv_cache.as_strided((self.num_pages, whole), (whole, 1)))
+
+    def _refuse_misaligned(self, kv_cache: torch.Tensor, page_bytes: int) -> None:
+        """Refuse pages that kernels cannot load from: they would end the process, and not say why."""
+        start = kv_cache.data_ptr() % self.alignment
+        if start or page_bytes % self.alignment:
+            raise ServingError(
+                f"the KV cache has pages of {page_bytes} bytes and begins {start} bytes beyond a multiple of "
+                f"{self.alignment}; {type(self).__name__} needs both to be multiples of {self.alignment}: "
+                "leave the cache's size and place to vLLM, which pads pages as the backend tells it"
+            )
 
     def divided(self, whole: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Give `flat` and `fields` of a cache [num_pages, content]: fields inside of each page, behind its tokens."""
@@ -121,6 +143,10 @@ class Pages(ABC):
     @abstractmethod
     def write(self, key: torch.Tensor, value: torch.Tensor, slot_mapping: torch.Tensor) -> None:
         """Store new tokens. key, value: [num_tokens, num_kv_heads, head_dim]; slot -1 is skipped."""
+
+    def clear_rest(self, blocks: Iterable[tuple[int, int]]) -> None:
+        """Clear what is left of earlier tokens in blocks that hold so many new ones, where a kernel reads it."""
+        del blocks  # none does, unless a subclass says so
 
     @abstractmethod
     def raw_keys(self, pages: torch.Tensor) -> torch.Tensor:
