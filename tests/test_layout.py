@@ -44,7 +44,11 @@ CHAINS = {
         ("backend", "backend_mla"),
         ("cpu_platform", "extension", "plugin", "scheduler", "selected"),
     ),
-    "search.agents": (("drawing",), ("changing",), ("baselines", "breed", "grammar", "llm", "seeds", "shown")),
+    "search.agents": (
+        ("drawing",),
+        ("changing",),
+        ("answers", "baselines", "breed", "grammar", "llm", "seeds", "shown"),
+    ),
 }
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import random
-import re
 import time
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from prompts import prompt
+from search.agents.answers import split_answer
 from search.agents.breed import baked
 from search.agents.drawing.draft import field_bytes_limit
 from search.agents.shown import failures, language, leaderboard, measured
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from search.records import Context, Record
 
 EXPLORE = 0.3  # share of the steps that look for another idea
-FENCE = re.compile(r"```[a-zA-Z]*[ \t]*\n(.*?)```", re.DOTALL)
-MAX_RATIONALE = 2000  # characters
 NO_KEY = "none"  # for endpoints that want no key
 
 
@@ -142,16 +140,6 @@ def ask(context: Context, name: str) -> tuple[str, str, tuple[str, ...]]:
         "mutate", **shown, parent_measured=measured(parent), parent=baked(parent, context.head_dim).text().strip()
     )
     return "mutate", question, (parent.candidate.program_digest,)
-
-
-def split_answer(answer: str) -> tuple[str, str]:
-    """Give an answer's program and its reasons; without a fenced block, all of it stands for the program."""
-    blocks = list(FENCE.finditer(answer))
-    if not blocks:
-        return answer, ""
-    last = blocks[-1]
-    reasons = (answer[: last.start()] + answer[last.end() :]).strip()
-    return last.group(1), reasons[:MAX_RATIONALE]
 
 
 def _refused(context: Context, name: str) -> Record | None:

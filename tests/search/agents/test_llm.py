@@ -6,7 +6,7 @@ import pytest
 from werkzeug import Response
 
 from search.admission import admit
-from search.agents.llm import Endpoint, Llm, split_answer, system
+from search.agents.llm import Endpoint, Llm, system
 from search.config import CampaignConfig
 from search.contracts import ProposerError
 from search.loop import End, Loop, start_campaign
@@ -141,10 +141,6 @@ def test_a_malformed_answer_is_proposed_as_it_is_and_refused(server, llm, contex
     proposal = llm.propose(context_at(30))
     assert proposal.text == "I would rather not."
     assert admit(proposal, 1, 30, CONFIG, frozenset()).status is Status.PROGRAM_ERROR
-
-
-def test_the_last_block_counts():
-    assert split_answer("a\n```\nold\n```\nb\n```python\nnew\n```\n") == ("new\n", "a\n```\nold\n```\nb")
 
 
 def test_instructions_name_every_operation(context_at):
