@@ -63,7 +63,9 @@ def list_scored(scoring: Scoring, ranking: Ranking, pages: Pages, listing: Listi
 
     Scores stand in `ranking.score` afterwards. `ranking.among` is not served here.
     """
-    assert ranking.among is None, "a choice among the chosen needs a launch of its own"
+    if ranking.among is not None:
+        message = "a choice among the chosen is not made while scoring; it needs a launch of its own"
+        raise ValueError(message)
     lists, threshold, block = empty_lists(pages), scalar(ranking.threshold), min(pages.block_pages, BLOCK_PAGES)
     _index[(pages.num_rows, max(triton.cdiv(pages.max_pages, scoring.tile_pages), 1))](
         scoring.function, scoring.before, scoring.after,

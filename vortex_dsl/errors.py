@@ -1,4 +1,4 @@
-"""The one error that a program's text can cause: a sentence with file, line, column and remedy."""
+"""What a program's text can cause, a sentence with file, line, column and remedy; and what only the compiler can."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ class ProgramError(ValueError):
     def __reduce__(self) -> tuple[type[ProgramError], tuple[str, str, int, int]]:
         """Travel between processes with the position intact."""
         return ProgramError, (self.message, self.file, self.line, self.column)
+
+
+class CompilerError(Exception):
+    """Something that the compiler relies on does not hold: an error of ours, whatever a program says."""
 
 
 def quoted(seen: object, limit: int = 40) -> str:

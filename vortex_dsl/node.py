@@ -37,7 +37,7 @@ class Node:
             before = [arg for arg in node.args if "digest" not in arg.__dict__]
             waiting += before
             if not before and waiting.pop() is not self:
-                assert node.digest, "its operands have theirs"
+                _ = node.digest  # its operands have theirs; from now on it has its own
         text = f"{self.op}{self.attrs!r}{[arg.digest for arg in self.args]!r}"
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING
 
+from vortex_dsl.errors import CompilerError
 from vortex_dsl.ops.expression import Expr, Loop, Source
 
 if TYPE_CHECKING:
@@ -166,5 +167,7 @@ def spread(code: str, own: tuple[Loop, ...], target: tuple[Loop, ...]) -> str:
     """Insert axes of length 1 so that a tile over `own` meets tiles over `target`."""
     if own == target or not own:
         return code
-    assert set(own) <= set(target), "a tile has no axis that its result lacks"
+    if not set(own) <= set(target):
+        message = f"a tile over {own} has an axis that its result over {target} lacks"
+        raise CompilerError(message)
     return f"{code}[{', '.join(':' if loop in own else 'None' for loop in target)}]"

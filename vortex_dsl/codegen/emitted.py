@@ -17,6 +17,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from vortex_dsl.errors import CompilerError
+
 _NAME = re.compile(r"[a-z][a-z0-9_]*_[0-9]+")
 _COMMENT = re.compile(r"# [a-z0-9_ ,:>\[\]-]+")
 _TL = (
@@ -43,8 +45,8 @@ def helpers() -> frozenset[str]:
     return frozenset(statement.name for statement in tree.body if isinstance(statement, ast.FunctionDef))
 
 
-class EmissionError(AssertionError):
-    """Emitted text that the allow-list refuses: an error of the compiler, never of a program."""
+class EmissionError(CompilerError):
+    """Emitted text that the allow-list refuses."""
 
 
 def check_emitted(text: str) -> None:

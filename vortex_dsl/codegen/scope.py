@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vortex_dsl.errors import CompilerError
 from vortex_dsl.ops.expression import PAGE_LOOP, Expr, Loop
 
 if TYPE_CHECKING:
@@ -58,7 +59,9 @@ class Scope:
     def __getitem__(self, expr: Expr) -> str:
         """Give the name of a value that must be known here."""
         name = self.find(expr)
-        assert name is not None, f"{expr} is written before it is used"
+        if name is None:
+            message = f"{expr} is used before it is written"
+            raise CompilerError(message)
         return name
 
     def learn(self, expr: Expr, name: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
+from vortex_dsl.errors import CompilerError
 from vortex_dsl.ops.expression import PAGE_LOOP, Expr, Loop, walk
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def choose_tiles(roots: Sequence[Expr], extra: Iterable[tuple[Loop, ...]], most_
         cutter = _Cutter(exprs, matrices, most_pages)
         if cutter.cut([*cutter.demands(), *((loops, TILE_ELEMENTS) for loops in extra)]):
             return Tiles(cutter.widths, matrices, walks)
-    raise AssertionError("without matrices every loop can be cut to single elements")
+    message = "a kernel has no tiles, though without matrices every loop can be cut to single elements"
+    raise CompilerError(message)
 
 
 def _is_matrix(expr: Expr) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
+from vortex_dsl.errors import CompilerError
 from vortex_dsl.ops.expression import PAGE_LOOP, Expr, Loop, Pool, Source
 from vortex_dsl.values import PAGE
 
@@ -69,7 +70,9 @@ class Lowering:
     def reduce(self, how: str, x: Expr, loops: list[Loop]) -> Expr:
         """Reduce by sum, max or min along loops."""
         for loop in loops:
-            assert loop in x.loops, "what is reduced varies along the loop"
+            if loop not in x.loops:
+                message = f"{x} is reduced along {loop}, along which it does not vary"
+                raise CompilerError(message)
             x = self.pool.make("reduce", (x,), (how, loop))
         return x
 

@@ -55,14 +55,17 @@ PASSES = (*CANONICAL, *FITTED)
 
 
 def steps(raw: Graph) -> Iterator[tuple[Pass, Graph]]:
-    """Run the passes on a graph as it was traced, and give what each one made."""
+    """Run the passes on a graph as it was traced, and give what each one made.
+
+    Raises VerifierError, naming the pass, where one made a graph that breaks a rule.
+    """
     checked: set[Node] = set()
-    verify(raw, checked)
+    verify(raw, "tracing", checked)
     graph = raw
     for each in PASSES:
         before, graph = graph, each.run(graph)
         if graph is not before:
-            verify(graph, checked)
+            verify(graph, f"the pass '{each.name}'", checked)
         yield each, graph
 
 
