@@ -14,7 +14,7 @@ import sys
 import tempfile
 import tokenize
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ version = "{version}"
 description = "{summary}"
 requires-python = ">=3.11"
 readme = "README.md"
+license-files = ["LICENSE"]
 dependencies = []
 
 [project.entry-points."vllm.general_plugins"]
@@ -64,7 +65,8 @@ where VLLM_TARGET_DEVICE=cpu is set: leave both out.
 
     {scores}
 
-The program, its tunables and where the numbers come from are in `{package}/exported.json`.
+The program, its tunables and where the numbers come from are in `{package}/exported.json`. The runtime around it is
+that of Vortex Search {version}, under the Apache License 2.0, whose text is in the wheel's metadata.
 """
 
 
@@ -178,7 +180,7 @@ def rename_imports(source: str, renames: dict[str, str]) -> str:
 
 
 def _describe(project: Path, names: Names, record: Record) -> None:
-    """Write the project's metadata and README."""
+    """Write the project's metadata, README and the licence of its runtime."""
     facts = {
         "distribution": names.distribution,
         "package": names.package,
@@ -191,6 +193,15 @@ def _describe(project: Path, names: Names, record: Record) -> None:
     }
     (project / "pyproject.toml").write_text(PROJECT.format(**facts))
     (project / "README.md").write_text(README.format(**facts))
+    (project / "LICENSE").write_text(_licence())
+
+
+def _licence() -> str:
+    """Give the text that the runtime may be passed on under, as this project was installed with it."""
+    text = distribution("vortex-search").read_text("licenses/LICENSE")
+    if not text:
+        raise ExportError("vortex-search was installed without its licence, which an export carries: install it again")
+    return text
 
 
 def _page_size(record: Record) -> int:

@@ -1,4 +1,4 @@
-"""What scoring and choosing in one launch refuses. What it chooses is tested with the kernels that the compiler writes."""
+"""What scoring and choosing in one launch refuses. What it chooses is tested with the kernels that are compiled."""
 
 import pytest
 import torch

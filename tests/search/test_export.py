@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,6 +25,7 @@ from search.records import (
 )
 from vortex_dsl import Shape, load_program, trace, zoo
 
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "vortex_0123456789ab"
 TEXT, VALUES = zoo.text("quest"), (("page_size", 32), ("pages", 8))
 WORKLOAD = Workload(Stage.PROBE, 500, 8)
@@ -91,12 +94,13 @@ print(runtime.trace(program, runtime.Shape(group=4, head_dim=64)).digest)
 
 
 def test_the_wheel_says_how_it_is_served(wheel, installed):
-    """Both entry points, and in the README the block size that a GPU needs to be told."""
+    """Both entry points, in the README the block size that a GPU needs to be told, and the licence of the runtime."""
     (info,) = installed.glob("*.dist-info")
     points = (info / "entry_points.txt").read_text()
     for group, function in (("vllm.general_plugins", "register"), ("vllm.platform_plugins", "platform")):
         assert f"[{group}]\nvortex-0123456789ab = {PACKAGE}.serving.plugin:{function}" in points
     assert "block_size=32" in (info / "METADATA").read_text()
+    assert (info / "licenses" / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
     assert verify.read_card(wheel)[0] == PACKAGE
 
 
@@ -120,3 +124,10 @@ def test_verification_serves_as_the_evaluation_did(installed):
     engine = verify._engine(card, "somewhere")
     assert engine["block_size"] == 32
     assert engine["max_model_len"] >= WORKLOAD.num_tokens
+
+
+def test_an_export_without_the_licence_of_its_runtime_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "distribution", lambda name: SimpleNamespace(read_text=lambda path: None))
+    here = export.Circumstances(WORKLOAD, "probe", Environment("cpu", "6", "3.11", "2.13", "0.32"))
+    with pytest.raises(export.ExportError, match="installed without its licence"):
+        export.export_wheel(record(), here, tmp_path)
