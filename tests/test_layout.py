@@ -213,11 +213,23 @@ def test_every_file_and_folder_of_a_chain_has_its_place(chain):
 
 
 def test_no_folder_is_a_heap():
-    number = Counter(path.parent.relative_to(ROOT).as_posix() for path in MODULES if ZOO not in path.parents)
+    files = [*MODULES, *(ROOT / "tests").rglob("*.py")]
+    number = Counter(path.parent.relative_to(ROOT).as_posix() for path in files if ZOO not in path.parents)
     limits = {
         name: next((n for top, n in NARROW.items() if f"{name}/".startswith(f"{top}/")), MAX_FILES) for name in number
     }
     assert {name: n for name, n in number.items() if n > limits[name]} == {}
+
+
+def test_tests_mirror_the_tree():
+    """A folder of tests stands where a folder of ours does, or a file with much to test."""
+    tests = ROOT / "tests"
+    folders = {path.parent.relative_to(tests) for name in OURS for path in (tests / name).rglob("*.py")}
+    strays = {
+        str(path) for path in folders if not (ROOT / path).is_dir() and not (ROOT / path).with_suffix(".py").exists()
+    }
+    assert len(folders) > 10
+    assert strays == set()
 
 
 @pytest.mark.parametrize("path", MODULES, ids=_name)

@@ -17,8 +17,8 @@ from vortex_dsl.serving.config import ServingError, from_mapping
 
 pytestmark = pytest.mark.vllm
 
-ROOT = Path(__file__).resolve().parents[3]
-SCRIPT = Path(__file__).with_name("serve_script.py")
+ROOT = Path(__file__).resolve().parents[4]
+SCRIPT = Path(__file__).parents[1] / "serve_script.py"
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,6 @@
 """Emitted Triton as it is, for reading: some programs of the zoo whole, and every operation's example by family.
 
-`python tests/vortex_dsl/test_golden.py` accepts what is emitted now; read the difference before committing it.
+`python tests/vortex_dsl/codegen/test_golden.py` accepts what is emitted now; read the difference before committing it.
 """
 
 import importlib.util
@@ -18,9 +18,9 @@ from vortex_dsl.frontend.trace import traced
 from vortex_dsl.ops import assembling, elementwise, rearranging, reductions, selection
 from vortex_dsl.passes.pipeline import CANONICAL, steps
 
-TESTS = Path(__file__).resolve().parents[1]
+TESTS = Path(__file__).resolve().parents[2]
 GOLDEN = TESTS / "golden"
-ACCEPT = "python tests/vortex_dsl/test_golden.py"
+ACCEPT = "python tests/vortex_dsl/codegen/test_golden.py"
 ZOO = {
     "quest": (Shape(8, 128), {}),
     "centroid_gqa": (Shape(4, 128), {}),

@@ -2,7 +2,7 @@
 
 `make test` runs a share of them. All 20,000, with what came out:
 
-    VORTEX_FUZZ=20000 .venv/bin/python -m pytest -s tests/vortex_dsl/test_fuzz.py
+    VORTEX_FUZZ=20000 .venv/bin/python -m pytest -s tests/vortex_dsl/frontend/test_fuzz.py
 """
 
 import ast

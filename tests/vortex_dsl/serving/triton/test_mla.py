@@ -15,7 +15,7 @@ from vortex_dsl import load_program, zoo
 from vortex_dsl.values import Shape
 
 pytestmark = pytest.mark.vllm
-SCRIPT = Path(__file__).with_name("latent_script.py")
+SCRIPT = Path(__file__).parents[1] / "latent_script.py"
 LATENT, VALUE, HEADS, SIZE = 48, 32, 4, 16
 
 RULE = '''
@@ -243,7 +243,7 @@ def test_graphs_hold_decode_steps_on_triton_alone(kernels, support):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="on CUDA the other tests compile")
 def test_kernels_over_latents_compile_for_a_gpu_that_is_not_there():
-    script = Path(__file__).parents[1] / "compile_latents.py"
+    script = Path(__file__).parents[2] / "compile_latents.py"
     programs = [str(zoo.path(name)) for name in ("quest", "value_gated")]
     kept = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     environment = kept | {"PYTHONPATH": str(script.parents[2])}

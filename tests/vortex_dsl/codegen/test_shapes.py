@@ -63,7 +63,7 @@ def test_the_longest_sequence(name):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="on CUDA the other tests compile")
 def test_the_largest_shapes_compile_for_a_gpu_that_is_not_there():
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     code = [str(root / "tests" / "vortex_dsl" / "compile_largest.py")]
     code += [str(zoo.path(name)) for name in ("oracle_mass", "quest_int4", "ball")]
     kept = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}

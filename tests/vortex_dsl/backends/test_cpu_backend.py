@@ -19,7 +19,7 @@ from vortex_dsl.ops.elementwise import MASK32, mix32
 from vortex_dsl.ops.frame import Frame
 from vortex_dsl.values import Axis, Kind, Type
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 _spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
 generate = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(generate)

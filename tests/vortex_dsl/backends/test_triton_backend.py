@@ -20,12 +20,12 @@ from vortex_dsl.backends.triton_backend import prepare
 from vortex_dsl.ops import OPS
 from vortex_dsl.ops.frame import Frame
 
-_spec = importlib.util.spec_from_file_location("docs_generate", Path(__file__).parents[2] / "docs" / "generate.py")
+_spec = importlib.util.spec_from_file_location("docs_generate", Path(__file__).parents[3] / "docs" / "generate.py")
 generate = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(generate)
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 LENGTHS = {1: (17, 150), 4: (0, 100), 8: (160, 64)}
 
 

@@ -14,7 +14,7 @@ from vortex_dsl.frontend.syntax import OPERATORS
 from vortex_dsl.ops import OPS
 from vortex_dsl.ops.op import OpKind
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 _spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
 generate = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(generate)

@@ -1,6 +1,6 @@
 """Reference = torch = Triton = the compiled loops of a CPU, for programs drawn from the grammar and for the zoo.
 
-`VORTEX_DIFFERENTIAL=300 pytest -s tests/vortex_dsl/test_differential.py` draws 300 programs instead of NUM_PROGRAMS.
+`VORTEX_DIFFERENTIAL=300 pytest -s tests/vortex_dsl/backends/test_differential.py` draws 300 programs, not NUM_PROGRAMS.
 """
 
 from __future__ import annotations

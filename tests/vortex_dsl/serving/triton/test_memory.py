@@ -423,7 +423,7 @@ def test_what_layers_keep_is_as_large_as_said():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="on CUDA the other tests compile")
 def test_kernels_compile_for_a_gpu_that_is_not_there():
-    folder = Path(__file__).resolve().parents[1]
+    folder = Path(__file__).resolve().parents[2]
     kept = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = run([folder / "compile_remembering.py"], kept | {"PYTHONPATH": f"{folder.parents[1]}"})
     assert {line.split(":")[0] for line in done} == {"_recognise", "_admit", "_recall", "_keep", "_settle"}
@@ -440,7 +440,7 @@ def test_an_engine_on_triton_attends_to_what_decode_says(tmp_path):
     request = {"block_size": PAGE, "engine": engine, "batches": [prompts], "max_tokens": 10, "replay": True,
                "max_num_batched_tokens": 49}  # fmt: skip
     (tmp_path / "request.json").write_text(json.dumps(request))
-    script = [Path(__file__).with_name("serve_script.py"), tmp_path / "request.json", tmp_path / "reply.json"]
+    script = [Path(__file__).parents[1] / "serve_script.py", tmp_path / "request.json", tmp_path / "reply.json"]
     run(script, os.environ | {"OMP_NUM_THREADS": "1", "VLLM_PLUGINS": "vortex", "TRITON_INTERPRET": "1"})
     got = json.loads((tmp_path / "reply.json").read_text())
     assert got["impl"] == "TritonImpl"
