@@ -154,7 +154,8 @@ SCORES = {
     "cumsum": f"x = {C}.cumsum('page'); return x.max('dim') + (x - x.mean('page')).sum('dim').cumsum('page')",
     "vector": f"return ({C} * vector([0.1 * i for i in range(16)], 'dim')).sum('dim')",
     "matrix": f"u = matrix([[0.5, -1, 2] for i in range(16)], 'dim', 'rank'); return dot({C}, u, 'dim').max('rank')",
-    "stack": f"y = stack({C}, {C} * {C}, {C}.max('dim'), -1, 'part'); return (y * q).max('part').sum('dim', 'head')"
+    "stack": f"x = {C}; y = stack(x, x * x, x.max('dim'), -1, 'part'); "
+    "return (y * q).max('part').sum('dim', 'head')"
     " + stack([x.sum('dim'), page.index > 2], 'part').min('part')",
     "inputs": "return page.index * self.scale + page.reserved * layer.index + page.count * kv_head.index + layer.count",
     "raw pages": "x = page.k.split('token', sub=4).max('token'); "
