@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
 Values = tuple[tuple[str, Any], ...]
 
+FREE_SHARE = (
+    0.05  # of a device, without which vLLM does not start; two engines share it, and the cache has its own bytes
+)
+
 START = """from vortex_dsl import Choice, Program, every_page
 
 
@@ -35,8 +39,9 @@ class EngineSettings:
 
     `max_tokens`: longest prompt with its answer; `field_bytes`: bytes per page and KV head reserved for fields;
     `kv_cache_bytes`: memory of the KV cache, the same for both arms; `graphs`: compile and capture as vLLM does by
-    default, worth its start-up time on a GPU; `load_format`: vLLM's, "dummy" for random weights. `program`: the text of
-    what is served from the start, with `values`: where graphs are captured, no other can be.
+    default, worth its start-up time on a GPU; `captured_batches`: instead, compile nothing and capture whole decode
+    steps of so many sequences; `load_format`: vLLM's, "dummy" for random weights. `program`: the text of what is served
+    from the start, with `values`: where graphs are captured, no other can be.
     """
 
     model: str
@@ -48,6 +53,7 @@ class EngineSettings:
     field_bytes: int = 2048
     kv_cache_bytes: int = 768 << 20
     graphs: bool = False
+    captured_batches: Sequence[int] = ()
     load_format: str = "auto"
     program: str = ""
     values: Values = ()
@@ -84,10 +90,14 @@ class Engine:
 
         self.settings = settings
         extra: dict[str, Any] = {}
+        if settings.captured_batches:
+            sizes = list(settings.captured_batches)
+            captured = {"mode": 0, "cudagraph_mode": "FULL_DECODE_ONLY", "cudagraph_capture_sizes": sizes}
+            extra["compilation_config"] = captured
         if settings.sparse:
             text = settings.program or START.format(page_size=settings.page_size)
             start = {"program": text, "values": dict(settings.values), "field_bytes": settings.field_bytes}
-            extra = {
+            extra |= {
                 "attention_backend": "CUSTOM",
                 "additional_config": {"vortex": start},
                 "worker_extension_cls": "vortex_dsl.serving.extension.VortexExtension",
@@ -98,6 +108,7 @@ class Engine:
             max_model_len=settings.max_tokens,
             max_num_seqs=settings.max_sequences,
             kv_cache_memory_bytes=settings.kv_cache_bytes,
+            gpu_memory_utilization=FREE_SHARE,
             enable_prefix_caching=True,
             enforce_eager=not settings.graphs,
             load_format=settings.load_format,
