@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from vortex_dsl.graph.graph import Graph
 
 LAYER, NUM_LAYERS = 1, 28
-ATTENDED_TOKENS = 1024  # by programs that have a budget of pages, reserved pages included
 IMAGINED_BLOCKS = 8  # of a case that is compiled and never launched
 FILLED_AT_ONCE = 4096  # rows
 
@@ -35,7 +34,8 @@ FILLED_AT_ONCE = 4096  # rows
 class Case:
     """A decode step of one layer. latents: channels of a latent that are its value; 0 where keys and values are apart.
 
-    lengths: of the sequences, all `tokens` where it is empty.
+    lengths: of the sequences, all `tokens` where it is empty; attended: tokens of a program's budget of pages, where it
+    has one, reserved pages included.
     """
 
     program: str
@@ -48,6 +48,7 @@ class Case:
     float8: bool = False
     lengths: tuple[int, ...] = ()
     page_size: int = 16
+    attended: int = 1024
 
     def __str__(self) -> str:
         kind = "latents" if self.latents else "fp8" if self.float8 else "bf16"
@@ -67,16 +68,16 @@ class Case:
         return self.dim * self.dtype.itemsize * (1 if self.latents else 2)
 
 
-def program_of(name: str, page_size: int) -> Program:
-    program = load_program(zoo.text(name)).with_values(page_size=page_size)
+def program_of(case: Case) -> Program:
+    program = load_program(zoo.text(case.program)).with_values(page_size=case.page_size)
     if "pages" not in program.tunables:
         return program
     reserved = int(program.values["sink"]) + int(program.values["window"])
-    return program.with_values(pages=ATTENDED_TOKENS // page_size - reserved)
+    return program.with_values(pages=case.attended // case.page_size - reserved)
 
 
 def graph_of(case: Case) -> Graph:
-    program, shape = program_of(case.program, case.page_size), Shape(case.heads // case.kv_heads, case.dim)
+    program, shape = program_of(case), Shape(case.heads // case.kv_heads, case.dim)
     return latent_graph(program, shape, case.latents) if case.latents else trace(program, shape)
 
 
