@@ -44,6 +44,13 @@ def time(rows: Rows, _given: argparse.Namespace) -> None:
     run(rows)
 
 
+def step(rows: Rows, _given: argparse.Namespace) -> None:
+    """Run one step of large shapes, for a profiler."""
+    from benchmarks.drill.timed import step as run
+
+    run(rows)
+
+
 def serve(rows: Rows, given: argparse.Namespace) -> None:
     """Compare engines end to end."""
     from benchmarks.drill import serving
@@ -63,7 +70,7 @@ def card_bytes() -> int:
     return int(done.stdout.splitlines()[0]) * 2**20
 
 
-MODES: dict[str, Mode] = {run.__name__: run for run in (precompile, check, tiny, time, serve)}
+MODES: dict[str, Mode] = {run.__name__: run for run in (precompile, check, tiny, time, step, serve)}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -92,10 +99,11 @@ def missing(given: argparse.Namespace) -> str:
     """Say what a mode needs and does not have, nothing where it has all."""
     import torch
 
-    needs = given.mode == "time" or (given.mode in ("check", "tiny") and given.device == "cuda")
+    interpreted = given.mode in ("check", "tiny")
+    needs = given.mode in ("time", "step") or (interpreted and given.device == "cuda")
     if needs and not torch.cuda.is_available():
-        return "needs a CUDA device, and torch sees none here" + ("" if given.mode == "time" else "; try --device cpu")
-    if given.device == "cpu" and os.environ.get("TRITON_INTERPRET", "0") == "0" and given.mode in ("check", "tiny"):
+        return "needs a CUDA device, and torch sees none here" + ("; try --device cpu" if interpreted else "")
+    if given.device == "cpu" and os.environ.get("TRITON_INTERPRET", "0") == "0" and interpreted:
         return "on a CPU it needs TRITON_INTERPRET=1 in the environment"
     return "" if given.out.is_dir() else f"--out {given.out} is no folder"
 

@@ -35,6 +35,7 @@ CASES = (
     *(tuple(Case(name, *shape) for name in PROGRAMS) for shape in SHAPES),
     *(tuple(Case(name, *shape, dim=576, latents=512) for name in LATENT_PROGRAMS) for shape in LATENT_SHAPES),
 )  # side by side: programs over one shape
+PROFILED = (CASES[1][0], CASES[len(SHAPES) + 1][0])  # 32 x 32768, by heads and over latents
 TILINGS = tuple(
     tuning.Tiling(*cut)
     for cut in ((64, 4, 3, 4), (64, 4, 2, 4), (64, 4, 5, 4), (64, 2, 5, 4), (32, 4, 5, 4), (128, 2, 5, 8))
@@ -171,3 +172,10 @@ def time(rows: Rows) -> None:
                 rows.add(case=str(case), program=case.program, failed=sentence(error))
             torch.cuda.empty_cache()
         del dense
+
+
+def step(rows: Rows) -> None:
+    """Run one step of large shapes, once: what a profiler looks at."""
+    for case in PROFILED:
+        lists = Served(case, "cuda").whole()
+        rows.add(case=str(case), program=case.program, attended_tokens=int(lists.tokens.sum()) // len(lists.tokens))

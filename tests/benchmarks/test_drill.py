@@ -87,6 +87,13 @@ def test_a_card_that_is_too_small_is_refused():
         serving.size_for(12 * GIB)
 
 
+def test_a_profiler_sees_both_kinds_of_cache():
+    assert [(case.batch, case.tokens, case.latents > 0) for case in timed.PROFILED] == [
+        (32, 32768, False),
+        (32, 32768, True),
+    ]
+
+
 def test_figures_are_ratios_within_rounds():
     times = {"dense": [10.0, 20.0, 40.0], "attend": [1.0, 2.0, 4.0]}
     first, second = timed.figures(times, {"dense": 3000, "attend": 100}, 1000.0)
@@ -131,7 +138,7 @@ def test_a_case_that_fails_and_one_left_out_are_bad_rows(tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here it would run")
-@pytest.mark.parametrize("mode", ["time", "check", "tiny"])
+@pytest.mark.parametrize("mode", ["time", "step", "check", "tiny"])
 def test_without_cuda_a_mode_says_so_in_one_sentence(mode, capsys):
     assert command.main([mode]) == 2
     assert "needs a CUDA device, and torch sees none here" in capsys.readouterr().err
