@@ -32,10 +32,44 @@ if TYPE_CHECKING:
 PAGE_SIZES = (16, 32, 64, 128)
 
 
-class VortexMetadataBuilder(BatchReader, AttentionMetadataBuilder[Batch | DeviceBatch]):
-    """Turns vLLM's batch into rows of pages, once per step for all layers."""
+class StepBuilder(BatchReader):
+    """What our builders of metadata have in common: who reads a step for the device, and what graphs may hold."""
 
     steps: StepReader | None = None  # where decode runs on Triton
+
+    @classmethod
+    def get_cudagraph_support(cls, vllm_config: Any, kv_cache_spec: Any) -> AttentionCGSupport:
+        """Say that graphs may hold whole decode steps where they run on Triton, and none elsewhere."""
+        del kv_cache_spec
+        triton = kernels_of(vllm_config) == "triton"
+        return AttentionCGSupport.UNIFORM_SINGLE_TOKEN_DECODE if triton else AttentionCGSupport.NEVER
+
+
+class ProgramBackend:
+    """What our backends have in common: name, types, memory, and that vLLM makes no other backend of them."""
+
+    supported_dtypes: ClassVar[list[torch.dtype]] = [torch.float32, torch.bfloat16, torch.float16]
+    supported_kv_cache_dtypes: ClassVar[list[Any]] = ["auto", "float16", "bfloat16", "fp8", "fp8_e4m3"]
+
+    def __init_subclass__(cls) -> None:
+        """Refuse a class that vLLM makes of a backend of ours (`refuse_wrapping`)."""
+        super().__init_subclass__()
+        if any(issubclass(base, ProgramBackend) for base in cls.__bases__ if base is not ProgramBackend):
+            refuse_wrapping(cls)
+
+    @staticmethod
+    def get_name() -> str:
+        """Name the enum member that selects this backend."""
+        return "CUSTOM"
+
+    @classmethod
+    def supported_kv_cache_layouts(cls) -> tuple[KVCacheLayout, ...]:
+        """Head-major: every (block, KV head) pair is one stretch of memory; latents have one head."""
+        return (KVCacheLayout.LBHNC,)
+
+
+class VortexMetadataBuilder(StepBuilder, AttentionMetadataBuilder[Batch | DeviceBatch]):
+    """Turns vLLM's batch into rows of pages, once per step for all layers."""
 
     def __init__(self, kv_cache_spec: Any, layer_names: list[str], vllm_config: Any, device: torch.device) -> None:
         super().__init__(kv_cache_spec, layer_names, vllm_config, device)
@@ -46,13 +80,6 @@ class VortexMetadataBuilder(BatchReader, AttentionMetadataBuilder[Batch | Device
         self.heads = Heads(kv_cache_spec.num_kv_heads, first)
         if kernels_of(vllm_config) == "triton":
             self.steps = StepReader(self.page_size, vllm_config, layer_names, device)
-
-    @classmethod
-    def get_cudagraph_support(cls, vllm_config: Any, kv_cache_spec: Any) -> AttentionCGSupport:
-        """Say that graphs may hold whole decode steps where they run on Triton, and none elsewhere."""
-        del kv_cache_spec
-        triton = kernels_of(vllm_config) == "triton"
-        return AttentionCGSupport.UNIFORM_SINGLE_TOKEN_DECODE if triton else AttentionCGSupport.NEVER
 
     def build(
         self, common_prefix_len: int, common_attn_metadata: CommonAttentionMetadata, fast_build: bool = False
@@ -67,22 +94,11 @@ class VortexMetadataBuilder(BatchReader, AttentionMetadataBuilder[Batch | Device
         return self.read(batch, split(batch))
 
 
-class VortexBackend(AttentionBackend):
-    """What vLLM asks of a backend: names, shapes, and room for the fields of each page."""
+class VortexBackend(ProgramBackend, AttentionBackend):
+    """Attention with keys and values by head: its classes, and room for the fields of each page."""
 
     forward_includes_kv_cache_update: bool = False
-    supported_dtypes: ClassVar[list[torch.dtype]] = [torch.float32, torch.bfloat16, torch.float16]
-    supported_kv_cache_dtypes: ClassVar[list[Any]] = ["auto", "float16", "bfloat16", "fp8", "fp8_e4m3"]
     rooms: ClassVar[dict[int, Room]] = ROOMS
-
-    def __init_subclass__(cls) -> None:
-        """Let vLLM make no other backend of this one (`refuse_wrapping`)."""
-        refuse_wrapping(cls)
-
-    @staticmethod
-    def get_name() -> str:
-        """Name the enum member that selects this backend."""
-        return "CUSTOM"
 
     @staticmethod
     def get_impl_cls() -> type[VortexImpl]:
@@ -103,11 +119,6 @@ class VortexBackend(AttentionBackend):
     def get_supported_kernel_block_sizes(cls, kv_cache_spec: Any = None) -> list[Any]:
         """Give the page sizes; a page is the engine's block, never a part of it."""
         return list(PAGE_SIZES) if kv_cache_spec is None else [cls.rooms[kv_cache_spec.head_size].page_size]
-
-    @classmethod
-    def supported_kv_cache_layouts(cls) -> tuple[KVCacheLayout, ...]:
-        """Head-major: every (block, KV head) pair is one stretch of memory."""
-        return (KVCacheLayout.LBHNC,)
 
     @classmethod
     def customize_spec(cls, spec: Any) -> Any:

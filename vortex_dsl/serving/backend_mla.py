@@ -14,14 +14,11 @@ from vllm.model_executor.layers.attention.mla_attention import (
     MLACommonBackend,
     MLACommonMetadataBuilder,
 )
-from vllm.v1.attention.backend import AttentionCGSupport
-from vllm.v1.kv_cache_interface import KVCacheLayout
 
-from vortex_dsl.serving.backend import PAGE_SIZES
+from vortex_dsl.serving.backend import PAGE_SIZES, ProgramBackend, StepBuilder
 from vortex_dsl.serving.config import kernels_of
-from vortex_dsl.serving.layers.batches import BatchReader
 from vortex_dsl.serving.layers.decodes import Heads
-from vortex_dsl.serving.layers.layer import LATENT_ROOMS, Room, refuse_wrapping, with_fields
+from vortex_dsl.serving.layers.layer import LATENT_ROOMS, Room, with_fields
 from vortex_dsl.serving.layers.mla import VortexMlaImpl, VortexMlaMetadata
 from vortex_dsl.serving.triton.steps import StepReader
 
@@ -29,10 +26,8 @@ if TYPE_CHECKING:
     from vllm.v1.attention.backend import CommonAttentionMetadata
 
 
-class VortexMlaMetadataBuilder(BatchReader, MLACommonMetadataBuilder[VortexMlaMetadata]):
+class VortexMlaMetadataBuilder(StepBuilder, MLACommonMetadataBuilder[VortexMlaMetadata]):
     """Reads vLLM's batch as vLLM does for its own prefill, and as rows of pages for our decode."""
-
-    steps: StepReader | None = None  # where decode runs on Triton
 
     def __init__(self, kv_cache_spec: Any, layer_names: list[str], vllm_config: Any, device: torch.device) -> None:
         super().__init__(kv_cache_spec, layer_names, vllm_config, device, VortexMlaMetadata)
@@ -44,13 +39,6 @@ class VortexMlaMetadataBuilder(BatchReader, MLACommonMetadataBuilder[VortexMlaMe
             # All that vLLM's builder asks it for is whether a one-token piece of a prompt is a prefill. To us it is:
             # answers must not depend on cache luck.
             self.use_pcp = True
-
-    @classmethod
-    def get_cudagraph_support(cls, vllm_config: Any, kv_cache_spec: Any) -> AttentionCGSupport:
-        """Say that graphs may hold whole decode steps where they run on Triton, and none elsewhere."""
-        del kv_cache_spec
-        triton = kernels_of(vllm_config) == "triton"
-        return AttentionCGSupport.UNIFORM_SINGLE_TOKEN_DECODE if triton else AttentionCGSupport.NEVER
 
     def build(
         self, common_prefix_len: int, common_attn_metadata: CommonAttentionMetadata, fast_build: bool = False
@@ -65,21 +53,10 @@ class VortexMlaMetadataBuilder(BatchReader, MLACommonMetadataBuilder[VortexMlaMe
         return meta
 
 
-class VortexMlaBackend(MLACommonBackend):
-    """What vLLM asks of a backend: names, shapes, and room for fields inside the page."""
+class VortexMlaBackend(ProgramBackend, MLACommonBackend):
+    """Latent attention: its classes, and room for fields inside the page."""
 
-    supported_dtypes: ClassVar[list[torch.dtype]] = [torch.float32, torch.bfloat16, torch.float16]
-    supported_kv_cache_dtypes: ClassVar[list[Any]] = ["auto", "float16", "bfloat16", "fp8", "fp8_e4m3"]
     rooms: ClassVar[dict[int, Room]] = LATENT_ROOMS
-
-    def __init_subclass__(cls) -> None:
-        """Let vLLM make no other backend of this one (`refuse_wrapping`)."""
-        refuse_wrapping(cls)
-
-    @staticmethod
-    def get_name() -> str:
-        """Name the enum member that selects this backend."""
-        return "CUSTOM"
 
     @staticmethod
     def get_impl_cls() -> type[VortexMlaImpl]:
@@ -100,11 +77,6 @@ class VortexMlaBackend(MLACommonBackend):
     def get_supported_kernel_block_sizes(kv_cache_spec: Any = None) -> list[Any]:
         """Give the page sizes; a page is the engine's block, never a part of it."""
         return list(PAGE_SIZES) if kv_cache_spec is None else [kv_cache_spec.block_size]
-
-    @classmethod
-    def supported_kv_cache_layouts(cls) -> tuple[KVCacheLayout, ...]:
-        """Each block of a layer is one stretch of memory."""
-        return (KVCacheLayout.LBHNC,)
 
     @classmethod
     def customize_spec(cls, spec: Any) -> Any:
