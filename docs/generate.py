@@ -17,9 +17,7 @@ def pages() -> dict[str, str]:
 
 def commands_page() -> str:
     """Tell every command with its options, from the command line itself."""
-    import typer
-
-    from search.cli import app
+    from search.cli import commands
     from search.commands.exits import ExitCode
 
     parts = ["# Commands", "Written by `docs/generate.py` from the command line itself."]
@@ -28,8 +26,8 @@ def commands_page() -> str:
         f"Data goes to stdout, everything else to stderr. Exit codes: {codes}. `--debug`, anywhere, or "
         "`VORTEX_DEBUG=1` shows the traceback of an error."
     )
-    for command in typer.main.get_command(app).commands.values():  # type: ignore[attr-defined]
-        parts += [f"## vortex {command.name}", command.help.strip(), _parameters(command)]
+    for name, command in commands().items():
+        parts += [f"## vortex {name}", command.help.strip(), _parameters(command)]
     return "\n\n".join(parts) + "\n"
 
 

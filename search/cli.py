@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from search.commands import campaign, doctor, plugin, program, results, zoo
+from search.commands import campaign, doctor, plugin, program, quarantine, results, zoo
 from search.commands.exits import CommandError, ExitCode, explain
 
 if TYPE_CHECKING:
@@ -49,6 +49,27 @@ app.command("show")(results.show)
 app.command("export")(plugin.export)
 app.command("verify")(plugin.verify)
 app.command("doctor")(doctor.doctor)
+
+database = typer.Typer(name="db", help="Mend what the database holds.", no_args_is_help=True)
+database.command("forgive")(quarantine.forgive)
+
+
+# A group of one command would otherwise be that command.
+@database.callback()
+def _of_databases() -> None:
+    """Mend what the database holds."""
+
+
+app.add_typer(database)
+
+
+def commands() -> dict[str, Any]:
+    """Give every command by the words that call it: those of a group as "db forgive"."""
+    found: dict[str, Any] = {}
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        inner = getattr(command, "commands", None)
+        found |= {f"{name} {each}": inner[each] for each in inner} if inner else {name: command}
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -45,6 +45,7 @@ WORKLOADS = (
 
 
 _LARGEST_OF_A_WORKLOAD = {"num_tokens": MAX_TOKENS, "num_sequences": MAX_SEQUENCES, "repeats": MAX_REPEATS}
+NEEDED = (Stage.CHECK, Stage.PROBE)  # a program's admission, and the accuracy by which candidates are told apart
 
 
 class ConfigError(ValueError):
@@ -83,10 +84,22 @@ class CampaignConfig:
         _require(self.seed_pages >= 1, f"seed_pages must be at least 1, but is {self.seed_pages}")
         _require(0 <= self.serve_floor <= 1, f"serve_floor must lie between 0 and 1, but is {self.serve_floor}")
         stages = [workload.stage for workload in self.workloads]
-        _require(stages == list(Stage), f"workloads must name each stage once in order, but name {stages}")
+        ordered = [stage for stage in Stage if stage in stages]
+        named = ", ".join(stages) or "none"
+        _require(stages == ordered, f"workloads must name stages once each and in order, but name {named}")
+        missing = [stage for stage in NEEDED if stage not in stages]
+        _require(not missing, f"workloads must name {', '.join(NEEDED)} at least, but name {named}")
         for workload in self.workloads:
             for name, most in _LARGEST_OF_A_WORKLOAD.items():
                 _sized(f"{name} of the workload {workload.stage.value}", getattr(workload, name), most)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages that candidates go through, in order.
+
+        A campaign keeps those it began with: what a stage that came later would measure decided none of its steps.
+        """
+        return tuple(workload.stage for workload in self.workloads)
 
     def workload(self, stage: Stage) -> Workload:
         """Give what a stage runs on."""
@@ -180,7 +193,11 @@ def _workload(values: object) -> Workload:
     for name in ("stage", "num_tokens", "num_sequences"):
         _require(name in checked, f"a workload does not say its {name}: {values}")
     stages = [stage.value for stage in Stage]
-    _require(checked["stage"] in stages, f"there is no stage {checked['stage']!r}; name one of {', '.join(stages)}")
+    _require(
+        checked["stage"] in stages,
+        f"there is no stage {checked['stage']!r} here, only {', '.join(stages)}; if a newer vortex-search stored these "
+        "settings, upgrade to it to go on with them",
+    )
     return Workload(**{**checked, "stage": Stage(checked["stage"])})
 
 

@@ -50,6 +50,10 @@ class Evaluator(Protocol):
         """Give what has finished since the last call, waiting up to `timeout_s` for the first."""
         ...
 
+    def running(self) -> list[EvaluationKey]:
+        """Give what is in a worker's hands now; the rest of what was submitted waits its turn."""
+        ...
+
     def close(self) -> None:
         """Kill every worker with all its children. Idempotent."""
         ...
@@ -91,8 +95,20 @@ class Ledger(Protocol):
 
         Whatever comes of it, the evaluation belongs to `candidate_id` from now on: its record and its
         standing show the result as soon as there is one, whoever measures it.
-        A lease that ran out is taken over; the third time, the row becomes QUARANTINED instead and is
-        returned as such. A row whose last status is INFRASTRUCTURE or INTERRUPTED may be taken again.
+        A lease that ran out is taken over. If its owner had begun, that was a death: after the third, the row
+        becomes QUARANTINED instead and is returned as such. A row whose last status is INFRASTRUCTURE or
+        INTERRUPTED may be taken again.
+        """
+        ...
+
+    def begin(self, keys: Sequence[EvaluationKey], owner: str) -> None:
+        """Note that these leases of ours are at work now: if the owner is lost from here on, they are blamed."""
+        ...
+
+    def forgive(self, candidate_ids: Sequence[int]) -> list[Evaluation]:
+        """Lift the quarantine of these candidates, for every campaign; gives the evaluations that were in it.
+
+        Raises LookupError where one of them is not there or not quarantined; then nothing is changed.
         """
         ...
 

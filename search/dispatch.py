@@ -14,7 +14,7 @@ from search.contracts import Claim
 from search.records import Evaluation, EvaluationTask, Stage, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from search.contracts import Evaluator, Ledger
     from search.records import EvaluationKey
@@ -49,6 +49,7 @@ class Dispatcher:
         self._attempts: Counter[EvaluationKey] = Counter()
         self._retry_at = 0.0
         self._beat_at = time.monotonic() + HEARTBEAT_S
+        self._begun: set[EvaluationKey] = set()
         self._draining = False
 
     @property
@@ -73,6 +74,7 @@ class Dispatcher:
         if self._running:
             for evaluation in self._evaluator.completed(patience):
                 self._finish(evaluation)
+            self._begin(self._evaluator.running())
         elif patience:
             time.sleep(min(patience, max(0.0, self._retry_at - time.monotonic())))
         done, self._done = self._done, []
@@ -87,6 +89,7 @@ class Dispatcher:
         """Give back every lease."""
         self._ledger.release(list(self._running), self.owner)
         self._running.clear()
+        self._begun.clear()
         self._waiting.clear()
 
     def _claim(self, job: Job) -> None:
@@ -106,12 +109,22 @@ class Dispatcher:
         self._running[job.task.key] = job
         self._attempts[job.task.key] += 1
         if job.task.key.stage is Stage.CHECK:
+            self._begin([job.task.key])
             self._finish(self._check(job.task))
         else:
             self._evaluator.submit(job.task)
+            self._begin(self._evaluator.running())
+
+    def _begin(self, keys: Sequence[EvaluationKey]) -> None:
+        """Tell the ledger what has come into a worker's hands: if we die now, that and nothing else is blamed."""
+        new = [key for key in keys if key in self._running and key not in self._begun]
+        if new:
+            self._ledger.begin(new, self.owner)
+            self._begun.update(new)
 
     def _finish(self, evaluation: Evaluation) -> None:
         job = self._running.pop(evaluation.key, None)
+        self._begun.discard(evaluation.key)
         if job is None:  # a retry's late twin; the ledger has the first
             return
         self._ledger.finish(evaluation, self.owner, self._evaluator.environment)

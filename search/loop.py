@@ -141,6 +141,8 @@ class Loop:
     def _is_ours(self, evaluation: Evaluation) -> bool:
         """Say whether an evaluation is what this run would have measured, here and now, and finished."""
         key = evaluation.key
+        if key.stage not in self.config.stages:
+            return False
         expected = self._key(key.program_digest, self.config.workload(key.stage), self.config.evaluation_seed)
         return key == expected and evaluation.status not in UNFINISHED
 

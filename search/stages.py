@@ -19,7 +19,7 @@ def next_stage(record: Record, config: CampaignConfig) -> Stage | None:
     if record.candidate.status is not Status.OK:
         return None
     done = [evaluation.key.stage for evaluation in record.evaluations]
-    missing = next((stage for stage in Stage if stage not in done), None)
+    missing = next((stage for stage in config.stages if stage not in done), None)
     return missing if missing and _passed(record, config) else None
 
 

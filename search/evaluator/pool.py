@@ -1,4 +1,4 @@
-"""Workers on Ray: the Evaluator that the search talks to, and the only importer of ray.
+"""Workers on Ray: the Evaluator that the search talks to.
 
 Ray places processes and notices when they die; it never retries and never sees the database. The ledger decides
 what is run again.
@@ -6,13 +6,13 @@ what is run again.
 
 from __future__ import annotations
 
-import logging
-import os
 import time
 from collections import deque
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from search.evaluator.cluster import LOCAL, PoolError, connected
 from search.evaluator.identity import EVALUATOR_VERSION, model_digest, model_folder
 from search.evaluator.worker import Worker, WorkerSettings
 from search.records import Environment, Evaluation, EvaluationTask, Status
@@ -20,14 +20,10 @@ from search.records import Environment, Evaluation, EvaluationTask, Status
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LOCAL = "local"
-OBJECT_STORE_BYTES = 100 << 20  # tasks and results are a few kilobytes; Ray's default is 30 % of the memory
+    from search.records import EvaluationKey
+
 PLACEMENT_PATIENCE_S = 120.0
 ACCELERATOR_LABEL = "ray.io/accelerator-type"
-
-
-class PoolError(RuntimeError):
-    """The machines cannot do what was asked. The message says what is missing."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +96,8 @@ class RayPool:
         self._settings, self._placement = settings, placement
         self._waiting: deque[EvaluationTask] = deque()
         self._slots: list[_Slot] = []
-        _connect(placement)
+        self._ray = ExitStack()
+        self._ray.enter_context(connected(placement.address, placement.num_workers))
         try:
             placement.check(ray.nodes())
             self._slots = [self._fresh_slot() for _ in range(placement.num_workers)]
@@ -129,6 +126,10 @@ class RayPool:
         self._dispatch()
         return finished
 
+    def running(self) -> list[EvaluationKey]:
+        """Give what workers are at work on; the rest of what was submitted waits for one of them."""
+        return [slot.task.key for slot in self._slots if slot.task is not None]
+
     def close(self) -> None:
         """Kill every worker; its engines die with it. Idempotent."""
         import ray
@@ -137,7 +138,7 @@ class RayPool:
         for slot in self._slots:
             ray.kill(slot.actor)
         self._slots = []
-        ray.shutdown()
+        self._ray.close()
 
     def _fresh_slot(self) -> _Slot:
         import ray
@@ -215,27 +216,6 @@ class RayPool:
         ray.kill(slot.actor)
         self._slots[i] = self._fresh_slot()
         return Evaluation(slot.task.key, status, message) if slot.task else None
-
-
-def _connect(placement: Placement) -> None:
-    """Start a quiet private Ray, or join the cluster that was named."""
-    import ray
-
-    local = placement.address == LOCAL
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled" if local else "token")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning about CPU workers
-    own: dict[str, Any] = {"num_cpus": placement.num_workers, "object_store_memory": OBJECT_STORE_BYTES}
-    try:
-        ray.init(
-            address=placement.address,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **(own if local else {}),
-        )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise PoolError(f"Ray at {placement.address} cannot be used: {error}") from error
 
 
 def _reason(error: Exception) -> str:

@@ -2,7 +2,8 @@
 
 A child speaks JSON lines: a request `{"call": name, "args": {...}}` on its stdin, a reply `{"result": ...}` or
 `{"status": ..., "message": ...}` on its stdout. Every read has a deadline. Where bubblewrap works the child has no
-network and sees only the folders it needs; elsewhere limits, its own process group and a clean environment remain.
+network and no capability, root's included, and sees only the folders it needs; elsewhere limits, its own process group
+and a clean environment remain.
 """
 
 from __future__ import annotations
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
 INHERITED = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_HOME")
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/sys")
 SYSTEM_FILES = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "passwd", "group", "hosts")
+# Without --cap-drop a child of root could mount again, for writing, what is bound read-only. And root owns the files of
+# /proc/sys: without any capability he may still write there, core_pattern for one, which names a command that the
+# kernel runs outside.
+NAMESPACES = (
+    *("--unshare-user-try", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
+    *("--cap-drop", "ALL", "--die-with-parent", "--new-session", "--proc", "/proc", "--dev", "/dev"),
+    *("--ro-bind", "/proc/sys", "/proc/sys", "--ro-bind-try", "/proc/sysrq-trigger", "/proc/sysrq-trigger"),
+)
 MAX_REPLY_BYTES = 64 << 20
 STDERR_TAIL_BYTES = 16 << 10
 END_PATIENCE_S = 10.0
@@ -72,8 +81,8 @@ class Box:
     """What a child may use.
 
     `scratch` is its home and working directory, and the only folder it can write to under bubblewrap; `readable`
-    are further folders it can see there. `memory_bytes` limits its address space (0: no limit, as CUDA needs).
-    `environment` are the only variables it gets beside those of `INHERITED`.
+    are further folders it can see there, with the files that links in them lead to. `memory_bytes` limits its address
+    space (0: no limit, as CUDA needs). `environment` are the only variables it gets beside those of `INHERITED`.
     """
 
     scratch: Path
@@ -93,14 +102,21 @@ class Box:
         return command if bwrap is None else (bwrap, *self._namespaces(), "--", *command)
 
     def _namespaces(self) -> list[str]:
-        arguments = ["--unshare-net", "--unshare-pid", "--unshare-ipc", "--die-with-parent", "--new-session"]
-        arguments += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108 - the child's own
+        arguments = [*NAMESPACES, "--tmpfs", "/tmp"]  # noqa: S108 - the child's own
         visible = [*map(Path, SYSTEM), *(Path("/etc") / name for name in SYSTEM_FILES), *interpreter_folders()]
-        for path in (*visible, *self.readable):
+        linked = [file for folder in self.readable for file in linked_files(folder)]
+        for path in (*visible, *self.readable, *linked):
             arguments += ["--ro-bind-try", str(path), str(path)]
         for device in Path("/dev").glob("nvidia*"):
             arguments += ["--dev-bind-try", str(device), str(device)]
         return [*arguments, "--bind", str(self.scratch), str(self.scratch), "--chdir", str(self.scratch)]
+
+
+def linked_files(folder: Path) -> list[Path]:
+    """Give the files elsewhere that links below a folder lead to: the hub keeps a model as links to `../../blobs`."""
+    links = [path for path in folder.rglob("*") if path.is_symlink() and path.is_file()]
+    targets = {Path(os.path.normpath(link.parent / link.readlink())) for link in links}
+    return sorted(target for target in targets if not target.is_relative_to(folder))
 
 
 @functools.cache
@@ -127,7 +143,7 @@ def bubblewrap() -> str | None:
 
 def _complaint(path: str) -> str:
     """Say why this bubblewrap does not work here; nothing if it does."""
-    trial = [path, "--ro-bind", "/", "/", "--unshare-net", "--unshare-pid", "--proc", "/proc", "--dev", "/dev", "true"]
+    trial = [path, "--ro-bind", "/", "/", *NAMESPACES, "true"]
     try:
         ended = subprocess.run(trial, capture_output=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

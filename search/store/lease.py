@@ -64,18 +64,26 @@ def take(session: Session, row: models.Evaluation, owner: str, lease_s: float) -
     if row.lease_until is not None:
         if row.lease_until > now:
             return False
-        row.num_deaths += 1
+        row.num_deaths += row.begun
     if row.num_deaths >= MAX_DEATHS:
         _quarantine(row)
         return False
-    row.status, row.owner, row.lease_until = None, owner, now + lease_s
+    row.status, row.owner, row.lease_until, row.begun = None, owner, now + lease_s, False
     return True
 
 
 def _quarantine(row: models.Evaluation) -> None:
     row.owner = row.lease_until = None
     row.status = Status.QUARANTINED
-    row.message = f"The worker was lost {row.num_deaths} times while it measured this program: it is left alone."
+    row.message = (
+        f"The worker was lost {row.num_deaths} times while it measured this program: it is left alone until "
+        "`vortex db forgive`."
+    )
+
+
+def forgive(row: models.Evaluation) -> None:
+    """Free a row from quarantine, its deaths forgotten."""
+    row.status, row.message, row.num_deaths, row.begun = None, "", 0, False
 
 
 def settle(session: Session, row: models.Evaluation, evaluation: Evaluation) -> None:

@@ -172,7 +172,27 @@ class SqlLedger:
 
     def release(self, keys: Sequence[EvaluationKey], owner: str) -> None:
         """Give leases back unfinished: no death is counted."""
-        self._update_leases(keys, owner, lease_until=None, owner=None)
+        self._update_leases(keys, owner, lease_until=None, owner=None, begun=False)
+
+    def begin(self, keys: Sequence[EvaluationKey], owner: str) -> None:
+        """Note that these leases of ours are at work now: from here on a lost owner counts as a death."""
+        self._update_leases(keys, owner, begun=True)
+
+    def forgive(self, candidate_ids: Sequence[int]) -> list[Evaluation]:
+        """Lift the quarantine of these candidates, for every campaign; gives what was in it, all or nothing."""
+        with self._writing() as session:
+            found: dict[int, models.Evaluation] = {}
+            for candidate_id in candidate_ids:
+                theirs = session.scalars(_quarantined(candidate_id)).all()
+                if not theirs:
+                    raise LookupError(_nothing_to_forgive(session, candidate_id))
+                found |= {row.id: row for row in theirs}
+            forgiven = [rows.evaluation(row, ()) for row in found.values()]
+            for row in found.values():
+                lease.forgive(row)
+            session.flush()
+            standing.refresh(session, [each for row in found.values() for each in _linked(session, row)])
+        return forgiven
 
     def _update_leases(self, keys: Sequence[EvaluationKey], holder: str, **columns: Any) -> None:
         statement = update(models.Evaluation).where(lease.IS_KEY, models.Evaluation.owner == holder).values(**columns)
@@ -232,6 +252,24 @@ class SqlLedger:
         numbers = {Status(status): number for status, number in counts}
         statuses = tuple((status, numbers[status]) for status in Status if status in numbers)
         return Progress(sum(numbers.values()), statuses, num_running)
+
+
+def _quarantined(candidate_id: int) -> Select[models.Evaluation]:
+    link = models.CandidateEvaluation
+    row = models.Evaluation
+    return (
+        select(row)
+        .join(link, link.evaluation_id == row.id)
+        .where(link.candidate_id == candidate_id, row.status == Status.QUARANTINED)
+        .order_by(row.id)
+        .with_for_update(of=row)
+    )
+
+
+def _nothing_to_forgive(session: Session, candidate_id: int) -> str:
+    if session.get(models.Candidate, candidate_id) is None:
+        return f"There is no candidate {candidate_id}."
+    return f"Candidate {candidate_id} is not quarantined, so there is nothing to forgive."
 
 
 def _missing(campaign_id: int) -> str:

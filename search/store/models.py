@@ -18,6 +18,7 @@ from sqlalchemy import (
     MetaData,
     Text,
     UniqueConstraint,
+    false,
     func,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -173,8 +174,8 @@ KEY = (
 class Evaluation(Base):
     """The heart: cache, queue and exactly-once guard in one unique key.
 
-    free (no owner, no status) -> leased (owner, lease_until) -> finished (status). A lease that runs out
-    counts one death.
+    free (no owner, no status) -> leased (owner, lease_until) -> begun -> finished (status). A lease that runs out
+    counts one death if the evaluation had begun: what only waited for its turn is not blamed.
     """
 
     __tablename__ = "evaluation"
@@ -196,6 +197,7 @@ class Evaluation(Base):
     repeat: Mapped[int]
     owner: Mapped[str | None]
     lease_until: Mapped[float | None]
+    begun: Mapped[bool] = mapped_column(default=False, server_default=false())
     num_deaths: Mapped[int] = mapped_column(default=0)
     status: Mapped[str | None]
     message: Mapped[str] = mapped_column(Prose, default="")

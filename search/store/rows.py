@@ -25,6 +25,7 @@ from search.records import (
 )
 from search.store import models
 from search.store.database import insert_new
+from search.store.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +78,7 @@ def evaluation(row: models.Evaluation, measurements: tuple[Measurement, ...]) ->
     """Read a finished evaluation."""
     key = dict(zip(models.KEY, key_columns(row), strict=True))
     return Evaluation(
-        key=EvaluationKey(**{**key, "stage": Stage(row.stage)}),
+        key=EvaluationKey(**{**key, "stage": _stage(row.stage)}),
         status=Status(row.status or ""),
         message=row.message,
         measurements=measurements,
@@ -89,7 +90,16 @@ def evaluation(row: models.Evaluation, measurements: tuple[Measurement, ...]) ->
 
 def workload(row: models.Workload) -> Workload:
     """Read a workload."""
-    return Workload(**{**row.definition, "stage": Stage(row.definition["stage"])})
+    return Workload(**{**row.definition, "stage": _stage(row.definition["stage"])})
+
+
+def _stage(name: str) -> Stage:
+    if name not in STAGES:
+        raise StoreError(
+            f"The database holds an evaluation of the stage {name!r}, which this version does not know (only "
+            f"{', '.join(STAGES)}): upgrade vortex-search, or give another database with --db."
+        )
+    return Stage(name)
 
 
 def environment(row: models.Environment) -> Environment:

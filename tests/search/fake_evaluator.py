@@ -52,6 +52,9 @@ class FakeEvaluator:
             done.append(self._run(self._queue.pop(at)))
         return done
 
+    def running(self):
+        return [task.key for task in self._queue[: self.num_workers]]
+
     def close(self):
         self._queue.clear()
 

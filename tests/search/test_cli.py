@@ -6,18 +6,19 @@ import json
 import os
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
+import time
 import zipfile
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
-import typer
 from rich.console import Console
 
-from search.cli import app, main
+from search.cli import commands, main
 from search.commands import engines, proposers
 from search.commands.exits import ExitCode, explain
 from search.config import CampaignConfig
@@ -44,7 +45,7 @@ FIGURES = {
     Stage.PROBE: (Measurement("accuracy", 0.75, 0.7, 0.8, 384), Measurement("pages_attended", 7.0)),
     Stage.SERVE: (Measurement("speedup", 1.25, 1.2, 1.3, 6),),
 }
-COMMANDS = {command.name: command for command in typer.main.get_command(app).commands.values()}
+COMMANDS = commands()
 
 
 class FakePool:
@@ -65,6 +66,9 @@ class FakePool:
         done = [self._evaluation(task.key) for task in self.tasks]
         self.tasks = []
         return done
+
+    def running(self):
+        return [task.key for task in self.tasks]
 
     def _evaluation(self, key):
         if self.status is not Status.OK:
@@ -143,6 +147,89 @@ def call(capsys, *arguments):
     return code, out, err
 
 
+def test_a_campaign_from_before_a_stage_is_told_and_gone_on_with(capsys, pool, db):
+    """Its candidates go through the stages that it began with, and no other."""
+    ledger = SqlLedger(db)
+    campaign = start_campaign(ledger, CampaignConfig(num_candidates=0, proposers=("grammar",), model="probe"))
+    ledger.close()
+    stored = json.loads(campaign.settings)
+    stored["workloads"] = [each for each in stored["workloads"] if each["stage"] != Stage.RECALL]
+    _store_settings(db, stored)
+    pool(FakePool())
+    assert call(capsys, "resume", "--db", db)[0] == ExitCode.DONE
+    code, out, _ = call(capsys, "status", "--json", "--db", db)
+    assert code == ExitCode.DONE
+    assert set(json.loads(out)["stages"]) == set(Stage) - {Stage.RECALL}
+    assert call(capsys, "leaderboard", "--db", db)[0] == ExitCode.DONE
+
+
+def test_a_campaign_with_a_stage_of_a_newer_version_is_told_and_not_gone_on_with(capsys, pool, filled):
+    ledger = SqlLedger(filled)
+    stored = json.loads(ledger.campaign().settings)
+    ledger.close()
+    stored["workloads"].append({"stage": "tune", "num_tokens": 1, "num_sequences": 1})
+    _store_settings(filled, stored)
+    pool(FakePool())
+    assert call(capsys, "status", "--db", filled)[0] == call(capsys, "leaderboard", "--db", filled)[0] == ExitCode.DONE
+    code, out, err = call(capsys, "resume", "--db", filled)
+    assert (code, out, err.count("\n")) == (ExitCode.USAGE, "", 1)
+    assert "no stage 'tune' here" in err
+    assert "upgrade" in err
+
+
+def _store_settings(db, settings):
+    with closing(sqlite3.connect(db.removeprefix("sqlite:///"))) as connection, connection:
+        connection.execute("UPDATE campaign SET settings = ?", (json.dumps(settings),))
+
+
+@pytest.fixture
+def given_up(filled):
+    """A database whose second candidate is in quarantine at its probe; gives the URL and its id."""
+    ledger = SqlLedger(filled)
+    config = CampaignConfig.from_json(ledger.campaign().settings)
+    candidate = ledger.add_candidate(
+        Candidate(1, 3, Proposal("text\n", "grammar", "mutate"), Status.OK, "", "c" * 16, "Lost")
+    )
+    workload = config.workload(Stage.PROBE)
+    key = EvaluationKey("c" * 16, Stage.PROBE, workload.digest, "m" * 16, HERE.digest, "1", 0)
+    task = EvaluationTask(key, "text\n", (), workload)
+    for _ in range(3):
+        ledger.claim(task, "doomed", 0.01, candidate.id)
+        ledger.begin([key], "doomed")
+        time.sleep(0.02)
+    assert ledger.claim(task, "careful", 60.0, candidate.id).status is Status.QUARANTINED
+    ledger.close()
+    return filled, str(candidate.id)
+
+
+def test_a_program_in_quarantine_is_forgiven(capsys, given_up):
+    db, name = given_up
+    code, out, err = call(capsys, "db", "forgive", name, "--db", db)
+    assert code == ExitCode.DONE
+    assert f"{name} Lost {'c' * 16} may be measured again, from stage probe on" in out
+    assert "vortex resume" in err
+    code, out, err = call(capsys, "db", "forgive", name, "--db", db)
+    assert (code, out, err.count("\n")) == (ExitCode.USAGE, "", 1)
+    assert f"Candidate {name} is not quarantined" in err
+
+
+def test_forgiving_speaks_json_and_takes_digests(capsys, given_up):
+    db, name = given_up
+    code, out, _ = call(capsys, "db", "forgive", "cccc", "--db", db, "--json")
+    assert code == ExitCode.DONE
+    assert json.loads(out) == [{"id": int(name), "name": "Lost", "digest": "c" * 16, "stage": "probe"}]
+
+
+@pytest.mark.parametrize("others", [["99"], ["1"], ["beef"]])
+def test_nothing_is_forgiven_where_one_name_is_wrong(capsys, given_up, others):
+    db, name = given_up
+    code, out, err = call(capsys, "db", "forgive", name, *others, "--db", db)
+    assert (code, out, err.count("\n")) == (ExitCode.USAGE, "", 1)
+    assert "no candidate" in err or "not quarantined" in err
+    _, out, _ = call(capsys, "status", "--json", "--db", db)
+    assert json.loads(out)["candidates"]["quarantined"] == 1
+
+
 # Help
 
 
@@ -167,6 +254,7 @@ def test_help_imports_nothing_heavy():
 
 def test_every_command_of_the_design_is_there():
     expected = {"check", "zoo", "eval", "run", "resume", "status", "leaderboard", "show", "export", "verify", "doctor"}
+    expected |= {"db forgive"}
     assert set(COMMANDS) >= expected
 
 

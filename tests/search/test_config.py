@@ -11,6 +11,8 @@ from search.evaluator.engine import EngineSettings
 from search.records import Stage, Workload
 from vortex_dsl import Shape, cost, load_program, zoo
 
+CHECK, PROBE = (f'{{"stage": "{stage}", "num_tokens": 3, "num_sequences": 1}}' for stage in ("check", "probe"))
+
 
 def test_json_both_ways():
     workloads = (*CampaignConfig().workloads[:4], Workload(Stage.SERVE, 512, 2, repeats=5))
@@ -31,7 +33,13 @@ def test_json_both_ways():
         ('{"proposers": []}', "proposers is empty"),
         ('{"num_candidates": -1}', "must not be negative"),
         ('{"serve_floor": 2}', "between 0 and 1"),
-        ('{"workloads": []}', "each stage once"),
+        ('{"workloads": []}', "must name check, probe at least, but name none"),
+        (f'{{"workloads": [{PROBE}, {CHECK}]}}', "once each and in order, but name probe, check"),
+        (f'{{"workloads": [{CHECK}, {CHECK}, {PROBE}]}}', "once each and in order"),
+        (
+            f'{{"workloads": [{CHECK}, {PROBE}, {{"stage": "tune", "num_tokens": 3, "num_sequences": 1}}]}}',
+            "no stage 'tune' here, .* newer vortex-search stored these settings, upgrade",
+        ),
         ('{"workloads": [{"stage": "check", "tokens": 3}]}', "no setting 'tokens'"),
         ('{"workloads": [{"stage": "chek", "num_tokens": 3, "num_sequences": 1}]}', "no stage 'chek'"),
         ('{"workloads": [{"stage": "check"}]}', "num_tokens"),
@@ -56,6 +64,16 @@ def test_a_workload_out_of_bounds_is_refused(stage, name, value):
         ConfigError, match=f"{name} of the workload {stage.value} is {value}; give a whole number from 1"
     ):
         CampaignConfig(workloads=workloads)
+
+
+@pytest.mark.parametrize("later", [Stage.ORACLE, Stage.RECALL, Stage.SERVE])
+def test_settings_from_before_a_stage_are_read_without_it(later):
+    """Given its default the stage would be run on every candidate, and decide what was decided without it."""
+    stored = json.loads(CampaignConfig(seed=3).to_json())
+    stored["workloads"] = [each for each in stored["workloads"] if each["stage"] != later]
+    config = CampaignConfig.from_json(json.dumps(stored))
+    assert config.stages == tuple(stage for stage in Stage if stage is not later)
+    assert json.loads(config.to_json()) == stored
 
 
 def test_workloads_by_stage():

@@ -140,3 +140,66 @@ def test_checks_run_in_this_process(ledger, job):
     dispatcher = Dispatcher(ledger, FakeEvaluator(), lambda task: Evaluation(task.key, Status.OK))
     dispatcher.start(Job(task, job.candidate_id))
     assert dispatcher.collect(0.0) == [Evaluation(key, Status.OK)]
+
+
+def jobs_of(ledger, num):
+    """Give so many jobs of one campaign."""
+    campaign = ledger.create_campaign(Campaign(0, num, ("grammar",), ""))
+    workload = Workload(Stage.PROBE, 100, 1)
+    jobs = []
+    for step in range(num):
+        digest = f"q{step}"
+        proposal = Proposal(f"{digest}\n", "x", "y")
+        candidate = ledger.add_candidate(Candidate(campaign.id, step, proposal, Status.OK, "", digest, digest))
+        key = EvaluationKey(digest, Stage.PROBE, workload.digest, "model", ENVIRONMENT.digest, "1", 0)
+        jobs.append(Job(EvaluationTask(key, proposal.text, (), workload), candidate.id))
+    return jobs
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_a_lost_driver_is_blamed_on_what_its_workers_held(ledger, monkeypatch, num_workers):
+    """Three drivers lease eight and vanish. Nothing but what was in a worker's hands is given up."""
+    import search.dispatch
+
+    jobs = jobs_of(ledger, 8)
+    with monkeypatch.context() as patch:
+        patch.setattr(search.dispatch, "LEASE_S", 0.5)
+        for _ in range(3):
+            driver = Dispatcher(ledger, SlowEvaluator(num_workers), never)
+            for job in jobs:
+                driver.start(job)
+            assert driver.num_running == 8
+            driver.collect(0.01)
+            time.sleep(0.6)
+    given_up = [ledger.claim(job.task, "heir", 60.0) for job in jobs]
+    blamed, free = given_up[:num_workers], given_up[num_workers:]
+    assert [evaluation.status for evaluation in blamed] == [Status.QUARANTINED] * num_workers
+    assert free == [Claim.TAKEN] * (8 - num_workers)
+
+
+def test_what_comes_into_a_workers_hands_later_is_noted_then(ledger):
+    began = []
+    dispatcher = Dispatcher(ledger, FakeEvaluator(failure_rate=0.0), never)
+    note = ledger.begin
+    ledger.begin = lambda keys, owner: (began.extend(key.program_digest for key in keys), note(keys, owner))
+    for job in jobs_of(ledger, 3):
+        dispatcher.start(job)
+    assert began == ["q0"]
+    while not dispatcher.idle:
+        dispatcher.collect(0.05)
+    assert began == ["q0", "q1", "q2"]
+
+
+def test_a_check_that_kills_the_driver_is_blamed(ledger, job):
+    def fatal(task):
+        raise SystemExit
+
+    workload = Workload(Stage.CHECK, 100, 1)
+    key = EvaluationKey("p1", Stage.CHECK, workload.digest, "model", ENVIRONMENT.digest, "1", 0)
+    began = []
+    ledger.begin = lambda keys, owner: began.extend(keys)
+    with pytest.raises(SystemExit):
+        Dispatcher(ledger, FakeEvaluator(), fatal).start(
+            Job(EvaluationTask(key, "a\n", (), workload), job.candidate_id)
+        )
+    assert began == [key]

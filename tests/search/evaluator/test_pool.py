@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from search.evaluator.cluster import PoolError
 from search.evaluator.engine import EngineSettings
 from search.evaluator.identity import ModelError, environment
-from search.evaluator.pool import Placement, PoolError, RayPool
+from search.evaluator.pool import Placement, RayPool
 from search.evaluator.supervisor import descendants
 from search.evaluator.worker import TimeLimits, WorkerSettings
 from search.records import EvaluationKey, EvaluationTask, Stage, Status, Workload

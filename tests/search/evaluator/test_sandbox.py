@@ -198,6 +198,93 @@ def test_the_network_and_our_files_are_out_of_reach_under_bubblewrap(tmp_path):
         child.close()
 
 
+REMOUNT = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+def attempt(folder):
+    MS_REMOUNT, MS_BIND = 32, 4096
+    mounted = libc.mount(None, folder.encode(), None, MS_REMOUNT | MS_BIND, None) == 0
+    try:
+        open(folder + "/planted", "w").close()
+    except OSError:
+        return mounted
+    os.unlink(folder + "/planted")
+    return "written"
+"""
+
+
+@pytest.fixture
+def boxed(tmp_path):
+    """Start a child under bubblewrap that may read `folder`; gives a function that runs code in it."""
+    if sandbox.bubblewrap() is None:
+        pytest.skip("bubblewrap is not installed or does not work here")
+    scratch, folder = tmp_path / "scratch", tmp_path / "folder"
+    scratch.mkdir()
+    folder.mkdir()
+    children = []
+
+    def boxed(code):
+        if not children:
+            children.append(Child((sys.executable, "-c", ECHO), Box(scratch, readable=(folder,))))
+        return run(children[0], textwrap.dedent(code))
+
+    boxed.folder = folder
+    yield boxed
+    for child in children:
+        child.close()
+
+
+def test_nothing_that_is_read_only_can_be_mounted_for_writing(boxed):
+    """Not as root either, nor as the root of a user namespace that the child makes for itself."""
+    folders = [str(boxed.folder), str(Path(sandbox.__file__).parent), sys.prefix, "/usr"]
+    outcomes = boxed(REMOUNT + f"reply([attempt(folder) for folder in {folders}])")
+    assert outcomes == [False] * len(folders)
+    nested = f"{REMOUNT}\nprint([attempt(folder) for folder in {folders}], libc.mount)"
+    command = ["unshare", "--user", "--map-root-user", "--mount", sys.executable, "-c", nested]
+    said = boxed(f"reply(subprocess.run({command}, capture_output=True, text=True).stdout)")
+    assert said == "" or said.startswith(str([False] * len(folders)))
+
+
+def test_root_has_no_capability_and_cannot_set_the_kernel(boxed):
+    status = boxed("reply(open('/proc/self/status').read())")
+    capabilities = dict(line.split(":\t") for line in status.splitlines() if line.startswith("Cap"))
+    assert {name: int(capabilities[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == dict.fromkeys(
+        ("CapInh", "CapPrm", "CapEff", "CapAmb"), 0
+    )
+    assert "NoNewPrivs:\t1" in status
+    code = """
+        try:
+            reply(open("/proc/sys/kernel/core_pattern", "r+").read())
+        except OSError as error:
+            reply("refused")
+    """
+    assert boxed(code) == "refused"
+
+
+def test_a_model_in_hub_layout_opens_in_the_box(tmp_path):
+    """A snapshot is a folder of links to blobs beside it; of those the child sees the ones that are linked to."""
+    if sandbox.bubblewrap() is None:
+        pytest.skip("bubblewrap is not installed or does not work here")
+    scratch, model = tmp_path / "scratch", tmp_path / "models--owner--name"
+    snapshot, blobs = model / "snapshots" / "f00d", model / "blobs"
+    for folder in (scratch, snapshot / "onnx", blobs):
+        folder.mkdir(parents=True)
+    for blob in ("weights", "config", "other"):
+        (blobs / blob).write_text(blob)
+    (snapshot / "config.json").symlink_to("../../blobs/config")
+    (snapshot / "onnx" / "model.bin").symlink_to("../../../blobs/weights")
+    (snapshot / "again.json").symlink_to("config.json")
+    (snapshot / "gone.json").symlink_to("../../blobs/nowhere")
+    child = Child((sys.executable, "-c", ECHO), Box(scratch, readable=(snapshot,)))
+    try:
+        names = ["config.json", "onnx/model.bin", "again.json"]
+        read = run(child, f"reply([open({str(snapshot)!r} + '/' + name).read() for name in {names}])")
+        assert read == ["config", "weights", "config"]
+        assert run(child, f"reply(sorted(os.listdir({str(blobs)!r})))") == ["config", "weights"]
+    finally:
+        child.close()
+
+
 PARENT = """
 import sys, time
 from pathlib import Path

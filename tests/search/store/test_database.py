@@ -66,6 +66,32 @@ class SchemaContract:
         with closing(SqlLedger(url)) as ledger:
             assert ledger.create_campaign(CAMPAIGN).id == 1
 
+    def test_old_ledger_is_brought_to_head_with_all_it_holds(self, url, engine):
+        """Deaths counted before there was a note of what had begun are forgotten, unless they ended in quarantine."""
+        from alembic import command
+
+        with closing(SqlLedger(url)) as ledger:
+            campaign = ledger.create_campaign(CAMPAIGN)
+        with engine.begin() as connection:
+            command.downgrade(schema.configuration(connection), "0001")
+            assert "begun" not in {c["name"] for c in inspect(connection).get_columns("evaluation")}
+            _insert_evaluations(connection)
+        with closing(SqlLedger(url)) as ledger:
+            assert ledger.campaigns() == [campaign]
+        with engine.connect() as connection:
+            found = connection.execute(text("SELECT num_deaths, begun FROM evaluation ORDER BY id")).all()
+        assert [tuple(row) for row in found] == [(0, False), (3, False)]
+
+    def test_stage_of_a_newer_version_is_a_sentence(self, url, engine):
+        SqlLedger(url).close()
+        with engine.begin() as connection:
+            connection.execute(
+                text("INSERT INTO workload VALUES ('w', 'search', :definition)"),
+                {"definition": '{"stage": "tune", "num_tokens": 1, "num_sequences": 1}'},
+            )
+        with closing(SqlLedger(url)) as ledger, pytest.raises(StoreError, match="stage 'tune', which this version"):
+            ledger.workload("w")
+
     def test_head_is_the_newest_migration(self, engine):
         from alembic.script import ScriptDirectory
 
@@ -101,6 +127,26 @@ class SchemaContract:
         with pytest.raises(KeyboardInterrupt):
             SqlLedger(url)
         assert tables(engine) == set()
+
+
+def _insert_evaluations(connection):
+    """One that is unfinished after two deaths, and one in quarantine, as the first schema kept them."""
+    connection.execute(text("INSERT INTO source VALUES ('s', 'text')"))
+    connection.execute(
+        text("INSERT INTO program (digest, source_digest, \"values\", name) VALUES ('p', 's', '[]', '')")
+    )
+    connection.execute(text("INSERT INTO workload VALUES ('w', 'search', '{}')"))
+    columns = (
+        "program_digest, stage, workload_digest, model_digest, environment_digest, evaluator_version, seed, repeat"
+    )
+    for seed, deaths, status in ((0, 2, None), (1, 3, "quarantined")):
+        connection.execute(
+            text(
+                f"INSERT INTO evaluation ({columns}, num_deaths, status, message, correct, answers, elapsed_s) "
+                "VALUES ('p', 'probe', 'w', 'm', 'e', '1', :seed, 0, :deaths, :status, '', '', '', 0)"
+            ),
+            {"seed": seed, "deaths": deaths, "status": status},
+        )
 
 
 class TestSqlite(SchemaContract):

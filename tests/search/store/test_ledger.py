@@ -68,10 +68,19 @@ def measure(ledger, candidate, task_, **measured):
     return evaluation
 
 
-def lose_lease(ledger, task_):
-    """Let an owner claim and die."""
+def lose_lease(ledger, task_, begun=True):
+    """Let an owner claim, begin and die."""
     assert ledger.claim(task_, "doomed", MOMENT) is Claim.TAKEN
+    if begun:
+        ledger.begin([task_.key], "doomed")
     time.sleep(2 * MOMENT)
+
+
+def quarantine(ledger, task_, candidate):
+    """Let three owners die while they measure a candidate."""
+    for _ in range(3):
+        lose_lease(ledger, task_)
+    assert ledger.claim(task_, "careful", MINUTE, candidate.id).status is Status.QUARANTINED
 
 
 class LedgerContract:
@@ -215,6 +224,64 @@ class LedgerContract:
         assert ledger.claim(task(), "again", MINUTE) == evaluation
         assert ledger.records(campaign.id)[0].status is Status.QUARANTINED
         assert ledger.standings()[0].status == "quarantined"
+
+    def test_what_only_waited_is_never_blamed(self, ledger):
+        """Eight are leased and one of them is at work, three times over."""
+        tasks = [task(f"p{number}") for number in range(8)]
+        for _ in range(3):
+            for each in tasks:
+                assert ledger.claim(each, "doomed", MOMENT) is Claim.TAKEN
+            ledger.begin([tasks[0].key], "doomed")
+            time.sleep(2 * MOMENT)
+        assert ledger.claim(tasks[0], "heir", MINUTE).status is Status.QUARANTINED
+        assert [ledger.claim(each, "heir", MINUTE) for each in tasks[1:]] == [Claim.TAKEN] * 7
+
+    def test_only_ones_own_lease_is_begun(self, ledger):
+        for _ in range(4):
+            assert ledger.claim(task(), "doomed", MOMENT) is Claim.TAKEN
+            ledger.begin([task().key, task("unknown").key], "somebody")
+            time.sleep(2 * MOMENT)
+        assert ledger.claim(task(), "heir", MINUTE) is Claim.TAKEN
+
+    def test_what_was_begun_once_and_waits_again_is_not_blamed_again(self, ledger):
+        for _ in range(2):
+            lose_lease(ledger, task())
+        for _ in range(3):
+            lose_lease(ledger, task(), begun=False)
+        ledger.claim(task(), "me", MINUTE)
+        ledger.begin([task().key], "me")
+        ledger.release([task().key], "me")
+        lose_lease(ledger, task(), begun=False)
+        assert ledger.claim(task(), "heir", MINUTE) is Claim.TAKEN
+
+    def test_forgiven_program_is_measured_again_in_every_campaign(self, ledger, campaign):
+        ours, theirs = (ledger.add_candidate(propose(c, 0)) for c in (campaign, ledger.create_campaign(CAMPAIGN)))
+        quarantine(ledger, task(), ours)
+        (given_up,) = ledger.forgive([theirs.id]) if ledger.claim(task(), "x", MINUTE, theirs.id) else ()
+        assert (given_up.key, given_up.status) == (task().key, Status.QUARANTINED)
+        assert [ledger.records(c.id)[0].status for c in ledger.campaigns()] == [Status.OK, Status.OK]
+        assert {row.status for row in ledger.standings()} == {"ok"}
+        for _ in range(2):
+            lose_lease(ledger, task())
+        measure(ledger, ours, task(), accuracy=0.5)
+        assert [row.accuracy for row in ledger.standings()] == [0.5, 0.5]
+
+    def test_candidates_that_share_a_quarantine_are_forgiven_together(self, ledger, campaign):
+        both = [ledger.add_candidate(propose(c, 0)).id for c in (campaign, ledger.create_campaign(CAMPAIGN))]
+        quarantine(ledger, task(), ledger.candidate(both[0]).candidate)
+        ledger.claim(task(), "x", MINUTE, both[1])
+        assert len(ledger.forgive(both)) == 1
+
+    def test_forgiving_what_is_not_quarantined_changes_nothing(self, ledger, campaign):
+        guilty, innocent = (ledger.add_candidate(propose(campaign, step)) for step in range(2))
+        quarantine(ledger, task(), guilty)
+        measure(ledger, innocent, task("p1"), status=Status.CRASHED)
+        with pytest.raises(LookupError, match=f"Candidate {innocent.id} is not quarantined"):
+            ledger.forgive([guilty.id, innocent.id])
+        with pytest.raises(LookupError, match="no candidate 99"):
+            ledger.forgive([guilty.id, 99])
+        assert ledger.records(campaign.id)[0].status is Status.QUARANTINED
+        assert ledger.records(campaign.id)[1].status is Status.CRASHED
 
     def test_heartbeat_prolongs_only_ones_own_lease(self, ledger):
         for number, owner in ((0, "me"), (1, "you")):

@@ -1,0 +1,174 @@
+"""The Ray that workers run on: a private one that this run alone can enter, or somebody's, with his token.
+
+Ray runs what anyone sends it who holds its token. So a private cluster has a token of its own, listens on the loopback
+interface alone, and its processes are born without our environment: whatever runs in them can read that.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search.evaluator.sandbox import INHERITED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+LOCAL = "local"
+LOOPBACK = "127.0.0.1"
+OBJECT_STORE_BYTES = 100 << 20  # tasks and results are a few kilobytes; Ray's default is 30 % of the memory
+MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # silences a warning about CPU workers
+}
+# Ray takes "127.0.0.1" for "whatever address others can reach" and listens everywhere, unless clusters are off.
+ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+KEPT = (*INHERITED, "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "VIRTUAL_ENV", "PYTHONPATH", "RAY_TMPDIR")
+SETTING_OF_RAY = re.compile("RAY_[a-z]")  # its own settings are spelled so, and none of them is a secret
+HOST_AND_PORT = re.compile(r"[^/]+:\d+")
+REMEDY = (
+    f"give it in {TOKEN}, in a file that {TOKEN_PATH} names, or in ~/.ray/auth_token (`ray get-auth-token` prints it "
+    f"on the cluster's head node); {MODE}=disabled joins a cluster that asks nobody for one"
+)
+
+
+class PoolError(RuntimeError):
+    """The machines cannot do what was asked. The message says what is missing."""
+
+
+@contextmanager
+def connected(address: str, num_cpus: int) -> Iterator[None]:
+    """Be a driver of Ray at `address` ("local" starts one with `num_cpus`). Raises PoolError where that fails."""
+    import ray
+
+    with _private(num_cpus) if address == LOCAL else _joined(address):
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _private(num_cpus: int) -> Iterator[None]:
+    """Start a cluster of our own. Its token lies in no folder: it is gone with this process, however that ends."""
+    import ray
+    from ray._private import ray_constants
+
+    token = os.memfd_create("ray-token")
+    clusters = ray_constants.ENABLE_RAY_CLUSTER
+    try:
+        os.write(token, secrets.token_hex(32).encode())
+        auth = {MODE: "token", TOKEN_PATH: f"/proc/{os.getpid()}/fd/{token}"}
+        with _environment(harmless(os.environ) | QUIET | ALONE | auth):
+            ray_constants.ENABLE_RAY_CLUSTER = False  # read from the environment when ray was imported, maybe long ago
+            try:
+                _init(LOCAL, num_cpus=num_cpus, object_store_memory=OBJECT_STORE_BYTES, _node_ip_address=LOOPBACK)
+            finally:
+                ray_constants.ENABLE_RAY_CLUSTER = clusters
+        _check_loopback(ray.nodes())
+        yield
+    finally:
+        os.close(token)
+
+
+@contextmanager
+def _joined(address: str) -> Iterator[None]:
+    """Join a cluster with the token that Ray finds where its documentation says."""
+    with _environment({MODE: "token"} | dict(os.environ) | QUIET):
+        _check_token(address)
+        if HOST_AND_PORT.fullmatch(address):  # and not "auto", which Ray looks up first
+            _knock(address)
+        _init(address)
+    yield
+
+
+def _init(address: str, **options: Any) -> None:
+    """Call `ray.init` with the authentication that the environment says now. Raises PoolError."""
+    import ray
+
+    _forget_authentication()
+    try:
+        ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise PoolError(f"Ray at {address} cannot be used: {error}") from error
+
+
+def _forget_authentication() -> None:
+    """Let Ray read mode and token anew: it keeps those of its import, or of the cluster before."""
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+def _check_token(address: str) -> None:
+    """Raise PoolError where a token is needed and missing; Ray would end the process, or try for minutes."""
+    from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
+
+    if os.environ[MODE].lower() != "token":
+        return
+    named = os.environ.get(TOKEN_PATH, "")
+    if named and not os.environ.get(TOKEN) and not _content(Path(named)):
+        raise PoolError(f"{TOKEN_PATH} names {named}, where no token for Ray at {address} can be read: {REMEDY}")
+    _forget_authentication()
+    if not AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True):
+        raise PoolError(f"Ray at {address} is joined with the cluster's token, and there is none here: {REMEDY}")
+
+
+def _knock(address: str) -> None:
+    """Raise PoolError where the cluster does not take our token: `ray.init` would try for minutes, in silence."""
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
+    from ray.exceptions import AuthenticationError
+
+    _forget_authentication()
+    try:
+        GcsClient(address=address)
+    except AuthenticationError as error:
+        raise PoolError(f"Ray at {address} did not take the token that was found here: {REMEDY}") from error
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise PoolError(f"Ray at {address} cannot be reached: {error}") from error
+
+
+def _content(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _check_loopback(nodes: list[dict[str, Any]]) -> None:
+    """Raise PoolError unless the cluster that was just started is out of everybody's reach."""
+    reachable = [node["NodeManagerAddress"] for node in nodes if node["NodeManagerAddress"] != LOOPBACK]
+    if reachable:
+        raise PoolError(
+            f"the private Ray listens on {', '.join(reachable)} instead of {LOOPBACK}, where others could reach it; "
+            "install the version of ray that pyproject.toml names"
+        )
+
+
+def harmless(environment: Mapping[str, str]) -> dict[str, str]:
+    """Give what Ray's processes may see of an environment: no API key, no password, nothing that we do not know."""
+    return {name: value for name, value in environment.items() if name in KEPT or SETTING_OF_RAY.match(name)}
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Have these environment variables and no others for a while: the processes that are started then inherit them."""
+    before = dict(os.environ)
+    _become(variables)
+    try:
+        yield
+    finally:
+        _become(before)
+
+
+def _become(variables: Mapping[str, str]) -> None:
+    for name in set(os.environ) - set(variables):
+        del os.environ[name]
+    os.environ.update(variables)
