@@ -42,7 +42,7 @@ CHAINS = {
         ("layers",),
         ("triton",),
         ("backend", "backend_mla"),
-        ("cpu_platform", "extension", "plugin", "scheduler", "selected"),
+        ("cpu_platform", "extension", "plugin", "rehearsal", "scheduler", "selected"),
     ),
     "search.agents": (
         ("drawing",),

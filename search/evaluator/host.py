@@ -91,17 +91,24 @@ class Host:
             self._served_program = (self._engine.settings.program, given)
         return {"environment": asdict(environment()), "kv_tokens": self._engine.kv_tokens}
 
-    def oracle(self, text: str, values: Sequence[Sequence[Any]], seed: int) -> list[list[Any]]:
-        """Compare the torch backend with the reference; needs no engine."""
-        from search.evaluator import oracle
+    def oracle(self, text: str, values: Sequence[Sequence[Any]], seed: int) -> dict[str, Any]:
+        """Judge what this engine serves for the program, in caches of its own: the engine's are left alone."""
+        from search.evaluator.oracle.check import check
+        from search.evaluator.oracle.witness import Mismatch
         from vortex_dsl import Shape, trace
+        from vortex_dsl.serving.config import ServingError
 
         program = _program(text, values)
         shape = self._shape()
+        graph = trace(program, Shape(shape.group, shape.head_dim))
         try:
-            return _plain(oracle.check(program, trace(program, Shape(shape.group, shape.head_dim)), seed))
-        except oracle.Mismatch as error:
+            verdict = check(program, graph, self.engine.llm.llm_engine.vllm_config, seed)
+        except Mismatch as error:
             raise RefusedError(Status.WRONG_RESULT, str(error)) from error
+        except ServingError as error:
+            raise RefusedError(Status.UNSUPPORTED, str(error)) from error
+        told = f"served by {'; '.join(verdict.served_by)}"
+        return {"measurements": _plain(verdict.measurements), "message": told}
 
     def recall(
         self, text: str, values: Sequence[Sequence[Any]], workload: dict[str, Any], seed: int

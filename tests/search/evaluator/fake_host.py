@@ -38,7 +38,7 @@ def result_of(role, call, args):
     if call == "start":
         return {"environment": {}}
     if call == "oracle":
-        return [["cases", 6.0, None, None, 6]]
+        return {"measurements": [["cases", 6.0, None, None, 6]], "message": "served by nobody"}
     if call == "recall":
         return [["recall", 0.75, 0.7, 0.8, 12], ["mass", 0.9, None, None, 12]]
     if call == "probe":

@@ -88,6 +88,19 @@ def test_a_round_of_serving_counts_pages_and_times_steps(host):
     assert reply["pages_dense"] > 60
 
 
+@pytest.mark.parametrize(("program", "chooser"), [("quest", "tape"), ("velocity", None), ("dense", "tape")])
+def test_what_serves_is_judged_beside_the_running_engine(host, program, chooser):
+    """In caches of its own: the engine's answers stay what they were."""
+    before = host.probe("quest")["result"]["answers"]
+    reply = host.call("oracle", text=zoo.text(program), values=[], seed=1)["result"]
+    figures = {name: value for name, value, *_ in reply["measurements"]}
+    assert reply["message"].startswith(f"served by {chooser or ''}")
+    assert "C++" in reply["message"]
+    assert figures["served_rows"] > 50
+    assert figures["served_error_float32"] < 2e-5
+    assert host.probe("quest")["result"]["answers"] == before
+
+
 def test_recall_of_the_oracle_is_one_and_random_is_below(host):
     """Measured on queries, keys and values recorded from the engine itself."""
     workload = PROBE | {"stage": "recall", "num_sequences": 2}

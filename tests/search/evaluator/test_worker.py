@@ -77,6 +77,11 @@ def test_measurements_come_back_as_told(worker, stage, name, value):
     assert evaluation.elapsed_s > 0
 
 
+def test_an_evaluation_says_what_served(worker):
+    assert worker.run(task(program(), Stage.ORACLE)).message == "served by nobody"
+    assert not worker.run(task(program(), Stage.RECALL)).message
+
+
 def test_a_probe_gives_its_hops_and_what_was_asked_reaches_the_host(worker, settings):
     asked = task(program(), values=(("page_size", 16),), seed=7)
     evaluation = worker.run(asked)

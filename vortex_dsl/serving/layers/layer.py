@@ -93,6 +93,12 @@ class ProgramLayer(ABC):
         """Give the pages of the cache that vLLM made, None before it did."""
         return self._pages
 
+    @property
+    def chooser(self) -> str:
+        """Name what chooses pages here, once there is a cache."""
+        assert self._pages is not None
+        return self.rule.chooser(self._pages)
+
     @abstractmethod
     def pages_over(self, kv_cache: torch.Tensor) -> Pages:
         """Make views over a cache."""

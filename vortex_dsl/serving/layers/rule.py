@@ -69,6 +69,10 @@ class Rule:
         """Make what one choosing layer remembers of its requests."""
         return Memory(self.graph.states, num_kv_heads)
 
+    def chooser(self, pages: Pages) -> str:
+        """Name what chooses among these pages."""
+        return "torch" if pages.machine_of(self.batched) is None else "tape"
+
     def covers(self, decodes: Decodes) -> bool:
         """Tell whether every page is attended to, whatever the scores."""
         return decodes.followed is None and decodes.longest <= self._covered

@@ -94,6 +94,7 @@ class CpuPages(Pages):
         super().__init__(kv_cache, head_dim)
         hugepages.advise(kv_cache)
         self.isa = kernel_isa(self.page_size, head_dim, kv_cache.dtype)
+        self.kernels = f"vLLM's C++ ({self.isa})"
         self._order = stored_order(self.isa, self.page_size, head_dim, kv_cache.dtype)
         self._by_block = self._kernel_view(self.num_kv_heads)
         self._by_page = self._kernel_view(1)

@@ -88,6 +88,7 @@ class CpuLatentPages(LatentPages):
     """
 
     alignment = LINE
+    kernels = "vLLM's C++ (latents)"
 
     def __init__(self, kv_cache: torch.Tensor, latent_dim: int, value_dim: int) -> None:
         if kv_cache.numel() > KERNEL_NUMBERS:

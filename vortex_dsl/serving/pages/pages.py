@@ -70,6 +70,7 @@ class Pages(ABC):
 
     parts = 2  # keys and values; latents are both in one
     alignment: ClassVar[int] = 16  # every page begins at a multiple of so many bytes: what is loaded from it at once
+    kernels = "torch"  # what attends, by name
     best: Best | None = None  # how the best pages are found, where it is known better than torch does
 
     def __init__(self, kv_cache: torch.Tensor, head_dim: int) -> None:

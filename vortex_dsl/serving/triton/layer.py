@@ -76,6 +76,12 @@ class TritonLayer(ProgramLayer):
         assert isinstance(pages, KernelPages)
         return pages
 
+    @property
+    def chooser(self) -> str:
+        """Name what chooses pages here (`ProgramLayer.chooser`): what attends, too."""
+        assert isinstance(self._pages, KernelPages)
+        return self._pages.kernels
+
     @abstractmethod
     def sums_bytes(self, pages: KernelPages, rows: int, max_tokens: int) -> int:
         """Give the bytes of the partial sums of so many rows of at most so many tokens."""

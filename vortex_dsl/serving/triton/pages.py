@@ -41,6 +41,7 @@ class KernelPages(Pages):
     def locate(self, k: torch.Tensor, v: torch.Tensor, scales: tuple[float, float] = (1.0, 1.0)) -> None:
         """Say where keys and values lie."""
         self.k, self.v, self._scales = k, v, scales
+        self.kernels = "Triton's interpreter" if k.is_cpu else "Triton"
         self.region = self.fields.unflatten(0, k.shape[:2])
         self.complete = torch.zeros(k.shape[0], dtype=torch.uint8, device=k.device)
         self._no_table = torch.zeros(0, 0, dtype=torch.int32, device=k.device)

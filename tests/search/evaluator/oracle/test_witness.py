@@ -1,12 +1,11 @@
-"""The oracle passes sound programs and notices each kind of disagreement, naming the case."""
+"""The witness passes sound programs and notices each kind of disagreement, naming the case."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 
-from search.evaluator import oracle
-from search.evaluator.oracle import Mismatch, check
+from search.evaluator.oracle.witness import MANY, TOLERANCE, Mismatch, check
 from vortex_dsl import Shape, load_program, trace
 from vortex_dsl.backends import torch_backend
 from vortex_dsl.backends.batched import Batched
@@ -71,7 +70,7 @@ def test_a_sound_program_passes_at_the_models_shape(group, head_dim):
     figures = checked(quest(), group, head_dim)
     assert figures["rows"] == 28
     assert figures["unstable"] == 0
-    assert figures["max_error"] < oracle.TOLERANCE
+    assert figures["max_error"] < TOLERANCE
     assert figures["bytes_per_page"] == 2 * 2 * head_dim
 
 
@@ -80,7 +79,7 @@ def test_a_sound_program_passes_at_the_models_shape(group, head_dim):
     [quest(page_size=64), quest(storage=', "k": 1').replace('"k": 1', '"x": v.mean("token").to("int4")'), RESERVED],
 )
 def test_other_page_sizes_storage_and_narrow_windows_pass(text):
-    assert checked(text)["max_error"] < oracle.TOLERANCE
+    assert checked(text)["max_error"] < TOLERANCE
 
 
 def test_the_choice_is_tested_where_there_is_one(monkeypatch):
@@ -89,7 +88,7 @@ def test_the_choice_is_tested_where_there_is_one(monkeypatch):
     monkeypatch.setattr(Batched, "choose", lambda self, step: chosen.append(choose(self, step)) or chosen[-1])
     checked(quest())
     chosen = [each.attended for each in chosen]
-    few = [pages for pages in chosen if pages.shape[1] > oracle.MANY and pages.sum(1).max() < 10]
+    few = [pages for pages in chosen if pages.shape[1] > MANY and pages.sum(1).max() < 10]
     assert few
 
 
@@ -174,7 +173,7 @@ def test_a_choice_that_rounding_decides_is_counted_and_not_blamed(monkeypatch):
     def rounds_otherwise(self, step, states):
         return choose(self, replace(step, k=step.k * (1 + 2e-7)), states)
 
-    assert checked(CHAOTIC)["max_error"] < oracle.TOLERANCE
+    assert checked(CHAOTIC)["max_error"] < TOLERANCE
     monkeypatch.setattr(torch_backend.Torch, "choose", rounds_otherwise)
     assert checked(CHAOTIC)["unstable"] > 0
     torch.testing.assert_close(checked(quest())["unstable"], 0.0)

@@ -1,4 +1,4 @@
-"""The oracle stage: the backend that serves equals the reference, and nothing unused can be seen through it."""
+"""The witness is sound: the torch backend equals the reference, and nothing unused can be seen through it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from search.evaluator import oracle_steps
+from search.evaluator.oracle.steps import differing, make_steps, remembers
 from search.records import Measurement
-from vortex_dsl import Int, ProgramError, attend, load_program, trace
+from vortex_dsl import Int, ProgramError, attend, load_program, trace, zoo
 from vortex_dsl.analysis.layout import Layout
 from vortex_dsl.tunables import PLATFORM_TUNABLES
 
 if TYPE_CHECKING:
-    from search.evaluator.oracle_steps import Steps
+    from search.evaluator.oracle.steps import Steps
     from vortex_dsl import Program
     from vortex_dsl.backends.contract import BackendName
     from vortex_dsl.graph.graph import Graph
@@ -26,18 +26,6 @@ TOLERANCE = 2e-5
 ROUNDING = 1e-5  # relative; a choice that moves with the inputs' rounding is left to either backend
 NUM_PERTURBATIONS = 4
 GARBAGE = 1e30
-
-EVERY_PAGE = """from vortex_dsl import Choice, Program, every_page
-
-
-class EveryPage(Program):
-    \"\"\"Attend to every page.\"\"\"
-
-    page_size = Choice({page_size}, (16, 32, 64, 128))
-
-    def select(self, q, page):
-        return every_page()
-"""
 
 
 class Mismatch(Exception):  # noqa: N818 - what it is
@@ -89,13 +77,13 @@ def check(program: Program, graph: Graph, seed: int) -> list[Measurement]:
     choose the same pages, with outputs within `TOLERANCE`; where reserved and chosen pages cover a sequence the
     output is bit for bit that of every_page; NaN and garbage beyond the lengths change no bit. A row whose choice
     moves with the rounding of its inputs counts in `unstable` and is not compared. A program that remembers, or shares
-    choices between layers, is also decoded over several steps and layers by both.
+    choices between layers, is also decoded over several steps and layers by both, at its lowest.
     Gives rows compared, unstable rows, largest error, bytes per page. Raises Mismatch.
     """
     generator = torch.Generator().manual_seed(seed)
-    every_page = load_program(EVERY_PAGE.format(page_size=graph.page_size))
+    every_page = load_program(zoo.text("dense")).with_values(page_size=graph.page_size)
     num_rows, num_unstable, error = 0, 0, 0.0
-    variants = (program, *_smallest(program, graph))
+    variants = (program, *smallest(program, graph))
     for case in _cases(graph, generator):
         dense = case.run(every_page, "torch")
         for variant in variants:
@@ -106,10 +94,10 @@ def check(program: Program, graph: Graph, seed: int) -> list[Measurement]:
             num_rows += served[1].shape[0] * NUM_KV_HEADS
             num_unstable, error = num_unstable + unstable, max(error, worst)
     _full_budget(program, every_page, _batch("full budget", graph, [SHORT, 5], generator))
-    if oracle_steps.remembers(graph):
-        remembering = oracle_steps.make_steps(graph, generator)
+    if remembers(graph):
+        remembering = make_steps(graph, NUM_KV_HEADS, generator)
         num_rows += remembering.qs.shape[2] * NUM_KV_HEADS
-        num_unstable += _equals_over_steps(program, remembering, generator)
+        num_unstable += _equals_over_steps(variants[-1], remembering, generator)
     return [
         Measurement("rows", float(num_rows), num_samples=num_rows),
         Measurement("unstable", float(num_unstable), num_samples=num_rows),
@@ -121,11 +109,11 @@ def check(program: Program, graph: Graph, seed: int) -> list[Measurement]:
 def _equals_over_steps(program: Program, steps: Steps, generator: torch.Generator) -> int:
     """Compare what is remembered and shared over steps and layers, and give the number of unstable rows."""
     reference, served = steps.run(program, "reference"), steps.run(program, "torch")
-    different = oracle_steps.differing(served, reference)
+    different = differing(served, reference)
     stable = different.clone()
     for _ in range(NUM_PERTURBATIONS if different.any() else 0):
         again = steps.perturbed(ROUNDING, generator).run(program, "reference")
-        stable &= ~oracle_steps.differing(again, reference)
+        stable &= ~differing(again, reference)
     if stable.any():
         sequence, head = stable.nonzero()[0].tolist()
         step, layer = (served != reference)[:, :, sequence, head].any(-1).nonzero()[0].tolist()
@@ -136,7 +124,7 @@ def _equals_over_steps(program: Program, steps: Steps, generator: torch.Generato
     return int(different.sum())
 
 
-def _smallest(program: Program, graph: Graph) -> list[Program]:
+def smallest(program: Program, graph: Graph) -> list[Program]:
     """Give the program with its own integers at their lowest, if that is another program and a sound one."""
     own = {name: each for name, each in program.tunables.items() if name not in PLATFORM_TUNABLES}
     try:

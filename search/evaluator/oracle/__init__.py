@@ -1,0 +1,1 @@
+"""The oracle stage: what serves gives what the language means."""
