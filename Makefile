@@ -1,4 +1,5 @@
 # Two commands of a fresh machine: `make run` and `make test`. Each installs what it needs.
+# A part of the tests: `make test ARGS="tests/vortex_dsl -k quest"`.
 .PHONY: run test check clean
 
 RUN ?= --candidates 100 --seed 1
@@ -7,7 +8,7 @@ run: .venv/.run
 	.venv/bin/vortex run $(RUN)
 
 test: .venv/.test
-	.ci/test
+	.ci/test $(ARGS)
 
 check: .venv/.test
 	.venv/bin/ruff check .

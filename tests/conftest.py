@@ -1,6 +1,13 @@
 """Settings that must stand before anything is imported, and what tests of kernels share."""
 
+import functools
+import json
 import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -8,6 +15,36 @@ import pytest
 # Triton reads this when it is first imported. Without an NVIDIA driver its kernels run in the interpreter.
 if not Path("/proc/driver/nvidia/version").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def patched_once_a_launch():
+    """Let Triton's interpreter put its operations into `triton.language` once a launch, where it does so in each call.
+
+    It looks through the whole module every time, which is a fifth of what interpreted tests take.
+    """
+    import triton.language
+    from triton.runtime import interpreter
+
+    languages, patch, patched = (triton.language, triton.language.core), interpreter._patch_lang, set()
+
+    @functools.cache
+    def seen_by(fn):
+        return {value for value in fn.__globals__.values() if any(value is each for each in languages)}
+
+    def patch_once(fn):
+        if patched and seen_by(fn) <= patched:
+            return None  # for the call of a device function, which asks for nothing
+        scope = patch(fn)
+        if not patched:  # for a launch, which restores what it gets
+            restore = scope.restore
+            scope.restore = lambda: (patched.clear(), restore())
+        patched.update(seen_by(fn))
+        return scope
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(interpreter, "_patch_lang", patch_once)
+        yield
 
 
 @pytest.fixture
@@ -40,3 +77,62 @@ def launches(monkeypatch):
     assert issubclass(kind, triton.runtime.jit.KernelInterface)
     monkeypatch.setattr(kind, "run", counted)
     return names
+
+
+class Fork:
+    """A Python command that runs in a fork of a process that has imported vLLM."""
+
+    def __init__(self, address, command, environment, files):
+        self._connection = socket.socket(socket.AF_UNIX)
+        self._connection.connect(address)
+        request = {"command": [str(word) for word in command], "environment": environment}
+        socket.send_fds(self._connection, [json.dumps(request).encode()], files)
+        self._answers = self._connection.makefile()
+        self.pid = int(self._answers.readline())
+
+    def wait(self, timeout_s):
+        """Give its exit status; kill it and what it started when it does not end in time."""
+        self._connection.settimeout(timeout_s)
+        try:
+            return int(self._answers.readline())
+        except TimeoutError:
+            os.killpg(self.pid, signal.SIGKILL)
+            raise
+        finally:
+            self._connection.close()
+
+
+class Warm:
+    """Starts Python commands as forks of a process that has imported vLLM (`warm_vllm.py`)."""
+
+    def __init__(self, address):
+        self._address = address
+
+    def start(self, *command, files, **environment):
+        """Start what would follow `python`; `files`: descriptors of its stdin, stdout and stderr."""
+        return Fork(self._address, command, os.environ | {"OMP_NUM_THREADS": "1"} | environment, files)
+
+    def run(self, *command, **environment):
+        """Run it to its end and give what came of it, as `subprocess.run` would."""
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            with Path(os.devnull).open() as nothing:
+                files = [file.fileno() for file in (nothing, out, err)]
+                status = self.start(*command, files=files, **environment).wait(280)
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess(command, status, out.read(), err.read())
+
+
+@pytest.fixture(scope="session")
+def warm():
+    """Give what starts a Python command with vLLM imported already: `warm.run(script, argument, NAME="value")`."""
+    with tempfile.TemporaryDirectory(prefix="vortex-") as folder:  # pytest's own path is too long for a socket
+        address = f"{folder}/socket"
+        process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("warm_vllm.py")), address],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True,
+        )  # fmt: skip
+        assert process.stdout.readline() == "ready\n"
+        yield Warm(address)
+        process.stdin.close()
+        process.wait(30)

@@ -23,6 +23,7 @@ from vortex_dsl import load_program
 from vortex_dsl.serving.plugin import on_cpu_build
 
 CHILD = Path(__file__).with_name("verify_child.py")
+KEPT = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
 HIDDEN = ("vortex", "_vortex", "__editable__", "_editable")
 TIMEOUT_S = 600
 PAGES_TOLERANCE = 0.01  # a near tie may fall otherwise in another batch
@@ -146,9 +147,7 @@ def _check_pages(card: dict[str, Any], served: dict[str, Any]) -> None:
 def _serve(python: Path, request: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Run the child in the fresh environment: vLLM, the wheel and nothing of this project."""
     (folder / "request.json").write_text(json.dumps(request))
-    kept = {
-        k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
-    }
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     environment = kept | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
     command = [str(python), "-P", str(CHILD), str(folder / "request.json"), str(folder / "reply.json")]
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from search.evaluator.probe import MODEL_FOLDER
+from search.plugin import verify
 from search.plugin.export import Circumstances, ExportError, export_wheel
 from search.plugin.verify import VerifyError, fresh_environment, read_card, verify_wheel
 from search.records import Stage, Status
@@ -142,18 +143,26 @@ def test_the_wheel_says_what_it_is(wheel, quest):
     assert {e["key"]["stage"] for e in card["evaluations"]} >= {"probe", "serve"}
 
 
-def test_the_wheel_serves_the_recorded_answers_without_this_project(wheel):
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """Install the wheel once: its loops are compiled anew, for half a minute, wherever it is installed."""
+    return fresh_environment(tmp_path_factory.mktemp("installed"), wheel)
+
+
+def test_the_wheel_serves_the_recorded_answers_without_this_project(wheel, installed, monkeypatch):
     """Installed beside vLLM alone, the plugin generates every token of the recorded evaluation."""
+    monkeypatch.setattr(verify, "fresh_environment", lambda *_: installed)
     verification = verify_wheel(wheel, str(MODEL_FOLDER))
     assert verification.same, verification
     assert 0 < verification.pages_attended < verification.pages_dense
 
 
-def test_a_wheel_that_was_tampered_with_is_found_out(wheel, tmp_path):
+def test_a_wheel_that_was_tampered_with_is_found_out(wheel, installed, monkeypatch, tmp_path):
     """Another budget in the card reads another share of the pages, and verification says so."""
     import zipfile
 
-    forged = tmp_path / wheel.name
+    monkeypatch.setattr(verify, "fresh_environment", lambda *_: installed)
+    forged, packages = tmp_path / wheel.name, next(installed.parents[1].glob("lib/python*/site-packages"))
     with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(forged, "w") as target:
         for item in source.infolist():
             data = source.read(item)
@@ -161,6 +170,7 @@ def test_a_wheel_that_was_tampered_with_is_found_out(wheel, tmp_path):
                 card = json.loads(data)
                 card["values"]["pages"] = 1
                 data = json.dumps(card).encode()
+                (packages / item.filename).write_bytes(data)  # as if it had come so
             target.writestr(item, data)
     with pytest.raises(VerifyError, match="does not run the program that was measured"):
         verify_wheel(forged, str(MODEL_FOLDER))

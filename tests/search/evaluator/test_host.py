@@ -2,8 +2,7 @@
 
 import json
 import os
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,35 +17,33 @@ BUDGET = [["pages", 2], ["dense_layers", 0]]
 
 
 class HostProcess:
-    def __init__(self, role):
-        command = [sys.executable, "-m", "search.evaluator.host", role]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+    def __init__(self, warm, role):
+        (stdin, requests), (replies, stdout) = os.pipe(), os.pipe()
+        with Path(os.devnull).open("r+") as nothing:
+            files = (stdin, stdout, nothing.fileno())
+            self._process = warm.start("-m", "search.evaluator.host", role, files=files)
+        os.close(stdin)
+        os.close(stdout)
+        self._requests, self._replies = os.fdopen(requests, "w"), os.fdopen(replies)
         self.started = self.call("start", model=str(MODEL_FOLDER), max_tokens=2048, kv_cache_bytes=128 << 20)
 
     def call(self, name, **args):
-        self.process.stdin.write(json.dumps({"call": name, "args": args}) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
+        self._requests.write(json.dumps({"call": name, "args": args}) + "\n")
+        self._requests.flush()
+        return json.loads(self._replies.readline())
 
     def probe(self, program, values=BUDGET, seed=3):
         return self.call("probe", text=zoo.text(program), values=values, workload=PROBE, seed=seed)
 
     def close(self):
-        self.process.stdin.close()
-        assert self.process.wait(30) == 0
+        self._requests.close()
+        assert self._process.wait(30) == 0
+        self._replies.close()
 
 
 @pytest.fixture(scope="module")
-def host():
-    process = HostProcess("sparse")
+def host(warm):
+    process = HostProcess(warm, "sparse")
     yield process
     process.close()
 
@@ -59,10 +56,10 @@ def test_start_tells_where_it_runs(host):
     assert "cpu" in host.started["result"]["environment"]["torch"]
 
 
-def test_programs_in_turn_answer_as_in_a_fresh_engine(host):
+def test_programs_in_turn_answer_as_in_a_fresh_engine(host, warm):
     """A, B, A in one engine and A alone in another: the same tokens for A, and others for B."""
     first, other, again = host.probe("quest"), host.probe("random_pages"), host.probe("quest")
-    fresh = HostProcess("sparse")
+    fresh = HostProcess(warm, "sparse")
     alone = fresh.probe("quest")
     fresh.close()
     assert first["result"]["answers"] == again["result"]["answers"] == alone["result"]["answers"]
@@ -71,9 +68,9 @@ def test_programs_in_turn_answer_as_in_a_fresh_engine(host):
     assert 0 < figures["pages_attended"] < figures["pages_dense"]
 
 
-def test_dense_and_a_covering_budget_give_the_same_answers(host):
+def test_dense_and_a_covering_budget_give_the_same_answers(host, warm):
     """vLLM's own backend in its own process, and our backend reading every page."""
-    dense = HostProcess("dense")
+    dense = HostProcess(warm, "dense")
     own = dense.call("probe", text="", values=[], workload=PROBE, seed=3)
     dense.close()
     assert own["result"]["answers"] == host.probe("dense", [])["result"]["answers"]

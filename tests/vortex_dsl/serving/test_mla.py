@@ -1,10 +1,7 @@
 """Latent attention: programs over the latents of tiny models, in a real vLLM on CPU, against vLLM's own."""
 
 import json
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -54,7 +51,7 @@ def covering(page_size):
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
+def served(tmp_path_factory, warm):
     """Serve both models in one process, by vLLM's own attention and by ours."""
     rng, folder = random.Random(7), tmp_path_factory.mktemp("latent")
     first = [[rng.randrange(4, 250) for _ in range(n)] for n in (1, 15, 16, 17, 150, 300, 500)]
@@ -68,9 +65,7 @@ def served(tmp_path_factory):
             "batches": [first, second], "programs": programs, "engine": engine,
         }  # fmt: skip
     (folder / "request.json").write_text(json.dumps(cases))
-    command = [sys.executable, str(SCRIPT), str(folder / "request.json"), str(folder / "reply.json")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "VLLM_PLUGINS": "vortex"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    done = warm.run(SCRIPT, folder / "request.json", folder / "reply.json", VLLM_PLUGINS="vortex")
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads((folder / "reply.json").read_text())
 

@@ -1,11 +1,8 @@
 """The plugin inside a real vLLM on CPU, against vLLM's own attention."""
 
 import json
-import os
 import random
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,15 +16,13 @@ PRESSURE = {"max_num_batched_tokens": 192, "kv_cache_bytes": 4 << 20}
 
 
 @pytest.fixture(scope="module")
-def serve(tmp_path_factory):
+def serve(tmp_path_factory, warm):
     """Run one arm in a process of its own and give what it wrote."""
 
     def run(**request):
         folder = tmp_path_factory.mktemp("arm")
         (folder / "request.json").write_text(json.dumps(request))
-        command = [sys.executable, str(SCRIPT), str(folder / "request.json"), str(folder / "reply.json")]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "VLLM_PLUGINS": "vortex"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+        done = warm.run(SCRIPT, folder / "request.json", folder / "reply.json", VLLM_PLUGINS="vortex")
         if done.returncode:
             return {"error": done.stderr}
         return json.loads((folder / "reply.json").read_text())

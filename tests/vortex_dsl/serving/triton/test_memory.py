@@ -431,7 +431,7 @@ def test_kernels_compile_for_a_gpu_that_is_not_there():
 
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the interpreter is for machines without CUDA")
-def test_an_engine_on_triton_attends_to_what_decode_says(tmp_path):
+def test_an_engine_on_triton_attends_to_what_decode_says(tmp_path, warm):
     """Three sequences take turns in two places; chunks of prompts end in single tokens. Every step is replayed."""
     rng = random.Random(3)
     prompts = [[rng.randrange(4, 570) for _ in range(n)] for n in (50, 40, 41)]
@@ -440,8 +440,9 @@ def test_an_engine_on_triton_attends_to_what_decode_says(tmp_path):
     request = {"block_size": PAGE, "engine": engine, "batches": [prompts], "max_tokens": 10, "replay": True,
                "max_num_batched_tokens": 49}  # fmt: skip
     (tmp_path / "request.json").write_text(json.dumps(request))
-    script = [Path(__file__).parents[1] / "serve_script.py", tmp_path / "request.json", tmp_path / "reply.json"]
-    run(script, os.environ | {"OMP_NUM_THREADS": "1", "VLLM_PLUGINS": "vortex", "TRITON_INTERPRET": "1"})
+    script = Path(__file__).parents[1] / "serve_script.py"
+    done = warm.run(script, tmp_path / "request.json", tmp_path / "reply.json", VLLM_PLUGINS="vortex")
+    assert done.returncode == 0, done.stderr[-3000:]
     got = json.loads((tmp_path / "reply.json").read_text())
     assert got["impl"] == "TritonImpl"
     assert got["replayed"] == {"runs": 3, "steps": 2 * 3 * 9, "wrong": 0}

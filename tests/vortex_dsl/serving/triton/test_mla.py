@@ -257,7 +257,7 @@ def test_kernels_over_latents_compile_for_a_gpu_that_is_not_there():
 
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the interpreter is for machines without CUDA")
-def test_an_engine_on_triton_gives_vllms_tokens_and_the_references_pages(tmp_path):
+def test_an_engine_on_triton_gives_vllms_tokens_and_the_references_pages(tmp_path, warm):
     """Tiny DeepSeek-V2, two sequences, chunked prefill that ends in single tokens: all pages, then few of them.
 
     Then few that are remembered and shared by both layers.
@@ -272,9 +272,7 @@ def test_an_engine_on_triton_gives_vllms_tokens_and_the_references_pages(tmp_pat
         "engine": {"max_num_batched_tokens": 69, "max_num_seqs": 2, "kv_cache_memory_bytes": 3_400_000},
     }  # fmt: skip
     (tmp_path / "request.json").write_text(json.dumps({"triton": case}))
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "VLLM_PLUGINS": "vortex", "TRITON_INTERPRET": "1"}
-    command = [sys.executable, str(SCRIPT), str(tmp_path / "request.json"), str(tmp_path / "reply.json")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    done = warm.run(SCRIPT, tmp_path / "request.json", tmp_path / "reply.json", VLLM_PLUGINS="vortex")
     assert done.returncode == 0, done.stderr[-3000:]
     reply = json.loads((tmp_path / "reply.json").read_text())["triton"]
     assert (reply["dense"]["impl"], reply["impl"]) == ("CPUMLAImpl", "TritonMlaImpl")

@@ -2,10 +2,7 @@
 
 import ast
 import json
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -430,7 +427,7 @@ def test_host_numbers_of_a_batch_are_plain(monkeypatch):
     json.dumps([split, prefills.first, prefills.num_tokens, prefills.max_query])
 
 
-def serve(folder, kernels, prompts, **engine):
+def serve(warm, folder, kernels, prompts, **engine):
     from vortex_dsl import zoo
 
     config = {"program": zoo.text("quest"), "values": {"pages": 1, "dense_layers": 0, "window": 1}, "kernels": kernels}
@@ -438,20 +435,18 @@ def serve(folder, kernels, prompts, **engine):
     request = {"block_size": 16, "engine": engine, "batches": [prompts], "max_tokens": 8,
                "max_num_batched_tokens": 49}  # fmt: skip
     (folder / "request.json").write_text(json.dumps(request))
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "VLLM_PLUGINS": "vortex", "TRITON_INTERPRET": "1"}
-    command = [sys.executable, str(SCRIPT), str(folder / "request.json"), str(folder / "reply.json")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    done = warm.run(SCRIPT, folder / "request.json", folder / "reply.json", VLLM_PLUGINS="vortex")
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads((folder / "reply.json").read_text())
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the interpreter is for machines without CUDA")
-def test_an_engine_on_triton_gives_the_tokens_of_the_cpp_path(tmp_path):
+def test_an_engine_on_triton_gives_the_tokens_of_the_cpp_path(tmp_path, warm):
     """Two sequences, chunked prefill that ends in single tokens, decode over one page of several, same counters."""
     rng = random.Random(3)
     prompts = [[rng.randrange(4, 570) for _ in range(n)] for n in (50, 47)]
-    got, expected = (serve(tmp_path, kernels, prompts, max_num_seqs=2) for kernels in ("triton", "cpp"))
+    got, expected = (serve(warm, tmp_path, kernels, prompts, max_num_seqs=2) for kernels in ("triton", "cpp"))
     assert got["impl"] == "TritonImpl"
     assert expected["impl"] == "VortexImpl"
     assert got["tokens"] == expected["tokens"]

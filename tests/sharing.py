@@ -1,0 +1,66 @@
+"""Several runs of pytest beside each other share the tests among them: whoever is free takes the next file.
+
+`python -m pytest -p tests.sharing --taken FOLDER …`, with the same arguments in every run and an empty folder, in which
+each file that is taken leaves its name. A file is never split: what its tests share is made once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ON_CUDA = Path("/proc/driver/nvidia/version").exists()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--taken", type=Path, required=True, help="where runs that share the tests note what they took")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Share(config.getoption("taken")), "share")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes long first, or one run would be left with it when the others have ended."""
+    weights: Counter[str] = Counter()
+    for item in items:
+        weights[group(item)] += _weight(item)
+    items.sort(key=lambda item: -weights[group(item)])
+
+
+def group(item: pytest.Item) -> str:
+    """Name what is taken as a whole: a file; on CUDA all tests with engines, which would share one card's memory."""
+    return "engines" if ON_CUDA and item.get_closest_marker("vllm") else item.nodeid.split("::")[0]
+
+
+def _weight(item: pytest.Item) -> float:
+    """Guess how long a test takes, in seconds."""
+    patience = item.get_closest_marker("timeout")
+    slow = 10.0 if item.get_closest_marker("slow") else 0.0
+    return patience.args[0] / 10 if patience else slow
+
+
+class Share:
+    """Runs the tests of the groups that this run was first to take."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._mine: dict[str, bool] = {}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        name = group(item)
+        if name not in self._mine:
+            self._mine[name] = self._take(name)
+            if self._mine[name]:  # pytest made ready for the next test that was collected; another run may have it
+                item.session._setupstate.teardown_exact(item)
+        return None if self._mine[name] else True
+
+    def _take(self, name: str) -> bool:
+        try:
+            (self._folder / name.replace("/", "-")).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True

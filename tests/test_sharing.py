@@ -1,0 +1,71 @@
+"""Runs beside each other take each file once, whole, and end with nothing untaken."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFTEST = """
+import pytest
+
+
+@pytest.fixture(scope="session")
+def session():
+    yield
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: takes long")
+"""
+FILE = """
+import time
+import pytest
+
+
+@pytest.fixture(scope="module")
+def module(session):
+    yield
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_it(module, number):
+    time.sleep(0.05)
+"""
+SLOW = FILE.replace("@pytest.mark.parametrize", "@pytest.mark.slow\n@pytest.mark.parametrize")
+
+
+def runs(folder, *arguments):
+    """Run what is in a folder by two runs at the same time; give their exit statuses and what each reported."""
+    taken = folder / "taken"
+    taken.mkdir()
+    command = [sys.executable, "-m", "pytest", "-p", "tests.sharing", "--taken", str(taken), "--rootdir", str(folder)]
+    command += ["-c", "/dev/null", "-v", "--import-mode=importlib", *arguments, str(folder)]
+    both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [each.communicate(timeout=60)[0] for each in both]
+    passed = [[line.split()[0] for line in text.splitlines() if " PASSED" in line] for text in told]
+    return [each.returncode for each in both], passed, told
+
+
+def test_each_file_is_taken_once_and_the_slow_ones_first(tmp_path):
+    (tmp_path / "conftest.py").write_text(CONFTEST)
+    for name in ("a/test_first.py", "a/test_second.py", "b/test_third.py", "b/c/test_fourth.py", "test_last.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(SLOW if "last" in name else FILE)
+    statuses, passed, told = runs(tmp_path)
+    assert statuses == [0, 0], told
+    files = [{name.split("::")[0] for name in names} for names in passed]
+    assert not files[0] & files[1]
+    assert len(files[0] | files[1]) == 5
+    assert len(passed[0]) + len(passed[1]) == 5 * 3
+    assert "test_last.py" in [Path(names[0].split("::")[0]).name for names in passed if names]
+
+
+def test_a_failure_is_told_by_the_run_that_had_it(tmp_path):
+    (tmp_path / "test_one.py").write_text("def test_it():\n    raise SystemError\n")
+    statuses, _, told = runs(tmp_path)
+    assert sorted(statuses) == [0, 1], told
+
+
+def test_where_nothing_is_chosen_both_say_so(tmp_path):
+    (tmp_path / "test_one.py").write_text("def test_it():\n    pass\n")
+    assert runs(tmp_path, "-k", "other")[0] == [5, 5]
