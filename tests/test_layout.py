@@ -243,8 +243,8 @@ def test_a_forbidden_import_is_seen():
     assert _imports(relative, ["search", "agents"]) == ["search.evaluator.pool"]
     assert _broken("search.agents.llm", "search.evaluator.pool")
     assert _broken("vortex_dsl.analysis.cost", "search.records")
-    assert _broken("vortex_dsl.backends.machine", "vortex_dsl.serving.pages.pages.Pages")
-    assert _broken("vortex_dsl.backends.machine", "numba.njit")
+    assert _broken("vortex_dsl.backends.tape.machine", "vortex_dsl.serving.pages.pages.Pages")
+    assert _broken("vortex_dsl.backends.tape.machine", "numba.njit")
     assert _broken("search.loop", "sqlalchemy.orm.Session")
     assert not _broken("search.store.ledger", "sqlalchemy.orm.Session")
 

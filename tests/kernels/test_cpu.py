@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from kernels import cpu
-from kernels.compiled import compiled
+from kernels.host import cpu
+from kernels.host.compiled import compiled
 from vortex_dsl import storage
 from vortex_dsl.ops.selection import _best, _room
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from kernels import cpu
+from kernels.host import cpu
 from vortex_dsl.backends.contract import Chosen
-from vortex_dsl.backends.machine import Layer, Machine, PagedRows, stored_at
-from vortex_dsl.backends.tape_writer import tape_of
+from vortex_dsl.backends.tape.machine import Layer, Machine, PagedRows, stored_at
+from vortex_dsl.backends.tape.tape import tape_of
 from vortex_dsl.backends.torch_backend import Torch
 
 if TYPE_CHECKING:

@@ -21,11 +21,7 @@ from vortex_dsl.frontend.known import (
 )
 from vortex_dsl.frontend.meter import Meter
 from vortex_dsl.frontend.syntax import OPERATORS, unknown_name
-from vortex_dsl.frontend.vocabulary import (
-    IMPORTED_VALUES,
-    METHODS,
-    PAGE_VALUES,
-)
+from vortex_dsl.frontend.vocabulary import IMPORTED_VALUES, METHODS, PAGE_VALUES
 from vortex_dsl.node import Node
 from vortex_dsl.values import Shape, TypeRuleError
 

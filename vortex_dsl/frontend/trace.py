@@ -8,7 +8,8 @@ from functools import lru_cache
 from typing import Any
 
 from vortex_dsl.errors import ProgramError, quoted
-from vortex_dsl.frontend.evaluate import FLOW, Evaluator
+from vortex_dsl.frontend.calls import FLOW
+from vortex_dsl.frontend.evaluate import Evaluator
 from vortex_dsl.frontend.known import Receiver, is_known, shown
 from vortex_dsl.frontend.program import Program
 from vortex_dsl.frontend.source import Source

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vortex_dsl.errors import did_you_mean
+from vortex_dsl.graph.binding import attribute, bind, is_number, seen
 from vortex_dsl.graph.graph import SETTINGS, Field, Graph
 from vortex_dsl.graph.interner import Interner
 from vortex_dsl.node import LEAVES, Node, reachable
 from vortex_dsl.ops import OPS
-from vortex_dsl.ops.binding import attribute, bind, is_number, seen
 from vortex_dsl.ops.op import Take
 from vortex_dsl.values import DIM, HEAD, PAGE, TOKEN, Axis, Kind, Type, TypeRuleError, ordered, show_axes
 

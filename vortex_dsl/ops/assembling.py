@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vortex_dsl.ops.frame import Frame, numeric
-from vortex_dsl.ops.op import Op, OpKind, Param, Take, refuse, require_numeric
-from vortex_dsl.ops.rearranging import no_flops, require_distinct, require_makeable
+from vortex_dsl.ops.op import Op, OpKind, Param, Take, refuse, require_makeable, require_numeric
+from vortex_dsl.ops.rearranging import no_flops, require_distinct
 from vortex_dsl.values import Axis, Type, ordered, union_axes
 
 if TYPE_CHECKING:

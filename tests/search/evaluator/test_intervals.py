@@ -5,14 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from search.evaluator.intervals import (
-    clustered_mean,
-    mean,
-    median_and_spread,
-    paired_ratio,
-    student_quantile,
-    wilson,
-)
+from search.evaluator.intervals import clustered_mean, mean, median_and_spread, paired_ratio, student_quantile, wilson
 
 
 def test_wilson_agrees_with_published_values():

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from kernels import tape as machine
+from kernels.host import tape as machine
 from vortex_dsl import Shape, attend, load_program, trace, zoo
 from vortex_dsl.backends.batched import Batched
-from vortex_dsl.backends.machine import get_ready
-from vortex_dsl.backends.tape_writer import tape_of
+from vortex_dsl.backends.tape.machine import get_ready
+from vortex_dsl.backends.tape.tape import tape_of
 from vortex_dsl.ops import OPS
 from vortex_dsl.ops.elementwise import MASK32, mix32
 from vortex_dsl.ops.frame import Frame

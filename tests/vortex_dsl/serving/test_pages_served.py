@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vortex_dsl import attend, load_program, zoo
-from vortex_dsl.backends.machine import Layer
+from vortex_dsl.backends.tape.machine import Layer
 from vortex_dsl.serving.config import ServingError
 from vortex_dsl.serving.layers.decodes import Decodes, Heads, pages_of
 from vortex_dsl.serving.layers.rule import Rule

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vortex_dsl.backends.machine import PagedRows
+from vortex_dsl.backends.tape.machine import PagedRows
 
 if TYPE_CHECKING:
     from vortex_dsl.backends.batched import Batched, PageSets
-    from vortex_dsl.backends.machine import Choice
+    from vortex_dsl.backends.tape.machine import Choice
     from vortex_dsl.serving.layers.memory import Followed
     from vortex_dsl.serving.pages.pages import Rows
 

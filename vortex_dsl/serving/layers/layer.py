@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from vllm.model_executor.models.utils import extract_layer_index
 
-from vortex_dsl.backends.machine import Layer, get_ready
+from vortex_dsl.backends.tape.machine import Layer, get_ready
 from vortex_dsl.serving.config import ServingError, kernels_of, serving_config
 from vortex_dsl.serving.layers.rule import Rule
 from vortex_dsl.serving.metrics import Counters, Meter

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vortex_dsl.backends.batched import Batched, Step
 from vortex_dsl.backends.decoding import choosing_layer
-from vortex_dsl.backends.machine import Choice
+from vortex_dsl.backends.tape.machine import Choice
 from vortex_dsl.frontend.trace import trace
 from vortex_dsl.serving.config import ServingError
 from vortex_dsl.serving.layers.memory import Memory
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from vortex_dsl.backends.contract import Chosen
-    from vortex_dsl.backends.machine import Layer
+    from vortex_dsl.backends.tape.machine import Layer
     from vortex_dsl.frontend.program import Program
     from vortex_dsl.graph.graph import Graph
     from vortex_dsl.serving.layers.decodes import Decodes

@@ -15,8 +15,8 @@ import torch
 from vllm import _custom_ops as ops
 from vllm.v1.attention.backends.cpu_attn import _get_attn_isa
 
-from kernels import cpu
-from vortex_dsl.backends.machine import Listed, machine_for
+from kernels.host import cpu
+from vortex_dsl.backends.tape.machine import Listed, machine_for
 from vortex_dsl.serving.config import ServingError
 from vortex_dsl.serving.pages import hugepages
 from vortex_dsl.serving.pages.fields_cpu import CpuFields
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from vortex_dsl.analysis.layout import Layout
     from vortex_dsl.backends.batched import Batched
-    from vortex_dsl.backends.machine import Machine
+    from vortex_dsl.backends.tape.machine import Machine
     from vortex_dsl.serving.pages.fields import Fields
 
 CODE = 128  # numbers up to it are exact in every dtype of a cache

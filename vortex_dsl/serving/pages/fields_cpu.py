@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kernels import cpu
+from kernels.host import cpu
 from vortex_dsl import storage
-from vortex_dsl.backends.machine import stored_at
+from vortex_dsl.backends.tape.machine import stored_at
 from vortex_dsl.serving.pages.fields import Fields
 
 if TYPE_CHECKING:

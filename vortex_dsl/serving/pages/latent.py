@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import torch
 from vllm import _custom_ops as ops
 
-from kernels import cpu
-from vortex_dsl.backends.machine import machine_for, stored_at
+from kernels.host import cpu
+from vortex_dsl.backends.tape.machine import machine_for, stored_at
 from vortex_dsl.serving.config import ServingError
 from vortex_dsl.serving.pages.pages import LINE, Pages, Rows, Softmax
 
 if TYPE_CHECKING:
     from vortex_dsl.backends.batched import Batched
-    from vortex_dsl.backends.machine import Machine
+    from vortex_dsl.backends.tape.machine import Machine
 
 KERNEL_TOKENS = 16  # vLLM's C++ kernel reads blocks of this many tokens,
 KERNEL_SHAPE = (576, 512)  # latents of this width with a value part of this one,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from vortex_dsl.backends.machine import Listed
+from vortex_dsl.backends.tape.machine import Listed
 from vortex_dsl.serving.config import ServingError
 from vortex_dsl.serving.pages.fields import Fields
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from vortex_dsl.analysis.layout import Layout
     from vortex_dsl.backends.batched import Batched
-    from vortex_dsl.backends.machine import Machine
+    from vortex_dsl.backends.tape.machine import Machine
     from vortex_dsl.ops.frame import Best
 
 LINE = 64  # bytes that vLLM's C++ kernels load at once; they die where these do not begin at a multiple of 64

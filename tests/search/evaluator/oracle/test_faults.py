@@ -75,15 +75,15 @@ def changed(function, changes=(), **names):
 
 
 def short_window(patch):
-    from vortex_dsl.backends import machine
+    from vortex_dsl.backends.tape import machine
 
     loop = changed(machine.run, [("j >= count - reserved[1]", "j > count - reserved[1]")])
     patch.setattr(machine, "run", loop)
 
 
 def best_but_one(patch):
-    from kernels import tape
-    from vortex_dsl.backends import machine
+    from kernels.host import tape
+    from vortex_dsl.backends.tape import machine
 
     marks = changed(tape.mark_best, [("np.floor(num)", "np.floor(num) - 1")])
     compute = changed(tape._compute, mark_best=marks)
@@ -93,8 +93,8 @@ def best_but_one(patch):
 
 def _with_lists(patch, old, new):
     """Plant a fault in the loop that lists pages, inside the tape's."""
-    from kernels import tape
-    from vortex_dsl.backends import machine
+    from kernels.host import tape
+    from vortex_dsl.backends.tape import machine
 
     lists = changed(tape.list_pages, [(old, new)])
     patch.setattr(machine, "run", changed(tape.run, list_pages=lists))
@@ -114,8 +114,8 @@ def lists_but_the_last(patch):
 
 def swapped_operands(patch):
     """Emit `b - a` where a program says `a - b`."""
-    from vortex_dsl.backends import machine
     from vortex_dsl.backends.batched import Batched
+    from vortex_dsl.backends.tape import machine
     from vortex_dsl.graph.rewrite import rewritten
 
     def visit(interner, node, args):

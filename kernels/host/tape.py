@@ -1,6 +1,6 @@
 """A program's select on a CPU without a line of Python between its operations: a machine that runs a tape.
 
-`vortex_dsl/backends/tape_writer.py` writes a program as instructions over one memory of float32, and `run` performs
+`vortex_dsl/backends/tape/tape.py` writes a program as instructions over one memory of float32, and `run` performs
 them row by row, so that no program has to be compiled. Booleans and selections are 0 and 1. An instruction is a line
 of WIDTH integers; a number that grows with a row's pages is two of them, what it is and what each page adds: so are
 places, counts and distances from element to element.
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.compiled import compiled, compiled_sums
-from kernels.loops import contract_row, gather, list_pages, mark_best
+from kernels.host.compiled import compiled, compiled_sums
+from kernels.host.reading import contract_row, gather, list_pages, mark_best
 
 WIDTH = 36
 # where an instruction keeps its operation, what that is told, result, operands, lengths, distances, and a seed

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.compiled import compiled, compiled_sums
-from kernels.vectors import LANES, SUMS, products_of_1, products_of_4
+from kernels.host.compiled import compiled, compiled_sums
+from kernels.host.vectors import LANES, SUMS, products_of_1, products_of_4
 
 KINDS = ("bfloat16", "float16", "float32", "fp8_e4m3", "int8", "int4", "sign")
 _BFLOAT16, _FLOAT16, _FLOAT32, _FP8, _INT8, _INT4, _SIGN = range(len(KINDS))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from kernels import tape as machine
-from kernels.tape import ALONG, LEAVES, MAPS, REDUCTIONS, WIDTH
+from kernels.host import tape as machine
+from kernels.host.tape import ALONG, LEAVES, MAPS, REDUCTIONS, WIDTH
 from vortex_dsl.ops.elementwise import MASK32, mix32
 from vortex_dsl.ops.rearranging import taken
 from vortex_dsl.values import DIM, PAGE, Kind

@@ -13,8 +13,8 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from kernels import loops
-from kernels.loops import KINDS
+from kernels.host import reading as loops
+from kernels.host.reading import KINDS
 
 CODE_LENGTH = 7
 Memory = tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from kernels import cpu
-from kernels.tape import WIDTH, run
-from vortex_dsl.backends.tape_writer import tape_of
+from kernels.host import cpu
+from kernels.host.tape import WIDTH, run
+from vortex_dsl.backends.tape.tape import tape_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vortex_dsl.analysis.layout import FieldLayout
     from vortex_dsl.backends.batched import Batched
-    from vortex_dsl.backends.tape_writer import Tape
+    from vortex_dsl.backends.tape.tape import Tape
     from vortex_dsl.graph.graph import Graph
 
 
