@@ -30,6 +30,7 @@ from vortex_dsl import Shape, cost, load_program, zoo
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
+PROGRAMS = ("centroid", "quest", "sign_keys", "two_stage")
 PAGE_SIZES = (16, 32, 64, 128)
 STEPS = 64  # of a round: the first of them find the other engine's data in the caches
 
@@ -313,7 +314,7 @@ def save(device: str, results: list[Result]) -> Path:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=tuple(SETTINGS), required=True)
-    parser.add_argument("--programs", nargs="+", default=["centroid", "quest"], help="names of the zoo")
+    parser.add_argument("--programs", nargs="+", default=PROGRAMS, help="names of the zoo")
     parser.add_argument("--attended", type=int, default=1024, help="most tokens attended, reserved pages included")
     parser.add_argument("--rounds", type=int, default=8, help=f"pairs of rounds per program, of {STEPS} steps")
     parser.add_argument("--page-size", type=int, choices=PAGE_SIZES, help="tokens per page, of both engines")

@@ -12,14 +12,13 @@ from numba import njit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SOURCES = ("compiled.py", "loops.py", "tape.py", "vectors.py")  # which call each other
 _SUMS = {"reassoc", "contract", "nsz"}  # what lets sums be split over vector registers; NaN and infinity keep their say
 
 
 def _digest() -> str:
     """Give the state of all sources: Numba's cache notices changes of a function's own file and of no other."""
-    folder = Path(__file__).parent
-    return hashlib.sha256(b"".join((folder / name).read_bytes() for name in SOURCES)).hexdigest()[:12]
+    sources = sorted(Path(__file__).parent.glob("*.py"))  # which call each other
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
 
 
 DIGEST = _digest()
@@ -27,8 +26,9 @@ DIGEST = _digest()
 
 def compiled(function: Callable[..., Any], **how: Any) -> Callable[..., Any]:
     """Compile a function, and keep the code on disk where there is a place that may be written to."""
+    is_inner = function.__name__.startswith("_")  # other loops alone call it: a way in for Python takes long to make
     function.__qualname__ += f"_{DIGEST}"  # names the file in the cache
-    how |= {"nogil": True, "error_model": "numpy"}
+    how |= {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": is_inner, "no_cfunc_wrapper": is_inner}
     try:
         return njit(cache=True, **how)(function)
     except RuntimeError:  # how Numba says that there is none

@@ -2,7 +2,7 @@
 
 Fields lie in a region of bytes; a stored vector becomes float32 in the processor's registers and is never written out
 unless it is asked for. What a storage kind's codes mean is said in `vortex_dsl.storage`, the work is done by
-`kernels.loops`.
+the modules beside this one.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from kernels.host import reading as loops
-from kernels.host.reading import KINDS
+from kernels.host import choosing, products, reading
+from kernels.host.reading import CODE_LENGTH
+from kernels.host.vectors import KINDS
 
-CODE_LENGTH = 7
+__all__ = ["CODE_LENGTH", "KINDS", "Memory", "Raw", "Stored", "best", "contract", "gather", "list_pages", "memory_of"]
+
 Memory = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -39,8 +41,40 @@ class Stored:
     @cached_property
     def code(self) -> np.ndarray:
         """Give it as the compiled loops take it: int64 [CODE_LENGTH]."""
+        return self.coded()
+
+    def coded(self, places: int = -1) -> np.ndarray:
+        """Give the code of raw pages, whose order stands at `places` (`kernels.host.reading`)."""
         place = (self.start, self.step, self.vector_bytes, self.scales, self.num_vectors, self.length)
-        return np.array((KINDS.index(self.kind), *place))
+        return np.array((KINDS.index(self.kind), *place, places))
+
+
+@dataclass(frozen=True, eq=False)
+class Raw:
+    """Keys or values of raw pages: `stored`, token by token, where `tokens` and `channels` say.
+
+    Both are int64: an element lies as many elements behind its page's first as its token and its channel say together.
+    A channel at a negative place is 0 everywhere.
+    """
+
+    stored: Stored
+    tokens: np.ndarray
+    channels: np.ndarray
+
+    @staticmethod
+    def ordered(stored: Stored, order: torch.Tensor) -> Raw:
+        """Read an order of whole pages: int64, where each element lies, [token * channel].
+
+        Raises ValueError where a token's place depends on the channel.
+        """
+        places = order.view(stored.num_vectors, stored.length)
+        tokens, channels = places[:, 0] - places[0, 0], places[0]
+        if not torch.equal(places, tokens[:, None] + channels):
+            message = (
+                "raw pages lie in an order that the loops of the CPU cannot follow; report it with the kernel's name"
+            )
+            raise ValueError(message)
+        return Raw(stored, tokens.numpy(), channels.numpy())
 
 
 def memory_of(region: torch.Tensor) -> Memory:
@@ -57,13 +91,14 @@ def _tables() -> tuple[np.ndarray, np.ndarray]:
 
 
 TABLES = _tables()
+_NOWHERE = np.zeros(0, np.int64)
 
 
 def gather(memory: Memory, field: Stored, pages: torch.Tensor) -> torch.Tensor:
     """Decode a field of some pages, int64 of any shape: float32 [*pages.shape, num_vectors, length]."""
     out = torch.empty((*pages.shape, field.num_vectors, field.length))
     flat = out.view(-1, field.num_vectors, field.length).numpy()
-    loops.gather(memory, TABLES, field.code, pages.reshape(-1).numpy(), flat)
+    reading.gather(memory, TABLES, field.code, pages.reshape(-1).numpy(), flat)
     return out
 
 
@@ -75,7 +110,7 @@ def contract(memory: Memory, field: Stored, pages: torch.Tensor, query: torch.Te
     """
     out = torch.empty((*pages.shape, field.num_vectors, query.shape[1]))
     numbers, given = pages.contiguous().numpy(), query.contiguous().numpy()
-    loops.contract(memory, TABLES, field.code, numbers, given, out.numpy())
+    products.contract(memory, (*TABLES, _NOWHERE), field.code, numbers, given, out.numpy())
     return out
 
 
@@ -88,7 +123,7 @@ def best(score: torch.Tensor, allowed: torch.Tensor, num: torch.Tensor) -> torch
     out = torch.empty(allowed.shape, dtype=torch.bool)
     rows = allowed.shape[:1]
     given = score.expand(allowed.shape).contiguous(), allowed.contiguous(), num.expand(rows).contiguous()
-    loops.best(*(x.numpy() for x in given), out.numpy())
+    choosing.best(*(x.numpy() for x in given), out.numpy())
     return out
 
 
@@ -103,4 +138,4 @@ def list_pages(
     table = torch.empty(attended.shape, dtype=torch.int32)
     tokens = torch.empty(attended.shape[0], dtype=torch.int32)
     given = (x.contiguous().numpy() for x in (attended, pages, lengths))
-    return table, tokens, loops.list_pages(*given, page_size, table.numpy(), tokens.numpy())
+    return table, tokens, choosing.list_pages(*given, page_size, table.numpy(), tokens.numpy())

@@ -748,22 +748,3 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
     field_1_tile_5 = tl.load(field_1 + block_3 * field_block_1 + kv_head_0 * field_head_1, mask=here_0, other=0).to(tl.float32)
     where_6 = tl.where(lt_2, field_0_tile_4, field_1_tile_5)
     tl.store(out_0 + (row_0 * max_pages_0 + page_0), where_6, mask=here_0)
-
-# hash
-@triton.jit
-def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
-    complete_0 = length_0 // 16
-    count_0 = (length_0 + 15) // 16
-    if count_0 - 3 <= covered_0:
-        return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
-        return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
-    here_0 = page_0 < complete_0
-    to_float_1 = (page_0).to(tl.float32)
-    hash_2 = scatter_bits(to_float_1, 1364076727)
-    tl.store(out_0 + (row_0 * max_pages_0 + page_0), hash_2, mask=here_0)

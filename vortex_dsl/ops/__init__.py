@@ -7,10 +7,17 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from vortex_dsl.ops import assembling, codes, elementwise, rearranging, reductions, selection
+from vortex_dsl.ops import assembling, codes, elementwise, hashing, rearranging, reductions, selection
 from vortex_dsl.ops.op import Op, OpKind
 
-_FAMILIES = (elementwise.ENTRIES, reductions.ENTRIES, rearranging.ENTRIES, assembling.ENTRIES, selection.ENTRIES)
+_FAMILIES = (
+    elementwise.ENTRIES,
+    hashing.ENTRIES,
+    reductions.ENTRIES,
+    rearranging.ENTRIES,
+    assembling.ENTRIES,
+    selection.ENTRIES,
+)
 
 OPS = MappingProxyType({op.name: op for family in _FAMILIES for op in family})  # what a program can write
 ENTRIES = MappingProxyType({**OPS, **{op.name: op for op in codes.ENTRIES}})  # what a node can be, leaves aside

@@ -98,6 +98,7 @@ ENTRIES = (
         _vector,
         no_flops,
         triton=_lower_vector,
+        tape="numbers",
     ),
     Op(
         "matrix",
@@ -109,6 +110,7 @@ ENTRIES = (
         _matrix,
         no_flops,
         triton=_lower_matrix,
+        tape="numbers",
     ),
     Op(
         "stack",
@@ -120,5 +122,6 @@ ENTRIES = (
         _stack,
         no_flops,
         triton=_lower_stack,
+        tape="pick",
     ),
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vortex_dsl.ops.op import Op, OpKind, Param, refuse
+from vortex_dsl.ops.op import InTorch, Op, OpKind, Param, refuse
 from vortex_dsl.storage import CODED, KINDS
 from vortex_dsl.values import DIM, Kind, Type
 
@@ -88,5 +88,6 @@ ENTRIES = (
         _reload_rule,
         _reload,
         triton=_lower_reload,
+        tape=InTorch("summarize does, at a page's last token"),
     ),
 )

@@ -7,7 +7,7 @@ import operator
 from typing import TYPE_CHECKING, Any
 
 from vortex_dsl.ops.frame import Frame, numeric
-from vortex_dsl.ops.op import Elementwise, Increasing, Op, OpKind, Param, Take, refuse, require_numeric
+from vortex_dsl.ops.op import Elementwise, Increasing, Op, OpKind, Param, Parts, refuse, require_numeric
 from vortex_dsl.values import Kind, Type, union_axes
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vortex_dsl.node import Node
-
-MASK32 = 0xFFFFFFFF
 
 
 def _rule(name: str, kind: Kind = Kind.FLOAT) -> Callable[..., Type]:
@@ -48,15 +46,15 @@ def _pointwise(function: Callable[..., Tensor], convert: Callable[[Tensor], Tens
 
 def _binary(name: str, doc: str, example: str, function: Callable[..., Any], **more: Any) -> Op:
     params = (Param("a"), Param("b"))
-    kind = more.pop("kind", OpKind.OPERATOR)
+    kind, rule, meaning = more.pop("kind", OpKind.OPERATOR), _rule(name), _pointwise(function)
     fold, triton = more.pop("fold", function), Elementwise(more.pop("triton"))
-    return Op(name, kind, params, doc, example, _rule(name), _pointwise(function), fold=fold, triton=triton, **more)
+    return Op(name, kind, params, doc, example, rule, meaning, fold=fold, triton=triton, tape=name, **more)
 
 
 def _comparison(name: str, doc: str, example: str, function: Callable[..., Any], **more: Any) -> Op:
     rule, params, triton = _rule(name, Kind.BOOL), (Param("a"), Param("b")), Elementwise(more.pop("triton"))
-    meaning = _pointwise(function)
-    return Op(name, OpKind.OPERATOR, params, doc, example, rule, meaning, fold=function, triton=triton, **more)
+    meaning, kind = _pointwise(function), OpKind.OPERATOR
+    return Op(name, kind, params, doc, example, rule, meaning, fold=function, triton=triton, tape=name, **more)
 
 
 def _unary(
@@ -67,10 +65,12 @@ def _unary(
     *,
     fold: Callable[[float], float],
     triton: str,
+    tape: Parts | None = None,
     **more: Any,
 ) -> Op:
-    rule, meaning, params = _rule(name), _pointwise(function), (Param("x"),)
-    return Op(name, OpKind.FUNCTION, params, doc, example, rule, meaning, fold=fold, triton=Elementwise(triton), **more)
+    rule, meaning, params, kind = _rule(name), _pointwise(function), (Param("x"),), OpKind.FUNCTION
+    code = Elementwise(triton)
+    return Op(name, kind, params, doc, example, rule, meaning, fold=fold, triton=code, tape=tape or name, **more)
 
 
 def _sigmoid(x: float) -> float:
@@ -90,18 +90,29 @@ def _where(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return numeric(a).where(condition, numeric(b))
 
 
-def mix32(h: Any) -> Any:
-    """Scramble 32 bits (the finalizer of MurmurHash3); integers or int64 tensors holding 0 … 2**32 - 1."""
-    h = ((h ^ (h >> 16)) * 0x85EBCA6B) & MASK32
-    h = ((h ^ (h >> 13)) * 0xC2B2AE35) & MASK32
-    return h ^ (h >> 16)
+# On a CPU's tape
 
 
-def _hash(_frame: Frame, node: Node, x: Tensor) -> Tensor:
-    """Mix x as a 32-bit integer, plus the mixed seed; the upper 24 of 32 bits become a number in [0, 1)."""
-    whole = numeric(x).floor().nan_to_num(0.0).clamp(-(2.0**31), 2.0**31 - 128).long() & MASK32
-    mixed = mix32((whole + mix32(node.attr("seed") & MASK32)) & MASK32)
-    return (mixed >> 8).float() * 2.0**-24
+def _parts_of_rsqrt(pool: Any, node: Node) -> Node:
+    return pool.make("div", (pool.number(1.0), pool.make("sqrt", node.args)))
+
+
+def _parts_of_relu(pool: Any, node: Node) -> Node:
+    return pool.make("maximum", (node.args[0], pool.number(0.0)))
+
+
+def _parts_of_sigmoid(pool: Any, node: Node) -> Node:
+    power = pool.make("exp", (pool.make("neg", node.args),))
+    return pool.make("div", (pool.number(1.0), pool.make("add", (power, pool.number(1.0)))))
+
+
+def _parts_of_silu(pool: Any, node: Node) -> Node:
+    return pool.make("mul", (node.args[0], pool.make("sigmoid", node.args)))
+
+
+def _parts_of_clip(pool: Any, node: Node) -> Node:
+    x, low, high = node.args
+    return pool.make("minimum", (pool.make("maximum", (x, low)), high))
 
 
 ENTRIES = (
@@ -172,6 +183,7 @@ ENTRIES = (
         fold=lambda x: -float(x),
         involution=True,
         triton=Elementwise("-({0})"),
+        tape="neg",
     ),
     _comparison("lt", "a < b", "page.index < 8", operator.lt, triton="{0} < {1}"),
     _comparison("le", "a <= b", 'page.radius <= page.radius.mean("page")', operator.le, triton="{0} <= {1}"),
@@ -193,6 +205,7 @@ ENTRIES = (
         commutative=True,
         idempotent=True,
         triton=Elementwise("both({0}, {1})", conditions=2),
+        tape="and",
     ),
     Op(
         "or",
@@ -206,6 +219,7 @@ ENTRIES = (
         commutative=True,
         idempotent=True,
         triton=Elementwise("either({0}, {1})", conditions=2),
+        tape="or",
     ),
     Op(
         "invert",
@@ -218,6 +232,7 @@ ENTRIES = (
         fold=lambda x: not x,
         involution=True,
         triton=Elementwise("{0} == 0", conditions=1),
+        tape="invert",
     ),
     _unary(
         "abs",
@@ -260,8 +275,17 @@ ENTRIES = (
         lambda x: x.rsqrt(),
         fold=lambda x: 1 / math.sqrt(x),
         triton="tl.div_rn(1.0, tl.sqrt_rn({0}))",
+        tape=Parts(_parts_of_rsqrt),
     ),
-    _unary("square", "x * x", 'square(k).mean("token")', lambda x: x * x, fold=lambda x: x * x, triton="{0} * {0}"),
+    _unary(
+        "square",
+        "x * x",
+        'square(k).mean("token")',
+        lambda x: x * x,
+        fold=lambda x: x * x,
+        triton="{0} * {0}",
+        tape=Parts(lambda pool, node: pool.make("mul", node.args * 2)),
+    ),
     _unary(
         "sign",
         "-1, 0 or 1",
@@ -285,6 +309,7 @@ ENTRIES = (
         lambda x: x.relu(),
         fold=lambda x: max(x, 0.0),
         triton="larger({0}, 0.0)",
+        tape=Parts(_parts_of_relu),
     ),
     _unary(
         "sigmoid",
@@ -295,6 +320,7 @@ ENTRIES = (
         increasing=Increasing(),
         positive=True,
         triton="sigmoid({0})",
+        tape=Parts(_parts_of_sigmoid),
     ),
     _unary(
         "silu",
@@ -303,6 +329,7 @@ ENTRIES = (
         lambda x: x * x.sigmoid(),
         fold=lambda x: x * _sigmoid(x),
         triton="{0} * sigmoid({0})",
+        tape=Parts(_parts_of_silu),
     ),
     _unary(
         "tanh",
@@ -348,6 +375,7 @@ ENTRIES = (
         flops=lambda node, size: 2 * size(node.type),
         fold=lambda x, low, high: _smaller(_larger(x, low), high),
         triton=Elementwise("smaller(larger({0}, {1}), {2})"),
+        tape=Parts(_parts_of_clip),
     ),
     Op(
         "where",
@@ -359,16 +387,6 @@ ENTRIES = (
         _pointwise(_where, lambda x: x),
         fold=lambda condition, a, b: float(a if condition else b),
         triton=Elementwise("tl.where({0}, {1}, {2})", conditions=1),
-    ),
-    Op(
-        "hash",
-        OpKind.FUNCTION,
-        (Param("x"), Param("seed", Take.INTEGER)),
-        "a number in [0, 1) that depends on the whole number x and on seed, the same everywhere",
-        "hash(page.index, 1)",
-        _rule("hash"),
-        _hash,
-        flops=lambda node, size: 12 * size(node.type),
-        triton=Elementwise("scatter_bits({0}, {number})", number=lambda node: mix32(node.attr("seed") & MASK32)),
+        tape="where",
     ),
 )

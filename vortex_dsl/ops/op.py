@@ -111,6 +111,23 @@ class Coverage:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """On a CPU's tape the operation is made of simpler ones: `made(pool, node)` gives them, by the interner `pool`.
+
+    They may round otherwise than the meaning does, by as much as any other order of the same sums.
+    """
+
+    made: Callable[[Any, Node], Node]
+
+
+@dataclass(frozen=True)
+class InTorch:
+    """Programs with it run in torch on a CPU, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Op:
     """One operation: all that any part of the system knows about it.
 
@@ -129,6 +146,8 @@ class Op:
     `idempotent`, x op x is x; `neutral`, x op neutral is x, signed zeros and NaN included; `involution`, twice is
     nothing; `increasing`; `positive`, its result is above 0; `keeps_positive`, it is where all operands are.
     `coverage` is a selection's.
+    `tape` says how it is written for the machine that serves a CPU: what does it there (`backends/tape/emission.py`, or
+    an elementwise operation or reduction of `kernels.host.tape`), of what it is made, or why it runs in torch.
     """
 
     name: str
@@ -151,6 +170,7 @@ class Op:
     coverage: Coverage | None = None
     hint: str = ""
     triton: Elementwise | Callable[..., Any] | None = None
+    tape: str | Parts | InTorch | None = None
 
     @property
     def signature(self) -> str:

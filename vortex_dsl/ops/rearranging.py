@@ -8,6 +8,7 @@ from vortex_dsl.errors import listed
 from vortex_dsl.ops.expression import FURTHEST_PAGE, PAGE_LOOP, Source
 from vortex_dsl.ops.frame import Frame, numeric
 from vortex_dsl.ops.op import (
+    InTorch,
     Op,
     OpKind,
     Param,
@@ -38,8 +39,7 @@ def no_flops(_node: Node, _size: Callable[[Type], float]) -> float:
 def require_distinct(op: str, names: Sequence[str]) -> None:
     """Refuse two axes of one name."""
     if len(set(names)) != len(names):
-        message = f"'{op}' gives a value two axes of one name: [{listed(names)}]; choose another name"
-        raise refuse(message)
+        raise refuse(f"'{op}' gives a value two axes of one name: [{listed(names)}]; choose another name")
 
 
 def _split_rule(types: tuple[Type, ...], attrs: Mapping[str, Any]) -> Type:
@@ -49,8 +49,7 @@ def _split_rule(types: tuple[Type, ...], attrs: Mapping[str, Any]) -> Type:
     require_distinct("split", (*types[0].names, outer))
     whole = types[0].length(axis)
     if length < 1 or whole % length:
-        message = f"'split' of axis '{axis}' of length {whole} into {length}; choose a number that divides it"
-        raise refuse(message)
+        raise refuse(f"'split' of axis '{axis}' of length {whole} into {length}; choose a number that divides it")
     rest = types[0].without((axis,)).axes
     return Type(ordered((*rest, Axis(outer, length), Axis(axis, whole // length))), types[0].kind)
 
@@ -109,11 +108,9 @@ def _top_rule(types: tuple[Type, ...], attrs: Mapping[str, Any]) -> Type:
     require_numeric("top", types)
     require_axes("top", types[0], (axis,))
     if axis == PAGE:
-        message = "'top' over pages; return topk(score, n) to choose pages"
-        raise refuse(message)
+        raise refuse("'top' over pages; return topk(score, n) to choose pages")
     if attrs["n"] < 0:
-        message = f"'top' of {attrs['n']} elements; n must be at least 0"
-        raise refuse(message)
+        raise refuse(f"'top' of {attrs['n']} elements; n must be at least 0")
     return Type(types[0].axes, Kind.BOOL)
 
 
@@ -130,13 +127,10 @@ def _page_rule(name: str) -> Callable[..., Type]:
         require_numeric(name, types)
         require_axes(name, types[0], (attrs["axis"],))
         if attrs["axis"] != PAGE:
-            message = f"'{name}' along axis '{attrs['axis']}'; it only moves along 'page'"
-            raise refuse(message)
+            raise refuse(f"'{name}' along axis '{attrs['axis']}'; it only moves along 'page'")
         if len(attrs.get("weights", (0,))) % 2 == 0:
-            message = (
-                f"'smooth' with {len(attrs['weights'])} weights; give an odd number, the middle one for the page itself"
-            )
-            raise refuse(message)
+            seen = f"'smooth' with {len(attrs['weights'])} weights"
+            raise refuse(f"{seen}; give an odd number, the middle one for the page itself")
         return Type(types[0].axes)
 
     return rule
@@ -262,6 +256,7 @@ ENTRIES = (
         _split,
         no_flops,
         triton=_lower_split,
+        tape="pick",
     ),
     Op(
         "take",
@@ -273,6 +268,7 @@ ENTRIES = (
         _take,
         no_flops,
         triton=_lower_take,
+        tape="pick",
     ),
     Op(
         "rename",
@@ -284,6 +280,7 @@ ENTRIES = (
         _rename,
         no_flops,
         triton=_lower_rename,
+        tape="pick",
     ),
     Op(
         "top",
@@ -296,6 +293,7 @@ ENTRIES = (
         lambda node, size: 8 * size(node.type),
         hint=" along another axis than page; pages are chosen by topk(score, n)",
         triton=_lower_top,
+        tape="top",
     ),
     Op(
         "shift",
@@ -307,6 +305,7 @@ ENTRIES = (
         _shift,
         no_flops,
         triton=_lower_shift,
+        tape="shift",
     ),
     Op(
         "smooth",
@@ -318,6 +317,7 @@ ENTRIES = (
         _smooth,
         lambda node, size: 2 * len(node.attr("weights")) * size(node.type),
         triton=_lower_smooth,
+        tape="smooth",
     ),
     Op(
         "cumsum",
@@ -328,6 +328,7 @@ ENTRIES = (
         _page_rule("cumsum"),
         _cumsum,
         triton=_lower_cumsum,
+        tape="cumsum",
     ),
     Op(
         "to",
@@ -337,5 +338,6 @@ ENTRIES = (
         'k.max("token").to("int4")',
         _to_rule,
         _to,
+        tape=InTorch("summarize does, at a page's last token"),
     ),
 )

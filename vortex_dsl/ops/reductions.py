@@ -6,7 +6,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from vortex_dsl.ops.frame import Frame, numeric
-from vortex_dsl.ops.op import Increasing, Op, OpKind, Param, Take, require_axes, require_numeric
+from vortex_dsl.ops.op import Increasing, Op, OpKind, Param, Parts, Take, require_axes, require_numeric
 from vortex_dsl.values import PAGE, Type, union_axes
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def _rule(name: str) -> Callable[..., Type]:
 
 def _reduction(name: str, doc: str, example: str, meaning: Callable[..., Tensor], **more: Any) -> Op:
     params, work = (Param("x"), Param("axes", Take.AXES)), more.pop("work", 1)
+    more.setdefault("tape", name)
     return Op(
         name,
         OpKind.METHOD,
@@ -179,9 +180,50 @@ def _lower_dot(lower: Lowering, node: Node, at: Indices) -> Expr:
     return lower.pool.make("dot", (a, b), (loops[0],))
 
 
+# On a CPU's tape
+
+
+def _parts_of_mean(pool: Any, node: Node) -> Node:
+    x, axes = node.args[0], node.attr("axes")
+    count = pool.number(float(prod(x.type.length(name) for name in axes if name != PAGE)))
+    if PAGE in axes:
+        complete = pool.leaf("input", Type(), attrs=(("name", "page.complete"),))
+        count = pool.make("mul", (complete, count))
+    return pool.make("div", (pool.make("sum", (x,), node.attrs), count))
+
+
+def _parts_of_var(pool: Any, node: Node) -> Node:
+    distance = pool.make("sub", (node.args[0], pool.make("mean", node.args, node.attrs)))
+    return pool.make("mean", (pool.make("mul", (distance, distance)),), node.attrs)
+
+
+def _parts_of_norm(pool: Any, node: Node) -> Node:
+    x = node.args[0]
+    return pool.make("sqrt", (pool.make("sum", (pool.make("mul", (x, x)),), node.attrs),))
+
+
+def _parts_of_logsumexp(pool: Any, node: Node) -> Node:
+    x, top = node.args[0], pool.make("max", node.args, node.attrs)
+    infinity = pool.leaf("constant", Type(), attrs=(("values", (INFINITY,)),))  # beyond what programs may write
+    infinite = pool.make("eq", (pool.make("abs", (top,)), infinity))
+    least = pool.make("where", (infinite, pool.number(0.0), top))
+    powers = pool.make("exp", (pool.make("sub", (x, least)),))
+    return pool.make("add", (pool.make("log", (pool.make("sum", (powers,), node.attrs),)), least))
+
+
+def _parts_of_softmax(pool: Any, node: Node) -> Node:
+    axes = (("axes", (node.attr("axis"),)),)
+    powers = pool.make("exp", (pool.make("sub", (node.args[0], pool.make("max", node.args, axes))),))
+    return pool.make("div", (powers, pool.make("sum", (powers,), axes)))
+
+
+def _parts_of_normalize(pool: Any, node: Node) -> Node:
+    return pool.make("div", (node.args[0], pool.make("sum", node.args, (("axes", (node.attr("axis"),)),))))
+
+
 ENTRIES = (
     _reduction("sum", "sum over the axes", '(q * page.center).sum("dim", "head")', _sum, triton=_lower_plain),
-    _reduction("mean", "mean over the axes", 'k.mean("token")', _mean, triton=_lower_mean),
+    _reduction("mean", "mean over the axes", 'k.mean("token")', _mean, triton=_lower_mean, tape=Parts(_parts_of_mean)),
     _reduction(
         "max",
         "largest over the axes",
@@ -196,7 +238,15 @@ ENTRIES = (
         _filled(lambda x, dims: x.amin(dims), INFINITY),
         triton=_lower_plain,
     ),
-    _reduction("var", "variance of the population over the axes", 'k.var("token")', _var, work=3, triton=_lower_var),
+    _reduction(
+        "var",
+        "variance of the population over the axes",
+        'k.var("token")',
+        _var,
+        work=3,
+        triton=_lower_var,
+        tape=Parts(_parts_of_var),
+    ),
     _reduction(
         "norm",
         "Euclidean norm over the axes",
@@ -204,6 +254,7 @@ ENTRIES = (
         _filled(lambda x, dims: x.square().sum(dims).sqrt(), 0.0),
         work=2,
         triton=_lower_norm,
+        tape=Parts(_parts_of_norm),
     ),
     _reduction(
         "logsumexp",
@@ -212,6 +263,7 @@ ENTRIES = (
         _filled(lambda x, dims: x.logsumexp(dims), -INFINITY),
         work=3,
         triton=_lower_logsumexp,
+        tape=Parts(_parts_of_logsumexp),
     ),
     _along(
         "softmax",
@@ -221,6 +273,7 @@ ENTRIES = (
         work=4,
         increasing=Increasing(only=lambda node: node.attr("axis") == PAGE),
         triton=_lower_softmax,
+        tape=Parts(_parts_of_softmax),
     ),
     _along(
         "normalize",
@@ -229,6 +282,7 @@ ENTRIES = (
         _normalize,
         work=2,
         triton=_lower_normalize,
+        tape=Parts(_parts_of_normalize),
     ),
     Op(
         "dot",
@@ -241,5 +295,6 @@ ENTRIES = (
         lambda node, size: 2 * size(Type(union_axes((node.args[0].type, node.args[1].type)))),
         commutative=True,
         triton=_lower_dot,
+        tape="dot",
     ),
 )

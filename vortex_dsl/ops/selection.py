@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from vortex_dsl.ops.frame import Frame, numeric
-from vortex_dsl.ops.op import Coverage, Op, OpKind, Param, Take, refuse, require_numeric
+from vortex_dsl.ops.op import Coverage, InTorch, Op, OpKind, Param, Take, refuse, require_numeric
 from vortex_dsl.values import PAGE, Axis, Kind, Type, show_axes
 
 if TYPE_CHECKING:
@@ -197,6 +197,7 @@ ENTRIES = (
         _sorting,
         triton=_choose_best,
         coverage=_BY_LIMIT,
+        tape="best",
     ),
     Op(
         "topp",
@@ -209,6 +210,7 @@ ENTRIES = (
         _sorting,
         triton=_choose_nucleus,
         coverage=_BY_LIMIT_AT_MOST,
+        tape="nucleus",
     ),
     Op(
         "above",
@@ -221,6 +223,7 @@ ENTRIES = (
         _sorting,
         triton=_choose_above,
         coverage=_BY_LIMIT_AT_MOST,
+        tape="best",
     ),
     Op(
         "union",
@@ -234,6 +237,7 @@ ENTRIES = (
         idempotent=True,
         triton=lambda _pages, parts: parts[0] | parts[1],
         coverage=Coverage(most=lambda parts, _limit: sum(parts), all_of=lambda parts, _limit: max(parts)),
+        tape="or",
     ),
     Op(
         "refine",
@@ -246,6 +250,7 @@ ENTRIES = (
         _sorting,
         triton=_choose_best,
         coverage=Coverage(most=lambda parts, limit: min(*parts, limit), all_of=lambda parts, limit: min(*parts, limit)),
+        tape="best",
     ),
     Op(
         "remember",
@@ -256,6 +261,7 @@ ENTRIES = (
         _remember_rule,
         lambda _frame, _node, selection, *_pairs: selection,
         lambda _node, _size: 0,
+        tape=InTorch("no finished graph has it: a selection and what it remembers are two roots"),
     ),
     Op(
         "every_page",
@@ -268,6 +274,7 @@ ENTRIES = (
         lambda _node, _size: 0,
         triton=lambda pages, _parts: _alike(pages, chosen=True),
         coverage=Coverage(most=lambda _parts, _limit: math.inf, all_of=lambda _parts, _limit: math.inf),
+        tape="candidates",
     ),
     Op(
         "reserved_only",
@@ -280,5 +287,6 @@ ENTRIES = (
         lambda _node, _size: 0,
         triton=lambda pages, _parts: _alike(pages, chosen=False),
         coverage=Coverage(most=lambda _parts, _limit: 0, all_of=lambda _parts, _limit: 0),
+        tape="nothing",
     ),
 )

@@ -15,7 +15,7 @@ from vortex_dsl.codegen.emit import emit_stage, emit_summarize
 from vortex_dsl.codegen.emitted import check_emitted
 from vortex_dsl.codegen.plan import make_plan
 from vortex_dsl.frontend.trace import traced
-from vortex_dsl.ops import assembling, elementwise, rearranging, reductions, selection
+from vortex_dsl.ops import assembling, elementwise, hashing, rearranging, reductions, selection
 from vortex_dsl.passes.pipeline import CANONICAL, steps
 
 TESTS = Path(__file__).resolve().parents[2]
@@ -31,7 +31,8 @@ ZOO = {
     "oracle_mass": (Shape(128, 576), {"page_size": 128}),
 }
 FAMILIES = {
-    each.__name__.split(".")[-1]: each for each in (assembling, elementwise, rearranging, reductions, selection)
+    each.__name__.split(".")[-1]: each
+    for each in (assembling, elementwise, hashing, rearranging, reductions, selection)
 }
 
 

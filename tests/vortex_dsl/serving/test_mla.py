@@ -8,7 +8,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from vortex_dsl import attend, load_program
+from vortex_dsl.backends.tape.machine import Layer
 from vortex_dsl.serving.config import ServingError
+from vortex_dsl.serving.layers.decodes import Decodes, Heads
+from vortex_dsl.serving.layers.rule import Rule
 from vortex_dsl.serving.pages import latent as pages_latent
 from vortex_dsl.serving.pages.pages import Rows, Softmax
 
@@ -165,6 +169,38 @@ def test_a_programs_value_is_the_latents_value_part(kind):
     assert torch.equal(pages.raw_keys(rows.table[1, :2]).flatten(0, 1), tokens[1])
     assert pages.fields.shape == (12, 32 * 96)
     assert pages.fields.view(torch.float32).isnan().all()
+
+
+RAW_RULE = """from vortex_dsl import *
+
+
+class Raw(Program):
+    \"\"\"Rank pages by keys and values of every token.\"\"\"
+
+    sink = Int(0, 0, 16)
+    window = Int(1, 1, 64)
+
+    def select(self, q, page):
+        return topk(dot(q, page.k, "dim").max("head", "token") + dot(q, page.v, "dim").mean("head", "token"), 1)
+"""
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("kind", "shape"), [("CpuLatentPages", (576, 512)), ("LatentPages", (40, 24))])
+def test_the_tape_reads_latents_as_keys_and_their_value_part_as_values(kind, shape, dtype):
+    pages, rows, tokens = filled(getattr(pages_latent, kind), 16, dtype, shape)
+    query = torch.randn(3, 4, shape[0], generator=torch.Generator().manual_seed(1)).to(dtype)
+    program = load_program(RAW_RULE).with_values(page_size=16, dense_layers=0)
+    rule = Rule(program, 4, shape[0])
+    assert pages.machine_of(rule.batched) is not None
+    found = rule.choice(query, pages, Decodes(rows, 16, Heads(1)), Layer(0, 1, 0.1), rule.memory(1)).attended
+    for row, sequence in enumerate(tokens):
+        keys = sequence.float()
+        values = keys.clone()
+        values[:, shape[1] :] = 0
+        given = query[row].float()[None], keys[None, None], values[None, None]
+        wanted = attend(program, *given, scale=0.1, backend="reference")[1][0, 0]
+        assert torch.equal(found[row, : len(wanted)], wanted)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.uint8])

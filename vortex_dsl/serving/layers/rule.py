@@ -121,9 +121,9 @@ class Rule:
             if machine is None:
                 computed = self._computed(query, pages, decodes, layer, (rows, states))
                 chosen, states = computed.pages, computed.states
-            else:  # no program with states has one
-                attended = machine.choose(query[rows], decodes.paged.of(rows), layer).attended
-                chosen = attended & decodes.sets(self.batched).candidates[rows]
+            else:
+                choice, states = machine.choose_again(query[rows], decodes.paged.of(rows), layer, states)
+                chosen = choice.attended & decodes.sets(self.batched).candidates[rows]
             memory.write(followed.slots[renewed], period[renewed], chosen, states)
         return memory.chosen(followed.slots, decodes.max_pages)
 

@@ -16,7 +16,7 @@ from vllm import _custom_ops as ops
 from vllm.v1.attention.backends.cpu_attn import _get_attn_isa
 
 from kernels.host import cpu
-from vortex_dsl.backends.tape.machine import Listed, machine_for
+from vortex_dsl.backends.tape.machine import Listed, PageMemory, machine_for
 from vortex_dsl.serving.config import ServingError
 from vortex_dsl.serving.pages import hugepages
 from vortex_dsl.serving.pages.fields_cpu import CpuFields
@@ -114,7 +114,19 @@ class CpuPages(Pages):
         """Run the program's tape (`Pages.make_machine`)."""
         fields = self.fields_of(batched.layout)
         assert isinstance(fields, CpuFields)
-        return machine_for(batched, fields.memory, fields.stored)
+        raw = {"page.k": self._raw_at(0), "page.v": self._raw_at(1)}
+        return machine_for(batched, PageMemory(fields.memory, fields.stored, self._memory(), raw))
+
+    def _memory(self) -> cpu.Memory:
+        """View all pages."""
+        return cpu.memory_of(self.flat.view(torch.uint8))
+
+    def _raw_at(self, which: int) -> cpu.Raw:
+        """Say where keys (0) or values (1) lie, in the kernel's order."""
+        size = self.flat.element_size()
+        kind, step = str(self.flat.dtype).removeprefix("torch."), self.flat.shape[1] * size
+        shape = (self.page_size, self.head_dim, self.head_dim * size)
+        return cpu.Raw.ordered(cpu.Stored(kind, which * self.split * size, step, *shape, 0), self._order[which])
 
     def listed(self, attended: torch.Tensor, pages: torch.Tensor, lengths: torch.Tensor) -> Listed:
         """List the attended pages (`Pages.listed`)."""

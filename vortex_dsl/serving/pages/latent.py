@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from vllm import _custom_ops as ops
 
 from kernels.host import cpu
-from vortex_dsl.backends.tape.machine import machine_for, stored_at
+from vortex_dsl.backends.tape.machine import PageMemory, machine_for, stored_at
 from vortex_dsl.serving.config import ServingError
 from vortex_dsl.serving.pages.pages import LINE, Pages, Rows, Softmax
 
@@ -61,9 +62,20 @@ class LatentPages(Pages):
         """Run the program's tape over fields inside of pages (`Pages.make_machine`)."""
         if not self.flat.is_cpu:
             return None
-        page_bytes, start = self.flat.shape[1] * self.flat.element_size(), self.split * self.flat.element_size()
+        size = self.flat.element_size()
+        page_bytes, start = self.flat.shape[1] * size, self.split * size
         stored = {field.name: stored_at(field, start, page_bytes) for field in batched.layout.fields}
-        return machine_for(batched, cpu.memory_of(self.flat.view(torch.uint8)), stored)
+        memory = cpu.memory_of(self.flat.view(torch.uint8))
+        raw = {"page.k": self._raw_at(self.head_dim), "page.v": self._raw_at(self.value_dim)}
+        return machine_for(batched, PageMemory(memory, stored, memory, raw))
+
+    def _raw_at(self, num_channels: int) -> cpu.Raw:
+        """Say where latents lie, of which so many channels count and the others are 0."""
+        size, channels = self.flat.element_size(), np.arange(self.head_dim)
+        kind, step = str(self.flat.dtype).removeprefix("torch."), self.flat.shape[1] * size
+        stored = cpu.Stored(kind, 0, step, self.page_size, self.head_dim, self.head_dim * size, 0)
+        channels[num_channels:] = -1
+        return cpu.Raw(stored, np.arange(self.page_size) * self.head_dim, channels)
 
     def attend_sequences(self, query: torch.Tensor, rows: Rows, softmax: Softmax, output: torch.Tensor) -> None:
         """Attend to whole sequences that decode one token each: with one KV head, pages are blocks."""

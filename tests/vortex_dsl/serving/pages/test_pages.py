@@ -1,9 +1,16 @@
 """Both ways of reading the paged cache say the same, and neither looks beyond a row's length."""
 
+import numpy as np
 import pytest
 import torch
 
+from kernels.host import cpu
+from kernels.host.reading import gather_raw
+from vortex_dsl import attend, load_program, zoo
+from vortex_dsl.backends.tape.machine import Layer
 from vortex_dsl.serving.config import ServingError
+from vortex_dsl.serving.layers.decodes import Decodes, Heads
+from vortex_dsl.serving.layers.rule import Rule
 from vortex_dsl.serving.pages.pages import Rows, Softmax
 
 pytestmark = pytest.mark.vllm
@@ -30,6 +37,70 @@ def filled(kind, page_size, dtype, dim=64, seed=0):
     value = torch.randn(len(slots), heads, dim, generator=generator).to(dtype)
     pages.write(key, value, slots)
     return pages, table, torch.tensor(lengths, dtype=torch.int32), key
+
+
+RAW_RULE = """from vortex_dsl import *
+
+
+class Raw(Program):
+    \"\"\"Read raw pages, all of them and then those that were chosen.\"\"\"
+
+    def select(self, q, page):
+        coarse = dot(q, page.v, "dim").mean("token", "head") + page.v.norm("dim").max("token")
+        return refine(topk(coarse, 6), dot(q, page.k, "dim").logsumexp("token").max("head"), 2)
+"""
+
+
+@pytest.mark.parametrize(
+    "text", [zoo.text("oracle_max"), zoo.text("oracle_mass"), RAW_RULE], ids=["max", "mass", "both"]
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("page_size", "dim"), [(16, 64), (32, 64), (64, 80), (128, 64)])
+def test_the_tape_reads_raw_pages_as_the_kernel_stores_them(page_size, dim, dtype, text):
+    """What the machine chooses over vLLM's cache is what the reference chooses of the keys that were written."""
+    from vortex_dsl.serving.pages.cpu import CpuPages
+
+    program = load_program(text).with_values(page_size=page_size, dense_layers=0)
+    program = program.with_values(pages=2) if "pages" in program.tunables else program
+    heads, count, generator = 2, 12, torch.Generator().manual_seed(page_size)
+    rule = Rule(program, 4, dim)
+    content = 2 * dim + -(-rule.field_bytes // (page_size * dtype.itemsize))  # what needs no query is kept in a field
+    pages = CpuPages(torch.zeros(2 * count, heads, page_size, content, dtype=dtype), dim)
+    blocks = torch.randperm(2 * count, generator=generator)[:count]
+    slots = (blocks[:, None] * page_size + torch.arange(page_size)).flatten()[:-3]
+    key, value = (torch.randn(len(slots), heads, dim, generator=generator).to(dtype) for _ in range(2))
+    pages.write(key, value, slots)
+    rule.summarize(pages, (blocks[:-1, None] * heads + torch.arange(heads)).flatten())
+    query = torch.randn(heads, 4, dim, generator=generator).to(dtype)
+    lengths = torch.tensor([len(slots)], dtype=torch.int32)
+    assert pages.machine_of(rule.batched) is not None
+    decodes = Decodes(Rows(blocks[None].int(), lengths, torch.tensor([0, 1])), page_size, Heads(heads))
+    found = rule.choice(query, pages, decodes, Layer(0, 1, dim**-0.5), rule.memory(heads)).attended
+    k, v = (x.transpose(0, 1)[None].float() for x in (key, value))
+    expected = attend(program, query.float().flatten(0, 1)[None], k, v, backend="reference")[1][0]
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(("isa", "page_size"), [("vec16", 16), ("vec", 32), ("vec", 128), ("amx", 32), ("amx", 128)])
+def test_compiled_loops_follow_the_order_of_every_kernel(isa, page_size):
+    """Keys and values that a kernel's variant stores, this machine's own or not, are read back token by token."""
+    from vllm import _custom_ops as ops
+
+    from vortex_dsl.serving.pages.cpu import stored_order
+
+    shape, dtype = (page_size, 1, 64), torch.bfloat16
+    key, value = torch.randn(2, *shape).to(dtype)
+    page = torch.zeros((1, 1, 2 * page_size, 64), dtype=dtype)
+    ops.cpu_attn_reshape_and_cache(key, value, *page.chunk(2, dim=2), torch.arange(page_size), isa)
+    for start, given, order in zip(
+        (0, page_size * 128), (key, value), stored_order(isa, page_size, 64, dtype), strict=True
+    ):
+        stored = cpu.Stored("bfloat16", start, page.nbytes, page_size, 64, 128, 0)
+        raw, out = cpu.Raw.ordered(stored, order), torch.empty(1, page_size, 64)
+        places = np.concatenate([raw.tokens, raw.channels])
+        memory = cpu.memory_of(page.view(torch.uint8))
+        gather_raw(memory, places, stored.coded(0), np.zeros(1, np.int64), out.numpy())
+        assert torch.equal(out[0], given[:, 0].float())
 
 
 @pytest.fixture(params=["cpu", "torch"])
