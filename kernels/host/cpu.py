@@ -17,9 +17,9 @@ from kernels.host import choosing, products, reading
 from kernels.host.reading import CODE_LENGTH
 from kernels.host.vectors import KINDS
 
-__all__ = ["CODE_LENGTH", "KINDS", "Memory", "Raw", "Stored", "best", "contract", "gather", "list_pages", "memory_of"]
+__all__ = ["CODE_LENGTH", "KINDS", "Raw", "Stored", "Views", "best", "contract", "gather", "list_pages", "memory_of"]
 
-Memory = tuple[np.ndarray, np.ndarray, np.ndarray]
+Views = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Raw:
         return Raw(stored, tokens.numpy(), channels.numpy())
 
 
-def memory_of(region: torch.Tensor) -> Memory:
+def memory_of(region: torch.Tensor) -> Views:
     """View a region without gaps, uint8 of any shape, by one, two and four bytes (as uint16 and float32)."""
     flat = region.view(-1).numpy()
     return flat, flat[: flat.size // 2 * 2].view(np.uint16), flat[: flat.size // 4 * 4].view(np.float32)
@@ -94,7 +94,7 @@ TABLES = _tables()
 _NOWHERE = np.zeros(0, np.int64)
 
 
-def gather(memory: Memory, field: Stored, pages: torch.Tensor) -> torch.Tensor:
+def gather(memory: Views, field: Stored, pages: torch.Tensor) -> torch.Tensor:
     """Decode a field of some pages, int64 of any shape: float32 [*pages.shape, num_vectors, length]."""
     out = torch.empty((*pages.shape, field.num_vectors, field.length))
     flat = out.view(-1, field.num_vectors, field.length).numpy()
@@ -102,7 +102,7 @@ def gather(memory: Memory, field: Stored, pages: torch.Tensor) -> torch.Tensor:
     return out
 
 
-def contract(memory: Memory, field: Stored, pages: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+def contract(memory: Views, field: Stored, pages: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
     """Multiply the stored vectors of each row's pages with the row's queries, summed over their elements.
 
     pages: int64 [rows, pages]; query: float32 [rows, queries, length].

@@ -12,7 +12,7 @@ NUM_PAGES, VECTORS = 40, 3
 ODD = (float("inf"), -float("inf"), float("nan"), 1e-7, -0.0, 3e-5, 1000.0)
 
 
-def stored(kind: str, length: int) -> tuple[cpu.Memory, cpu.Stored, torch.Tensor]:
+def stored(kind: str, length: int) -> tuple[cpu.Views, cpu.Stored, torch.Tensor]:
     """Give a memory that holds one field among bytes of no meaning, its place, and what reading it has to give."""
     x = torch.randn(NUM_PAGES, VECTORS, length)
     if not storage.scale_bytes(kind):

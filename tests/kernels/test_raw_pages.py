@@ -16,7 +16,7 @@ def orders(dim: int) -> dict[str, torch.Tensor]:
     return {"plain": token * dim + channel, "columns": channel * TOKENS + token, "pairs": pairs}
 
 
-def raw(order: str, dim: int, dtype: torch.dtype) -> tuple[cpu.Memory, torch.Tensor, cpu.Raw]:
+def raw(order: str, dim: int, dtype: torch.dtype) -> tuple[cpu.Views, torch.Tensor, cpu.Raw]:
     """Give a memory of pages, each with something else before and behind its keys, what they hold, and their place."""
     keys = torch.randn(PAGES, TOKENS, dim).to(dtype)
     keys[0, 0, 0], keys[1, 3, 1], keys[2, 5, 2] = float("nan"), float("inf"), 1e-7

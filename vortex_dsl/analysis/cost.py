@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from vortex_dsl.analysis.budget import Budget
 from vortex_dsl.analysis.layout import Layout
-from vortex_dsl.analysis.schedule import Stage, schedule
+from vortex_dsl.analysis.schedule import Cut, schedule
 from vortex_dsl.node import LEAVES, Node
 from vortex_dsl.ops import ENTRIES
 from vortex_dsl.values import MAX_TOKENS, PAGE, Type, check_size
@@ -136,7 +136,7 @@ def pages_by_node(graph: Graph, tokens: int) -> dict[Node, float]:
 class _Counts:
     """Counts of one layer that chooses, not amortised."""
 
-    def __init__(self, cut: tuple[Stage, ...], layout: Layout, graph: Graph, budget: Budget) -> None:
+    def __init__(self, cut: tuple[Cut, ...], layout: Layout, graph: Graph, budget: Budget) -> None:
         self.budget = budget
         self.field_bytes = self.buffer_bytes = self.state_bytes = 0.0
         self._graph = graph
@@ -144,7 +144,7 @@ class _Counts:
         self._kept = _kept(cut)
         self.stages = [self._stage(stage, name) for stage, name in zip(cut, _names(cut), strict=True)]
 
-    def _stage(self, stage: Stage, name: str) -> StageCost:
+    def _stage(self, stage: Cut, name: str) -> StageCost:
         pages = self.budget.num_pages if stage.among is None else self.budget.chosen(stage.among)
         size = _Size(pages)
         fields = sum(pages * (self._fields.get(node, 0) + self._raw_bytes(node)) for node in stage.reads)
@@ -162,13 +162,13 @@ class _Counts:
         return prod((CACHE_BYTES, self._graph.page_size, self._graph.shape.head_dim)) if raw else 0
 
 
-def _kept(stages: tuple[Stage, ...]) -> set[Node]:
+def _kept(stages: tuple[Cut, ...]) -> set[Node]:
     """Give the results that differ between pages and that one stage leaves for another."""
     made = {node for stage in stages if stage.kind == "score" for node in stage.nodes if PAGE in node.type.names}
     return made & {node for stage in stages for node in stage.reads}
 
 
-def _names(stages: tuple[Stage, ...]) -> list[str]:
+def _names(stages: tuple[Cut, ...]) -> list[str]:
     """Name the stages: numbered scores, and what chooses."""
     names: list[str] = []
     for stage in stages:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Stage:
+class Cut:
     """Some of select's nodes, operands first, that can run in one kernel.
 
     A `score` stage goes on until pages are mixed, and its last nodes may do so; a `choose` stage is one selection;
@@ -39,13 +39,13 @@ class Stage:
         return f"{self.kind}: {names}" + (f", on the pages of {self.among.op}" if self.among else "")
 
 
-def schedule(graph: Graph) -> tuple[Stage, ...]:
+def schedule(graph: Graph) -> tuple[Cut, ...]:
     """Cut select into stages: what is computed on all pages, then selections, each refinement before its own."""
     depth = _depths(graph.select_nodes)
     selections = [node for node in graph.select_nodes if node.type.kind is Kind.SELECTION]
     scores = [arg for node in selections if not is_limited(node) for arg in _values(node)]
     everywhere = _computed((*scores, *(value for _, value in graph.updates)))
-    stages: list[Stage] = _cut(everywhere, depth)
+    stages: list[Cut] = _cut(everywhere, depth)
     done: set[tuple[Node, Node | None]] = {(node, None) for node in everywhere}
     for selection in selections:
         among = _among(selection)
@@ -53,8 +53,8 @@ def schedule(graph: Graph) -> tuple[Stage, ...]:
         stages += _cut(own, depth, among)
         done.update((node, among) for node in own)
         if selection.args:
-            stages.append(Stage("choose", (selection,), among))
-    return (*stages, *([Stage("remember", ())] if graph.updates else []))
+            stages.append(Cut("choose", (selection,), among))
+    return (*stages, *([Cut("remember", ())] if graph.updates else []))
 
 
 def is_limited(selection: Node) -> bool:
@@ -71,10 +71,10 @@ def _computed(values: tuple[Node, ...]) -> list[Node]:
     return [node for node in reachable(values, stop="field") if node.op not in LEAVES]
 
 
-def _cut(nodes: list[Node], depth: Mapping[Node, int], among: Node | None = None) -> list[Stage]:
+def _cut(nodes: list[Node], depth: Mapping[Node, int], among: Node | None = None) -> list[Cut]:
     """Put into one stage what has as many mixtures of pages before it."""
     depths = sorted({depth[node] for node in nodes})
-    return [Stage("score", tuple(node for node in nodes if depth[node] == each), among) for each in depths]
+    return [Cut("score", tuple(node for node in nodes if depth[node] == each), among) for each in depths]
 
 
 def _values(selection: Node) -> list[Node]:

@@ -13,7 +13,7 @@ from vortex_dsl.codegen.address import num_strides
 from vortex_dsl.codegen.emit import Kernel, emit_stage, emit_summarize, source_text
 from vortex_dsl.codegen.emitted import load_kernels
 from vortex_dsl.codegen.packing import Store, stores
-from vortex_dsl.codegen.plan import NEVER, Choice, Plan, Stage, make_plan
+from vortex_dsl.codegen.plan import NEVER, Launch, Plan, Selecting, make_plan
 from vortex_dsl.codegen.rounds import Buffer
 from vortex_dsl.ops import OPS
 from vortex_dsl.ops.op import Elementwise
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vortex_dsl.graph.graph import Graph
     from vortex_dsl.ops.expression import Source
 
-Memory = dict[int, torch.Tensor]
+Buffers = dict[int, torch.Tensor]
 
 
 Given = dict[tuple[str, Any], torch.Tensor]
@@ -145,14 +145,14 @@ class Compiled:
         assert not isinstance(ranking, torch.Tensor), "what is ranked is not flagged"
         return list_scored(scoring, ranking, step.pages, listing)
 
-    def chosen(self, choice: Choice, memory: Memory, pages: Pages) -> torch.Tensor:
+    def chosen(self, choice: Selecting, memory: Buffers, pages: Pages) -> torch.Tensor:
         """Make a selection from buffers by number: int8 [rows, max_pages]."""
         from kernels.selection import choose
 
         picked = self.picked(choice, memory, pages)
         return picked if isinstance(picked, torch.Tensor) else choose(picked, pages)
 
-    def picked(self, choice: Choice, memory: Memory, pages: Pages) -> torch.Tensor | Ranking:
+    def picked(self, choice: Selecting, memory: Buffers, pages: Pages) -> torch.Tensor | Ranking:
         """Give a selection as its operation says it: by rank, or flagged."""
         parts = [self.chosen(part, memory, pages) for part in choice.parts]
         scores = [] if choice.score is None else [memory[choice.score.number]]
@@ -162,15 +162,15 @@ class Compiled:
         picked: torch.Tensor | Ranking = rule(pages, parts, *scores, *numbers)
         return picked
 
-    def _room(self, step: Step) -> Memory:
+    def _room(self, step: Step) -> Buffers:
         """Make the buffers of a step that needs no scores; nothing is written to them."""
         return {x.buffer.number: _target(x.buffer, step, ()) for stage, _ in self._stages for x in stage.outputs}
 
-    def compute(self, step: Step) -> Memory:
+    def compute(self, step: Step) -> Buffers:
         """Run every stage: the buffers by number. Pages that are not complete hold anything, states what they held."""
         states = self._states(step)
         given = self._given(step, states)
-        memory: Memory = {}
+        memory: Buffers = {}
         for stage, kernel in self._stages:
             memory |= {x.buffer.number: _target(x.buffer, step, states) for x in stage.outputs}
             written = [memory[output.buffer.number] for output in stage.outputs]
@@ -188,7 +188,7 @@ class Compiled:
             given |= {(kind, field.field.index): _view(field, kind, step.region) for kind in kinds}
         return given
 
-    def _launch(self, stage: Stage, kernel: Kernel, step: Step, given: Given, written: list[torch.Tensor]) -> None:
+    def _launch(self, stage: Launch, kernel: Kernel, step: Step, given: Given, written: list[torch.Tensor]) -> None:
         """Run one stage."""
         pages = step.pages
         sources = [x for source in kernel.sources for x in self._arguments(source, given, step.q.device)]

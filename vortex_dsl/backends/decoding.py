@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Memory:
+class Remembered:
     """What all rows of one choosing layer keep: the chosen candidates, bool [rows, max_pages], and the states.
 
     `period` is floor(L / refresh_steps) at the last choice, L the length with the current token.
@@ -38,7 +38,7 @@ class Run:
 
     def __init__(self, graph: Graph, backend: Backend, scale: float, num_layers: int) -> None:
         self._graph, self._backend, self._scale, self._num_layers = graph, backend, scale, num_layers
-        self._memory: dict[int, Memory] = {}
+        self._memory: dict[int, Remembered] = {}
 
     def step(
         self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, layer: int, length: int
@@ -56,7 +56,7 @@ class Run:
         reserved = self._reserved(step, length)
         if leader is None:
             return reserved | True
-        memory = self._memory.setdefault(leader, Memory())
+        memory = self._memory.setdefault(leader, Remembered())
         period = length // self._graph.refresh_steps
         if step.layer == leader and period != memory.period:
             chosen = self._backend.choose(step, memory.states)

@@ -35,7 +35,7 @@ class Place:
 
 
 @dataclass
-class Memory:
+class Pointers:
     """The memory of one kernel, and how its pages lie. `sources` grows as loads are written."""
 
     graph: Graph

@@ -11,7 +11,7 @@ from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, TypeVar
 
-from vortex_dsl.codegen.address import Memory, Place, spread, times
+from vortex_dsl.codegen.address import Place, Pointers, spread, times
 from vortex_dsl.codegen.packing import Store, stores
 from vortex_dsl.codegen.plan import describe
 from vortex_dsl.codegen.scope import word
@@ -22,7 +22,7 @@ from vortex_dsl.ops.expression import PAGE_LOOP, Loop, Source
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from vortex_dsl.codegen.plan import Plan, Stage
+    from vortex_dsl.codegen.plan import Launch, Plan
     from vortex_dsl.codegen.rounds import Output
     from vortex_dsl.codegen.scope import Scope
     from vortex_dsl.codegen.tiles import Tiles
@@ -44,7 +44,7 @@ class Kernel:
     sources: tuple[Source, ...]
 
 
-def emit_stage(plan: Plan, stage: Stage) -> Kernel:
+def emit_stage(plan: Plan, stage: Launch) -> Kernel:
     """Emit one stage of select: `ROW_ARGUMENTS`, then the sources, each with its strides, then the outputs."""
     return _StageEmitter(plan, stage).kernel()
 
@@ -57,7 +57,7 @@ def emit_summarize(plan: Plan) -> Kernel:
     return _SummaryEmitter(plan).kernel()
 
 
-def source_text(plan: Plan, summarize: Kernel | None, stages: Sequence[tuple[Stage, Kernel]]) -> str:
+def source_text(plan: Plan, summarize: Kernel | None, stages: Sequence[tuple[Launch, Kernel]]) -> str:
     """Join the kernels, each under a line that says what it writes, below a header of what they are made for."""
     shape, graph = plan.graph.shape, plan.graph
     parts = [f"# program {graph.digest}: group {shape.group}, head_dim {shape.head_dim}, page_size {graph.page_size}"]
@@ -76,9 +76,9 @@ def _axes(field: Field) -> str:
 class _StageEmitter:
     """Emits one stage of select."""
 
-    def __init__(self, plan: Plan, stage: Stage) -> None:
+    def __init__(self, plan: Plan, stage: Launch) -> None:
         self._graph, self._pool, self._stage = plan.graph, plan.lowering.pool, stage
-        self._memory = Memory(plan.graph, stage.tiles)
+        self._memory = Pointers(plan.graph, stage.tiles)
         self._writer = Writer(self._pool, stage.tiles, self._memory)
 
     def kernel(self) -> Kernel:
@@ -163,7 +163,7 @@ class _SummaryEmitter:
         self._stores = [store for layout in plan.layout.fields for store in stores(plan.lowering, layout)]
         roots = [expr for store in self._stores for expr in (store.value, *store.indices)]
         tiles = choose_tiles(roots, [_store_loops(store) for store in self._stores], 1, walks=False)
-        self._memory = Memory(plan.graph, tiles)
+        self._memory = Pointers(plan.graph, tiles)
         self._writer = Writer(self._pool, tiles, self._memory)
 
     def kernel(self) -> Kernel:

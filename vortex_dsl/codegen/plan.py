@@ -31,7 +31,7 @@ MOST_PAGES = {"map": 128, "row": 1024, "scan": 1024}  # per tile: map stages hav
 
 
 @dataclass(frozen=True)
-class Stage:
+class Launch:
     """One kernel: computes and writes its outputs."""
 
     number: int
@@ -55,7 +55,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selecting:
     """A selection: its operation, the score and the numbers that it goes by, and the selections it is made of.
 
     A number is known beforehand or stands in a buffer.
@@ -64,7 +64,7 @@ class Choice:
     op: str
     score: Buffer | None
     numbers: tuple[Buffer | float, ...]
-    parts: tuple[Choice, ...]
+    parts: tuple[Selecting, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +74,8 @@ class Plan:
     graph: Graph
     layout: Layout
     lowering: GraphLowering
-    stages: tuple[Stage, ...]
-    choice: Choice
+    stages: tuple[Launch, ...]
+    choice: Selecting
     states: tuple[Buffer, ...]
 
     @cached_property
@@ -122,15 +122,15 @@ def make_plan(graph: Graph) -> Plan:
     return Plan(graph, layout, lowering, stages, choice, states)
 
 
-def _choice(rounds: Rounds, lowering: GraphLowering, node: Node) -> Choice:
+def _choice(rounds: Rounds, lowering: GraphLowering, node: Node) -> Selecting:
     """Plan a selection and all that it needs."""
     parts = tuple(_choice(rounds, lowering, arg) for arg in node.args if arg.type.kind is Kind.SELECTION)
     values = [arg for arg in node.args if arg.type.kind is not Kind.SELECTION]
     if not values:
-        return Choice(node.op, None, (), parts)
+        return Selecting(node.op, None, (), parts)
     score = _want(rounds, lowering, values[0], values[0].type.axes)
     numbers = tuple(_number(rounds, lowering, value) for value in values[1:])
-    return Choice(node.op, score, numbers, parts)
+    return Selecting(node.op, score, numbers, parts)
 
 
 def _number(rounds: Rounds, lowering: GraphLowering, node: Node) -> Buffer | float:
@@ -145,7 +145,7 @@ def _want(
     return rounds.want(value, paged=PAGE in [axis.name for axis in axes], loops=loops, state=state)
 
 
-def _stage(number: int, kind: str, outputs: tuple[Output, ...]) -> Stage:
+def _stage(number: int, kind: str, outputs: tuple[Output, ...]) -> Launch:
     targets = [(PAGE_LOOP, *o.buffer.loops) if o.buffer.paged else o.buffer.loops for o in outputs]
     tiles = choose_tiles([output.value for output in outputs], targets, MOST_PAGES[kind], walks=kind != "map")
-    return Stage(number, kind, outputs, tiles)
+    return Launch(number, kind, outputs, tiles)

@@ -10,7 +10,7 @@ import math
 from math import prod
 from typing import TYPE_CHECKING
 
-from vortex_dsl.codegen.address import Memory, spread
+from vortex_dsl.codegen.address import Pointers, spread
 from vortex_dsl.codegen.scope import Names, Scope, word
 from vortex_dsl.codegen.tiles import Tiles, sides
 from vortex_dsl.ops import ENTRIES
@@ -58,7 +58,7 @@ _PRIMITIVES = {
 class Writer:
     """Writes the lines that compute expressions, for one kernel."""
 
-    def __init__(self, pool: Pool, tiles: Tiles, memory: Memory) -> None:
+    def __init__(self, pool: Pool, tiles: Tiles, memory: Pointers) -> None:
         self._tiles, self._memory = tiles, memory
         self.top = Scope(pool, Names())
 
@@ -216,7 +216,7 @@ def _stem(expr: Expr) -> str:
     if expr.op == "loop":
         return word(expr.attrs[0])  # type: ignore[arg-type]
     if expr.op == "load":
-        return Memory.stem(expr)
+        return Pointers.stem(expr)
     if expr.reduces:
         return f"{expr.attrs[0] if expr.op == 'reduce' else 'dot'}_{word(expr.reduced)}"
     return expr.op

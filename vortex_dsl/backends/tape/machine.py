@@ -96,9 +96,9 @@ def check_machine() -> None:
 class PageMemory:
     """Where pages lie: the memory of fields, `stored` by canonical name, and that of raw pages, `raw` by theirs."""
 
-    fields: cpu.Memory
+    fields: cpu.Views
     stored: Mapping[str, cpu.Stored]
-    pages: cpu.Memory
+    pages: cpu.Views
     raw: Mapping[str, cpu.Raw]
 
 
@@ -130,13 +130,13 @@ class Machine:
         fields = np.array(codes, np.int64).reshape(-1, cpu.CODE_LENGTH)
         self._stored = (fields, memory.fields, memory.pages, (*cpu.TABLES, np.concatenate(places)))
 
-    def choose(self, query: torch.Tensor, rows: PagedRows, layer: Layer) -> Choice:
+    def choose(self, query: torch.Tensor, rows: PagedRows, layer: Layer) -> Attended:
         """Choose pages, where nothing is remembered. query: [rows, head, dim], any float dtype."""
         return self.choose_again(query, rows, layer, None)[0]
 
     def choose_again(
         self, query: torch.Tensor, rows: PagedRows, layer: Layer, states: States | None
-    ) -> tuple[Choice, States]:
+    ) -> tuple[Attended, States]:
         """Choose pages, and write the states: float32 [rows, *axes] each, None for those of a first choice."""
         pages, lengths, kv_head = rows.arrays
         num_rows, max_pages = pages.shape
@@ -153,7 +153,7 @@ class Machine:
         assert num_pages >= 0, "the tape holds an instruction that the machine has not"
         parts = after.split([x[0].numel() for x in given], 1) if given else ()
         written = tuple(part.reshape(x.shape) for part, x in zip(parts, given, strict=True))
-        return Choice(attended, Listed(table, tokens, num_pages)), written
+        return Attended(attended, Listed(table, tokens, num_pages)), written
 
     def _known(self, layer: Layer) -> np.ndarray:
         """Give the tape's numbers, this layer's among them."""
@@ -186,7 +186,7 @@ class Listed(NamedTuple):
     num_pages: int
 
 
-class Choice(NamedTuple):
+class Attended(NamedTuple):
     """The attended pages, reserved ones among them, bool [num_rows, max_pages], and their list."""
 
     attended: torch.Tensor

@@ -40,7 +40,7 @@ BLOCK_NUMBERS = 2**15  # of a block of pages: 128 KiB, which stay in the second 
 
 
 @dataclass
-class Memory:
+class Scratch:
     """How much room a tape needs so far: numbers, and columns per page of a row and of the block at hand."""
 
     numbers: list[float] = field(default_factory=list)
@@ -59,7 +59,7 @@ class Writer:
 
     fields: dict[Node, str]
     states: tuple[State, ...]
-    memory: Memory = field(default_factory=Memory)
+    memory: Scratch = field(default_factory=Scratch)
     lines: list[Line] = field(default_factory=list)
     per_layer: dict[str, int] = field(default_factory=dict)
     by_blocks: bool = False

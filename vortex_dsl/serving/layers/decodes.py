@@ -12,7 +12,7 @@ from vortex_dsl.backends.tape.machine import PagedRows
 
 if TYPE_CHECKING:
     from vortex_dsl.backends.batched import Batched, PageSets
-    from vortex_dsl.backends.tape.machine import Choice
+    from vortex_dsl.backends.tape.machine import Attended
     from vortex_dsl.serving.layers.memory import Followed
     from vortex_dsl.serving.pages.pages import Rows
 
@@ -38,7 +38,7 @@ class Decodes:
     page_size: int
     heads: Heads
     followed: Followed | None = None
-    choices: dict[int, Choice] = field(default_factory=dict)
+    choices: dict[int, Attended] = field(default_factory=dict)
 
     @property
     def num_sequences(self) -> int:

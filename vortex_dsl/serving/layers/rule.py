@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vortex_dsl.backends.batched import Batched, Step
 from vortex_dsl.backends.decoding import choosing_layer
-from vortex_dsl.backends.tape.machine import Choice
+from vortex_dsl.backends.tape.machine import Attended
 from vortex_dsl.frontend.trace import trace
 from vortex_dsl.serving.config import ServingError
 from vortex_dsl.serving.layers.memory import Memory
@@ -81,7 +81,7 @@ class Rule:
         """Give the layer whose choice this one uses, None for a layer that attends to everything."""
         return choosing_layer(self.graph, layer)
 
-    def choice(self, query: torch.Tensor, pages: Pages, decodes: Decodes, layer: Layer, memory: Memory) -> Choice:
+    def choice(self, query: torch.Tensor, pages: Pages, decodes: Decodes, layer: Layer, memory: Memory) -> Attended:
         """Choose the pages to attend to. query: [num_rows, group, head_dim].
 
         The first layer of a group chooses, where its memory holds no choice that is still good; the others follow.
@@ -97,7 +97,7 @@ class Rule:
             )
         return decodes.choices[leader]
 
-    def _choice(self, query: torch.Tensor, pages: Pages, decodes: Decodes, layer: Layer, memory: Memory) -> Choice:
+    def _choice(self, query: torch.Tensor, pages: Pages, decodes: Decodes, layer: Layer, memory: Memory) -> Attended:
         machine, followed = pages.machine_of(self.batched), decodes.followed
         if machine is not None and followed is None:
             return machine.choose(query, decodes.paged, layer)
@@ -106,7 +106,7 @@ class Rule:
         else:
             chosen = self._remembered(query, pages, decodes, layer, memory)
         attended = chosen | decodes.sets(self.batched).reserved
-        return Choice(attended, pages.listed(attended, decodes.pages, decodes.lengths))
+        return Attended(attended, pages.listed(attended, decodes.pages, decodes.lengths))
 
     def _remembered(
         self, query: torch.Tensor, pages: Pages, decodes: Decodes, layer: Layer, memory: Memory

@@ -117,7 +117,7 @@ class CpuPages(Pages):
         raw = {"page.k": self._raw_at(0), "page.v": self._raw_at(1)}
         return machine_for(batched, PageMemory(fields.memory, fields.stored, self._memory(), raw))
 
-    def _memory(self) -> cpu.Memory:
+    def _memory(self) -> cpu.Views:
         """View all pages."""
         return cpu.memory_of(self.flat.view(torch.uint8))
 
