@@ -46,7 +46,11 @@ class VortexCpuPlatform(_NumbaCpuPlatform):
         refused = [name for name in UNSERVED if getattr(attn_selector_config, name)]
         if refused:
             raise ServingError(f"attention_backend='CUSTOM' does not serve {', '.join(refused)} yet")
-        return f"{PACKAGE}.mla.VortexMlaBackend" if attn_selector_config.use_mla else f"{PACKAGE}.backend.VortexBackend"
+        return (
+            f"{PACKAGE}.backend_mla.VortexMlaBackend"
+            if attn_selector_config.use_mla
+            else f"{PACKAGE}.backend.VortexBackend"
+        )
 
     @classmethod
     def check_and_update_config(cls, vllm_config: Any) -> None:

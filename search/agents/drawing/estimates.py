@@ -112,6 +112,17 @@ def salient(draft: Draft) -> str:
     return f'maximum(dot(query, {kept}, "dim"), dot(query, {mean}, "dim"))'
 
 
+def representatives(draft: Draft) -> str:
+    """Keep a few vectors of a page beside each other: its mean key, and the keys farthest from and nearest to it."""
+    tokens, few = draft.tokens, draft.rng.choice((1, 2, 4))
+    mean, apart = f'{tokens}.mean("token")', f'({tokens} - {tokens}.mean("token")).norm("dim")'
+    far, near = (
+        f'where({way}.top("token", {few}), {tokens}, 0.0).sum("token") / {few}' for way in (apart, f"(0 - {apart})")
+    )
+    kept = draft.store("points", f'stack({mean}, {far}, {near}, "point")', VECTORS, (3, draft.width))
+    return _inner(draft, f'dot(query, {kept}, "dim")', "point")
+
+
 def typical(draft: Draft) -> str:
     """Score by the mean of the keys that agree most with the others (InfLLM, arXiv:2402.04617)."""
     tokens, number = draft.tokens, draft.rng.choice((2, 4, 8))
@@ -188,6 +199,7 @@ ESTIMATES: tuple[tuple[Callable[[Draft], str], str, float], ...] = (
     (signs, "signs of every key", 2.5),
     (signed_residual, "mean key and signs of the rest", 3),
     (salient, "mean key and outlying keys", 1),
+    (representatives, "mean, outlying and central keys", 1),
     (typical, "typical keys", 1),
     (weighted, "mean of large keys", 0.8),
     (outlying, "mean key and how far keys point apart", 0.8),

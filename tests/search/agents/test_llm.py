@@ -166,6 +166,9 @@ def campaign(tmp_path, server, num_candidates, *answers):
         def submit(self, task):
             self._queue.append(Evaluation(task.key, Status.OK, measurements=(Measurement("accuracy", 0.4),)))
 
+        def running(self):
+            return [each.key for each in self._queue]
+
         def completed(self, timeout_s):
             done, self._queue = self._queue, []
             return done

@@ -350,16 +350,17 @@ def test_what_remembers_is_served_as_all_else_is():
 
 # What runs between a step's start and its end on CUDA, at most once at start aside. Each of these may be captured.
 STEP_PATH = {
-    "vortex_dsl/serving/triton/layer.py": (
-        "do_kv_cache_update", "forward", "decode_step", "_choose", "_shared", "over", "_read_scales"),
-    "vortex_dsl/serving/triton/pages.py": ("cache", "write", "weighing", "FlashPrefill.__call__"),
+    "vortex_dsl/serving/triton/layer.py": ("decode_step", "_choose", "_shared", "over", "_read_scales"),
+    "vortex_dsl/serving/triton/mha.py": ("do_kv_cache_update", "forward", "over"),
+    "vortex_dsl/serving/triton/pages.py": (
+        "cache", "TritonPages.write", "LatentKernelPages.write", "weighing", "FlashPrefill.__call__"),
     "vortex_dsl/serving/triton/memory.py": ("listed", "_scored"),
     "vortex_dsl/serving/triton/requests.py": ("DeviceRequests.follow",),
     "vortex_dsl/serving/triton/mla.py": (
-        "do_kv_cache_update", "summarize", "forward_mqa", "over", "write"),
+        "do_kv_cache_update", "summarize", "forward_mqa", "over"),
     "vortex_dsl/serving/triton/steps.py": ("read", "_mark", "_follow", "pieces"),
     "vortex_dsl/serving/triton/tallies.py": ("room", "follow", "report", "add"),
-    "vortex_dsl/backends/triton_backend.py": (
+    "vortex_dsl/backends/compiled.py": (
         "summarize_written", "summarizing", "Compiled.choose", "listed", "_indexed", "picked", "chosen", "_room",
         "compute", "_given", "_place", "_launch", "_states", "_arguments", "_target", "_view"),
     "vortex_dsl/ops/selection.py": ("_choose_best", "_choose_nucleus", "_choose_above", "_alike"),
