@@ -86,7 +86,7 @@ def compiler_page() -> str:
     rows.append("| layout | Where the fields lie in the bytes of a page. |")
     rows.append("| stages | Select is cut where pages are mixed. |")
     rows.append("| plan | The kernels that Triton is given, and what they leave in memory. |")
-    rows.append("| tape | What a CPU's compiled loops run, where they know all that a program does; torch elsewhere. |")
+    rows.append("| tape | What a CPU's compiled loops run; torch where a program keeps more per page than they hold. |")
     peaks = ["| device | memory, TB/s | bfloat16 products, TFLOP/s | float32, TFLOP/s |", "|---|---|---|---|"]
     for each in DEVICES.values():
         figures = (each.bytes_per_s, each.matrix_flops_per_s, each.flops_per_s)

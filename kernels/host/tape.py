@@ -1,9 +1,9 @@
 """A program's select on a CPU without a line of Python between its operations: a machine that runs a tape.
 
-`vortex_dsl.tape` writes a program as instructions over one memory of float32, and `run` performs them row by row, so
-that no program has to be compiled. Booleans and selections are 0 and 1. An instruction is a line of WIDTH integers; a
-number that grows with the pages at hand is two of them, what it is and what each page adds: so are places, counts and
-distances from element to element.
+`vortex_dsl/backends/tape/` writes a program as instructions over one memory of float32, and `run` performs them row by
+row, so that no program has to be compiled. Booleans and selections are 0 and 1. An instruction is a line of WIDTH
+integers; a number that grows with the pages at hand is two of them, what it is and what each page adds: so are places,
+counts and distances from element to element.
 
 Instructions stand in segments. One that works by blocks is performed for some pages at a time, so that what lies
 between its operations stays in the cache: all of the row's, or only those that a selection chose. Any other is

@@ -47,11 +47,11 @@ def connected(address: str, num_cpus: int) -> Iterator[None]:
     """Be a driver of Ray at `address` ("local" starts one with `num_cpus`). Raises PoolError where that fails."""
     import ray
 
-    with _private(num_cpus) if address == LOCAL else _joined(address):
-        try:
+    try:
+        with _private(num_cpus) if address == LOCAL else _joined(address):
             yield
-        finally:
-            ray.shutdown()
+    finally:  # where it fails on the way in too: what others could reach must not stay
+        ray.shutdown()
 
 
 @contextmanager

@@ -96,7 +96,8 @@ def covered(selection: Node) -> float:
 
 def _coverage(selection: Node) -> Coverage:
     coverage = ENTRIES[selection.op].coverage
-    assert coverage is not None, f"the entry of '{selection.op}' says what it covers"
+    if coverage is None:
+        raise LookupError(f"'{selection.op}' of the operation table does not say what it covers; give it a coverage")
     return coverage
 
 

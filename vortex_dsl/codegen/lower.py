@@ -60,7 +60,8 @@ class GraphLowering(Lowering):
                 numbers,
                 kind="bool" if node.type.kind is Kind.BOOL else "float",
             )
-        assert rule is not None, f"'{node.op}' says what it does in Triton"
+        if rule is None:
+            raise LookupError(f"'{node.op}' of the operation table does not say what it is in Triton")
         return rule(self, node, indices)
 
     def _operands(self, rule: Elementwise, node: Node, indices: Indices) -> list[Expr]:

@@ -150,7 +150,8 @@ class Machine:
         tape = (self._tape.lines, self._tape.segments, self._known(layer), self._tape.result)
         lists = (attended.numpy(), table.numpy(), tokens.numpy())
         num_pages = run(tape, step, self._stored, (before.numpy(), after.numpy()), scratch, lists)
-        assert num_pages >= 0, "the tape holds an instruction that the machine has not"
+        if num_pages < 0:
+            raise LookupError("the tape holds an instruction that the machine has not")
         parts = after.split([x[0].numel() for x in given], 1) if given else ()
         written = tuple(part.reshape(x.shape) for part, x in zip(parts, given, strict=True))
         return Attended(attended, Listed(table, tokens, num_pages)), written
