@@ -37,8 +37,8 @@ PROPOSERS = ("grammar", "grammar", "greedy", "grammar", "grammar", "best_of_n", 
 
 WORKLOADS = (
     Workload(Stage.CHECK, num_tokens=8000, num_sequences=1),
-    Workload(Stage.ORACLE, num_tokens=200, num_sequences=2),
     Workload(Stage.RECALL, num_tokens=2000, num_sequences=16),
+    Workload(Stage.ORACLE, num_tokens=200, num_sequences=2),
     Workload(Stage.PROBE, num_tokens=2000, num_sequences=48),
     Workload(Stage.SERVE, num_tokens=8000, num_sequences=8, repeats=4),
 )
@@ -84,9 +84,8 @@ class CampaignConfig:
         _require(self.seed_pages >= 1, f"seed_pages must be at least 1, but is {self.seed_pages}")
         _require(0 <= self.serve_floor <= 1, f"serve_floor must lie between 0 and 1, but is {self.serve_floor}")
         stages = [workload.stage for workload in self.workloads]
-        ordered = [stage for stage in Stage if stage in stages]
         named = ", ".join(stages) or "none"
-        _require(stages == ordered, f"workloads must name stages once each and in order, but name {named}")
+        _require(len(set(stages)) == len(stages), f"workloads must name stages once each, but name {named}")
         missing = [stage for stage in NEEDED if stage not in stages]
         _require(not missing, f"workloads must name {', '.join(NEEDED)} at least, but name {named}")
         for workload in self.workloads:
@@ -198,7 +197,10 @@ def _workload(values: object) -> Workload:
         f"there is no stage {checked['stage']!r} here, only {', '.join(stages)}; if a newer vortex-search stored these "
         "settings, upgrade to it to go on with them",
     )
-    return Workload(**{**checked, "stage": Stage(checked["stage"])})
+    try:
+        return Workload(**{**checked, "stage": Stage(checked["stage"])})
+    except ValueError as error:
+        raise ConfigError(f"the workload of stage {checked['stage']}: {error}") from error
 
 
 def _checked(kind: Any, values: object) -> dict[str, Any]:

@@ -12,9 +12,12 @@ class Stage(StrEnum):
     """The evaluator's stages, cheapest first. A candidate stops at the first that it does not pass."""
 
     CHECK = "check"
-    ORACLE = "oracle"
-    RECALL = "recall"
-    PROBE = "probe"
+    RECALL = "recall"  # attention kept, on recorded q, k and v; needs no engine
+    ORACLE = "oracle"  # what serves is right
+    FIDELITY = "fidelity"  # the same text decoded by both: distance from dense attention
+    RETRIEVAL = "retrieval"  # questions about a long text, answered in the model's own tokens
+    PROBE = "probe"  # chains, by the small model that was trained for them
+    TASK = "task"  # lm-eval's own
     SERVE = "serve"
 
 
@@ -57,8 +60,11 @@ class Measurement:
 class Workload:
     """What a stage runs on. Two workloads with one digest ask the same of a program.
 
-    `num_sequences` prompts of `num_tokens` tokens; `split` is "search" (proposers may learn from it) or
-    "held_out" (no proposer ever sees what came of it).
+    `num_sequences` prompts in all, of `lengths` tokens in turn, the longest of which is `num_tokens`; without
+    `lengths` all are that long. `num_decoded`: tokens decoded after each, 0 for what the stage takes by itself.
+    `split` is "search" (proposers may learn from it) or "held_out" (no proposer ever sees what came of it).
+    `source` says where prompts come from where a stage has a choice: texts, or the name of an lm-eval task.
+    `ratio` is the cost ratio to which the program's budget was fitted, 0 where it is judged as written.
     """
 
     stage: Stage
@@ -66,6 +72,20 @@ class Workload:
     num_sequences: int
     split: str = "search"
     repeats: int = 1
+    lengths: tuple[int, ...] = ()
+    num_decoded: int = 0
+    source: str = ""
+    ratio: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lengths", tuple(self.lengths))  # JSON has lists only
+        if self.lengths and max(self.lengths) != self.num_tokens:
+            raise ValueError(f"num_tokens is the longest of lengths {self.lengths}, but is {self.num_tokens}")
+
+    @property
+    def all_lengths(self) -> tuple[int, ...]:
+        """Give the lengths that prompts have, in turn."""
+        return self.lengths or (self.num_tokens,)
 
     @property
     def digest(self) -> str:
@@ -92,7 +112,8 @@ class Evaluation:
     """What came of one stage for one program.
 
     `correct` holds one 0/1 per scored hop, for paired comparisons; `answers` is the digest of all generated tokens,
-    by which an exported plugin is verified.
+    by which an exported plugin is verified. `ratio` is the workload's, by which a candidate's evaluations of one stage
+    differ.
     """
 
     key: EvaluationKey
@@ -102,6 +123,7 @@ class Evaluation:
     correct: str = ""
     answers: str = ""
     elapsed_s: float = 0.0
+    ratio: float = 0.0
 
     def value(self, name: str) -> float | None:
         """Give the named measurement's value, None if it was not taken."""
@@ -166,13 +188,14 @@ class Record:
     candidate: Candidate
     evaluations: tuple[Evaluation, ...] = ()
 
-    def evaluation(self, stage: Stage) -> Evaluation | None:
-        """Give the evaluation of one stage, None if the candidate never got there."""
-        return next((e for e in self.evaluations if e.key.stage == stage), None)
+    def evaluation(self, stage: Stage, ratio: float | None = None) -> Evaluation | None:
+        """Give the evaluation of one stage (at one cost ratio, else the first), None if it never got there."""
+        found = (e for e in self.evaluations if e.key.stage == stage)
+        return next((e for e in found if ratio is None or e.ratio == ratio), None)
 
-    def value(self, stage: Stage, name: str) -> float | None:
-        """Give one measured value, None where it is missing."""
-        evaluation = self.evaluation(stage)
+    def value(self, stage: Stage, name: str, ratio: float | None = None) -> float | None:
+        """Give one measured value (at one cost ratio, else the first), None where it is missing."""
+        evaluation = self.evaluation(stage, ratio)
         return evaluation.value(name) if evaluation else None
 
     @property

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from search.contracts import Evaluator, Ledger, Proposer
-    from search.evaluator.worker import WorkerSettings
+    from search.evaluator.arms import WorkerSettings
     from search.loop import Loop, Outcome
     from search.records import Campaign
 
@@ -108,8 +108,8 @@ def accelerators(gpu: Sequence[str]) -> tuple[str, ...] | None:
 def worker_settings(model: Path, on_gpu: bool) -> WorkerSettings:
     """Say how a worker runs its engines: float32 and limits on a CPU, bfloat16 and a larger cache on a GPU."""
     from search.config import model_shape
+    from search.evaluator.arms import WorkerSettings
     from search.evaluator.engine import EngineSettings
-    from search.evaluator.worker import WorkerSettings
 
     shape = model_shape(model)
     if on_gpu:

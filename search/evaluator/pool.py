@@ -12,9 +12,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from search.evaluator.arms import WorkerSettings
 from search.evaluator.cluster import LOCAL, PoolError, connected
 from search.evaluator.identity import EVALUATOR_VERSION, model_digest, model_folder
-from search.evaluator.worker import Worker, WorkerSettings
+from search.evaluator.speed.stage import MIN_PAIRS
+from search.evaluator.worker import Worker
 from search.records import Environment, Evaluation, EvaluationTask, Status
 
 if TYPE_CHECKING:
@@ -140,6 +142,9 @@ class RayPool:
         self._slots = []
         self._ray.close()
 
+    def _stage_s(self, task: EvaluationTask) -> float:
+        return self._settings.limits.stage_s(task.key.stage, 1 + max(MIN_PAIRS, task.workload.repeats))
+
     def _fresh_slot(self) -> _Slot:
         import ray
 
@@ -170,7 +175,7 @@ class RayPool:
             if self._waiting and slot.call is None:
                 slot.task = self._waiting.popleft()
                 slot.call = slot.actor.run.remote(slot.task)
-                stage_s = self._settings.limits.stage_s(slot.task.key.stage, slot.task.workload.repeats)
+                stage_s = self._stage_s(slot.task)
                 slot.deadline = time.monotonic() + stage_s
 
     def _collect(self, deadline: float) -> list[Evaluation]:
@@ -206,7 +211,7 @@ class RayPool:
         task = self._slots[i].task
         if task is None:
             raise PoolError(f"a worker could not be started again within {PLACEMENT_PATIENCE_S:g} s")
-        stage_s = self._settings.limits.stage_s(task.key.stage, task.workload.repeats)
+        stage_s = self._stage_s(task)
         return self._replace(i, Status.TIMED_OUT, f"the worker gave no answer within {stage_s:g} s and was killed")
 
     def _replace(self, i: int, status: Status, message: str) -> Evaluation | None:

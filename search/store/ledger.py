@@ -164,7 +164,7 @@ class SqlLedger:
             session.flush()
             standing.refresh(session, concerned)
             measurements = rows.measurements_of(session, models.Measurement.evaluation_id == row.id)
-            return rows.evaluation(row, measurements.get(row.id, ()))
+            return rows.evaluation(row, measurements.get(row.id, ()), task.workload.ratio)
 
     def heartbeat(self, keys: Sequence[EvaluationKey], owner: str, lease_s: float) -> None:
         """Prolong our leases. Those that have been lost to somebody else stay lost."""
@@ -187,7 +187,8 @@ class SqlLedger:
                 if not theirs:
                     raise LookupError(_nothing_to_forgive(session, candidate_id))
                 found |= {row.id: row for row in theirs}
-            forgiven = [rows.evaluation(row, ()) for row in found.values()]
+            asked = {row.id: session.get_one(models.Workload, row.workload_digest) for row in found.values()}
+            forgiven = [rows.evaluation(row, (), rows.ratio_of(asked[row.id])) for row in found.values()]
             for row in found.values():
                 lease.forgive(row)
             session.flush()

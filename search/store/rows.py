@@ -48,7 +48,14 @@ class Judged:
     def order(self) -> tuple[Any, ...]:
         """Order by stage, the search split first; the rest only makes it the same on every database."""
         key = self.evaluation.key
-        return STAGES.index(key.stage), self.split != "search", key.seed, key.repeat, key.workload_digest
+        return (
+            STAGES.index(key.stage),
+            self.evaluation.ratio,
+            self.split != "search",
+            key.seed,
+            key.repeat,
+            key.workload_digest,
+        )
 
 
 def campaign(row: models.Campaign) -> Campaign:
@@ -74,8 +81,8 @@ def candidate(row: models.Candidate, text: str) -> Candidate:
     return Candidate(row.campaign_id, row.step, proposal, status, row.message, digest, row.name, row.id)
 
 
-def evaluation(row: models.Evaluation, measurements: tuple[Measurement, ...]) -> Evaluation:
-    """Read a finished evaluation."""
+def evaluation(row: models.Evaluation, measurements: tuple[Measurement, ...], ratio: float) -> Evaluation:
+    """Read a finished evaluation; `ratio` is its workload's."""
     key = dict(zip(models.KEY, key_columns(row), strict=True))
     return Evaluation(
         key=EvaluationKey(**{**key, "stage": _stage(row.stage)}),
@@ -85,12 +92,18 @@ def evaluation(row: models.Evaluation, measurements: tuple[Measurement, ...]) ->
         correct=row.correct,
         answers=row.answers,
         elapsed_s=row.elapsed_s,
+        ratio=ratio,
     )
 
 
 def workload(row: models.Workload) -> Workload:
     """Read a workload."""
     return Workload(**{**row.definition, "stage": _stage(row.definition["stage"])})
+
+
+def ratio_of(row: models.Workload) -> float:
+    """Give the cost ratio of a workload; those of older databases have none."""
+    return float(row.definition.get("ratio", 0.0))
 
 
 def _stage(name: str) -> Stage:
@@ -131,16 +144,17 @@ def judged(session: Session, candidate_ids: Sequence[int] | Any) -> dict[int, li
     linked = select(link.evaluation_id).where(mine)
     measurements = measurements_of(session, models.Measurement.evaluation_id.in_(linked))
     rows = (
-        select(link.candidate_id, models.Evaluation, models.Workload.split, models.Environment.definition)
+        select(link.candidate_id, models.Evaluation, models.Workload, models.Environment.definition)
         .join(models.Evaluation, models.Evaluation.id == link.evaluation_id)
         .join(models.Workload, models.Workload.digest == models.Evaluation.workload_digest)
         .outerjoin(models.Environment, models.Environment.digest == models.Evaluation.environment_digest)
         .where(mine, models.Evaluation.status.is_not(None))
     )
     found: dict[int, list[Judged]] = defaultdict(list)
-    for candidate_id, row, split, where in session.execute(rows):
+    for candidate_id, row, asked, where in session.execute(rows):
         device = where["device"] if where else ""  # a quarantined row was never measured anywhere
-        found[candidate_id].append(Judged(evaluation(row, measurements.get(row.id, ())), split, device))
+        taken = evaluation(row, measurements.get(row.id, ()), ratio_of(asked))
+        found[candidate_id].append(Judged(taken, asked.split, device))
     return {candidate_id: sorted(items, key=attrgetter("order")) for candidate_id, items in found.items()}
 
 

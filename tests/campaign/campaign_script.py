@@ -8,10 +8,10 @@ from pathlib import Path
 
 from search.commands.proposers import proposers_of
 from search.config import CampaignConfig
+from search.evaluator.arms import WorkerSettings
 from search.evaluator.engine import EngineSettings
 from search.evaluator.pool import Placement, RayPool
 from search.evaluator.probe import MODEL_FOLDER
-from search.evaluator.worker import WorkerSettings
 from search.loop import Loop, start_campaign
 from search.records import Stage, Workload
 from search.store.ledger import SqlLedger

@@ -34,8 +34,7 @@ def test_json_both_ways():
         ('{"num_candidates": -1}', "must not be negative"),
         ('{"serve_floor": 2}', "between 0 and 1"),
         ('{"workloads": []}', "must name check, probe at least, but name none"),
-        (f'{{"workloads": [{PROBE}, {CHECK}]}}', "once each and in order, but name probe, check"),
-        (f'{{"workloads": [{CHECK}, {CHECK}, {PROBE}]}}', "once each and in order"),
+        (f'{{"workloads": [{CHECK}, {CHECK}, {PROBE}]}}', "once each, but name check, check, probe"),
         (
             f'{{"workloads": [{CHECK}, {PROBE}, {{"stage": "tune", "num_tokens": 3, "num_sequences": 1}}]}}',
             "no stage 'tune' here, .* newer vortex-search stored these settings, upgrade",
@@ -57,7 +56,7 @@ def test_what_is_wrong_is_named(text, message):
 @pytest.mark.parametrize(
     ("name", "value"), [("num_tokens", 2**31 + 1), ("num_sequences", 10**6), ("repeats", 10**9), ("repeats", 0)]
 )
-@pytest.mark.parametrize("stage", list(Stage))
+@pytest.mark.parametrize("stage", CampaignConfig().stages)
 def test_a_workload_out_of_bounds_is_refused(stage, name, value):
     workloads = tuple(replace(each, **{name: value}) if each.stage is stage else each for each in WORKLOADS)
     with pytest.raises(
@@ -72,13 +71,13 @@ def test_settings_from_before_a_stage_are_read_without_it(later):
     stored = json.loads(CampaignConfig(seed=3).to_json())
     stored["workloads"] = [each for each in stored["workloads"] if each["stage"] != later]
     config = CampaignConfig.from_json(json.dumps(stored))
-    assert config.stages == tuple(stage for stage in Stage if stage is not later)
+    assert config.stages == tuple(stage for stage in CampaignConfig().stages if stage is not later)
     assert json.loads(config.to_json()) == stored
 
 
 def test_workloads_by_stage():
     config = CampaignConfig()
-    assert [config.workload(stage).stage for stage in Stage] == list(Stage)
+    assert [config.workload(stage).stage for stage in config.stages] == list(config.stages)
     assert config.num_tokens == config.workload(Stage.PROBE).num_tokens
 
 

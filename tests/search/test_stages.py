@@ -23,7 +23,7 @@ def record(*results, operator="mutate", status=Status.OK):
 
 def through(last, status=Status.OK, **figures):
     """All stages up to one, the last with these results."""
-    before = [(stage, Status.OK, {}) for stage in list(Stage)[: list(Stage).index(last)]]
+    before = [(stage, Status.OK, {}) for stage in CONFIG.stages[: CONFIG.stages.index(last)]]
     return [*before, (last, status, figures)]
 
 
@@ -36,9 +36,9 @@ def test_refused_candidates_have_no_stage(status):
     ("done", "expected"),
     [
         ([], Stage.CHECK),
-        (through(Stage.CHECK), Stage.ORACLE),
-        (through(Stage.ORACLE), Stage.RECALL),
-        (through(Stage.RECALL, mass=0.5, random_mass=0.4), Stage.PROBE),
+        (through(Stage.CHECK), Stage.RECALL),
+        (through(Stage.RECALL, mass=0.5, random_mass=0.4), Stage.ORACLE),
+        (through(Stage.ORACLE), Stage.PROBE),
         (through(Stage.RECALL, mass=0.4, random_mass=0.4), None),
         (through(Stage.PROBE, accuracy=0.5), Stage.SERVE),
         (through(Stage.PROBE, accuracy=0.49), None),
@@ -55,7 +55,7 @@ def test_what_fails_stops(status):
 
 
 def test_seeds_pass_every_gate_and_no_failure():
-    assert next_stage(record(*through(Stage.RECALL, mass=0.1, random_mass=0.4), operator=SEED), CONFIG) is Stage.PROBE
+    assert next_stage(record(*through(Stage.RECALL, mass=0.1, random_mass=0.4), operator=SEED), CONFIG) is Stage.ORACLE
     assert next_stage(record(*through(Stage.PROBE, accuracy=0.0), operator=SEED), CONFIG) is Stage.SERVE
-    assert next_stage(record(*through(Stage.RECALL, Status.BELOW_GATE), operator=SEED), CONFIG) is Stage.PROBE
+    assert next_stage(record(*through(Stage.RECALL, Status.BELOW_GATE), operator=SEED), CONFIG) is Stage.ORACLE
     assert next_stage(record(*through(Stage.PROBE, Status.CRASHED), operator=SEED), CONFIG) is None

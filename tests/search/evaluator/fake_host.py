@@ -40,7 +40,7 @@ def result_of(role, call, args):
     if call == "oracle":
         return {"measurements": [["cases", 6.0, None, None, 6]], "message": "served by nobody"}
     if call == "recall":
-        return [["recall", 0.75, 0.7, 0.8, 12], ["mass", 0.9, None, None, 12]]
+        return {"measurements": [["recall", 0.75, 0.7, 0.8, 12], ["mass", 0.9, None, None, 12]]}
     if call == "probe":
         value = float("nan") if '"""nan' in args["text"] else 0.5
         return {"measurements": [["accuracy", value, 0.2, 0.8, 4]], "correct": "0110"}

@@ -104,7 +104,7 @@ def test_recall_of_the_oracle_is_one_and_random_is_below(host):
 
     def recall(program):
         reply = host.call("recall", text=zoo.text(program), values=BUDGET, workload=workload, seed=1)
-        return {name: value for name, value, *_ in reply["result"]}["recall"]
+        return {name: value for name, value, *_ in reply["result"]["measurements"]}["recall"]
 
     assert recall("oracle_mass") == pytest.approx(1.0, abs=1e-3)
     assert recall("random_pages") < 0.7

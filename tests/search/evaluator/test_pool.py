@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from search.evaluator.arms import TimeLimits, WorkerSettings
 from search.evaluator.cluster import PoolError
 from search.evaluator.engine import EngineSettings
 from search.evaluator.identity import ModelError, environment
 from search.evaluator.pool import Placement, RayPool
 from search.evaluator.supervisor import descendants
-from search.evaluator.worker import TimeLimits, WorkerSettings
 from search.records import EvaluationKey, EvaluationTask, Stage, Status, Workload
 
 FAKE_HOST = (sys.executable, str(Path(__file__).with_name("fake_host.py")))

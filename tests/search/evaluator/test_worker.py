@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from search.evaluator.arms import TimeLimits, WorkerSettings
 from search.evaluator.engine import EngineSettings
-from search.evaluator.worker import TimeLimits, Worker, WorkerSettings
+from search.evaluator.worker import Worker
 from search.records import EvaluationKey, EvaluationTask, Stage, Status, Workload
 
 FAKE_HOST = (sys.executable, str(Path(__file__).with_name("fake_host.py")))

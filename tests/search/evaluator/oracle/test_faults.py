@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from search.evaluator.host import Host, answer
+from search.evaluator.host import answer
+from search.evaluator.session import Session
 from vortex_dsl import zoo
 
 pytestmark = pytest.mark.vllm
@@ -72,7 +73,7 @@ def status_of(config_of):
     """Give the oracle stage's status and message for a program of the zoo or a text."""
 
     def status_of(name="quest", config=None):
-        host, config = Host("sparse"), config or config_of()
+        host, config = Session("sparse"), config or config_of()
         host._engine = SimpleNamespace(llm=SimpleNamespace(llm_engine=SimpleNamespace(vllm_config=config)))
         text = name if "\n" in name else zoo.text(name)
         reply = answer(host, {"call": "oracle", "args": {"text": text, "values": [], "seed": 1}})

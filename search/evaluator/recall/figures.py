@@ -1,4 +1,4 @@
-"""The recall stage: how much of dense attention a program's choice of pages keeps, on recorded q, k and v."""
+"""How much of dense attention a program's choice of pages keeps, on recorded queries, keys and values."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from search.evaluator.recall import SHARES, Recording, _figures, _take, measure, recordings
+from search.evaluator.recall.figures import SHARES, Recording, _figures, _take, measure, recordings
 from vortex_dsl import Shape, load_program, trace
 from vortex_dsl.backends.batched import Batched
 
@@ -177,7 +177,7 @@ def test_another_page_size_cuts_the_same_tokens_otherwise():
 def test_the_expected_random_mass_is_what_lots_give():
     recorded, told = recording([400], num_kv_heads=1), graph(BY_INDEX)
     expected = _figures(Batched(told), recorded, torch.Generator())["random_mass"]
-    from search.evaluator.recall import page_mass
+    from search.evaluator.recall.figures import page_mass
 
     mass = page_mass(recorded.q, recorded.k[:, :400].unflatten(1, (25, SIZE)), recorded.lengths, SCALE)[0]
     generator = torch.Generator().manual_seed(0)

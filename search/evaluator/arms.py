@@ -1,0 +1,172 @@
+"""The engines of one worker, as sandboxed child processes: one sparse, one dense; one computes at a time."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search.evaluator.engine import EngineSettings
+from search.evaluator.outcomes import DenseFailedError
+from search.evaluator.sandbox import Box, Child, ChildError
+from search.records import Stage
+
+if TYPE_CHECKING:
+    from search.records import EvaluationTask
+
+SPARSE, DENSE = "sparse", "dense"
+HOST = (sys.executable, "-m", "search.evaluator.host")
+SERVING = (Stage.FIDELITY, Stage.RETRIEVAL, Stage.PROBE, Stage.TASK, Stage.SERVE)  # stages that serve the program
+
+
+@dataclass(frozen=True)
+class TimeLimits:
+    """Seconds that each call may take; the whole process group is killed at the end of them."""
+
+    start_s: float = 180.0
+    oracle_s: float = 120.0  # what serves is judged in two dtypes, for which Triton compiles a program anew
+    recall_s: float = 60.0
+    probe_s: float = 120.0
+    serve_round_s: float = 60.0
+
+    def stage_s(self, stage: Stage, num_rounds: int) -> float:
+        """Bound a whole stage: two attempts, each with the start of its engines."""
+        calls = {Stage.CHECK: 0.0, Stage.ORACLE: self.oracle_s, Stage.RECALL: self.recall_s, Stage.PROBE: self.probe_s}
+        return 2 * (2 * self.start_s + calls.get(stage, 2 * num_rounds * self.serve_round_s))
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """How a worker runs its engines.
+
+    `shape` is the model's group and head_dim, for which programs are traced (`search.config.model_shape`).
+    `scratch` is the engines' home, made if need be and kept between runs: vLLM's caches there save seconds at each
+    start. `memory_bytes` limits an engine's address space (a small model on CPU takes 3 GiB); 0 sets no limit, as
+    CUDA needs.
+    """
+
+    engine: EngineSettings
+    scratch: Path
+    shape: tuple[int, int]
+    memory_bytes: int = 0
+    limits: TimeLimits = field(default_factory=TimeLimits)
+    host_command: tuple[str, ...] = HOST
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a program asks of the engine that serves it."""
+
+    page_size: int
+    field_bytes: int
+
+    def met_by(self, settings: EngineSettings) -> bool:
+        """Say whether an engine that was started so can serve the program."""
+        return self.page_size == settings.page_size and self.field_bytes <= settings.field_bytes
+
+
+@dataclass
+class _Arm:
+    """A running engine and the number of tasks it was given."""
+
+    child: Child
+    settings: EngineSettings
+    num_tasks: int = 0
+
+
+class Arms:
+    """Starts engines when they are first asked for, keeps them between tasks, and replaces them where need be."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        settings.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.settings = settings
+        self._arms: dict[str, _Arm] = {}
+
+    @property
+    def limits(self) -> TimeLimits:
+        """Seconds that calls may take."""
+        return self.settings.limits
+
+    def needs_of(self, task: EvaluationTask) -> Needs:
+        """Load and trace the task's program. Raises ProgramError."""
+        from vortex_dsl import Shape, load_program, trace
+        from vortex_dsl.analysis.layout import Layout
+
+        program = load_program(task.text).with_values(**dict(task.values))
+        graph = trace(program, Shape(*self.settings.shape))
+        return Needs(graph.page_size, Layout(graph).bytes_per_page)
+
+    def sparse(self, task: EvaluationTask) -> Child:
+        """Give an engine that can serve the task's program: the running one if it will do, else a new one."""
+        needs, running = self.needs_of(task), self._arms.get(SPARSE)
+        fits = running and (needs.met_by(running.settings) or task.key.stage not in SERVING)
+        if not running or not fits or not running.child.alive or (task.fresh and running.num_tasks):
+            engine = self.settings.engine
+            reserved = max(needs.field_bytes, engine.field_bytes)
+            running = self._start(SPARSE, replace(engine, page_size=needs.page_size, field_bytes=reserved))
+        running.num_tasks += 1
+        return running.child
+
+    @property
+    def used(self) -> bool:
+        """Whether the sparse engine has been given more than one task."""
+        return SPARSE in self._arms and self._arms[SPARSE].num_tasks > 1
+
+    def ask_dense(self, call: str, args: dict[str, Any], limit_s: float) -> dict[str, Any]:
+        """Ask the dense engine, started if need be. Raises DenseFailedError."""
+        running = self._arms.get(DENSE)
+        try:
+            if running is None or not running.child.alive:
+                running = self._start(DENSE, replace(self.settings.engine, sparse=False))
+            return running.child.call(call, args, limit_s)
+        except ChildError as error:
+            raise DenseFailedError(str(error)) from error
+
+    def drop(self, role: str) -> None:
+        """Kill an engine, if there is one."""
+        arm = self._arms.pop(role, None)
+        if arm is not None:
+            arm.child.close()
+
+    def close(self) -> None:
+        """Kill all engines. Idempotent."""
+        for role in list(self._arms):
+            self.drop(role)
+
+    def _start(self, role: str, settings: EngineSettings) -> _Arm:
+        """Replace one arm's engine. Raises ChildError with status INFRASTRUCTURE: no program runs yet."""
+        self.drop(role)
+        child = Child((*self.settings.host_command, role), self._box(role))
+        self._arms[role] = _Arm(child, settings)
+        args = {name: value for name, value in asdict(settings).items() if name != "sparse"}
+        try:
+            child.call("start", args, self.limits.start_s)
+        except ChildError as error:
+            self.drop(role)
+            raise ChildError(f"the {role} engine did not start: {error}") from error
+        return self._arms[role]
+
+    def _box(self, role: str) -> Box:
+        """Engines without network, usage statistics or other people's plugins; ours only in the sparse arm."""
+        variables = {
+            "VLLM_PLUGINS": "vortex" if role == SPARSE else "",
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # two engines would be bound to the same core
+            "VLLM_NO_USAGE_STATS": "1",
+            "DO_NOT_TRACK": "1",
+            "HF_HUB_OFFLINE": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+        }
+        settings = self.settings
+        return Box(
+            scratch=settings.scratch,
+            readable=(Path(settings.engine.model),),
+            memory_bytes=settings.memory_bytes,
+            environment=tuple(variables.items()),
+        )
+
+
+def asked_of(task: EvaluationTask) -> dict[str, Any]:
+    """Give what an engine is told of a task."""
+    workload = asdict(task.workload)
+    return {"text": task.text, "values": task.values, "workload": workload, "seed": task.key.seed}

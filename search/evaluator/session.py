@@ -1,0 +1,114 @@
+"""One engine with the program that it serves at the moment: what the stages need of it, within the engine's process."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from search.records import Measurement, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from search.evaluator.engine import Engine, Values
+    from vortex_dsl import Program
+    from vortex_dsl.graph.graph import Graph
+    from vortex_dsl.serving.shapes import ModelShape
+
+
+class RefusedError(Exception):
+    """An evaluation that ends with a status other than OK."""
+
+    def __init__(self, status: Status, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Session:
+    """Holds the engine. `sparse` hosts programs in turn; else it is vLLM's own backend."""
+
+    def __init__(self, role: str) -> None:
+        self.sparse = role == "sparse"
+        self._engine: Engine | None = None
+        self._served_program: tuple[str, Values] | None = None
+        self._kept: dict[tuple[object, ...], Any] = {}
+
+    @property
+    def engine(self) -> Engine:
+        """The running engine; `start` must have been called."""
+        if self._engine is None:
+            raise RefusedError(Status.INFRASTRUCTURE, "the engine has not been started; call 'start' first")
+        return self._engine
+
+    def start(self, values: Sequence[Sequence[Any]] = (), **settings: Any) -> dict[str, Any]:
+        """Start the engine and tell where it runs. values: of the program that it starts with, if any."""
+        from search.evaluator.engine import Engine, EngineSettings
+        from search.evaluator.identity import environment
+
+        given = named(values)
+        self._engine = Engine(EngineSettings(sparse=self.sparse, values=given, **settings))
+        if self._engine.settings.program:
+            self._served_program = (self._engine.settings.program, given)
+        return {"environment": asdict(environment()), "kv_tokens": self._engine.kv_tokens}
+
+    @property
+    def shape(self) -> ModelShape:
+        """Give the shape of the engine's model."""
+        from vortex_dsl.serving.shapes import shape_of
+
+        return shape_of(self.engine.llm.llm_engine.vllm_config.model_config.hf_config)
+
+    def traced(self, text: str, values: Sequence[Sequence[Any]]) -> tuple[Program, Graph]:
+        """Load a program and trace it for the engine's model. Raises ProgramError."""
+        from vortex_dsl import Shape, load_program, trace
+
+        program, shape = load_program(text).with_values(**dict(named(values))), self.shape
+        return program, trace(program, Shape(shape.group, shape.head_dim))
+
+    def kept(self, key: tuple[object, ...], make: Callable[[], Any]) -> Any:
+        """Give what was made under this key before, else make and keep it: inputs that many programs share."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
+    def swap(self, text: str, values: Sequence[Sequence[Any]]) -> None:
+        """Serve this program; where it is served already, its fields stand and only the counters start anew."""
+        from vortex_dsl.serving.config import ServingError
+
+        program = (text, named(values))
+        if program == self._served_program:
+            self.engine.reset()
+            return
+        self._served_program = None
+        try:
+            self.engine.swap(*program)
+        except ServingError as error:
+            raise RefusedError(Status.UNSUPPORTED, str(error)) from error
+        self._served_program = program
+
+    def check_sparse(self, num_decoded: int) -> None:
+        """Raise unless at least one layer chose pages for every decoded token, and each layer decoded each token."""
+        layers = self.engine.counters()
+        ways = ("sparse_tokens", "dense_tokens", "window_tokens")
+        odd = [i for i, c in enumerate(layers) if sum(c[way] for way in ways) != num_decoded]
+        if odd or not any(c["sparse_tokens"] == num_decoded for c in layers):
+            raise RefusedError(
+                Status.NOT_SPARSE,
+                f"{num_decoded} tokens were decoded, but the layers chose pages for "
+                f"{[c['sparse_tokens'] for c in layers]} of them; lower dense_layers so that a layer is sparse",
+            )
+
+    def pages_read(self) -> list[Measurement]:
+        """Pages per decoded token and KV head in the layers that chose, beside what dense attention reads."""
+        layers = [c for c in self.engine.counters() if c["sparse_tokens"]]
+        reads = sum(c["sparse_tokens"] for c in layers) * self.shape.num_kv_heads
+        return [
+            Measurement("pages_attended", sum(c["pages_attended"] for c in layers) / reads, num_samples=reads),
+            Measurement("pages_dense", sum(c["pages_dense"] for c in layers) / reads, num_samples=reads),
+            Measurement("sparse_layers", len(layers)),
+        ]
+
+
+def named(values: Sequence[Sequence[Any]]) -> Values:
+    """Read pairs of a tunable's name and value as JSON gives them."""
+    return tuple((str(name), value) for name, value in values)

@@ -1,0 +1,1 @@
+"""The serve stage: throughput beside dense attention, in rounds that alternate."""
