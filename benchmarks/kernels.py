@@ -135,7 +135,7 @@ def check(name: str, group: int) -> Check:
 
 
 def captured(work: Callable[[], object]) -> Callable[[], object]:
-    """Warm up, capture one run as a CUDA graph, and give its replay."""
+    """Warm up, capture one run as a CUDA graph, and give its replay, which keeps alive what the run reads."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -145,7 +145,11 @@ def captured(work: Callable[[], object]) -> Callable[[], object]:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         work()
-    return graph.replay
+
+    def replay(_kept: Callable[[], object] = work) -> None:
+        graph.replay()  # it knows addresses only: were the tensors of `work` freed, it would read somebody else's
+
+    return replay
 
 
 def times_us(work: Callable[[], object], repeats: int) -> list[float]:

@@ -78,7 +78,9 @@ def to_float_kind(x: Tensor, kind: str) -> Tensor:
 def quantize(x: Tensor, kind: str) -> tuple[Tensor, Tensor]:
     """Give int8 codes [..., length] and scales [..., 1] of vectors [..., length]. A NaN spoils its vector."""
     largest = KINDS[kind].largest_code
-    scale = x.abs().amax(-1, keepdim=True) / largest
+    # By a tensor: on CUDA, torch multiplies by the reciprocal of a number, and a scale that is off by its last bit
+    # decides ties otherwise, which are frequent among bfloat16 numbers.
+    scale = x.abs().amax(-1, keepdim=True) / x.new_full((), largest)
     codes = (x / scale).where(scale > 0, 0.0).nan_to_num(0.0).round().clamp(-largest, largest)
     return codes.to(_torch().int8), scale
 

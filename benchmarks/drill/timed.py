@@ -168,6 +168,9 @@ def time(rows: Rows) -> None:
             try:
                 for found in time_program(case, dense, ROUNDS):
                     rows.add(case=str(case), program=case.program, **found)
+            except torch.AcceleratorError as error:  # the device's context is lost: whatever follows would fail too
+                rows.add(case=str(case), program=case.program, failed=sentence(error))
+                return
             except Exception as error:
                 rows.add(case=str(case), program=case.program, failed=sentence(error))
             torch.cuda.empty_cache()
