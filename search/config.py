@@ -40,7 +40,7 @@ WORKLOADS = (
     Workload(Stage.RECALL, num_tokens=2000, num_sequences=16),
     Workload(Stage.ORACLE, num_tokens=200, num_sequences=2),
     Workload(Stage.PROBE, num_tokens=2000, num_sequences=48),
-    Workload(Stage.SERVE, num_tokens=8000, num_sequences=8, repeats=4),
+    Workload(Stage.SERVE, num_tokens=8000, num_sequences=8, repeats=12),
 )
 
 

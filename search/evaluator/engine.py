@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 Values = tuple[tuple[str, Any], ...]
 
@@ -61,13 +61,16 @@ class EngineSettings:
 
 @dataclass(frozen=True)
 class Generation:
-    """Greedy answers, one list of token ids per prompt, and wall times in seconds.
+    """Greedy answers, one list of token ids per prompt, and seconds of the steps that decoded.
 
-    `decode_step_s` holds the engine steps in which each prompt's answer grew by a token that was itself decoded.
+    These are the engine steps in which each prompt's answer grew by a token that was itself decoded: `decode_step_s` by
+    the clock on the wall, `processor_s` of processors, all threads together, `attention_s` by the caller's clock.
     """
 
     tokens: list[list[int]]
     decode_step_s: list[float]
+    processor_s: list[float]
+    attention_s: list[float]
 
 
 def _environment() -> None:
@@ -149,8 +152,34 @@ class Engine:
         tokenizer = self.llm.get_tokenizer()
         return [tokenizer.decode([token]).strip() for token in tokens]
 
-    def generate(self, prompts: Sequence[Sequence[int]], num_tokens: int) -> Generation:
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the engine computes on a CPU."""
+        from vllm.platforms import current_platform
+
+        return bool(current_platform.is_cpu())
+
+    @property
+    def attention_layers(self) -> list[Any]:
+        """Give vLLM's attention layers."""
+        context = self.llm.llm_engine.vllm_config.compilation_config.static_forward_context
+        return [layer for layer in context.values() if hasattr(layer, "impl")]
+
+    def plain_tokens(self) -> list[int]:
+        """Give the ids of the vocabulary that are no special tokens."""
+        special = set(self.llm.get_tokenizer().all_special_ids)
+        size = self.llm.llm_engine.vllm_config.model_config.get_vocab_size()
+        return [i for i in range(size) if i not in special]
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        num_tokens: int,
+        attention_clock: Callable[[], float] = float,
+    ) -> Generation:
         """Answer greedily, exactly `num_tokens` tokens each, all prompts at once, timing the decode steps.
+
+        attention_clock: seconds spent in attention so far, read between steps.
 
         Raises:
             EngineError: a request was preempted, which makes a sparse answer irreproducible.
@@ -170,17 +199,19 @@ class Engine:
             order[name] = len(order)
             engine.add_request(name, {"prompt_token_ids": list(prompt)}, sampling)
         answers: list[list[int]] = [[] for _ in order]
-        whole_s = []
+        clocks = (time.perf_counter, time.process_time, attention_clock)
+        whole_s: list[list[float]] = []
         while engine.has_unfinished_requests():
-            start = time.perf_counter()
+            start = [clock() for clock in clocks]
             outputs = engine.step()
             if len(outputs) == len(order):
-                whole_s.append(time.perf_counter() - start)
+                whole_s.append([clock() - begun for clock, begun in zip(clocks, start, strict=True)])
             for output in outputs:
                 answers[order[output.request_id]] = list(output.outputs[0].token_ids)  # type: ignore[index]
         if self._num_preemptions() != before:
             raise EngineError("a request was preempted: the KV cache is too small for this workload")
-        return Generation(answers, whole_s[1:])  # in the first of them the last prompt is still prefilled
+        decoded = whole_s[1:]  # in the first of them the last prompt is still prefilled
+        return Generation(answers, *([step[i] for step in decoded] for i in range(len(clocks))))
 
     def record(self, prompts: Sequence[Sequence[int]], num_tokens: int) -> list[dict[str, Any]]:
         """Decode with recording on and give what every sparse layer saw, in order (`VortexImpl`)."""

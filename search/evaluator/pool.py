@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from search.evaluator.arms import WorkerSettings
 from search.evaluator.cluster import LOCAL, PoolError, connected
 from search.evaluator.identity import EVALUATOR_VERSION, model_digest, model_folder
-from search.evaluator.speed.stage import MIN_PAIRS
+from search.evaluator.speed.stage import num_pairs_of
 from search.evaluator.worker import Worker
 from search.records import Environment, Evaluation, EvaluationTask, Status
 
@@ -143,7 +143,7 @@ class RayPool:
         self._ray.close()
 
     def _stage_s(self, task: EvaluationTask) -> float:
-        return self._settings.limits.stage_s(task.key.stage, 1 + max(MIN_PAIRS, task.workload.repeats))
+        return self._settings.limits.stage_s(task.key.stage, 1 + num_pairs_of(task))
 
     def _fresh_slot(self) -> _Slot:
         import ray

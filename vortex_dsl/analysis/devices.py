@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from vortex_dsl.analysis.cost import Cost
 
+REACHED = 0.88  # of the peaks below, by good kernels over long rows
+LAUNCH_S = 2e-6  # of one kernel within a CUDA graph, beside its work
+
 _COPIED_BYTES = 2**26
 _MATRIX = 768
 _TRIES = 3
@@ -57,6 +60,16 @@ def roofline(cost: Cost, device: Device) -> Roofline:
     """Give the least time of a cost on a device."""
     stages = (device.time_s(each.bytes, each.flops, matrix=each.kind == "attend") for each in cost.stages)
     return Roofline(device, tuple(stages), device.time_s(cost.dense_bytes, cost.dense_flops, matrix=True))
+
+
+def modelled_s(cost: Cost, device: Device, rows: int, num_launches: int) -> tuple[float, float]:
+    """Model one sparse layer's decode step over so many rows (sequences x KV heads): seconds, sparse and dense.
+
+    By bytes at the rate that kernels reach, and by launches within a graph, one after the other; dense attention is one
+    launch. A model, no measurement: it knows nothing of latencies within a kernel.
+    """
+    roof, sparse, dense = roofline(cost, device), num_launches * LAUNCH_S, LAUNCH_S
+    return sparse + rows * roof.sparse_s / REACHED, dense + rows * roof.dense_s / REACHED
 
 
 # NVIDIA's data sheets: H100 SXM5, H200 SXM and one GPU of an HGX B200, their figures with sparsity halved.

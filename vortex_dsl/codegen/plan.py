@@ -90,6 +90,11 @@ class Plan:
         return by_pages and self.choice.op in RANKED and not self.graph.states
 
     @property
+    def num_launches(self) -> int:
+        """Give the launches of a decode step: writing the newest token, scoring and choosing, attending."""
+        return 2 + (1 if self.ranks_at_once else len(self.stages) + 1)
+
+    @property
     def buffers(self) -> tuple[Buffer, ...]:
         """Give the buffers in the order in which they are written."""
         return tuple(output.buffer for stage in self.stages for output in stage.outputs)

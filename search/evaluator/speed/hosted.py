@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
 from search.evaluator.session import RefusedError
+from search.evaluator.speed.clock import AttentionClock
 from search.records import Status, Workload
 
 if TYPE_CHECKING:
@@ -24,12 +26,18 @@ def serve_round(
     seed: int,
     num_tokens: int = NUM_TOKENS,
 ) -> dict[str, Any]:
-    """Decode a fixed amount of work once and time its steps. `num_tokens`: of each answer."""
+    """Decode a fixed amount of work once and time its steps. `num_tokens`: of each answer.
+
+    `elapsed_s` is wall time. On a CPU, `processor_s` is what the steps took of processors, all threads together, and
+    `attention_s` the share of it within attention layers: what other processes do changes neither.
+    """
     if session.sparse:
         session.swap(text, values)
-    asked = Workload(**workload)
+    asked, engine = Workload(**workload), session.engine
     prompts = session.kept(("prompts", asked.digest, seed), lambda: _prompts(session, asked, seed))
-    steps = session.engine.generate(prompts, num_tokens).decode_step_s
+    with AttentionClock(engine.attention_layers if engine.on_cpu else ()) as clock:
+        timed = engine.generate(prompts, num_tokens, clock.read)
+    steps = timed.decode_step_s
     if not steps:
         raise RefusedError(Status.INFRASTRUCTURE, "no step decoded all prompts at once: the KV cache is too small")
     answer: dict[str, Any] = {
@@ -37,6 +45,8 @@ def serve_round(
         "num_tokens": len(steps) * len(prompts),
         "step_ms": [1000 * s for s in steps],
     }
+    if engine.on_cpu:
+        answer |= {"processor_s": sum(timed.processor_s), "attention_s": sum(timed.attention_s)}
     if session.sparse:
         session.check_sparse(len(prompts) * (num_tokens - 1))
         read = {m.name: m.value for m in session.pages_read()}
@@ -46,9 +56,10 @@ def serve_round(
 
 def _prompts(session: Session, workload: Workload, seed: int) -> list[list[int]]:
     """Give seeded random prompts, prefilled once: what they say does not matter for speed, their lengths do."""
-    size = session.engine.llm.llm_engine.vllm_config.model_config.get_vocab_size()
+    ids = session.engine.plain_tokens()
     rng = random.Random(f"{seed}/{workload.split}")
-    prompts = [[rng.randrange(4, size) for _ in range(workload.num_tokens)] for _ in range(workload.num_sequences)]
+    lengths = islice(cycle(workload.all_lengths), workload.num_sequences)
+    prompts = [rng.choices(ids, k=length) for length in lengths]
     session.engine.generate(prompts, 2)
     if session.sparse:
         session.engine.reset()

@@ -16,21 +16,42 @@ if TYPE_CHECKING:
     from search.evaluator.arms import Arms
     from search.records import EvaluationTask
 
-MIN_PAIRS = 2  # one pair has no interval
+MIN_PAIRS = 3  # fewer give no interval worth the name
+HALF_WIDTH = 0.05  # of the speed-up, at which a comparison is sharp enough
+WALL, PROCESSOR, ATTENTION = "elapsed_s", "processor_s", "attention_s"
 
 
 @dataclass(frozen=True)
 class Round:
-    """One timed round: the same work on one arm."""
+    """One timed round: the same work on one arm. `seconds` by clock; on a GPU there is the wall's only."""
 
-    tokens_per_s: float
+    num_tokens: int
+    seconds: dict[str, float]
     step_ms: tuple[float, ...]
     pages_attended: float
     pages_dense: float
 
+    @property
+    def clock(self) -> str:
+        """Name the clock that decides: processor time where there is one, since other load does not change it."""
+        return PROCESSOR if PROCESSOR in self.seconds else WALL
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Give the throughput by the clock that decides."""
+        return self.num_tokens / self.seconds[self.clock]
+
+
+def num_pairs_of(task: EvaluationTask) -> int:
+    """Give the most pairs of rounds that a task may take."""
+    return max(MIN_PAIRS, task.workload.repeats)
+
 
 def run(arms: Arms, task: EvaluationTask) -> Outcome:
-    """Time sparse and dense side by side: a warm-up of each, then pairs in alternating order."""
+    """Time sparse and dense side by side: a warm-up of each, then pairs in alternating order.
+
+    Pairs are added until the speed-up is known to `HALF_WIDTH`, or until there are as many as the workload allows.
+    """
     sparse, args, limit_s = arms.sparse(task), asked_of(task), arms.limits.serve_round_s
     dense_args = args | {"text": "", "values": ()}
     asks: dict[str, Callable[[], dict[str, Any]]] = {
@@ -38,25 +59,55 @@ def run(arms: Arms, task: EvaluationTask) -> Outcome:
         DENSE: lambda: arms.ask_dense("serve_round", dense_args, limit_s),
     }
     rounds: dict[str, list[Round]] = {SPARSE: [], DENSE: []}
-    for i in range(-1, max(MIN_PAIRS, task.workload.repeats)):
+    for i in range(-1, num_pairs_of(task)):
         for role in (SPARSE, DENSE) if i % 2 else (DENSE, SPARSE):
             timed = _round(asks[role]())
             rounds[role] += [timed] * (i >= 0)
+        if i + 1 >= MIN_PAIRS and half_width(rounds[SPARSE], rounds[DENSE]) <= HALF_WIDTH:
+            break
     if any(r.pages_attended <= 0 for r in rounds[SPARSE]):
         return Outcome(Status.NOT_SPARSE, "the engine counted no page that was read by the sparse path")
-    return Outcome(measurements=serve_measurements(rounds[SPARSE], rounds[DENSE]))
+    return Outcome(Status.OK, _told(rounds), serve_measurements(rounds[SPARSE], rounds[DENSE]))
+
+
+def half_width(sparse: Sequence[Round], dense: Sequence[Round]) -> float:
+    """Give half the width of the speed-up's interval as a share of the speed-up."""
+    ratio = _ratio(sparse, dense, sparse[0].clock)
+    assert ratio.low is not None and ratio.high is not None, "several pairs have an interval"  # noqa: PT018
+    return (ratio.high - ratio.low) / 2 / ratio.value
+
+
+def _told(rounds: dict[str, list[Round]]) -> str:
+    """Say so where the most pairs allowed did not make the comparison sharp."""
+    reached = half_width(rounds[SPARSE], rounds[DENSE])
+    num = len(rounds[SPARSE])
+    return "" if reached <= HALF_WIDTH else f"after {num} pairs of rounds the speed-up is known to {reached:.0%} only"
 
 
 def _round(reply: dict[str, Any]) -> Round:
     pages = (float(reply.get(name, 0.0)) for name in ("pages_attended", "pages_dense"))
-    return Round(reply["num_tokens"] / reply["elapsed_s"], tuple(reply["step_ms"]), *pages)
+    seconds = {name: float(reply[name]) for name in (WALL, PROCESSOR, ATTENTION) if reply.get(name)}
+    return Round(reply["num_tokens"], seconds, tuple(reply["step_ms"]), *pages)
+
+
+def _ratio(sparse: Sequence[Round], dense: Sequence[Round], clock: str) -> intervals.Interval:
+    """Compare throughput by one clock, pair by pair."""
+    return intervals.paired_ratio([(d.seconds[clock], s.seconds[clock]) for s, d in zip(sparse, dense, strict=True)])
 
 
 def serve_measurements(sparse: Sequence[Round], dense: Sequence[Round]) -> tuple[Measurement, ...]:
-    """Compare paired rounds: throughput as a ratio per pair, everything else beside it with its spread."""
-    ratio = intervals.paired_ratio([(s.tokens_per_s, d.tokens_per_s) for s, d in zip(sparse, dense, strict=True)])
-    found = {
-        "speedup": ratio,
+    """Compare paired rounds: throughput as a ratio per pair, everything else beside it with its spread.
+
+    `speedup` is end to end, by processor time on a CPU; `speedup_wall` by the clock on the wall; `speedup_attention`
+    that of the attention layers alone, where it could be measured; `attention_share` dense attention's share of a step.
+    """
+    clock = sparse[0].clock
+    found = {"speedup": _ratio(sparse, dense, clock), "speedup_wall": _ratio(sparse, dense, WALL)}
+    if all(ATTENTION in r.seconds for r in (*sparse, *dense)):
+        shares = [r.seconds[ATTENTION] / r.seconds[clock] for r in dense]
+        found["speedup_attention"] = _ratio(sparse, dense, ATTENTION)
+        found["attention_share"] = intervals.median_and_spread(shares)
+    found |= {
         "tokens_per_s": intervals.median_and_spread([r.tokens_per_s for r in sparse]),
         "dense_tokens_per_s": intervals.median_and_spread([r.tokens_per_s for r in dense]),
         "step_ms": intervals.median_and_spread([ms for r in sparse for ms in r.step_ms]),

@@ -83,6 +83,14 @@ def test_a_round_of_serving_counts_pages_and_times_steps(host):
     assert reply["num_tokens"] == 16 * SERVE["num_sequences"]
     assert reply["pages_attended"] == pytest.approx(5)
     assert reply["pages_dense"] > 60
+    assert 0 < reply["attention_s"] < reply["processor_s"]
+
+
+def test_prompts_of_several_lengths_are_decoded_together(host):
+    asked = SERVE | {"lengths": [400, 700, 1000]}
+    reply = host.call("serve_round", text=zoo.text("centroid"), values=BUDGET, workload=asked, seed=1)["result"]
+    assert reply["num_tokens"] == 16 * SERVE["num_sequences"]
+    assert reply["pages_dense"] == pytest.approx((400 + 700 + 1000 + 400) / 4 / 16, rel=0.05)
 
 
 @pytest.mark.parametrize(("program", "chooser"), [("quest", "tape"), ("velocity", None), ("dense", "tape")])

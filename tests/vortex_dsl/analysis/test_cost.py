@@ -212,3 +212,15 @@ def test_a_program_that_cannot_beat_dense_is_warned_of(sentence: str) -> None:
 def test_no_warning_without_a_reason(name: str) -> None:
     graph = trace(load_program(text(name)), SHAPE)
     assert warnings(graph, cost_of(graph, TOKENS)) == ()
+
+
+def test_a_modelled_step_is_bytes_and_launches():
+    from vortex_dsl.analysis.devices import LAUNCH_S, REACHED, device, modelled_s, roofline
+
+    cost, card = cost_of(trace(load_program(text("quest")), Shape(2, 128)), 32768), device("H200")
+    roof = roofline(cost, card)
+    sparse_s, dense_s = modelled_s(cost, card, rows=256, num_launches=3)
+    assert sparse_s == pytest.approx(3 * LAUNCH_S + 256 * roof.sparse_s / REACHED)
+    assert dense_s == pytest.approx(LAUNCH_S + 256 * roof.dense_s / REACHED)
+    few = modelled_s(cost, card, rows=1, num_launches=3)
+    assert few[1] / few[0] < dense_s / sparse_s < roof.speedup  # launches weigh most where there is little to read
