@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.commands.options import PROBE
 from search.commands.output import note
 
 if TYPE_CHECKING:
@@ -87,13 +86,10 @@ def _say(sentence: str) -> None:
 
 def folder_and_name(model: str) -> tuple[Path, str]:
     """Give a model's folder, and the name that finds it again from anywhere. Raises ModelError."""
-    from search.evaluator.identity import model_folder
-    from search.evaluator.probe import MODEL_FOLDER
+    from search.evaluator.models import is_own, model_folder
 
-    if model == PROBE:
-        return model_folder(str(MODEL_FOLDER)), PROBE
     folder = model_folder(model)
-    return folder, str(folder) if Path(model).expanduser().is_dir() else model
+    return folder, str(folder) if not is_own(model) and Path(model).expanduser().is_dir() else model
 
 
 def accelerators(gpu: Sequence[str]) -> tuple[str, ...] | None:
@@ -121,5 +117,10 @@ def worker_settings(model: Path, on_gpu: bool) -> WorkerSettings:
 
 
 def scratch() -> Path:
-    """Give the engines' home: a cache, so that the next start finds what the last one compiled."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vortex-search"
+    """Give the engines' home: a cache, so that the next start finds what the last one compiled.
+
+    Programs can write there, so that nothing else is kept in it.
+    """
+    from search.evaluator.models import cache_folder
+
+    return cache_folder() / "engines"

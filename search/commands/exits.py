@@ -44,7 +44,7 @@ def explain(error: Exception) -> CommandError | None:
 def _deliberate_errors() -> tuple[tuple[type[Exception], ExitCode], ...]:
     from search.config import ConfigError
     from search.evaluator.cluster import PoolError
-    from search.evaluator.identity import ModelError
+    from search.evaluator.models import ModelError
     from search.plugin.export import ExportError
     from search.plugin.verify import VerifyError
     from search.store.errors import StoreError

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from search.evaluator.arms import WorkerSettings
 from search.evaluator.cluster import LOCAL, PoolError, connected
-from search.evaluator.identity import EVALUATOR_VERSION, model_digest, model_folder
+from search.evaluator.identity import EVALUATOR_VERSION
+from search.evaluator.models import model_digest, model_folder
 from search.evaluator.speed.stage import num_pairs_of
 from search.evaluator.worker import Worker
 from search.records import Environment, Evaluation, EvaluationTask, Status

@@ -15,7 +15,8 @@ import pytest
 from search.evaluator.arms import TimeLimits, WorkerSettings
 from search.evaluator.cluster import PoolError
 from search.evaluator.engine import EngineSettings
-from search.evaluator.identity import ModelError, environment
+from search.evaluator.identity import environment
+from search.evaluator.models import ModelError
 from search.evaluator.pool import Placement, RayPool
 from search.evaluator.supervisor import descendants
 from search.records import EvaluationKey, EvaluationTask, Stage, Status, Workload

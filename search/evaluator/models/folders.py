@@ -1,0 +1,72 @@
+"""From a model's name to its folder, and from the folder to the digest that stands in every evaluation's key."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+
+from search.evaluator import probe
+from search.evaluator.models import smollm2
+from search.evaluator.models.errors import ModelError
+
+PROBE = "probe"  # names the small trained model that comes with us
+MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja")
+
+
+def is_own(name: str) -> bool:
+    """Tell whether it names a model that comes with us or with a package of ours."""
+    return name in (PROBE, smollm2.NAME)
+
+
+def model_folder(name: str) -> Path:
+    """Give the folder of a model: of probe or smollm2, the folder itself, or the snapshot of a hub name.
+
+    What smollm2 needs is converted when it is first asked for. Raises ModelError.
+    """
+    if name == PROBE:
+        name = str(probe.MODEL_FOLDER)
+    if name == smollm2.NAME:
+        return smollm2.converted()
+    folder = Path(name).expanduser()
+    if (folder / "config.json").is_file():
+        return folder.resolve()
+    if folder.is_dir():
+        raise ModelError(f"the folder {folder} holds no model: it has no config.json")
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ModelError(
+            f"there is no model folder {name}: give an existing folder or a hub name such as Qwen/Qwen3-1.7B"
+        )
+    return _snapshot(name)
+
+
+def model_digest(folder: Path) -> str:
+    """Hash a model's configuration, tokenizer and weights; 16 hex digits. Raises ModelError where there is none.
+
+    Whole files are hashed once per size and time of change.
+    """
+    files = sorted({path for pattern in MODEL_FILES for path in folder.glob(pattern)})
+    if not any(path.name == "config.json" for path in files):
+        raise ModelError(f"the folder {folder} holds no model: it has no config.json")
+    whole = hashlib.sha256()
+    for path in files:
+        stat = path.stat()
+        whole.update(f"{path.name}:{_file_digest(path, stat.st_size, stat.st_mtime_ns)}\n".encode())
+    return whole.hexdigest()[:16]
+
+
+@functools.cache
+def _file_digest(path: Path, _size: int, _changed_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _snapshot(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(MODEL_FILES)))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"the model {name} is neither a folder nor to be had from the hub: {reason}") from error
