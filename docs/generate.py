@@ -263,7 +263,7 @@ def _bounds() -> str:
 
 def _zoo() -> str:
     """List the published programs."""
-    from search.commands.zoo import entries
+    from search.commands.programs.zoo import entries
     from vortex_dsl import Shape
 
     rows = ["| program | idea | arXiv | keeps |", "|---|---|---|---|"]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from search.commands import campaign, doctor, plugin, program, quarantine, results, zoo
+from search.commands import campaign, doctor, model, plugin, quarantine, results
 from search.commands.exits import CommandError, ExitCode, explain
+from search.commands.programs import program, zoo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,7 @@ def _everywhere(
 
 app.command("check")(program.check)
 app.command("zoo")(zoo.zoo)
+app.command("model")(model.model)
 app.command("eval")(campaign.evaluate)
 app.command("run")(campaign.run)
 app.command("resume")(campaign.resume)

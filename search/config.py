@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from search.records import Stage, Workload
 from vortex_dsl.values import MAX_GROUP, MAX_HEAD_DIM, MAX_REPEATS, MAX_SEQUENCES, MAX_TOKENS, check_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterable
 
 LAG = 8  # a step sees the records of steps up to its own minus this; so up to eight candidates run at a time
 
@@ -42,7 +38,7 @@ WORKLOADS = (
     Workload(Stage.PROBE, num_tokens=2000, num_sequences=48),
     Workload(Stage.SERVE, num_tokens=8000, num_sequences=8, repeats=12),
 )
-
+ANSWER_TOKENS = 160  # more than any stage decodes after a prompt
 
 _LARGEST_OF_A_WORKLOAD = {"num_tokens": MAX_TOKENS, "num_sequences": MAX_SEQUENCES, "repeats": MAX_REPEATS}
 NEEDED = (Stage.CHECK, Stage.PROBE)  # a program's admission, and the accuracy by which candidates are told apart
@@ -125,47 +121,10 @@ class CampaignConfig:
         return cls(**values)
 
 
-def model_shape(folder: Path) -> tuple[int, int]:
-    """Read a model's query heads per KV head and its head dimension, as vLLM serves them, from its `config.json`.
-
-    With latent attention the head dimension is the latent's width. Raises ConfigError when the folder holds no such
-    file or the file does not say.
-    """
-    path = folder / "config.json"
-    if not path.is_file():
-        raise ConfigError(f"{folder}: no config.json here; give a folder with a model as transformers saves it")
-    try:
-        text = path.read_text(encoding="utf-8")
-        given = json.loads(text)
-    except ValueError as error:
-        raise ConfigError(f"{path}: this is not JSON: {error}") from error
-    _require(isinstance(given, dict), f"{path}: this is no JSON object, so the attention shape is unknown")
-    return _served_shape(folder, text)
-
-
-@cache
-def _served_shape(folder: Path, _text: str) -> tuple[int, int]:
-    """Ask vLLM, which takes seconds to load, once per folder and content."""
-    with _quiet():
-        from vortex_dsl.serving.config import ServingError
-        from vortex_dsl.serving.shapes import read_shape
-
-        try:
-            shape = read_shape(folder)
-        except ServingError as error:
-            raise ConfigError(str(error)) from error
-    return shape.group, shape.head_dim
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep to themselves what vLLM and transformers remark when they are loaded and read a model's settings."""
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.disable(before)
+def tokens_needed(workloads: Iterable[Workload]) -> int:
+    """Give the tokens that a model must take, prompt and answer, for the stages that serve it."""
+    served = [workload.num_tokens for workload in workloads if workload.stage is not Stage.CHECK]
+    return ANSWER_TOKENS + max(served, default=0)
 
 
 def _sized(name: str, value: object, most: int) -> None:

@@ -11,6 +11,7 @@ from search.commands.database import campaign_of, existing, opened
 from search.commands.engines import Machines, folder_and_name
 from search.commands.exits import CommandError, ExitCode
 from search.commands.output import note, print_data, print_json
+from search.evaluator.probe import PROBE
 
 if TYPE_CHECKING:
     from search.contracts import Ledger
@@ -54,7 +55,7 @@ def run(
     llm: Llm = "",
     price: Price = (0.0, 0.0),
     max_dollars: MaxDollars = None,
-    model: options.Model = options.PROBE,
+    model: options.Model = PROBE,
     workers: options.Workers = 1,
     ray: options.Ray = "local",
     gpu: options.Gpu = None,
@@ -63,18 +64,18 @@ def run(
 ) -> int:
     """Search: invent programs, serve and measure each of them, and end with the leaderboard."""
     from search.commands.proposers import endpoint_of, proposer_names, proposers_of
-    from search.config import CampaignConfig, model_shape
+    from search.config import CampaignConfig
+    from search.evaluator.models import model_facts
     from search.loop import start_campaign
 
     endpoint = endpoint_of(llm, base_url, price)
     if max_dollars is not None and not any(price):
         raise CommandError("--max-dollars needs --price IN OUT: what the model costs per million tokens")
     names = proposer_names(proposer or (), endpoint)
-    folder, name = folder_and_name(model)
-    group, head_dim = model_shape(folder)
-    config = CampaignConfig(seed, candidates, names, name, group, head_dim, max_dollars=max_dollars)
+    facts = model_facts(*folder_and_name(model))
+    config = CampaignConfig(seed, candidates, names, facts.name, facts.group, facts.head_dim, max_dollars=max_dollars)
     proposers = proposers_of(config, endpoint)
-    machines = Machines(folder, workers, ray, tuple(gpu or ()))
+    machines = Machines(facts, config.workloads, workers, ray, tuple(gpu or ()))
     with opened(db) as ledger, machines.pool() as pool:
         campaign = start_campaign(ledger, config)
         note(f"campaign {campaign.id}: {candidates} candidates beside the seeds, on {pool.environment.device}")
@@ -96,13 +97,14 @@ def resume(
     """Go on with a campaign where it was interrupted: what is measured stays, nothing is measured twice."""
     from search.commands.proposers import endpoint_of, proposers_of
     from search.config import CampaignConfig
+    from search.evaluator.models import model_facts
 
     with existing(db) as ledger:
         found = _to_resume(ledger, campaign)
         config = CampaignConfig.from_json(found.settings)
         proposers = proposers_of(config, endpoint_of(llm, base_url, price))
-        folder, _ = folder_and_name(config.model)
-        machines = Machines(folder, workers, ray, tuple(gpu or ()))
+        facts = model_facts(*folder_and_name(config.model))
+        machines = Machines(facts, config.workloads, workers, ray, tuple(gpu or ()))
         with machines.pool() as pool:
             note(f"campaign {found.id} goes on, on {pool.environment.device}")
             outcome = machines.search(ledger, pool, proposers, found)
@@ -112,24 +114,24 @@ def resume(
 def evaluate(
     file: options.ProgramFile,
     settings: options.Settings = None,
-    model: options.Model = options.PROBE,
+    model: options.Model = PROBE,
     ray: options.Ray = "local",
     gpu: options.Gpu = None,
     db: options.Database = options.DATABASE_URL,
     as_json: options.Json = False,
 ) -> int:
     """Take one program through every stage: a campaign of one, kept in the database like any other."""
-    from search.commands.program import traced
+    from search.commands.programs.program import traced
     from search.commands.proposers import Given
     from search.commands.results import print_record
-    from search.config import CampaignConfig, model_shape
+    from search.config import CampaignConfig
+    from search.evaluator.models import model_facts
     from search.loop import start_campaign
 
-    folder, name = folder_and_name(model)
-    group, head_dim = model_shape(folder)
-    program, _ = traced(file, settings or (), (group, head_dim))
-    config = CampaignConfig(0, 1, (Given.name,), name, group, head_dim, seeds=(), serve_floor=0.0)
-    machines = Machines(folder, 1, ray, tuple(gpu or ()))
+    facts = model_facts(*folder_and_name(model))
+    program, _ = traced(file, settings or (), (facts.group, facts.head_dim))
+    config = CampaignConfig(0, 1, (Given.name,), facts.name, facts.group, facts.head_dim, seeds=(), serve_floor=0.0)
+    machines = Machines(facts, config.workloads, 1, ray, tuple(gpu or ()))
     with opened(db) as ledger, machines.pool() as pool:
         campaign = start_campaign(ledger, config)
         outcome = machines.search(ledger, pool, (Given(program),), campaign)

@@ -2,46 +2,60 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.commands.output import note
+from search.records import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from search.contracts import Evaluator, Ledger, Proposer
     from search.evaluator.arms import WorkerSettings
+    from search.evaluator.engine import EngineSettings
+    from search.evaluator.models import ModelFacts
     from search.loop import Loop, Outcome
-    from search.records import Campaign
+    from search.records import Campaign, Workload
 
 ANY_GPU = "any"
 LEAST_ADDRESS_SPACE_BYTES = 16 << 30  # libraries alone map several GiB that they never touch
-GPU_CACHE_BYTES = 8 << 30
+LEAST_GPU_CACHE_BYTES, MOST_GPU_CACHE_BYTES = 8 << 30, 24 << 30
 
 
 @dataclass(frozen=True)
 class Machines:
-    """Where programs are measured: workers on a Ray cluster, each with engines that serve `model`."""
+    """Where programs are measured: workers on a Ray cluster, each with engines that serve `model` what is asked of it.
 
-    model: Path
+    `workloads` are what the stages run on, which says how many tokens the engines take.
+    """
+
+    model: ModelFacts
+    workloads: tuple[Workload, ...]
     workers: int
     ray: str
     gpu: tuple[str, ...]
 
     @contextmanager
     def pool(self) -> Iterator[Evaluator]:
-        """Start the workers, and kill them with all their engines at the end. Raises PoolError, ModelError."""
+        """Start the workers, and kill them with all their engines at the end.
+
+        Raises ModelError, before anything starts, for a model that is not whole or takes too few tokens, and PoolError.
+        """
+        from search.evaluator.models.weights import read_weights
         from search.evaluator.pool import Placement, RayPool
 
         kinds = accelerators(self.gpu)
+        settings = worker_settings(self.model, self.workloads, kinds is not None)
+        read_weights(self.model.folder)
         note(f"starting {self.workers} worker{'s' * (self.workers > 1)} on Ray ({self.ray})")
-        pool = RayPool(worker_settings(self.model, kinds is not None), Placement(self.workers, self.ray, kinds))
+        pool = RayPool(settings, Placement(self.workers, self.ray, kinds))
         with closing(pool):
             yield pool
 
@@ -86,8 +100,10 @@ def _say(sentence: str) -> None:
 
 def folder_and_name(model: str) -> tuple[Path, str]:
     """Give a model's folder, and the name that finds it again from anywhere. Raises ModelError."""
-    from search.evaluator.models import is_own, model_folder
+    from search.evaluator.models import is_own, model_folder, smollm2
 
+    if model == smollm2.NAME and not smollm2.is_converted():
+        note(f"converting {model} into {smollm2.place()}, once; this takes about 20 seconds")
     folder = model_folder(model)
     return folder, str(folder) if not is_own(model) and Path(model).expanduser().is_dir() else model
 
@@ -101,19 +117,39 @@ def accelerators(gpu: Sequence[str]) -> tuple[str, ...] | None:
     return None if on_cpu_build() else ()
 
 
-def worker_settings(model: Path, on_gpu: bool) -> WorkerSettings:
-    """Say how a worker runs its engines: float32 and limits on a CPU, bfloat16 and a larger cache on a GPU."""
-    from search.config import model_shape
+def worker_settings(model: ModelFacts, workloads: Sequence[Workload], on_gpu: bool) -> WorkerSettings:
+    """Say how a worker runs its engines: float32 and limits on a CPU, bfloat16 and a larger cache on a GPU.
+
+    Raises ModelError where the model takes fewer tokens than the workloads need.
+    """
+    from search.config import tokens_needed
     from search.evaluator.arms import WorkerSettings
     from search.evaluator.engine import EngineSettings
 
-    shape = model_shape(model)
+    shape, num_tokens = (model.group, model.head_dim), tokens_needed(workloads)
+    model.require_tokens(num_tokens)
+    engine = EngineSettings(str(model.folder), sparse=True, max_tokens=num_tokens)
     if on_gpu:
-        engine = EngineSettings(str(model), sparse=True, dtype="bfloat16", kv_cache_bytes=GPU_CACHE_BYTES)
-        return WorkerSettings(engine, scratch(), shape)
+        wanted = cache_bytes(model, workloads, 2, engine)
+        cached = min(max(LEAST_GPU_CACHE_BYTES, wanted), MOST_GPU_CACHE_BYTES)
+        return WorkerSettings(replace(engine, dtype="bfloat16", kv_cache_bytes=cached), scratch(), shape)
     physical_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit_bytes = max(LEAST_ADDRESS_SPACE_BYTES, physical_bytes)
-    return WorkerSettings(EngineSettings(str(model), sparse=True), scratch(), shape, memory_bytes=limit_bytes)
+    wanted = cache_bytes(model, workloads, 4, engine)
+    cached = max(engine.kv_cache_bytes, min(wanted, physical_bytes // 4))  # two engines hold one each
+    return WorkerSettings(replace(engine, kv_cache_bytes=cached), scratch(), shape, memory_bytes=limit_bytes)
+
+
+def cache_bytes(
+    model: ModelFacts, workloads: Sequence[Workload], bytes_per_value: int, settings: EngineSettings
+) -> int:
+    """Give the KV cache that holds every workload's prompts and answers at once, so that each is prefilled once."""
+    from search.config import ANSWER_TOKENS
+
+    served = [workload for workload in workloads if workload.stage is not Stage.CHECK]
+    num_tokens = sum(workload.num_sequences * (workload.num_tokens + ANSWER_TOKENS) for workload in served)
+    token_bytes = 2 * model.head_dim * bytes_per_value + settings.field_bytes / settings.page_size
+    return math.ceil(num_tokens * model.num_layers * model.num_kv_heads * token_bytes)
 
 
 def scratch() -> Path:

@@ -10,12 +10,14 @@ import typer
 DATABASE_URL = "sqlite:///results.db"
 LARGEST = 2**63 - 1  # what a database keeps as a whole number
 MAX_WORKERS = 1024  # each is a process with an engine
-PROBE = "probe"  # names the small trained model that comes with us
 
 Database = Annotated[str, typer.Option("--db", metavar="URL", help="The database, as an SQLAlchemy URL.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]
 Model = Annotated[
-    str, typer.Option("--model", metavar="FOLDER_OR_NAME", help="The model to serve: a folder, a hub name, or probe.")
+    str,
+    typer.Option(
+        "--model", metavar="FOLDER_OR_NAME", help="The model to serve: a folder, a hub name, smollm2 or probe."
+    ),
 ]
 Ray = Annotated[
     str, typer.Option("--ray", metavar="ADDRESS", help="A Ray cluster's address; 'local' starts one on this machine.")

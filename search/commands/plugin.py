@@ -12,6 +12,7 @@ from search.commands import options
 from search.commands.database import campaign_of, candidate_of, existing
 from search.commands.exits import CommandError, ExitCode
 from search.commands.output import note, print_json, print_line
+from search.evaluator.probe import PROBE
 
 Name = Annotated[str, typer.Argument(metavar="ID", help="A candidate's id, or the beginning of its digest.")]
 Folder = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the wheel goes.")]
@@ -47,7 +48,7 @@ def export(
         print_line(str(wheel))
 
 
-def verify(wheel: Wheel, model: options.Model = options.PROBE, as_json: options.Json = False) -> int:
+def verify(wheel: Wheel, model: options.Model = PROBE, as_json: options.Json = False) -> int:
     """Install a wheel beside vLLM, without this project, and compare its answers with the recorded ones."""
     from search.commands.engines import folder_and_name
     from search.plugin.verify import verify_wheel

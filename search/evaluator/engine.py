@@ -46,7 +46,7 @@ class EngineSettings:
 
     model: str
     sparse: bool
-    max_tokens: int = 8448
+    max_tokens: int
     max_sequences: int = 64
     dtype: str = "float32"
     page_size: int = 16
@@ -82,6 +82,12 @@ def _environment() -> None:
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("VLLM_CPU_SGL_KERNEL", "0")
+
+
+def _added(tokenizer: Any) -> set[int]:
+    """Give the tokens that were added to a vocabulary as special: `all_special_ids` names only those with a role."""
+    added: dict[int, Any] = getattr(tokenizer, "added_tokens_decoder", {})
+    return {number for number, token in added.items() if token.special}
 
 
 class Engine:
@@ -142,13 +148,13 @@ class Engine:
         """Set the counters to zero."""
         self.llm.collective_rpc("vortex_reset")
 
-    def encode(self, prompts: Sequence[str]) -> list[list[int]]:
-        """Tokenise prompts without adding special tokens."""
+    def encode(self, prompts: Sequence[str], whole: bool = False) -> list[list[int]]:
+        """Tokenise prompts; a `whole` one gets what its model's tokenizer puts around a text, such as a first token."""
         tokenizer = self.llm.get_tokenizer()
-        return [tokenizer.encode(prompt, add_special_tokens=False) for prompt in prompts]
+        return [tokenizer.encode(prompt, add_special_tokens=whole) for prompt in prompts]
 
     def decode(self, tokens: Sequence[int]) -> list[str]:
-        """Give the tokens' texts, one string each, without the spaces between words."""
+        """Give the tokens' texts, one string each, without the spaces between words: for one token a word."""
         tokenizer = self.llm.get_tokenizer()
         return [tokenizer.decode([token]).strip() for token in tokens]
 
@@ -165,11 +171,17 @@ class Engine:
         context = self.llm.llm_engine.vllm_config.compilation_config.static_forward_context
         return [layer for layer in context.values() if hasattr(layer, "impl")]
 
-    def plain_tokens(self) -> list[int]:
-        """Give the ids of the vocabulary that are no special tokens."""
-        special = set(self.llm.get_tokenizer().all_special_ids)
+    def text(self, tokens: Sequence[int]) -> str:
+        """Give the text that tokens stand for together, without special tokens."""
+        tokenizer = self.llm.get_tokenizer()
+        return tokenizer.decode(list(tokens), skip_special_tokens=True)
+
+    def ordinary_tokens(self) -> list[int]:
+        """Give the tokens that stand for text: neither special ones, nor what only pads the model's vocabulary."""
+        tokenizer = self.llm.get_tokenizer()
         size = self.llm.llm_engine.vllm_config.model_config.get_vocab_size()
-        return [i for i in range(size) if i not in special]
+        known = set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids) - _added(tokenizer)
+        return sorted(token for token in known if token < size)
 
     def generate(
         self,
@@ -182,7 +194,7 @@ class Engine:
         attention_clock: seconds spent in attention so far, read between steps.
 
         Raises:
-            EngineError: a request was preempted, which makes a sparse answer irreproducible.
+            EngineError: a request was preempted, which makes a sparse answer irreproducible, or an answer is shorter.
 
         """
         from vllm import SamplingParams
@@ -210,6 +222,11 @@ class Engine:
                 answers[order[output.request_id]] = list(output.outputs[0].token_ids)  # type: ignore[index]
         if self._num_preemptions() != before:
             raise EngineError("a request was preempted: the KV cache is too small for this workload")
+        if short := [len(answer) for answer in answers if len(answer) != num_tokens]:
+            raise EngineError(
+                f"{len(short)} of {len(answers)} answers ended before {num_tokens} tokens, one of them at {short[0]}: "
+                f"the engine takes {self.settings.max_tokens} tokens of a prompt and its answer"
+            )
         decoded = whole_s[1:]  # in the first of them the last prompt is still prefilled
         return Generation(answers, *([step[i] for step in decoded] for i in range(len(clocks))))
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from search.config import tokens_needed
 from search.evaluator.engine import EngineSettings
 from search.evaluator.probe.chains import NUM_HOPS
 from search.records import Workload, digest_of
@@ -122,7 +123,7 @@ def _prompts(card: dict[str, Any]) -> list[str]:
 
 def _engine(card: dict[str, Any], model: str) -> dict[str, Any]:
     """Give the engine's arguments as the evaluation had them (`search.evaluator.engine.Engine`)."""
-    settings = EngineSettings(model, sparse=True)
+    settings = EngineSettings(model, sparse=True, max_tokens=tokens_needed([Workload(**card["workload"])]))
     page_size = load_program(card["text"]).with_values(**card["values"]).values["page_size"]
     return {
         "model": model, "dtype": settings.dtype if on_cpu_build() else "bfloat16", "block_size": page_size,

@@ -100,6 +100,7 @@ def model(monkeypatch, tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
     shape = {"num_attention_heads": 4, "num_key_value_heads": 2, "hidden_size": 256}
+    shape |= {"num_hidden_layers": 2, "vocab_size": 576}
     (folder / "config.json").write_text(json.dumps(shape))
     monkeypatch.setattr("search.evaluator.probe.MODEL_FOLDER", folder)
     return folder
@@ -254,7 +255,7 @@ def test_help_imports_nothing_heavy():
 
 def test_every_command_of_the_design_is_there():
     expected = {"check", "zoo", "eval", "run", "resume", "status", "leaderboard", "show", "export", "verify", "doctor"}
-    expected |= {"db forgive"}
+    expected |= {"db forgive", "model"}
     assert set(COMMANDS) >= expected
 
 
@@ -380,7 +381,7 @@ def test_a_full_disk_is_no_bug(capsys, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("search.commands.program.print_json", full)
+    monkeypatch.setattr("search.commands.programs.program.print_json", full)
     code, _, err = call(capsys, "check", str(QUEST), "--json")
     assert (code, err) == (ExitCode.INFRASTRUCTURE, "vortex: No space left on device\n")
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from search.agents.seeds import seed_proposals
-from search.config import WORKLOADS, CampaignConfig, ConfigError, model_shape
+from search.config import ANSWER_TOKENS, WORKLOADS, CampaignConfig, ConfigError, tokens_needed
 from search.evaluator.engine import EngineSettings
 from search.records import Stage, Workload
 from vortex_dsl import Shape, cost, load_program, zoo
@@ -81,46 +81,9 @@ def test_workloads_by_stage():
     assert config.num_tokens == config.workload(Stage.PROBE).num_tokens
 
 
-def test_a_models_shape(tmp_path):
-    (tmp_path / "config.json").write_text('{"hidden_size": 256, "num_attention_heads": 4, "num_key_value_heads": 2}')
-    assert model_shape(tmp_path) == (2, 64)
-    (tmp_path / "config.json").write_text('{"hidden_size": 9, "num_attention_heads": 4, "head_dim": 128}')
-    assert model_shape(tmp_path) == (1, 128)
-    (tmp_path / "config.json").write_text(
-        '{"hidden_size": 8, "num_attention_heads": 2, "num_key_value_heads": null, "head_dim": null}'
-    )
-    assert model_shape(tmp_path) == (1, 4)
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ConfigError, match="num_attention_heads"):
-        model_shape(tmp_path)
-    with pytest.raises(ConfigError, match=r"no config\.json"):
-        model_shape(tmp_path / "nowhere")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("{", "not JSON"),
-        ("[]", "no JSON object"),
-        ('{"num_attention_heads": 0, "hidden_size": 8}', "reads 0 as num_attention_heads"),
-        ('{"num_attention_heads": "8", "hidden_size": 8}', "no attention shape can be read"),
-        ('{"num_attention_heads": 8, "num_key_value_heads": 0, "hidden_size": 8}', "reads 0 as num_key_value_heads"),
-        ('{"num_attention_heads": 7, "num_key_value_heads": 2, "hidden_size": 8}', "no multiple"),
-        ('{"num_attention_heads": 8, "head_dim": -3}', "reads 0 as head_dim"),
-        ('{"num_attention_heads": 8, "hidden_size": 16384}', "of 2048 channels"),
-        ('{"num_attention_heads": 257, "num_key_value_heads": 1, "head_dim": 64}', "257 query heads per KV head"),
-        ('{"num_attention_heads": [4, 8], "num_key_value_heads": [2], "head_dim": 64}', "shorter"),
-        ('{"num_attention_heads": [], "head_dim": 64}', "a list of heads per layer is empty"),
-        ('{"model_type": "llama", "num_attention_heads": 0}', "division"),
-        ('{"model_type": "llama", "num_attention_heads": "8"}', "expected int, got str"),
-        ('{"model_type": "mamba", "hidden_size": 64}', "reads 0 as"),
-        ('{"num_attention_heads": 8}', "reads 0 as head_dim"),
-    ],
-)
-def test_a_model_that_does_not_say_its_shape_is_refused(tmp_path, text, message):
-    (tmp_path / "config.json").write_text(text)
-    with pytest.raises(ConfigError, match=message):
-        model_shape(tmp_path)
+def test_a_model_must_take_the_longest_prompt_that_is_served_and_its_answer():
+    assert tokens_needed(WORKLOADS) == 8000 + ANSWER_TOKENS
+    assert tokens_needed(each for each in WORKLOADS if each.stage is not Stage.SERVE) == 2000 + ANSWER_TOKENS
 
 
 def test_some_programs_of_the_zoo_are_seeds_at_one_small_budget():
@@ -139,7 +102,9 @@ def test_seeds_fit_into_the_room_that_engines_reserve():
     config = CampaignConfig()
     shape = Shape(group=config.group, head_dim=config.head_dim)
     needed = {name: cost(load_program(zoo.text(name)), shape).bytes_per_page for name in config.seeds}
-    assert {name: num for name, num in needed.items() if num > EngineSettings("", sparse=True).field_bytes} == {}
+    assert {
+        name: num for name, num in needed.items() if num > EngineSettings("", sparse=True, max_tokens=1).field_bytes
+    } == {}
 
 
 def test_other_seeds(tmp_path):

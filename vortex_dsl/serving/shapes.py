@@ -1,26 +1,30 @@
-"""What attention a model has: read once, as vLLM reads `config.json`, for whoever asks. No code of the model is run."""
+"""What a model has, its attention above all: read once, as vLLM reads `config.json`. No code of the model is run."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from huggingface_hub.errors import StrictDataclassError
 from transformers import CONFIG_MAPPING, PreTrainedConfig
 from vllm import envs
-from vllm.config.model import MODEL_ARCH_CONFIG_CONVERTORS, ModelArchConfigConvertorBase
+from vllm.config.model import MODEL_ARCH_CONFIG_CONVERTORS, ModelArchConfigConvertorBase, _get_and_verify_max_len
 from vllm.transformers_utils.config import _CONFIG_REGISTRY, get_config_parser, get_hf_text_config
 
 from vortex_dsl.serving.config import ServingError
-from vortex_dsl.values import MAX_GROUP, MAX_HEAD_DIM
+from vortex_dsl.values import MAX_GROUP, MAX_HEAD_DIM, MAX_LAYERS, MAX_TOKENS, check_size
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+_T = TypeVar("_T")
 # MPT says how many KV heads it has where DBRX does, and vLLM looks there for DBRX only.
 _READ_LIKE = {"mpt": "dbrx"}
+MAX_VOCABULARY = 2**24
 _TEXT_PARTS = ("text_config", "llm_config", "language_config")
 # What the classes that read a configuration raise at numbers that make no sense.
 _MALFORMED = (
@@ -64,6 +68,32 @@ class ModelShape:
         return self.num_q_heads // self.num_kv_heads
 
 
+@dataclass(frozen=True)
+class ServedModel:
+    """What vLLM makes of a model's configuration.
+
+    `num_layers` counts hidden layers, also those of a hybrid model that have no attention; `max_tokens` is what a
+    sequence may hold, prompt and answer.
+    """
+
+    architecture: str
+    shape: ModelShape
+    num_layers: int
+    max_tokens: int
+    vocab_size: int
+
+    def __post_init__(self) -> None:
+        for what, value, most in (
+            ("num_hidden_layers", self.num_layers, MAX_LAYERS),
+            ("the number of tokens that it takes", self.max_tokens, MAX_TOKENS),
+            ("vocab_size", self.vocab_size, MAX_VOCABULARY),
+        ):
+            try:
+                check_size(what, value, most)
+            except ValueError as error:
+                raise ServingError(str(error)) from None
+
+
 class _AsWritten(PreTrainedConfig):
     """A model of a type that vLLM and transformers do not know: what its file says, by the names that they look for."""
 
@@ -72,12 +102,45 @@ class _AsWritten(PreTrainedConfig):
 
 def read_shape(folder: Path) -> ModelShape:
     """Read the shape of the model in a folder. Raises ServingError with a sentence about its `config.json`."""
+    return _told(folder, "attention shape", shape_of)
+
+
+def read_model(folder: Path) -> ServedModel:
+    """Read what a model has, as vLLM does. Raises ServingError with a sentence about its `config.json`."""
+    shape = read_shape(folder)
+    return _told(folder, "layers, tokens and vocabulary", lambda config: _model_of(config, shape))
+
+
+def _told(folder: Path, what: str, read: Callable[[PreTrainedConfig], _T]) -> _T:
     path = folder / "config.json"
     try:
-        return shape_of(_read(path))
+        return read(_read(path))
     except _MALFORMED as error:
         reason = " ".join(str(error).split())
-        raise ServingError(f"{path}: no attention shape can be read from it: {reason}") from error
+        raise ServingError(f"{path}: no {what} can be read from it: {reason}") from error
+
+
+def _model_of(config: PreTrainedConfig, shape: ModelShape) -> ServedModel:
+    asked = _convertor(config)
+    layers = _layers(config)  # one, where they do not differ
+    return ServedModel(
+        architecture=", ".join(asked.get_architectures()) or config.model_type,
+        shape=shape,
+        num_layers=len(layers) if len(layers) > 1 else asked.get_num_hidden_layers(),
+        max_tokens=_max_tokens(asked),
+        vocab_size=asked.get_vocab_size(),
+    )
+
+
+def _max_tokens(asked: ModelArchConfigConvertorBase) -> int:
+    """Give what vLLM takes for the longest sequence; a model that sets no limit is served up to ours."""
+    limit = asked.derive_max_model_len_and_key()
+    if limit[1] is None:
+        return MAX_TOKENS
+    told: Any = SimpleNamespace(derived_max_model_len_and_key=limit)  # all that is read of a ModelArchitectureConfig
+    return _get_and_verify_max_len(
+        asked.hf_text_config, told, None, None, disable_sliding_window=False, sliding_window=None
+    )
 
 
 def shape_of(config: PreTrainedConfig) -> ModelShape:
@@ -100,12 +163,16 @@ def _read(path: Path) -> PreTrainedConfig:
     return _AsWritten(**{name: value for name, value in inner.items() if value is not None})
 
 
-def _layers(config: PreTrainedConfig) -> list[ModelShape]:
+def _convertor(config: PreTrainedConfig) -> ModelArchConfigConvertorBase:
+    """Give vLLM's reader of this kind of model."""
     kind = _READ_LIKE.get(config.model_type, config.model_type)
-    convertor = MODEL_ARCH_CONFIG_CONVERTORS.get(kind, ModelArchConfigConvertorBase)
-    text = get_hf_text_config(config)
-    pairs = convertor(config, text).get_per_layer_hf_configs() or [(config, text)]
-    return [shape for pair in pairs for shape in _shapes(convertor(*pair))]
+    return MODEL_ARCH_CONFIG_CONVERTORS.get(kind, ModelArchConfigConvertorBase)(config, get_hf_text_config(config))
+
+
+def _layers(config: PreTrainedConfig) -> list[ModelShape]:
+    whole = _convertor(config)
+    pairs = whole.get_per_layer_hf_configs() or [(config, whole.hf_text_config)]
+    return [shape for pair in pairs for shape in _shapes(type(whole)(*pair))]
 
 
 def _shapes(asked: ModelArchConfigConvertorBase) -> list[ModelShape]:

@@ -2,6 +2,15 @@
 
 from search.evaluator.models.cache import cache_folder
 from search.evaluator.models.errors import ModelError
+from search.evaluator.models.facts import ModelFacts, model_facts
 from search.evaluator.models.folders import is_own, model_digest, model_folder
 
-__all__ = ["ModelError", "cache_folder", "is_own", "model_digest", "model_folder"]
+__all__ = [
+    "ModelError",
+    "ModelFacts",
+    "cache_folder",
+    "is_own",
+    "model_digest",
+    "model_facts",
+    "model_folder",
+]

@@ -10,13 +10,12 @@ from search.evaluator import probe
 from search.evaluator.models import smollm2
 from search.evaluator.models.errors import ModelError
 
-PROBE = "probe"  # names the small trained model that comes with us
 MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja")
 
 
 def is_own(name: str) -> bool:
     """Tell whether it names a model that comes with us or with a package of ours."""
-    return name in (PROBE, smollm2.NAME)
+    return name in (probe.PROBE, smollm2.NAME)
 
 
 def model_folder(name: str) -> Path:
@@ -24,7 +23,7 @@ def model_folder(name: str) -> Path:
 
     What smollm2 needs is converted when it is first asked for. Raises ModelError.
     """
-    if name == PROBE:
+    if name == probe.PROBE:
         name = str(probe.MODEL_FOLDER)
     if name == smollm2.NAME:
         return smollm2.converted()

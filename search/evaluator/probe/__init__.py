@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+PROBE = "probe"  # what the small trained model is called
 MODEL_FOLDER = Path(__file__).parent / "model"  # weights, configuration and tokenizer, as vLLM reads them
 
-__all__ = ["MODEL_FOLDER"]
+__all__ = ["MODEL_FOLDER", "PROBE"]

@@ -56,7 +56,7 @@ def serve_round(
 
 def _prompts(session: Session, workload: Workload, seed: int) -> list[list[int]]:
     """Give seeded random prompts, prefilled once: what they say does not matter for speed, their lengths do."""
-    ids = session.engine.plain_tokens()
+    ids = session.engine.ordinary_tokens()
     rng = random.Random(f"{seed}/{workload.split}")
     lengths = islice(cycle(workload.all_lengths), workload.num_sequences)
     prompts = [rng.choices(ids, k=length) for length in lengths]

@@ -14,7 +14,7 @@ def asked(monkeypatch):
 
 
 def test_two_engines_may_stand_on_one_device(asked):
-    Engine(EngineSettings("model", sparse=False, kv_cache_bytes=12345))
+    Engine(EngineSettings("model", sparse=False, max_tokens=2048, kv_cache_bytes=12345))
     assert asked["kv_cache_memory_bytes"] == 12345
     assert asked["gpu_memory_utilization"] < 0.2  # vLLM's default of 0.92 must be free at its start, whatever the cache
     assert asked["enforce_eager"]
@@ -22,7 +22,7 @@ def test_two_engines_may_stand_on_one_device(asked):
 
 
 def test_whole_steps_of_some_batches_are_captured_and_nothing_is_compiled(asked):
-    Engine(EngineSettings("model", sparse=False, graphs=True, captured_batches=[1, 32]))
+    Engine(EngineSettings("model", sparse=False, max_tokens=2048, graphs=True, captured_batches=[1, 32]))
     assert not asked["enforce_eager"]
     assert asked["compilation_config"] == {
         "mode": 0,

@@ -47,7 +47,7 @@ def worker_settings(folder):
     (model / "config.json").write_text(json.dumps(config))
     limits = TimeLimits(start_s=2, oracle_s=0.5, recall_s=2, probe_s=2, serve_round_s=2)
     return WorkerSettings(
-        EngineSettings(str(model), sparse=True), folder / "scratch", (2, 32), 4 << 30, limits, FAKE_HOST
+        EngineSettings(str(model), True, 2048), folder / "scratch", (2, 32), 4 << 30, limits, FAKE_HOST
     )
 
 

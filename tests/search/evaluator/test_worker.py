@@ -50,7 +50,7 @@ def settings(tmp_path):
     config = {"num_attention_heads": 4, "num_key_value_heads": 2, "hidden_size": 128}
     (model / "config.json").write_text(json.dumps(config))
     return WorkerSettings(
-        engine=EngineSettings(model=str(model), sparse=True, field_bytes=256),
+        engine=EngineSettings(model=str(model), sparse=True, max_tokens=2048, field_bytes=256),
         scratch=tmp_path / "scratch",
         shape=(2, 32),
         limits=TimeLimits(start_s=10, oracle_s=0.4, recall_s=10, probe_s=10, serve_round_s=10),

