@@ -118,7 +118,7 @@ def filled(db):
     config = CampaignConfig(seed=7, num_candidates=2, proposers=("grammar",), model="probe")
     campaign = start_campaign(ledger, config)
     _add(ledger, config, Candidate(campaign.id, 0, Proposal(QUEST.read_text(), "zoo", "seed", values=(("pages", 4),)),
-                                   Status.OK, "", "a" * 16, "Quest"), dict.fromkeys(Stage, Status.OK))  # fmt: skip
+                                   Status.OK, "", "a" * 16, "Quest"), dict.fromkeys(config.stages, Status.OK))  # fmt: skip
     _add(ledger, config, Candidate(campaign.id, 1, Proposal("text\n", "grammar", "mutate", ("a" * 16,)), Status.OK, "",
                                    "b" * 16, "Child"),
          {Stage.CHECK: Status.OK, Stage.ORACLE: Status.CRASHED})  # fmt: skip
@@ -160,7 +160,7 @@ def test_a_campaign_from_before_a_stage_is_told_and_gone_on_with(capsys, pool, d
     assert call(capsys, "resume", "--db", db)[0] == ExitCode.DONE
     code, out, _ = call(capsys, "status", "--json", "--db", db)
     assert code == ExitCode.DONE
-    assert set(json.loads(out)["stages"]) == set(Stage) - {Stage.RECALL}
+    assert set(json.loads(out)["stages"]) == set(CampaignConfig().stages) - {Stage.RECALL}
     assert call(capsys, "leaderboard", "--db", db)[0] == ExitCode.DONE
 
 
@@ -531,7 +531,7 @@ def test_show_json_names_the_circumstances(capsys, filled):
     told = json.loads(call(capsys, "show", "1", "--db", filled, "--json")[1])
     assert told["candidate"]["proposal"]["text"] == QUEST.read_text()
     assert told["environments"][HERE.digest]["device"] == "a small CPU"
-    assert len(told["evaluations"]) == len(Stage)
+    assert len(told["evaluations"]) == len(CampaignConfig().stages)
 
 
 @pytest.mark.parametrize("command", ["show", "export"])
@@ -636,7 +636,7 @@ def test_eval_takes_one_program_through_every_stage(capsys, pool, db):
     told = json.loads(out)
     assert code == ExitCode.DONE
     stages = [evaluation["key"]["stage"] for evaluation in told["evaluations"]]
-    assert list(dict.fromkeys(stages)) == [stage.value for stage in Stage]
+    assert list(dict.fromkeys(stages)) == [stage.value for stage in CampaignConfig().stages]
     assert told["candidate"]["proposal"]["values"] == [["pages", 4]]
 
 
