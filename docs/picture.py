@@ -9,19 +9,20 @@ from pathlib import Path
 
 from rich.console import Console
 
-from search.leaderboard import highlights, table
+from search.leaderboard import board
+from search.ranking.front import sections
 from search.store.ledger import SqlLedger
 
 WIDTH = 150
 
 
 def draw(url: str, target: Path) -> None:
-    """Write what stands out in the newest campaign as SVG."""
+    """Write the fronts of the newest campaign with its published rules as SVG, a table for each cost ratio."""
     with closing(SqlLedger(url)) as ledger:
         campaign = ledger.campaign()
         standings = ledger.standings(campaign.id)
     console = Console(record=True, width=WIDTH, file=io.StringIO())
-    console.print(table(highlights(standings), among=standings))
+    console.print(board(sections(standings), published=True))
     console.save_svg(str(target), title="vortex leaderboard")
 
 

@@ -12,6 +12,7 @@ import typer
 from search.commands import campaign, doctor, model, plugin, quarantine, results
 from search.commands.exits import CommandError, ExitCode, explain
 from search.commands.programs import program, zoo
+from search.commands.ranking import compare, leaderboard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,8 @@ app.command("eval")(campaign.evaluate)
 app.command("run")(campaign.run)
 app.command("resume")(campaign.resume)
 app.command("status")(results.status)
-app.command("leaderboard")(results.leaderboard)
+app.command("leaderboard")(leaderboard.leaderboard)
+app.command("compare")(compare.compare)
 app.command("show")(results.show)
 app.command("export")(plugin.export)
 app.command("verify")(plugin.verify)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from search.records import (
         Campaign,
         Candidate,
+        Choice,
         Context,
         Environment,
         Evaluation,
@@ -128,10 +129,15 @@ class Ledger(Protocol):
         """Give leases back unfinished (drained, not failed)."""
         ...
 
-    def standings(self, campaign_id: int | None = None, limit: int | None = None) -> list[Standing]:
-        """Give the leaderboard, best first, of one campaign or of all; `limit` cuts it off.
+    def standings(
+        self, campaign_id: int | None = None, limit: int | None = None, choice: Choice | None = None
+    ) -> list[Standing]:
+        """Give rows of the leaderboard, best first, of one campaign or of all; `limit` cuts them off.
 
-        Best: accuracy, then speedup, then fewer bytes per page, then the older; unmeasured ones last.
+        A candidate has a row for each cost ratio and circumstance under which it was measured, one at least. Best
+        first: ratios apart (programs as written last), references last, then less kl, less retrieval loss, more
+        accuracy, more speedup, fewer bytes per page, the older; unmeasured ones last. `choice` may choose and sort
+        otherwise. Raises `search.ranking.conditions.ConditionError` for what it cannot ask.
         """
         ...
 
@@ -152,6 +158,8 @@ class Ledger(Protocol):
 
     def find(self, name: str) -> Record:
         """Give the candidate with this id, or the newest admitted one whose program digest begins so.
+
+        The digests of the programs that its budget was fitted to find it as well.
 
         Raises LookupError where none or several programs fit.
         """

@@ -1,77 +1,107 @@
-"""The leaderboard for people: one line for each program, best first, with the circumstances underneath."""
+"""The leaderboard for people: a table for each circumstance, the front in it, and why the others have no figure."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from search.ranking.front import has_figure, is_faster
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from rich.console import JustifyMethod
+    from rich.console import JustifyMethod, RenderableType
 
+    from search.ranking.front import Section
     from search.records import Standing
 
 NOTHING = "–"
-DIGEST_DIGITS = 8
 PUBLISHED = "zoo/"  # the origin of a published rule
+ON_FRONT = "*"
+UNDECIDED = "~"
 # Heading and alignment. Docs name these columns, and a test compares the two.
 COLUMNS = (
     ("id", "right"),
     ("name", "left"),
-    ("accuracy", "right"),
+    ("kl", "right"),
+    ("agree", "right"),
+    ("retrieval", "right"),
+    ("loss", "right"),
     ("recall", "right"),
+    ("accuracy", "right"),
     ("speed-up", "right"),
+    ("modelled", "right"),
     ("pages", "right"),
     ("bytes/page", "right"),
     ("origin", "left"),
-    ("parents", "left"),
     ("confirmed", "right"),
 )
-# Below 88 columns Rich cuts the table; from there on it folds cells, and an interval stays in one piece.
-LEAST_WIDTHS = {"name": 9, "accuracy": 13, "speed-up": 13, "bytes/page": 5, "origin": 6, "parents": 4, "confirmed": 5}
+# Within 88 columns nothing is cut: cells fold, and an interval stays in one piece.
+LEAST_WIDTHS = {
+    "id": 3, "name": 8, "kl": 11, "agree": 5, "retrieval": 5, "loss": 10, "recall": 5, "accuracy": 11, "speed-up": 11,
+    "modelled": 4, "pages": 4, "bytes/page": 5, "origin": 6, "confirmed": 5,
+}  # fmt: skip
+# Two figures that only say in another way what a better one says where there is one.
+STANDS_FOR = {"kl": "recall", "retrieval": "accuracy"}
 
 
-def highlights(standings: Sequence[Standing]) -> list[Standing]:
-    """Keep what a person looks for first: what nothing beats in both accuracy and speed, leaders, published rules."""
-    beaten = {s.id for s in standings for other in standings if _beats(other, s)}
-    return [s for s in standings if s.origin.startswith(PUBLISHED) or s.confirmed or (s.speedup and s.id not in beaten)]
+def board(
+    sections: Sequence[Section],
+    title: str = "",
+    *,
+    everything: bool = False,
+    published: bool = False,
+    marked: bool = True,
+) -> Group:
+    """Draw each section: its front and its references, with `published` also published rules and confirmed ones.
 
-
-def _beats(one: Standing, other: Standing) -> bool:
-    """Say whether one is at least as accurate and as fast as the other, and better in one of them."""
-    points = [(s.accuracy or 0.0, s.speedup or 0.0) for s in (one, other)]
-    return points[0] != points[1] and all(a >= b for a, b in zip(*points, strict=True))
-
-
-def table(standings: Sequence[Standing], title: str = "", among: Sequence[Standing] = ()) -> Table:
-    """Draw standings in the order given; the caption says on what device and which model they were measured.
-
-    `among` are all that are known, so that parents which are not drawn are named by their ids too.
+    `everything`: all rows in the order in which they came, and beneath why some got no further. `marked`: who is on the
+    front, which a list that was cut off cannot say.
     """
-    told = caption(standings)
-    drawn = Table(title=title or None, caption=told, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    drawn.title_justify = drawn.caption_justify = "left"
-    for heading, side in COLUMNS:
-        justify: JustifyMethod = "right" if side == "right" else "left"
-        # On a narrow terminal an interval moves below its number; nothing is cut off.
-        drawn.add_column(heading, justify=justify, overflow="fold", min_width=LEAST_WIDTHS.get(heading, len(heading)))
-    ids = {standing.digest: standing.id for standing in reversed(among or standings) if standing.digest}
-    for standing in standings:
-        drawn.add_row(*_cells(standing, ids), style="" if standing.status == "ok" else "dim")
-    return drawn
+    parts: list[RenderableType] = [Text(title, style="bold")] if title else []
+    for section in sections:
+        parts += (
+            _listed(section if marked else replace(section, front=())) if everything else [_front(section, published)]
+        )
+    if not sections:
+        parts.append(Text("no row of the leaderboard is like that"))
+    return Group(*parts)
 
 
-def caption(standings: Sequence[Standing]) -> str:
-    """Say where the numbers come from: without it none of them means anything."""
-    devices = sorted({standing.device for standing in standings if standing.device})
-    models = sorted({standing.model for standing in standings if standing.model})
-    if not devices:
-        return "nothing has been measured yet"
-    return f"device: {', '.join(devices)}\nmodel: {', '.join(models)}\nintervals: 95 %"
+def told(standing: Standing) -> str:
+    """Say where the figures of a row come from: without it none of them means anything."""
+    s = standing
+    cost = f"cost ratio {s.ratio:g}" if s.ratio else "programs as written"
+    if not s.environment:
+        return f"{cost}: nothing has been measured yet"
+    mixed = " (mixed lengths: as judged before there were cost ratios)" if s.mixed_lengths else ""
+    lengths = f"{', '.join(f'{n:,}' for n in s.lengths)} tokens{mixed}" if s.lengths else "lengths of their own"
+    versions = ", ".join(f"{name} {version}" for name, version in s.versions if name in ("torch", "vllm"))
+    return (
+        f"{cost}; {lengths}\nmodel: {s.model} ({s.model_digest[:8]})\n"
+        f"device: {s.device or 'unknown'} ({versions or 'unknown versions'}; evaluator {s.evaluator_version})"
+    )
+
+
+def verdict(section: Section) -> str:
+    """Say in a sentence who leads a section, and nothing of speed that its interval does not show."""
+    cost = f"cost ratio {section.rows[0].ratio:g}" if section.rows[0].ratio else "as written"
+    known = [s for s in section.front if s.kl is not None]
+    closest = min(known, key=lambda s: (s.kl, s.id), default=None)
+    fast = max(filter(is_faster, section.front), key=lambda s: (s.speedup_low, -s.id), default=None)
+    parts = []
+    if closest:
+        parts.append(f"{_named(closest)} is closest to dense, kl {spread(closest.kl, closest.kl_low, closest.kl_high)}")
+    if fast:
+        parts.append(f"{_named(fast)} is the fastest, {_speedup(fast)}")
+    elif any(s.speedup is not None for s in section.front):
+        parts.append("none is shown to be faster than dense attention")
+    return f"{cost}: {'; '.join(parts)}" if parts else ""
 
 
 def interval(value: float | None, low: float | None, high: float | None, unit: str = "") -> str:
@@ -83,29 +113,122 @@ def interval(value: float | None, low: float | None, high: float | None, unit: s
     return f"{value:.3f}{unit} [{low:.3f},{high:.3f}]"
 
 
+def spread(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:
+    """Write a number with its interval as narrowly as a table wants it: 0.191 [.170,.210]."""
+    if value is None:
+        return NOTHING
+    if low is None or high is None:
+        return f"{value:.{digits}f}"
+    bounds = (
+        f"{bound:.{digits}f}".replace("0.", ".", 1) if abs(bound) < 1 else f"{bound:.{digits}f}"
+        for bound in (low, high)
+    )
+    return f"{value:.{digits}f} [{','.join(bounds)}]"
+
+
 def number(value: float | None, digits: int = 0) -> str:
     """Write a number with so many decimals, a dash where there is none."""
     return NOTHING if value is None else f"{value:,.{digits}f}"
 
 
-def lineage(parents: Sequence[str], ids: Mapping[str, int]) -> str:
-    """Name parents by their ids where these programs are known, by the head of their digests elsewhere."""
-    return ", ".join(str(ids.get(digest, digest[:DIGEST_DIGITS])) for digest in parents) or NOTHING
+def _front(section: Section, published: bool) -> Table:
+    also = [s for s in section.folded if s.origin.startswith(PUBLISHED) or s.confirmed] if published else []
+    num_folded = len(section.folded) - len(also)
+    notes = [
+        f"{num_folded} more that others beat in every figure" if num_folded else "",
+        f"{len(section.unranked)} without a figure to rank them by" if section.unranked else "",
+    ]
+    hidden = "; ".join(filter(None, notes))
+    rows = [*section.front, *also]
+    return _table(section, rows, [s for s in section.references if has_figure(s)], hidden)
 
 
-def _cells(standing: Standing, ids: Mapping[str, int]) -> list[Text]:
-    confirmed = interval(standing.confirmed_accuracy, standing.confirmed_accuracy_low, standing.confirmed_accuracy_high)
-    failed = "" if standing.status == "ok" else f" ({standing.status})"
-    cells = (
-        str(standing.id),
-        f"{standing.name or NOTHING}{failed}",
-        interval(standing.accuracy, standing.accuracy_low, standing.accuracy_high),
-        number(standing.recall, 3),
-        interval(standing.speedup, standing.speedup_low, standing.speedup_high, "x"),
-        number(standing.pages_attended, 1),
-        number(standing.bytes_per_page),
-        standing.origin,
-        lineage(standing.parents, ids),
-        confirmed if standing.confirmed else NOTHING,
-    )
-    return [Text(cell) for cell in cells]  # a program's name is nobody's markup
+def _listed(section: Section) -> list[RenderableType]:
+    rows = [s for s in section.rows if has_figure(s)]
+    stopped = [s for s in section.rows if s.reason]
+    parts: list[RenderableType] = [_table(section, rows, [], "")]
+    if stopped:
+        reasons = Table(
+            title="why there is no more of", box=SIMPLE_HEAD, pad_edge=False, padding=0, title_justify="left"
+        )
+        for heading in ("id", "name", "reason"):
+            reasons.add_column(heading, overflow="fold")
+        for s in stopped:
+            reasons.add_row(*map(Text, (str(s.id), s.name, s.reason)))
+        parts.append(reasons)
+    return parts
+
+
+def _table(section: Section, rows: Sequence[Standing], references: Sequence[Standing], hidden: str) -> Table:
+    """Draw rows, and beneath a line those that are only there to compare with."""
+    drawn = Table(title=told(section.rows[0]), caption=_caption(rows, references, hidden), box=SIMPLE_HEAD)
+    drawn.padding, drawn.pad_edge = (0, 0, 0, 0), False
+    drawn.title_justify = drawn.caption_justify = "left"
+    names = _columns([*rows, *references])
+    for heading, side in COLUMNS:
+        justify: JustifyMethod = "right" if side == "right" else "left"
+        if heading in names:
+            drawn.add_column(heading, justify=justify, overflow="fold", min_width=LEAST_WIDTHS[heading])
+    front = {id(s) for s in section.front}
+    for group in (rows, references):
+        for s in group:
+            cells = _cells(s, is_on_front=id(s) in front)
+            drawn.add_row(*(Text(cells[name]) for name in names), style="" if s.status == "ok" else "dim")
+        drawn.add_section()
+    return drawn
+
+
+def _columns(rows: Sequence[Standing]) -> list[str]:
+    """Choose the columns in which a row has a figure, without those that a better one stands for."""
+    names = [heading for heading, _ in COLUMNS]
+    figures = {"kl": "kl", "agree": "agreement", "retrieval": "retrieval", "loss": "retrieval_loss", "recall": "recall",
+               "accuracy": "accuracy", "modelled": "modelled_speedup"}  # fmt: skip
+    missing = {name for name, field in figures.items() if all(getattr(s, field) is None for s in rows)}
+    missing |= {lesser for better, lesser in STANDS_FOR.items() if better not in missing}
+    return [name for name in names if name not in missing]
+
+
+def _caption(rows: Sequence[Standing], references: Sequence[Standing], hidden: str) -> str:
+    targets = sorted({s.target for s in (*rows, *references) if s.target})
+    lines = [
+        f"{hidden}: --all shows them" if hidden else "",
+        "below the line: not sparse enough to be a rule, only to compare with" if references else "",
+        f"modelled: by bytes and launches on {', '.join(targets)}, not measured" if targets else "",
+        f"{ON_FRONT} on the front; {UNDECIDED} not told apart from dense attention; intervals: 95 %",
+    ]
+    return "\n".join(filter(None, lines))
+
+
+def _cells(s: Standing, is_on_front: bool) -> dict[str, str]:
+    mark = f" {ON_FRONT}" if is_on_front else " (reference)" if s.reference else ""
+    failed = "" if s.status == "ok" else f" ({s.status})"
+    return {
+        "id": str(s.id),
+        "name": f"{s.name or NOTHING}{mark}{failed}",
+        "kl": spread(s.kl, s.kl_low, s.kl_high),
+        "agree": number(s.agreement, 3),
+        "retrieval": number(s.retrieval, 3),
+        "loss": spread(s.retrieval_loss, s.retrieval_loss_low, s.retrieval_loss_high, 2),
+        "recall": number(s.recall, 3),
+        "accuracy": spread(s.accuracy, s.accuracy_low, s.accuracy_high),
+        "speed-up": _speedup(s),
+        "modelled": NOTHING if s.modelled_speedup is None else f"{s.modelled_speedup:.1f}x",
+        "pages": number(s.pages_attended, 1),
+        "bytes/page": number(s.bytes_per_page),
+        "origin": s.origin,
+        "confirmed": number(s.confirmed_accuracy if s.confirmed_kl is None else s.confirmed_kl, 3),
+    }
+
+
+def _speedup(s: Standing) -> str:
+    """Write a speed-up; whoever's interval holds 1 is neither faster nor slower."""
+    if s.speedup is None:
+        return NOTHING
+    bounds = s.speedup_low, s.speedup_high
+    undecided = None in bounds or bounds[0] <= 1.0 <= bounds[1]  # type: ignore[operator]
+    written = spread(s.speedup, *bounds, digits=2)
+    return f"{UNDECIDED if undecided else ''}{written.replace(' ', 'x ') if ' ' in written else f'{written}x'}"
+
+
+def _named(s: Standing) -> str:
+    return f"{s.name} ({s.id})"

@@ -158,23 +158,27 @@ def _to_resume(ledger: Ledger, campaign_id: int | None) -> Campaign:
 
 def _told(ledger: Ledger, campaign: Campaign, outcome: Outcome, as_json: bool) -> int:
     """End with the leaderboard, and with what to do next."""
-    from search.leaderboard import highlights, table
+    from search.leaderboard import board, verdict
+    from search.ranking.front import sections
 
     standings = ledger.standings(campaign.id)
+    found = sections(standings)
     if as_json:
         print_json(standings)
     else:
         title = f"campaign {campaign.id}: the Pareto front of {outcome.num_admitted} programs, and published rules"
-        print_data(table(highlights(standings), title, standings))
-        note("`vortex leaderboard` shows every program")
+        print_data(board(found, title, published=True))
+        note("`vortex leaderboard --all` shows every program")
     code = exit_code(outcome)
     if code is ExitCode.INTERRUPTED:
         note(f"interrupted; `vortex resume {campaign.id}` goes on from here")
     elif outcome.message:
         note(outcome.message)
+    for sentence in filter(None, map(verdict, found)):
+        note(sentence)
     if outcome.leaders:
         leader = outcome.leaders[0].candidate
-        note(f"the fastest that stays accurate: {leader.name}; `vortex export {leader.id}` makes a vLLM plugin of it")
+        note(f"`vortex export {leader.id}` makes a vLLM plugin of {leader.name}")
     return code
 
 

@@ -47,6 +47,8 @@ def _deliberate_errors() -> tuple[tuple[type[Exception], ExitCode], ...]:
     from search.evaluator.models import ModelError
     from search.plugin.export import ExportError
     from search.plugin.verify import VerifyError
+    from search.ranking.comparison import ComparisonError
+    from search.ranking.conditions import ConditionError
     from search.store.errors import StoreError
     from vortex_dsl.errors import ProgramError
 
@@ -56,6 +58,8 @@ def _deliberate_errors() -> tuple[tuple[type[Exception], ExitCode], ...]:
         (VerifyError, ExitCode.REFUSED),
         (ConfigError, ExitCode.USAGE),
         (ModelError, ExitCode.USAGE),
+        (ConditionError, ExitCode.USAGE),
+        (ComparisonError, ExitCode.USAGE),
         (StoreError, ExitCode.INFRASTRUCTURE),
         (PoolError, ExitCode.INFRASTRUCTURE),
     )

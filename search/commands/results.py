@@ -1,4 +1,4 @@
-"""`vortex status`, `leaderboard` and `show`: reading what the ledger holds."""
+"""`vortex status` and `show`: reading what the ledger holds."""
 
 from __future__ import annotations
 
@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     from search.contracts import Ledger
     from search.records import Campaign, Evaluation, Record
 
-Top = Annotated[
-    int | None, typer.Option("--top", metavar="N", min=1, max=options.LARGEST, help="Show the best N only.")
-]
-Everyone = Annotated[
-    int | None,
-    typer.Option("--campaign", metavar="ID", max=options.LARGEST, help="Show one campaign; all of them when left out."),
-]
 Name = Annotated[str, typer.Argument(metavar="ID", help="A candidate's id, or the beginning of its digest.")]
 
 
@@ -40,25 +33,6 @@ def status(
         print_json(counted | {"campaigns": others})
     else:
         print_data(_drawn_counts(counted, others))
-
-
-def leaderboard(
-    top: Top = None,
-    campaign: Everyone = None,
-    db: options.Database = options.DATABASE_URL,
-    as_json: options.Json = False,
-) -> None:
-    """Rank what was found: accuracy first, then speed-up, then fewer bytes per page."""
-    with existing(db) as ledger:
-        if campaign is not None:
-            campaign_of(ledger, campaign)
-        standings = ledger.standings(campaign)
-    if as_json:
-        print_json(standings[:top])
-        return
-    from search.leaderboard import table
-
-    print_data(table(standings[:top], among=standings))
 
 
 def show(name: Name, db: options.Database = options.DATABASE_URL, as_json: options.Json = False) -> None:
@@ -138,10 +112,12 @@ def _drawn_record(ledger: Ledger, record: Record) -> RenderableType:
     facts = Table.grid(padding=(0, 2))
     for name, value in _facts(record):
         facts.add_row(name, Text(value))
-    drawn = Table("stage", "split", "status", "message", "s")
+    drawn = Table("ratio", "stage", "split", "status", "message", "s")
     drawn.add_column("measured (95 %)", no_wrap=True)
-    for evaluation in record.evaluations:
-        drawn.add_row(*map(Text, _row(ledger, evaluation)))
+    for ratio, evaluations in _by_ratio(record):
+        for i, evaluation in enumerate(evaluations):
+            drawn.add_row("" if i else ratio, *map(Text, _row(ledger, evaluation)))
+        drawn.add_section()
     return Group(facts, Text(), Syntax(record.candidate.proposal.text, "python", background_color="default"), drawn)
 
 
@@ -162,6 +138,12 @@ def _facts(record: Record) -> list[tuple[str, str]]:
         ("dollars", f"{proposal.dollars:.4f}" if proposal.dollars else ""),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _by_ratio(record: Record) -> list[tuple[str, list[Evaluation]]]:
+    """Give what was measured of the program as written, then what was measured at each cost ratio."""
+    ratios = sorted({evaluation.ratio for evaluation in record.evaluations})
+    return [(f"{r:g}" if r else "as written", [e for e in record.evaluations if e.ratio == r]) for r in ratios]
 
 
 def _row(ledger: Ledger, evaluation: Evaluation) -> list[str]:

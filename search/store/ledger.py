@@ -6,13 +6,14 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import case, func, select, update
 from sqlalchemy.orm import Session
 
 from search.contracts import Claim
 from search.records import (
     Campaign,
     Candidate,
+    Choice,
     Environment,
     Evaluation,
     EvaluationKey,
@@ -23,13 +24,14 @@ from search.records import (
     Status,
     Workload,
 )
-from search.store import lease, models, rows, schema, standing
+from search.store import board, lease, models, rows, schema, standing
 from search.store.database import Epoch, connect, explained, insert_new, reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sqlalchemy import Select
+    from sqlalchemy.orm import InstrumentedAttribute
 
 MAX_DIGITS = 18  # of an id: more would not fit 64 bits
 
@@ -123,23 +125,20 @@ class SqlLedger:
             return Record(rows.candidate(*found), tuple(item.evaluation for item in judged))
 
     def find(self, name: str) -> Record:
-        """Give a candidate by its id or by the beginning of its program's digest, the newest that was admitted."""
+        """Give a candidate by its id or by the beginning of its program's digest, the newest that was admitted.
+
+        A program that a candidate's budget was fitted to finds the candidate too.
+        """
         if name.isdecimal() and len(name) < MAX_DIGITS and self._has_candidate(int(name)):
             return self.candidate(int(name))
-        candidate = models.Candidate
-        ids = (
-            select(func.max(candidate.id), candidate.program_digest)
-            .where(candidate.program_digest.startswith(name, autoescape=True), candidate.status == Status.OK)
-            .group_by(candidate.program_digest)
-            .order_by(candidate.program_digest)
-        )
         with self._reading() as session:
-            found = session.execute(ids).all()
-        if len(found) != 1:
-            digests = ", ".join(str(digest) for _, digest in found[:5])
-            several = f"Several programs' digests begin with {name!r}: {digests}."
+            found = _newest(session, models.Candidate.program_digest, name)
+            if len(set(found.values())) != 1:
+                found = _newest(session, models.Evaluation.program_digest, name) | found
+        if len(set(found.values())) != 1:
+            several = f"Several programs' digests begin with {name!r}: {', '.join(sorted(found)[:5])}."
             raise LookupError(several if found else f"There is no candidate {name!r}.")
-        return self.candidate(found[0][0])
+        return self.candidate(next(iter(found.values())))
 
     def _has_candidate(self, candidate_id: int) -> bool:
         with self._reading() as session:
@@ -239,11 +238,13 @@ class SqlLedger:
 
     # People
 
-    def standings(self, campaign_id: int | None = None, limit: int | None = None) -> list[Standing]:
-        """Give the leaderboard, best first, of one campaign or of all; `limit` cuts it off."""
+    def standings(
+        self, campaign_id: int | None = None, limit: int | None = None, choice: Choice | None = None
+    ) -> list[Standing]:
+        """Give rows of the leaderboard, best first unless `choice` sorts them; `limit` cuts them off."""
         with self._reading() as session:
-            found = session.execute(standing.best_first(campaign_id, limit))
-            return [standing.standing(*row) for row in found]
+            found = session.execute(board.query(campaign_id, limit, choice or Choice()))
+            return [board.standing(*row) for row in found]
 
     def progress(self, campaign_id: int) -> Progress:
         """Count a campaign's candidates by how far they got, and the evaluations under way."""
@@ -273,6 +274,17 @@ def _nothing_to_forgive(session: Session, candidate_id: int) -> str:
     return f"Candidate {candidate_id} is not quarantined, so there is nothing to forgive."
 
 
+def _newest(session: Session, digest: InstrumentedAttribute[Any], beginning: str) -> dict[str, int]:
+    """Give the digests that begin so, each with the newest candidate that was admitted with it or measured as it."""
+    candidate, link = models.Candidate, models.CandidateEvaluation
+    query = select(digest, func.max(candidate.id)).select_from(candidate)
+    if digest.class_ is models.Evaluation:
+        query = query.join(link, link.candidate_id == candidate.id)
+        query = query.join(models.Evaluation, models.Evaluation.id == link.evaluation_id)
+    begins = digest.startswith(beginning, autoescape=True)
+    return dict(session.execute(query.where(begins, candidate.status == Status.OK).group_by(digest)).tuples().all())
+
+
 def _missing(campaign_id: int) -> str:
     return f"There is no campaign {campaign_id}."
 
@@ -296,8 +308,10 @@ def _insert(session: Session, candidate: Candidate) -> bool:
 
 def _admit(session: Session, row: models.Candidate) -> None:
     """Put a candidate on the leaderboard, once per program and campaign."""
-    where = {"candidate_id": row.id, "campaign_id": row.campaign_id, "program_digest": row.program_digest}
-    insert_new(session, models.Standing, **where, status=Status.OK)
+    where = {"campaign_id": row.campaign_id, "program_digest": row.program_digest}
+    if session.scalars(select(models.Standing.id).filter_by(**where).limit(1)).first() is None:
+        insert_new(session, models.Standing, candidate_id=row.id, **where, status=Status.OK)
+        standing.refresh(session, [row.id])
 
 
 def _check(task: EvaluationTask) -> None:
@@ -320,10 +334,21 @@ def _linked(session: Session, row: models.Evaluation) -> Sequence[int]:
 
 
 def _statuses(campaign_id: int) -> Select[str, int]:
-    status = func.coalesce(models.Standing.status, models.Candidate.status)
+    """Count candidates by status: OK where one circumstance is, else any of its rows' (the first by name)."""
+    row = models.Standing
+    reached = (
+        select(
+            row.candidate_id,
+            func.coalesce(func.max(case((row.status == Status.OK, row.status))), func.min(row.status)).label("status"),
+        )
+        .where(row.campaign_id == campaign_id)
+        .group_by(row.candidate_id)
+        .subquery()
+    )
+    status = func.coalesce(reached.c.status, models.Candidate.status)
     return (
         select(status, func.count())
-        .outerjoin_from(models.Candidate, models.Standing, models.Standing.candidate_id == models.Candidate.id)
+        .outerjoin_from(models.Candidate, reached, reached.c.candidate_id == models.Candidate.id)
         .where(models.Candidate.campaign_id == campaign_id)
         .group_by(status)
     )

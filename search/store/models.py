@@ -230,31 +230,77 @@ class CandidateEvaluation(Base):
     evaluation_id: Mapped[int] = mapped_column(ForeignKey("evaluation.id"), primary_key=True, index=True)
 
 
+# What tells the rows of one candidate apart: no figure is ever shown among those of another circumstance.
+CIRCUMSTANCE = ("ratio", "lengths", "model_digest", "environment_digest", "evaluator_version")
+
+
 class Standing(Base):
-    """The leaderboard's summary of an admitted candidate, rewritten with each of its results."""
+    """The leaderboard's summary of an admitted candidate under one circumstance, rewritten with each of its results.
+
+    Derived from evaluations alone. A candidate that is not measured yet has one row whose circumstance is empty.
+    """
 
     __tablename__ = "standing"
     __table_args__ = (
-        UniqueConstraint("campaign_id", "program_digest"),
-        Index(None, "campaign_id", "accuracy"),
-        Index(None, "accuracy"),
+        UniqueConstraint("campaign_id", "program_digest", *CIRCUMSTANCE),
+        Index(None, "campaign_id", "ratio", "kl"),
+        Index(None, "ratio", "kl"),
     )
 
-    candidate_id: Mapped[int] = mapped_column(ForeignKey("candidate.id"), primary_key=True, autoincrement=False)
+    id: Mapped[Id]
+    candidate_id: Mapped[int] = mapped_column(ForeignKey("candidate.id"), index=True)
     campaign_id: Mapped[int] = mapped_column(ForeignKey("campaign.id"))
     program_digest: Mapped[Digest] = mapped_column(ForeignKey("program.digest"))
+    ratio: Mapped[float] = mapped_column(default=0.0)
+    lengths: Mapped[str] = mapped_column(default="")  # ascending, between commas
+    model_digest: Mapped[Digest] = mapped_column(default="")
+    environment_digest: Mapped[Digest] = mapped_column(default="")
+    evaluator_version: Mapped[str] = mapped_column(default="")
+    fitted_digest: Mapped[Digest] = mapped_column(default="")
+    workload: Mapped[Digest] = mapped_column(default="")
+    device: Mapped[str] = mapped_column(default="")
+    status: Mapped[str]
+    reason: Mapped[str] = mapped_column(Prose, default="")
+    mixed_lengths: Mapped[bool] = mapped_column(default=False)
+    retrieval_lengths: Mapped[str] = mapped_column(default="")
+    accuracy_lengths: Mapped[str] = mapped_column(default="")
+    cost_ratio: Mapped[float | None]
+    budget: Mapped[float | None]
     accuracy: Mapped[float | None]
     accuracy_low: Mapped[float | None]
     accuracy_high: Mapped[float | None]
     recall: Mapped[float | None]
+    kl: Mapped[float | None]
+    kl_low: Mapped[float | None]
+    kl_high: Mapped[float | None]
+    agreement: Mapped[float | None]
+    perplexity_ratio: Mapped[float | None]
+    perplexity_ratio_low: Mapped[float | None]
+    perplexity_ratio_high: Mapped[float | None]
+    retrieval: Mapped[float | None]
+    retrieval_low: Mapped[float | None]
+    retrieval_high: Mapped[float | None]
+    dense_retrieval: Mapped[float | None]
+    retrieval_loss: Mapped[float | None]
+    retrieval_loss_low: Mapped[float | None]
+    retrieval_loss_high: Mapped[float | None]
+    task_loss: Mapped[float | None]
+    task_loss_low: Mapped[float | None]
+    task_loss_high: Mapped[float | None]
     speedup: Mapped[float | None]
     speedup_low: Mapped[float | None]
     speedup_high: Mapped[float | None]
+    modelled_speedup: Mapped[float | None]
+    target: Mapped[str] = mapped_column(default="")
     pages_attended: Mapped[float | None]
     bytes_per_page: Mapped[float | None]
-    device: Mapped[str] = mapped_column(default="")
-    status: Mapped[str]
     confirmed: Mapped[bool] = mapped_column(default=False)
     confirmed_accuracy: Mapped[float | None]
     confirmed_accuracy_low: Mapped[float | None]
     confirmed_accuracy_high: Mapped[float | None]
+    confirmed_kl: Mapped[float | None]
+    confirmed_kl_low: Mapped[float | None]
+    confirmed_kl_high: Mapped[float | None]
+    confirmed_retrieval_loss: Mapped[float | None]
+    confirmed_retrieval_loss_low: Mapped[float | None]
+    confirmed_retrieval_loss_high: Mapped[float | None]

@@ -42,7 +42,8 @@ class Judged:
 
     evaluation: Evaluation
     split: str
-    device: str
+    device: str  # empty for what was never measured anywhere: a row in quarantine
+    lengths: tuple[int, ...]  # ascending
 
     @property
     def order(self) -> tuple[Any, ...]:
@@ -106,6 +107,11 @@ def ratio_of(row: models.Workload) -> float:
     return float(row.definition.get("ratio", 0.0))
 
 
+def lengths_of(row: models.Workload) -> tuple[int, ...]:
+    """Give the lengths of a workload's prompts, ascending; older databases know the longest only."""
+    return tuple(sorted(set(row.definition.get("lengths") or [row.definition["num_tokens"]])))
+
+
 def _stage(name: str) -> Stage:
     if name not in STAGES:
         raise StoreError(
@@ -152,9 +158,9 @@ def judged(session: Session, candidate_ids: Sequence[int] | Any) -> dict[int, li
     )
     found: dict[int, list[Judged]] = defaultdict(list)
     for candidate_id, row, asked, where in session.execute(rows):
-        device = where["device"] if where else ""  # a quarantined row was never measured anywhere
+        device = where["device"] if where else ""
         taken = evaluation(row, measurements.get(row.id, ()), ratio_of(asked))
-        found[candidate_id].append(Judged(taken, asked.split, device))
+        found[candidate_id].append(Judged(taken, asked.split, device, lengths_of(asked)))
     return {candidate_id: sorted(items, key=attrgetter("order")) for candidate_id, items in found.items()}
 
 

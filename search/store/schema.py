@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy.engine import Connection, Engine
 
-HEAD = "0002"
+HEAD = "0003"
 # Not Alembic's own name for it: Optuna, for one, keeps its versions under that.
 VERSION_TABLE = "vortex_schema"
 LOCK = 0x766F72746578  # any number that no other application locks
@@ -61,6 +61,18 @@ def _upgrade(connection: Connection, current: str | None) -> None:
             "upgrade vortex-search, or give another database with --db."
         )
     command.upgrade(config, "head")
+    if current is not None:
+        _rebuild(connection)
+
+
+def _rebuild(connection: Connection) -> None:
+    """Write what is derived anew, from evaluations that an older version made."""
+    from sqlalchemy.orm import Session
+
+    from search.store import standing
+
+    with Session(connection) as session, session.begin():
+        standing.rebuild(session)
 
 
 def configuration(connection: Connection) -> Config:

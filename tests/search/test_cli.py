@@ -254,7 +254,20 @@ def test_help_imports_nothing_heavy():
 
 
 def test_every_command_of_the_design_is_there():
-    expected = {"check", "zoo", "eval", "run", "resume", "status", "leaderboard", "show", "export", "verify", "doctor"}
+    expected = {
+        "check",
+        "zoo",
+        "eval",
+        "run",
+        "resume",
+        "status",
+        "leaderboard",
+        "compare",
+        "show",
+        "export",
+        "verify",
+        "doctor",
+    }
     expected |= {"db forgive", "model"}
     assert set(COMMANDS) >= expected
 
@@ -467,7 +480,7 @@ def test_leaderboard_json_is_the_contract(capsys, filled):
     rows = json.loads(out)
     assert (code, err) == (0, "")
     assert [row["name"] for row in rows] == ["Quest", "Child"]
-    assert set(rows[0]) == {field.name for field in fields(Standing)}
+    assert set(rows[0]) == {field.name for field in fields(Standing)} | {"front"}
     promised = (
         "id name digest origin parents accuracy accuracy_low accuracy_high recall speedup speedup_low speedup_high "
         "pages_attended bytes_per_page device model"
@@ -476,15 +489,64 @@ def test_leaderboard_json_is_the_contract(capsys, filled):
     assert (rows[0]["accuracy"], rows[0]["speedup"], rows[0]["device"]) == (0.75, 1.25, "a small CPU")
 
 
-def test_leaderboard_table_names_parents_by_id(capsys, filled):
+def test_leaderboard_shows_the_front_and_all_says_why_others_have_no_figure(capsys, filled):
     code, out, _ = call(capsys, "leaderboard", "--db", filled)
     assert code == 0
-    assert "0.750 [0.700,0.800]" in out
-    assert "1.250x [1.200,1.300]" in out
+    assert "0.750 [.700,.800]" in out
+    assert "1.25x [1.20,1.30]" in out
     assert "device: a small CPU" in out
-    child = next(line for line in out.splitlines() if "Child" in line)
-    assert "crashed" in child
-    assert child.split("grammar/mutate")[1].split()[0] == "1"
+    assert "Child" not in out
+    assert "1 without a figure to rank them by: --all shows them" in out
+    listed = call(capsys, "leaderboard", "--all", "--db", filled)[1]
+    assert "oracle: the engine died" in next(line for line in listed.splitlines() if "Child" in line)
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (("--where", "accuracy > .7 and speedup_low > 1"), ["Quest"]),
+        (("--where", "status == 'crashed'"), ["Child"]),
+        (("--sort", "-name"), ["Quest", "Child"]),
+        (("--sort", "name", "--top", "1"), ["Child"]),
+        (("--ratio", "16"), []),
+        (("--ratio", "0", "--model", "probe", "--device", "small"), ["Quest", "Child"]),
+        (("--device", "H200"), []),
+    ],
+)
+def test_leaderboard_gives_what_is_asked_for(capsys, filled, options, names):
+    assert [
+        row["name"] for row in json.loads(call(capsys, "leaderboard", *options, "--db", filled, "--json")[1])
+    ] == names
+    assert call(capsys, "leaderboard", *options, "--db", filled)[0] == ExitCode.DONE
+
+
+@pytest.mark.parametrize("option", ["--where", "--sort"])
+def test_leaderboard_refuses_what_it_does_not_know(capsys, filled, option):
+    code, out, err = call(
+        capsys, "leaderboard", option, "spedup" if option == "--sort" else "spedup > 1", "--db", filled
+    )
+    assert (code, out, err.count("\n")) == (ExitCode.USAGE, "", 1)
+    assert "no 'spedup'; did you mean speedup?" in err
+
+
+def test_compare_tells_differences_and_refuses_what_has_none(capsys, filled):
+    ledger = SqlLedger(filled)
+    campaign = ledger.campaign()
+    config = CampaignConfig.from_json(campaign.settings)
+    third = Candidate(campaign.id, 3, Proposal("more\n", "grammar", "mutate"), Status.OK, "", "c" * 16, "Third")
+    _add(ledger, config, third, dict.fromkeys(config.stages, Status.OK))
+    ledger.close()
+    code, out, _ = call(capsys, "compare", "1", "cccc", "--db", filled, "--json")
+    (speed,) = json.loads(out)
+    assert (code, speed["figure"], speed["difference"], speed["stage"]) == (0, "speedup", 1.0, "serve")
+    assert speed["low"] < 1 < speed["high"]
+    code, out, _ = call(capsys, "compare", "1", "cccc", "--db", filled)
+    assert code == 0
+    assert "A: Quest (1), B: Third" in out
+    code, out, err = call(capsys, "compare", "1", "2", "--db", filled)
+    assert (code, out, err.count("\n")) == (ExitCode.USAGE, "", 1)
+    assert "nothing to compare" in err
+    assert call(capsys, "compare", "1", "--db", filled)[0] == ExitCode.USAGE
 
 
 def test_leaderboard_top_cuts_off(capsys, filled):

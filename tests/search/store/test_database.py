@@ -1,5 +1,6 @@
 """Opening a database: what is made, what is left alone, what is refused and in which words."""
 
+import json
 import os
 import re
 import shutil
@@ -82,6 +83,37 @@ class SchemaContract:
             found = connection.execute(text("SELECT num_deaths, begun FROM evaluation ORDER BY id")).all()
         assert [tuple(row) for row in found] == [(0, False), (3, False)]
 
+    def test_standings_of_an_old_ledger_are_told_as_what_they_are(self, url, engine):
+        """One row of two machines becomes two, at no ratio; whoever was not measured keeps a place."""
+        from alembic import command
+
+        with engine.begin() as connection:
+            command.upgrade(schema.configuration(connection), "0002")
+            _insert_old_standings(connection)
+        with closing(SqlLedger(url)) as ledger:
+            rows = ledger.standings()
+        told = {(s.id, s.device, s.ratio, s.accuracy, s.speedup, s.recall, s.lengths, s.mixed_lengths) for s in rows}
+        assert told == {
+            (1, "Xeon", 0.0, 0.9, None, 0.5, (2000, 8000), True),
+            (1, "H200", 0.0, None, 2.0, None, (8000,), False),
+            (2, "", 0.0, None, None, None, (), False),
+        }
+        assert {s.confirmed_accuracy for s in rows} == {None, 0.8}
+
+    def test_old_version_gets_its_table_back(self, url, engine):
+        from alembic import command
+
+        with engine.begin() as connection:
+            command.upgrade(schema.configuration(connection), "0002")
+            _insert_old_standings(connection)
+        SqlLedger(url).close()
+        with engine.begin() as connection:
+            command.downgrade(schema.configuration(connection), "0002")
+            kept = connection.execute(text("SELECT candidate_id FROM standing ORDER BY candidate_id")).scalars().all()
+            assert kept == [1, 2]
+        with closing(SqlLedger(url)) as ledger:
+            assert len(ledger.standings()) == 3
+
     def test_stage_of_a_newer_version_is_a_sentence(self, url, engine):
         SqlLedger(url).close()
         with engine.begin() as connection:
@@ -147,6 +179,61 @@ def _insert_evaluations(connection):
             ),
             {"seed": seed, "deaths": deaths, "status": status},
         )
+
+
+OLD_FIGURES = (
+    ("check", "Xeon", 8000, "search", "bytes_per_page", 64),
+    ("recall", "Xeon", 2000, "search", "recall", 0.5),
+    ("probe", "Xeon", 2000, "search", "accuracy", 0.9),
+    ("probe", "Xeon", 2000, "held_out", "accuracy", 0.8),
+    ("serve", "H200", 8000, "search", "speedup", 2.0),
+)
+
+
+def _insert(connection, table, **values):
+    columns = ", ".join(f'"{name}"' for name in values)
+    bound = ", ".join(f":{name}" for name in values)
+    connection.execute(text(f"INSERT INTO {table} ({columns}) VALUES ({bound})"), values)
+
+
+def _insert_old_standings(connection):
+    """A campaign of the second schema: a candidate that two machines measured, in one row, and one never measured."""
+    settings = {"proposers": "[]", "model": "probe", "settings": "{}"}
+    _insert(connection, "campaign", id=1, seed=0, num_candidates=2, **settings)
+    _insert(connection, "source", digest="s", text="text")
+    for n in (1, 2):
+        program = {"source_digest": "s", "values": "[]", "name": "P"}
+        _insert(connection, "program", digest=f"p{n}", **program)
+        told = {"proposer": "zoo", "operator": "seed", "parents": "[]", "rationale": "", "status": "ok", "message": ""}
+        spent = dict.fromkeys(("prompt_tokens", "completion_tokens", "dollars", "elapsed_s"), 0)
+        own = {"id": n, "campaign_id": 1, "step": n, "program_digest": f"p{n}"}
+        _insert(connection, "candidate", **own, **program, **told, **spent)
+        row = {"candidate_id": n, "campaign_id": 1, "program_digest": f"p{n}", "device": "H200", "status": "ok"}
+        _insert(connection, "standing", **row, confirmed=True, accuracy=0.9, speedup=2.0)
+    for device in ("Xeon", "H200"):
+        where = {"device": device, "driver": "", "python": "3", "torch": "2", "vllm": "0"}
+        _insert(connection, "environment", digest=device, definition=json.dumps(where))
+    for n, figure in enumerate(OLD_FIGURES, 1):
+        _insert_old_evaluation(connection, n, *figure)
+
+
+def _insert_old_evaluation(connection, n, stage, place, length, split, name, value):
+    asked = {"stage": stage, "num_tokens": length, "num_sequences": 1, "split": split, "repeats": 1}
+    _insert(connection, "workload", digest=f"w{n}", split=split, definition=json.dumps(asked))
+    key = {"program_digest": "p1", "stage": stage, "workload_digest": f"w{n}", "model_digest": "m", "seed": 0}
+    where = {"environment_digest": place, "evaluator_version": "1", "repeat": 0}
+    ended = {
+        "begun": False,
+        "num_deaths": 0,
+        "status": "ok",
+        "message": "",
+        "correct": "",
+        "answers": "",
+        "elapsed_s": 0,
+    }
+    _insert(connection, "evaluation", id=n, **key, **where, **ended)
+    _insert(connection, "measurement", evaluation_id=n, position=0, name=name, value=value, num_samples=1)
+    _insert(connection, "candidate_evaluation", candidate_id=1, evaluation_id=n)
 
 
 class TestSqlite(SchemaContract):

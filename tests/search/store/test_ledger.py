@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from search.contracts import Claim
+from search.ranking.conditions import ConditionError
 from search.records import (
     Campaign,
     Candidate,
+    Choice,
     Environment,
     Evaluation,
     EvaluationKey,
@@ -28,18 +30,20 @@ from search.store.ledger import SqlLedger
 
 FOLDER = Path(__file__).parent
 ENVIRONMENT = Environment(device="Xeon", driver="", python="3.11.2", torch="2.13.0", vllm="0.32.0", commit="abc")
+ELSEWHERE = dataclasses.replace(ENVIRONMENT, device="H200", driver="CUDA 13")
+LENGTHS = (300, 100, 200)
 CAMPAIGN = Campaign(seed=7, num_candidates=100, proposers=("grammar", "baseline"), model="probe", settings='{"lag":8}')
 MINUTE = 60.0
 MOMENT = 0.05
 
 
 def task(digest="p0", stage=Stage.PROBE, **circumstances):
-    """Give a task; `split`, `seed` and `repeat` are the circumstances that tests vary."""
-    split = circumstances.pop("split", "search")
-    workload = Workload(stage, num_tokens=512, num_sequences=4, split=split)
-    key = EvaluationKey(
-        digest, stage, workload.digest, "model", ENVIRONMENT.digest, "1", circumstances.pop("seed", 0), **circumstances
-    )
+    """Give a task; `split`, `ratio`, `lengths`, place, `seed` and `repeat` are the circumstances that tests vary."""
+    split, ratio, lengths = (circumstances.pop(n, d) for n, d in (("split", "search"), ("ratio", 0.0), ("lengths", ())))
+    workload = Workload(stage, max(lengths, default=512), num_sequences=4, split=split, lengths=lengths, ratio=ratio)
+    places = (("model_digest", "model"), ("environment", ENVIRONMENT), ("version", "1"), ("seed", 0))
+    model, environment, version, seed = (circumstances.pop(name, usual) for name, usual in places)
+    key = EvaluationKey(digest, stage, workload.digest, model, environment.digest, version, seed, **circumstances)
     return EvaluationTask(key, text=f"class {digest}: ...", values=(("chosen", 4), ("rule", "max")), workload=workload)
 
 
@@ -49,7 +53,8 @@ def result(task_, status=Status.OK, **measured):
         Measurement(name, *value, num_samples=36) if isinstance(value, tuple) else Measurement(name, value)
         for name, value in measured.items()
     )
-    return Evaluation(task_.key, status, "why", measurements, correct="0110", answers="a1b2", elapsed_s=0.25)
+    ratio = task_.workload.ratio
+    return Evaluation(task_.key, status, "why", measurements, "0110", answers="a1b2", elapsed_s=0.25, ratio=ratio)
 
 
 def propose(campaign, step, digest="", status=Status.OK, **proposed):
@@ -61,10 +66,11 @@ def propose(campaign, step, digest="", status=Status.OK, **proposed):
 
 
 def measure(ledger, candidate, task_, **measured):
-    """Claim and finish one evaluation of a candidate."""
+    """Claim and finish one evaluation of a candidate; `at` names another environment."""
+    environment = measured.pop("at", ENVIRONMENT)
     assert ledger.claim(task_, "me", MINUTE, candidate.id) is Claim.TAKEN
     evaluation = result(task_, measured.pop("status", Status.OK), **measured)
-    ledger.finish(evaluation, "me", ENVIRONMENT)
+    ledger.finish(evaluation, "me", environment)
     return evaluation
 
 
@@ -405,6 +411,174 @@ class LedgerContract:
         best = [row.digest for row in ledger.standings(campaign.id)]
         assert best == ["p3", "p4", "p2", "p6", "p1", "p5", "p0"]
         assert [row.digest for row in ledger.standings(limit=2)] == best[:2]
+
+    def test_each_ratio_has_a_row_of_its_own(self, ledger, campaign):
+        candidate = ledger.add_candidate(propose(campaign, 0))
+        measure(ledger, candidate, task(stage=Stage.ORACLE))
+        for ratio, digest in ((16.0, "fit16"), (8.0, "fit8")):
+            at = {"ratio": ratio, "lengths": LENGTHS}
+            checked = {"cost_ratio": ratio + 0.1, "budget": 100 / ratio, "modelled_speedup_H200": 2.5}
+            measure(ledger, candidate, task(digest, Stage.CHECK, **at), **checked)
+            fidelity = {"kl": (ratio / 100, 0.01, 0.5), "agreement": 0.9, "perplexity_ratio": (1.1, 1.0, 1.2)}
+            measure(ledger, candidate, task(digest, Stage.FIDELITY, **at), **fidelity, pages_attended=6.0)
+            questions = {"accuracy": (0.7, 0.6, 0.8), "dense_accuracy": 0.9, "loss": (0.2, 0.1, 0.3)}
+            measure(ledger, candidate, task(digest, Stage.RETRIEVAL, ratio=ratio, lengths=(64,)), **questions)
+            measure(ledger, candidate, task(digest, Stage.FIDELITY, split="held_out", **at), kl=(0.3, 0.2, 0.4))
+        rows = ledger.standings(campaign.id)
+        assert [(row.ratio, row.fitted_digest, row.kl, row.budget) for row in rows] == [
+            (8.0, "fit8", 0.08, 12.5),
+            (16.0, "fit16", 0.16, 6.25),
+        ]
+        first = rows[0]
+        assert (first.id, first.digest, first.lengths, first.retrieval_lengths) == (
+            candidate.id,
+            "p0",
+            (100, 200, 300),
+            (64,),
+        )
+        assert (first.cost_ratio, first.reference, first.mixed_lengths) == (8.1, False, False)
+        assert (first.kl_low, first.kl_high, first.agreement, first.perplexity_ratio) == (0.01, 0.5, 0.9, 1.1)
+        assert (first.retrieval, first.retrieval_high, first.dense_retrieval) == (0.7, 0.8, 0.9)
+        assert (first.retrieval_loss, first.retrieval_loss_low, first.retrieval_loss_high) == (0.2, 0.1, 0.3)
+        assert (first.modelled_speedup, first.target, first.pages_attended) == (2.5, "H200", 6.0)
+        assert (first.confirmed, first.confirmed_kl, first.confirmed_accuracy) == (True, 0.3, None)
+        assert (first.model_digest, first.environment, first.evaluator_version) == ("model", ENVIRONMENT.digest, "1")
+        assert dict(first.versions) == {"python": "3.11.2", "torch": "2.13.0", "vllm": "0.32.0"}
+
+    @pytest.mark.parametrize("other", ["environment", "model_digest", "version"])
+    def test_no_row_is_made_of_two_places(self, ledger, campaign, other):
+        """The chimera: accuracy here and speed there would be a row that nobody measured."""
+        there = {"environment": ELSEWHERE, "model_digest": "another", "version": "2"}[other]
+        candidate = ledger.add_candidate(propose(campaign, 0))
+        measure(ledger, candidate, task(), accuracy=0.9)
+        at = there if other == "environment" else ENVIRONMENT
+        measure(ledger, candidate, task(stage=Stage.SERVE, **{other: there}), at=at, speedup=2.0)
+        rows = ledger.standings()
+        assert {(row.accuracy, row.speedup) for row in rows} == {(0.9, None), (None, 2.0)}
+        assert {row.device for row in rows} == {"Xeon", at.device}
+        assert dict(ledger.progress(campaign.id).statuses) == {Status.OK: 1}
+
+    def test_no_row_at_a_ratio_mixes_lengths(self, ledger, campaign):
+        candidate = ledger.add_candidate(propose(campaign, 0))
+        measure(ledger, candidate, task(stage=Stage.FIDELITY, ratio=8.0, lengths=LENGTHS), kl=0.1)
+        measure(ledger, candidate, task(stage=Stage.SERVE, ratio=8.0, lengths=(800,)), speedup=2.0)
+        rows = ledger.standings()
+        assert {(row.lengths, row.kl, row.speedup) for row in rows} == {
+            ((100, 200, 300), 0.1, None),
+            ((800,), None, 2.0),
+        }
+
+    def test_lengths_that_differ_in_order_alone_are_the_same(self, ledger, campaign):
+        candidate = ledger.add_candidate(propose(campaign, 0))
+        measure(ledger, candidate, task(stage=Stage.FIDELITY, ratio=8.0, lengths=LENGTHS), kl=0.1)
+        measure(ledger, candidate, task(stage=Stage.SERVE, ratio=8.0, lengths=tuple(sorted(LENGTHS))), speedup=2.0)
+        assert [(row.kl, row.speedup) for row in ledger.standings()] == [(0.1, 2.0)]
+
+    def test_mixed_lengths_of_programs_as_written_are_told(self, ledger, campaign):
+        candidate = ledger.add_candidate(propose(campaign, 0))
+        measure(ledger, candidate, task(stage=Stage.RECALL, lengths=(200,)), recall=0.5)
+        assert not ledger.standings()[0].mixed_lengths
+        measure(ledger, candidate, task(stage=Stage.SERVE, lengths=(800,)), speedup=2.0)
+        (row,) = ledger.standings()
+        assert (row.ratio, row.mixed_lengths, row.lengths) == (0.0, True, (200, 800))
+
+    def test_row_without_a_figure_says_why(self, ledger):
+        settings = '{"workloads":[{"stage":"check"},{"stage":"recall"},{"stage":"fidelity"}]}'
+        campaign = ledger.create_campaign(dataclasses.replace(CAMPAIGN, settings=settings))
+        candidate = ledger.add_candidate(propose(campaign, 0))
+        assert ledger.standings()[0].reason == "nothing is measured yet"
+        measure(ledger, candidate, task(stage=Stage.CHECK, ratio=8.0), cost_ratio=9.0)
+        measure(ledger, candidate, task(stage=Stage.CHECK, ratio=16.0), status=Status.BELOW_GATE, cost_ratio=9.0)
+        measure(ledger, candidate, task(stage=Stage.RECALL, ratio=8.0), recall=0.1)
+        rows = {row.ratio: row for row in ledger.standings()}
+        assert (rows[16.0].status, rows[16.0].reason) == ("below_gate", "check: why")
+        assert rows[8.0].reason == "passed recall; fidelity was not run: not chosen for it, or not yet"
+        measure(ledger, candidate, task(stage=Stage.FIDELITY, ratio=8.0), kl=0.1)
+        assert {row.ratio: row.reason for row in ledger.standings()}[8.0] == ""
+
+    def test_failed_oracle_stops_every_ratio(self, ledger, campaign):
+        candidate = ledger.add_candidate(propose(campaign, 0))
+        for ratio in (8.0, 16.0):
+            measure(ledger, candidate, task(stage=Stage.CHECK, ratio=ratio), cost_ratio=ratio)
+        measure(ledger, candidate, task(stage=Stage.ORACLE), status=Status.WRONG_RESULT)
+        rows = ledger.standings()
+        assert [(row.ratio, row.status, row.reason) for row in rows] == [
+            (ratio, "wrong_result", "oracle: why") for ratio in (8.0, 16.0)
+        ]
+
+    def test_what_saves_too_little_is_a_reference_and_stands_last(self, ledger, campaign):
+        for step, (cost_ratio, kl) in enumerate(((1.0, 0.0), (8.0, 0.2), (8.1, 0.1))):
+            candidate = ledger.add_candidate(propose(campaign, step))
+            measure(ledger, candidate, task(f"p{step}", Stage.CHECK, ratio=8.0), cost_ratio=cost_ratio)
+            measure(ledger, candidate, task(f"p{step}", Stage.FIDELITY, ratio=8.0), kl=kl)
+        assert [(row.digest, row.reference) for row in ledger.standings()] == [
+            ("p2", False),
+            ("p1", False),
+            ("p0", True),
+        ]
+
+    @pytest.mark.parametrize(
+        ("choice", "expected"),
+        [
+            ({"where": "kl < .25"}, ["p1", "p2"]),
+            ({"where": "not kl < .25"}, ["p3"]),
+            ({"where": "kl > .15 and kl < .35 or speedup_low > 1"}, ["p1", "p2", "p3"]),
+            ({"where": ".05 < kl <= .2 and not reference"}, ["p1", "p2"]),
+            ({"where": "(speedup_low > 1) == True"}, None),
+            ({"where": "kl >= -1 and speedup_low > 1.0"}, ["p1"]),
+            ({"where": "name == 'P2'"}, ["p2"]),
+            ({"where": "origin != 'grammar/mutate'"}, []),
+            ({"where": "id == 1 or campaign > 1"}, ["p0"]),
+            ({"where": "confirmed"}, []),
+            ({"where": "confirmed == False and kl < 1"}, ["p1", "p2", "p3"]),
+            ({"sort": "-kl"}, ["p3", "p2", "p1", "p0"]),
+            ({"sort": "speedup"}, ["p1", "p2", "p3", "p0"]),
+            ({"sort": "name"}, ["p0", "p1", "p2", "p3"]),
+            ({"ratio": 8.0}, ["p1", "p2", "p3"]),
+            ({"ratio": 0.0}, ["p0"]),
+            ({"ratio": 16.0}, []),
+            ({"device": "xeon"}, ["p1", "p2", "p3"]),
+            ({"device": "%"}, []),
+            ({"model": "probe"}, ["p1", "p2", "p3", "p0"]),
+            ({"model": "mod"}, ["p1", "p2", "p3"]),
+        ],
+    )
+    def test_choice_says_which_rows_and_in_which_order(self, ledger, campaign, choice, expected):
+        for step in range(4):
+            candidate = ledger.add_candidate(propose(campaign, step))
+            if step:
+                at = {"ratio": 8.0, "lengths": LENGTHS}
+                measure(ledger, candidate, task(f"p{step}", Stage.FIDELITY, **at), kl=step / 10)
+                measure(
+                    ledger, candidate, task(f"p{step}", Stage.SERVE, **at), speedup=(2 / step, 1.5 / step, 3 / step)
+                )
+        if expected is None:
+            with pytest.raises(ConditionError):
+                ledger.standings(choice=Choice(**choice))
+            return
+        assert [row.digest for row in ledger.standings(choice=Choice(**choice))] == expected
+
+    def test_fitted_program_finds_its_candidate(self, ledger, campaign):
+        first, second = (ledger.add_candidate(propose(campaign, i, f"aa{i}")) for i in range(2))
+        for candidate, fitted in ((first, "fit8"), (first, "fit16"), (second, "aa0")):
+            measure(ledger, candidate, task(fitted, Stage.CHECK, ratio=8.0))
+        assert ledger.find("fit").candidate == ledger.find("fit16").candidate == first
+        assert ledger.find("aa0").candidate == first
+        assert ledger.find("aa1").candidate == second
+        with pytest.raises(LookupError, match="aa0, aa1"):
+            ledger.find("aa")
+
+    def test_candidate_measured_at_two_ratios_counts_once(self, ledger, campaign):
+        candidate = ledger.add_candidate(propose(campaign, 0))
+        for ratio, status in ((8.0, Status.OK), (16.0, Status.BELOW_GATE)):
+            measure(ledger, candidate, task(stage=Stage.CHECK, ratio=ratio), status=status)
+        assert dict(ledger.progress(campaign.id).statuses) == {Status.OK: 1}
+
+    def test_program_that_is_admitted_twice_stands_once(self, ledger, campaign):
+        first = ledger.add_candidate(propose(campaign, 0, "p0"))
+        measure(ledger, first, task(), accuracy=0.5)
+        ledger.add_candidate(propose(campaign, 1, "p0"))
+        assert [(row.id, row.accuracy) for row in ledger.standings()] == [(first.id, 0.5)]
 
     def test_progress_counts_candidates_and_running_evaluations(self, ledger, campaign):
         done, under_way, _ = (ledger.add_candidate(propose(campaign, step)) for step in range(3))

@@ -1,0 +1,245 @@
+"""Candidates side by side: differences of what was measured in pairs, under one circumstance.
+
+Questions are paired one by one, texts by `kl_text_<i>`, layers by `recall_layer_<i>`. Speeds are paired with dense
+attention only, so that between two programs the intervals of both count.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from search.evaluator import intervals
+from search.records import Stage, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from search.evaluator.intervals import Interval
+    from search.records import Environment, Evaluation, EvaluationKey, Record, Workload
+
+OF_QUESTIONS = (Stage.RETRIEVAL, Stage.PROBE, Stage.TASK)
+TEXT = re.compile(r"kl_text_(\d+)")
+LAYER = re.compile(r"(recall|mass|output_error)_layer_(\d+)")
+BLOCK = re.compile(r"accuracy_(?P<kind>.+)_(?P<length>\d+)")
+MEASURED = (Status.OK, Status.BELOW_GATE)
+
+
+class ComparisonError(ValueError):
+    """These candidates cannot be compared. The message says why."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One figure of two candidates under one circumstance; `difference` is b - a, for speed b / a.
+
+    `part`: of which questions, texts or layers, empty for all. No interval where there is one pair only.
+    """
+
+    a: int
+    b: int
+    stage: Stage
+    split: str
+    ratio: float
+    figure: str
+    part: str
+    value_a: float
+    value_b: float
+    difference: float
+    low: float | None
+    high: float | None
+    num_pairs: int
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What the digests of keys stand for."""
+
+    workloads: Mapping[str, Workload]
+    environments: Mapping[str, Environment]
+
+
+def compare(records: Sequence[Record], known: Circumstances) -> list[Difference]:
+    """Compare every candidate with the first. Raises ComparisonError where two have nothing in common."""
+    if len(records) < 2:
+        raise ComparisonError("one candidate cannot be compared; give two or more")
+    return [each for other in records[1:] for each in _pair(records[0], other, known)]
+
+
+def _pair(a: Record, b: Record, known: Circumstances) -> list[Difference]:
+    ours, theirs = _by_circumstance(a), _by_circumstance(b)
+    found: list[Difference] = []
+    for where in ours:
+        if where in theirs:
+            found += _differences(a, b, (ours[where], theirs[where]), known)
+    if not found:
+        raise ComparisonError(_nothing_common(a, b, known))
+    return found
+
+
+def _by_circumstance(record: Record) -> dict[tuple[object, ...], Evaluation]:
+    return {_circumstance(e.key): e for e in record.evaluations if e.status in MEASURED}
+
+
+def _circumstance(key: EvaluationKey) -> tuple[object, ...]:
+    return (
+        key.stage, key.workload_digest, key.model_digest, key.environment_digest, key.evaluator_version, key.seed,
+        key.repeat,
+    )  # fmt: skip
+
+
+def _differences(
+    a: Record, b: Record, pair: tuple[Evaluation, Evaluation], known: Circumstances
+) -> Iterator[Difference]:
+    stage, workload = pair[0].key.stage, known.workloads[pair[0].key.workload_digest]
+    for figure, part, values, interval in _figures(stage, pair, workload):
+        yield Difference(
+            a.candidate.id, b.candidate.id, stage, workload.split, pair[0].ratio, figure, part, *values,
+            interval.value, interval.low, interval.high, interval.num_samples,
+        )  # fmt: skip
+
+
+Found = tuple[str, str, tuple[float, float], "Interval"]
+
+
+def _figures(stage: Stage, pair: tuple[Evaluation, Evaluation], workload: Workload) -> Iterator[Found]:
+    if stage in OF_QUESTIONS:
+        yield from _questions(pair, workload)
+    elif stage is Stage.FIDELITY:
+        yield from _texts(pair, workload)
+    elif stage is Stage.RECALL:
+        yield from _layers(pair)
+    elif stage is Stage.SERVE:
+        yield from _speed(pair)
+
+
+def _questions(pair: tuple[Evaluation, Evaluation], workload: Workload) -> Iterator[Found]:
+    """Compare answers question by question. Those that share a context are drawn together."""
+    a, b = ([int(mark) for mark in each.correct] for each in pair)
+    if not a or len(a) != len(b):
+        return
+    yield "accuracy", "", _means(a, b), _clustered(a, b, workload.num_sequences)
+    blocks = _blocks(pair[0])
+    for by in ("kind", "length"):
+        places: dict[str, list[int]] = defaultdict(list)
+        for names, block in blocks:
+            places[names[by]] += block
+        for name, chosen in places.items():
+            mine, theirs = [a[i] for i in chosen], [b[i] for i in chosen]
+            yield "accuracy", f"{by} {name}", _means(mine, theirs), _mean_difference(mine, theirs)
+
+
+def _blocks(evaluation: Evaluation) -> list[tuple[dict[str, str], range]]:
+    """Give which questions are of which kind and length: `accuracy_<kind>_<length>` in the questions' order.
+
+    Nothing where these figures do not divide the questions, or are not what the questions come to.
+    """
+    found: list[tuple[dict[str, str], range]] = []
+    start = 0
+    for measurement in evaluation.measurements:
+        named = BLOCK.fullmatch(measurement.name)
+        if not named:
+            continue
+        block = range(start, start + measurement.num_samples)
+        marks = evaluation.correct[block.start : block.stop]
+        if not marks or abs(marks.count("1") / len(marks) - measurement.value) > 1e-6:
+            return []
+        found.append((named.groupdict(), block))
+        start = block.stop
+    return found if start == len(evaluation.correct) else []
+
+
+def _texts(pair: tuple[Evaluation, Evaluation], workload: Workload) -> Iterator[Found]:
+    """Compare the distance from dense attention text by text, which have the workload's lengths in turn."""
+    values = [_numbered(each, TEXT) for each in pair]
+    common = sorted(values[0].keys() & values[1].keys())
+    if not common:
+        return
+    lengths = workload.all_lengths
+    groups = {"": common}
+    if len(lengths) > 1:
+        groups |= {f"length {n}": [i for i in common if lengths[i % len(lengths)] == n] for n in sorted(set(lengths))}
+    for part, chosen in groups.items():
+        if chosen:
+            a, b = ([each[i] for i in chosen] for each in values)
+            yield "kl", part, _means(a, b), _mean_difference(a, b)
+
+
+def _numbered(evaluation: Evaluation, pattern: re.Pattern[str]) -> dict[int, float]:
+    named = ((pattern.fullmatch(m.name), m.value) for m in evaluation.measurements)
+    return {int(found.group(1)): value for found, value in named if found}
+
+
+def _layers(pair: tuple[Evaluation, Evaluation]) -> Iterator[Found]:
+    """Compare what each layer keeps; over all layers the layers are the pairs."""
+    for name in ("recall", "mass", "output_error"):
+        values = [_of_layers(each, name) for each in pair]
+        common = sorted(values[0].keys() & values[1].keys())
+        if not common:
+            continue
+        a, b = ([each[i] for i in common] for each in values)
+        yield name, "over layers", _means(a, b), _mean_difference(a, b)
+        for layer, mine, theirs in zip(common, a, b, strict=True):
+            yield name, f"layer {layer}", (mine, theirs), _mean_difference([mine], [theirs])
+
+
+def _of_layers(evaluation: Evaluation, name: str) -> dict[int, float]:
+    named = ((LAYER.fullmatch(m.name), m.value) for m in evaluation.measurements)
+    return {int(found.group(2)): value for found, value in named if found and found.group(1) == name}
+
+
+def _speed(pair: tuple[Evaluation, Evaluation]) -> Iterator[Found]:
+    a, b = (each.measurement("speedup") for each in pair)
+    if a is None or b is None or not (a.value > 0 and b.value > 0):
+        return
+    ratio, halves = b.value / a.value, []
+    for each in (a, b):
+        if each.low is None or each.high is None or each.low <= 0:
+            yield "speedup", "", (a.value, b.value), intervals.Interval(ratio, None, None, 1)
+            return
+        halves.append(math.log(each.high / each.low) / 2)
+    factor = math.exp(math.hypot(*halves))
+    samples = min(a.num_samples, b.num_samples)
+    yield "speedup", "", (a.value, b.value), intervals.Interval(ratio, ratio / factor, ratio * factor, samples)
+
+
+def _means(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
+    return sum(a) / len(a), sum(b) / len(b)
+
+
+def _mean_difference(a: Sequence[float], b: Sequence[float]) -> Interval:
+    return intervals.mean([theirs - mine for mine, theirs in zip(a, b, strict=True)])
+
+
+def _clustered(a: Sequence[int], b: Sequence[int], num_contexts: int) -> Interval:
+    """Give the mean difference with an interval over contexts where each has as many questions, else over questions."""
+    each = len(a) // num_contexts if num_contexts and len(a) % num_contexts == 0 else 1
+    sums = [(sum(a[i : i + each]) / each, sum(b[i : i + each]) / each) for i in range(0, len(a), each)]
+    return _mean_difference([mine for mine, _ in sums], [theirs for _, theirs in sums])
+
+
+def _nothing_common(a: Record, b: Record, known: Circumstances) -> str:
+    """Say in which circumstance two candidates differ, the widest first."""
+    names = f"candidates {a.candidate.id} and {b.candidate.id}"
+    keys = [[e.key for e in record.evaluations if e.status in MEASURED] for record in (a, b)]
+    for record, theirs in zip((a, b), keys, strict=True):
+        if not theirs:
+            return f"candidate {record.candidate.id} has no figures; `vortex show {record.candidate.id}` says why"
+    places = (
+        ("model", lambda key: key.model_digest),
+        ("device and versions", lambda key: _device(key.environment_digest, known)),
+        ("evaluator's version", lambda key: key.evaluator_version),
+    )
+    for what, of in places:
+        mine, others = ({of(key) for key in each} for each in keys)
+        if not mine & others:
+            told = " against ".join(", ".join(sorted(each)) for each in (mine, others))
+            return f"{names} were never measured with the same {what} ({told}), so their figures are not compared"
+    return f"{names} share no stage with paired figures on the same workload, so there is nothing to compare"
+
+
+def _device(digest: str, known: Circumstances) -> str:
+    return f"{known.environments[digest].device} [{digest[:8]}]" if digest in known.environments else digest

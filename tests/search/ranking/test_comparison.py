@@ -1,0 +1,124 @@
+"""Candidates in pairs: differences where they were asked the same, a sentence where they were not."""
+
+from dataclasses import replace
+
+import pytest
+
+from search.ranking.comparison import Circumstances, ComparisonError, compare
+from search.records import (
+    Candidate,
+    Environment,
+    Evaluation,
+    EvaluationKey,
+    Measurement,
+    Proposal,
+    Record,
+    Stage,
+    Status,
+    Workload,
+)
+
+HERE = Environment("Xeon", "6", "3.11", "2.13", "0.32")
+THERE = replace(HERE, device="H200")
+QUESTIONS = Workload(Stage.RETRIEVAL, 200, 8, lengths=(100, 200), ratio=16.0)
+TEXTS = Workload(Stage.FIDELITY, 200, 4, lengths=(100, 200), ratio=16.0)
+KNOWN = Circumstances(
+    {w.digest: w for w in (QUESTIONS, TEXTS, Workload(Stage.RECALL, 200, 4), Workload(Stage.SERVE, 200, 4))},
+    {e.digest: e for e in (HERE, THERE)},
+)
+
+
+def judged(workload, correct="", status=Status.OK, where=HERE, **measured):
+    key = EvaluationKey("p", workload.stage, workload.digest, "m", where.digest, "1", 0)
+    taken = tuple(m if isinstance(m, Measurement) else Measurement(name, m) for name, m in measured.items())
+    return Evaluation(key, status, "", taken, correct, ratio=workload.ratio)
+
+
+def record(number, *evaluations):
+    return Record(
+        Candidate(1, number, Proposal("", "zoo", "seed"), Status.OK, id=number, name=f"P{number}"), evaluations
+    )
+
+
+def differences(a, b):
+    return {(d.figure, d.part): d for d in compare([record(1, a), record(2, b)], KNOWN)}
+
+
+def block(name, value, n):
+    return {name: Measurement(name, value, num_samples=n)}
+
+
+def test_questions_are_paired_one_by_one():
+    found = differences(judged(QUESTIONS, "11110000"), judged(QUESTIONS, "11110001"))
+    whole = found["accuracy", ""]
+    assert (whole.value_a, whole.value_b, whole.difference, whole.num_pairs) == (0.5, 0.625, 0.125, 8)
+    assert whole.low < 0.125 < whole.high
+    same = differences(judged(QUESTIONS, "11110000"), judged(QUESTIONS, "11110000"))["accuracy", ""]
+    assert (same.low, same.high) == (0.0, 0.0), "the same answers differ by nothing, however few they are"
+
+
+def test_questions_of_a_context_are_drawn_together():
+    few = replace(QUESTIONS, num_sequences=4)
+    known = Circumstances({few.digest: few}, KNOWN.environments)
+    (whole,) = compare([record(1, judged(few, "11110000")), record(2, judged(few, "11110011"))], known)
+    assert (whole.difference, whole.num_pairs) == (0.25, 4)
+
+
+def test_kinds_and_lengths_are_told_where_the_figures_divide_the_questions():
+    blocks = block("accuracy_many_keys_100", 1.0, 4) | block("accuracy_needle_200", 0.0, 4)
+    found = differences(judged(QUESTIONS, "11110000", **blocks), judged(QUESTIONS, "11100001"))
+    assert found["accuracy", "kind many_keys"].difference == -0.25
+    assert found["accuracy", "length 200"].difference == 0.25
+    wrong = block("accuracy_many_keys_100", 0.5, 4) | block("accuracy_needle_200", 0.0, 4)
+    assert set(differences(judged(QUESTIONS, "11110000", **wrong), judged(QUESTIONS, "11100001"))) == {("accuracy", "")}
+    short = block("accuracy_many_keys_100", 1.0, 4)
+    assert set(differences(judged(QUESTIONS, "11110000", **short), judged(QUESTIONS, "11100001"))) == {("accuracy", "")}
+
+
+def test_texts_are_paired_with_their_lengths_in_turn():
+    a, b = (
+        {f"kl_text_{i}": value for i, value in enumerate(each)} for each in ((0.1, 0.2, 0.3, 0.4), (0.2, 0.2, 0.4, 0.4))
+    )
+    found = differences(judged(TEXTS, **a), judged(TEXTS, **b))
+    assert found["kl", ""].difference == pytest.approx(0.05)
+    assert found["kl", "length 100"].difference == pytest.approx(0.1)
+    assert found["kl", "length 200"].difference == pytest.approx(0.0)
+
+
+def test_layers_and_speed():
+    recall, serve = Workload(Stage.RECALL, 200, 4), Workload(Stage.SERVE, 200, 4)
+    found = differences(
+        judged(recall, recall_layer_0=0.5, recall_layer_1=0.7), judged(recall, recall_layer_0=0.6, recall_layer_1=0.8)
+    )
+    assert found["recall", "layer 1"].difference == pytest.approx(0.1)
+    assert (found["recall", "layer 1"].low, found["recall", "over layers"].num_pairs) == (None, 2)
+    timed = [{"speedup": Measurement("speedup", v, v / 1.1, v * 1.1, 4)} for v in (1.0, 1.5)]
+    speed = differences(*(judged(serve, **each) for each in timed))["speedup", ""]
+    assert speed.difference == 1.5
+    assert (speed.low, speed.high) == pytest.approx((1.5 / 1.1**2**0.5, 1.5 * 1.1**2**0.5))
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (judged(TEXTS, kl_text_0=0.1, where=THERE), r"device and versions \(Xeon \[\w+\] against H200"),
+        (
+            replace(judged(TEXTS, kl_text_0=0.1), key=replace(judged(TEXTS).key, model_digest="n")),
+            r"same model \(m against n\)",
+        ),
+        (
+            replace(judged(TEXTS, kl_text_0=0.1), key=replace(judged(TEXTS).key, evaluator_version="2")),
+            "evaluator's version",
+        ),
+        (replace(judged(TEXTS, kl_text_0=0.1), key=replace(judged(TEXTS).key, seed=1)), "same workload"),
+        (judged(TEXTS, status=Status.CRASHED), "candidate 2 has no figures"),
+    ],
+)
+def test_other_circumstances_are_refused_in_a_sentence(other, said):
+    with pytest.raises(ComparisonError, match=said):
+        compare([record(1, judged(TEXTS, kl_text_0=0.1)), record(2, other)], KNOWN)
+
+
+def test_one_alone_is_refused():
+    with pytest.raises(ComparisonError, match="two or more"):
+        compare([record(1)], KNOWN)

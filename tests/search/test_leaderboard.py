@@ -1,0 +1,108 @@
+"""The table that people see: one circumstance each, nothing cut off, nothing called faster that is not."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from search.leaderboard import COLUMNS, LEAST_WIDTHS, board, spread, verdict
+from search.ranking.front import sections
+from search.records import Standing
+
+RULE = Standing(
+    12, "TwoStageValueGated", "d", "grammar/mutate", ("x",), None, None, None, 0.9, 1.23, 1.1, 1.34, 16.3, 288.0,
+    "Xeon", "smollm2", ratio=16.0, cost_ratio=16.2, lengths=(1000, 2000, 4000), kl=0.191, kl_low=0.17, kl_high=0.21,
+    agreement=0.912, retrieval=0.812, retrieval_loss=0.05, retrieval_loss_low=-0.02, retrieval_loss_high=0.12,
+    modelled_speedup=3.94, target="H200", confirmed=True, confirmed_kl=0.2, environment="e", model_digest="m" * 16,
+    versions=(("torch", "2.13"), ("vllm", "0.32")), evaluator_version="2",
+)  # fmt: skip
+
+
+def drawn(rows, width=88, **how):
+    console = Console(record=True, width=width, file=io.StringIO())
+    console.print(board(sections(rows), **how))
+    return console.export_text()
+
+
+def test_all_columns_with_their_intervals_fit_88():
+    told = drawn([RULE])
+    for whole in (
+        "[.170,.210]",
+        "[-.02,.12]",
+        "[1.10,1.34]",
+        "0.191",
+        "0.912",
+        "0.812",
+        "1.23x",
+        "3.9x",
+        "16.3",
+        "288",
+    ):
+        assert whole in told
+    assert "…" not in told
+
+
+def test_a_row_says_its_circumstance():
+    told = drawn([RULE])
+    parts = ("cost ratio 16", "1,000, 2,000, 4,000 tokens", "model: smollm2 (mmmmmmmm)", "device: Xeon", "vllm 0.32")
+    for part in (*parts, "evaluator 2", "modelled: by bytes and launches on H200, not measured"):
+        assert part in told
+
+
+def test_rows_of_two_machines_stand_in_two_tables():
+    assert drawn([RULE, replace(RULE, id=13, device="H200", environment="f")]).count("device:") == 2
+
+
+def test_old_rows_are_told_as_what_they_are():
+    old = replace(RULE, ratio=0.0, mixed_lengths=True, kl=None, retrieval=None, accuracy=0.75, agreement=None)
+    told = drawn([old], width=200)
+    assert "programs as written" in told
+    assert "mixed lengths: as judged before there were cost ratios" in told
+    assert "0.750" in told
+
+
+def test_beaten_rows_are_folded_and_counted_and_all_shows_them():
+    beaten, stopped = (
+        replace(RULE, id=13, name="Worse", kl=0.4),
+        replace(
+            RULE, id=14, name="Broken", kl=None, status="crashed", retrieval_loss=None, reason="oracle: it fell over"
+        ),
+    )
+    told = drawn([RULE, beaten, stopped], width=160)
+    assert "1 more that others beat in every figure; 1 without a figure to rank them by: --all shows them" in told
+    assert "Worse" not in told
+    listed = drawn([RULE, beaten, stopped], width=160, everything=True)
+    assert "Worse" in listed
+    assert "oracle: it fell over" in listed
+
+
+def test_references_stand_below_the_line():
+    told = drawn([replace(RULE, id=1, name="Dense", reference=True, cost_ratio=1.0, kl=0.0), RULE], width=160)
+    assert told.index("TwoStageValueGated *") < told.index("Dense (reference)")
+    assert "only to compare with" in told
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"), [(0.93, 3.31, "~1.75x"), (1.05, 3.31, " 1.75x"), (None, None, "~1.75x")]
+)
+def test_speed_that_may_be_none_is_marked(low, high, shown):
+    told = drawn([replace(RULE, speedup=1.75, speedup_low=low, speedup_high=high)], width=160)
+    assert shown in told
+
+
+def test_verdict_calls_nobody_faster_whose_interval_holds_one():
+    (section,) = sections([replace(RULE, speedup=1.75, speedup_low=0.93, speedup_high=3.31)])
+    assert "none is shown to be faster than dense attention" in verdict(section)
+    (section,) = sections([RULE])
+    assert "TwoStageValueGated (12) is the fastest, 1.23x [1.10,1.34]" in verdict(section)
+    assert "closest to dense, kl 0.191 [.170,.210]" in verdict(section)
+
+
+def test_spread_keeps_signs_and_whole_numbers():
+    assert spread(-0.1, -0.25, 1.5) == "-0.100 [-.250,1.500]"
+    assert spread(None, 1.0, 2.0) == "–"
+
+
+def test_every_column_has_a_width():
+    assert {name for name, _ in COLUMNS} == LEAST_WIDTHS.keys()
