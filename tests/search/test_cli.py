@@ -117,8 +117,9 @@ def filled(db):
     ledger = SqlLedger(db)
     config = CampaignConfig(seed=7, num_candidates=2, proposers=("grammar",), model="probe")
     campaign = start_campaign(ledger, config)
-    _add(ledger, config, Candidate(campaign.id, 0, Proposal(QUEST.read_text(), "zoo", "seed", values=(("pages", 4),)),
-                                   Status.OK, "", "a" * 16, "Quest"), dict.fromkeys(config.stages, Status.OK))  # fmt: skip
+    seed = Proposal(QUEST.read_text(), "zoo", "seed", values=(("pages", 4),))
+    quest = Candidate(campaign.id, 0, seed, Status.OK, "", "a" * 16, "Quest")
+    _add(ledger, config, quest, dict.fromkeys(config.stages, Status.OK))
     _add(ledger, config, Candidate(campaign.id, 1, Proposal("text\n", "grammar", "mutate", ("a" * 16,)), Status.OK, "",
                                    "b" * 16, "Child"),
          {Stage.CHECK: Status.OK, Stage.ORACLE: Status.CRASHED})  # fmt: skip
@@ -698,7 +699,7 @@ def test_eval_takes_one_program_through_every_stage(capsys, pool, db):
     told = json.loads(out)
     assert code == ExitCode.DONE
     stages = [evaluation["key"]["stage"] for evaluation in told["evaluations"]]
-    assert list(dict.fromkeys(stages)) == [stage.value for stage in CampaignConfig().stages]
+    assert list(dict.fromkeys(stages)) == list(CampaignConfig().stages)
     assert told["candidate"]["proposal"]["values"] == [["pages", 4]]
 
 
