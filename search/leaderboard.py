@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -13,9 +13,9 @@ from rich.text import Text
 from search.ranking.front import has_figure, is_faster
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from rich.console import JustifyMethod, RenderableType
+    from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
 
     from search.ranking.front import Section
     from search.records import Standing
@@ -41,11 +41,15 @@ COLUMNS = (
     ("origin", "left"),
     ("confirmed", "right"),
 )
-# Within 88 columns nothing is cut: cells fold, and an interval stays in one piece.
-LEAST_WIDTHS = {
-    "id": 3, "name": 8, "kl": 11, "agree": 5, "retrieval": 5, "loss": 10, "recall": 5, "accuracy": 11, "speed-up": 11,
-    "modelled": 4, "pages": 4, "bytes/page": 5, "origin": 6, "confirmed": 5,
-}  # fmt: skip
+WIDE = 140  # from here on a row is one line; below, what belongs together is stacked, and fits 88 columns
+BELOW = {"name": "origin", "pages": "bytes/page"}
+SPLIT = {
+    "retrieval": "retri-\neval",
+    "modelled": "model-\nled",
+    "bytes/page": "bytes/\npage",
+    "confirmed": "con-\nfirmed",
+}
+FOLDED = ("name", "origin")  # the rest is never cut
 # Two figures that only say in another way what a better one says where there is one.
 STANDS_FOR = {"kl": "recall", "retrieval": "accuracy"}
 
@@ -131,22 +135,22 @@ def number(value: float | None, digits: int = 0) -> str:
     return NOTHING if value is None else f"{value:,.{digits}f}"
 
 
-def _front(section: Section, published: bool) -> Table:
+def _front(section: Section, published: bool) -> Drawn:
     also = [s for s in section.folded if s.origin.startswith(PUBLISHED) or s.confirmed] if published else []
     num_folded = len(section.folded) - len(also)
     notes = [
-        f"{num_folded} more that others beat in every figure" if num_folded else "",
+        f"{num_folded} more behind" if num_folded else "",
         f"{len(section.unranked)} without a figure to rank them by" if section.unranked else "",
     ]
     hidden = "; ".join(filter(None, notes))
     rows = [*section.front, *also]
-    return _table(section, rows, [s for s in section.references if has_figure(s)], hidden)
+    return Drawn(section, rows, [s for s in section.references if has_figure(s)], hidden)
 
 
 def _listed(section: Section) -> list[RenderableType]:
     rows = [s for s in section.rows if has_figure(s)]
     stopped = [s for s in section.rows if s.reason]
-    parts: list[RenderableType] = [_table(section, rows, [], "")]
+    parts: list[RenderableType] = [Drawn(section, rows, [], "")]
     if stopped:
         reasons = Table(
             title="why there is no more of", box=SIMPLE_HEAD, pad_edge=False, padding=0, title_justify="left"
@@ -159,23 +163,45 @@ def _listed(section: Section) -> list[RenderableType]:
     return parts
 
 
-def _table(section: Section, rows: Sequence[Standing], references: Sequence[Standing], hidden: str) -> Table:
-    """Draw rows, and beneath a line those that are only there to compare with."""
-    drawn = Table(title=told(section.rows[0]), caption=_caption(rows, references, hidden), box=SIMPLE_HEAD)
-    drawn.padding, drawn.pad_edge = (0, 0, 0, 0), False
-    drawn.title_justify = drawn.caption_justify = "left"
-    names = _columns([*rows, *references])
-    for heading, side in COLUMNS:
-        justify: JustifyMethod = "right" if side == "right" else "left"
-        if heading in names:
-            drawn.add_column(heading, justify=justify, overflow="fold", min_width=LEAST_WIDTHS[heading])
-    front = {id(s) for s in section.front}
-    for group in (rows, references):
-        for s in group:
-            cells = _cells(s, is_on_front=id(s) in front)
-            drawn.add_row(*(Text(cells[name]) for name in names), style="" if s.status == "ok" else "dim")
-        drawn.add_section()
-    return drawn
+@dataclass(frozen=True)
+class Drawn:
+    """Rows of one section, and beneath a line those that are only there to compare with, as wide as the console."""
+
+    section: Section
+    rows: Sequence[Standing]
+    references: Sequence[Standing]
+    hidden: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """Draw the table, in one line or in two for each row."""
+        # Not as title and caption: Rich would cut them to the table's width.
+        yield Text(told(self.section.rows[0]), style="italic")
+        yield self._table(is_wide=options.max_width >= WIDE)
+        yield Text(_caption(self.rows, self.references, self.hidden), style="dim italic")
+
+    def _table(self, is_wide: bool) -> Table:
+        drawn = Table(box=SIMPLE_HEAD, pad_edge=False, padding=0)
+        names = _columns([*self.rows, *self.references])
+        shown = names if is_wide else [name for name in names if name not in BELOW.values()]
+        sides: dict[str, JustifyMethod] = {heading: "right" if side == "right" else "left" for heading, side in COLUMNS}
+        for name in shown:
+            heading = name if is_wide else _stacked(name, {each: SPLIT.get(each, each) for each in names})
+            drawn.add_column(heading, justify=sides[name], overflow="fold", no_wrap=name not in FOLDED)
+        front = {id(s) for s in self.section.front}
+        for group in (self.rows, self.references):
+            for s in group:
+                cells = _cells(s, is_on_front=id(s) in front)
+                if not is_wide:
+                    narrow = {name: cell if name in FOLDED else cell.replace(" ", "\n") for name, cell in cells.items()}
+                    cells = {name: _stacked(name, narrow) for name in narrow}
+                drawn.add_row(*(Text(cells[name]) for name in shown), style="" if s.status == "ok" else "dim")
+            drawn.add_section()
+        return drawn
+
+
+def _stacked(name: str, cells: Mapping[str, str]) -> str:
+    """Give a cell with the one that stands below it on a narrow console."""
+    return f"{cells[name]}\n{cells[BELOW[name]]}" if name in BELOW else cells[name]
 
 
 def _columns(rows: Sequence[Standing]) -> list[str]:
