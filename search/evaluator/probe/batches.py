@@ -1,38 +1,38 @@
-"""Training sequences: a chain context up to 90 % of the length, then chains asked from it."""
+"""Training sequences: a context of records up to 85 % of the length, then chains asked from it."""
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from search.evaluator.probe.chains import (
-    ASK,
-    KINDS,
-    MIXES,
-    START,
-    draw_cycle,
-    follow,
-    num_keys_of,
-    token_ids,
-    write_context,
-)
+from search.evaluator.probe.chains import KINDS, MIXES, follow
+from search.evaluator.probe.records import draw_records, following_of, links_of, write_context
+from search.evaluator.probe.vocabulary import ASK, FORMATS, START, token_ids
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Mapping
 
-CONTEXT_SHARE = 0.9
-MIN_KEYS = 5
+CONTEXT_SHARE = 0.85
+FEWEST_RECORDS = 0.1  # share of the context
+MIN_KEYS = 3
 
 
 def draw_sequence(rng: random.Random, num_tokens: int) -> tuple[list[int], list[bool]]:
-    """Give the token ids of one sequence and, for each, whether it is a hop that the model must predict."""
-    mix = replace(MIXES[rng.choice(KINDS)], apart=False)  # harder than the problems: outdated pairs anywhere
-    most = num_keys_of(mix, num_tokens)
-    following = draw_cycle(rng, rng.randint(min(MIN_KEYS, most), most))
+    """Give the token ids of one sequence and, for each, whether it is a hop that the model must predict.
+
+    `num_tokens` must be at least 128.
+    """
+    mix = MIXES[rng.choice(KINDS)]
+    share = rng.uniform(FEWEST_RECORDS, mix.records)
+    mix = replace(mix, apart=False)  # harder than the problems: outdated records anywhere
+    form = FORMATS[rng.choice([*FORMATS])]
+    size = int(CONTEXT_SHARE * num_tokens)
+    records = draw_records(rng, mix, form, int(share * size), MIN_KEYS)
+    links = links_of(records)
+    following = following_of(links)
     segments = [_draw_segment(rng, following)]
-    asked = segments[0][1:-1]
-    context = write_context(rng, mix, following, asked, int(CONTEXT_SHARE * num_tokens) - 1)
+    context = write_context(rng, mix, form, records, segments[0][1:-1], size)
     while sum(map(len, segments)) < num_tokens - len(context) - 1:
         segments.append(_draw_segment(rng, following))
     words = [START, *context]

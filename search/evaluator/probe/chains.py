@@ -1,8 +1,9 @@
-"""Chain recall: follow x, f(x), f(f(x)), … through pairs that stand somewhere in the context.
+"""Chain recall: follow x, f(x), f(f(x)), … through records that stand somewhere in the context.
 
-f is one random cycle over the keys, so a chain never repeats. A context lists `x f(x) ;` in random order between
-fillers `w .`; a prompt ends in `? x`. Every hop is plain recall, "what followed this symbol when it last stood as a
-key", and every hop after the first is a decode step that has to find its page.
+f is one random cycle over the keys, so a chain never repeats. A prompt ends in `? x`. Every hop is plain recall, "what
+followed this symbol when it last stood in a record", or two such look-ups where the record leads to an alias; and every
+hop after the first is a decode step that has to find its pages. Number, width and spacing of the records, their format
+and the aliases vary from problem to problem, so that no count of tokens per page is right for all of them.
 """
 
 from __future__ import annotations
@@ -13,41 +14,21 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from search.evaluator.probe.records import Mix, asked_names, draw_records, following_of, links_of, write_context
+from search.evaluator.probe.vocabulary import ASK, FORMATS, HELD_OUT_FORMAT, START
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-START, END_PAIR, END_FILLER, ASK = "<s>", ";", ".", "?"
-SYMBOLS = tuple(f"s{i}" for i in range(512))
-FILLERS = tuple(f"w{i}" for i in range(60))
-VOCABULARY = (START, END_PAIR, END_FILLER, ASK, *SYMBOLS, *FILLERS)  # a word's place is its token id
 
 SPLITS = ("search", "held_out")
 NUM_HOPS = 9
 
-
-@dataclass(frozen=True)
-class Mix:
-    """What the contexts of one kind are made of.
-
-    `keys` is the number of keys per token of context; `stale` says that each key has an earlier, outdated pair,
-    `apart` that all of those stand before the first that counts (side by side, the model errs on one hop in ten);
-    `symbol_fillers` is the share of fillers that hold a symbol in place of a meaningless word; each asked key
-    stands in `decoys` fillers; `far` puts the asked pairs into the first quarter of the context.
-    """
-
-    keys: float
-    stale: bool = False
-    apart: bool = False
-    symbol_fillers: float = 0.25
-    decoys: int = 0
-    far: bool = False
-
-
 MIXES = {
-    "many": Mix(keys=3 / 16),
-    "far": Mix(keys=3 / 32, far=True),
-    "overwrite": Mix(keys=3 / 32, stale=True, apart=True),
-    "distract": Mix(keys=3 / 32, symbol_fillers=1.0, decoys=4),
+    "many": Mix(records=0.5),
+    "far": Mix(records=0.25, far=True),
+    "overwrite": Mix(records=0.25, stale=True, apart=True),
+    "distract": Mix(records=0.25, symbol_fillers=1.0, decoys=4),
+    "indirect": Mix(records=0.35, aliases=0.75),
 }
 KINDS = tuple(MIXES)
 
@@ -57,7 +38,7 @@ class Problem:
     """One prompt and all that is needed to score what follows it.
 
     `following` gives every key's latest successor. The prompt holds `num_prompt_tokens` words separated by single
-    spaces, one token each; `num_hops` tokens are to be generated.
+    spaces, one token each, its records in the format `form`; `num_hops` tokens are to be generated.
     """
 
     kind: str
@@ -65,6 +46,7 @@ class Problem:
     num_prompt_tokens: int
     following: Mapping[str, str] = field(hash=False, repr=False)
     num_hops: int = NUM_HOPS
+    form: str = "plain"
 
     @property
     def chain(self) -> list[str]:
@@ -81,13 +63,25 @@ def make_problems(kind: str, num: int, num_tokens: int, seed: int, split: str) -
     """Give `num` problems whose prompt and answer together take `num_tokens` tokens.
 
     Deterministic in all arguments. No problem is in both splits, whatever the seeds: a prompt's hash decides its split.
-    Raises ValueError for an unknown kind or split, and for a length too short to hold the asked keys.
+    One format of records is met in the split "held_out" only. Raises ValueError for an unknown kind or split, and for a
+    length too short to hold the asked keys.
     """
     if kind not in MIXES:
         raise ValueError(f"unknown kind of chain problem {kind!r}: choose one of {', '.join(KINDS)}")
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
+    least = min_tokens(kind)
+    if num_tokens < least:
+        raise ValueError(
+            f"{num_tokens} tokens may not hold the {NUM_HOPS + 1} keys that a {kind!r} problem needs: "
+            f"ask for at least {least} tokens"
+        )
     return [_problem(kind, num_tokens, f"{split}/{kind}/{num_tokens}/{seed}/{i}") for i in range(num)]
+
+
+def min_tokens(kind: str) -> int:
+    """Give the shortest length of a kind: more keys than hops must fit, however narrow the records are drawn."""
+    return MIXES[kind].most_tokens(NUM_HOPS + 1) + NUM_HOPS + len((START, ASK, "x"))
 
 
 def score(problem: Problem, emitted: Sequence[str]) -> list[bool]:
@@ -114,38 +108,9 @@ def split_of(prompt: str) -> str:
     return SPLITS[hashlib.sha256(prompt.encode()).digest()[0] % len(SPLITS)]
 
 
-def token_ids(text: str) -> list[int]:
-    """Give the ids of a text's words, as the tokenizer in the model folder does."""
-    return [_ID_OF[word] for word in text.split()]
-
-
-_ID_OF = {word: i for i, word in enumerate(VOCABULARY)}
-
-
-def draw_cycle(rng: random.Random, num_keys: int) -> dict[str, str]:
-    """Draw `num_keys` symbols and make one cycle of them."""
-    keys = rng.sample(SYMBOLS, num_keys)
-    return dict(zip(keys, [*keys[1:], keys[0]], strict=True))
-
-
-def write_context(
-    rng: random.Random, mix: Mix, following: Mapping[str, str], asked: Sequence[str], num_tokens: int
-) -> list[str]:
-    """Give `num_tokens` words that list `following` as the mix says. `asked` are the keys of the chain to come."""
-    pairs = [(key, value, END_PAIR) for key, value in following.items()]
-    stale = [(key, _other(rng, following, value), END_PAIR) for key, value in following.items()] if mix.stale else []
-    room = num_tokens - 3 * len(pairs) - 3 * len(stale)
-    items = [*pairs, *stale, *_fillers(rng, mix, asked, room)]
-    rng.shuffle(items)
-    if mix.far:
-        _move_to_front(rng, items, {(key, following[key], END_PAIR) for key in asked})
-    _order_stale(items, set(stale), mix.apart)
-    return [word for item in items for word in item]
-
-
-def num_keys_of(mix: Mix, num_tokens: int) -> int:
-    """Give the number of keys in a context of `num_tokens` tokens."""
-    return int(mix.keys * num_tokens)
+def formats_of(split: str) -> tuple[str, ...]:
+    """Give the names of the formats in which a split's records are written."""
+    return tuple(name for name in FORMATS if split == "held_out" or name != HELD_OUT_FORMAT)
 
 
 def _problem(kind: str, num_tokens: int, name: str) -> Problem:
@@ -153,65 +118,18 @@ def _problem(kind: str, num_tokens: int, name: str) -> Problem:
     rng = random.Random(name)
     split = name.split("/", 1)[0]
     while True:
-        problem = _draw(rng, kind, num_tokens)
+        problem = _draw(rng, kind, num_tokens, rng.choice(formats_of(split)))
         if split_of(problem.prompt) == split:
             return problem
 
 
-def _draw(rng: random.Random, kind: str, num_tokens: int) -> Problem:
-    mix = MIXES[kind]
-    num_prompt_tokens = num_tokens - NUM_HOPS
-    num_keys = num_keys_of(mix, num_tokens)
-    if num_keys <= NUM_HOPS:
-        raise ValueError(
-            f"{num_tokens} tokens hold {num_keys} keys of a {kind!r} problem, which asks for more than {NUM_HOPS}: "
-            f"ask for at least {round((NUM_HOPS + 1) / mix.keys) + 1} tokens"
-        )
-    following = draw_cycle(rng, num_keys)
+def _draw(rng: random.Random, kind: str, num_tokens: int, form: str) -> Problem:
+    mix, num_prompt_tokens = MIXES[kind], num_tokens - NUM_HOPS
+    records = draw_records(rng, mix, FORMATS[form], int(mix.records * num_tokens), NUM_HOPS + 1)
+    links = links_of(records)
+    following = following_of(links)
     start = rng.choice(list(following))
-    asked = [start, *follow(following, start, NUM_HOPS - 1)]
-    context = write_context(rng, mix, following, asked, num_prompt_tokens - 3)
-    return Problem(kind, " ".join([START, *context, ASK, start]), num_prompt_tokens, following)
-
-
-def _other(rng: random.Random, following: Mapping[str, str], value: str) -> str:
-    """Draw a value that the key does not have."""
-    keys = list(following)
-    while (other := rng.choice(keys)) == value:
-        pass
-    return other
-
-
-def _fillers(rng: random.Random, mix: Mix, asked: Sequence[str], room: int) -> list[tuple[str, ...]]:
-    """Fill exactly `room` tokens with `word .`, decoys first."""
-    words = [key for key in asked for _ in range(mix.decoys)][: room // 2]
-    while len(words) < room // 2:
-        words.append(rng.choice(SYMBOLS if rng.random() < mix.symbol_fillers else FILLERS))
-    odd: list[tuple[str, ...]] = [(END_FILLER,)] * (room % 2)
-    return [*((word, END_FILLER) for word in words), *odd]
-
-
-def _move_to_front(rng: random.Random, items: list[tuple[str, ...]], wanted: set[tuple[str, ...]]) -> None:
-    """Swap the wanted items into random places of the first quarter."""
-    quarter = max(len(items) // 4, len(wanted))
-    places = rng.sample(range(quarter), len(wanted))
-    outside = [i for i, item in enumerate(items) if item in wanted and i not in places]
-    free = [i for i in places if items[i] not in wanted]
-    for i, j in zip(outside, free, strict=True):
-        items[i], items[j] = items[j], items[i]
-
-
-def _order_stale(items: list[tuple[str, ...]], stale: set[tuple[str, ...]], apart: bool) -> None:
-    """Let each outdated pair stand before the one that counts, or all of them before all of those."""
-    slots = [i for i, item in enumerate(items) if item[-1] == END_PAIR]
-    if apart:
-        for slot, item in zip(
-            slots, sorted((items[i] for i in slots), key=lambda item: item not in stale), strict=True
-        ):
-            items[slot] = item
-        return
-    earliest: dict[str, int] = {}
-    for i in slots:
-        first = earliest.setdefault(items[i][0], i)
-        if first != i and items[i] in stale:
-            items[first], items[i] = items[i], items[first]
+    asked = asked_names(links, start, NUM_HOPS)
+    context = write_context(rng, mix, FORMATS[form], records, asked, num_prompt_tokens - 3)
+    prompt = " ".join([START, *context, ASK, start])
+    return Problem(kind, prompt, num_prompt_tokens, following, form=form)

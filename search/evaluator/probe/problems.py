@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from search.evaluator.probe import chains
@@ -12,10 +13,17 @@ if TYPE_CHECKING:
 
 
 def problems_of(workload: Workload, seed: int) -> list[Problem]:
-    """Share a workload's prompts out evenly over the kinds of chains, in the order of the kinds."""
-    each = max(1, workload.num_sequences // len(chains.KINDS))
+    """Share a workload's prompts out over the kinds of chains and over its lengths, in the order of the kinds.
+
+    Prompt by prompt the kinds take turns, and after each turn every kind goes on to the next length, so that no count
+    of kinds and of lengths leaves a pair of them out for ever.
+    """
+    kinds, lengths = chains.KINDS, workload.all_lengths
+    asked = Counter(
+        (i % len(kinds), (i % len(kinds) + i // len(kinds)) % len(lengths)) for i in range(workload.num_sequences)
+    )
     return [
         problem
-        for kind in chains.KINDS
-        for problem in chains.make_problems(kind, each, workload.num_tokens, seed, workload.split)
+        for (kind, length), num in sorted(asked.items())
+        for problem in chains.make_problems(kinds[kind], num, lengths[length], seed, workload.split)
     ]

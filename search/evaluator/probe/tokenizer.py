@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from search.evaluator.probe.chains import START, VOCABULARY
 from search.evaluator.probe.initialise import MAX_TOKENS
+from search.evaluator.probe.vocabulary import START, VOCABULARY
 
 if TYPE_CHECKING:
     from transformers import Qwen2Tokenizer

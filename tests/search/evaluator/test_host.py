@@ -106,15 +106,18 @@ def test_what_serves_is_judged_beside_the_running_engine(host, program, chooser)
     assert host.probe("quest")["result"]["answers"] == before
 
 
-def test_recall_of_the_oracle_is_one_and_random_is_below(host):
-    """Measured on queries, keys and values recorded from the engine itself."""
+def test_recall_of_the_oracle_is_near_one_and_random_is_below(host):
+    """Measured on queries, keys and values recorded from the engine itself.
+
+    Not one: the oracle adds up what the heads of a group weigh before each of them is normalised, recall after.
+    """
     workload = PROBE | {"stage": "recall", "num_sequences": 2}
 
     def recall(program):
         reply = host.call("recall", text=zoo.text(program), values=BUDGET, workload=workload, seed=1)
         return {name: value for name, value, *_ in reply["result"]["measurements"]}["recall"]
 
-    assert recall("oracle_mass") == pytest.approx(1.0, abs=1e-3)
+    assert 0.95 < recall("oracle_mass") <= 1
     assert recall("random_pages") < 0.7
 
 

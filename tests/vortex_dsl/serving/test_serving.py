@@ -12,7 +12,7 @@ from search.evaluator.probe import MODEL_FOLDER
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
 SCRIPT = Path(__file__).with_name("serve_script.py")
-PRESSURE = {"max_num_batched_tokens": 192, "kv_cache_bytes": 4 << 20}
+PRESSURE = {"max_num_batched_tokens": 192, "kv_cache_bytes": 6 << 20}
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +101,13 @@ def test_small_budget_reads_fewer_pages_in_bfloat16(serve, batches):
     """The counters show what was skipped, and the first dense layer as dense."""
     got = serve(block_size=32, dtype="bfloat16", engine=sparse("centroid", pages=2, page_size=32), batches=batches[:1])
     assert "error" not in got, got["error"][-2000:]
-    first, second = got["counters"]
-    assert first["dense_tokens"] == second["sparse_tokens"] == 10 * 63
+    first, *others = got["counters"]
+    assert first["dense_tokens"] == 10 * 63
     assert first["sparse_tokens"] == 0
-    assert 0 < second["pages_attended"] < second["pages_dense"] / 2
+    for other in others:
+        assert other["sparse_tokens"] == 10 * 63
+        assert 0 < other["pages_attended"] < other["pages_dense"] / 2
+    assert others
     exported = {(name, layer): value for name, layer, value in got["exported"]}
     for layer, counters in zip(sorted({layer for _, layer in exported}), got["counters"], strict=True):
         assert {name: exported[f"vllm:vortex_{name}", layer] for name in counters} == counters
