@@ -1,0 +1,1 @@
+"""The fidelity stage: dense and sparse decode the same text, and are compared token by token."""

@@ -1,0 +1,139 @@
+"""The texts that both engines decode: prose that every Python has, or a file's, cut by the model's own tokenizer.
+
+A source is divided between the splits by its characters before anything is tokenised, so nothing of "search" stands in
+"held_out" whatever the lengths. A split's tokens are then cut into documents of equal length; each seed takes its own
+documents until there are no more, and begins anew from there. The prompts of one document are its beginnings, of each
+length in turn: they share their prefill, and are one cluster for intervals.
+
+The help topics differ between versions of Python; `Environment.python` is part of every evaluation's key, so figures
+on different prose never share a row.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from search.evaluator.fidelity.given import TextError, kept_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from search.records import Workload
+
+NUM_DECODED = 33  # tokens after each prompt where the workload does not say; the first of them comes from prefill
+SPLITS = ("search", "held_out")
+PARAGRAPH = "\n\n"
+
+
+@dataclass(frozen=True)
+class Text:
+    """What is decoded once: `prompt` is prefilled, then `forced` is emitted whatever the model would say.
+
+    `name` is the document that it is cut from: texts of one name begin alike. `kind` is "prose" or "file" where the
+    document goes on with `forced`, "own" where the dense engine's greedy continuation has to take its place.
+    """
+
+    name: str
+    kind: str
+    prompt: tuple[int, ...]
+    forced: tuple[int, ...]
+
+
+def texts_of(
+    workload: Workload,
+    encode: Callable[[str], list[int]],
+    seed: int,
+    start: Sequence[int] = (),
+    scratch: Path | None = None,
+) -> list[Text]:
+    """Cut a workload's texts: `num_sequences` of `all_lengths` in turn, every document in all lengths before the next.
+
+    `encode` tokenises without special tokens; `start` are those that prompts begin with (they count in the length).
+    `scratch` is where a file's text lies (`given.keep`), for workloads whose source is one. Raises TextError where the
+    source does not hold so many documents, or the split is unknown.
+    """
+    lengths, kind = workload.all_lengths, "file" if workload.source else "prose"
+    num_forced = workload.num_decoded or NUM_DECODED
+    size = max(lengths) + num_forced - len(start)
+    if min(lengths) <= len(start):
+        raise TextError(f"a text of {min(lengths)} tokens holds no prose: ask for at least {len(start) + 1} tokens")
+    needed = math.ceil(workload.num_sequences / len(lengths))
+    tokens = encode(_split_of(workload, scratch))
+    chosen = _chosen(len(tokens) // size, needed, seed)
+    if not chosen:
+        raise TextError(
+            f"{needed} documents of {size} tokens are asked of the split {workload.split!r}, but its "
+            f"{_source(workload)} has {len(tokens)} tokens in this model's tokenizer: ask for fewer or shorter texts, "
+            "or give a longer file"
+        )
+    texts = []
+    for i in range(workload.num_sequences):
+        turn, length = i // len(lengths), lengths[i % len(lengths)]
+        document = [*start, *tokens[chosen[turn] * size : (chosen[turn] + 1) * size]]
+        forced = document[length : length + num_forced]
+        texts.append(Text(f"{kind} {chosen[turn]}", kind, tuple(document[:length]), tuple(forced)))
+    return texts
+
+
+def _chosen(num_documents: int, needed: int, seed: int) -> list[int]:
+    """Give the documents of one seed, in an order that takes neighbours apart; none where there are too few."""
+    if needed > num_documents:
+        return []
+    order = list(range(num_documents))
+    random.Random("documents").shuffle(order)
+    return [order[(seed * needed + i) % num_documents] for i in range(needed)]
+
+
+def _source(workload: Workload) -> str:
+    return f"file {workload.source}" if workload.source else "prose of Python's help topics"
+
+
+def _split_of(workload: Workload, scratch: Path | None) -> str:
+    """Give the text of one split."""
+    if workload.split not in SPLITS:
+        raise TextError(f"there is no split {workload.split!r}: a workload's split is {' or '.join(SPLITS)}")
+    if not workload.source:
+        return _help_topics()[SPLITS.index(workload.split)]
+    if scratch is None:
+        raise TextError(f"the workload's source is {workload.source}, but no folder was named that holds texts")
+    return _halves(kept_text(workload.source, scratch))[SPLITS.index(workload.split)]
+
+
+def _halves(text: str) -> tuple[str, str]:
+    """Cut a file in two, between paragraphs where there are some."""
+    middle = len(text) // 2
+    cut = text.find(PARAGRAPH, middle)
+    return (text[:middle], text[middle:]) if cut < 0 else (text[:cut], text[cut:])
+
+
+@cache
+def _help_topics() -> tuple[str, str]:
+    """Share Python's help topics out between the splits: each, largest first, to the smaller.
+
+    A paragraph that stands in several topics stays in one of them: topics quote each other at length, and a split must
+    not hold what stands in the other.
+    """
+    from pydoc_data.topics import topics
+
+    seen: set[str] = set()
+    sections = [_unseen(topics[name], seen) for name in sorted(topics)]
+    splits: tuple[list[str], list[str]] = [], []
+    for section in sorted(sections, key=len, reverse=True):
+        min(splits, key=lambda split: sum(map(len, split))).append(section)
+    return PARAGRAPH.join(splits[0]), PARAGRAPH.join(splits[1])
+
+
+def _unseen(section: str, seen: set[str]) -> str:
+    """Give a section's paragraphs that were not seen before, however they were broken into lines."""
+    kept = []
+    for paragraph in section.split(PARAGRAPH):
+        words = " ".join(paragraph.split())
+        if words and words not in seen:
+            kept.append(paragraph)
+        seen.add(words)
+    return PARAGRAPH.join(kept)
