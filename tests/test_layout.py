@@ -79,7 +79,10 @@ RULES = (
     Rule(
         OURS,
         ("vllm",),
-        but=("vortex_dsl.serving", "search.evaluator.engine", "search.evaluator.host", "search.plugin.verify_child"),
+        but=(
+            *("vortex_dsl.serving", "search.evaluator.engine", "search.evaluator.host", "search.plugin.verify_child"),
+            "search.evaluator.fidelity.forcing",
+        ),
     ),
     Rule(OURS, ("numba",), but=("kernels",)),
     Rule(OURS, ("triton",), but=("kernels", "vortex_dsl.backends.triton_backend", "vortex_dsl.codegen.emitted")),

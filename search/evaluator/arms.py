@@ -27,12 +27,15 @@ class TimeLimits:
     start_s: float = 180.0
     oracle_s: float = 120.0  # what serves is judged in two dtypes, for which Triton compiles a program anew
     recall_s: float = 60.0
+    prefill_s: float = 600.0  # of texts that all programs share: 32,000 tokens of SmolLM2 take 60 s on two idle cores
+    fidelity_s: float = 120.0
     probe_s: float = 120.0
     serve_round_s: float = 60.0
 
     def stage_s(self, stage: Stage, num_rounds: int) -> float:
         """Bound a whole stage: two attempts, each with the start of its engines."""
         calls = {Stage.CHECK: 0.0, Stage.ORACLE: self.oracle_s, Stage.RECALL: self.recall_s, Stage.PROBE: self.probe_s}
+        calls[Stage.FIDELITY] = 2 * self.prefill_s + self.fidelity_s
         return 2 * (2 * self.start_s + calls.get(stage, 2 * num_rounds * self.serve_round_s))
 
 

@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from vllm import SamplingParams
+
+    from search.evaluator.fidelity.forcing import Dictation
+
 Values = tuple[tuple[str, Any], ...]
 
 FREE_SHARE = (
@@ -90,12 +94,25 @@ def _added(tokenizer: Any) -> set[int]:
     return {number for number, token in added.items() if token.special}
 
 
+def _sampling(num_tokens: int, dictation: Dictation | None) -> SamplingParams:
+    """Ask for so many tokens, greedily."""
+    from vllm import SamplingParams
+
+    from search.evaluator.fidelity.forcing import KEY
+
+    # `min_tokens` takes the end of text out of the logits, which must not be: a dictation hears them.
+    wanted: dict[str, Any] = {"min_tokens": num_tokens} if dictation is None else {"extra_args": {KEY: dictation}}
+    return SamplingParams(temperature=0.0, max_tokens=num_tokens, ignore_eos=True, detokenize=False, **wanted)
+
+
 class Engine:
     """Prompts are prefilled once and stay in the prefix cache; programs are swapped in; only decode is paid."""
 
     def __init__(self, settings: EngineSettings) -> None:
         _environment()
         from vllm import LLM
+
+        from search.evaluator.fidelity.forcing import Dictating
 
         self.settings = settings
         extra: dict[str, Any] = {}
@@ -124,6 +141,7 @@ class Engine:
             async_scheduling=False,  # one engine step is one step of the model, so that its time means something
             disable_log_stats=False,
             scheduler_cls="vortex_dsl.serving.scheduler.PromptCacheScheduler",
+            logits_processors=[Dictating],
             **extra,
         )
         self._num_requests = 0
@@ -187,28 +205,26 @@ class Engine:
         self,
         prompts: Sequence[Sequence[int]],
         num_tokens: int,
+        dictations: Sequence[Dictation] = (),
         attention_clock: Callable[[], float] = float,
     ) -> Generation:
         """Answer greedily, exactly `num_tokens` tokens each, all prompts at once, timing the decode steps.
 
+        dictations: what each prompt's request is told to say; without them each speaks for itself.
         attention_clock: seconds spent in attention so far, read between steps.
 
         Raises:
             EngineError: a request was preempted, which makes a sparse answer irreproducible, or an answer is shorter.
 
         """
-        from vllm import SamplingParams
-
         engine = self.llm.llm_engine
-        sampling = SamplingParams(
-            temperature=0.0, max_tokens=num_tokens, min_tokens=num_tokens, ignore_eos=True, detokenize=False
-        )
         before = self._num_preemptions()
         order: dict[str, int] = {}
-        for prompt in prompts:
+        for i, prompt in enumerate(prompts):
             name = str(self._num_requests)
             self._num_requests += 1
             order[name] = len(order)
+            sampling = _sampling(num_tokens, dictations[i] if dictations else None)
             engine.add_request(name, {"prompt_token_ids": list(prompt)}, sampling)
         answers: list[list[int]] = [[] for _ in order]
         clocks = (time.perf_counter, time.process_time, attention_clock)

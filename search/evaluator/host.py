@@ -12,6 +12,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
+from search.evaluator.fidelity import hosted as fidelity
 from search.evaluator.oracle import hosted as oracle
 from search.evaluator.probe import hosted as probe
 from search.evaluator.recall import hosted as recall
@@ -27,6 +28,9 @@ CALLS: dict[str, Callable[..., dict[str, Any]]] = {
     "start": Session.start,
     "oracle": oracle.judge,
     "recall": recall.measure,
+    "fidelity_reference": fidelity.refer,
+    "fidelity_prefill": fidelity.prefill,
+    "fidelity": fidelity.compare,
     "probe": probe.answer,
     "serve_round": speed.serve_round,
 }

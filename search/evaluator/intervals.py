@@ -77,21 +77,21 @@ def paired_ratio(pairs: Sequence[tuple[float, float]]) -> Interval:
     return Interval(math.exp(logs.value), low, high, logs.num_samples)
 
 
-def clustered_mean(correct: Sequence[Sequence[bool]], seed: int = 0) -> Interval:
-    """Give the mean over all hops with a bootstrap interval that draws whole problems.
+def clustered_mean(clusters: Sequence[Sequence[float]], seed: int = 0) -> Interval:
+    """Give the mean over all samples with a bootstrap interval that draws whole clusters.
 
-    `correct` holds the hops of each problem: they share its context, so they are not independent.
-    `num_samples` counts hops. Raises ValueError without hops.
+    A cluster holds what shares a context, hops of a problem or positions of a text, so that it is not independent.
+    `num_samples` counts samples. Raises ValueError without samples.
     """
-    sums = np.array([sum(problem) for problem in correct], dtype=np.float64)
-    counts = np.array([len(problem) for problem in correct], dtype=np.float64)
+    sums = np.array([sum(cluster) for cluster in clusters], dtype=np.float64)
+    counts = np.array([len(cluster) for cluster in clusters], dtype=np.float64)
     if not counts.sum():
-        raise ValueError("no hops, no mean")
+        raise ValueError("no samples, no mean")
     return _bootstrap(sums, counts, seed)
 
 
 def _bootstrap(sums: np.ndarray, counts: np.ndarray, seed: int) -> Interval:
-    """Percentile interval of sum(sums) / sum(counts) under resampling of problems."""
+    """Percentile interval of sum(sums) / sum(counts) under resampling of clusters."""
     n = len(sums)
     estimate = float(sums.sum() / counts.sum())
     if n < 2:

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from search.evaluator.arms import DENSE, SPARSE, Arms, WorkerSettings
+from search.evaluator.fidelity import stage as fidelity
 from search.evaluator.identity import environment
 from search.evaluator.oracle import stage as oracle
 from search.evaluator.outcomes import DenseFailedError, Outcome
@@ -25,6 +26,7 @@ BROKEN = frozenset({Status.CRASHED, Status.OUT_OF_MEMORY})
 STAGES: dict[Stage, Callable[[Arms, EvaluationTask], Outcome]] = {
     Stage.RECALL: recall.run,
     Stage.ORACLE: oracle.run,
+    Stage.FIDELITY: fidelity.run,
     Stage.PROBE: probe.run,
     Stage.SERVE: speed.run,
 }

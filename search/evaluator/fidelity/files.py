@@ -1,20 +1,29 @@
-"""Files that processes share: whole or not there."""
+"""Files that processes share through the scratch folder: where they lie, and that they are whole or not there."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that nobody ever reads a part of it; who comes second writes the same."""
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let a file be written under another name, so that nobody ever reads a part of it; the last who writes stands."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     number, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
+    os.close(number)
     try:
-        with os.fdopen(number, "wb") as file:
-            file.write(content)
+        write(Path(name))
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def reference_path(name: str, scratch: Path) -> Path:
+    """Say where a dense reference lies."""
+    return scratch / "fidelity" / f"{name}.safetensors"

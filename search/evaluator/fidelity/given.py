@@ -41,7 +41,7 @@ def keep_text(text: str, scratch: Path) -> str:
     from search.evaluator.fidelity.files import write_atomically
 
     source = source_of(text)
-    write_atomically(_path(source, scratch), text.encode())
+    write_atomically(_path(source, scratch), lambda file: file.write_bytes(text.encode()))
     return source
 
 

@@ -15,7 +15,7 @@ import math
 import random
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from search.evaluator.fidelity.given import TextError, kept_text
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 NUM_DECODED = 33  # tokens after each prompt where the workload does not say; the first of them comes from prefill
 SPLITS = ("search", "held_out")
 PARAGRAPH = "\n\n"
+LARGEST_PAGE = 128
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,34 @@ class Text:
     kind: str
     prompt: tuple[int, ...]
     forced: tuple[int, ...]
+
+
+class Tokenizer(Protocol):
+    """What is asked of a model's tokenizer."""
+
+    @property
+    def bos_token_id(self) -> int | None:
+        """The token that begins texts, if there is one."""
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """Turn a text into tokens."""
+
+
+def encoder(tokenizer: Tokenizer) -> Callable[[str], list[int]]:
+    """Give what turns a text of any length into tokens, without special ones."""
+    return lambda text: tokenizer.encode(text, add_special_tokens=False)
+
+
+def first_tokens(tokenizer: Tokenizer) -> list[int]:
+    """Give the token that this tokenizer puts before a text, if it does so."""
+    return [token for token in tokenizer.encode("")[:1] if token == tokenizer.bos_token_id]
+
+
+def cached_tokens(workload: Workload) -> int:
+    """Give the tokens that a KV cache has to hold for a workload's texts, whatever the page size."""
+    documents = math.ceil(workload.num_sequences / len(workload.all_lengths))
+    beyond = (workload.num_decoded or NUM_DECODED) + 2 * LARGEST_PAGE
+    return documents * max(workload.all_lengths) + workload.num_sequences * beyond
 
 
 def texts_of(

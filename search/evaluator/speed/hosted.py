@@ -36,7 +36,7 @@ def serve_round(
     asked, engine = Workload(**workload), session.engine
     prompts = session.kept(("prompts", asked.digest, seed), lambda: _prompts(session, asked, seed))
     with AttentionClock(engine.attention_layers if engine.on_cpu else ()) as clock:
-        timed = engine.generate(prompts, num_tokens, clock.read)
+        timed = engine.generate(prompts, num_tokens, attention_clock=clock.read)
     steps = timed.decode_step_s
     if not steps:
         raise RefusedError(Status.INFRASTRUCTURE, "no step decoded all prompts at once: the KV cache is too small")

@@ -41,6 +41,15 @@ def result_of(role, call, args):
         return {"measurements": [["cases", 6.0, None, None, 6]], "message": "served by nobody"}
     if call == "recall":
         return {"measurements": [["recall", 0.75, 0.7, 0.8, 12], ["mass", 0.9, None, None, 12]]}
+    if call == "fidelity_reference":
+        reference = Path.home() / "fidelity" / f"{args['name']}.safetensors"
+        reference.parent.mkdir(exist_ok=True)
+        reference.touch()
+        return {"num_texts": 2}
+    if call == "fidelity_prefill":
+        return {"num_texts": 2}
+    if call == "fidelity":
+        return {"measurements": [["kl", 0.25, 0.2, 0.3, 64]], "message": "64 positions", "correct": "10"}
     if call == "probe":
         value = float("nan") if '"""nan' in args["text"] else 0.5
         return {"measurements": [["accuracy", value, 0.2, 0.8, 4]], "correct": "0110"}

@@ -74,7 +74,7 @@ def test_hops_of_one_problem_are_drawn_together():
 
 def test_a_single_problem_has_no_interval():
     assert clustered_mean([[True, False]]).low is None
-    with pytest.raises(ValueError, match="no hops"):
+    with pytest.raises(ValueError, match="no samples"):
         clustered_mean([[]])
 
 

@@ -1,0 +1,133 @@
+"""The fidelity stage within an engine's process: the dense reference, and a program beside it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from search.evaluator.fidelity.figures import Compared
+from search.evaluator.fidelity.files import reference_path
+from search.evaluator.fidelity.given import TextError
+from search.evaluator.fidelity.positions import Against, Kept
+from search.evaluator.fidelity.reference import MAX_BYTES, Reference, read, with_own, write
+from search.evaluator.fidelity.texts import NUM_DECODED, cached_tokens, encoder, first_tokens, texts_of
+from search.evaluator.outcomes import plain
+from search.evaluator.session import RefusedError
+from search.records import Status, Workload, digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from search.evaluator.engine import Engine
+    from search.evaluator.fidelity.texts import Text
+    from search.evaluator.session import Session
+
+
+def refer(session: Session, workload: dict[str, Any], seed: int, name: str) -> dict[str, Any]:
+    """Decode the texts densely and keep what was said under `name` in this process's home."""
+    asked, home = Workload(**workload), Path.home()
+    texts = with_own(_texts(session.engine, asked, seed, home), len(asked.all_lengths))
+    made = _made(session.engine, texts, asked.num_decoded or NUM_DECODED)
+    write(made, reference_path(name, home))
+    return {"num_texts": len(made.texts)}
+
+
+def prefill(session: Session, name: str) -> dict[str, Any]:
+    """Prefill the prompts of a reference, once, while a program of ours is served."""
+    from search.evaluator.engine import START
+
+    def once() -> int:
+        session.swap(START.format(page_size=session.engine.settings.page_size), ())
+        prompts = [text.prompt for text in _reference(session, name).texts]
+        session.engine.generate(prompts, 1)
+        return len(prompts)
+
+    return {"num_texts": session.kept(("prefilled", name), once)}
+
+
+def compare(session: Session, text: str, values: Sequence[Sequence[Any]], name: str) -> dict[str, Any]:
+    """Decode the texts of a reference with the program's attention, and compare position by position."""
+    reference = _reference(session, name)
+    texts, said = reference.texts, reference.log_probabilities
+    session.swap(text, values)
+    heard = [Against(dense, each.forced) for dense, each in zip(said, texts, strict=True)]
+    _dictate(session.engine, texts, said.shape[1] + 1, heard)
+    session.check_sparse(len(texts) * said.shape[1])
+    found = Compared(texts, *(each.numpy() for each in torch.stack([each.figures for each in heard]).unbind(-1)))
+    return {
+        "measurements": plain([*found.measurements(), *session.pages_read()]),
+        "message": found.extent,
+        "correct": found.agreements,
+        "answers": digest_of([each.first_choices for each in heard]),
+    }
+
+
+def _texts(engine: Engine, workload: Workload, seed: int, scratch: Path) -> list[Text]:
+    """Cut the texts with the model's tokenizer, after seeing that the engine holds them."""
+    needed = max(workload.all_lengths) + (workload.num_decoded or NUM_DECODED)
+    if needed > engine.settings.max_tokens:
+        raise RefusedError(
+            Status.INFRASTRUCTURE,
+            f"a text with what is decoded after it has {needed} tokens, but the engine takes at most "
+            f"{engine.settings.max_tokens}: ask for shorter texts or raise max_tokens",
+        )
+    room = cached_tokens(workload)
+    if room > engine.kv_tokens:
+        raise RefusedError(
+            Status.INFRASTRUCTURE,
+            f"the texts need room for {room} tokens, but the KV cache holds {engine.kv_tokens}: raise kv_cache_bytes "
+            "or ask for fewer or shorter texts",
+        )
+    try:
+        tokenizer = engine.llm.get_tokenizer()
+    except ValueError:
+        raise RefusedError(
+            Status.INFRASTRUCTURE,
+            f"the model {engine.settings.model} has no tokenizer, by which texts are cut: put the tokenizer's files "
+            "beside its weights",
+        ) from None
+    try:
+        return texts_of(workload, encoder(tokenizer), seed, first_tokens(tokenizer), scratch)
+    except TextError as error:
+        raise RefusedError(Status.INFRASTRUCTURE, str(error)) from None
+
+
+def _made(engine: Engine, texts: Sequence[Text], num_decoded: int) -> Reference:
+    """Decode each text once; what the model said itself is what is forced from then on."""
+    vocabulary = engine.llm.llm_engine.vllm_config.model_config.get_vocab_size()
+    size = (len(texts), num_decoded - 1, vocabulary)
+    if 4 * math.prod(size) > MAX_BYTES:
+        raise RefusedError(
+            Status.INFRASTRUCTURE,
+            f"{size[0]} texts of {size[1]} positions and {vocabulary} tokens of vocabulary make more than {MAX_BYTES} "
+            "bytes of log-probabilities: ask for fewer texts or positions",
+        )
+    said = torch.empty(size)
+    emitted = _dictate(engine, texts, num_decoded, [Kept(room) for room in said])
+    whole = [replace(text, forced=tuple(tokens)) for text, tokens in zip(texts, emitted, strict=True)]
+    return Reference(whole, said)
+
+
+def _dictate(
+    engine: Engine, texts: Sequence[Text], num_decoded: int, listeners: Sequence[Kept | Against]
+) -> list[list[int]]:
+    """Let requests emit their texts while somebody listens to each; give what they emitted."""
+    from search.evaluator.fidelity.forcing import Dictation
+
+    dictations = [
+        Dictation(len(text.prompt), text.forced, listener.hear) for text, listener in zip(texts, listeners, strict=True)
+    ]
+    emitted = engine.generate([text.prompt for text in texts], num_decoded, dictations).tokens
+    for text, tokens, listener in zip(texts, emitted, listeners, strict=True):
+        if listener.num_heard != num_decoded - 1 or (text.forced and tuple(tokens) != tuple(text.forced)):
+            raise RefusedError(Status.INFRASTRUCTURE, f"{text.name} was not decoded as it was dictated")
+    return emitted
+
+
+def _reference(session: Session, name: str) -> Reference:
+    """Give the dense reference, opened once."""
+    return session.kept(("reference", name), lambda: read(reference_path(name, Path.home())))

@@ -1,0 +1,59 @@
+"""What dense attention says at each position of the texts: decoded once, kept as a file, read for each program.
+
+A file holds the texts as they were forced, so who reads it needs no tokenizer, and the log-probabilities of the whole
+vocabulary: 15 texts with 32 counted positions of SmolLM2 take 94 MB.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import astuple, dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from search.evaluator.fidelity.files import write_atomically
+from search.evaluator.fidelity.texts import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+MAX_BYTES = 1 << 30  # of one reference
+MAX_FILES = 12  # of a folder; the oldest go
+OWN = "own"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """log_probabilities: [num_texts, num_positions, vocabulary] in float32, of each token but the first of a text."""
+
+    texts: list[Text]
+    log_probabilities: torch.Tensor
+
+
+def with_own(texts: Sequence[Text], num_lengths: int) -> list[Text]:
+    """Let every second text be the model's own, in each document beginning with another: nothing is forced in it."""
+    turns = (sum(divmod(i, num_lengths)) for i in range(len(texts)))
+    return [replace(text, kind=OWN, forced=()) if turn % 2 else text for turn, text in zip(turns, texts, strict=True)]
+
+
+def write(reference: Reference, path: Path) -> None:
+    """Keep a reference, whole or not at all; the oldest of more than `MAX_FILES` go."""
+    from safetensors.torch import save_file
+
+    texts = {"texts": json.dumps([astuple(text) for text in reference.texts])}
+    write_atomically(path, lambda file: save_file({"log_probabilities": reference.log_probabilities}, file, texts))
+    kept = sorted(path.parent.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)
+    for old in kept[:-MAX_FILES]:
+        old.unlink(missing_ok=True)
+
+
+def read(path: Path) -> Reference:
+    """Read a reference; its log-probabilities stay on disk until they are looked at."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        rows = json.loads(file.metadata()["texts"])
+        texts = [Text(name, kind, tuple(prompt), tuple(forced)) for name, kind, prompt, forced in rows]
+        return Reference(texts, file.get_tensor("log_probabilities"))

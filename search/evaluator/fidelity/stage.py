@@ -1,0 +1,39 @@
+"""The fidelity stage in a worker: the dense engine decodes the texts once, the sparse one for each program."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from search.evaluator.arms import asked_of
+from search.evaluator.fidelity.files import reference_path
+from search.evaluator.outcomes import Outcome, outcome_of
+from search.records import digest_of
+
+if TYPE_CHECKING:
+    from search.evaluator.arms import Arms
+    from search.evaluator.engine import EngineSettings
+    from search.records import EvaluationTask
+
+
+def run(arms: Arms, task: EvaluationTask) -> Outcome:
+    """Let the program decode the texts that dense attention has decoded."""
+    name = reference_name(task, arms.settings.engine)
+    if not reference_path(name, arms.settings.scratch).exists():
+        arms.ask_dense("fidelity_reference", _shared(task) | {"name": name}, arms.limits.prefill_s)
+    sparse = arms.sparse(task)
+    sparse.call("fidelity_prefill", {"name": name}, arms.limits.prefill_s)
+    asked = {key: value for key, value in asked_of(task).items() if key in ("text", "values")}
+    return outcome_of(sparse.call("fidelity", asked | {"name": name}, arms.limits.fidelity_s))
+
+
+def reference_name(task: EvaluationTask, engine: EngineSettings) -> str:
+    """Name what the dense engine says to a workload: it depends on all that a program's figures do, but no program."""
+    key = asdict(task.key)
+    shared = ("model_digest", "environment_digest", "evaluator_version", "seed")
+    return digest_of({name: key[name] for name in shared} | {"dtype": engine.dtype, "workload": _shared(task)})
+
+
+def _shared(task: EvaluationTask) -> dict[str, Any]:
+    """Give what is asked of every program, whatever its ratio."""
+    return {"workload": asdict(replace(task.workload, ratio=0.0, repeats=1)), "seed": task.key.seed}

@@ -1,0 +1,139 @@
+"""Fidelity in real engines: what is forced, what is heard, and that every position had a sparse read."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from search.evaluator.fidelity.files import reference_path
+from search.evaluator.fidelity.given import keep_text
+from search.evaluator.fidelity.reference import read
+from search.evaluator.probe import MODEL_FOLDER
+from vortex_dsl import zoo
+
+pytestmark = [pytest.mark.vllm, pytest.mark.slow]
+
+NAME = "of-these-texts"
+LENGTHS = (400, 300)
+NUM_TEXTS, NUM_DECODED = 4, 9
+POSITIONS = NUM_TEXTS * (NUM_DECODED - 1)
+
+
+class Host:
+    def __init__(self, warm, role, home, **settings):
+        (stdin, requests), (replies, stdout) = os.pipe(), os.pipe()
+        with Path(os.devnull).open("r+") as nothing:
+            files = (stdin, stdout, nothing.fileno())
+            self._process = warm.start("-m", "search.evaluator.host", role, files=files, HOME=str(home))
+        os.close(stdin)
+        os.close(stdout)
+        self._requests, self._replies = os.fdopen(requests, "w"), os.fdopen(replies)
+        given = {"model": str(MODEL_FOLDER), "max_tokens": 1024, "kv_cache_bytes": 128 << 20} | settings
+        assert "result" in self.call("start", **given)
+
+    def call(self, name, **args):
+        self._requests.write(json.dumps({"call": name, "args": args}) + "\n")
+        self._requests.flush()
+        return json.loads(self._replies.readline())
+
+    def compare(self, program, values=()):
+        return self.call("fidelity", text=zoo.text(program), values=values, name=NAME)
+
+    def close(self):
+        self._requests.close()
+        assert self._process.wait(30) == 0
+        self._replies.close()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def workload(home):
+    """What the probe model was made for, as a file: keys with their values, again and again."""
+    pairs = [f"s{i * 7 % 512} s{i * 11 % 512} ;" for i in range(2000)]
+    return {
+        "stage": "fidelity", "num_tokens": max(LENGTHS), "num_sequences": NUM_TEXTS, "lengths": LENGTHS,
+        "num_decoded": NUM_DECODED, "source": keep_text(" ".join(pairs), home),
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def reference(warm, home, workload):
+    """Give what vLLM's own backend says to the texts."""
+    dense = Host(warm, "dense", home)
+    try:
+        reply = dense.call("fidelity_reference", workload=workload, seed=0, name=NAME)
+        assert reply == {"result": {"num_texts": NUM_TEXTS}}
+        short = dense.call("fidelity_reference", workload=workload | {"num_sequences": 64}, seed=0, name="none")
+        assert (short["status"], "ask for fewer or shorter texts" in short["message"]) == ("infrastructure", True)
+        long = dense.call("fidelity_reference", workload=workload | {"num_decoded": 700}, seed=0, name="none")
+        assert (long["status"], "raise max_tokens" in long["message"]) == ("infrastructure", True)
+        big = dense.call("fidelity_reference", workload=workload | {"num_sequences": 4000}, seed=0, name="none")
+        assert (big["status"], "raise kv_cache_bytes" in big["message"]) == ("infrastructure", True)
+    finally:
+        dense.close()
+    return read(reference_path(NAME, home))
+
+
+@pytest.fixture(scope="module")
+def sparse(warm, home, reference):
+    host = Host(warm, "sparse", home)
+    assert host.call("fidelity_prefill", name=NAME) == {"result": {"num_texts": NUM_TEXTS}}
+    yield host
+    host.close()
+
+
+def figures(reply):
+    return {name: value for name, value, *_ in reply["result"]["measurements"]}
+
+
+def test_forced_decode_says_what_prefill_of_the_same_text_says(reference):
+    """Against transformers, which sees each whole text at once."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(MODEL_FOLDER, dtype=torch.float32).eval()
+    for text, said in zip(reference.texts, reference.log_probabilities, strict=True):
+        with torch.inference_mode():
+            whole = model(torch.tensor([text.prompt + text.forced])).logits[0].log_softmax(-1)
+        first = len(text.prompt)  # the first token that is forced was predicted at the prompt's last
+        torch.testing.assert_close(said, whole[first : first + NUM_DECODED - 1], atol=1e-3, rtol=0)
+        own = whole[first - 1 : first + NUM_DECODED - 1].argmax(-1).tolist()
+        assert (tuple(own) == text.forced) == (text.kind == "own")
+    assert [text.kind for text in reference.texts] == ["file", "own", "own", "file"]
+
+
+@pytest.mark.parametrize(("program", "values"), [("dense", []), ("quest", [["pages", 512], ["dense_layers", 0]])])
+def test_a_covering_budget_changes_nothing(sparse, program, values):
+    found = figures(sparse.compare(program, values))
+    assert 0 <= found["kl"] < 1e-6
+    assert found["agreement"] == 1.0
+    assert found["perplexity_ratio"] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_a_small_budget_costs_and_a_blind_one_costs_more(sparse):
+    few = [["pages", 2], ["dense_layers", 0]]
+    reply, blind = sparse.compare("quest", few), figures(sparse.compare("random_pages", few))
+    found = figures(reply)
+    assert 1e-4 < found["kl"] < blind["kl"]
+    assert found["pages_attended"] < found["pages_dense"]
+    assert {"kl_400", "kl_300", "kl_file", "kl_own", "kl_third_1", "kl_third_2", "kl_third_3"} < set(found)
+    assert reply["result"]["message"] == f"{POSITIONS} positions in 4 texts from 2 documents"
+    assert len(reply["result"]["correct"]) == POSITIONS
+    assert reply["result"]["correct"].count("1") / POSITIONS == pytest.approx(found["agreement"])
+
+
+def test_programs_in_turn_find_what_they_found_alone(sparse):
+    few = [["pages", 2], ["dense_layers", 0]]
+    first = sparse.compare("quest", few)
+    sparse.compare("velocity")
+    assert sparse.compare("quest", few) == first
+
+
+def test_a_position_without_a_sparse_read_does_not_count(sparse):
+    reply = sparse.compare("quest", [["dense_layers", 8]])
+    assert (reply["status"], "lower dense_layers" in reply["message"]) == ("not_sparse", True)
