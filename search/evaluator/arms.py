@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.evaluator.engine import EngineSettings
+from search.evaluator.fidelity.given import keep_text
 from search.evaluator.outcomes import DenseFailedError
 from search.evaluator.sandbox import Box, Child, ChildError
 from search.records import Stage
@@ -46,7 +47,8 @@ class WorkerSettings:
     `shape` is the model's group and head_dim, for which programs are traced (`search.config.model_shape`).
     `scratch` is the engines' home, made if need be and kept between runs: vLLM's caches there save seconds at each
     start. `memory_bytes` limits an engine's address space (a small model on CPU takes 3 GiB); 0 sets no limit, as
-    CUDA needs.
+    CUDA needs. `given_text` is the content of a file from which workloads are cut (`fidelity.given`), put into scratch
+    wherever the worker runs.
     """
 
     engine: EngineSettings
@@ -55,6 +57,7 @@ class WorkerSettings:
     memory_bytes: int = 0
     limits: TimeLimits = field(default_factory=TimeLimits)
     host_command: tuple[str, ...] = HOST
+    given_text: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ class Arms:
 
     def __init__(self, settings: WorkerSettings) -> None:
         settings.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if settings.given_text:
+            keep_text(settings.given_text, settings.scratch)
         self.settings = settings
         self._arms: dict[str, _Arm] = {}
 

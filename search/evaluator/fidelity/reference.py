@@ -1,7 +1,8 @@
 """What dense attention says at each position of the texts: decoded once, kept as a file, read for each program.
 
 A file holds the texts as they were forced, so who reads it needs no tokenizer, and the log-probabilities of the whole
-vocabulary: 15 texts with 32 counted positions of SmolLM2 take 94 MB.
+vocabulary: 15 texts with 32 counted positions of SmolLM2 take 94 MB. They are float32: float16 was off by up to 6e-7
+nats where nothing differs, and by .5 % at .002 nats.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class Host:
         given = {"model": str(MODEL_FOLDER), "max_tokens": 1024, "kv_cache_bytes": 128 << 20} | settings
         assert "result" in self.call("start", **given)
 
-    def call(self, name, **args):
+    def call(self, name, /, **args):
         self._requests.write(json.dumps({"call": name, "args": args}) + "\n")
         self._requests.flush()
         return json.loads(self._replies.readline())

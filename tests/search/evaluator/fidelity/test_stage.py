@@ -9,6 +9,7 @@ import pytest
 
 from search.evaluator.arms import TimeLimits, WorkerSettings
 from search.evaluator.engine import EngineSettings
+from search.evaluator.fidelity.given import kept_text, source_of
 from search.evaluator.fidelity.stage import reference_name
 from search.evaluator.worker import Worker
 from search.records import EvaluationKey, EvaluationTask, Stage, Status, Workload
@@ -55,6 +56,13 @@ def test_dense_decodes_once_for_all_programs_and_ratios(worker):
         ("sparse", "fidelity_prefill"),
         ("sparse", "fidelity"),
     ]
+
+
+def test_a_given_text_is_put_where_engines_find_it(worker):
+    settings = replace(worker._arms.settings, given_text="Some words.")
+    Worker(settings).close()
+    assert kept_text(source_of("Some words."), settings.scratch) == "Some words."
+    assert "Some words" not in repr(settings)
 
 
 @pytest.mark.parametrize("other", ["model_digest", "environment_digest", "evaluator_version", "seed"])
