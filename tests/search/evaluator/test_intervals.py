@@ -72,6 +72,14 @@ def test_hops_of_one_problem_are_drawn_together():
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
 
 
+@pytest.mark.parametrize("n", [8, 20])
+def test_a_mean_of_few_clusters_is_covered_nearly_as_often(n):
+    """Normal clusters, for eight of which a plain percentile interval covers .88 of the means."""
+    rng = np.random.default_rng(0)
+    intervals = [clustered_mean(rng.normal(5, 2, (n, 1)).tolist(), seed) for seed in range(1000)]
+    assert 0.915 < np.mean([i.low <= 5 <= i.high for i in intervals]) < 0.97
+
+
 def test_a_single_problem_has_no_interval():
     assert clustered_mean([[True, False]]).low is None
     with pytest.raises(ValueError, match="no samples"):
