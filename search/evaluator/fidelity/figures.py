@@ -1,4 +1,8 @@
-"""From positions to figures with intervals: texts of one document begin alike, so documents are what is drawn anew."""
+"""From positions to figures with intervals, for which whole texts are drawn anew: positions of one are not independent.
+
+Texts of one document begin alike, but what counts in them lies hundreds of tokens apart: over 5 documents in 3 lengths,
+3 rules and 2 budgets each (SmolLM2), means of documents strayed no farther than means of 3 unrelated texts would.
+"""
 
 from __future__ import annotations
 
@@ -73,8 +77,4 @@ class Compared:
 
     def _mean(self, values: np.ndarray, chosen: Sequence[int] | None = None) -> Interval:
         """Give the mean over positions of (some) texts."""
-        rows = range(len(self.texts)) if chosen is None else chosen
-        by_document: dict[str, list[float]] = {}
-        for i in rows:
-            by_document.setdefault(self.texts[i].name, []).extend(map(float, values[i]))
-        return clustered_mean(list(by_document.values()))
+        return clustered_mean(values.tolist() if chosen is None else values[list(chosen)].tolist())

@@ -3,7 +3,7 @@
 A source is divided between the splits by its characters before anything is tokenised, so nothing of "search" stands in
 "held_out" whatever the lengths. A split's tokens are then cut into documents of equal length; each seed takes its own
 documents until there are no more, and begins anew from there. The prompts of one document are its beginnings, of each
-length in turn: they share their prefill, and are one cluster for intervals.
+length in turn: they share their prefill.
 
 The help topics differ between versions of Python; `Environment.python` is part of every evaluation's key, so figures
 on different prose never share a row.

@@ -1,4 +1,4 @@
-"""Figures of a comparison: means, parts, and intervals that draw documents."""
+"""Figures of a comparison: means, parts, and intervals that draw texts."""
 
 import math
 
@@ -34,11 +34,11 @@ def test_parts_make_up_the_mean():
     assert figures["kl_own"].num_samples == 24
 
 
-def test_an_interval_is_as_wide_as_documents_differ():
-    within = found(compared(np.array([[0.0], [2.0]] * 4)))["kl"]
+def test_an_interval_is_as_wide_as_texts_differ():
+    within = found(compared(np.array([0.0, 2.0] * 3)))["kl"]
     between = found(compared(np.array([[0.0]] * 4 + [[2.0]] * 4)))["kl"]
     assert within.value == between.value == 1.0
-    assert within.low == within.high == 1.0, "every document has the same mean"
+    assert within.low == within.high == 1.0, "every text has the same mean"
     assert between.low < 0.5 < 1.5 < between.high
 
 
@@ -60,6 +60,6 @@ def test_it_says_how_much_there_was():
     assert compared(0.0).extent == "48 positions in 8 texts from 4 documents"
 
 
-def test_one_document_gives_no_interval():
-    made = Compared(TEXTS[:2], *(np.ones((2, 6)) for _ in range(4)))
+def test_one_text_gives_no_interval():
+    made = Compared(TEXTS[:1], *(np.ones((1, 6)) for _ in range(4)))
     assert (found(made)["kl"].low, found(made)["kl"].high) == (None, None)
