@@ -1,4 +1,4 @@
-"""The engines of one worker, as sandboxed child processes: one sparse, one dense; one computes at a time."""
+"""One worker's processes, sandboxed: a sparse engine, a dense one, and one without; one computes at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from search.records import Stage
 if TYPE_CHECKING:
     from search.records import EvaluationTask
 
-SPARSE, DENSE = "sparse", "dense"
+SPARSE, DENSE, LIGHT = "sparse", "dense", "light"  # the last has torch, and no engine
 HOST = (sys.executable, "-m", "search.evaluator.host")
 SERVING = (Stage.FIDELITY, Stage.RETRIEVAL, Stage.PROBE, Stage.TASK, Stage.SERVE)  # stages that serve the program
 
@@ -27,6 +27,7 @@ class TimeLimits:
 
     start_s: float = 180.0
     oracle_s: float = 120.0  # what serves is judged in two dtypes, for which Triton compiles a program anew
+    record_s: float = 600.0  # once for a model and its texts; other workers wait meanwhile
     recall_s: float = 60.0
     prefill_s: float = 600.0  # of texts that all programs share: 32,000 tokens of SmolLM2 take 60 s on two idle cores
     fidelity_s: float = 120.0
@@ -35,7 +36,8 @@ class TimeLimits:
 
     def stage_s(self, stage: Stage, num_rounds: int) -> float:
         """Bound a whole stage: two attempts, each with the start of its engines."""
-        calls = {Stage.CHECK: 0.0, Stage.ORACLE: self.oracle_s, Stage.RECALL: self.recall_s, Stage.PROBE: self.probe_s}
+        recall_s = 2 * self.record_s + self.recall_s
+        calls = {Stage.CHECK: 0.0, Stage.ORACLE: self.oracle_s, Stage.RECALL: recall_s, Stage.PROBE: self.probe_s}
         calls[Stage.FIDELITY] = 2 * self.prefill_s + self.fidelity_s
         return 2 * (2 * self.start_s + calls.get(stage, 2 * num_rounds * self.serve_round_s))
 
@@ -74,10 +76,10 @@ class Needs:
 
 @dataclass
 class _Arm:
-    """A running engine and the number of tasks it was given."""
+    """A running engine, or what is none, and the number of tasks it was given."""
 
     child: Child
-    settings: EngineSettings
+    settings: EngineSettings | None
     num_tasks: int = 0
 
 
@@ -108,7 +110,8 @@ class Arms:
     def sparse(self, task: EvaluationTask) -> Child:
         """Give an engine that can serve the task's program: the running one if it will do, else a new one."""
         needs, running = self.needs_of(task), self._arms.get(SPARSE)
-        fits = running and (needs.met_by(running.settings) or task.key.stage not in SERVING)
+        settings = running.settings if running else None
+        fits = settings and (needs.met_by(settings) or task.key.stage not in SERVING)
         if not running or not fits or not running.child.alive or (task.fresh and running.num_tasks):
             engine = self.settings.engine
             reserved = max(needs.field_bytes, engine.field_bytes)
@@ -130,6 +133,39 @@ class Arms:
             return running.child.call(call, args, limit_s)
         except ChildError as error:
             raise DenseFailedError(str(error)) from error
+
+    def ask_light(
+        self, first: tuple[str, dict[str, Any]], then: tuple[str, dict[str, Any]], limit_s: float
+    ) -> dict[str, Any]:
+        """Ask the process without an engine; `first` is what it is told before others, and no program's fault.
+
+        If the call breaks a process that has answered others, a fresh one is asked once more. Raises ChildError.
+        """
+        call, args = then
+        running = self._light(first)
+        running.num_tasks += 1
+        try:
+            return running.child.call(call, args, limit_s)
+        except ChildError:
+            if running.child.alive or running.num_tasks == 1:
+                raise
+        running = self._light(first)
+        running.num_tasks += 1
+        return running.child.call(call, args, limit_s)
+
+    def _light(self, first: tuple[str, dict[str, Any]]) -> _Arm:
+        """Give the process without an engine, started if need be, after it has been told what comes first."""
+        call, args = first
+        if LIGHT not in self._arms or not self._arms[LIGHT].child.alive:
+            self.drop(LIGHT)
+            self._arms[LIGHT] = _Arm(Child((*self.settings.host_command, LIGHT), self._box(LIGHT)), None)
+        running = self._arms[LIGHT]
+        try:
+            running.child.call(call, args, self.limits.start_s)
+        except ChildError as error:
+            self.drop(LIGHT)
+            raise ChildError(f"the process that needs no engine is of no use: {error}") from error
+        return running
 
     def drop(self, role: str) -> None:
         """Kill an engine, if there is one."""

@@ -246,14 +246,21 @@ class Engine:
         decoded = whole_s[1:]  # in the first of them the last prompt is still prefilled
         return Generation(answers, *([step[i] for step in decoded] for i in range(len(clocks))))
 
-    def record(self, prompts: Sequence[Sequence[int]], num_tokens: int) -> list[dict[str, Any]]:
-        """Decode with recording on and give what every sparse layer saw, in order (`VortexImpl`)."""
-        self.llm.collective_rpc("vortex_record", args=(True,))
+    def record(self, prompt: Sequence[int], num_steps: int, forced: Sequence[int] = ()) -> list[list[dict[str, Any]]]:
+        """Decode with recording on: what every layer saw that the program is asked for, step by step (`ProgramLayer`).
+
+        forced: the tokens that are emitted whatever the model would say; the first is that of prefill. k and v are in a
+        layer's last step alone, which holds those of the steps before it.
+        """
+        from search.evaluator.fidelity.forcing import Dictation
+
+        told = Dictation(len(prompt), forced, lambda _step, _said: None)
+        self.llm.collective_rpc("vortex_record", args=(True, True))
         try:
-            self.generate(prompts, num_tokens)
+            self.generate([prompt], num_steps + 1, [told])
         finally:
             layers = self.llm.collective_rpc("vortex_record", args=(False,))[0]
-        return [seen for layer in layers for seen in layer]
+        return [steps for steps in layers if steps]
 
     def _num_preemptions(self) -> int:
         from vllm.v1.metrics.reader import Counter

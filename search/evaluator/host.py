@@ -1,4 +1,4 @@
-"""The child process that holds one engine: `python -m search.evaluator.host sparse|dense`.
+"""The child process that holds one engine, or none: `python -m search.evaluator.host sparse|dense|light`.
 
 One JSON object per line each way. A request is {"call": name, "args": {...}}; the reply {"result": ...} or
 {"status": a Status value, "message": a sentence}. Everything else that the process prints goes to stderr.
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CALLS: dict[str, Callable[..., dict[str, Any]]] = {
     "start": Session.start,
     "oracle": oracle.judge,
+    "record": recall.record,
     "recall": recall.measure,
     "fidelity_reference": fidelity.refer,
     "fidelity_prefill": fidelity.prefill,

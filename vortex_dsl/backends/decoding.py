@@ -47,11 +47,12 @@ class Run:
         grouped = q.unflatten(1, (k.shape[1], -1))
         lengths = q.new_full((q.shape[0],), length).long()
         step = Decode(grouped, k, v, lengths, self._scale, layer, self._num_layers)
-        attended = self._attended(step, length)
+        attended = self.attended(step, length)
         out = self._backend.attend(step, attended)
         return out.flatten(1, 2), attended.unflatten(0, k.shape[:2])
 
-    def _attended(self, step: Decode, length: int) -> torch.Tensor:
+    def attended(self, step: Decode, length: int) -> torch.Tensor:
+        """Choose or remember what one layer attends to, its group's first layer before it: bool [rows, max_pages]."""
         leader = choosing_layer(self._graph, step.layer)
         reserved = self._reserved(step, length)
         if leader is None:

@@ -22,27 +22,34 @@ class Torch:
 
     def choose(self, step: Decode, states: tuple[torch.Tensor, ...] | None) -> Chosen:
         """Choose candidates and write states (`attention.Backend.choose`)."""
-        batched, num_kv_heads = self.batched, step.k.shape[1]
-        k, v = self.paged(step)
+        return self.choose_among(step, self.summarized(*self.paged(step)), states)
+
+    def summarized(self, k: torch.Tensor, v: torch.Tensor) -> Loaded:
+        """Summarize every page. k, v: float32 [rows, page, token, dim]."""
         rows, pages = k.shape[:2]
-        region = batched.summarize(k.flatten(0, 1), v.flatten(0, 1))
+        region = self.batched.summarize(k.flatten(0, 1), v.flatten(0, 1))
         every = torch.arange(rows * pages, device=k.device).reshape(rows, pages)
-        return batched.choose(
+        return Loaded(pages, self.batched.layout.load(region, every), k, v)
+
+    def choose_among(self, step: Decode, source: Loaded, states: tuple[torch.Tensor, ...] | None) -> Chosen:
+        """Choose candidates among summarized pages, which may be more than the step's sequences have yet."""
+        num_kv_heads = step.k.shape[1]
+        return self.batched.choose(
             Step(
                 q=step.q.flatten(0, 1).float(),
-                sets=batched.page_sets(step.lengths.repeat_interleave(num_kv_heads), pages),
-                kv_head=torch.arange(rows, device=k.device) % num_kv_heads,
+                sets=self.batched.page_sets(step.lengths.repeat_interleave(num_kv_heads), source.max_pages),
+                kv_head=torch.arange(step.num_rows, device=step.q.device) % num_kv_heads,
                 layer_index=step.layer,
                 layer_count=step.num_layers,
                 scale=step.scale,
-                source=Loaded(pages, batched.layout.load(region, every), k, v),
+                source=source,
                 states=states,
             )
         )
 
     def paged(self, step: Decode) -> tuple[torch.Tensor, torch.Tensor]:
         """Give keys and values as float32 [rows, page, token, dim]."""
-        return _paged(step.k, self._page_size), _paged(step.v, self._page_size)
+        return paged(step.k, self._page_size), paged(step.v, self._page_size)
 
     def attend(self, step: Decode, attended: torch.Tensor) -> torch.Tensor:
         """Attend to pages (`attention.Backend.attend`)."""
@@ -52,7 +59,7 @@ class Torch:
         return out.unflatten(0, step.k.shape[:2])
 
 
-def _paged(x: torch.Tensor, page_size: int) -> torch.Tensor:
+def paged(x: torch.Tensor, page_size: int) -> torch.Tensor:
     """Cut [batch, num_kv_heads, tokens, dim] into [rows, page, token, dim], padded to whole pages."""
     x = torch.nn.functional.pad(x.float(), (0, 0, 0, -x.shape[2] % page_size))
     return x.flatten(0, 1).unflatten(1, (-1, page_size))

@@ -46,10 +46,24 @@ class VortexExtension:
         """Give the counters of every layer, in layer order."""
         return [asdict(impl.meter.counters) for impl in self._vortex_layers()]
 
-    def vortex_record(self, on: bool) -> list[list[dict[str, Any]]]:
-        """Start or end recording decode steps; ending gives what each layer saw, in this process only."""
+    def vortex_record(self, on: bool, newest: bool = False) -> list[list[dict[str, Any]]]:
+        """Start or end recording decode steps; ending gives what each layer saw, in this process only.
+
+        With `newest`, k and v are kept of each layer's newest step alone: those of one request's last step hold what
+        its earlier ones saw.
+        """
         impls = self._vortex_layers()
         recorded = [impl.recorder or [] for impl in impls]
         for impl in impls:
-            impl.recorder = [] if on else None
+            impl.recorder = (Newest() if newest else []) if on else None
         return recorded
+
+
+class Newest(list[dict[str, Any]]):
+    """Recorded steps, of which only the newest keeps its k and v."""
+
+    def append(self, seen: dict[str, Any]) -> None:
+        """Add a step."""
+        for name in ("k", "v") if self else ():
+            del self[-1][name]
+        super().append(seen)

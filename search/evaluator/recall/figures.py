@@ -2,173 +2,203 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from search.evaluator import intervals
+from search.evaluator.recall.choices import attended_pages
 from search.records import Measurement
-from vortex_dsl.backends.batched import Batched, Loaded, Step
-from vortex_dsl.backends.torch_backend import attend_pages
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from search.evaluator.recall.recordings import Model, Recording, Recordings
     from vortex_dsl.graph.graph import Graph
 
 SHARES = ("mass", "oracle_mass", "random_mass", "recall")  # none exceeds 1
+JUDGED_EVERY = 4  # of the recorded steps, the last among them
+MAX_LAYERS, MAX_HEADS = 64, 16  # of figures by layer and by head: neighbours share one where there are more
 
 
-@dataclass(frozen=True)
-class Recording:
-    """What one layer saw at one decode step; rows are sequences x KV heads.
+class Asking:
+    """Recordings with what dense attention makes of them, which is the same for every program."""
 
-    q: [row, head, dim], unscaled; k, v: [row, token, dim], keys after rotary embedding; lengths: [row], tokens with
-    the current one (k and v may hold anything beyond); kv_head: [row], of the model.
-    """
-
-    q: torch.Tensor
-    k: torch.Tensor
-    v: torch.Tensor
-    lengths: torch.Tensor
-    kv_head: torch.Tensor
-    layer: int
-    num_layers: int
-    scale: float
+    def __init__(self, recordings: Recordings, judged_every: int = JUDGED_EVERY) -> None:
+        self.model = recordings.model
+        self.dense = tuple(Dense(each, self.model, judged_every) for each in recordings.by_length)
 
     @property
-    def sequence(self) -> torch.Tensor:
-        """Number the sequences: how many rows of the same KV head came before. [row]"""
-        same = self.kv_head[:, None] == self.kv_head
-        return same.tril(-1).sum(1)
+    def group(self) -> int:
+        """Give the query heads of a KV head."""
+        return self.dense[0].recording.q.shape[4]
+
+    @property
+    def head_dim(self) -> int:
+        """Give the channels of a key."""
+        return self.dense[0].recording.q.shape[5]
 
 
-def recordings(seen: Sequence[dict[str, Any]]) -> list[Recording]:
-    """Read what the engine recorded; what it attended to while recording does not matter here."""
-    names = [field.name for field in fields(Recording)]
-    return [Recording(**{name: each[name] for name in names}) for each in seen]
+class Best(NamedTuple):
+    """Candidate pages and the mass that can be had of them.
+
+    candidates: bool [step, 1, page]; mass: [layer, step, row, number of pages], of so many best ones.
+    """
+
+    candidates: torch.Tensor
+    mass: torch.Tensor
 
 
-def measure(graph: Graph, recordings: Sequence[Recording], seed: int) -> list[Measurement]:
-    """Compare the program's pages with as many pages chosen best and chosen at random.
+class Dense:
+    """Dense attention at the judged steps of texts of one length; rows are texts x KV heads.
 
-    A page's mass is its share of the dense attention weights, averaged over the query heads of its KV head. Per row:
+    weights: [layer, row, step, head, token], 0 beyond the step's length; out: [layer, row, step, head, dim].
+    """
+
+    def __init__(self, recording: Recording, model: Model, judged_every: int) -> None:
+        self.recording = recording
+        self.judged = tuple(range(recording.num_steps - 1, -1, -judged_every))[::-1]
+        self.lengths = torch.tensor([recording.num_tokens + i + 1 for i in self.judged])
+        weights, out = zip(*(self._layer(i, model.scale) for i in range(len(model.layers))), strict=True)
+        self.weights, self.out = torch.stack(weights), torch.stack(out)
+        self.page_mass = cache(self._page_mass)
+        self.best = cache(self._best)
+
+    def values(self, layer: int) -> torch.Tensor:
+        """Give a layer's values: float32 [row, token, dim]."""
+        return self.recording.v[layer].flatten(0, 1).float()
+
+    def output(self, layer: int, weights: torch.Tensor) -> torch.Tensor:
+        """Weigh a layer's values. weights: as of one layer -> [row, step, head, dim]."""
+        return (weights.flatten(1, 2) @ self.values(layer)).unflatten(1, weights.shape[1:3])
+
+    def _layer(self, layer: int, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+        q = self.recording.q[list(self.judged), layer].flatten(1, 2).transpose(0, 1)
+        k = self.recording.k[layer].flatten(0, 1).float()
+        scores = (q.flatten(1, 2) @ k.mT * scale).unflatten(1, q.shape[1:3])
+        unseen = torch.arange(k.shape[1]) >= self.lengths[:, None, None]
+        weights = scores.masked_fill(unseen, -float("inf")).softmax(-1)
+        return weights, self.output(layer, weights)
+
+    def _page_mass(self, page_size: int) -> torch.Tensor:
+        """Give each page's share of the weights, mean over query heads: [layer, step, row, page]."""
+        mass = self.weights.mean(3).transpose(1, 2)
+        mass = torch.nn.functional.pad(mass, (0, -mass.shape[-1] % page_size))
+        return mass.unflatten(-1, (-1, page_size)).sum(-1)
+
+    def _best(self, page_size: int, sink: int, window: int) -> Best:
+        """Sort the pages that are neither sink nor window nor absent by their mass."""
+        mass = self.page_mass(page_size)
+        index, count = torch.arange(mass.shape[-1]), -(-self.lengths // page_size)[:, None, None]
+        candidates = (index >= sink) & (index < count - window)
+        ordered = mass.masked_fill(~candidates, 0.0).sort(-1, descending=True).values
+        return Best(candidates, torch.nn.functional.pad(ordered.cumsum(-1), (1, 0)))
+
+
+def measure(graph: Graph, asking: Asking) -> list[Measurement]:
+    """Compare what the program attends to, as `vortex_dsl.decode` has it, with dense attention.
+
+    A page's mass is its share of the dense attention weights, averaged over the query heads of its KV head. A row is
+    one text and KV head at one step in one layer; every layer counts, those of `dense_layers` with all pages. Per row:
 
     * `mass`: mass of all attended pages, reserved and partial ones included;
     * `oracle_mass`, `random_mass`: the same had the program chosen as many candidate pages by mass, or by lot (the
       expected mass);
     * `recall`: mass of the chosen candidate pages over that of as many best ones; 0 for a row with candidates of
-      which none was chosen. Rows without candidates do not count; it is 1 where no row has any;
-    * `output_error`: |sparse - dense| / |dense| of the attention output, Euclidean over all heads and channels;
-      `random_error` the same for as many pages by lot, drawn by `seed`;
+      which none was chosen. Rows without candidates, and dense layers, do not count; it is 1 where no row does;
+    * `output_error`: |sparse - dense| / |dense| of the attention output, Euclidean over the heads and channels;
     * `pages_attended`, `pages_dense`: pages read and pages there are.
 
-    Each is averaged over the rows of a sequence first; the interval is Student's over sequences, cut to what is
-    possible. `dense_layers` is not considered: a recorded layer is measured as a sparse one. Raises ValueError without
-    recordings.
+    `mass_layer_<i>`, `mass_head_<h>` and `mass_<length>` are the mass of some rows, the first two named by the first of
+    neighbours that share a figure. Each figure is averaged over the rows of a name of texts first; the interval is
+    Student's over names, cut to what is possible. Raises LookupError for a choice that no layer makes.
     """
-    if not recordings:
-        raise ValueError("nothing was recorded, so recall cannot be measured")
-    generator = torch.Generator().manual_seed(seed)
-    batched = Batched(graph)
-    rows: dict[str, list[torch.Tensor]] = {}
-    for recording in recordings:
-        for name, values in _figures(batched, recording, generator).items():
-            rows.setdefault(name, []).append(values)
-    sequence = torch.cat([recording.sequence for recording in recordings])
-    return [_over_sequences(name, torch.cat(values), sequence) for name, values in rows.items()]
+    rows = [_rows(graph, asking.model, dense) for dense in asking.dense]
+    names = [dense.recording.names for dense in asking.dense]
+    found = [_over_names(name, [each[name] for each in rows], names) for name in rows[0]]
+    masses = [each["mass"] for each in rows]
+    for first, some in _parts(len(asking.model.layers), MAX_LAYERS):
+        layer = asking.model.layers[first]
+        found.append(_over_names(f"mass_layer_{layer}", [mass[some] for mass in masses], names))
+    for first, some in _parts(masses[0].shape[-1], MAX_HEADS):
+        found.append(_over_names(f"mass_head_{first}", [mass[..., some] for mass in masses], names))
+    for dense, mass in zip(asking.dense, masses, strict=True):
+        length = dense.recording.num_tokens
+        found.append(_over_names(f"mass_{length}", [mass], [dense.recording.names]))
+    return found
 
 
-def _figures(batched: Batched, recording: Recording, generator: torch.Generator) -> dict[str, torch.Tensor]:
-    """Give every figure of one recording: [row] each; recall is NaN on rows without candidates."""
-    size, lengths = batched.graph.page_size, recording.lengths
-    k, v = (_paged(x, lengths, size) for x in (recording.k, recording.v))
-    attended = attended_pages(batched, recording, k, v)
-    candidates = _candidates(batched.graph, lengths, k.shape[1])
-    present = torch.arange(k.shape[1]) < -(-lengths // size)[:, None]
-    mass = page_mass(recording.q, k, lengths, recording.scale)
+def _parts(num: int, most: int) -> Iterable[tuple[int, slice]]:
+    """Cut 0 ... num - 1 into at most so many parts of neighbours: the first of each, and all."""
+    size = -(-num // most)
+    return ((first, slice(first, first + size)) for first in range(0, num, size))
+
+
+def _rows(graph: Graph, model: Model, dense: Dense) -> dict[str, torch.Tensor]:
+    """Give every figure: [layer, step, text, kv_head] each; recall is NaN on rows that do not count."""
+    attended, error = _attended(graph, model, dense)
+    mass = dense.page_mass(graph.page_size)
+    candidates, best = dense.best(graph.page_size, graph.sink, graph.window)
     chosen = attended & candidates
-    num_chosen, num_candidates = chosen.sum(1), candidates.sum(1)
-    best = _take(mass.masked_fill(~candidates, -1.0), num_chosen)
-    drawn = _take(torch.rand(mass.shape, generator=generator).masked_fill(~candidates, -1.0), num_chosen)
-    kept, best_kept = (mass * chosen).sum(1), (mass * best).sum(1)
-    reserved = (mass * (attended & ~candidates)).sum(1)
-    share = num_chosen / num_candidates.clamp(min=1)
+    num_chosen, num_candidates = chosen.sum(-1), candidates.sum(-1)
+    kept, best_kept = (mass * chosen).sum(-1), best.gather(-1, num_chosen[..., None])[..., 0]
+    reserved = (mass * (attended & ~candidates)).sum(-1)
     recall = torch.where(num_chosen > 0, kept / best_kept.clamp(min=1e-30), 0.0)
-
-    def output(pages: torch.Tensor) -> torch.Tensor:
-        return attend_pages(recording.q, k, v, pages, lengths, recording.scale).flatten(1)
-
-    dense = output(present)
-    norm = dense.norm(dim=1).clamp(min=1e-30)
-    return {
+    is_dense = torch.tensor([layer < graph.dense_layers for layer in model.layers])
+    num_pages = -(-dense.lengths // graph.page_size)[:, None].expand_as(kept)
+    found = {
         "mass": reserved + kept,
         "oracle_mass": reserved + best_kept,
-        "random_mass": reserved + share * (mass * candidates).sum(1),
-        "recall": recall.masked_fill(num_candidates == 0, float("nan")),
-        "output_error": (output(attended) - dense).norm(dim=1) / norm,
-        "random_error": (output(drawn | attended & ~candidates) - dense).norm(dim=1) / norm,
-        "pages_attended": attended.sum(1).float(),
-        "pages_dense": present.sum(1).float(),
+        "random_mass": reserved + num_chosen / num_candidates.clamp(min=1) * (mass * candidates).sum(-1),
+        "recall": recall.masked_fill((num_candidates == 0) | is_dense[:, None, None], float("nan")),
+        "output_error": error,
+        "pages_attended": attended.sum(-1).float(),
+        "pages_dense": num_pages.float(),
     }
+    num_texts = len(dense.recording.names)
+    return {name: rows.unflatten(-1, (num_texts, -1)) for name, rows in found.items()}
 
 
-def attended_pages(batched: Batched, recording: Recording, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Give the pages that the program attends to: bool [row, page]. k, v: [row, page, token, dim]."""
-    rows, pages = k.shape[:2]
-    region = batched.summarize(k.flatten(0, 1), v.flatten(0, 1))
-    fields = batched.layout.load(region, torch.arange(rows * pages).reshape(rows, pages))
-    return batched.select(
-        Step(
-            q=recording.q,
-            sets=batched.page_sets(recording.lengths, pages),
-            kv_head=recording.kv_head,
-            layer_index=recording.layer,
-            layer_count=recording.num_layers,
-            scale=recording.scale,
-            source=Loaded(pages, fields, k, v),
-        )
-    )
+def _attended(graph: Graph, model: Model, dense: Dense) -> tuple[torch.Tensor, torch.Tensor]:
+    """Give the attended pages, bool [layer, step, row, page], and the output error [layer, step, row]."""
+    mass = dense.page_mass(graph.page_size)
+    index, count = torch.arange(mass.shape[-1]), -(-dense.lengths // graph.page_size)
+    attended = (index < count[:, None, None]).expand(mass.shape).clone()
+    error = torch.zeros(mass.shape[:-1])
+    for layers, pages in attended_pages(graph, model, dense.recording, dense.judged):
+        if pages is None:
+            continue
+        tokens = pages.transpose(0, 1).repeat_interleave(graph.page_size, 2)[..., : dense.weights.shape[-1]]
+        for layer in layers:
+            attended[layer] = pages
+            error[layer] = _output_error(dense, layer, tokens).T
+    return attended, error
 
 
-def page_mass(q: torch.Tensor, k: torch.Tensor, lengths: torch.Tensor, scale: float) -> torch.Tensor:
-    """Give each page's share of the dense attention weights, mean over query heads: [row, page].
+def _output_error(dense: Dense, layer: int, tokens: torch.Tensor) -> torch.Tensor:
+    """Compare outputs where only some tokens are attended to: bool [row, step, token] -> [row, step]."""
+    weights = dense.weights[layer] * tokens[:, :, None]
+    sparse = dense.output(layer, weights) / weights.sum(-1, keepdim=True).clamp(min=1e-30)
+    out = dense.out[layer].flatten(2)
+    return (sparse.flatten(2) - out).norm(dim=2) / out.norm(dim=2).clamp(min=1e-30)
 
-    q: [row, head, dim]; k: [row, page, token, dim].
+
+def _over_names(name: str, rows: Sequence[torch.Tensor], names: Sequence[Sequence[str]]) -> Measurement:
+    """Average the rows of each name of texts, then give mean and interval over names.
+
+    rows: [..., text, kv_head] of each length, or without those axes' other ends; names: of the texts of each length.
     """
-    pages, page_size = k.shape[1:3]
-    unseen = torch.arange(pages * page_size) >= lengths[:, None]
-    scores = (q @ k.flatten(1, 2).mT * scale).masked_fill(unseen[:, None], -float("inf"))
-    return scores.softmax(-1).mean(1).unflatten(1, (pages, page_size)).sum(2)
-
-
-def _paged(x: torch.Tensor, lengths: torch.Tensor, page_size: int) -> torch.Tensor:
-    """Cut [row, token, dim] into [row, page, token, dim], zeros beyond the lengths."""
-    x = x[:, : int(lengths.max())].float()
-    x = x.masked_fill((torch.arange(x.shape[1]) >= lengths[:, None])[..., None], 0.0)
-    x = torch.nn.functional.pad(x, (0, 0, 0, -x.shape[1] % page_size))
-    return x.unflatten(1, (-1, page_size))
-
-
-def _candidates(graph: Graph, lengths: torch.Tensor, num_pages: int) -> torch.Tensor:
-    """Give the pages that are neither sink nor window nor absent: bool [row, page]."""
-    index, count = torch.arange(num_pages), -(-lengths // graph.page_size)[:, None]
-    return (index < count) & ~graph.is_reserved(index, count)
-
-
-def _take(score: torch.Tensor, num: torch.Tensor) -> torch.Tensor:
-    """Mark the `num` [row] highest of score [row, page]."""
-    rank = score.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-    return rank < num[:, None]
-
-
-def _over_sequences(name: str, values: torch.Tensor, sequence: torch.Tensor) -> Measurement:
-    """Average the rows of each sequence, then give mean and interval over sequences."""
-    means = [values[sequence == i].nanmean().item() for i in range(int(sequence.max()) + 1)]
-    known = [mean for mean in means if mean == mean]  # NaN: a sequence without candidates
+    texts = [(text, part) for each, group in zip(rows, names, strict=True)
+             for text, part in zip(group, each.unbind(-2), strict=True)]  # fmt: skip
+    texts.sort(key=lambda text: text[0])
+    means = []
+    for _, parts in groupby(texts, key=lambda text: text[0]):
+        means.append(torch.stack([part.nanmean() for _, part in parts]).nanmean().item())
+    known = [mean for mean in means if mean == mean]  # NaN: a text without candidates
     interval = intervals.mean(known or [1.0])
     low, high = interval.low, interval.high
     if low is not None and high is not None:
-        low, high = max(low, 0.0), min(high, 1.0) if name in SHARES else high
+        low, high = max(low, 0.0), min(high, 1.0) if name.startswith(SHARES) else high
     return Measurement(name, interval.value, low, high, interval.num_samples)

@@ -1,41 +1,90 @@
-"""The recall stage within an engine's process."""
+"""The recall stage: recording within an engine's process, and measuring in one that has no engine."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.evaluator.outcomes import plain
-from search.records import Workload
+from search.evaluator.session import RefusedError, named
+from search.records import Status, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from search.evaluator.recall.figures import Recording
+    from search.evaluator.recall.figures import Asking
+    from search.evaluator.recall.recordings import Recorder
+    from search.evaluator.recall.texts import Asked
     from search.evaluator.session import Session
 
-RECORDED_STEPS = 3
+NUM_STEPS = 16  # the longest time for which a program may keep its choice (`refresh_steps`)
+MAX_BYTES = 1 << 30  # of keys and values
+STORED_BYTES = 2  # per element
+EVERY_PAGE = (("dense_layers", 0),)  # a dense layer is asked nothing, so nothing is recorded of it
 
 
-def measure(
-    session: Session, text: str, values: Sequence[Sequence[Any]], workload: dict[str, Any], seed: int
-) -> dict[str, Any]:
-    """Measure the attention mass that the program keeps on queries, keys and values of this model."""
-    from search.evaluator.recall import figures
-
-    _, graph = session.traced(text, values)
-    asked = Workload(**workload)
-    recorded = session.kept(("recorded", asked.digest, seed), lambda: _record(session, asked, seed))
-    return {"measurements": plain(figures.measure(graph, recorded, seed))}
-
-
-def _record(session: Session, workload: Workload, seed: int) -> list[Recording]:
-    """Record q, k and v of a few decode steps once, with every page attended."""
+def record(session: Session, file: str, workload: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Decode the workload's texts with every page attended, and keep what each layer saw in a file."""
     from search.evaluator.engine import START
-    from search.evaluator.probe import chains
-    from search.evaluator.recall.figures import recordings
+    from search.evaluator.recall import recordings
+    from search.evaluator.recall.texts import asked_texts, by_length
 
-    kind = chains.KINDS[0]
-    problems = chains.make_problems(kind, workload.num_sequences, workload.num_tokens, seed, workload.split)
-    session.swap(START.format(page_size=session.engine.settings.page_size), ())
-    prompts = session.engine.encode([problem.prompt for problem in problems])
-    return recordings(session.engine.record(prompts, RECORDED_STEPS))
+    engine = session.engine
+    try:
+        asked = asked_texts(Workload(**workload), engine.encode, seed, Path(file).parent.parent)
+        kept = _that_fit(session, asked)
+        session.swap(START.format(page_size=engine.settings.page_size), EVERY_PAGE)
+        recorders = [_recorded(session, texts) for texts in by_length(kept)]
+        recorded = recordings.Recordings(recorders[0].model, tuple(each.recording() for each in recorders))
+    except (ValueError, OverflowError) as error:
+        raise RefusedError(Status.INFRASTRUCTURE, f"recall cannot be recorded: {error}") from error
+    recordings.save(recorded, Path(file))
+    return {"num_texts": len(kept), "num_asked": len(asked)}
+
+
+def measure(session: Session, file: str, text: str = "", values: Sequence[Sequence[Any]] = ()) -> dict[str, Any]:
+    """Measure what a program keeps of the attention in a file of recordings; without a text only load them."""
+    from search.evaluator.recall import figures, recordings
+    from vortex_dsl import Shape, load_program, trace
+
+    asking: Asking = session.kept(("recordings", file), lambda: figures.Asking(recordings.load(Path(file))))
+    if not text:
+        return {"measurements": []}
+    program = load_program(text).with_values(**dict(named(values)))
+    graph = trace(program, Shape(asking.group, asking.head_dim))
+    try:
+        return {"measurements": plain(figures.measure(graph, asking))}
+    except LookupError as error:
+        raise RefusedError(Status.UNSUPPORTED, str(error)) from error
+
+
+def _that_fit(session: Session, asked: Sequence[Asked]) -> list[Asked]:
+    """Leave out texts, whole names of them, so that keys and values take at most `MAX_BYTES`.
+
+    Raises ValueError where not even those of one name fit.
+    """
+    shape, config = session.shape, session.engine.llm.llm_engine.vllm_config.model_config
+    per_token = config.get_total_num_hidden_layers() * shape.num_kv_heads * shape.head_dim * 2 * STORED_BYTES
+    kept: list[Asked] = []
+    for name in dict.fromkeys(text.name for text in asked):
+        more = [*kept, *(text for text in asked if text.name == name)]
+        num_bytes = per_token * sum(len(text.prompt) + NUM_STEPS for text in more)
+        if num_bytes > MAX_BYTES:
+            if not kept:
+                raise ValueError(
+                    f"keys and values of one text take {num_bytes} bytes, and at most {MAX_BYTES} are kept; ask for "
+                    "fewer or shorter lengths"
+                )
+            break
+        kept = more
+    return [text for text in asked if text in kept]
+
+
+def _recorded(session: Session, texts: Sequence[Asked]) -> Recorder:
+    """Record texts of one length, one after the other: all at once would hold several times what is kept."""
+    from search.evaluator.recall.recordings import Recorder
+
+    recorder = Recorder(len(texts[0].prompt), [text.name for text in texts])
+    for text in texts:
+        recorder.add(session.engine.record(text.prompt, NUM_STEPS, text.forced))
+    return recorder

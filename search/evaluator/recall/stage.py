@@ -1,17 +1,56 @@
-"""The recall stage in a worker."""
+"""The recall stage in a worker: the sparse engine records once, and a process without an engine measures programs."""
 
 from __future__ import annotations
 
+import fcntl
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from search.evaluator.arms import asked_of
+from search.evaluator.identity import EVALUATOR_VERSION
 from search.evaluator.outcomes import Outcome, outcome_of
+from search.evaluator.sandbox import ChildError
+from search.records import digest_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from search.evaluator.arms import Arms
     from search.records import EvaluationTask
 
 
 def run(arms: Arms, task: EvaluationTask) -> Outcome:
     """Measure what the program keeps of the model's attention."""
-    return outcome_of(arms.sparse(task).call("recall", asked_of(task), arms.limits.recall_s))
+    file = _file(arms.settings.scratch, task)
+    if not file.exists():
+        _record(arms, task, file)
+    try:
+        reply = arms.ask_light(
+            ("recall", {"file": str(file)}),
+            ("recall", {"file": str(file), "text": task.text, "values": task.values}),
+            arms.limits.recall_s,
+        )
+    except ChildError as error:  # no engine took part, so none is to blame
+        return Outcome(error.status, str(error))
+    return outcome_of(reply)
+
+
+def _file(scratch: Path, task: EvaluationTask) -> Path:
+    """Name the recordings: programs, and ratios to which they are fitted, share them."""
+    workload = replace(task.workload, ratio=0.0)
+    parts = (task.key.model_digest, EVALUATOR_VERSION, workload.digest, task.key.seed)
+    return scratch / "recordings" / f"{digest_of(parts)}.safetensors"
+
+
+def _record(arms: Arms, task: EvaluationTask, file: Path) -> None:
+    """Let an engine record; of several workers one does, and the others wait for it."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (file.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if file.exists():
+            return
+        workload = asdict(task.workload)
+        args = {"file": str(file), "workload": workload, "seed": task.key.seed}
+        try:
+            arms.sparse(task).call("record", args, arms.limits.record_s)
+        except ChildError as error:
+            raise ChildError(f"the model's attention was not recorded: {error}") from error

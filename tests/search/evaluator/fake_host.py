@@ -39,7 +39,12 @@ def result_of(role, call, args):
         return {"environment": {}}
     if call == "oracle":
         return {"measurements": [["cases", 6.0, None, None, 6]], "message": "served by nobody"}
+    if call == "record":
+        Path(args["file"]).write_text("recorded")
+        return {"num_texts": 2}
     if call == "recall":
+        if Path(args["file"]).read_text() != "recorded":
+            raise SystemExit("these are no recordings")
         return {"measurements": [["recall", 0.75, 0.7, 0.8, 12], ["mass", 0.9, None, None, 12]]}
     if call == "fidelity_reference":
         reference = Path.home() / "fidelity" / f"{args['name']}.safetensors"

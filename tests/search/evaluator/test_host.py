@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from search.evaluator.host import answer
 from search.evaluator.probe import MODEL_FOLDER
+from search.evaluator.session import Session
 from vortex_dsl import zoo
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
@@ -106,19 +108,27 @@ def test_what_serves_is_judged_beside_the_running_engine(host, program, chooser)
     assert host.probe("quest")["result"]["answers"] == before
 
 
-def test_recall_of_the_oracle_is_near_one_and_random_is_below(host):
-    """Measured on queries, keys and values recorded from the engine itself.
+def test_recall_is_measured_on_what_the_engine_recorded_by_a_process_without_one(host, tmp_path):
+    """Of all layers, several decode steps and two lengths; the oracle recalls all, and chance less."""
+    file = str(tmp_path / "recordings" / "chains.safetensors")
+    workload = PROBE | {"stage": "recall", "num_sequences": 4, "lengths": [250, 500]}
+    before = host.probe("quest")["result"]["answers"]
+    assert host.call("record", file=file, workload=workload, seed=1)["result"] == {"num_texts": 4, "num_asked": 4}
+    assert host.probe("quest")["result"]["answers"] == before
+    light = Session("light")
 
-    Not one: the oracle adds up what the heads of a group weigh before each of them is normalised, recall after.
-    """
-    workload = PROBE | {"stage": "recall", "num_sequences": 2}
+    def recall(program, values=BUDGET):
+        request = {"call": "recall", "args": {"file": file, "text": zoo.text(program), "values": values}}
+        return measured(answer(light, request))
 
-    def recall(program):
-        reply = host.call("recall", text=zoo.text(program), values=BUDGET, workload=workload, seed=1)
-        return {name: value for name, value, *_ in reply["result"]["measurements"]}["recall"]
-
-    assert 0.95 < recall("oracle_mass") <= 1
-    assert recall("random_pages") < 0.7
+    best, chance, dense = recall("oracle_mass"), recall("random_pages"), recall("dense", [])
+    assert 0.95 < best["recall"] <= 1  # the oracle adds up what heads weigh before each is normalised, recall after
+    assert chance["recall"] < 0.7
+    assert best["output_error"] < chance["output_error"]
+    assert (dense["mass"], dense["output_error"]) == (pytest.approx(1), pytest.approx(0, abs=1e-5))
+    layers = [name for name in best if name.startswith("mass_layer_")]
+    assert "mass_layer_0" in layers
+    assert {name for name in best if name.startswith("mass_") and name not in layers} >= {"mass_250", "mass_500"}
 
 
 @pytest.mark.parametrize("program", ["velocity", "index_reuse", "step_reuse"])

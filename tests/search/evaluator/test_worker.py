@@ -117,6 +117,40 @@ def test_one_engine_hosts_programs_in_turn(worker, settings):
     assert len(requests(settings)) == 1
 
 
+def test_recall_is_recorded_once_and_measured_without_an_engine(worker, settings):
+    """Whatever the program and the ratio it is fitted to; another seed has other texts."""
+    told = task(program(), Stage.RECALL)
+    for each in (told, replace(told, workload=replace(told.workload, ratio=8.0)), task(program("b"), Stage.RECALL)):
+        assert worker.run(each).status is Status.OK
+    assert worker.run(task(program(), Stage.RECALL, seed=1)).status is Status.OK
+    assert [r["role"] for r in requests(settings, "record")] == ["sparse", "sparse"]
+    measured = [r for r in requests(settings, "recall") if r["args"].get("text")]
+    assert [r["role"] for r in measured] == ["light"] * 4
+    files = [r["args"]["file"] for r in measured]
+    assert files[0] == files[1] == files[2] != files[3]
+    assert len(requests(settings)) == 1
+
+
+def test_what_breaks_recall_leaves_the_engine_alone_and_is_tried_in_a_fresh_process(worker, settings):
+    assert worker.run(task(program(), Stage.RECALL)).status is Status.OK
+    assert worker.run(task(program("spoiled"), Stage.RECALL)).status is Status.OK
+    spoiled = [r for r in requests(settings, "recall") if "spoiled" in r["args"].get("text", "")]
+    assert len(spoiled) == 2
+    assert worker.run(task(program("crash"), Stage.RECALL)).status is Status.CRASHED
+    assert worker.run(task(program(), Stage.RECALL)).status is Status.OK
+    assert len(requests(settings)) == 1
+
+
+def test_recordings_that_cannot_be_read_are_our_fault(worker, settings):
+    assert worker.run(task(program(), Stage.RECALL)).status is Status.OK
+    worker.close()
+    for file in (settings.scratch / "recordings").glob("*.safetensors"):
+        file.write_text("something else")
+    evaluation = worker.run(task(program(), Stage.RECALL))
+    assert evaluation.status is Status.INFRASTRUCTURE
+    assert "these are no recordings" in evaluation.message
+
+
 def test_a_hang_is_timed_out_and_the_next_gets_a_fresh_engine(worker, settings):
     evaluation = worker.run(task(program("hang"), Stage.ORACLE))
     assert evaluation.status is Status.TIMED_OUT

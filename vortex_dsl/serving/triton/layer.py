@@ -121,7 +121,8 @@ class TritonLayer(ProgramLayer):
         shared = self._shared(name, batch, leader)
         self.kernel(query, cache, shared.lists, weighing(self.softmax), output)
         if self._recorder is not None:
-            self._recorder += self._seen(index, query, batch, shared.lists)
+            for seen in self._seen(index, query, batch, shared.lists):
+                self._recorder.append(seen)
 
     def _choose(self, name: str, query: torch.Tensor, pages: KernelPages, batch: DeviceBatch) -> Shared:
         """List what every row attends to, and count it."""

@@ -5,11 +5,10 @@ import math
 import pytest
 import torch
 
-from search.evaluator.recall.figures import SHARES, Recording, _figures, _take, measure, recordings
+from search.evaluator.recall.figures import MAX_LAYERS, SHARES, measure
 from vortex_dsl import Shape, load_program, trace
-from vortex_dsl.backends.batched import Batched
 
-SIZE, DIM, SCALE = 16, 8, 0.5
+SIZE, SCALE = 16, 0.5
 
 HEAD = "from vortex_dsl import Choice, Int, Program, every_page, reserved_only, topk\n\n\nclass Told(Program):\n"
 BY_INDEX = (
@@ -17,7 +16,6 @@ BY_INDEX = (
     + '''    """The newest candidates."""
 
     pages = Int(2, 0, 64)
-    page_size = Choice(16, (16, 32, 64, 128))
 
     def select(self, q, page):
         return topk(page.index, self.pages)
@@ -30,7 +28,7 @@ BY_MASS = (
     pages = Int(2, 0, 64)
 
     def select(self, q, page):
-        return topk((q * page.k).sum("dim").logsumexp("token").max("head"), self.pages)
+        return topk((q * page.k * self.scale).sum("dim").logsumexp("token").max("head"), self.pages)
 '''
 )
 EVERY = (
@@ -51,153 +49,141 @@ NOTHING = (
 )
 
 
-def graph(text, group=2, **values):
-    return trace(load_program(text).with_values(**values), Shape(group=group, head_dim=DIM))
+@pytest.fixture
+def figures(asking):
+    def told(text, *recordings, judged_every=1, **values):
+        shape = Shape(*recordings[0].q.shape[4:])
+        graph = trace(load_program(text).with_values(**{"dense_layers": 0, **values}), shape)
+        return {m.name: m for m in measure(graph, asking(*recordings, judged_every=judged_every))}
+
+    return told
 
 
-def recording(lengths, group=2, num_kv_heads=2, seed=0, padding=5):
-    generator = torch.Generator().manual_seed(seed)
-    rows, tokens = len(lengths) * num_kv_heads, max(lengths) + padding
-
-    def normal(*shape):
-        return torch.randn(*shape, DIM, generator=generator)
-
-    return Recording(
-        q=2 * normal(rows, group),
-        k=normal(rows, tokens),
-        v=normal(rows, tokens),
-        lengths=torch.tensor(lengths).repeat_interleave(num_kv_heads),
-        kv_head=torch.arange(num_kv_heads).repeat(len(lengths)),
-        layer=1,
-        num_layers=2,
-        scale=SCALE,
-    )
-
-
-def figures(text, *recorded, group=2, **values):
-    return {m.name: m for m in measure(graph(text, group, **values), recorded, seed=0)}
-
-
-def by_hand(recorded, row, chosen):
-    """Count one row's figures for these chosen candidates, sink 1 and window 2."""
-    length = int(recorded.lengths[row])
-    q, k, v = recorded.q[row], recorded.k[row, :length], recorded.v[row, :length]
+def by_hand(recording, step, layer, text, head, num):
+    """Count one row's figures for the newest `num` candidates, sink 1 and window 2."""
+    length = recording.num_tokens + step + 1
+    q = recording.q[step, layer, text, head]
+    k, v = (x[layer, text, head, :length] for x in (recording.k, recording.v))
     weights = (q @ k.T * SCALE).softmax(-1)
     num_pages = math.ceil(length / SIZE)
     mass = [float(weights[:, i * SIZE : (i + 1) * SIZE].sum(1).mean()) for i in range(num_pages)]
     candidates = range(1, num_pages - 2)
-    reserved = [i for i in range(num_pages) if i not in candidates]
-    best = sorted(candidates, key=lambda i: -mass[i])[: len(chosen)]
+    chosen, reserved = [*candidates][-num:], [i for i in range(num_pages) if i not in candidates]
+    best = sorted(candidates, key=lambda i: -mass[i])[:num]
     tokens = [t for t in range(length) if t // SIZE in reserved or t // SIZE in chosen]
-    sparse = (q @ k[tokens].T * SCALE).softmax(-1) @ v[tokens]
-    dense = weights @ v
+    sparse, dense = (q @ k[tokens].T * SCALE).softmax(-1) @ v[tokens], weights @ v
     return {
         "mass": sum(mass[i] for i in (*reserved, *chosen)),
         "oracle_mass": sum(mass[i] for i in (*reserved, *best)),
-        "random_mass": sum(mass[i] for i in reserved)
-        + len(chosen) / len(candidates) * sum(mass[i] for i in candidates),
+        "random_mass": sum(mass[i] for i in reserved) + num / len(candidates) * sum(mass[i] for i in candidates),
         "recall": sum(mass[i] for i in chosen) / sum(mass[i] for i in best),
         "output_error": float((sparse - dense).norm() / dense.norm()),
-        "pages_attended": len(reserved) + len(chosen),
+        "pages_attended": len(reserved) + num,
         "pages_dense": num_pages,
     }
 
 
-@pytest.mark.parametrize("length", [160, 167])
-def test_figures_are_those_counted_by_hand(length):
-    recorded = recording([length], num_kv_heads=1)
-    num_pages = math.ceil(length / SIZE)
-    expected = by_hand(recorded, 0, [num_pages - 4, num_pages - 3])
-    found = figures(BY_INDEX, recorded)
-    for name, value in expected.items():
-        assert found[name].value == pytest.approx(value, rel=1e-5), name
+def averaged(recordings, name):
+    """Average rows as the documentation says: first those of a name of texts, over its lengths."""
+    means = {}
+    for recording in recordings:
+        for text, which in enumerate(recording.names):
+            rows = [
+                by_hand(recording, step, layer, text, head, 2)[name]
+                for step in range(recording.num_steps)
+                for layer in range(recording.q.shape[1])
+                for head in range(recording.q.shape[3])
+            ]
+            means.setdefault(which, []).append(sum(rows) / len(rows))
+    return sum(sum(each) / len(each) for each in means.values()) / len(means)
 
 
-def test_ragged_rows_are_averaged_over_sequences():
-    recorded = recording([160, 121, 300])
-    chosen = [[6, 7], [4, 5], [15, 16]]
-    rows = [by_hand(recorded, 2 * i + head, chosen[i]) for i in range(3) for head in range(2)]
-    found = figures(BY_INDEX, recorded)
-    for name in rows[0]:
-        assert found[name].value == pytest.approx(sum(row[name] for row in rows) / 6, rel=1e-5), name
-        assert found[name].num_samples == 3
+FIGURES = ("mass", "oracle_mass", "random_mass", "recall", "output_error", "pages_attended", "pages_dense")
+
+
+def test_figures_are_those_counted_by_hand(drawn, figures):
+    """Two names of texts, one of them at two lengths; a page is completed within the run."""
+    recordings = drawn(155, ("a", "b"), layers=2, steps=8), drawn(200, ("a",), layers=2, seed=1, steps=8)
+    found = figures(BY_INDEX, *recordings)
+    for name in FIGURES:
+        assert found[name].value == pytest.approx(averaged(recordings, name), rel=1e-5), name
+        assert found[name].num_samples == 2
         assert 0 <= found[name].low <= found[name].value <= found[name].high
     assert all(found[name].high <= 1 for name in SHARES)
 
 
-def test_every_page_keeps_everything():
-    found = figures(EVERY, recording([200, 90]))
+def test_a_dense_layer_keeps_everything_and_its_pages_count(drawn, figures):
+    recorded = drawn(160, layers=2)
+    found, sparse = figures(BY_INDEX, recorded, dense_layers=1), figures(BY_INDEX, recorded)
+    assert found["mass_layer_0"].value == pytest.approx(1)
+    assert found["mass_layer_1"].value == pytest.approx(sparse["mass_layer_1"].value)
+    assert found["mass"].value == pytest.approx((1 + sparse["mass_layer_1"].value) / 2)
+    assert found["pages_attended"].value == pytest.approx((found["pages_dense"].value + 5) / 2)
+    assert found["output_error"].value < sparse["output_error"].value
+    assert figures(BY_INDEX, recorded, dense_layers=8)["recall"].value == 1
+
+
+def test_every_page_keeps_everything(drawn, figures):
+    found = figures(EVERY, drawn(200))
     assert found["mass"].value == pytest.approx(1)
     assert found["recall"].value == pytest.approx(1)
     assert found["output_error"].value == pytest.approx(0, abs=1e-6)
     assert found["pages_attended"].value == found["pages_dense"].value
 
 
-def test_the_best_choice_has_recall_one():
-    recorded = recording([500, 333], group=1)
-    scaled = Recording(**{**vars(recorded), "q": recorded.q / SCALE, "scale": SCALE * SCALE})
-    same = Recording(**{**vars(recorded), "k": recorded.k * SCALE, "scale": 1.0})
-    for each in (same, scaled):
-        found = figures(BY_MASS.replace("(q * page.k)", "(q * page.k * self.scale)"), each, group=1)
-        assert found["recall"].value == pytest.approx(1, abs=1e-5)
-        assert found["mass"].value == pytest.approx(found["oracle_mass"].value, abs=1e-6)
-        assert found["mass"].value > found["random_mass"].value
-        assert found["output_error"].value < found["random_error"].value
+def test_the_best_choice_has_recall_one(drawn, figures):
+    found = figures(BY_MASS, drawn(500, group=1, layers=1))
+    assert found["recall"].value == pytest.approx(1, abs=1e-5)
+    assert found["mass"].value == pytest.approx(found["oracle_mass"].value, abs=1e-6)
+    assert found["mass"].value > found["random_mass"].value
+    assert found["output_error"].value < figures(BY_INDEX, drawn(500, group=1, layers=1))["output_error"].value
 
 
-def test_choosing_nothing_recalls_nothing():
-    found = figures(NOTHING, recording([300]))
+def test_choosing_nothing_recalls_nothing(drawn, figures):
+    found = figures(NOTHING, drawn(300))
     assert found["recall"].value == 0
     assert found["mass"].value == pytest.approx(found["oracle_mass"].value)
 
 
-def test_where_nothing_is_to_choose_recall_is_one_and_such_rows_do_not_dilute():
-    assert figures(NOTHING, recording([40])).get("recall").value == 1
-    both, long = figures(BY_INDEX, recording([300, 40])), figures(BY_INDEX, recording([300, 40]), recording([300, 40]))
+def test_where_nothing_is_to_choose_recall_is_one_and_such_rows_do_not_dilute(drawn, figures):
+    assert figures(NOTHING, drawn(30))["recall"].value == 1
+    long = figures(BY_INDEX, drawn(300))
+    both = figures(BY_INDEX, drawn(30, ("b",), seed=1), drawn(300))
     assert both["recall"].num_samples == 1
-    assert both["recall"].value < 1
-    assert long["recall"].value == pytest.approx(both["recall"].value)
+    assert both["recall"].value == pytest.approx(long["recall"].value)
 
 
-def test_memory_beyond_a_sequence_is_not_seen():
-    recorded = recording([200, 77])
-    beyond = torch.arange(recorded.k.shape[1]) >= recorded.lengths[:, None]
-    dirty = {name: getattr(recorded, name).masked_fill(beyond[..., None], float("nan")) for name in ("k", "v")}
-    clean, soiled = figures(BY_MASS, recorded), figures(BY_MASS, Recording(**{**vars(recorded), **dirty}))
-    assert clean == soiled
-
-
-def test_another_page_size_cuts_the_same_tokens_otherwise():
-    found = figures(BY_INDEX, recording([300]), page_size=64)
-    assert found["pages_dense"].value == 5
-    assert found["pages_attended"].value == 5
+def test_another_page_size_cuts_the_same_tokens_otherwise(drawn, figures):
+    found = figures(BY_INDEX, drawn(300), page_size=64)
+    assert found["pages_dense"].value == found["pages_attended"].value == 5
     assert found["mass"].value == pytest.approx(1)
 
 
-def test_the_expected_random_mass_is_what_lots_give():
-    recorded, told = recording([400], num_kv_heads=1), graph(BY_INDEX)
-    expected = _figures(Batched(told), recorded, torch.Generator())["random_mass"]
-    from search.evaluator.recall.figures import page_mass
+def test_parts_of_the_mass_average_to_it(drawn, figures):
+    found = figures(BY_INDEX, drawn(160, layers=3, heads=4), drawn(300, ("b",), layers=3, heads=4))
+    for part, num in (("layer", 3), ("head", 4)):
+        parts = [found[f"mass_{part}_{i}"].value for i in range(num)]
+        assert sum(parts) / num == pytest.approx(found["mass"].value)
+    assert (found["mass_160"].value + found["mass_300"].value) / 2 == pytest.approx(found["mass"].value)
 
-    mass = page_mass(recorded.q, recorded.k[:, :400].unflatten(1, (25, SIZE)), recorded.lengths, SCALE)[0]
+
+def test_a_deep_model_has_a_bounded_number_of_figures(drawn, figures):
+    found = figures(BY_INDEX, drawn(60, layers=MAX_LAYERS + 2, heads=1, steps=2))
+    named = [name for name in found if name.startswith("mass_layer_")]
+    assert named == [f"mass_layer_{i}" for i in range(0, MAX_LAYERS + 2, 2)]
+
+
+def test_judged_steps_are_every_so_many_and_the_last(drawn, figures, asking):
+    recorded = drawn(160, steps=6)
+    assert asking(recorded, judged_every=4).dense[0].judged == (1, 5)
+    assert figures(BY_INDEX, recorded, judged_every=4)["mass"].value != figures(BY_INDEX, recorded)["mass"].value
+
+
+def test_the_expected_random_mass_is_what_lots_give(drawn, figures, asking):
+    recorded = drawn(400, layers=1, heads=1, steps=1)
+    mass = asking(recorded).dense[0].page_mass(SIZE)[0, 0, 0]
     generator = torch.Generator().manual_seed(0)
-    lots = [1 + torch.randperm(22, generator=generator)[:2] for _ in range(4000)]
-    reserved = mass[0] + mass[-2:].sum()
-    drawn = reserved + torch.stack([mass[lot].sum() for lot in lots]).mean()
-    assert float(expected) == pytest.approx(float(drawn), rel=0.05)
-
-
-def test_taking_the_highest_prefers_the_lower_index():
-    taken = _take(torch.tensor([[1.0, 3.0, 3.0, 2.0], [0.0, 0.0, 0.0, 0.0]]), torch.tensor([1, 3]))
-    assert taken.tolist() == [[False, True, False, False], [True, True, True, False]]
-
-
-def test_rows_of_one_sequence_are_known_by_their_heads():
-    assert recording([64, 64, 64]).sequence.tolist() == [0, 0, 1, 1, 2, 2]
-
-
-def test_what_the_engine_recorded_is_read_as_it_is():
-    recorded = recording([64])
-    assert recordings([vars(recorded)])[0].layer == 1
-    with pytest.raises(ValueError, match="nothing was recorded"):
-        measure(graph(EVERY), [], seed=0)
+    num_pages = mass.shape[0]
+    lots = [1 + torch.randperm(num_pages - 3, generator=generator)[:2] for _ in range(4000)]
+    drawn_mass = mass[0] + mass[-2:].sum() + torch.stack([mass[lot].sum() for lot in lots]).mean()
+    assert figures(BY_INDEX, recorded)["random_mass"].value == pytest.approx(float(drawn_mass), rel=0.05)

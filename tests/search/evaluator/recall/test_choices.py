@@ -1,0 +1,64 @@
+"""What is attended at recorded steps is what `vortex_dsl.decode` attends to."""
+
+import pytest
+import torch
+
+from search.evaluator.recall.choices import attended_pages
+from search.evaluator.recall.recordings import Model
+from vortex_dsl import Shape, decode, load_program, trace, zoo
+
+SCALE = 0.5
+BY_HEAD = '''from vortex_dsl import Int, Program, topk
+from vortex_dsl import kv_head, layer
+
+
+class ByHead(Program):
+    """Budgets by head and layer."""
+
+    pages = Int(1, 1, 64)
+    dense_layers = Int(1, 0, 8)
+
+    def select(self, q, page):
+        score = (q * page.k).sum("dim").max("token", "head")
+        return topk(score, self.pages + kv_head.index + 2 * layer.index / layer.count)
+'''
+FEW = {"pages": 2}
+CASES = {
+    "a plain rule": (zoo.text("quest"), FEW),
+    "no dense layer": (zoo.text("centroid"), FEW | {"dense_layers": 0}),
+    "all layers dense": (zoo.text("centroid"), FEW | {"dense_layers": 8}),
+    "layers that share": (zoo.text("quest"), FEW | {"share_layers": 2, "dense_layers": 0}),
+    "a choice kept for steps": (zoo.text("quest"), FEW | {"refresh_steps": 4}),
+    "kept and shared": (zoo.text("quest"), FEW | {"refresh_steps": 3, "share_layers": 2}),
+    "states": (zoo.text("ema"), FEW),
+    "states by page, kept and shared": (zoo.text("h2o"), FEW | {"refresh_steps": 2, "share_layers": 2}),
+    "budgets by head and layer": (BY_HEAD, {}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("length", [157, 160])
+def test_a_program_attends_to_what_decode_has(case, length, drawn):
+    """Pages become complete within the run, and a choice is kept over it or renewed in it."""
+    text, values = CASES[case]
+    recording, program = drawn(length, ("a", "b")), load_program(text).with_values(**values)
+    layers, judged = recording.q.shape[1], (1, 3, 5)
+    expected = decode(program, recording.q.flatten(3, 4), recording.k, recording.v, length, SCALE)[1]
+    graph = trace(program, Shape(2, recording.q.shape[-1]))
+    seen = set()
+    for places, found in attended_pages(graph, Model(tuple(range(layers)), layers, SCALE), recording, judged):
+        for place in places:
+            wanted = torch.stack([expected[i, place].flatten(0, 1) for i in judged])
+            present = (
+                torch.arange(wanted.shape[-1]) * graph.page_size < length + 1 + torch.tensor(judged)[:, None, None]
+            )
+            attended = present.expand_as(wanted) if found is None else found
+            assert torch.equal(attended, wanted & present), (case, place)
+            seen.add(place)
+    assert seen == set(range(layers))
+
+
+def test_a_choice_that_no_recorded_layer_makes_is_refused(drawn):
+    graph = trace(load_program(zoo.text("quest")).with_values(share_layers=2, dense_layers=0), Shape(2, 8))
+    with pytest.raises(LookupError, match=r"layer 0, which chooses nothing.*share_layers=1"):
+        list(attended_pages(graph, Model((1, 2), 4, SCALE), drawn(160, layers=2), (5,)))

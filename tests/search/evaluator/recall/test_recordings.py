@@ -1,0 +1,86 @@
+"""Recordings come back from their file as they were, are never seen in part, and do not heap up."""
+
+import pytest
+import torch
+
+from search.evaluator.recall.recordings import MAX_FILES, Model, Recorder, Recordings, load, save
+
+SCALE = 0.5
+
+
+def seen(q, k, v, length, layer=0, scale=SCALE):
+    """Give what an engine records of one step; k and v go on behind the length."""
+    return {"layer": layer, "num_layers": 2, "scale": scale, "q": q, "k": k, "v": v, "lengths": torch.tensor([length])}
+
+
+def recorded(recorder, recording, text, scale=SCALE):
+    layers = [
+        [
+            seen(recording.q[i, layer, text], *(_padded(x[layer, text]) for x in (recording.k, recording.v)),
+                 recording.num_tokens + i + 1, layer, scale * (1 + layer * (scale != SCALE)))
+            for i in range(recording.num_steps)
+        ]
+        for layer in range(2)
+    ]  # fmt: skip
+    recorder.add(layers)
+
+
+def _padded(x):
+    return torch.nn.functional.pad(x, (0, 0, 0, 3), value=7.0)
+
+
+def test_what_the_engine_recorded_is_kept_in_sixteen_bits(drawn):
+    wanted, recorder = drawn(40, ("a", "b"), layers=2), Recorder(40, ("a", "b"))
+    for text in range(2):
+        recorded(recorder, wanted, text)
+    found = recorder.recording()
+    assert torch.equal(found.q, wanted.q)
+    assert (found.k.dtype, found.num_tokens, found.names) == (torch.float16, 40, ("a", "b"))
+    assert torch.equal(found.k, wanted.k.half())
+    assert torch.equal(found.v, wanted.v.half())
+    assert recorder.model == Model((0, 1), 2, SCALE)
+
+
+def test_a_model_in_bfloat16_is_kept_exactly(drawn):
+    wanted, recorder = drawn(40, layers=2), Recorder(40, ("a",))
+    for x in (wanted.k, wanted.v):
+        x *= 1e6
+        x.copy_(x.bfloat16())
+    recorded(recorder, wanted, 0)
+    assert torch.equal(recorder.recording().k.float(), wanted.k)
+
+
+def test_numbers_that_do_not_fit_and_unlike_layers_are_refused(drawn):
+    big = drawn(40, layers=2)
+    big.k.mul_(1e6)
+    with pytest.raises(OverflowError, match=r"layer 0 has values in k that torch\.float16 cannot hold"):
+        recorded(Recorder(40, ("a",)), big, 0)
+    with pytest.raises(ValueError, match="layers differ"):
+        recorded(Recorder(40, ("a",)), drawn(40, layers=2), 0, scale=2.0)
+
+
+def test_a_file_gives_back_what_was_saved(tmp_path, drawn):
+    groups = (drawn(40, ("a", "b")), drawn(60, ("a",)))
+    save(Recordings(Model((0, 1, 2), 5, SCALE), groups), tmp_path / "new" / "x.safetensors")
+    found = load(tmp_path / "new" / "x.safetensors")
+    assert found.model == Model((0, 1, 2), 5, SCALE)
+    for got, wanted in zip(found.by_length, groups, strict=True):
+        assert (got.num_tokens, got.names) == (wanted.num_tokens, wanted.names)
+        assert all(torch.equal(getattr(got, name), getattr(wanted, name)) for name in "qkv")
+
+
+def test_a_file_is_whole_or_not_there_and_old_ones_go(tmp_path, monkeypatch, drawn):
+    recordings = Recordings(Model((0, 1, 2), 3, SCALE), (drawn(20),))
+    for i in range(MAX_FILES + 2):
+        save(recordings, tmp_path / f"{i}.safetensors")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{i}.safetensors" for i in range(2, MAX_FILES + 2)]
+
+    def half(_tensors, part, _told):
+        with open(part, "wb") as file:  # noqa: PTH123
+            file.write(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr("safetensors.torch.save_file", half)
+    with pytest.raises(OSError, match="no space left"):
+        save(recordings, tmp_path / "late.safetensors")
+    assert len(list(tmp_path.iterdir())) == MAX_FILES
