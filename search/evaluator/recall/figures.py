@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from vortex_dsl.graph.graph import Graph
 
 SHARES = ("mass", "oracle_mass", "random_mass", "recall")  # none exceeds 1
-JUDGED_EVERY = 4  # of the recorded steps, the last among them
+JUDGED_EVERY = (
+    5  # of the recorded steps, the last among them; odd, so that they are not always when choices are renewed
+)
 MAX_LAYERS, MAX_HEADS = 64, 16  # of figures by layer and by head: neighbours share one where there are more
 
 
