@@ -31,7 +31,7 @@ def record(session: Session, file: str, workload: dict[str, Any], seed: int) -> 
 
     engine = session.engine
     try:
-        asked = asked_texts(Workload(**workload), engine.encode, seed, Path(file).parent.parent)
+        asked = asked_texts(Workload(**workload), engine.llm.get_tokenizer(), seed, Path(file).parent.parent)
         kept = _that_fit(session, asked)
         session.swap(START.format(page_size=engine.settings.page_size), EVERY_PAGE)
         recorders = [_recorded(session, texts) for texts in by_length(kept)]

@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from search.evaluator.fidelity.texts import encoder, first_tokens, texts_of
 from search.evaluator.probe import chains
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from search.evaluator.fidelity.texts import Tokenizer
     from search.records import Workload
 
-    Encode = Callable[[Sequence[str]], list[list[int]]]
+    Encode = Callable[[str], list[int]]
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,17 @@ class Asked:
     forced: tuple[int, ...] = ()
 
 
-def asked_texts(workload: Workload, encode: Encode, seed: int, scratch: Path) -> list[Asked]:
+def asked_texts(workload: Workload, tokenizer: Tokenizer, seed: int, scratch: Path) -> list[Asked]:
     """Give `num_sequences` prompts of the workload's lengths in turn, shortest first.
 
     They are chains where the model has the probe's words for its tokens, else what fidelity is measured on. Raises
     ValueError where the source does not hold so many.
     """
-    asked = _chains(workload, encode, seed) if _speaks_chains(encode) else _prose(workload, encode, seed, scratch)
+    if _speaks_chains(encoder(tokenizer)):
+        asked = _chains(workload, encoder(tokenizer), seed)
+    else:
+        texts = texts_of(workload, encoder(tokenizer), seed, first_tokens(tokenizer), scratch)
+        asked = [Asked(text.name, text.prompt, () if text.kind == "own" else text.forced) for text in texts]
     return sorted(asked, key=lambda text: len(text.prompt))
 
 
@@ -46,7 +52,7 @@ def by_length(asked: Sequence[Asked]) -> list[list[Asked]]:
 
 def _speaks_chains(encode: Encode) -> bool:
     """Tell whether every word of the probe is the token that the probe's own model has for it."""
-    return encode([" ".join(chains.VOCABULARY)]) == [list(range(len(chains.VOCABULARY)))]
+    return encode(" ".join(chains.VOCABULARY)) == list(range(len(chains.VOCABULARY)))
 
 
 def _chains(workload: Workload, encode: Encode, seed: int) -> list[Asked]:
@@ -57,12 +63,5 @@ def _chains(workload: Workload, encode: Encode, seed: int) -> list[Asked]:
         turn, length = i // len(lengths), lengths[i % len(lengths)]
         kind, number = kinds[turn % len(kinds)], turn // len(kinds)
         problem = chains.make_problems(kind, number + 1, length, seed, workload.split)[number]
-        asked.append(Asked(f"{kind} {turn}", tuple(encode([problem.prompt])[0])))
+        asked.append(Asked(f"{kind} {turn}", tuple(encode(problem.prompt))))
     return asked
-
-
-def _prose(workload: Workload, encode: Encode, seed: int, scratch: Path) -> list[Asked]:
-    from search.evaluator.fidelity.texts import texts_of
-
-    texts = texts_of(workload, lambda text: encode([text])[0], seed, scratch=scratch)
-    return [Asked(text.name, text.prompt, text.forced) for text in texts]
