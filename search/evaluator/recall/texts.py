@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from search.evaluator.fidelity.texts import encoder, first_tokens, texts_of
-from search.evaluator.probe import chains
+from search.evaluator.probe import chains, vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,7 +52,7 @@ def by_length(asked: Sequence[Asked]) -> list[list[Asked]]:
 
 def _speaks_chains(encode: Encode) -> bool:
     """Tell whether every word of the probe is the token that the probe's own model has for it."""
-    return encode(" ".join(chains.VOCABULARY)) == list(range(len(chains.VOCABULARY)))
+    return encode(" ".join(vocabulary.VOCABULARY)) == list(range(len(chains.VOCABULARY)))
 
 
 def _chains(workload: Workload, encode: Encode, seed: int) -> list[Asked]:
