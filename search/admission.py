@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 import time
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from search.fit import traced
 from search.records import Candidate, Evaluation, EvaluationTask, Measurement, Proposal, Status
-from vortex_dsl import ProgramError, Shape, load_program, trace
+from vortex_dsl import ProgramError, Shape
 from vortex_dsl.analysis.cost import cost_of
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from search.config import CampaignConfig
-    from vortex_dsl.frontend.program import Program
-    from vortex_dsl.graph.graph import Graph
-
-    Traced = tuple[Program, Graph]
-
-
-@lru_cache(maxsize=64)
-def traced(text: str, values: tuple[tuple[str, float | int | str], ...], group: int, head_dim: int) -> Traced:
-    """Load and trace a text with values, whether or not it looks like the path of a file. Raises ProgramError."""
-    program = load_program(text if "\n" in text else text + "\n").with_values(**dict(values))
-    return program, trace(program, Shape(group=group, head_dim=head_dim))
 
 
 def admit(proposal: Proposal, campaign_id: int, step: int, config: CampaignConfig, seen: AbstractSet[str]) -> Candidate:
     """Parse, type and compare with what the campaign has seen: OK, PROGRAM_ERROR or DUPLICATE."""
     try:
-        program, graph = traced(proposal.text, proposal.values, config.group, config.head_dim)
+        program, graph = traced(proposal.text, proposal.values, Shape(config.group, config.head_dim))
     except ProgramError as error:
         return Candidate(campaign_id, step, proposal, Status.PROGRAM_ERROR, str(error))
     if graph.digest in seen:
@@ -42,7 +31,7 @@ def admit(proposal: Proposal, campaign_id: int, step: int, config: CampaignConfi
 def check(task: EvaluationTask, config: CampaignConfig) -> Evaluation:
     """Measure an admitted program without running it: bytes, operations and the cost model's ratio to dense."""
     start = time.monotonic()
-    _, graph = traced(task.text, task.values, config.group, config.head_dim)
+    _, graph = traced(task.text, task.values, Shape(config.group, config.head_dim))
     estimate = cost_of(graph, task.workload.num_tokens)
     measurements = (
         Measurement("bytes_per_page", float(estimate.bytes_per_page)),

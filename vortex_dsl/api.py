@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vortex_dsl.analysis.cost import Cost, cost_of
+from vortex_dsl.analysis.cost import NUM_LAYERS, Cost, cost_of
 from vortex_dsl.backends.contract import BACKENDS, Backend, BackendName, Decode, checked_scale
 from vortex_dsl.backends.decoding import Run
 from vortex_dsl.frontend.trace import trace
@@ -100,9 +100,12 @@ def _checked(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, lengths: torch.T
     return lengths.to(torch.int64)
 
 
-def cost(program: Program, shape: Shape, tokens: int = 32768) -> Cost:
-    """Give the cost of one decode step of `program` at a length of `tokens` tokens, at least 1."""
-    return cost_of(trace(program, shape), tokens)
+def cost(program: Program, shape: Shape, tokens: int = 32768, num_layers: int = NUM_LAYERS) -> Cost:
+    """Give the cost of one decode step of `program` at a length of `tokens` tokens in a model of `num_layers` layers.
+
+    Both are at least 1.
+    """
+    return cost_of(trace(program, shape), tokens, num_layers)
 
 
 def decode(

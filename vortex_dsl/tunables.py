@@ -31,6 +31,8 @@ def _check_range(tunable: Int | Float) -> None:
         raise ValueError(f"low {tunable.low} is above high {tunable.high}; swap them")
     if not isinstance(tunable.log, bool):
         raise ValueError(f"log is {quoted(tunable.log)}; say log=True or log=False")
+    if not isinstance(tunable.budget, bool):
+        raise ValueError(f"budget is {quoted(tunable.budget)}; say budget=True or budget=False")
     if tunable.log and tunable.low <= 0:
         raise ValueError(f"log=True, but low is {tunable.low}; give a low above 0")
     tunable.accept(tunable.default)
@@ -38,12 +40,16 @@ def _check_range(tunable: Int | Float) -> None:
 
 @dataclass(frozen=True)
 class Int:
-    """A whole number between low and high, both included; `log` says to search it on a logarithmic scale."""
+    """A whole number between low and high, both included; `log` says to search it on a logarithmic scale.
+
+    `budget` says that it decides how much is read: the platform fits it where programs are compared at equal cost.
+    """
 
     default: int
     low: int
     high: int
     log: bool = False
+    budget: bool = False
 
     def __post_init__(self) -> None:
         for name in ("default", "low", "high"):
@@ -70,12 +76,16 @@ class Int:
 
 @dataclass(frozen=True)
 class Float:
-    """A number between low and high, both included; `log` says to search it on a logarithmic scale."""
+    """A number between low and high, both included; `log` says to search it on a logarithmic scale.
+
+    `budget` as that of `Int`.
+    """
 
     default: float
     low: float
     high: float
     log: bool = False
+    budget: bool = False
 
     def __post_init__(self) -> None:
         for name in ("default", "low", "high"):
@@ -137,6 +147,21 @@ class Choice:
 
 
 Tunable = Int | Float | Choice
+
+BUDGET = "pages"  # the budget of a program that declares none
+
+
+def declared_budgets(tunables: Mapping[str, Tunable]) -> list[str]:
+    """Give the names of the tunables that are declared to be the budget; a program may have one."""
+    return [name for name, tunable in tunables.items() if isinstance(tunable, Int | Float) and tunable.budget]
+
+
+def budget_of(tunables: Mapping[str, Tunable]) -> str | None:
+    """Give the name of the tunable that decides how much is read, None where no number does."""
+    declared = declared_budgets(tunables)
+    if declared:
+        return declared[0]
+    return BUDGET if isinstance(tunables.get(BUDGET), Int | Float) else None
 
 
 STATE_AXES = ["page", "head", "dim"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search.admission import traced
 from search.agents.changing.cross import cross
 from search.agents.changing.mutate import mutate
 from search.agents.changing.source import Source
 from search.agents.drawing.draft import PAGE_SIZE, field_bytes_limit
 from search.agents.drawing.generate import generate
+from search.fit import traced
 from search.records import Proposal
-from vortex_dsl import ProgramError
+from vortex_dsl import ProgramError, Shape
 from vortex_dsl.analysis.cost import cost_of
 from vortex_dsl.tunables import PLATFORM_TUNABLES
 
@@ -52,7 +52,7 @@ def draw(
 def fits_and_is_new(proposal: Proposal, context: Context) -> bool:
     """Say whether a proposal loads, means what none did, keeps its fields small and can beat dense attention."""
     try:
-        _, graph = traced(proposal.text, proposal.values, context.group, context.head_dim)
+        _, graph = traced(proposal.text, proposal.values, Shape(context.group, context.head_dim))
     except ProgramError:
         return False
     if graph.digest in context.seen or graph.page_size != PAGE_SIZE:

@@ -108,7 +108,9 @@ def test_a_device_adds_times(call, name):
     assert roof["device"]["name"] == name
     assert len(roof["stages_s"]) == 4
     assert roof["sparse_s"] == pytest.approx(sum(roof["stages_s"]))
-    assert roof["speedup"] == pytest.approx(roof["dense_s"] / roof["sparse_s"])
+    dense, sparse = roof["dense_s"], roof["sparse_s"]
+    assert roof["layers"] == {"num": 32, "num_dense": 1}
+    assert roof["speedup"] == pytest.approx(32 * dense / (dense + 31 * sparse))
 
 
 def test_an_unknown_device_is_answered_with_those_that_are_known(call):

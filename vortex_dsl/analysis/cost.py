@@ -1,13 +1,14 @@
-"""What a decode step of a program costs, per sequence, KV head and sparse layer: bytes and flops, stage by stage.
+"""What a decode step of a program costs, per sequence and KV head: bytes and flops, stage by stage and over all layers.
 
-Budgets that depend on what is in the cache count in full (an upper bound); those that depend on the layer are
-averaged over a model with 8 groups of layers that share a choice.
+Budgets that depend on what is in the cache count in full (an upper bound); those that depend on the layer are counted
+in each layer of the model.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from operator import mul
 from typing import TYPE_CHECKING, Literal
 
 from vortex_dsl.analysis.budget import Budget
@@ -15,7 +16,7 @@ from vortex_dsl.analysis.layout import Layout
 from vortex_dsl.analysis.schedule import Cut, schedule
 from vortex_dsl.node import LEAVES, Node
 from vortex_dsl.ops import ENTRIES
-from vortex_dsl.values import MAX_TOKENS, PAGE, Type, check_size
+from vortex_dsl.values import MAX_LAYERS, MAX_TOKENS, PAGE, Type, check_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 
 CACHE_BYTES = 2  # per element of K and V: bfloat16
 FLOAT_BYTES = 4  # per element of states and of what one stage leaves for another
-NUM_GROUPS = 8
+NUM_LAYERS = 32  # of a model whose number of layers is not told
 RAW = {"page.k": "k", "page.v": "v"}
+OF_LAYERS = ("layer.index", "layer.count")  # what a budget may tell layers apart by
 
 StageKind = Literal["summarize", "score", "choose", "remember", "attend"]
 
@@ -45,13 +47,29 @@ class StageCost:
 
 
 @dataclass(frozen=True)
+class Layers:
+    """How many layers a model has, and how many of them, the first ones, attend to everything."""
+
+    num: int
+    num_dense: int
+
+    def times(self, dense: float, sparse: float) -> float:
+        """Give how many times as much dense attention takes over all layers.
+
+        `dense` and `sparse`: what a layer takes that attends to everything, and one that chooses, on average.
+        """
+        return self.num * dense / (self.num_dense * dense + (self.num - self.num_dense) * sparse)
+
+
+@dataclass(frozen=True)
 class Cost:
-    """One decode step of one sparse layer, per sequence and KV head.
+    """One decode step of a sparse layer, on average over the sparse layers of a model, per sequence and KV head.
 
     `bytes_per_page`: what the fields add to a page; `pages_read`: attended pages of `pages_dense`;
     `summarize_*`: computing a page's fields, once in `page_size` steps; `select_*`: scoring pages (fields, raw pages
     if read, arithmetic); `buffer_bytes`: what stages of scoring leave for one another; `state_bytes`: states read and
-    written; `attend_*`: K and V of attended pages. Choosing pages is divided by `share_layers` and `refresh_steps`.
+    written; `attend_*`: K and V of attended pages. Choosing pages is spread over the layers and the steps that use the
+    choice (`share_layers`, `refresh_steps`). Where all layers are dense, one more is told of that would be sparse.
     """
 
     tokens: int
@@ -69,40 +87,47 @@ class Cost:
     attend_flops: float
     dense_flops: float
     stages: tuple[StageCost, ...]
+    layers: Layers
 
     @property
     def bytes(self) -> float:
-        """Bytes read and written per decode step."""
+        """Bytes read and written per decode step of a sparse layer."""
         return sum(stage.bytes for stage in self.stages)
 
     @property
     def flops(self) -> float:
-        """Floating-point operations per decode step."""
+        """Floating-point operations per decode step of a sparse layer."""
         return sum(stage.flops for stage in self.stages)
 
     @property
     def ratio(self) -> float:
-        """Bytes that dense attention reads per byte of this program: the ceiling of its attention's speed-up."""
-        return self.dense_bytes / self.bytes
+        """Bytes of dense attention per byte of this program, over all layers: the ceiling of attention's speed-up."""
+        return self.layers.times(self.dense_bytes, self.bytes)
 
 
-def cost_of(graph: Graph, tokens: int) -> Cost:
-    """Give the cost of one decode step of a graph at a length of `tokens` tokens, at least 1."""
+def cost_of(graph: Graph, tokens: int, num_layers: int = NUM_LAYERS) -> Cost:
+    """Give the cost of one decode step of a graph at a length of `tokens` tokens in a model of `num_layers` layers.
+
+    Both are at least 1.
+    """
     check_size("cost: tokens", tokens, MAX_TOKENS)
+    check_size("cost: num_layers", num_layers, MAX_LAYERS)
     group, dim = graph.shape.group, graph.shape.head_dim
     cut, layout = schedule(graph), Layout(graph)
-    counts = [_Counts(cut, layout, graph, budget) for budget in _budgets(graph, tokens)]
+    choices = _choices(graph, tokens, num_layers)
+    counts = [_Counts(cut, layout, graph, each) for each in choices]
+    mean = _Mean(counts, graph.refresh_steps)
     attend, summarize = _attend(graph, counts, tokens), _summarize(graph)
-    chosen = tuple(_average(column, graph) for column in zip(*(count.stages for count in counts), strict=True))
+    chosen = tuple(mean.stage(column) for column in zip(*(count.stages for count in counts), strict=True))
     return Cost(
         tokens=tokens,
         bytes_per_page=layout.bytes_per_page,
-        pages_dense=counts[0].budget.num_pages,
+        pages_dense=choices[0].budget.num_pages,
         pages_read=attend.pages,
         summarize_bytes=summarize.bytes,
-        select_bytes=_amortised([count.field_bytes for count in counts], graph),
-        buffer_bytes=_amortised([count.buffer_bytes for count in counts], graph),
-        state_bytes=_amortised([count.state_bytes for count in counts], graph),
+        select_bytes=mean([count.field_bytes for count in counts]),
+        buffer_bytes=mean([count.buffer_bytes for count in counts]),
+        state_bytes=mean([count.state_bytes for count in counts]),
         attend_bytes=attend.bytes,
         dense_bytes=tokens * dim * 2 * CACHE_BYTES,
         summarize_flops=summarize.flops,
@@ -110,22 +135,35 @@ def cost_of(graph: Graph, tokens: int) -> Cost:
         attend_flops=attend.flops,
         dense_flops=tokens * group * dim * 4,
         stages=(*([summarize] if graph.fields else []), *chosen, attend),
+        layers=Layers(num_layers, min(graph.dense_layers, num_layers)),
     )
 
 
-def _budgets(graph: Graph, tokens: int) -> list[Budget]:
-    """Give what is known in the layers that choose."""
+@dataclass(frozen=True)
+class _Choice:
+    """What is known in layers that choose alike: so many choices, used in so many layers."""
+
+    budget: Budget
+    num_choices: int
+    num_layers: int
+
+
+def _choices(graph: Graph, tokens: int, num_layers: int) -> list[_Choice]:
+    """Give the choices of all sparse layers; one for all of them where no budget can tell layers apart."""
     num_pages = -(-tokens // graph.page_size)
     reserved = min(num_pages, graph.sink + graph.window)
     first, share = graph.dense_layers, graph.share_layers
-    last = first + NUM_GROUPS * share
-    return [Budget(num_pages, reserved, layer, last) for layer in range(first, last, share)]
+    last = max(num_layers, first + 1)
+    starts = range(first, last, share)
+    if not any(node.op == "input" and node.attr("name") in OF_LAYERS for node in graph.select_nodes):
+        return [_Choice(Budget(num_pages, reserved, first, last), len(starts), last - first)]
+    return [_Choice(Budget(num_pages, reserved, at, last), 1, min(share, last - at)) for at in starts]
 
 
 def pages_by_node(graph: Graph, tokens: int) -> dict[Node, float]:
     """Say on how many pages each node of select works, leaves included, where it works at all."""
     pages: dict[Node, float] = {}
-    budget = _budgets(graph, tokens)[0]
+    budget = _choices(graph, tokens, NUM_LAYERS)[0].budget
     for stage in schedule(graph):
         worked = budget.num_pages if stage.among is None else budget.chosen(stage.among)
         for node in (*stage.reads, *stage.nodes):
@@ -136,8 +174,8 @@ def pages_by_node(graph: Graph, tokens: int) -> dict[Node, float]:
 class _Counts:
     """Counts of one layer that chooses, not amortised."""
 
-    def __init__(self, cut: tuple[Cut, ...], layout: Layout, graph: Graph, budget: Budget) -> None:
-        self.budget = budget
+    def __init__(self, cut: tuple[Cut, ...], layout: Layout, graph: Graph, choice: _Choice) -> None:
+        self.choice, self.budget = choice, choice.budget
         self.field_bytes = self.buffer_bytes = self.state_bytes = 0.0
         self._graph = graph
         self._fields: Mapping[Node, int] = {field.field.leaf: field.num_bytes for field in layout.fields}
@@ -177,22 +215,29 @@ def _names(stages: tuple[Cut, ...]) -> list[str]:
     return names
 
 
-def _amortised(each: list[float], graph: Graph) -> float:
-    """Spread what the layers that choose do, on average, over the layers and the steps that use the choice."""
-    return sum(each) / len(each) / graph.share_layers / graph.refresh_steps
+class _Mean:
+    """What the layers that choose do, spread over the layers and the steps that use the choice."""
 
+    def __init__(self, counts: list[_Counts], refresh_steps: int) -> None:
+        self._choices = [count.choice.num_choices for count in counts]
+        self._uses = sum(count.choice.num_layers for count in counts) * refresh_steps
 
-def _average(column: tuple[StageCost, ...], graph: Graph) -> StageCost:
-    """Give one stage's cost over all layers."""
-    num_bytes, flops = (_amortised([getattr(each, name) for each in column], graph) for name in ("bytes", "flops"))
-    return StageCost(column[0].name, column[0].kind, sum(each.pages for each in column) / len(column), num_bytes, flops)
+    def __call__(self, each: list[float]) -> float:
+        return sum(map(mul, each, self._choices)) / self._uses
+
+    def stage(self, column: tuple[StageCost, ...]) -> StageCost:
+        """Give one stage's cost, and the pages that it works on where it works."""
+        num_bytes, flops = (self([getattr(each, name) for each in column]) for name in ("bytes", "flops"))
+        pages = sum(map(mul, (each.pages for each in column), self._choices)) / sum(self._choices)
+        return StageCost(column[0].name, column[0].kind, pages, num_bytes, flops)
 
 
 def _attend(graph: Graph, counts: list[_Counts], tokens: int) -> StageCost:
     group, dim = graph.shape.group, graph.shape.head_dim
-    chosen = sum(count.budget.chosen(graph.selection) for count in counts) / len(counts)
-    pages = counts[0].budget.reserved + chosen
-    attended = min(pages * graph.page_size, tokens)
+    read = [count.budget.reserved + count.budget.chosen(graph.selection) for count in counts]
+    used = [count.choice.num_layers for count in counts]
+    pages = sum(map(mul, read, used)) / sum(used)
+    attended = sum(min(each * graph.page_size, tokens) * n for each, n in zip(read, used, strict=True)) / sum(used)
     return StageCost("attend", "attend", pages, attended * dim * 2 * CACHE_BYTES, attended * group * dim * 4)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from vortex_dsl.analysis.cost import Cost
+    from vortex_dsl.analysis.cost import Cost, Layers
 
 REACHED = 0.88  # of the peaks below, by good kernels over long rows
 LAUNCH_S = 2e-6  # of one kernel within a CUDA graph, beside its work
@@ -36,30 +36,33 @@ class Device:
 
 @dataclass(frozen=True)
 class Roofline:
-    """Seconds that a decode step takes at least, per sequence, KV head and sparse layer; launches are not counted.
+    """Seconds that a decode step takes at least, per sequence, KV head and layer; launches are not counted.
 
-    `stages_s`: by stage, in the cost's order. Scoring is float32 arithmetic, attention products of bfloat16.
+    `stages_s`: of a sparse layer, by stage in the cost's order; `dense_s`: of a dense one. Scoring is float32
+    arithmetic, attention products of bfloat16.
     """
 
     device: Device
     stages_s: tuple[float, ...]
     dense_s: float
+    layers: Layers
 
     @property
     def sparse_s(self) -> float:
-        """Seconds of all stages, one after the other."""
+        """Seconds of all stages of a sparse layer, one after the other."""
         return sum(self.stages_s)
 
     @property
     def speedup(self) -> float:
-        """How many times as long dense attention takes."""
-        return self.dense_s / self.sparse_s
+        """How many times as long dense attention takes over all layers."""
+        return self.layers.times(self.dense_s, self.sparse_s)
 
 
 def roofline(cost: Cost, device: Device) -> Roofline:
     """Give the least time of a cost on a device."""
     stages = (device.time_s(each.bytes, each.flops, matrix=each.kind == "attend") for each in cost.stages)
-    return Roofline(device, tuple(stages), device.time_s(cost.dense_bytes, cost.dense_flops, matrix=True))
+    dense_s = device.time_s(cost.dense_bytes, cost.dense_flops, matrix=True)
+    return Roofline(device, tuple(stages), dense_s, cost.layers)
 
 
 def modelled_s(cost: Cost, device: Device, rows: int, num_launches: int) -> tuple[float, float]:

@@ -17,12 +17,12 @@ from vortex_dsl.frontend.source import Source, parse, read_source, text_source
 from vortex_dsl.frontend.syntax import check_function, check_name, check_read_names, check_shadowing, check_syntax
 from vortex_dsl.frontend.trace import check_traces
 from vortex_dsl.frontend.vocabulary import BUILT_IN, IMPORTABLE, PAGE_VALUES, RESERVED, STATE
-from vortex_dsl.tunables import PLATFORM_TUNABLES, Choice, Float, Int, State, Tunable, Value
+from vortex_dsl.tunables import PLATFORM_TUNABLES, Choice, Float, Int, State, Tunable, Value, declared_budgets
 
 _KINDS: dict[str, type[Tunable | State]] = {"Int": Int, "Float": Float, "Choice": Choice, STATE: State}
-_NUMERIC = ("default", "low", "high", "log")
+_NUMERIC = ("default", "low", "high", "log", "budget")
 _PARAMETERS = {"Int": _NUMERIC, "Float": _NUMERIC, "Choice": ("default", "options"), STATE: ("axes", "init")}
-_OPTIONAL = ("log", "axes", "init")
+_OPTIONAL = ("log", "budget", "axes", "init")
 _ENTRIES = {"summarize": "def summarize(self, k, v)", "select": "def select(self, q, page)"}
 MAX_STATES = 16  # of one program; each costs memory per request
 
@@ -143,6 +143,9 @@ class _Loader:
                         self.source.refuse(f"more than {MAX_STATES} states; remember less", statement)
                 else:
                     own[name] = declared
+                    if len(budgets := declared_budgets(own)) > 1:
+                        two = " and ".join(map(quoted, budgets))
+                        self.source.refuse(f"{two} are both declared the budget; leave budget=True to one", statement)
             else:
                 check_syntax(self.source, statement)
                 self.source.refuse("only tunables and functions stand in the class; move it into a function", statement)

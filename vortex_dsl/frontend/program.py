@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from vortex_dsl.errors import ProgramError, did_you_mean, listed, quoted
+from vortex_dsl.tunables import budget_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +42,11 @@ class Program:
     def tunables(self) -> Mapping[str, Tunable]:
         """The program's own tunables and the platform's six, by name."""
         return self.definition.tunables
+
+    @property
+    def budget(self) -> str | None:
+        """The name of the tunable that decides how much is read, None where no number does."""
+        return budget_of(self.tunables)
 
     @property
     def states(self) -> Mapping[str, State]:

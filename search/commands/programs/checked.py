@@ -73,13 +73,15 @@ def drawn(checked: Checked) -> RenderableType:
 
     program, graph, spent = checked.program, checked.graph, checked.cost
     fields = ", ".join(f"{field.type} as {field.storage}" for field in graph.fields) or "none"
+    layers = f"{spent.layers.num:,} layers of which {spent.layers.num_dense} are dense"
     lines = (
         *(_compiled(checked) if checked.passes else ()),
         f"{program.name}: {program.doc}",
         f"digest {graph.digest}, {graph.num_operations} operations",
         "tunables " + ", ".join(f"{name}={value}" for name, value in sorted(program.values.items())),
         f"fields {fields}; {spent.bytes_per_page:,} bytes per page",
-        f"reads {spent.pages_read:,.1f} of {spent.pages_dense:,} pages; dense reads {spent.ratio:.1f} times the bytes",
+        f"reads {spent.pages_read:,.1f} of {spent.pages_dense:,} pages in a sparse layer",
+        f"dense attention reads {spent.ratio:.1f} times the bytes, over {layers}",
     )
     warnings = (Text(f"warning: {sentence}", style="yellow") for sentence in checked.warnings)
     return Group(*map(Text, lines), _costs(spent, checked.roofline), *warnings)
@@ -169,7 +171,8 @@ def _costs(spent: Cost, roof: Roofline | None) -> Table:
         ("dense", spent.dense_bytes, spent.dense_flops, totals[1]),
     ):
         drawn.add_row(name, "", f"{num_bytes:,.0f}", f"{flops:,.0f}", *([_ns(seconds)] if roof else []))
-    ratios = [spent.ratio, spent.dense_flops / spent.flops, *([roof.speedup] if roof else [])]
+    ratios = [spent.dense_bytes / spent.bytes, spent.dense_flops / spent.flops]
+    ratios += [roof.dense_s / roof.sparse_s] if roof else []
     drawn.add_row("dense / sparse", "", *(f"{ratio:.2f}" for ratio in ratios))
     return drawn
 

@@ -10,7 +10,7 @@ import typer
 from search.commands import options
 from search.commands.exits import CommandError, ExitCode
 from search.commands.output import print_data, print_json
-from vortex_dsl.values import MAX_GROUP, MAX_HEAD_DIM, MAX_TOKENS
+from vortex_dsl.values import MAX_GROUP, MAX_HEAD_DIM, MAX_LAYERS, MAX_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +34,7 @@ DeviceName = Annotated[
     str, typer.Option("--device", metavar="NAME", help="Tell roofline times too: of H100, H200, B200 or cpu, this one.")
 ]
 Passes = Annotated[bool, typer.Option("--passes", help="Print the program after each pass of the compiler.")]
+Layers = Annotated[int, typer.Option("--layers", min=1, max=MAX_LAYERS, help="Layers of the model, dense ones too.")]
 HeadDim = Annotated[int, typer.Option("--head-dim", min=1, max=MAX_HEAD_DIM, help="Channels of a head in the model.")]
 
 
@@ -42,6 +43,7 @@ def check(
     tokens: Tokens = 32768,
     group: Group = 4,
     head_dim: HeadDim = 128,
+    layers: Layers = 32,
     settings: options.Settings = None,
     on: DeviceName = "",
     with_passes: Passes = False,
@@ -57,18 +59,21 @@ def check(
         if as_json and refusal.code is ExitCode.REFUSED:
             print_json({"ok": False, **_position(refusal.__cause__)})
         raise
-    checked = _checked(program, graph, tokens, device, with_passes)
+    checked = _checked(program, graph, (tokens, layers), device, with_passes)
     print_json(told(checked)) if as_json else print_data(drawn(checked))
     return ExitCode.DONE
 
 
-def _checked(program: Program, graph: Graph, tokens: int, device: Device | None, with_passes: bool) -> Checked:
+def _checked(
+    program: Program, graph: Graph, scale: tuple[int, int], device: Device | None, with_passes: bool
+) -> Checked:
+    """Tell what is known of a program at a scale: tokens and layers."""
     from search.commands.programs.checked import Checked, passes
     from vortex_dsl.analysis.advice import warnings
     from vortex_dsl.analysis.cost import cost_of
     from vortex_dsl.analysis.devices import roofline
 
-    spent = cost_of(graph, tokens)
+    spent = cost_of(graph, *scale)
     shown = passes(program, graph.shape.group, graph.shape.head_dim) if with_passes else ()
     roof = roofline(spent, device) if device else None
     return Checked(program, graph, spent, warnings(graph, spent), roof, shown)

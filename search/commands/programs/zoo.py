@@ -11,7 +11,7 @@ import typer
 from search.commands import options
 from search.commands.exits import CommandError
 from search.commands.output import print_data, print_json, print_line
-from search.commands.programs.program import Group, HeadDim, Tokens
+from search.commands.programs.program import Group, HeadDim, Layers, Tokens
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,7 +29,8 @@ Name = Annotated[str | None, typer.Argument(metavar="NAME", help="Print this pro
 class Entry:
     """A program of the zoo and what a decode step of a sparse layer costs, per sequence and KV head.
 
-    `papers`: arXiv ids. The figures are None, and `refusal` says why, where a program does not fit a model's shape.
+    `papers`: arXiv ids; `budget`: the tunable that decides how much is read; `ratio`: bytes of dense attention per byte
+    of the program, over all layers. The figures are None, and `refusal` says why, where a program does not fit a model's shape.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Entry:
     share_layers: int
     refresh_steps: int
     states: tuple[str, ...]
+    budget: str | None
     bytes_per_page: int | None = None
     pages_read: float | None = None
     pages_dense: int | None = None
@@ -57,6 +59,7 @@ def zoo(
     tokens: Tokens = 32768,
     group: Group = 4,
     head_dim: HeadDim = 128,
+    layers: Layers = 32,
     as_json: options.Json = False,
 ) -> None:
     """List the published rules with their papers and what a decode step costs, or print the text of one."""
@@ -65,47 +68,59 @@ def zoo(
 
     shape = Shape(group=group, head_dim=head_dim)
     if name is None:
-        listed = entries(shape, tokens)
-        print_json(listed) if as_json else print_data(_drawn(listed, tokens))
+        listed = entries(shape, tokens, layers)
+        print_json(listed) if as_json else print_data(_drawn(listed, tokens, layers))
         return
     try:
         found = text(name)
     except LookupError as error:
         raise CommandError(str(error.args[0])) from error
-    print_json({"entry": entry(name, shape, tokens), "text": found}) if as_json else print_line(found.rstrip("\n"))
+    print_json({"entry": entry(name, shape, tokens, layers), "text": found}) if as_json else print_line(
+        found.rstrip("\n")
+    )
 
 
-def entries(shape: Shape, tokens: int) -> list[Entry]:
-    """Describe every program of the zoo for a model's shape and a length in tokens, by name."""
+def entries(shape: Shape, tokens: int, num_layers: int = 32) -> list[Entry]:
+    """Describe every program of the zoo for a model's shape and layers and a length in tokens, by name."""
     from vortex_dsl.zoo import names
 
-    return [entry(name, shape, tokens) for name in names()]
+    return [entry(name, shape, tokens, num_layers) for name in names()]
 
 
-def entry(name: str, shape: Shape, tokens: int) -> Entry:
+def entry(name: str, shape: Shape, tokens: int, num_layers: int = 32) -> Entry:
     """Describe one program of the zoo. Raises LookupError for a name that is not in it."""
     from vortex_dsl import ProgramError, cost, load_program
     from vortex_dsl.zoo import text
 
     program = load_program(text(name))
     try:
-        spent = cost(program, shape, tokens)
+        spent = cost(program, shape, tokens, num_layers)
     except ProgramError as error:
         return Entry(name, *_told(program), refusal=error.message)
     return Entry(name, *_told(program), spent.bytes_per_page, spent.pages_read, spent.pages_dense, spent.ratio)
 
 
-def _told(program: Program) -> tuple[str, tuple[str, ...], int, int, tuple[str, ...]]:
-    """Give what a program says of itself, whatever the model: an entry's idea, papers, sharing and states."""
+def _told(program: Program) -> tuple[str, tuple[str, ...], int, int, tuple[str, ...], str | None]:
+    """Give what a program says of itself, whatever the model: an entry's idea, papers, sharing, states and budget."""
     idea, papers = SOURCE.sub("", program.doc), tuple(PAPER.findall(program.text))
     values = program.values
-    return idea, papers, int(values["share_layers"]), int(values["refresh_steps"]), tuple(program.states)
+    return (
+        idea,
+        papers,
+        int(values["share_layers"]),
+        int(values["refresh_steps"]),
+        tuple(program.states),
+        program.budget,
+    )
 
 
-def _drawn(listed: list[Entry], tokens: int) -> RenderableType:
+def _drawn(listed: list[Entry], tokens: int, num_layers: int) -> RenderableType:
     from rich.table import Table
 
-    caption = f"one decode step of a sparse layer at {tokens:,} tokens; dense / sparse: the bytes that each reads"
+    caption = (
+        f"one decode step of a sparse layer at {tokens:,} tokens; dense / sparse: the bytes that each reads in "
+        f"{num_layers:,} layers"
+    )
     drawn = Table("name", "idea", "arXiv", "keeps", caption=caption, caption_justify="left")
     for heading in ("bytes/page", "pages", "dense / sparse"):
         drawn.add_column(heading, justify="right")

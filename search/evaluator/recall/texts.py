@@ -52,7 +52,7 @@ def by_length(asked: Sequence[Asked]) -> list[list[Asked]]:
 
 def _speaks_chains(encode: Encode) -> bool:
     """Tell whether every word of the probe is the token that the probe's own model has for it."""
-    return encode(" ".join(vocabulary.VOCABULARY)) == list(range(len(chains.VOCABULARY)))
+    return encode(" ".join(vocabulary.VOCABULARY)) == list(range(len(vocabulary.VOCABULARY)))
 
 
 def _chains(workload: Workload, encode: Encode, seed: int) -> list[Asked]:

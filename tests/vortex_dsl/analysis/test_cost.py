@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vortex_dsl.analysis.advice import warnings
-from vortex_dsl.analysis.cost import NUM_GROUPS, cost_of
+from vortex_dsl.analysis.cost import NUM_LAYERS, cost_of
 from vortex_dsl.analysis.devices import Device, device, roofline
 from vortex_dsl.api import cost
 from vortex_dsl.frontend.load import load_program
@@ -36,7 +36,7 @@ def test_dense_reads_everything_and_streaming_the_reserved_pages() -> None:
     assert dense.ratio == 1.0
     assert dense.attend_flops == dense.dense_flops == TOKENS * 128 * 4 * 4
     assert streaming.pages_read == 3
-    assert streaming.ratio == pytest.approx(PAGES / 3)
+    assert streaming.dense_bytes / streaming.bytes == pytest.approx(PAGES / 3)
 
 
 def test_quest_reads_two_vectors_per_page_and_its_budget() -> None:
@@ -62,7 +62,7 @@ def test_budgets_may_depend_on_the_length_and_the_layer() -> None:
     by_length = of(program("topk(page.index, maximum(8, 0.05 * page.count))"))
     assert by_length.pages_read == 3 + int(0.05 * PAGES)
     by_layer = of(program("topk(page.index, 8 * (layer.index + 1))"))
-    assert by_layer.pages_read == 3 + 8 * sum(layer + 1 for layer in range(1, 1 + NUM_GROUPS)) / NUM_GROUPS
+    assert by_layer.pages_read == 3 + 8 * sum(range(2, NUM_LAYERS + 1)) / (NUM_LAYERS - 1)
     unknown = of(program('topk(page.index, q.max("head", "dim"))'))
     assert unknown.pages_read == PAGES
 
@@ -129,14 +129,47 @@ def test_summarize_is_paid_once_per_page() -> None:
 @pytest.mark.parametrize("setting", ["share_layers", "refresh_steps"])
 def test_a_choice_that_is_used_several_times_is_paid_once(setting: str) -> None:
     once, often = of(text("quest")), of(text("quest"), **{setting: 4})
-    assert often.select_bytes == once.select_bytes / 4
-    assert often.select_flops == once.select_flops / 4
+    uses = 4 if setting == "refresh_steps" else (NUM_LAYERS - 1) / 8  # the last of 31 layers' groups is short
+    assert often.select_bytes == pytest.approx(once.select_bytes / uses)
+    assert often.select_flops == pytest.approx(once.select_flops / uses)
     assert (often.attend_bytes, often.summarize_bytes) == (once.attend_bytes, once.summarize_bytes)
 
 
 def test_budgets_by_layer_are_those_of_the_layers_that_choose() -> None:
     by_layer = of(program("topk(page.index, 8 * (layer.index + 1))"), share_layers=2, dense_layers=3)
-    assert by_layer.pages_read == 3 + 8 * sum(4 + 2 * i for i in range(NUM_GROUPS)) / NUM_GROUPS
+    pairs, alone = range(3, NUM_LAYERS - 1, 2), NUM_LAYERS - 1  # the last layer has nobody to share with
+    assert by_layer.pages_read == 3 + 8 * (sum(2 * (i + 1) for i in pairs) + alone + 1) / (NUM_LAYERS - 3)
+
+
+def test_every_layer_of_the_model_counts_the_dense_ones_as_dense() -> None:
+    streaming = load_program(text("streaming"))
+    for num_layers, dense in ((2, 1), (30, 1), (30, 8), (8, 8)):
+        spent = cost(streaming.with_values(dense_layers=dense), SHAPE, TOKENS, num_layers)
+        pages = dense * PAGES + (num_layers - dense) * 3
+        assert spent.ratio == pytest.approx(num_layers * PAGES / pages)
+        assert (spent.layers.num, spent.layers.num_dense) == (num_layers, dense)
+    assert cost(streaming.with_values(dense_layers=8), SHAPE, TOKENS, num_layers=2).ratio == 1.0
+    with pytest.raises(ValueError, match="num_layers is 0; give a whole number from 1 to 4,096"):
+        cost(streaming, SHAPE, TOKENS, num_layers=0)
+
+
+def test_budgets_that_cannot_tell_layers_apart_cost_the_same_counted_once_or_in_each() -> None:
+    """Where a budget mentions the layer all of them are counted, and it may still be the same everywhere."""
+    alike = program("topk(page.index, 8 + 0 * layer.count)", "{}")
+    assert "layer.count" in trace(load_program(alike), SHAPE).listing
+    for values in ({}, {"share_layers": 4}, {"share_layers": 4, "refresh_steps": 2, "dense_layers": 2}):
+        for num_layers in (3, 30, 31):
+            once, each = (
+                cost(load_program(one).with_values(**values), SHAPE, TOKENS, num_layers)
+                for one in (program("topk(page.index, 8)"), alike)
+            )
+            assert each.bytes == pytest.approx(once.bytes)
+
+
+def test_a_choice_that_few_layers_share_at_the_end_costs_them_more() -> None:
+    """Of five layers after a dense one that share by four, the last chooses for itself."""
+    spent = cost(load_program(text("quest")).with_values(share_layers=4), SHAPE, TOKENS, num_layers=6)
+    assert spent.select_bytes == PAGES * 512 * 2 / 5
 
 
 def test_states_are_read_and_written_in_float32() -> None:
@@ -163,6 +196,7 @@ def test_a_roofline_takes_the_longer_of_bytes_and_arithmetic() -> None:
     assert roof.dense_s == quest.dense_bytes / 4.8e12
     assert roof.stages_s == tuple(stage.bytes / 4.8e12 for stage in quest.stages)
     assert roof.speedup == pytest.approx(quest.ratio)
+    assert roof.speedup < roof.dense_s / roof.sparse_s  # the first layer is dense
     assert roof.sparse_s == pytest.approx(quest.bytes / 4.8e12)
     slow = Device("slow", bytes_per_s=1e30, matrix_flops_per_s=2.0, flops_per_s=1.0)
     arithmetic = roofline(quest, slow)

@@ -283,6 +283,12 @@ TOPS = {
     "annotated attribute": ("", "    pages: int = Int(1, 0, 2)\n", "an annotation"),
     "out of range": ("", "    pages = Int(5, 0, 2)\n", "5 is out of range; give a whole number from 0 to 2"),
     "range upside down": ("", "    pages = Int(5, 9, 2)\n", "swap them"),
+    "a list as budget": (LISTS, "    pages = Int(1, 1, 2, budget=B199)\n", "budget is 'list'"),
+    "two budgets": (
+        "",
+        "    pages = Int(5, 0, 9, budget=True)\n    share = Float(0.5, 0, 1, budget=True)\n",
+        "'pages' and 'share' are both declared the budget; leave budget=True to one",
+    ),
     "log from 0": ("", "    pages = Int(5, 0, 9, log=True)\n", "give a low above 0"),
     "fraction": ("", "    pages = Int(2.5, 0, 9)\n", "default of Int"),
     "missing bounds": ("", "    pages = Int(2)\n", "write Int(default, low, high)"),

@@ -53,6 +53,23 @@ def test_with_values_gives_another_program_and_keeps_what_differs_sorted(program
     assert hash(other.with_values(blend=0.5, kind="int8", window=4)) == hash(program)
 
 
+@pytest.mark.parametrize(
+    ("declared", "budget"),
+    [
+        ("pages = Int(16, 4, 1024)", "pages"),
+        ("pages = Float(0.5, 0, 1)", "pages"),
+        ("pages = Choice(16, (16, 32))", None),
+        ("few = Int(16, 4, 1024)", None),
+        ("pages = Int(16, 4, 1024)\n    share = Float(0.5, 0, 1, budget=True)", "share"),
+        ("window = Int(2, 1, 64, budget=True)", "window"),
+        ("pages = Int(16, 4, 1024, False, True)", "pages"),
+    ],
+)
+def test_the_budget_is_what_is_declared_so_or_called_pages(declared, budget):
+    text = f'from vortex_dsl import *\nclass P(Program):\n    """A rule."""\n    {declared}\n'
+    assert load_program(text + "    def select(self, q, page):\n        return every_page()\n").budget == budget
+
+
 REFUSED = [
     ({"page": 3}, "3:1: Best has no tunable 'page'; did you mean 'pages'?"),
     ({"xyz": 3}, "3:1: Best has no tunable 'xyz'; it has blend, dense_layers, kind"),
