@@ -5,37 +5,60 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from search.fit import traced
+from search.fit import fit, traced
 from search.records import Candidate, Evaluation, EvaluationTask, Measurement, Proposal, Status
-from vortex_dsl import ProgramError, Shape
-from vortex_dsl.analysis.cost import cost_of
+from vortex_dsl import ProgramError
+from vortex_dsl.analysis.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from search.config import CampaignConfig
+    from search.fit import Terms
 
 
 def admit(proposal: Proposal, campaign_id: int, step: int, config: CampaignConfig, seen: AbstractSet[str]) -> Candidate:
-    """Parse, type and compare with what the campaign has seen: OK, PROGRAM_ERROR or DUPLICATE."""
+    """Parse, type and compare with what the campaign has seen: OK, PROGRAM_ERROR or DUPLICATE.
+
+    A rule whose program at some cost ratio is that of an earlier rule is the same rule with another budget.
+    """
     try:
-        program, graph = traced(proposal.text, proposal.values, Shape(config.group, config.head_dim))
+        program, graph = traced(proposal.text, proposal.values, config.terms.shape)
+        known = [digest for digest in digests(proposal, config.terms, config.ratios) if digest in seen]
     except ProgramError as error:
         return Candidate(campaign_id, step, proposal, Status.PROGRAM_ERROR, str(error))
-    if graph.digest in seen:
-        message = f"an earlier step of this campaign means the same: {graph.digest}"
+    if known:
+        message = f"an earlier step of this campaign means the same: {known[0]}"
         return Candidate(campaign_id, step, proposal, Status.DUPLICATE, message, graph.digest, program.name)
     return Candidate(campaign_id, step, proposal, Status.OK, "", graph.digest, program.name)
 
 
+def digests(proposal: Proposal, terms: Terms, ratios: tuple[float, ...]) -> list[str]:
+    """Give the digests of a proposal's programs: as written, and at each cost ratio that it reaches.
+
+    Raises ProgramError.
+    """
+    found = [fit(proposal.text, proposal.values, terms, ratio) for ratio in (0.0, *ratios)]
+    return list(dict.fromkeys(each.digest for each in found if not each.refusal))
+
+
 def check(task: EvaluationTask, config: CampaignConfig) -> Evaluation:
-    """Measure an admitted program without running it: bytes, operations and the cost model's ratio to dense."""
+    """Measure an admitted program without running it: bytes, operations and the cost model's ratios to dense.
+
+    Where it cannot be brought to the workload's cost ratio, it is BELOW_GATE.
+    """
     start = time.monotonic()
-    _, graph = traced(task.text, task.values, Shape(config.group, config.head_dim))
-    estimate = cost_of(graph, task.workload.num_tokens)
-    measurements = (
-        Measurement("bytes_per_page", float(estimate.bytes_per_page)),
+    _, graph = traced(task.text, task.values, config.terms.shape)
+    fitted = fit(task.text, task.values, config.terms, task.workload.ratio)
+    measurements = [
+        Measurement("bytes_per_page", float(Layout(graph).bytes_per_page)),
         Measurement("operations", float(graph.num_operations)),
-        Measurement("cost_ratio", float(estimate.ratio)),
+        Measurement("cost_ratio", fitted.cost_ratio),
+        *(Measurement(f"cost_ratio_{length}", ratio) for length, ratio in fitted.cost_ratios),
+        *([] if fitted.budget is None else [Measurement("budget", fitted.budget)]),
+    ]
+    status = Status.BELOW_GATE if fitted.refusal else Status.OK
+    elapsed_s = time.monotonic() - start
+    return Evaluation(
+        task.key, status, fitted.refusal, tuple(measurements), elapsed_s=elapsed_s, ratio=task.workload.ratio
     )
-    return Evaluation(task.key, Status.OK, measurements=measurements, elapsed_s=time.monotonic() - start)

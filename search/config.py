@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from search.fit import Terms
 from search.records import Stage, Workload
-from vortex_dsl.values import MAX_GROUP, MAX_HEAD_DIM, MAX_REPEATS, MAX_SEQUENCES, MAX_TOKENS, check_size
+from search.workloads import WORKLOADS
+from vortex_dsl import Shape
+from vortex_dsl.values import MAX_GROUP, MAX_HEAD_DIM, MAX_LAYERS, MAX_REPEATS, MAX_SEQUENCES, MAX_TOKENS, check_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,20 +31,16 @@ SEEDS = (
     "twilight",
     "value_gated",
 )
+RATIOS = (8.0, 16.0, 32.0)
+MAX_RATIOS = 8
+LEAST_RATIO, MOST_RATIO = 1.0, 1024.0
 # Steps go round this list: most of them to the grammar, and each baseline always has its place.
 PROPOSERS = ("grammar", "grammar", "greedy", "grammar", "grammar", "best_of_n", "grammar", "random")
 
-WORKLOADS = (
-    Workload(Stage.CHECK, num_tokens=8000, num_sequences=1),
-    Workload(Stage.RECALL, num_tokens=2000, num_sequences=16),
-    Workload(Stage.ORACLE, num_tokens=200, num_sequences=2),
-    Workload(Stage.PROBE, num_tokens=2000, num_sequences=48),
-    Workload(Stage.SERVE, num_tokens=8000, num_sequences=8, repeats=12),
-)
 ANSWER_TOKENS = 160  # more than any stage decodes after a prompt
 
 _LARGEST_OF_A_WORKLOAD = {"num_tokens": MAX_TOKENS, "num_sequences": MAX_SEQUENCES, "repeats": MAX_REPEATS}
-NEEDED = (Stage.CHECK, Stage.PROBE)  # a program's admission, and the accuracy by which candidates are told apart
+JUDGING = (Stage.FIDELITY, Stage.RETRIEVAL, Stage.PROBE)  # one of them tells candidates apart
 
 
 class ConfigError(ValueError):
@@ -52,10 +51,12 @@ class ConfigError(ValueError):
 class CampaignConfig:
     """The settings of one campaign. Two campaigns with equal settings and measurements propose the same.
 
-    `proposers` take the steps in turn; a name that stands twice gets twice as many. `seed_pages` is the small
-    budget that makes the seeds comparable, `ceiling_pages` the large one of the oracle. `serve_floor` is the probe
-    accuracy that a candidate needs to be timed. `evaluation_seed` draws the problems: campaigns that share it
-    share their measurements. `group` and `head_dim` are those of `model`.
+    `proposers` take the steps in turn; a name that stands twice gets twice as many. Every candidate is judged at each
+    of `ratios`, its budget fitted so that dense attention reads so many times its bytes; as written where there are
+    none. `seed_pages` is the small budget that then makes the seeds comparable, `ceiling_pages` the large one of the
+    oracle. `recall_share` is the share of candidates, the best by recall, that enter an engine; `serve_floor` the
+    accuracy in the probe that a candidate needs to be timed. `evaluation_seed` draws the problems: campaigns that share
+    it share their measurements. `group`, `head_dim` and `num_layers` are those of `model`.
     """
 
     seed: int = 0
@@ -71,6 +72,9 @@ class CampaignConfig:
     serve_floor: float = 0.8
     evaluation_seed: int = 0
     max_dollars: float | None = None
+    ratios: tuple[float, ...] = RATIOS
+    num_layers: int = 2
+    recall_share: float = 1.0
 
     def __post_init__(self) -> None:
         _require(self.num_candidates >= 0, f"num_candidates must not be negative, but is {self.num_candidates}")
@@ -78,15 +82,30 @@ class CampaignConfig:
         _sized("head_dim", self.head_dim, MAX_HEAD_DIM)
         _require(bool(self.proposers), "proposers is empty; name at least one, for example 'grammar'")
         _require(self.seed_pages >= 1, f"seed_pages must be at least 1, but is {self.seed_pages}")
-        _require(0 <= self.serve_floor <= 1, f"serve_floor must lie between 0 and 1, but is {self.serve_floor}")
+        _sized("num_layers", self.num_layers, MAX_LAYERS)
+        for name in ("serve_floor", "recall_share"):
+            share = getattr(self, name)
+            _require(0 <= share <= 1, f"{name} must lie between 0 and 1, but is {share}")
+        self._check_ratios()
         stages = [workload.stage for workload in self.workloads]
         named = ", ".join(stages) or "none"
         _require(len(set(stages)) == len(stages), f"workloads must name stages once each, but name {named}")
-        missing = [stage for stage in NEEDED if stage not in stages]
-        _require(not missing, f"workloads must name {', '.join(NEEDED)} at least, but name {named}")
+        enough = Stage.CHECK in stages and any(stage in stages for stage in JUDGING)
+        _require(enough, f"workloads must name check and one of {', '.join(JUDGING)}, but name {named}")
         for workload in self.workloads:
             for name, most in _LARGEST_OF_A_WORKLOAD.items():
                 _sized(f"{name} of the workload {workload.stage.value}", getattr(workload, name), most)
+            for length in workload.lengths:
+                _sized(f"a length of the workload {workload.stage.value}", length, MAX_TOKENS)
+
+    def _check_ratios(self) -> None:
+        shown = ", ".join(f"{ratio:g}" for ratio in self.ratios)
+        number = len(self.ratios)
+        _require(number <= MAX_RATIOS, f"ratios are {number}; give at most {MAX_RATIOS} of them")
+        _require(len(set(self.ratios)) == number, f"ratios are {shown}; give each once")
+        bounded = all(LEAST_RATIO <= ratio <= MOST_RATIO for ratio in self.ratios)
+        _require(bounded, f"ratios are {shown}; give numbers from {LEAST_RATIO:g} to {MOST_RATIO:g}")
+        object.__setattr__(self, "ratios", tuple(sorted(map(float, self.ratios))))
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -96,14 +115,21 @@ class CampaignConfig:
         """
         return tuple(workload.stage for workload in self.workloads)
 
-    def workload(self, stage: Stage) -> Workload:
-        """Give what a stage runs on."""
-        return next(workload for workload in self.workloads if workload.stage is stage)
+    def workload(self, stage: Stage, ratio: float = 0.0) -> Workload:
+        """Give what a stage runs on, at a cost ratio; 0 is as written."""
+        return replace(next(workload for workload in self.workloads if workload.stage is stage), ratio=ratio)
+
+    @property
+    def terms(self) -> Terms:
+        """On what costs are compared: at every length that the check names."""
+        lengths = self.workload(Stage.CHECK).all_lengths
+        return Terms(Shape(self.group, self.head_dim), self.num_layers, lengths)
 
     @property
     def num_tokens(self) -> int:
-        """The context length that proposers design for."""
-        return self.workload(Stage.PROBE).num_tokens
+        """The context length that proposers design for: the longest by which candidates are told apart."""
+        stage = next(stage for stage in JUDGING if stage in self.stages)
+        return self.workload(stage).num_tokens
 
     def to_json(self) -> str:
         """Give the canonical JSON: sorted keys, no spaces."""
@@ -113,11 +139,13 @@ class CampaignConfig:
     def from_json(cls, text: str) -> CampaignConfig:
         """Read the JSON that `to_json` writes; missing keys take their default.
 
-        Raises ConfigError for unknown keys and for values of the wrong type.
+        A campaign from before there were ratios goes on without them. Raises ConfigError for unknown keys and for
+        values of the wrong type.
         """
         values = _checked(cls, _parsed(text))
         if "workloads" in values:
             values["workloads"] = tuple(_workload(each) for each in values["workloads"])
+            values.setdefault("ratios", ())
         return cls(**values)
 
 
@@ -176,6 +204,9 @@ def _checked(kind: Any, values: object) -> dict[str, Any]:
 def _fits(value: object, annotation: str) -> bool:
     if annotation.startswith("tuple[str"):
         return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    if annotation.startswith(("tuple[float", "tuple[int")):
+        kind = int if annotation.startswith("tuple[int") else (int, float)
+        return isinstance(value, list) and all(isinstance(e, kind) and not isinstance(e, bool) for e in value)
     if annotation.startswith("tuple"):
         return isinstance(value, list)
     if value is None:

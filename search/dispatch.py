@@ -7,7 +7,7 @@ import socket
 import time
 import uuid
 from collections import Counter, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from search.contracts import Claim
@@ -49,13 +49,19 @@ class Dispatcher:
         self._attempts: Counter[EvaluationKey] = Counter()
         self._retry_at = 0.0
         self._beat_at = time.monotonic() + HEARTBEAT_S
-        self._begun: set[EvaluationKey] = set()
+        self._begun: dict[EvaluationKey, float] = {}  # and when
         self._draining = False
 
     @property
     def num_running(self) -> int:
         """Evaluations that the evaluator holds."""
         return len(self._running)
+
+    @property
+    def under_way(self) -> list[tuple[Job, float]]:
+        """What is in a worker's hands, and for how many seconds, the longest first."""
+        now = time.monotonic()
+        return [(self._running[key], now - begun) for key, begun in self._begun.items()]
 
     @property
     def idle(self) -> bool:
@@ -120,13 +126,14 @@ class Dispatcher:
         new = [key for key in keys if key in self._running and key not in self._begun]
         if new:
             self._ledger.begin(new, self.owner)
-            self._begun.update(new)
+            self._begun |= dict.fromkeys(new, time.monotonic())
 
     def _finish(self, evaluation: Evaluation) -> None:
         job = self._running.pop(evaluation.key, None)
-        self._begun.discard(evaluation.key)
+        self._begun.pop(evaluation.key, None)
         if job is None:  # a retry's late twin; the ledger has the first
             return
+        evaluation = replace(evaluation, ratio=job.task.workload.ratio)  # whoever wrote it, a lost worker's place too
         self._ledger.finish(evaluation, self.owner, self._evaluator.environment)
         if evaluation.status in UNFINISHED and self._attempts[evaluation.key] < MAX_ATTEMPTS:
             self._wait(job)

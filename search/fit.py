@@ -6,6 +6,7 @@ budget that the platform fits (see `docs/language.md`). Costs are the cost model
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     Values = tuple[tuple[str, Value], ...]
 
 NUM_STEPS = 1000  # into which the range of a budget that is no whole number is cut
+MAX_GUESSES = 6  # before a search goes on by halves
 DIGITS = 4  # significant ones of such a budget
 
 
@@ -98,7 +100,7 @@ def _falls_short(program: Program, costs: Sequence[tuple[int, float]], ratio: fl
 
 
 class _Search:
-    """Looks for the value of a budget, among those of its range, by halving what lies between one that does and not."""
+    """Looks for the value of a budget in its range, between one that reaches the ratio and one that does not."""
 
     def __init__(self, program: Program, name: str, terms: Terms, ratio: float) -> None:
         self._program, self._name, self._terms, self._ratio = program, name, terms, ratio
@@ -120,13 +122,22 @@ class _Search:
         return Fitted(values, digest, budget, nearest, f"{short} even with {self._name}={budget:g}")
 
     def _between(self, reaching: int, missing: int) -> int:
-        while abs(missing - reaching) > 1:
-            middle = (reaching + missing) // 2
-            if self._reaches(middle):
-                reaching = middle
+        """Find the last that reaches the ratio, by the slope where bytes grow evenly with the budget, or by halves."""
+        way = 1 if missing > reaching else -1
+        guess = reaching + way
+        for i in itertools.count():
+            if abs(missing - reaching) <= 1:
+                return reaching
+            slope = (self._reads(guess) - self._reads(reaching)) / abs(guess - reaching)
+            if self._reaches(guess):
+                reaching = guess
             else:
-                missing = middle
-        return reaching
+                missing = guess
+            room = abs(missing - reaching) - 1
+            even = i < MAX_GUESSES and 0 < slope < math.inf
+            jump = int((1 / self._ratio - self._reads(reaching)) / slope) if even else (room + 1) // 2
+            guess = reaching + way * min(max(jump, 1), max(room, 1))
+        raise AssertionError("what lies between two numbers comes to an end")
 
     def _told(self, at: int) -> Fitted:
         program = self._at(at)

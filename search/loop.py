@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from search.admission import admit, check
+from search.admission import admit, check, digests
 from search.agents.seeds import Seeds
 from search.asking import Question
 from search.config import LAG, CampaignConfig, ConfigError
 from search.contracts import ProposerError
 from search.dispatch import UNFINISHED, Dispatcher, Job
-from search.observer import Observer, Silent
-from search.parents import front, leaders
+from search.fit import fit
+from search.observer import Observer, Running, Silent
+from search.parents import LOSSES, Leader, front, leaders
 from search.records import (
     Campaign,
     Candidate,
@@ -27,7 +28,8 @@ from search.records import (
     Status,
     Workload,
 )
-from search.stages import next_stage
+from search.stages import course, next_workload
+from search.workloads import held_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +40,7 @@ TURN_S = 0.25
 ANSWER_S = 0.02  # a proposer that computes answers within this; one that waits for a server is looked after later
 MAX_FAILURES = 5  # of proposals in a row
 MAX_UNMEASURED = 4  # candidates in a row
+TIMES = {Stage.FIDELITY: 2}  # what confirms is larger, where that takes seconds
 
 
 class End(StrEnum):
@@ -51,13 +54,13 @@ class End(StrEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run leaves: its end, the leaders (best first) and what confirmed them on the held-out split."""
+    """What a run leaves: its end, the leaders (by cost ratio, best first) and what confirmed them, held out."""
 
     end: End
     message: str
     num_steps: int
     num_admitted: int
-    leaders: tuple[Record, ...] = ()
+    leaders: tuple[Leader, ...] = ()
     confirmations: tuple[Evaluation, ...] = ()
 
 
@@ -99,6 +102,10 @@ class Loop:
         self._steps: dict[EvaluationKey, int] = {}
         self._question: Question | None = None
         self._answered: set[str] = set()
+        self._seen: set[str] = set()
+        self._finished: set[int] = set()  # steps that have no stage left
+        self._num_settled = 0  # steps from the first on, all of them finished
+        self._held: set[int] = set()  # steps that wait for what they are compared with
         self._num_unmeasured = 0  # candidates in a row that no worker could measure
         self._draining = self._stopping = False
 
@@ -131,25 +138,37 @@ class Loop:
     def _restore(self) -> None:
         """Read what is recorded, and start again what has a stage left."""
         for record in self._ledger.records(self._campaign.id):
-            kept = tuple(e for e in record.evaluations if self._is_ours(e))
+            ours = self._keys(record.candidate)
+            kept = tuple(e for e in record.evaluations if e.key in ours and e.status not in UNFINISHED)
             self._records.append(Record(record.candidate, kept))
-        num_finished = sum(self._finished(r) for r in self._records if r.candidate.status is Status.OK)
+            self._remember(record.candidate)
+        for step in range(len(self._records)):
+            self._next(step)
+        num_finished = sum(self._records[step].candidate.status is Status.OK for step in self._finished)
         self._observer.on_start(num_finished, self._seeds.num + self.config.num_candidates)
-        for record in list(self._records):
-            self._start_next(record)
+        for step in [step for step in range(len(self._records)) if step not in self._held]:
+            self._start_next(step)
 
-    def _is_ours(self, evaluation: Evaluation) -> bool:
-        """Say whether an evaluation is what this run would have measured, here and now, and finished."""
-        key = evaluation.key
-        if key.stage not in self.config.stages:
-            return False
-        expected = self._key(key.program_digest, self.config.workload(key.stage), self.config.evaluation_seed)
-        return key == expected and evaluation.status not in UNFINISHED
+    def _keys(self, candidate: Candidate) -> set[EvaluationKey]:
+        """Give the keys of all that this run would measure of a candidate, here and now."""
+        if candidate.status is not Status.OK:
+            return set()
+        workloads = (self.config.workload(*each) for each in course(candidate, self.config))
+        return {self._task(candidate, workload, self.config.evaluation_seed).key for workload in workloads}
 
     def _turn(self) -> None:
         self._ask()
-        for evaluation in self._dispatcher.collect(0.0 if self._may_ask() else TURN_S):
+        for evaluation in self._collect(0.0 if self._may_ask() else TURN_S):
             self._take(evaluation)
+
+    def _collect(self, timeout_s: float) -> list[Evaluation]:
+        """Collect what is finished, and let people see what is not."""
+        done = self._dispatcher.collect(timeout_s)
+        under_way = self._dispatcher.under_way
+        names = {record.candidate.id: record.candidate.name for record in self._records if under_way}
+        running = [Running(names[job.candidate_id], job.task.workload, age_s) for job, age_s in under_way]
+        self._observer.on_waiting(running, self._dispatcher.num_running - len(running))
+        return done
 
     # Proposals
 
@@ -173,8 +192,14 @@ class Loop:
     def _may_ask(self) -> bool:
         if self._question is not None or self._all_proposed():
             return False
-        visible = self._records[: max(0, len(self._records) - LAG + 1)]
-        return all(self._finished(record) for record in visible)
+        return self._is_settled(len(self._records))
+
+    def _is_settled(self, step: int) -> bool:
+        """Say whether all that a step may see is finished."""
+        return self._num_settled >= min(step - LAG + 1, len(self._records))
+
+    def _visible(self, step: int) -> tuple[Record, ...]:
+        return tuple(self._records[: max(0, step - LAG + 1)])
 
     def _all_proposed(self) -> bool:
         """Say whether the campaign has its candidates, or so many refused ones that it will not get them."""
@@ -193,14 +218,22 @@ class Loop:
 
     def _context(self, step: int) -> Context:
         config = self.config
-        visible = tuple(self._records[: max(0, step - LAG + 1)])
-        seen = frozenset(r.candidate.program_digest for r in self._records if r.candidate.program_digest)
-        return Context(config.seed, step, visible, seen, config.group, config.head_dim, config.num_tokens)
+        visible, seen = self._visible(step), frozenset(self._seen)
+        return Context(
+            config.seed,
+            step,
+            visible,
+            seen,
+            config.group,
+            config.head_dim,
+            config.num_tokens,
+            config.num_layers,
+            config.terms.lengths,
+            config.ratios,
+        )
 
     def _admit(self, proposal: Proposal) -> None:
-        step = len(self._records)
-        seen = {record.candidate.program_digest for record in self._records}
-        self._record(admit(proposal, self._campaign.id, step, self.config, seen))
+        self._record(admit(proposal, self._campaign.id, len(self._records), self.config, self._seen))
 
     def _record_failure(self, error: ProposerError) -> None:
         """Record a step for which there is no proposal, unless the proposer never worked at all."""
@@ -217,24 +250,45 @@ class Loop:
     def _record(self, candidate: Candidate) -> None:
         record = Record(self._ledger.add_candidate(candidate))
         self._records.append(record)
+        self._remember(record.candidate)
         self._observer.on_candidate(record)
-        self._start_next(record)
+        self._start_next(len(self._records) - 1)
+
+    def _remember(self, candidate: Candidate) -> None:
+        """Note which programs a step means, so that no later one repeats it."""
+        if candidate.program_digest:
+            self._seen.add(candidate.program_digest)
+        if candidate.status is Status.OK:
+            self._seen.update(digests(candidate.proposal, self.config.terms, self.config.ratios))
 
     # Evaluations
 
-    def _finished(self, record: Record) -> bool:
-        return next_stage(record, self.config) is None
-
     def _complete(self) -> bool:
-        return self._all_proposed() and self._dispatcher.idle and all(map(self._finished, self._records))
+        return self._all_proposed() and self._dispatcher.idle and len(self._finished) == len(self._records)
 
-    def _start_next(self, record: Record) -> None:
-        stage = next_stage(record, self.config)
-        if stage is None or self._draining:
-            return
-        task = self._task(record.candidate, self.config.workload(stage), self.config.evaluation_seed)
-        self._steps[task.key] = record.candidate.step
-        self._dispatcher.start(Job(task, record.candidate.id))
+    def _next(self, step: int) -> Workload | None:
+        """Give what a step goes to next, and note where there is nothing left or what it waits for."""
+        record = self._records[step]
+        if record.candidate.status is Status.OK and not self._is_settled(step):
+            self._held.add(step)  # a campaign that is measured again elsewhere
+            return None
+        workload = next_workload(record, self._visible(step), self.config)
+        if workload is None:
+            self._finished.add(step)
+            while self._num_settled in self._finished:
+                self._num_settled += 1
+        return workload
+
+    def _start_next(self, step: int) -> None:
+        workload = self._next(step)
+        if workload is not None and not self._draining:
+            candidate = self._records[step].candidate
+            task = self._task(candidate, workload, self.config.evaluation_seed)
+            self._steps[task.key] = step
+            self._dispatcher.start(Job(task, candidate.id))
+        while self._held and self._is_settled(first := min(self._held)):
+            self._held.discard(first)
+            self._start_next(first)
 
     def _take(self, evaluation: Evaluation) -> None:
         """Add a result to its candidate's record and start what comes next."""
@@ -246,9 +300,9 @@ class Loop:
         self._num_unmeasured = self._num_unmeasured + 1 if evaluation.status is Status.INFRASTRUCTURE else 0
         if self._num_unmeasured == MAX_UNMEASURED:
             raise _OutOfOrderError(f"{MAX_UNMEASURED} candidates in a row could not be measured: {evaluation.message}")
-        if self._finished(record):
+        self._start_next(step)
+        if step in self._finished:
             self._observer.on_finished(record)
-        self._start_next(record)
 
     def _key(self, digest: str, workload: Workload, seed: int) -> EvaluationKey:
         evaluator = self._evaluator
@@ -256,8 +310,12 @@ class Loop:
         return EvaluationKey(digest, workload.stage, workload.digest, *where, seed)
 
     def _task(self, candidate: Candidate, workload: Workload, seed: int, *, fresh: bool = False) -> EvaluationTask:
-        key = self._key(candidate.program_digest, workload, seed)
-        return EvaluationTask(key, candidate.proposal.text, candidate.proposal.values, workload, fresh)
+        """Ask for a workload, of the program with the budget that its cost ratio allows."""
+        text, values = candidate.proposal.text, candidate.proposal.values
+        if not workload.ratio:
+            return EvaluationTask(self._key(candidate.program_digest, workload, seed), text, values, workload, fresh)
+        fitted = fit(text, values, self.config.terms, workload.ratio)
+        return EvaluationTask(self._key(fitted.digest, workload, seed), text, fitted.values, workload, fresh)
 
     def _settle_rest(self) -> None:
         """Drained: wait for what still runs and for the answer that is asked for, unless stopped meanwhile."""
@@ -275,13 +333,15 @@ class Loop:
         """Measure the leaders again: fresh engine, other problems, on the split that no proposer is shown."""
         best = leaders(self._records)
         self._observer.on_confirming(best)
-        workload = replace(self.config.workload(Stage.PROBE), split="held_out")
-        for record in best:
-            task = self._task(record.candidate, workload, self.config.evaluation_seed + 1, fresh=True)
-            self._dispatcher.start(Job(task, record.candidate.id))
+        seed = self.config.evaluation_seed + 1
+        for stage in (stage for stage in LOSSES if stage in self.config.stages):
+            for each in best:
+                workload = held_out(self.config.workload(stage, each.ratio), seed, TIMES.get(stage, 1))
+                task = self._task(each.record.candidate, workload, seed, fresh=True)
+                self._dispatcher.start(Job(task, each.record.candidate.id))
         confirmed: list[Evaluation] = []
         while not self._dispatcher.idle and not self._draining:
-            confirmed += self._dispatcher.collect(TURN_S)
+            confirmed += self._collect(TURN_S)
         return tuple(confirmed)
 
     def _outcome(self, confirmed: Sequence[Evaluation]) -> Outcome:
@@ -293,7 +353,7 @@ class Loop:
         ours = [r for r in self._records if r.status in (*UNFINISHED, Status.QUARANTINED)]
         if ours:
             return self._end(End.INFRASTRUCTURE, f"no candidate could be measured: {_reason(ours[-1])}")
-        return self._end(End.NO_FEASIBLE, "no candidate passed the probe")
+        return self._end(End.NO_FEASIBLE, "no candidate passed what tells them apart")
 
     def _end(self, end: End, message: str) -> Outcome:
         admitted = sum(record.candidate.status is Status.OK for record in self._records)

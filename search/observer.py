@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from search.records import Evaluation, Record
+    from search.parents import Leader
+    from search.records import Evaluation, Record, Workload
+
+
+@dataclass(frozen=True)
+class Running:
+    """An evaluation that a worker is at, for how long."""
+
+    name: str
+    workload: Workload
+    age_s: float
 
 
 class Observer(Protocol):
@@ -29,8 +40,12 @@ class Observer(Protocol):
         """Note an admitted candidate that has no stage left."""
         ...
 
-    def on_confirming(self, records: Sequence[Record]) -> None:
+    def on_confirming(self, leaders: Sequence[Leader]) -> None:
         """Note that the leaders are being measured again."""
+        ...
+
+    def on_waiting(self, running: Sequence[Running], num_waiting: int) -> None:
+        """Note what workers are at, and how many evaluations wait; called every second or so."""
         ...
 
 
@@ -41,4 +56,5 @@ class Silent:
     def on_candidate(self, record: Record) -> None: ...  # noqa: D102
     def on_evaluation(self, record: Record, evaluation: Evaluation) -> None: ...  # noqa: D102
     def on_finished(self, record: Record) -> None: ...  # noqa: D102
-    def on_confirming(self, records: Sequence[Record]) -> None: ...  # noqa: D102
+    def on_confirming(self, leaders: Sequence[Leader]) -> None: ...  # noqa: D102
+    def on_waiting(self, running: Sequence[Running], num_waiting: int) -> None: ...  # noqa: D102

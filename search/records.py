@@ -210,7 +210,8 @@ class Record:
 class Context:
     """Exactly what a proposer is shown when it decides step `step`.
 
-    `records` are those of steps up to `step - LAG` in step order; `seen` the digests of every earlier step.
+    `records` are those of steps up to `step - LAG` in step order; `seen` the digests of every earlier step, as written
+    and with budgets fitted.
     """
 
     seed: int
@@ -220,6 +221,9 @@ class Context:
     group: int
     head_dim: int
     num_tokens: int
+    num_layers: int = 32
+    lengths: tuple[int, ...] = ()  # at which costs are compared; num_tokens alone where there are none
+    ratios: tuple[float, ...] = ()  # to which budgets are fitted
 
 
 @dataclass(frozen=True)
@@ -335,7 +339,7 @@ class Progress:
 class EvaluationTask:
     """One stage to run for one program. Everything an evaluator needs; it knows no database.
 
-    `fresh` asks for an engine that has hosted no other program (leaders are confirmed in one).
+    `fresh` asks for an engine that has hosted nothing but tasks that asked for one (leaders are confirmed in it).
     """
 
     key: EvaluationKey

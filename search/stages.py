@@ -1,42 +1,115 @@
-"""Which stage a candidate goes to next: a pure function of its own record and of the settings."""
+"""Which stage a candidate goes to next, and at which cost ratio: a function of its record and of those it may see.
+
+A step's gates compare it with the records of steps up to its own minus the lag, which are finished when it is proposed.
+So whoever measures, and however many at a time, the same candidates enter an engine.
+"""
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
-from search.parents import accuracy
+from search.parents import REFERENCE, SEED, accuracy, loss
 from search.records import Stage, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from search.config import CampaignConfig
-    from search.records import Record
+    from search.records import Candidate, Record, Workload
 
-SEED = "seed"  # the operator of a seed's proposal
+AS_WRITTEN = 0.0
+PER_RATIO = (Stage.FIDELITY, Stage.RETRIEVAL, Stage.PROBE, Stage.TASK)  # in an engine, one ratio after the other
+PASSED = (Status.OK,)
+PASSED_BY_SEEDS = (Status.OK, Status.BELOW_GATE)
+LEAST_ENTERING = 4  # so many enter an engine before a share of those seen is more
+LUCKY = 0.05  # share of the others that enter: what recall underrates is found out
+NUM_TIMED = 6  # a candidate is timed if fewer than so many are better
 
 
-def next_stage(record: Record, config: CampaignConfig) -> Stage | None:
-    """Give the stage to run next, None when there is none: refused, failed, below a gate or through."""
-    if record.candidate.status is not Status.OK:
+def next_workload(record: Record, visible: Sequence[Record], config: CampaignConfig) -> Workload | None:
+    """Give what to run next, None when there is nothing: refused, failed, below every gate or through.
+
+    `visible`: the records, all finished, that the candidate's step may see.
+    """
+    if record.candidate.status is not Status.OK or any(e.status not in PASSED_BY_SEEDS for e in record.evaluations):
         return None
-    done = [evaluation.key.stage for evaluation in record.evaluations]
-    missing = next((stage for stage in config.stages if stage not in done), None)
-    return missing if missing and _passed(record, config) else None
+    gates = _Gates(record, visible, config)
+    for stage, ratio in course(record.candidate, config):
+        if record.evaluation(stage, ratio) is None and gates.open(stage, ratio):
+            return config.workload(stage, ratio)
+    return None
 
 
-def _passed(record: Record, config: CampaignConfig) -> bool:
-    """Say whether the last stage lets the candidate on. Every seed that behaves goes all the way."""
-    if not record.evaluations:
-        return True
-    last = record.evaluations[-1]
-    if record.candidate.proposal.operator == SEED:
-        return last.status in (Status.OK, Status.BELOW_GATE)
-    return last.status is Status.OK and _good_enough(record, last.key.stage, config)
+def ratios_of(candidate: Candidate, config: CampaignConfig) -> tuple[float, ...]:
+    """Give the cost ratios at which a candidate is judged; the yardsticks, and all where there are none, as written."""
+    as_written = candidate.proposal.operator == REFERENCE or not config.ratios
+    return (AS_WRITTEN,) if as_written else config.ratios
 
 
-def _good_enough(record: Record, stage: Stage, config: CampaignConfig) -> bool:
-    if stage is Stage.RECALL:
-        found, by_chance = (record.value(stage, name) for name in ("mass", "random_mass"))
-        return found is None or by_chance is None or found > by_chance
-    if stage is Stage.PROBE:
-        return (accuracy(record) or 0.0) >= config.serve_floor
-    return True
+def course(candidate: Candidate, config: CampaignConfig) -> Iterator[tuple[Stage, float]]:
+    """Give every stage and ratio that a candidate may come to, in order: the dearest last."""
+    ratios = ratios_of(candidate, config)
+    steps = [(stage, ratio) for stage in (Stage.CHECK, Stage.RECALL) for ratio in ratios]
+    steps += [(Stage.ORACLE, AS_WRITTEN)]
+    steps += [(stage, ratio) for ratio in ratios for stage in PER_RATIO]
+    timed = candidate.proposal.operator != REFERENCE
+    steps += [(Stage.SERVE, ratio) for ratio in ratios if timed]
+    return ((stage, ratio) for stage, ratio in steps if stage in config.stages)
+
+
+class _Gates:
+    """What keeps one candidate from one stage. Every seed that behaves goes on to be timed."""
+
+    def __init__(self, record: Record, visible: Sequence[Record], config: CampaignConfig) -> None:
+        self._record, self._config = record, config
+        self._others = [other for other in visible if other.candidate.proposal.operator != REFERENCE]
+        self._is_given = record.candidate.proposal.operator in (SEED, REFERENCE)
+        self._passing = PASSED_BY_SEEDS if self._is_given else PASSED
+
+    def open(self, stage: Stage, ratio: float) -> bool:
+        """Whether the candidate may go to a stage, all stages before it being done or closed."""
+        if stage is Stage.CHECK:
+            return True
+        if stage is Stage.ORACLE:
+            return any(self._enters(each) for each in ratios_of(self._record.candidate, self._config))
+        if stage is Stage.RECALL:
+            return self._is_affordable(ratio)
+        return self._enters(ratio) and (stage is not Stage.SERVE or self._is_worth_timing(ratio))
+
+    def _is_affordable(self, ratio: float) -> bool:
+        checked = self._record.evaluation(Stage.CHECK, ratio)
+        return checked is not None and checked.status is Status.OK
+
+    def _enters(self, ratio: float) -> bool:
+        """Whether it is among the best by recall so far, or lucky, and nothing closed this ratio to it since."""
+        done = (
+            e for e in self._record.evaluations if e.key.stage is not Stage.CHECK and e.ratio in (ratio, AS_WRITTEN)
+        )
+        if not self._is_affordable(ratio) or any(e.status not in self._passing for e in done):
+            return False
+        found, by_chance = (self._record.value(Stage.RECALL, name, ratio) for name in ("mass", "random_mass"))
+        if self._is_given or found is None or by_chance is None:
+            return True
+        return found > by_chance and (self._is_good(found, ratio) or self._is_lucky(ratio))
+
+    def _is_good(self, found: float, ratio: float) -> bool:
+        masses = [mass for r in self._others if (mass := r.value(Stage.RECALL, "mass", ratio)) is not None]
+        num_better = sum(mass > found for mass in masses)
+        return num_better < max(LEAST_ENTERING, self._config.recall_share * (len(masses) + 1))
+
+    def _is_lucky(self, ratio: float) -> bool:
+        return random.Random(f"{self._config.seed} {self._record.candidate.step} {ratio} enters").random() < LUCKY
+
+    def _is_worth_timing(self, ratio: float) -> bool:
+        """Whether it answers well enough, and is near the best in what it loses, of text or of answers."""
+        is_accurate = (accuracy(self._record, ratio) or 0.0) >= self._config.serve_floor
+        if Stage.PROBE in self._config.stages and not (is_accurate or self._is_given):
+            return False
+        told = [stage for stage in (Stage.FIDELITY, Stage.RETRIEVAL) if stage in self._config.stages]
+        return not told or any(self._is_near_the_best(stage, ratio) for stage in told)
+
+    def _is_near_the_best(self, stage: Stage, ratio: float) -> bool:
+        own = loss(self._record, ratio, stage)
+        others = (loss(other, ratio, stage) for other in self._others)
+        return own is not None and sum(each is not None and each <= own for each in others) < NUM_TIMED

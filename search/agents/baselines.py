@@ -6,8 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 from search.agents.breed import Breed, draw
-from search.parents import leaders
-from search.stages import SEED
+from search.parents import SEED, leaders
 
 if TYPE_CHECKING:
     from search.records import Context, Proposal
@@ -39,7 +38,7 @@ class Greedy:
     name = "greedy"
 
     def propose(self, context: Context) -> Proposal:
-        """Give the best program so far, changed: the fastest of those that keep the best accuracy."""
+        """Give the best program so far, changed: the fastest of those that lose little more than the best."""
         return draw(self.name, context, _rng(self.name, context), _change_the_best)
 
 
@@ -53,5 +52,6 @@ def _change_a_seed(context: Context, rng: random.Random) -> Breed:
 
 
 def _change_the_best(context: Context, _rng: random.Random) -> Breed:
+    """Change the best at one of the cost ratios, which take turns."""
     best = leaders(context.records, 1)
-    return Breed("mutate", best[0]) if best else Breed("random")
+    return Breed("mutate", best[context.step % len(best)].record) if best else Breed("random")

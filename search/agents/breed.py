@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from search.admission import digests
 from search.agents.changing.cross import cross
 from search.agents.changing.mutate import mutate
 from search.agents.changing.source import Source
 from search.agents.drawing.draft import PAGE_SIZE, field_bytes_limit
 from search.agents.drawing.generate import generate
-from search.fit import traced
+from search.fit import Terms, fit, traced
 from search.records import Proposal
 from vortex_dsl import ProgramError, Shape
-from vortex_dsl.analysis.cost import cost_of
+from vortex_dsl.analysis.layout import Layout
 from vortex_dsl.tunables import PLATFORM_TUNABLES
 
 if TYPE_CHECKING:
@@ -50,15 +51,21 @@ def draw(
 
 
 def fits_and_is_new(proposal: Proposal, context: Context) -> bool:
-    """Say whether a proposal loads, means what none did, keeps its fields small and can beat dense attention."""
+    """Say whether a proposal loads, means what none did, keeps its fields small and can beat dense attention.
+
+    Where programs are judged at cost ratios, it must reach the least of them.
+    """
+    terms = Terms(Shape(context.group, context.head_dim), context.num_layers, context.lengths or (context.num_tokens,))
     try:
-        _, graph = traced(proposal.text, proposal.values, Shape(context.group, context.head_dim))
+        _, graph = traced(proposal.text, proposal.values, terms.shape)
+        if graph.page_size != PAGE_SIZE or Layout(graph).bytes_per_page > field_bytes_limit(context.head_dim):
+            return False
+        found = fit(proposal.text, proposal.values, terms, min(context.ratios, default=0.0))
+        if found.refusal or found.cost_ratio < MIN_RATIO:
+            return False
+        return context.seen.isdisjoint(digests(proposal, terms, context.ratios))
     except ProgramError:
         return False
-    if graph.digest in context.seen or graph.page_size != PAGE_SIZE:
-        return False
-    estimate = cost_of(graph, context.num_tokens)
-    return estimate.bytes_per_page <= field_bytes_limit(context.head_dim) and estimate.ratio >= MIN_RATIO
 
 
 def _written(name: str, context: Context, rng: random.Random, breed: Breed) -> Proposal | None:

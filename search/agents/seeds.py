@@ -1,26 +1,32 @@
-"""The zoo as the first candidates of every campaign, at one small budget so that they can be compared."""
+"""The zoo as the first candidates of every campaign: published rules, and yardsticks beside them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from search.parents import REFERENCE, SEED
 from search.records import Proposal
-from search.stages import SEED
 from vortex_dsl import load_program, zoo
+from vortex_dsl.tunables import BUDGET
 
 if TYPE_CHECKING:
     from search.config import CampaignConfig
     from search.records import Context
 
-BUDGET = "pages"  # the tunable that says how many pages are chosen
 CEILING = "oracle_mass"
+ORACLES = (CEILING, "oracle_max")  # they read every key to choose, so that no budget makes them cheap
+REFERENCES = ("dense", *ORACLES)
 
 
 def seed_proposals(config: CampaignConfig) -> tuple[Proposal, ...]:
-    """Give a proposal for each seed at the small budget, then the oracle once more at the large one.
+    """Give a proposal for each seed.
 
-    Raises LookupError for a seed that the zoo does not have.
+    Where a campaign has cost ratios, dense attention and the oracles are yardsticks, these with as many pages as each
+    ratio would buy if choosing cost nothing. Where it has none, every seed has the small budget, and the oracle stands
+    there once more with the large one. Raises LookupError for a seed that the zoo does not have.
     """
+    if config.ratios:
+        return tuple(proposal for name in config.seeds for proposal in _at_ratios(name, config))
     small = tuple(_seed(name, config.seed_pages) for name in config.seeds)
     return (*small, _seed(CEILING, config.ceiling_pages)) if CEILING in config.seeds else small
 
@@ -43,9 +49,21 @@ class Seeds:
         return self._proposals[context.step]
 
 
-def _seed(name: str, pages: int) -> Proposal:
+def _at_ratios(name: str, config: CampaignConfig) -> list[Proposal]:
+    if name not in REFERENCES:
+        return [_seed(name)]
+    if name not in ORACLES:
+        return [_seed(name, operator=REFERENCE)]
+    program = load_program(zoo.text(name))
+    page_size, sink, window = (int(program.values[each]) for each in ("page_size", "sink", "window"))
+    num_pages = min(config.terms.lengths) / page_size
+    bought = {max(1, int(num_pages / ratio) - sink - window) for ratio in config.ratios}
+    return [_seed(name, pages, REFERENCE) for pages in sorted(bought, reverse=True)]
+
+
+def _seed(name: str, pages: int | None = None, operator: str = SEED) -> Proposal:
     text = zoo.text(name)
     program = load_program(text)
-    budget = ((BUDGET, pages),) if BUDGET in program.tunables else ()
+    budget = ((BUDGET, pages),) if pages is not None and BUDGET in program.tunables else ()
     values = tuple(sorted((*budget, ("dense_layers", 0))))  # on a small model a dense layer hides the rule
-    return Proposal(text, Seeds.name, SEED, rationale=program.doc, values=values)
+    return Proposal(text, Seeds.name, operator, rationale=program.doc, values=values)

@@ -177,8 +177,9 @@ def _told(ledger: Ledger, campaign: Campaign, outcome: Outcome, as_json: bool) -
     for sentence in filter(None, map(verdict, found)):
         note(sentence)
     if outcome.leaders:
-        leader = outcome.leaders[0].candidate
-        note(f"`vortex export {leader.id}` makes a vLLM plugin of {leader.name}")
+        leader, ratio = outcome.leaders[0].record.candidate, outcome.leaders[0].ratio
+        at = f" at a cost ratio of {ratio:g}" if ratio else ""
+        note(f"`vortex export {leader.id}` makes a vLLM plugin of {leader.name}, which leads{at}")
     return code
 
 

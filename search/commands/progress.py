@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from search.commands.output import console, note
 from search.leaderboard import interval
+from search.parents import LOSSES, REFERENCE, Leader, loss, speedup
 from search.records import Record, Stage, Status
 
 if TYPE_CHECKING:
@@ -15,8 +18,18 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-    from search.observer import Observer
-    from search.records import Evaluation
+    from search.observer import Observer, Running
+    from search.records import Evaluation, Workload
+
+SILENCE_S = 10.0
+# What a line tells of a candidate at each cost ratio.
+TOLD = (
+    (Stage.RECALL, "mass"),
+    (Stage.FIDELITY, "kl"),
+    (Stage.RETRIEVAL, "accuracy"),
+    (Stage.PROBE, "accuracy"),
+    (Stage.SERVE, "speedup"),
+)
 
 
 class Tally:
@@ -27,7 +40,7 @@ class Tally:
         self.num_finished = 0
         self.num_admitted = 0
         self.num_refused = 0
-        self.best: Record | None = None
+        self.best: Leader | None = None
 
     def on_start(self, num_finished: int, num_candidates: int) -> None:
         """Note where the run begins."""
@@ -41,16 +54,21 @@ class Tally:
             self.num_refused += 1
 
     def on_evaluation(self, record: Record, evaluation: Evaluation) -> None:
-        """Remember the best probe answers so far; of equal ones the first."""
-        if evaluation.key.stage in (Stage.PROBE, Stage.SERVE) and _rank(record) > _rank(self.best):
-            self.best = record
+        """Remember what loses least so far at the lowest cost ratio, yardsticks aside; of equal ones the first."""
+        stages = (*LOSSES, Stage.SERVE)
+        if evaluation.key.stage in stages and record.candidate.proposal.operator != REFERENCE:
+            found = Leader(record, evaluation.ratio)
+            self.best = found if self.best is None or _rank(found) > _rank(self.best) else self.best
 
     def on_finished(self, record: Record) -> None:  # noqa: ARG002 - the Observer's signature
         """Count a candidate that has no stage left."""
         self.num_finished += 1
 
-    def on_confirming(self, records: Sequence[Record]) -> None:
+    def on_confirming(self, leaders: Sequence[Leader]) -> None:
         """Nothing to count: the leaders are measured again."""
+
+    def on_waiting(self, running: Sequence[Running], num_waiting: int) -> None:
+        """Nothing to count."""
 
     def __str__(self) -> str:
         best = f"; best {_brief(self.best)}" if self.best else ""
@@ -58,22 +76,35 @@ class Tally:
 
 
 class Lines(Tally):
-    """One line on stderr for each candidate that is refused or finished: for logs and pipes."""
+    """One line on stderr for each candidate that is refused or finished, and for each silence: for logs and pipes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told_at = time.monotonic()
+
+    def _tell(self, line: str) -> None:
+        note(line)
+        self._told_at = time.monotonic()
 
     def on_candidate(self, record: Record) -> None:
         """Say why a proposal was refused."""
         super().on_candidate(record)
         if record.candidate.status is not Status.OK:
-            note(f"step {record.candidate.step}: {record.candidate.status}: {record.candidate.message}")
+            self._tell(f"step {record.candidate.step}: {record.candidate.status}: {record.candidate.message}")
 
     def on_finished(self, record: Record) -> None:
         """Say how a candidate ended."""
         super().on_finished(record)
-        note(f"[{self.num_finished}/{self.num_candidates}] {summary(record)}")
+        self._tell(f"[{self.num_finished}/{self.num_candidates}] {summary(record)}")
 
-    def on_confirming(self, records: Sequence[Record]) -> None:
+    def on_confirming(self, leaders: Sequence[Leader]) -> None:
         """Say that the end is near."""
-        note(_confirming(records))
+        self._tell(_confirming(leaders))
+
+    def on_waiting(self, running: Sequence[Running], num_waiting: int) -> None:
+        """Break a silence: say what takes so long."""
+        if running and time.monotonic() - self._told_at >= SILENCE_S:
+            self._tell(waiting(running, num_waiting))
 
 
 class Live(Tally):
@@ -107,10 +138,17 @@ class Live(Tally):
         if record.status not in (Status.OK, Status.BELOW_GATE):
             self._bar.console.print(summary(record), markup=False, style="dim")
 
-    def on_confirming(self, records: Sequence[Record]) -> None:
+    def on_confirming(self, leaders: Sequence[Leader]) -> None:
         """Say that the end is near."""
         self._bar.update(self._task, description="confirming")
-        self._bar.console.print(_confirming(records), markup=False)
+        self._bar.console.print(_confirming(leaders), markup=False)
+
+    def on_waiting(self, running: Sequence[Running], num_waiting: int) -> None:  # noqa: ARG002 - the bar has room for one
+        """Show what takes so long."""
+        if running and running[0].age_s >= SILENCE_S:
+            first = running[0]
+            shown = f"{first.workload.stage} of {first.name}"[:16]
+            self._bar.update(self._task, description=f"{shown} {first.age_s:.0f} s")
 
 
 @contextmanager
@@ -135,33 +173,58 @@ def watched() -> Iterator[Observer]:
         yield Live(bar)
 
 
+def waiting(running: Sequence[Running], num_waiting: int) -> str:
+    """Tell in one line what workers are at."""
+    parts = [f"{_asked(each.workload)} of {each.name} since {each.age_s:.0f} s" for each in running]
+    parts += [f"{num_waiting} more wait"] if num_waiting else []
+    first = " (an engine starts, or what all candidates share is prepared)" if running[0].age_s >= SILENCE_S else ""
+    return "; ".join(parts) + first
+
+
+def _asked(workload: Workload) -> str:
+    return f"{workload.stage}{_at(workload.ratio)}"
+
+
+def _at(ratio: float) -> str:
+    """Name a cost ratio, nothing where a program is judged as written."""
+    return f" at {ratio:g}x" if ratio else ""
+
+
 def summary(record: Record) -> str:
-    """Tell in one line what came of a candidate."""
+    """Tell in one line what came of a candidate: at each cost ratio the figures that it got to."""
     candidate = record.candidate
     told = [f"{candidate.name} (id {candidate.id}, {candidate.proposal.proposer}/{candidate.proposal.operator})"]
-    for stage, name in ((Stage.PROBE, "accuracy"), (Stage.SERVE, "speedup")):
-        evaluation = record.evaluation(stage)
-        taken = evaluation.measurement(name) if evaluation else None
-        told += [f"{name} {interval(taken.value, taken.low, taken.high)}"] if taken else []
+    for ratio in sorted({evaluation.ratio for evaluation in record.evaluations}):
+        figures = [figure for stage, name in TOLD if (figure := _figure(record, stage, name, ratio))]
+        told += [f"{'as written' if not ratio else f'{ratio:g}x'}: {', '.join(figures)}"] if figures else []
     if record.status is not Status.OK:
         message = record.evaluations[-1].message if record.evaluations else candidate.message
         told += [f"{record.status}: {message}" if message else record.status.value]
     return ", ".join(told)
 
 
-def _brief(record: Record) -> str:
-    speed = record.value(Stage.SERVE, "speedup")
+def _figure(record: Record, stage: Stage, name: str, ratio: float) -> str:
+    evaluation = record.evaluation(stage, ratio)
+    taken = evaluation.measurement(name) if evaluation else None
+    return f"{name} {interval(taken.value, taken.low, taken.high)}" if taken else ""
+
+
+def _brief(leader: Leader) -> str:
+    record, ratio = leader.record, leader.ratio
+    speed, lost = speedup(record, ratio), loss(record, ratio)
     faster = "" if speed is None else f" at {speed:.2f}x"
-    return f"{record.candidate.name} {record.value(Stage.PROBE, 'accuracy') or 0.0:.3f}{faster}"
+    return f"{record.candidate.name}{_at(ratio)} loses {lost or 0.0:.3f}{faster}"
 
 
-def _confirming(records: Sequence[Record]) -> str:
-    names = ", ".join(f"{record.candidate.name} (id {record.candidate.id})" for record in records)
+def _confirming(leaders: Sequence[Leader]) -> str:
+    names = ", ".join(
+        f"{each.record.candidate.name} (id {each.record.candidate.id}){_at(each.ratio)}" for each in leaders
+    )
     return f"confirming {names or 'nobody'} on the held-out split"
 
 
-def _rank(record: Record | None) -> tuple[float, float]:
-    if record is None:
-        return -1.0, -1.0
-    numbers = record.value(Stage.PROBE, "accuracy"), record.value(Stage.SERVE, "speedup")
-    return numbers[0] or 0.0, numbers[1] or 0.0
+def _rank(leader: Leader) -> tuple[float, float, float]:
+    """Rank by the lowest cost ratio, then by what is lost, then by speed."""
+    lost = loss(leader.record, leader.ratio)
+    speed = speedup(leader.record, leader.ratio)
+    return -leader.ratio, -math.inf if lost is None else -lost, speed or 0.0

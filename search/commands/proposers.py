@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from search.commands.exits import CommandError
 from search.config import PROPOSERS
+from search.parents import SEED
 from search.records import Proposal
-from search.stages import SEED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -76,11 +76,12 @@ class Needs:
 
 @dataclass
 class _Arm:
-    """A running engine, or what is none, and the number of tasks it was given."""
+    """A running engine, or what is none, the number of tasks it was given, and of those that did not ask for a fresh one."""
 
     child: Child
     settings: EngineSettings | None
     num_tasks: int = 0
+    num_not_fresh: int = 0
 
 
 class Arms:
@@ -112,11 +113,12 @@ class Arms:
         needs, running = self.needs_of(task), self._arms.get(SPARSE)
         settings = running.settings if running else None
         fits = settings and (needs.met_by(settings) or task.key.stage not in SERVING)
-        if not running or not fits or not running.child.alive or (task.fresh and running.num_tasks):
+        if not running or not fits or not running.child.alive or (task.fresh and running.num_not_fresh):
             engine = self.settings.engine
             reserved = max(needs.field_bytes, engine.field_bytes)
             running = self._start(SPARSE, replace(engine, page_size=needs.page_size, field_bytes=reserved))
         running.num_tasks += 1
+        running.num_not_fresh += not task.fresh
         return running.child
 
     @property

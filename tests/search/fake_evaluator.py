@@ -73,6 +73,11 @@ class FakeEvaluator:
         digest, stage = task.key.program_digest, task.key.stage
         if stage is Stage.RECALL:
             return (Measurement("mass", 0.2 + chance("mass", digest)), Measurement("random_mass", 0.3))
+        if stage is Stage.FIDELITY:
+            kl = 0.02 + chance("kl", digest, task.workload.split)
+            return (Measurement("kl", kl, 0.9 * kl, 1.1 * kl),)
+        if stage is Stage.RETRIEVAL:
+            return (Measurement("accuracy", chance("retrieval", digest)), Measurement("loss", 0.1))
         if stage is Stage.PROBE:
             return (Measurement("accuracy", chance("accuracy", digest, task.key.seed)),)
         if stage is Stage.SERVE:

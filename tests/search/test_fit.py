@@ -131,7 +131,8 @@ def test_a_budget_that_goes_up_and_down_is_still_verified(selection):
 def test_values_that_the_language_refuses_are_no_budget():
     """With more than a few pages the loop makes more operations than a program may have."""
     text = rule("topk(total(score, self.pages), self.pages)", "pages = Int(4, 1, 4096)")
-    text += "\n\ndef total(score, num):\n    for i in range(num):\n        score = score + sqrt(score * i)\n    return score\n"
+    text += "\n\ndef total(score, num):\n    for i in range(num):\n        score = score + sqrt(score * i)\n"
+    text += "    return score\n"
     found = fit(text, SPARSE, TERMS, 8.0)
     assert found.budget == 14
     with pytest.raises(ProgramError):

@@ -10,9 +10,14 @@ from search.agents.baselines import BestOfN, Greedy, Random
 from search.agents.grammar import Grammar
 from search.config import LAG, CampaignConfig, ConfigError
 from search.contracts import ProposerError
+from search.fit import fit
 from search.loop import End, Loop, start_campaign
+from search.parents import judged_ratios, loss
 from search.records import Proposal, Stage, Status
+from search.stages import NUM_TIMED
 from search.store.ledger import SqlLedger
+from search.workloads import workloads_for
+from vortex_dsl import zoo
 
 _spec = importlib.util.spec_from_file_location("fake_evaluator", Path(__file__).parent / "fake_evaluator.py")
 fake_evaluator = importlib.util.module_from_spec(_spec)
@@ -59,23 +64,27 @@ def sequence(ledger, campaign):
 
 
 def _results(record):
-    return [(e.key.stage, e.status, e.measurements) for e in record.evaluations if e.key.stage is not Stage.CHECK]
+    done = [e for e in record.evaluations if e.key.stage is not Stage.CHECK]
+    return [(e.key.stage, e.ratio, e.key.program_digest, e.status, e.measurements) for e in done]
 
 
-SMALL = CampaignConfig(seed=3, num_candidates=12, seeds=("dense", "quest", "quest_sub", "centroid"))
+SMALL = CampaignConfig(seed=3, num_candidates=12, seeds=("dense", "quest", "quest_sub", "centroid"), ratios=(4, 8))
+# What a real model's campaign asks: many by recall, few in an engine, which are told apart by fidelity and retrieval.
+REAL = replace(SMALL, num_candidates=16, num_layers=30, workloads=workloads_for(0), recall_share=0.3)
 NUM_SEEDS = 4
 
 
-def test_one_worker_and_eight_give_the_same_candidates(tmp_path):
+@pytest.mark.parametrize("config", [SMALL, REAL], ids=["probe", "real model"])
+def test_one_worker_and_eight_give_the_same_candidates(tmp_path, config):
     sequences = []
     for num_workers, shuffle in ((1, 0), (8, 1), (8, 2)):
         ledger = SqlLedger(f"sqlite:///{tmp_path / f'{num_workers}-{shuffle}.db'}")
-        outcome, campaign = run(ledger, SMALL, FakeEvaluator(num_workers, shuffle=shuffle))
+        outcome, campaign = run(ledger, config, FakeEvaluator(num_workers, shuffle=shuffle))
         assert outcome.end is End.DONE
         sequences.append(sequence(ledger, campaign))
         ledger.close()
     assert sequences[0] == sequences[1] == sequences[2]
-    assert sum(status is Status.OK for _, _, status, _, _ in sequences[0]) == SMALL.num_candidates + NUM_SEEDS
+    assert sum(status is Status.OK for _, _, status, _, _ in sequences[0]) == config.num_candidates + NUM_SEEDS
 
 
 def test_another_seed_gives_other_candidates(ledger):
@@ -181,11 +190,99 @@ def test_every_seed_is_served_and_what_is_below_the_floor_is_not(ledger):
     evaluator = FakeEvaluator(4, failure_rate=0.0)
     _, campaign = run(ledger, SMALL, evaluator)
     for record in ledger.records(campaign.id):
-        accuracy, served = record.value(Stage.PROBE, "accuracy"), record.evaluation(Stage.SERVE)
-        if record.candidate.proposal.operator == "seed":
-            assert served
-        elif record.candidate.status is Status.OK:
-            assert bool(served) == (accuracy is not None and accuracy >= SMALL.serve_floor)
+        for ratio in SMALL.ratios if record.candidate.status is Status.OK else ():
+            checked = record.evaluation(Stage.CHECK, ratio)
+            accuracy, served = record.value(Stage.PROBE, "accuracy", ratio), record.evaluation(Stage.SERVE, ratio)
+            if record.candidate.proposal.operator == "seed":
+                assert bool(served) == (checked.status is Status.OK)
+            else:
+                assert bool(served) == (accuracy is not None and accuracy >= SMALL.serve_floor)
+
+
+def test_every_candidate_is_judged_at_each_cost_ratio_with_the_budget_that_it_allows(ledger):
+    evaluator = FakeEvaluator(4, failure_rate=0.0)
+    _, campaign = run(ledger, REAL, evaluator)
+    records = [r for r in ledger.records(campaign.id) if r.candidate.status is Status.OK]
+    quest = next(r for r in records if r.candidate.name == "Quest")
+    assert [e.ratio for e in quest.evaluations if e.key.stage is Stage.FIDELITY] == [4.0, 8.0]
+    assert [e.ratio for e in quest.evaluations if e.key.stage is Stage.ORACLE] == [0.0]
+    for ratio in REAL.ratios:
+        checked, judged = (quest.evaluation(stage, ratio) for stage in (Stage.CHECK, Stage.FIDELITY))
+        fitted = fit(quest.candidate.proposal.text, quest.candidate.proposal.values, REAL.terms, ratio)
+        assert checked.value("budget") == fitted.budget
+        assert checked.key.program_digest == judged.key.program_digest == fitted.digest
+        asked = next(task for task in evaluator.tasks if task.key == judged.key)
+        assert dict(asked.values)["pages"] == fitted.budget
+        assert min(checked.value(f"cost_ratio_{length}") for length in REAL.terms.lengths) >= ratio
+    sub = next(r for r in records if r.candidate.name == "QuestSub")
+    assert [e.status for e in sub.evaluations] == [Status.BELOW_GATE] * 2
+    assert "not judged at a cost ratio of 8" in sub.evaluation(Stage.CHECK, 8.0).message
+
+
+def test_few_enter_an_engine_and_fewer_are_timed(ledger):
+    """By recall among the best that their step could see, or lucky; yardsticks as written, and never timed."""
+    config = replace(REAL, num_candidates=40, recall_share=0.1, proposers=("random",))
+    outcome, campaign = run(ledger, config, FakeEvaluator(8, failure_rate=0.0))
+    records = [r for r in ledger.records(campaign.id) if r.candidate.status is Status.OK]
+    assert judged_ratios(records) == [4.0, 8.0]
+    found = [r for r in records if r.candidate.proposal.operator not in ("seed", "reference")]
+    for ratio in config.ratios:
+        entered = [r for r in found if r.evaluation(Stage.FIDELITY, ratio)]
+        assert 4 <= len(entered) < len([r for r in found if r.evaluation(Stage.RECALL, ratio)]) / 2
+        masses = [r.value(Stage.RECALL, "mass", ratio) for r in found]
+        best = max((r for r in found if r.evaluation(Stage.RECALL, ratio)), key=lambda r: masses[found.index(r)])
+        assert best in entered
+        timed = [r for r in entered if r.evaluation(Stage.SERVE, ratio)]
+        assert timed
+        top = sorted(entered, key=lambda r: loss(r, ratio))[: NUM_TIMED // 2]
+        assert set(map(id, top)) <= set(map(id, timed))
+    (dense,) = [r for r in records if r.candidate.name == "Dense"]
+    assert dense.candidate.proposal.operator == "reference"
+    stages = [Stage.CHECK, Stage.RECALL, Stage.ORACLE, Stage.FIDELITY, Stage.RETRIEVAL]
+    assert [(e.key.stage, e.ratio) for e in dense.evaluations] == [(stage, 0.0) for stage in stages]
+    assert dense.candidate.step not in {each.record.candidate.step for each in outcome.leaders}
+
+
+def test_leaders_of_a_real_model_are_confirmed_at_a_length_that_was_held_out(ledger):
+    evaluator = FakeEvaluator(4, failure_rate=0.0)
+    outcome, _ = run(ledger, REAL, evaluator)
+    confirming = [task for task in evaluator.tasks if task.workload.split == "held_out"]
+    assert {each.ratio for each in outcome.leaders} == set(REAL.ratios)
+    assert {task.key.stage for task in confirming} == {Stage.FIDELITY, Stage.RETRIEVAL}
+    assert len(confirming) == 2 * len(outcome.leaders) == len(outcome.confirmations)
+    for task in (task for task in confirming if task.key.stage is Stage.FIDELITY):
+        (length,) = task.workload.lengths
+        assert length not in REAL.terms.lengths
+        assert task.workload.num_sequences > REAL.workload(Stage.FIDELITY).num_sequences
+        assert (task.fresh, task.key.seed) == (True, REAL.evaluation_seed + 1)
+
+
+def test_a_campaign_that_goes_on_elsewhere_measures_all_of_it_again(tmp_path, ledger):
+    """Gates are decided on what is measured there; until then, later steps wait."""
+
+    class Elsewhere(FakeEvaluator):
+        model_digest = "another"
+
+    _, campaign = run(ledger, REAL, FakeEvaluator(4))
+    first = sequence(ledger, campaign)
+    evaluator = Elsewhere(4)
+    assert run(ledger, REAL, evaluator, campaign)[0].end is End.DONE
+    keys = [task.key for task in evaluator.tasks]
+    assert len({key.program_digest for key in keys}) > NUM_SEEDS
+    assert {key.model_digest for key in keys} == {"another"}
+    assert [row[:4] for row in sequence(ledger, campaign)] == [row[:4] for row in first]
+
+
+def test_the_same_rule_with_another_budget_is_a_duplicate(ledger):
+    quest = zoo.text("quest").replace("{", "{{").replace("}", "}}")
+    config = CampaignConfig(num_candidates=2, proposers=("scripted",), seeds=("quest",), num_layers=30, ratios=(8,))
+    campaign = start_campaign(ledger, config)
+    answers = [quest.replace("Int(64", f"Int({pages}") for pages in (8, 9)]
+    answers = [text.replace("    def summ", "    dense_layers = Int(0, 0, 8)\n\n    def summ", 1) for text in answers]
+    Loop(ledger, FakeEvaluator(2, failure_rate=0), [Scripted(*answers)], campaign).run()
+    statuses = [record.candidate.status for record in ledger.records(campaign.id)]
+    assert statuses[0] is Status.OK
+    assert set(statuses[1:]) == {Status.DUPLICATE}
 
 
 def test_what_fails_by_our_fault_is_tried_again(ledger):
@@ -224,7 +321,7 @@ class Scripted:
 
 
 def scripted(ledger, num_candidates, *answers):
-    config = CampaignConfig(num_candidates=num_candidates, proposers=("scripted",), seeds=())
+    config = CampaignConfig(num_candidates=num_candidates, proposers=("scripted",), seeds=(), ratios=())
     campaign = start_campaign(ledger, config)
     outcome = Loop(ledger, FakeEvaluator(2, failure_rate=0), [Scripted(*answers)], campaign).run()
     return outcome, ledger.records(campaign.id)
@@ -320,8 +417,12 @@ def test_observers_see_every_candidate_once(ledger):
         def on_finished(self, record):
             self.finished.append(record.candidate.step)
 
-        def on_confirming(self, records):
-            self.confirming = len(records)
+        def on_confirming(self, leaders):
+            self.confirming = len(leaders)
+
+        def on_waiting(self, running, num_waiting):
+            assert all(each.age_s >= 0 and each.name for each in running)
+            self.waited = True
 
     observer = Counting()
     outcome, campaign = run(ledger, SMALL, FakeEvaluator(4), observer=observer)

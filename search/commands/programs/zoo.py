@@ -30,7 +30,8 @@ class Entry:
     """A program of the zoo and what a decode step of a sparse layer costs, per sequence and KV head.
 
     `papers`: arXiv ids; `budget`: the tunable that decides how much is read; `ratio`: bytes of dense attention per byte
-    of the program, over all layers. The figures are None, and `refusal` says why, where a program does not fit a model's shape.
+    of the program, over all layers. The figures are None, and `refusal` says why, where a program does not fit a
+    model's shape.
     """
 
     name: str
@@ -75,9 +76,8 @@ def zoo(
         found = text(name)
     except LookupError as error:
         raise CommandError(str(error.args[0])) from error
-    print_json({"entry": entry(name, shape, tokens, layers), "text": found}) if as_json else print_line(
-        found.rstrip("\n")
-    )
+    told = {"entry": entry(name, shape, tokens, layers), "text": found}
+    print_json(told) if as_json else print_line(found.rstrip("\n"))
 
 
 def entries(shape: Shape, tokens: int, num_layers: int = 32) -> list[Entry]:
@@ -103,15 +103,8 @@ def entry(name: str, shape: Shape, tokens: int, num_layers: int = 32) -> Entry:
 def _told(program: Program) -> tuple[str, tuple[str, ...], int, int, tuple[str, ...], str | None]:
     """Give what a program says of itself, whatever the model: an entry's idea, papers, sharing, states and budget."""
     idea, papers = SOURCE.sub("", program.doc), tuple(PAPER.findall(program.text))
-    values = program.values
-    return (
-        idea,
-        papers,
-        int(values["share_layers"]),
-        int(values["refresh_steps"]),
-        tuple(program.states),
-        program.budget,
-    )
+    share_layers, refresh_steps = (int(program.values[name]) for name in ("share_layers", "refresh_steps"))
+    return idea, papers, share_layers, refresh_steps, tuple(program.states), program.budget
 
 
 def _drawn(listed: list[Entry], tokens: int, num_layers: int) -> RenderableType:

@@ -210,10 +210,15 @@ def test_another_page_size_or_more_field_bytes_get_a_new_engine(worker, settings
     assert len(requests(settings)) == 3
 
 
-def test_a_fresh_engine_has_hosted_nothing(worker, settings):
+def test_a_fresh_engine_has_hosted_nothing_but_those_that_want_one(worker, settings):
+    """Leaders are confirmed in one engine, which no candidate was in before."""
+    worker.run(task(program()))
     worker.run(task(program(), fresh=True))
     worker.run(task(program(), fresh=True))
     assert len(requests(settings)) == 2
+    worker.run(task(program()))
+    worker.run(task(program(), fresh=True))
+    assert len(requests(settings)) == 3
 
 
 def test_serving_interleaves_the_arms_and_pairs_them(worker, settings):
