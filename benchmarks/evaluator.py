@@ -28,10 +28,9 @@ from scipy.stats import kendalltau, spearmanr
 if sys.path[0] == str(Path(__file__).parent):  # run as a file: `kernels` must not mean a file beside this one
     sys.path[0] = str(Path(__file__).parents[1])
 
-from search.config import model_shape
 from search.evaluator.arms import WorkerSettings
 from search.evaluator.engine import EngineSettings
-from search.evaluator.identity import EVALUATOR_VERSION, environment, model_digest, model_folder
+from search.evaluator.identity import EVALUATOR_VERSION, environment, model_folder
 from search.evaluator.recall import figures, recordings
 from search.evaluator.worker import Worker
 from search.records import Evaluation, EvaluationKey, EvaluationTask, Stage, Status, Workload, digest_of
@@ -86,8 +85,9 @@ class Judge:
     """One worker with what its tasks have in common."""
 
     def __init__(self, folder: Path, lengths: tuple[int, ...], scratch: Path) -> None:
-        self.shape, self.lengths, self.digest = model_shape(folder), lengths, model_digest(folder)
-        self.num_layers = int(json.loads((folder / "config.json").read_text())["num_hidden_layers"])
+        facts = model_facts(folder)
+        self.shape, self.lengths, self.digest = (facts.group, facts.head_dim), lengths, facts.digest
+        self.num_layers = facts.num_layers
         engine = EngineSettings(str(folder), sparse=True, max_tokens=max(lengths) + 192, kv_cache_bytes=2 << 30)
         self.worker = Worker(WorkerSettings(engine, scratch, self.shape))
 

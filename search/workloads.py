@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+from dataclasses import replace
 
 from search.records import Stage, Workload
 
@@ -22,21 +24,15 @@ WORKLOADS = (
 )
 
 
-def lengths_of(seed: int, num_tokens: int, split: str = "search") -> tuple[int, ...]:
-    """Draw the lengths in tokens that are judged: three up to `num_tokens`, far apart; held out, one between them.
+def lengths_of(seed: int, num_tokens: int) -> tuple[int, ...]:
+    """Draw the lengths in tokens that are judged: three up to `num_tokens`, one in each third of what is left open.
 
     They depend on the seed and on `num_tokens` alone, so that accuracy, cost and speed are told for the same ones.
     """
     least = max(1, int(LEAST_SHARE * num_tokens))
-    width = (num_tokens - least + 1) / NUM_LENGTHS
+    edges = [least + i * (num_tokens + 1 - least) // NUM_LENGTHS for i in range(NUM_LENGTHS + 1)]
     rng = random.Random(f"{seed} {num_tokens} lengths")
-    bands = [(least + int(i * width), max(least + int(i * width), least - 1 + int((i + 1) * width)))
-             for i in range(NUM_LENGTHS)]  # fmt: skip
-    drawn = [rng.randint(*band) for band in bands]
-    if split == HELD_OUT:
-        others = [length for length in range(least, num_tokens + 1) if length not in drawn]
-        drawn = [rng.choice(others)] if others else drawn[:1]
-    return tuple(sorted(set(drawn)))
+    return tuple(rng.randrange(low, high) for low, high in itertools.pairwise(edges) if low < high)
 
 
 def workloads_for(seed: int, num_tokens: int = MODEL_TOKENS, texts: str = "", task: str = "") -> tuple[Workload, ...]:
@@ -46,30 +42,24 @@ def workloads_for(seed: int, num_tokens: int = MODEL_TOKENS, texts: str = "", ta
     """
     lengths = lengths_of(seed, num_tokens)
     longest = max(lengths)
-    asked = (num_tokens // 4, num_tokens // 2, num_tokens)  # small models find nothing in their longest texts
+    asked = (num_tokens // 4, num_tokens // 2)  # small models find nothing in longer texts
     return (
         Workload(Stage.CHECK, longest, 1, lengths=lengths),
         Workload(Stage.RECALL, longest, 3, lengths=lengths, source=texts),
         Workload(Stage.ORACLE, num_tokens=200, num_sequences=2),
         Workload(Stage.FIDELITY, longest, 6, lengths=lengths, num_decoded=32, source=texts),
-        Workload(Stage.RETRIEVAL, num_tokens, 36, lengths=asked),
+        Workload(Stage.RETRIEVAL, max(asked), 24, lengths=asked),
         *([Workload(Stage.TASK, longest, 32, source=task)] if task else []),
         Workload(Stage.SERVE, longest, 6, repeats=4, lengths=lengths),
     )
 
 
 def held_out(workload: Workload, seed: int, times: int = 1) -> Workload:
-    """Give what leaders are confirmed on: other texts at another length, `times` as many."""
-    judged = workload.stage is not Stage.RETRIEVAL and bool(workload.lengths)
-    lengths = lengths_of(seed, workload.num_tokens, HELD_OUT) if judged else workload.lengths
-    return Workload(
-        workload.stage,
-        num_tokens=max(lengths, default=workload.num_tokens),
-        num_sequences=workload.num_sequences * times,
-        split=HELD_OUT,
-        repeats=workload.repeats,
-        lengths=lengths,
-        num_decoded=workload.num_decoded,
-        source=workload.source,
-        ratio=workload.ratio,
-    )
+    """Give what leaders are confirmed on: other texts, at a length between those judged, `times` as many."""
+    lengths = workload.lengths
+    if lengths and workload.stage is not Stage.RETRIEVAL:
+        others = [each for each in range(min(lengths), max(lengths)) if each not in lengths] or lengths
+        lengths = (random.Random(f"{seed} {lengths} held out").choice(others),)
+    num_tokens = max(lengths, default=workload.num_tokens)
+    num_sequences = workload.num_sequences * times
+    return replace(workload, split=HELD_OUT, lengths=lengths, num_tokens=num_tokens, num_sequences=num_sequences)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +15,11 @@ from search.commands.output import note, print_data, print_json
 from search.evaluator.probe import PROBE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from search.config import CampaignConfig
     from search.contracts import Ledger
+    from search.evaluator.models import ModelFacts
     from search.loop import Outcome
     from search.records import Campaign
 
@@ -46,6 +51,66 @@ CampaignArgument = Annotated[
     typer.Argument(metavar="[CAMPAIGN]", max=options.LARGEST, help="The campaign's id; the newest when left out."),
 ]
 
+PROBE_RATIOS = (8.0,)
+RECALL_SHARE = 0.2  # of what a real model's campaign invents, the best by recall enters an engine
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the options ask for; nothing where they were left out."""
+
+    ratios: tuple[float, ...] | None = None
+    tokens: int | None = None
+    text: Path | None = None
+    task: str = ""
+
+    def judged(self, model: ModelFacts) -> CampaignConfig:
+        """Give the settings that a model's campaign begins with: its shape, workloads, cost ratios and seeds.
+
+        The probe has texts and lengths of its own. Raises CommandError for what does not go together, ConfigError for
+        numbers out of range.
+        """
+        from search.config import RATIOS, CampaignConfig
+        from search.workloads import workloads_for
+        from vortex_dsl import zoo
+
+        shape = CampaignConfig(
+            model=model.name, group=model.group, head_dim=model.head_dim, num_layers=model.num_layers
+        )
+        if model.name == PROBE:
+            self._check_probe()
+            return replace(shape, ratios=PROBE_RATIOS if self.ratios is None else self.ratios)
+        texts = "" if self.text is None else str(_existing(self.text))
+        workloads = workloads_for(0, self._longest(model), texts, self.task)
+        ratios = RATIOS if self.ratios is None else self.ratios
+        return replace(shape, ratios=ratios, workloads=workloads, seeds=zoo.names(), recall_share=RECALL_SHARE)
+
+    def _check_probe(self) -> None:
+        given = (("--tokens", self.tokens), ("--text", self.text), ("--task", self.task))
+        named = [option for option, value in given if value]
+        if named:
+            raise CommandError(
+                f"{named[0]} says what a real model is judged on, and the probe has its own; name a --model"
+            )
+
+    def _longest(self, model: ModelFacts) -> int:
+        from search.config import ANSWER_TOKENS
+        from search.workloads import MODEL_TOKENS
+
+        room = model.max_tokens - ANSWER_TOKENS
+        if self.tokens is not None and self.tokens > room:
+            raise CommandError(
+                f"--tokens {self.tokens} is too long: the model {model.name} takes {model.max_tokens:,} tokens, "
+                f"{ANSWER_TOKENS} of them for answers; give at most {room}"
+            )
+        return self.tokens or min(MODEL_TOKENS, room)
+
+
+def _existing(text: Path) -> Path:
+    if not text.is_file():
+        raise CommandError(f"there is no text {text}; give the path of a file in UTF-8")
+    return text.resolve()
+
 
 def run(
     candidates: Candidates = 100,
@@ -56,6 +121,10 @@ def run(
     price: Price = (0.0, 0.0),
     max_dollars: MaxDollars = None,
     model: options.Model = PROBE,
+    ratio: options.Ratios = None,
+    tokens: options.Length = None,
+    text: options.TextFile = None,
+    task: options.TaskName = "",
     workers: options.Workers = 1,
     ray: options.Ray = "local",
     gpu: options.Gpu = None,
@@ -64,7 +133,6 @@ def run(
 ) -> int:
     """Search: invent programs, serve and measure each of them, and end with the leaderboard."""
     from search.commands.proposers import endpoint_of, proposer_names, proposers_of
-    from search.config import CampaignConfig
     from search.evaluator.models import model_facts
     from search.loop import start_campaign
 
@@ -73,7 +141,8 @@ def run(
         raise CommandError("--max-dollars needs --price IN OUT: what the model costs per million tokens")
     names = proposer_names(proposer or (), endpoint)
     facts = model_facts(*folder_and_name(model))
-    config = CampaignConfig(seed, candidates, names, facts.name, facts.group, facts.head_dim, max_dollars=max_dollars)
+    judged = Asked(tuple(ratio) if ratio else None, tokens, text, task).judged(facts)
+    config = replace(judged, seed=seed, num_candidates=candidates, proposers=names, max_dollars=max_dollars)
     proposers = proposers_of(config, endpoint)
     machines = Machines(facts, config.workloads, workers, ray, tuple(gpu or ()))
     with opened(db) as ledger, machines.pool() as pool:
@@ -115,22 +184,26 @@ def evaluate(
     file: options.ProgramFile,
     settings: options.Settings = None,
     model: options.Model = PROBE,
+    ratio: options.Ratios = None,
+    tokens: options.Length = None,
+    text: options.TextFile = None,
+    task: options.TaskName = "",
     ray: options.Ray = "local",
     gpu: options.Gpu = None,
     db: options.Database = options.DATABASE_URL,
     as_json: options.Json = False,
 ) -> int:
-    """Take one program through every stage: a campaign of one, kept in the database like any other."""
+    """Take one program through every stage, at each --ratio or as written: a campaign of one, kept like any other."""
     from search.commands.programs.program import traced
     from search.commands.proposers import Given
     from search.commands.results import print_record
-    from search.config import CampaignConfig
     from search.evaluator.models import model_facts
     from search.loop import start_campaign
 
     facts = model_facts(*folder_and_name(model))
+    judged = Asked(tuple(ratio or ()), tokens, text, task).judged(facts)
     program, _ = traced(file, settings or (), (facts.group, facts.head_dim))
-    config = CampaignConfig(0, 1, (Given.name,), facts.name, facts.group, facts.head_dim, seeds=(), serve_floor=0.0)
+    config = replace(judged, num_candidates=1, proposers=(Given.name,), seeds=(), serve_floor=0.0)
     machines = Machines(facts, config.workloads, 1, ray, tuple(gpu or ()))
     with opened(db) as ledger, machines.pool() as pool:
         campaign = start_campaign(ledger, config)

@@ -7,8 +7,11 @@ from typing import Annotated
 
 import typer
 
+from vortex_dsl.values import MAX_TOKENS
+
 DATABASE_URL = "sqlite:///results.db"
 LARGEST = 2**63 - 1  # what a database keeps as a whole number
+LEAST_TOKENS = 256  # below, a text is a handful of pages
 MAX_WORKERS = 1024  # each is a process with an engine
 
 Database = Annotated[str, typer.Option("--db", metavar="URL", help="The database, as an SQLAlchemy URL.")]
@@ -33,6 +36,24 @@ Seed = Annotated[
         "--seed", min=-LARGEST, max=LARGEST, help="Decides the sequence of candidates, given the same measurements."
     ),
 ]
+Ratios = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--ratio",
+        metavar="R",
+        help="Judge with budgets fitted so that dense attention reads R times the bytes; repeatable.",
+    ),
+]
+Length = Annotated[
+    int | None,
+    typer.Option(
+        "--tokens", min=LEAST_TOKENS, max=MAX_TOKENS, help="Longest text that a model is judged on, in tokens."
+    ),
+]
+TextFile = Annotated[
+    Path | None, typer.Option("--text", metavar="FILE", help="Judge on this text instead of Python's own help topics.")
+]
+TaskName = Annotated[str, typer.Option("--task", metavar="NAME", help="Run this lm-eval task too.")]
 ProgramFile = Annotated[Path, typer.Argument(metavar="FILE", help="A program's text.")]
 Settings = Annotated[
     list[str] | None,

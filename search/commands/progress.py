@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from search.observer import Observer, Running
     from search.records import Evaluation, Workload
 
-SILENCE_S = 10.0
+SILENCE_S = 10.0  # after which it is told what workers are at
+PAUSE_S = 3.0  # between lines about single stages
 # What a line tells of a candidate at each cost ratio.
 TOLD = (
     (Stage.RECALL, "mass"),
@@ -91,6 +92,17 @@ class Lines(Tally):
         super().on_candidate(record)
         if record.candidate.status is not Status.OK:
             self._tell(f"step {record.candidate.step}: {record.candidate.status}: {record.candidate.message}")
+
+    def on_evaluation(self, record: Record, evaluation: Evaluation) -> None:
+        """Say what was found now and then: a candidate's last stage may be minutes away."""
+        super().on_evaluation(record, evaluation)
+        told = [
+            figure
+            for stage, name in TOLD
+            if stage is evaluation.key.stage and (figure := _figure(record, stage, name, evaluation.ratio))
+        ]
+        if told and time.monotonic() - self._told_at >= PAUSE_S:
+            self._tell(f"{evaluation.key.stage}{_at(evaluation.ratio)} of {record.candidate.name}: {', '.join(told)}")
 
     def on_finished(self, record: Record) -> None:
         """Say how a candidate ended."""

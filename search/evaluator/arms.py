@@ -46,7 +46,7 @@ class TimeLimits:
 class WorkerSettings:
     """How a worker runs its engines.
 
-    `shape` is the model's group and head_dim, for which programs are traced (`search.config.model_shape`).
+    `shape` is the model's group and head_dim, for which programs are traced.
     `scratch` is the engines' home, made if need be and kept between runs: vLLM's caches there save seconds at each
     start. `memory_bytes` limits an engine's address space (a small model on CPU takes 3 GiB); 0 sets no limit, as
     CUDA needs. `given_text` is the content of a file from which workloads are cut (`fidelity.given`), put into scratch
@@ -76,7 +76,7 @@ class Needs:
 
 @dataclass
 class _Arm:
-    """A running engine, or what is none, the number of tasks it was given, and of those that did not ask for a fresh one."""
+    """A running engine, or what is none; how many tasks it was given, and how many did not ask for a fresh one."""
 
     child: Child
     settings: EngineSettings | None

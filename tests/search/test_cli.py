@@ -100,7 +100,7 @@ def model(monkeypatch, tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
     shape = {"num_attention_heads": 4, "num_key_value_heads": 2, "hidden_size": 256}
-    shape |= {"num_hidden_layers": 2, "vocab_size": 576}
+    shape |= {"num_hidden_layers": 2, "max_position_embeddings": 16384, "vocab_size": 576}
     (folder / "config.json").write_text(json.dumps(shape))
     monkeypatch.setattr("search.evaluator.probe.MODEL_FOLDER", folder)
     return folder
@@ -117,9 +117,9 @@ def filled(db):
     ledger = SqlLedger(db)
     config = CampaignConfig(seed=7, num_candidates=2, proposers=("grammar",), model="probe")
     campaign = start_campaign(ledger, config)
-    seed = Proposal(QUEST.read_text(), "zoo", "seed", values=(("pages", 4),))
-    quest = Candidate(campaign.id, 0, seed, Status.OK, "", "a" * 16, "Quest")
-    _add(ledger, config, quest, dict.fromkeys(config.stages, Status.OK))
+    quest = Proposal(QUEST.read_text(), "zoo", "seed", values=(("pages", 4),))
+    stages = dict.fromkeys(config.stages, Status.OK)
+    _add(ledger, config, Candidate(campaign.id, 0, quest, Status.OK, "", "a" * 16, "Quest"), stages)
     _add(ledger, config, Candidate(campaign.id, 1, Proposal("text\n", "grammar", "mutate", ("a" * 16,)), Status.OK, "",
                                    "b" * 16, "Child"),
          {Stage.CHECK: Status.OK, Stage.ORACLE: Status.CRASHED})  # fmt: skip
@@ -682,7 +682,7 @@ def test_the_live_view_shows_counts_failures_and_the_best(monkeypatch, pool, db)
     pool(FakePool())
     assert main(["run", "-n", "1", "--db", db]) == ExitCode.DONE
     drawn = screen.getvalue()
-    for expected in ("admitted", "best Dense 0.750 at 1.25x", "confirming"):
+    for expected in ("admitted", "at 8x loses 0.250 at 1.25x", "confirming"):
         assert expected in drawn
 
 

@@ -6,9 +6,10 @@ from dataclasses import asdict, replace
 import pytest
 
 from search.agents.seeds import seed_proposals
-from search.config import ANSWER_TOKENS, WORKLOADS, CampaignConfig, ConfigError, tokens_needed
+from search.config import ANSWER_TOKENS, CampaignConfig, ConfigError, tokens_needed
 from search.evaluator.engine import EngineSettings
 from search.records import Stage, Workload
+from search.workloads import WORKLOADS, workloads_for
 from vortex_dsl import Shape, cost, load_program, zoo
 
 CHECK, PROBE = (f'{{"stage": "{stage}", "num_tokens": 3, "num_sequences": 1}}' for stage in ("check", "probe"))
@@ -33,7 +34,7 @@ def test_json_both_ways():
         ('{"proposers": []}', "proposers is empty"),
         ('{"num_candidates": -1}', "must not be negative"),
         ('{"serve_floor": 2}', "between 0 and 1"),
-        ('{"workloads": []}', "must name check, probe at least, but name none"),
+        ('{"workloads": []}', "must name check and one of fidelity, retrieval, probe, but name none"),
         (f'{{"workloads": [{CHECK}, {CHECK}, {PROBE}]}}', "once each, but name check, check, probe"),
         (
             f'{{"workloads": [{CHECK}, {PROBE}, {{"stage": "tune", "num_tokens": 3, "num_sequences": 1}}]}}',
@@ -58,7 +59,8 @@ def test_what_is_wrong_is_named(text, message):
 )
 @pytest.mark.parametrize("stage", CampaignConfig().stages)
 def test_a_workload_out_of_bounds_is_refused(stage, name, value):
-    workloads = tuple(replace(each, **{name: value}) if each.stage is stage else each for each in WORKLOADS)
+    plain = [replace(each, lengths=()) for each in WORKLOADS]
+    workloads = tuple(replace(each, **{name: value}) if each.stage is stage else each for each in plain)
     with pytest.raises(
         ConfigError, match=f"{name} of the workload {stage.value} is {value}; give a whole number from 1"
     ):
@@ -86,8 +88,8 @@ def test_a_model_must_take_the_longest_prompt_that_is_served_and_its_answer():
     assert tokens_needed(each for each in WORKLOADS if each.stage is not Stage.SERVE) == 2000 + ANSWER_TOKENS
 
 
-def test_some_programs_of_the_zoo_are_seeds_at_one_small_budget():
-    config = CampaignConfig()
+def test_without_cost_ratios_the_seeds_share_one_small_budget():
+    config = CampaignConfig(ratios=())
     proposals = seed_proposals(config)
     assert set(config.seeds) < set(zoo.names())
     assert len(proposals) == len(config.seeds) + 1
@@ -105,6 +107,54 @@ def test_seeds_fit_into_the_room_that_engines_reserve():
     assert {
         name: num for name, num in needed.items() if num > EngineSettings("", sparse=True, max_tokens=1).field_bytes
     } == {}
+
+
+def test_at_cost_ratios_dense_and_the_oracles_are_yardsticks():
+    """The oracles with what each ratio buys where choosing is free; all other rules as written, to be fitted."""
+    config = CampaignConfig(ratios=(8, 16), seeds=zoo.names(), workloads=workloads_for(0), num_layers=30)
+    proposals = seed_proposals(config)
+    yardsticks = [p for p in proposals if p.operator == "reference"]
+    assert len(proposals) == len(zoo.names()) + 2
+    assert [load_program(p.text).name for p in yardsticks] == ["Dense", *["OracleMass"] * 2, *["OracleMax"] * 2]
+    pages = min(config.terms.lengths) / 16
+    assert [dict(p.values).get("pages") for p in yardsticks[:3]] == [None, int(pages / 8) - 3, int(pages / 16) - 3]
+    assert {p.values for p in proposals if p not in yardsticks} == {(("dense_layers", 0),)}
+    assert {p.operator for p in proposals} == {"seed", "reference"}
+
+
+@pytest.mark.parametrize(
+    ("ratios", "message"),
+    [
+        ("[0.5]", "ratios are 0.5; give numbers from 1 to 1024"),
+        ("[8, 8.0]", "ratios are 8, 8; give each once"),
+        ("[2000]", "give numbers from 1 to 1024"),
+        (json.dumps(list(range(2, 11))), "ratios are 9; give at most 8"),
+        ('["8"]', "ratios of CampaignConfig must be tuple"),
+        ("[true]", "ratios of CampaignConfig must be tuple"),
+    ],
+)
+def test_cost_ratios_are_bounded(ratios, message):
+    with pytest.raises(ConfigError, match=message):
+        CampaignConfig.from_json(f'{{"ratios": {ratios}}}')
+
+
+def test_settings_from_before_there_were_cost_ratios_go_on_without_them():
+    stored = json.loads(CampaignConfig(seed=3).to_json())
+    for name in ("ratios", "num_layers", "recall_share"):
+        del stored[name]
+    config = CampaignConfig.from_json(json.dumps(stored))
+    assert config.ratios == ()
+    assert config.recall_share == 1.0
+    assert replace(config, ratios=CampaignConfig().ratios) == CampaignConfig(seed=3)
+
+
+def test_costs_are_compared_at_every_length_of_the_check():
+    config = CampaignConfig(workloads=workloads_for(0), num_layers=30, group=3)
+    assert config.terms.lengths == config.workload(Stage.FIDELITY).lengths == config.workload(Stage.SERVE).lengths
+    assert (config.terms.num_layers, config.terms.shape) == (30, Shape(3, 64))
+    assert config.workload(Stage.SERVE, 8.0).ratio == 8.0
+    assert config.workload(Stage.SERVE).ratio == 0.0
+    assert config.num_tokens == max(config.terms.lengths)
 
 
 def test_other_seeds(tmp_path):

@@ -1,35 +1,54 @@
 """The gates, one by one."""
 
+from dataclasses import replace
+
 import pytest
 
 from search.config import CampaignConfig
+from search.parents import REFERENCE, SEED
 from search.records import Candidate, Evaluation, EvaluationKey, Measurement, Proposal, Record, Stage, Status
-from search.stages import SEED, next_stage
+from search.stages import LEAST_ENTERING, NUM_TIMED, course, next_workload
+from search.workloads import workloads_for
 
-CONFIG = CampaignConfig(serve_floor=0.5)
+AS_WRITTEN = CampaignConfig(serve_floor=0.5, ratios=())
+REAL = CampaignConfig(ratios=(8, 16), workloads=workloads_for(0), num_layers=30, recall_share=0.2)
+GOOD = {Stage.RECALL: {"mass": 0.5, "random_mass": 0.1}, Stage.FIDELITY: {"kl": 0.1}, Stage.PROBE: {"accuracy": 1.0}}
 
 
-def record(*results, operator="mutate", status=Status.OK):
-    evaluations = tuple(
-        Evaluation(
-            EvaluationKey("p", stage, "w", "m", "e", "1", 0),
-            result,
-            measurements=tuple(Measurement(name, value) for name, value in figures.items()),
-        )
-        for stage, result, figures in results
-    )
-    return Record(Candidate(1, 0, Proposal("", "x", operator), status, program_digest="p"), evaluations)
+def evaluation(stage, ratio=0.0, status=Status.OK, **figures):
+    measurements = tuple(Measurement(name, value) for name, value in (figures or GOOD.get(stage, {})).items())
+    return Evaluation(EvaluationKey("p", stage, "w", "m", "e", "1", 0), status, "", measurements, ratio=ratio)
+
+
+def record(*evaluations, operator="mutate", status=Status.OK, step=0):
+    return Record(Candidate(1, step, Proposal("", "x", operator), status, program_digest="p"), evaluations)
+
+
+def asked(record, config, visible=()):
+    """The next stage and ratio, None where there is none."""
+    workload = next_workload(record, visible, config)
+    return workload and (workload.stage, workload.ratio)
+
+
+def walk(config, operator="mutate", visible=(), **odd):
+    """All that a candidate goes through where each stage is passed; `odd`: what comes of one, its figures or status."""
+    done = []
+    while found := asked(record(*done, operator=operator), config, visible):
+        given = odd.get(f"{found[0]}_{found[1]:g}", {})
+        done.append(evaluation(*found, **given if isinstance(given, dict) else {"status": given}))
+    return [(each.key.stage, each.ratio) for each in done]
 
 
 def through(last, status=Status.OK, **figures):
     """All stages up to one, the last with these results."""
-    before = [(stage, Status.OK, {}) for stage in CONFIG.stages[: CONFIG.stages.index(last)]]
-    return [*before, (last, status, figures)]
+    stages = AS_WRITTEN.stages
+    before = [evaluation(stage) for stage in stages[: stages.index(last)]]
+    return [*before, evaluation(last, 0.0, status, **figures)]
 
 
 @pytest.mark.parametrize("status", [Status.PROGRAM_ERROR, Status.DUPLICATE, Status.INFRASTRUCTURE])
 def test_refused_candidates_have_no_stage(status):
-    assert next_stage(record(status=status), CONFIG) is None
+    assert next_workload(record(status=status), (), AS_WRITTEN) is None
 
 
 @pytest.mark.parametrize(
@@ -45,17 +64,90 @@ def test_refused_candidates_have_no_stage(status):
         (through(Stage.SERVE), None),
     ],
 )
-def test_the_next_stage(done, expected):
-    assert next_stage(record(*done), CONFIG) is expected
+def test_the_next_stage_as_written(done, expected):
+    assert asked(record(*done), AS_WRITTEN) == (expected and (expected, 0.0))
 
 
 @pytest.mark.parametrize("status", [s for s in Status if s is not Status.OK])
 def test_what_fails_stops(status):
-    assert next_stage(record(*through(Stage.ORACLE, status)), CONFIG) is None
+    assert asked(record(*through(Stage.ORACLE, status)), AS_WRITTEN) is None
 
 
 def test_seeds_pass_every_gate_and_no_failure():
-    assert next_stage(record(*through(Stage.RECALL, mass=0.1, random_mass=0.4), operator=SEED), CONFIG) is Stage.ORACLE
-    assert next_stage(record(*through(Stage.PROBE, accuracy=0.0), operator=SEED), CONFIG) is Stage.SERVE
-    assert next_stage(record(*through(Stage.RECALL, Status.BELOW_GATE), operator=SEED), CONFIG) is Stage.ORACLE
-    assert next_stage(record(*through(Stage.PROBE, Status.CRASHED), operator=SEED), CONFIG) is None
+    seed = {"operator": SEED}
+    assert asked(record(*through(Stage.RECALL, mass=0.1, random_mass=0.4), **seed), AS_WRITTEN)[0] is Stage.ORACLE
+    assert asked(record(*through(Stage.PROBE, accuracy=0.0), **seed), AS_WRITTEN)[0] is Stage.SERVE
+    assert asked(record(*through(Stage.RECALL, Status.BELOW_GATE), **seed), AS_WRITTEN)[0] is Stage.ORACLE
+    assert asked(record(*through(Stage.PROBE, Status.CRASHED), **seed), AS_WRITTEN) is None
+
+
+def test_the_course_of_a_real_models_campaign():
+    """Cheap stages first, at every cost ratio; what serves is judged once; what is dear comes last."""
+    both = [(stage, ratio) for stage in (Stage.CHECK, Stage.RECALL) for ratio in (8.0, 16.0)]
+    engines = [(stage, ratio) for ratio in (8.0, 16.0) for stage in (Stage.FIDELITY, Stage.RETRIEVAL)]
+    whole = [*both, (Stage.ORACLE, 0.0), *engines, (Stage.SERVE, 8.0), (Stage.SERVE, 16.0)]
+    assert walk(REAL) == walk(REAL, SEED) == list(course(record().candidate, REAL)) == whole
+
+
+def test_a_ratio_that_is_not_reached_costs_nothing_more():
+    found = walk(REAL, SEED, check_16=Status.BELOW_GATE)
+    assert [each for each in found if each[1] == 16.0] == [(Stage.CHECK, 16.0)]
+    assert (Stage.SERVE, 8.0) in found
+    neither = walk(REAL, SEED, check_8=Status.BELOW_GATE, check_16=Status.BELOW_GATE)
+    assert neither == [(Stage.CHECK, 8.0), (Stage.CHECK, 16.0)]
+
+
+def test_yardsticks_are_judged_as_written_and_not_timed():
+    stages = (Stage.CHECK, Stage.RECALL, Stage.ORACLE, Stage.FIDELITY, Stage.RETRIEVAL)
+    assert walk(REAL, REFERENCE) == [(stage, 0.0) for stage in stages]
+
+
+def recalled(step, mass, ratio=8.0, operator="mutate"):
+    found = evaluation(Stage.RECALL, ratio, mass=mass, random_mass=0.1)
+    return record(evaluation(Stage.CHECK, ratio), found, step=step, operator=operator)
+
+
+def entered(config, visible, mass, step=0):
+    """Whether a candidate goes on from recall at a ratio of 8."""
+    cheap = [evaluation(Stage.CHECK, 8.0), evaluation(Stage.CHECK, 16.0, Status.BELOW_GATE)]
+    mine = record(*cheap, evaluation(Stage.RECALL, 8.0, mass=mass, random_mass=0.1), step=step)
+    return asked(mine, config, visible) == (Stage.ORACLE, 0.0)
+
+
+def test_the_best_by_recall_enter_an_engine():
+    config = replace(REAL, seed=1)
+    visible = [recalled(step, 0.3 + step / 100) for step in range(50)]
+    assert entered(config, visible, 0.3 + 0.405)  # nine of fifty are better
+    assert not entered(config, visible, 0.3 + 0.375)
+    assert entered(config, visible[: LEAST_ENTERING - 1], 0.2)  # while few are known
+    assert entered(replace(config, recall_share=1.0), visible, 0.11)
+    assert not entered(replace(config, recall_share=1.0), visible, 0.1)  # no better than by chance
+    oracles = [recalled(50 + i, 0.99, operator=REFERENCE) for i in range(50)]
+    assert entered(config, [*visible, *oracles], 0.3 + 0.405)
+    elsewhere = [recalled(step, 0.99, ratio=16.0) for step in range(50)]
+    assert entered(config, elsewhere, 0.2)
+
+
+def test_a_few_of_the_others_enter_by_luck_and_none_below_chance():
+    visible = [recalled(step, 0.9) for step in range(50)]
+    lucky = [step for step in range(1000) if entered(REAL, visible, 0.2, step)]
+    assert 20 <= len(lucky) <= 90
+    assert lucky == [step for step in range(1000) if entered(REAL, visible, 0.2, step)]
+    assert not any(entered(REAL, visible, 0.05, step) for step in range(1000))
+    assert lucky != [step for step in range(1000) if entered(replace(REAL, seed=5), visible, 0.2, step)]
+
+
+@pytest.mark.parametrize("operator", ["mutate", SEED])
+def test_what_is_far_from_the_best_is_not_timed(operator):
+    others = [record(evaluation(Stage.FIDELITY, 8.0, kl=0.2), step=step) for step in range(NUM_TIMED)]
+    answered = [evaluation(Stage.RETRIEVAL, 8.0, accuracy=0.9)]
+    others = [replace(each, evaluations=(*each.evaluations, *answered)) for each in others]
+    good, bad = {"accuracy": 0.95}, {"accuracy": 0.5}
+    for kl, found, timed in ((0.1, bad, True), (0.3, bad, False), (0.3, good, True), (0.2, bad, False)):
+        odd = {"fidelity_8": {"kl": kl}, "retrieval_8": found, "check_16": Status.BELOW_GATE}
+        assert ((Stage.SERVE, 8.0) in walk(REAL, operator, others, **odd)) == timed, (kl, found)
+    assert (Stage.SERVE, 8.0) in walk(REAL, operator, others[1:], fidelity_8={"kl": 0.3}, retrieval_8=bad)
+
+
+def test_a_crash_at_one_ratio_ends_it_at_all():
+    assert walk(REAL, SEED, fidelity_8=Status.CRASHED)[-1] == (Stage.FIDELITY, 8.0)

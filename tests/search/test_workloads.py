@@ -1,0 +1,53 @@
+"""What stages run on: lengths that are drawn, and workloads that share them."""
+
+import pytest
+
+from search.records import Stage
+from search.workloads import LEAST_SHARE, NUM_LENGTHS, WORKLOADS, held_out, lengths_of, workloads_for
+
+
+@pytest.mark.parametrize("num_tokens", [256, 2048, 4000, 32768])
+@pytest.mark.parametrize("seed", range(5))
+def test_one_length_is_drawn_in_each_third(seed, num_tokens):
+    drawn = lengths_of(seed, num_tokens)
+    assert len(drawn) == NUM_LENGTHS
+    least = int(LEAST_SHARE * num_tokens)
+    thirds = [(length - least) * NUM_LENGTHS / (num_tokens + 1 - least) for length in drawn]
+    assert all(i - 0.05 <= third < i + 1 for i, third in enumerate(thirds))
+    assert drawn == lengths_of(seed, num_tokens)
+
+
+def test_another_seed_draws_other_lengths():
+    assert len({lengths_of(seed, 4000) for seed in range(20)}) == 20
+
+
+@pytest.mark.parametrize("num_tokens", range(1, 20))
+def test_no_length_is_too_short_to_draw(num_tokens):
+    drawn = lengths_of(0, num_tokens)
+    assert drawn
+    assert all(1 <= length <= num_tokens for length in drawn)
+
+
+def test_accuracy_cost_and_speed_are_told_for_the_same_lengths():
+    workloads = {each.stage: each for each in workloads_for(7, 4000, texts="/some/file", task="gsm8k")}
+    shared = (Stage.CHECK, Stage.RECALL, Stage.FIDELITY, Stage.SERVE)
+    assert {workloads[stage].lengths for stage in shared} == {lengths_of(7, 4000)}
+    assert {workloads[stage].source for stage in (Stage.RECALL, Stage.FIDELITY)} == {"/some/file"}
+    assert workloads[Stage.TASK].source == "gsm8k"
+    assert Stage.TASK not in {each.stage for each in workloads_for(7)}
+    for stage in shared[1:]:
+        assert workloads[stage].num_sequences % NUM_LENGTHS == 0  # as many of each length
+
+
+def test_what_confirms_has_another_length_and_split():
+    fidelity = next(each for each in workloads_for(0) if each.stage is Stage.FIDELITY)
+    other = held_out(fidelity, 1, times=2)
+    assert other.split == "held_out"
+    assert other.num_sequences == 2 * fidelity.num_sequences
+    assert other.num_decoded == fidelity.num_decoded
+    (length,) = other.lengths
+    assert min(fidelity.lengths) < length < max(fidelity.lengths)
+    assert length not in fidelity.lengths
+    assert held_out(fidelity, 2).lengths != other.lengths
+    probe = next(each for each in WORKLOADS if each.stage is Stage.PROBE)
+    assert held_out(probe, 1).num_tokens == probe.num_tokens
