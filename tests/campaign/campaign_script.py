@@ -24,7 +24,7 @@ CONFIG = CampaignConfig(
     seeds=("dense", "quest", "random_pages"),
     serve_floor=0.0,
     workloads=(
-        Workload(Stage.CHECK, num_tokens=1000, num_sequences=1),
+        Workload(Stage.CHECK, num_tokens=1000, num_sequences=1, lengths=(500, 1000)),
         Workload(Stage.ORACLE, num_tokens=100, num_sequences=2),
         Workload(Stage.RECALL, num_tokens=500, num_sequences=2),
         Workload(Stage.PROBE, num_tokens=500, num_sequences=8),

@@ -703,6 +703,92 @@ def test_eval_takes_one_program_through_every_stage(capsys, pool, db):
     assert told["candidate"]["proposal"]["values"] == [["pages", 4]]
 
 
+def test_eval_judges_at_the_cost_ratios_that_are_given(capsys, pool, db):
+    pool(FakePool())
+    code, out, _ = call(capsys, "eval", str(QUEST), "--set", "dense_layers=0", "--ratio", "4", "--ratio", "2.5",
+                        "--db", db, "--json")  # fmt: skip
+    told = json.loads(out)
+    assert code == ExitCode.DONE
+    found = {(evaluation["key"]["stage"], evaluation["ratio"]) for evaluation in told["evaluations"]}
+    assert {ratio for stage, ratio in found if stage == "serve"} == {2.5, 4.0}
+    assert {ratio for stage, ratio in found if stage == "oracle"} == {0.0}
+
+
+@pytest.fixture
+def other(tmp_path):
+    """A model that is not the probe: it takes 2,048 tokens."""
+    folder = tmp_path / "other"
+    folder.mkdir()
+    shape = {"num_attention_heads": 6, "num_key_value_heads": 2, "hidden_size": 384}
+    shape |= {"num_hidden_layers": 4, "max_position_embeddings": 2048}
+    (folder / "config.json").write_text(json.dumps(shape))
+    return str(folder)
+
+
+def test_a_real_model_is_judged_by_what_it_takes(capsys, pool, db, other, tmp_path):
+    """All published rules are its seeds, at the cost ratios asked for, on texts as long as it can hold."""
+    text = tmp_path / "words.txt"
+    text.write_text("words")
+    pool(FakePool())
+    asked = ["--model", other, "--ratio", "4", "--text", str(text), "--task", "gsm8k", "-n", "0"]
+    code, out, err = call(capsys, "run", *asked, "--db", db, "--json")
+    assert code == ExitCode.NO_FEASIBLE, err  # the fake measures neither fidelity nor retrieval
+    assert "OracleMass" in {row["name"] for row in json.loads(out)}
+    ledger = SqlLedger(db)
+    config = CampaignConfig.from_json(ledger.campaign().settings)
+    ledger.close()
+    assert (config.group, config.head_dim, config.num_layers, config.ratios) == (3, 64, 4, (4.0,))
+    assert len(config.seeds) >= 38
+    assert {Stage.FIDELITY, Stage.RETRIEVAL, Stage.TASK} < set(config.stages)
+    assert max(workload.num_tokens for workload in config.workloads) < 2048
+    assert config.workload(Stage.FIDELITY).source == str(text)
+    assert config.workload(Stage.TASK).source == "gsm8k"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--tokens", "2048"], "takes 2,048 tokens, 128 of them for answers; give at most 1920"),
+        (["--text", "nowhere.txt"], "there is no text nowhere.txt"),
+        (["--ratio", "0.5"], "give numbers from 1 to 1024"),
+        (["--ratio", "8", "--ratio", "8"], "give each once"),
+        (["--tokens", "5"], "Invalid value for '--tokens'"),
+    ],
+)
+def test_what_a_model_cannot_be_judged_on_is_one_sentence(capsys, pool, db, other, arguments, says):
+    pool(FakePool())
+    code, out, err = call(capsys, "run", "--model", other, *arguments, "--db", db)
+    assert (code, out, err.count("\n")) == (ExitCode.USAGE, "", 1)
+    assert says in err
+
+
+@pytest.mark.parametrize("option", [["--tokens", "1000"], ["--text", str(QUEST)], ["--task", "gsm8k"]])
+def test_the_probe_is_judged_on_its_own_problems(capsys, pool, db, option):
+    pool(FakePool())
+    code, _, err = call(capsys, "run", *option, "--db", db)
+    assert code == ExitCode.USAGE
+    assert f"{option[0]} says what a real model is judged on" in err
+
+
+def test_no_silence_is_long_where_stderr_is_no_terminal(capsys, monkeypatch):
+    """What workers are at is told after ten seconds, and then every ten."""
+    from search.commands import progress
+    from search.observer import Running
+
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    lines = progress.Lines()
+    workload = CampaignConfig().workload(Stage.RECALL, 8.0)
+    for second in range(60):
+        now[0] = float(second)
+        lines.on_waiting([Running("Quest", workload, second)], 3)
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 5
+    assert told[0].startswith("recall at 8x of Quest since 10 s; 3 more wait")
+    lines.on_waiting([], 0)
+    assert capsys.readouterr().err == ""
+
+
 def test_eval_of_a_program_that_fails_is_refused(capsys, pool, db):
     pool(FakePool(Status.WRONG_RESULT))
     code, out, _ = call(capsys, "eval", str(QUEST), "--db", db)

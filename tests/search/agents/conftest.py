@@ -11,7 +11,7 @@ from search.config import CampaignConfig
 from search.records import Context, Evaluation, EvaluationKey, Measurement, Proposal, Record, Stage, Status
 
 FIGURES = "5"  # draws in which the front has several members, and the leader is a program that can be changed
-CONFIG = CampaignConfig(group=2, head_dim=64)
+CONFIG = CampaignConfig(group=2, head_dim=64, ratios=())
 
 
 def share(*parts):

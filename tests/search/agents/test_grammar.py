@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from search.agents.changing.source import Source
 from search.agents.changing.subtrees import apply, operate, perturb, prune, swap
 from search.agents.drawing.generate import generate
 from search.agents.grammar import Grammar
+from search.fit import Terms, fit
+from search.records import Proposal
 from vortex_dsl import ProgramError, Shape, load_program, trace, zoo
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -58,6 +61,29 @@ def test_proposals_of_the_grammar_load_trace_and_fit(context_at):
         operators[proposal.operator] += 1
         assert fits_and_is_new(proposal, context_at(step))
     assert set(operators) == {"random", "mutate", "cross"}
+
+
+def test_proposals_reach_the_least_cost_ratio_and_are_new_at_all_of_them(context_at):
+    """What was seen with another budget is not new."""
+    context = replace(context_at(30), num_layers=30, lengths=(3100, 4000), ratios=(8.0, 16.0))
+    terms = Terms(Shape(context.group, context.head_dim), 30, context.lengths)
+    for step in range(30, 40):
+        proposal = Grammar().propose(replace(context, step=step))
+        found = fit(proposal.text, proposal.values, terms, 8.0)
+        assert found.refusal == ""
+        assert fits_and_is_new(proposal, context)
+        known = replace(context, seen=context.seen | {found.digest})
+        assert not fits_and_is_new(proposal, known)
+
+
+def test_a_program_without_a_budget_and_too_dear_at_one_length_does_not_fit(context_at):
+    context = replace(context_at(30), num_layers=30, lengths=(2000, 8000), ratios=(8.0,))
+    trap = zoo.text("centroid").replace("self.pages)", "where(page.count < 200, 200, 1))")
+    trap = trap.replace("import Int, Program, dot, topk", "import Int, Program, dot, topk, where")
+    trap = trap.replace("    pages = Int(64, low=1, high=1024, log=True)", "    dense_layers = Int(0, 0, 8)")
+    proposal = Proposal(trap, "llm", "explore")
+    assert not fits_and_is_new(proposal, context)
+    assert fits_and_is_new(proposal, replace(context, lengths=(8000,)))
 
 
 @pytest.mark.parametrize("name", [name for name in zoo.names() if name not in ("dense", "streaming")])

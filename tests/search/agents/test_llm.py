@@ -178,7 +178,7 @@ def campaign(tmp_path, server, num_candidates, *answers):
 
     server.answers = list(answers)
     ledger = SqlLedger(f"sqlite:///{tmp_path / 'llm.db'}")
-    config = CampaignConfig(num_candidates=num_candidates, proposers=("llm",), seeds=())
+    config = CampaignConfig(num_candidates=num_candidates, proposers=("llm",), seeds=(), ratios=())
     stored = start_campaign(ledger, config)
     proposer = Llm(Endpoint("tiny", server.url, prompt_price=3.0, max_retries=0))
     outcome = Loop(ledger, Evaluator(), [proposer], stored).run()

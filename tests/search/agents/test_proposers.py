@@ -97,7 +97,7 @@ def test_greedy_builds_on_the_leader(context_at, records):
 
     (best,) = leaders(records, 1)
     proposal = Greedy().propose(context_at(30))
-    assert proposal.parents == (best.candidate.program_digest,)
+    assert proposal.parents == (best.record.candidate.program_digest,)
 
 
 def test_random_learns_nothing(context_at):
