@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from search.records import Record, Stage, Status
 from vortex_dsl import ProgramError, Shape, load_program, trace
 from vortex_dsl.analysis.cost import cost_of
 from vortex_dsl.tunables import BUDGET, Choice, Int
@@ -97,6 +98,24 @@ def _falls_short(program: Program, costs: Sequence[tuple[int, float]], ratio: fl
         f"'{program.name}' is not judged at a cost ratio of {ratio:g}: at {length:,} tokens dense attention reads "
         f"{found:.3g} times its bytes"
     )
+
+
+def at_ratio(record: Record, ratio: float) -> Record:
+    """Give a candidate as it was measured at a cost ratio: with the budget that its check tells, and those evaluations.
+
+    Raises LookupError where it was not.
+    """
+    checked = record.evaluation(Stage.CHECK, ratio)
+    if checked is None or checked.status is not Status.OK:
+        raise LookupError(f"candidate {record.candidate.id} was not measured at a cost ratio of {ratio:g}")
+    proposal, budget = record.candidate.proposal, checked.value("budget")
+    program = load_program(proposal.text).with_values(**dict(proposal.values))
+    if ratio and program.budget and budget is not None:
+        whole = isinstance(program.tunables[program.budget], Int)
+        program = program.with_values(**{program.budget: int(budget) if whole else budget})
+    proposal = replace(proposal, values=program.overrides)
+    candidate = replace(record.candidate, proposal=proposal, program_digest=checked.key.program_digest)
+    return Record(candidate, tuple(each for each in record.evaluations if each.ratio == ratio))
 
 
 class _Search:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from prompts import prompt
-from search.parents import accuracy, cost_ratio, front, speedup
+from search.parents import accuracy, cost_ratio, front, judged_ratios, loss, speedup
 from search.records import Stage, Status
 from vortex_dsl.ops import OPS
 from vortex_dsl.ops.op import OpKind
@@ -44,22 +45,35 @@ def operations() -> str:
 
 def leaderboard(records: Sequence[Record]) -> str:
     """List the Pareto front, the most accurate first, with ideas and figures."""
-    members = sorted(front(records), key=lambda record: -(accuracy(record) or 0.0))[:NUM_SHOWN]
+    members = sorted(front(records), key=_least_loss)[:NUM_SHOWN]
     return "\n".join(f"* {measured(record)}" for record in members) or "(nothing has been measured yet)"
 
 
+def _least_loss(record: Record) -> float:
+    return min((lost for each in judged_ratios([record]) if (lost := loss(record, each)) is not None), default=math.inf)
+
+
 def measured(record: Record) -> str:
-    """Say a candidate's name, idea and figures in one line."""
-    figures = (
-        ("accuracy", accuracy(record), ".3f"),
-        ("pages attended", record.value(Stage.PROBE, "pages_attended"), ".1f"),
-        ("bytes of fields per page", record.value(Stage.CHECK, "bytes_per_page"), ".0f"),
-        ("bytes that dense reads per byte of it", cost_ratio(record), ".1f"),
-        ("throughput, dense = 1", speedup(record), ".2f"),
-    )
-    known = ", ".join(f"{name} {value:{form}}" for name, value, form in figures if value is not None)
+    """Say a candidate's name, idea and figures in one line, those of each cost ratio after its name."""
+    ratios = sorted({evaluation.ratio for evaluation in record.evaluations if evaluation.key.stage is Stage.CHECK})
+    parts = [f"{f'at {ratio:g}x ' if ratio else ''}{_figures(record, ratio)}" for ratio in ratios]
+    known = "; ".join(parts)
     rationale = " ".join(record.candidate.proposal.rationale.split())[:160]
     return f"{record.candidate.name} ({rationale}): {known}"
+
+
+def _figures(record: Record, ratio: float) -> str:
+    figures = (
+        ("distance from dense in nats", record.value(Stage.FIDELITY, "kl", ratio), ".4f"),
+        ("answers", record.value(Stage.RETRIEVAL, "accuracy", ratio), ".3f"),
+        ("accuracy", accuracy(record, ratio), ".3f"),
+        ("attention kept", record.value(Stage.RECALL, "mass", ratio), ".3f"),
+        ("pages attended", record.value(Stage.PROBE, "pages_attended", ratio), ".1f"),
+        ("bytes of fields per page", record.value(Stage.CHECK, "bytes_per_page", ratio), ".0f"),
+        ("bytes that dense reads per byte of it", cost_ratio(record, ratio), ".1f"),
+        ("throughput, dense = 1", speedup(record, ratio), ".2f"),
+    )
+    return ", ".join(f"{name} {value:{form}}" for name, value, form in figures if value is not None)
 
 
 def failures(records: Sequence[Record], name: str) -> str:

@@ -252,7 +252,10 @@ def _told(ledger: Ledger, campaign: Campaign, outcome: Outcome, as_json: bool) -
     if outcome.leaders:
         leader, ratio = outcome.leaders[0].record.candidate, outcome.leaders[0].ratio
         at = f" at a cost ratio of {ratio:g}" if ratio else ""
-        note(f"`vortex export {leader.id}` makes a vLLM plugin of {leader.name}, which leads{at}")
+        option = f" --ratio {ratio:g}" if ratio else ""
+        made = f"; `vortex export {leader.id}{option}` makes a vLLM plugin of it"
+        answered = outcome.leaders[0].record.evaluation(Stage.PROBE, ratio)  # by which a plugin is verified
+        note(f"{leader.name} leads{at}{made if answered else ''}")
     return code
 
 

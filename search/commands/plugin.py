@@ -19,25 +19,31 @@ Folder = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Whe
 Wheel = Annotated[Path, typer.Argument(metavar="WHEEL", help="A wheel that `vortex export` wrote.")]
 
 
+Ratio = Annotated[float | None, typer.Option("--ratio", metavar="R", help="The cost ratio; the lowest when left out.")]
+
+
 def export(
     name: Name,
     output: Folder = Path("dist"),
     db: options.Database = options.DATABASE_URL,
+    ratio: Ratio = None,
     as_json: options.Json = False,
 ) -> None:
-    """Build a pip-installable vLLM plugin from an evaluated candidate."""
+    """Build a pip-installable vLLM plugin from an evaluated candidate, as it was measured at one cost ratio."""
+    from search.fit import at_ratio
     from search.plugin.export import Circumstances, export_wheel
     from search.records import Stage
 
     with existing(db) as ledger:
         record = candidate_of(ledger, name)
-        probe = record.evaluation(Stage.PROBE)
+        probe = record.evaluation(Stage.PROBE, ratio)
         if probe is None:
             raise CommandError(
                 f"candidate {record.candidate.id} never answered the probe ({record.status}), so there is nothing "
                 "to promise of it; export one that did",
                 ExitCode.REFUSED,
             )
+        record = at_ratio(record, probe.ratio)
         model = campaign_of(ledger, record.candidate.campaign_id).model
         workload = ledger.workload(probe.key.workload_digest)
         circumstances = Circumstances(workload, model, ledger.environment(probe.key.environment_digest))

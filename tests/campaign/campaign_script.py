@@ -23,6 +23,7 @@ CONFIG = CampaignConfig(
     model=str(MODEL_FOLDER),
     seeds=("dense", "quest", "random_pages"),
     serve_floor=0.0,
+    ratios=(2.5,),
     workloads=(
         Workload(Stage.CHECK, num_tokens=1000, num_sequences=1, lengths=(500, 1000)),
         Workload(Stage.ORACLE, num_tokens=100, num_sequences=2),

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from search.evaluator.probe import MODEL_FOLDER
+from search.fit import at_ratio
 from search.plugin import verify
 from search.plugin.export import Circumstances, ExportError, export_wheel
 from search.plugin.verify import VerifyError, fresh_environment, read_card, verify_wheel
@@ -21,6 +22,7 @@ from search.store.ledger import SqlLedger
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(560)]
 
 SCRIPT = Path(__file__).with_name("campaign_script.py")
+RATIO = 2.5  # of its campaign
 
 
 def start(url, scratch):
@@ -117,6 +119,7 @@ def quest(campaign):
     ledger = SqlLedger(campaign["url"])
     try:
         records = ledger.records(ledger.campaigns()[-1].id)
+        records = [at_ratio(r, RATIO) for r in records if r.evaluation(Stage.PROBE, RATIO)]
         record = next(r for r in records if r.candidate.name == "Quest")
         probe = record.evaluation(Stage.PROBE)
         where = Circumstances(
@@ -138,7 +141,7 @@ def wheel(quest, tmp_path_factory):
 def test_the_wheel_says_what_it_is(wheel, quest):
     package, card = read_card(wheel)
     assert package == f"vortex_{quest[0].candidate.program_digest[:12]}"
-    assert card["values"]["pages"] == 4
+    assert card["values"]["pages"] == 7  # what the campaign's cost ratio buys
     assert card["environment"]["vllm"]
     assert {e["key"]["stage"] for e in card["evaluations"]} >= {"probe", "serve"}
 

@@ -1,8 +1,11 @@
 """A rule at a declared cost: the budget that the platform fits, and the rules that it refuses."""
 
+from dataclasses import replace
+
 import pytest
 
-from search.fit import Terms, fit
+from search.fit import Terms, at_ratio, fit
+from search.records import Candidate, Evaluation, EvaluationKey, Measurement, Proposal, Record, Stage, Status
 from vortex_dsl import ProgramError, Shape, load_program, trace, zoo
 from vortex_dsl.analysis.cost import cost_of
 
@@ -144,3 +147,19 @@ def test_layers_that_are_dense_bound_the_ratio():
     assert not fit(quest, (("dense_layers", 1),), TERMS, 8.0).refusal
     assert fit(quest, (("dense_layers", 4),), TERMS, 8.0).refusal  # 30 / 4 is less than 8
     assert not fit(quest, (("dense_layers", 4),), Terms(TERMS.shape, 60, TERMS.lengths), 8.0).refusal
+
+
+def test_a_candidate_as_it_was_measured_at_a_cost_ratio():
+    proposal = Proposal(zoo.text("quest"), "x", "seed", values=SPARSE)
+    fitted = fit(proposal.text, proposal.values, TERMS, 8.0)
+    keys = (EvaluationKey(fitted.digest, stage, "w", "m", "e", "1", 0) for stage in (Stage.CHECK, Stage.PROBE))
+    check, probe = (Evaluation(key, Status.OK, "", (Measurement("budget", 8.0),), ratio=8.0) for key in keys)
+    refused = replace(check, status=Status.BELOW_GATE, ratio=16.0)
+    record = Record(Candidate(1, 0, proposal, Status.OK, "", "written", "Quest"), (check, refused, probe))
+    found = at_ratio(record, 8.0)
+    assert found.candidate.program_digest == fitted.digest
+    assert found.candidate.proposal.values == fitted.values
+    assert found.evaluations == (check, probe)
+    for ratio in (16.0, 32.0):
+        with pytest.raises(LookupError, match=f"was not measured at a cost ratio of {ratio:g}"):
+            at_ratio(record, ratio)
