@@ -30,7 +30,7 @@ if sys.path[0] == str(Path(__file__).parent):  # run as a file: `kernels` must n
 
 from search.evaluator.arms import WorkerSettings
 from search.evaluator.engine import EngineSettings
-from search.evaluator.identity import EVALUATOR_VERSION, environment, model_folder
+from search.evaluator.identity import EVALUATOR_VERSION, environment
 from search.evaluator.models import model_facts, model_folder
 from search.evaluator.recall import figures, recordings
 from search.evaluator.worker import Worker

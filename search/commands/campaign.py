@@ -233,6 +233,7 @@ def _told(ledger: Ledger, campaign: Campaign, outcome: Outcome, as_json: bool) -
     """End with the leaderboard, and with what to do next."""
     from search.leaderboard import board, verdict
     from search.ranking.front import sections
+    from search.records import Stage
 
     standings = ledger.standings(campaign.id)
     found = sections(standings)
