@@ -28,7 +28,7 @@ def task(program="quest", ratio=0.0, **changes):
 @pytest.fixture
 def worker(tmp_path):
     settings = WorkerSettings(
-        engine=EngineSettings(model=str(tmp_path), sparse=True),
+        engine=EngineSettings(model=str(tmp_path), sparse=True, max_tokens=128),
         scratch=tmp_path / "scratch",
         shape=(2, 64),
         limits=TimeLimits(start_s=10, prefill_s=10, fidelity_s=10),
