@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from search.records import Stage, Workload
 
-NUM_LENGTHS = 3  # of the split that proposers see; another one is held out
+NUM_LENGTHS = 6  # of the split that proposers see, another one is held out; texts of a document share their prefill
 LEAST_SHARE = 0.75  # of the longest length: at shorter ones a fixed budget would stand for another cost altogether
 HELD_OUT = "held_out"
 
@@ -20,12 +20,12 @@ WORKLOADS = (
     Workload(Stage.RECALL, num_tokens=PROBE_TOKENS, num_sequences=16),
     Workload(Stage.ORACLE, num_tokens=200, num_sequences=2),
     Workload(Stage.PROBE, num_tokens=PROBE_TOKENS, num_sequences=48),
-    Workload(Stage.SERVE, num_tokens=8000, num_sequences=8, repeats=4),
+    Workload(Stage.SERVE, num_tokens=8000, num_sequences=8, repeats=12),
 )
 
 
 def lengths_of(seed: int, num_tokens: int) -> tuple[int, ...]:
-    """Draw the lengths in tokens that are judged: three up to `num_tokens`, one in each third of what is left open.
+    """Draw the lengths in tokens that are judged: six up to `num_tokens`, one in each sixth of what is left open.
 
     They depend on the seed and on `num_tokens` alone, so that accuracy, cost and speed are told for the same ones.
     """
@@ -45,12 +45,12 @@ def workloads_for(seed: int, num_tokens: int = MODEL_TOKENS, texts: str = "", ta
     asked = (num_tokens // 4, num_tokens // 2)  # small models find nothing in longer texts
     return (
         Workload(Stage.CHECK, longest, 1, lengths=lengths),
-        Workload(Stage.RECALL, longest, 3, lengths=lengths, source=texts),
+        Workload(Stage.RECALL, longest, 2 * NUM_LENGTHS, lengths=lengths, source=texts),
         Workload(Stage.ORACLE, num_tokens=200, num_sequences=2),
-        Workload(Stage.FIDELITY, longest, 6, lengths=lengths, num_decoded=32, source=texts),
+        Workload(Stage.FIDELITY, longest, 3 * NUM_LENGTHS, lengths=lengths, num_decoded=33, source=texts),
         Workload(Stage.RETRIEVAL, max(asked), 24, lengths=asked),
         *([Workload(Stage.TASK, longest, 32, source=task)] if task else []),
-        Workload(Stage.SERVE, longest, 6, repeats=4, lengths=lengths),
+        Workload(Stage.SERVE, longest, NUM_LENGTHS, repeats=12, lengths=lengths),
     )
 
 

@@ -9,7 +9,7 @@ import typer
 
 from search.commands import options
 from search.commands.database import campaign_of, existing, opened
-from search.commands.engines import Machines, folder_and_name
+from search.commands.engines import Machines, folder_and_name, scratch
 from search.commands.exits import CommandError, ExitCode
 from search.commands.output import note, print_data, print_json
 from search.evaluator.probe import PROBE
@@ -80,7 +80,7 @@ class Asked:
         if model.name == PROBE:
             self._check_probe()
             return replace(shape, ratios=PROBE_RATIOS if self.ratios is None else self.ratios)
-        texts = "" if self.text is None else str(_existing(self.text))
+        texts = "" if self.text is None else _kept(self.text)
         workloads = workloads_for(0, self._longest(model), texts, self.task)
         ratios = RATIOS if self.ratios is None else self.ratios
         return replace(shape, ratios=ratios, workloads=workloads, seeds=zoo.names(), recall_share=RECALL_SHARE)
@@ -106,10 +106,14 @@ class Asked:
         return self.tokens or min(MODEL_TOKENS, room)
 
 
-def _existing(text: Path) -> Path:
-    if not text.is_file():
-        raise CommandError(f"there is no text {text}; give the path of a file in UTF-8")
-    return text.resolve()
+def _kept(file: Path) -> str:
+    """Keep a text for this run and for `resume`, and give the source of workloads that are cut from it."""
+    from search.evaluator.fidelity.given import TextError, keep_text, read_text
+
+    try:
+        return keep_text(read_text(file), scratch())
+    except TextError as error:
+        raise CommandError(f"--text: {error}") from None
 
 
 def run(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.commands.exits import CommandError
 from search.commands.output import note
 from search.records import Stage
 
@@ -128,28 +129,52 @@ def worker_settings(model: ModelFacts, workloads: Sequence[Workload], on_gpu: bo
 
     shape, num_tokens = (model.group, model.head_dim), tokens_needed(workloads)
     model.require_tokens(num_tokens)
+    text = _given_text(workloads)
     engine = EngineSettings(str(model.folder), sparse=True, max_tokens=num_tokens)
     if on_gpu:
         wanted = cache_bytes(model, workloads, 2, engine)
         cached = min(max(LEAST_GPU_CACHE_BYTES, wanted), MOST_GPU_CACHE_BYTES)
-        return WorkerSettings(replace(engine, dtype="bfloat16", kv_cache_bytes=cached), scratch(), shape)
+        return WorkerSettings(
+            replace(engine, dtype="bfloat16", kv_cache_bytes=cached), scratch(), shape, given_text=text
+        )
     physical_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit_bytes = max(LEAST_ADDRESS_SPACE_BYTES, physical_bytes)
     wanted = cache_bytes(model, workloads, 4, engine)
     cached = max(engine.kv_cache_bytes, min(wanted, physical_bytes // 4))  # two engines hold one each
-    return WorkerSettings(replace(engine, kv_cache_bytes=cached), scratch(), shape, memory_bytes=limit_bytes)
+    return WorkerSettings(
+        replace(engine, kv_cache_bytes=cached), scratch(), shape, memory_bytes=limit_bytes, given_text=text
+    )
 
 
 def cache_bytes(
     model: ModelFacts, workloads: Sequence[Workload], bytes_per_value: int, settings: EngineSettings
 ) -> int:
     """Give the KV cache that holds every workload's prompts and answers at once, so that each is prefilled once."""
-    from search.config import ANSWER_TOKENS
-
     served = [workload for workload in workloads if workload.stage is not Stage.CHECK]
-    num_tokens = sum(workload.num_sequences * (workload.num_tokens + ANSWER_TOKENS) for workload in served)
+    num_tokens = sum(_cached_tokens(workload) for workload in served)
     token_bytes = 2 * model.head_dim * bytes_per_value + settings.field_bytes / settings.page_size
     return math.ceil(num_tokens * model.num_layers * model.num_kv_heads * token_bytes)
+
+
+def _cached_tokens(workload: Workload) -> int:
+    """Give the tokens of one workload's prompts and answers; texts of one document begin alike and share pages."""
+    from search.config import ANSWER_TOKENS
+    from search.evaluator.fidelity.texts import cached_tokens
+
+    if workload.lengths and workload.stage in (Stage.RECALL, Stage.FIDELITY):
+        return cached_tokens(workload)
+    return workload.num_sequences * (workload.num_tokens + ANSWER_TOKENS)
+
+
+def _given_text(workloads: Sequence[Workload]) -> str:
+    """Give the text from which workloads are cut, nothing where it is the one that comes with Python."""
+    from search.evaluator.fidelity.given import PREFIX, TextError, kept_text
+
+    source = next((workload.source for workload in workloads if workload.source.startswith(PREFIX)), "")
+    try:
+        return kept_text(source, scratch()) if source else ""
+    except TextError as error:
+        raise CommandError(str(error)) from None
 
 
 def scratch() -> Path:
