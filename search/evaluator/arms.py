@@ -31,7 +31,9 @@ class TimeLimits:
     recall_s: float = 60.0
     prefill_s: float = 600.0  # of texts that all programs share: 32,000 tokens of SmolLM2 take 60 s on two idle cores
     fidelity_s: float = 120.0
+    retrieval_s: float = 120.0
     probe_s: float = 120.0
+    task_s: float = 1800.0  # documents are many and answers long
     serve_round_s: float = 60.0
 
     def stage_s(self, stage: Stage, num_rounds: int) -> float:
@@ -39,6 +41,8 @@ class TimeLimits:
         recall_s = 2 * self.record_s + self.recall_s
         calls = {Stage.CHECK: 0.0, Stage.ORACLE: self.oracle_s, Stage.RECALL: recall_s, Stage.PROBE: self.probe_s}
         calls[Stage.FIDELITY] = 2 * self.prefill_s + self.fidelity_s
+        calls[Stage.RETRIEVAL] = 2 * self.prefill_s + self.retrieval_s
+        calls[Stage.TASK] = 2 * self.task_s  # dense attention answers first
         return 2 * (2 * self.start_s + calls.get(stage, 2 * num_rounds * self.serve_round_s))
 
 

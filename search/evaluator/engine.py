@@ -7,11 +7,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from search.evaluator.asks import waves
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from vllm import SamplingParams
 
+    from search.evaluator.asks import Ask
     from search.evaluator.fidelity.forcing import Dictation
 
 Values = tuple[tuple[str, Any], ...]
@@ -103,6 +106,30 @@ def _sampling(num_tokens: int, dictation: Dictation | None) -> SamplingParams:
     # `min_tokens` takes the end of text out of the logits, which must not be: a dictation hears them.
     wanted: dict[str, Any] = {"min_tokens": num_tokens} if dictation is None else {"extra_args": {KEY: dictation}}
     return SamplingParams(temperature=0.0, max_tokens=num_tokens, ignore_eos=True, detokenize=False, **wanted)
+
+
+def _sampling_of(ask: Ask) -> SamplingParams:
+    """Say to vLLM how a prompt is answered."""
+    from vllm import SamplingParams
+
+    from search.evaluator.fidelity.forcing import KEY, Dictation
+
+    dictation = Dictation(len(ask.prompt), tuple(ask.forced), _unheard)
+    return SamplingParams(
+        temperature=ask.temperature,
+        top_p=ask.top_p,
+        top_k=ask.top_k,
+        seed=ask.seed,
+        max_tokens=ask.num_tokens,
+        ignore_eos=not ask.ends,
+        stop=list(ask.stop),
+        detokenize=bool(ask.stop),
+        extra_args={KEY: dictation} if ask.forced else None,
+    )
+
+
+def _unheard(_step: int, _said: Any) -> None:
+    """Listen to nothing: what is forced here is not compared."""
 
 
 class Engine:
@@ -217,14 +244,39 @@ class Engine:
             EngineError: a request was preempted, which makes a sparse answer irreproducible, or an answer is shorter.
 
         """
+        each = [_sampling(num_tokens, dictations[i] if dictations else None) for i in range(len(prompts))]
+        return self._run(prompts, each)
+
+    def answer(self, asks: Sequence[Ask]) -> list[list[int]]:
+        """Answer each as it asks, as many at once as the KV cache holds; gives the tokens of each answer.
+
+        Raises:
+            EngineError: one of them does not fit, or a request was preempted.
+
+        """
+        cache = self.llm.llm_engine.vllm_config.cache_config
+        num_pages = int(cache.num_gpu_blocks or 0) - 1  # vLLM keeps one for itself
+        answers = []
+        try:
+            for wave in waves(asks, num_pages, int(cache.block_size)):
+                answers += self._run([ask.prompt for ask in wave], [_sampling_of(ask) for ask in wave]).tokens
+        except ValueError as error:
+            raise EngineError(str(error)) from error
+        return answers
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Give the text of an answer, without what marks turns and ends."""
+        return str(self.llm.get_tokenizer().decode(list(tokens), skip_special_tokens=True))
+
+    def _run(self, prompts: Sequence[Sequence[int]], samplings: Sequence[SamplingParams]) -> Generation:
+        """Run requests at once, to the end of the last. Raises EngineError where one was preempted."""
         engine = self.llm.llm_engine
         before = self._num_preemptions()
         order: dict[str, int] = {}
-        for i, prompt in enumerate(prompts):
+        for prompt, sampling in zip(prompts, samplings, strict=True):
             name = str(self._num_requests)
             self._num_requests += 1
             order[name] = len(order)
-            sampling = _sampling(num_tokens, dictations[i] if dictations else None)
             engine.add_request(name, {"prompt_token_ids": list(prompt)}, sampling)
         answers: list[list[int]] = [[] for _ in order]
         clocks = (time.perf_counter, time.process_time, attention_clock)

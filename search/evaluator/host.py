@@ -16,8 +16,10 @@ from search.evaluator.fidelity import hosted as fidelity
 from search.evaluator.oracle import hosted as oracle
 from search.evaluator.probe import hosted as probe
 from search.evaluator.recall import hosted as recall
+from search.evaluator.retrieval import hosted as retrieval
 from search.evaluator.session import RefusedError, Session
 from search.evaluator.speed import hosted as speed
+from search.evaluator.tasks import hosted as tasks
 from search.records import Status
 
 if TYPE_CHECKING:
@@ -32,7 +34,10 @@ CALLS: dict[str, Callable[..., dict[str, Any]]] = {
     "fidelity_reference": fidelity.refer,
     "fidelity_prefill": fidelity.prefill,
     "fidelity": fidelity.compare,
+    "retrieval_prefill": retrieval.prefill,
+    "retrieval": retrieval.answer,
     "probe": probe.answer,
+    "task": tasks.answer,
     "serve_round": speed.serve_round,
 }
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc")

@@ -12,8 +12,10 @@ from search.evaluator.oracle import stage as oracle
 from search.evaluator.outcomes import DenseFailedError, Outcome
 from search.evaluator.probe import stage as probe
 from search.evaluator.recall import stage as recall
+from search.evaluator.retrieval import stage as retrieval
 from search.evaluator.sandbox import ChildError
 from search.evaluator.speed import stage as speed
+from search.evaluator.tasks import stage as tasks
 from search.records import Environment, Evaluation, EvaluationTask, Measurement, Stage, Status
 
 if TYPE_CHECKING:
@@ -27,7 +29,9 @@ STAGES: dict[Stage, Callable[[Arms, EvaluationTask], Outcome]] = {
     Stage.RECALL: recall.run,
     Stage.ORACLE: oracle.run,
     Stage.FIDELITY: fidelity.run,
+    Stage.RETRIEVAL: retrieval.run,
     Stage.PROBE: probe.run,
+    Stage.TASK: tasks.run,
     Stage.SERVE: speed.run,
 }
 

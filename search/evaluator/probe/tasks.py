@@ -6,30 +6,22 @@ so that judging one more program costs its generation and some milliseconds.
 
 from __future__ import annotations
 
-import logging
-from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from functools import cached_property
-from io import StringIO
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from search.evaluator.probe.chains import Problem, score
+from search.evaluator.tasks.harness import DECODED_OUTPUT, evaluate, generating_model, quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from lm_eval.api.model import LM
-    from lm_eval.api.task import ConfigurableTask, Task
+    from lm_eval.api.task import ConfigurableTask
 
     Generate = Callable[[list[str], int], list[list[str]]]  # prompts, max_tokens -> emitted tokens of each
 
-DECODED_OUTPUT = "generate_until"
 SPLIT = "test"
-
-
-class UnscorableTaskError(ValueError):
-    """A task whose answers dense prefill gives, so that it says nothing about sparse decode."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +66,7 @@ class ProbeTasks:
     @cached_property
     def tasks(self) -> dict[str, ConfigurableTask]:
         """The lm-eval task of each kind."""
-        with _quiet():
+        with quiet():
             return {kind: _make_task(kind, list(group)) for kind, group in groupby(self.problems, lambda p: p.kind)}
 
     def run(self, generate: Generate) -> ProbeResult:
@@ -82,7 +74,7 @@ class ProbeTasks:
 
         `generate(prompts, max_tokens)` gives each prompt's emitted tokens in order, greedily decoded.
         """
-        report = evaluate(_make_model(generate), self.tasks)
+        report = evaluate(generating_model(lambda requests: _answers(generate, requests)), self.tasks)
         hops = tuple(
             tuple(sample["hops"])
             for kind in self.tasks
@@ -90,27 +82,6 @@ class ProbeTasks:
         )
         by_kind = tuple((kind, float(report["results"][kind]["hop_accuracy,none"])) for kind in self.tasks)
         return ProbeResult(hops, tuple(problem.kind for problem in self.problems), by_kind)
-
-
-def evaluate(model: LM, tasks: dict[str, Any]) -> dict[str, Any]:
-    """Run lm-eval over tasks that sparse decode answers. Raises UnscorableTaskError naming any other."""
-    from lm_eval.evaluator import evaluate as evaluate_tasks
-
-    for name, task in tasks.items():
-        refuse_prefill_only(name, task)
-    with _quiet():
-        report = evaluate_tasks(model, {"tasks": tasks}, bootstrap_iters=0, log_samples=True)
-    assert report is not None  # it is None on other ranks of a distributed run, and we have one
-    return dict(report)
-
-
-def refuse_prefill_only(name: str, task: Task) -> None:
-    """Raise UnscorableTaskError unless the task's answers are decoded token by token."""
-    if task.OUTPUT_TYPE != DECODED_OUTPUT:
-        raise UnscorableTaskError(
-            f"task {name!r} has output_type {task.OUTPUT_TYPE!r}, which prefill alone answers, and prefill is dense "
-            f"whatever the program: choose a task with output_type {DECODED_OUTPUT!r}"
-        )
 
 
 def _make_task(kind: str, problems: Sequence[Problem]) -> ConfigurableTask:
@@ -121,12 +92,7 @@ def _make_task(kind: str, problems: Sequence[Problem]) -> ConfigurableTask:
         hops = score(problems[doc["index"]], results[0])
         return {"hop_accuracy": sum(hops) / len(hops), "hops": hops}
 
-    class ChainTask(ConfigurableTask):
-        def build_all_requests(self, **options: Any) -> None:
-            with redirect_stderr(StringIO()):  # a progress bar that lives for a millisecond
-                super().build_all_requests(**options)
-
-    return ChainTask(
+    return ConfigurableTask(
         config={
             "task": kind,
             "custom_dataset": lambda **_: {SPLIT: _make_documents(problems)},
@@ -161,35 +127,7 @@ def _flat_mean(items: list[list[bool]]) -> float:
     return sum(flat) / len(flat)
 
 
-def _make_model(generate: Generate) -> LM:
-    """Give an lm-eval model around `generate`. It has no likelihoods to give."""
-    from lm_eval.api.model import LM
-
-    class GeneratingModel(LM):
-        def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:  # noqa: ARG002
-            prompts = [request.args[0] for request in requests]
-            max_tokens = max(request.args[1]["max_gen_toks"] for request in requests)
-            emitted = generate(prompts, max_tokens)
-            if len(emitted) != len(prompts):
-                raise ValueError(f"generate answered {len(emitted)} of {len(prompts)} prompts: it must answer each one")
-            return emitted
-
-        def loglikelihood(self, requests: list[Any]) -> list[Any]:
-            raise UnscorableTaskError(f"{len(requests)} requests for log-likelihoods, which prefill alone answers")
-
-        def loglikelihood_rolling(self, requests: list[Any]) -> list[Any]:
-            return self.loglikelihood(requests)
-
-    return GeneratingModel()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep lm-eval's advice on configuration, given anew for each task, off our log."""
-    logger = logging.getLogger("lm_eval")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+def _answers(generate: Generate, requests: list[Any]) -> list[list[str]]:
+    """Answer lm-eval's requests in one call."""
+    prompts = [request.args[0] for request in requests]
+    return generate(prompts, max(request.args[1]["max_gen_toks"] for request in requests))

@@ -1,12 +1,11 @@
-"""The probe runs through lm-eval itself, offline, and refuses tasks that prefill alone answers."""
+"""The probe runs through lm-eval itself, offline."""
 
 import time
 
 import pytest
-from lm_eval.api.task import ConfigurableTask
 
 from search.evaluator.probe.chains import KINDS, make_problems
-from search.evaluator.probe.tasks import ProbeTasks, UnscorableTaskError, evaluate
+from search.evaluator.probe.tasks import ProbeTasks
 
 NUM = 3
 PROBLEMS = [p for kind in KINDS for p in make_problems(kind, NUM, 256, seed=7, split="search")]
@@ -79,26 +78,3 @@ def test_too_few_answers_are_refused(probe):
 def test_no_problems_are_refused():
     with pytest.raises(ValueError, match="no probe problems"):
         ProbeTasks([])
-
-
-@pytest.mark.parametrize("output_type", ["multiple_choice", "loglikelihood"])
-def test_tasks_that_prefill_answers_are_refused_by_name(output_type):
-    task = ConfigurableTask(
-        config={
-            "task": "trivia",
-            "custom_dataset": lambda **_: {"test": _one_document()},
-            "test_split": "test",
-            "output_type": output_type,
-            "doc_to_text": "{{question}}",
-            "doc_to_target": 0 if output_type == "multiple_choice" else "{{question}}",
-            "doc_to_choice": ["a", "b"] if output_type == "multiple_choice" else None,
-        }
-    )
-    with pytest.raises(UnscorableTaskError, match=f"'trivia' has output_type '{output_type}'"):
-        evaluate(None, {"trivia": task})
-
-
-def _one_document():
-    from datasets import Dataset
-
-    return Dataset.from_list([{"question": "which?"}])

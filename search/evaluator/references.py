@@ -1,0 +1,50 @@
+"""What dense attention makes of a workload: measured once for each model and seed, kept, and paired with programs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from search.evaluator.fidelity.files import write_atomically
+from search.records import digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from search.evaluator.arms import WorkerSettings
+    from search.records import EvaluationTask
+
+
+def kept_reference(settings: WorkerSettings, task: EvaluationTask, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Give dense attention's reply to a task's workload; `ask` asks for it where nobody has kept it yet.
+
+    The cost ratio that the program was fitted to is nothing to dense attention. A file of another model, version of
+    the evaluator, environment, workload or seed has another name, and one that is not whole is made anew.
+    """
+    key, workload = task.key, replace(task.workload, ratio=0.0)
+    circumstances = {
+        "model": key.model_digest,
+        "environment": key.environment_digest,
+        "version": key.evaluator_version,
+        "dtype": settings.engine.dtype,
+        "workload": asdict(workload),
+        "seed": key.seed,
+    }
+    path = settings.scratch / "references" / f"{task.key.stage.value}-{digest_of(circumstances)}.json"
+    kept = _read(path)
+    if kept is None or kept["circumstances"] != json.loads(json.dumps(circumstances)):
+        kept = {"circumstances": circumstances, "reply": ask()}
+        text = json.dumps(kept)
+        write_atomically(path, lambda part: part.write_text(text))
+    return dict(kept["reply"])
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Give what a file holds, None where it is missing or spoiled."""
+    try:
+        kept = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return kept if isinstance(kept, dict) and kept.keys() == {"circumstances", "reply"} else None

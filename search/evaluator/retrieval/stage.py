@@ -1,0 +1,45 @@
+"""The retrieval stage in a worker: the program answers what dense attention answers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from search.evaluator.arms import asked_of
+from search.evaluator.outcomes import Outcome, outcome_of, plain
+from search.evaluator.references import kept_reference
+from search.evaluator.retrieval import figures
+from search.records import Status
+
+if TYPE_CHECKING:
+    from search.evaluator.arms import Arms
+    from search.records import EvaluationTask
+
+
+def run(arms: Arms, task: EvaluationTask) -> Outcome:
+    """Let the program answer the questions of each kind and length of which dense attention answers enough."""
+    args, limits = asked_of(task), arms.limits
+    args["workload"] = asdict(replace(task.workload, ratio=0.0))  # the same questions whatever the ratio
+    shared = {"workload": args["workload"], "seed": args["seed"]}
+
+    def dense_answers() -> dict[str, Any]:
+        arms.ask_dense("retrieval_prefill", shared, limits.prefill_s)
+        return arms.ask_dense("retrieval", args | {"text": "", "values": ()}, limits.retrieval_s)
+
+    reply = kept_reference(arms.settings, task, dense_answers)
+    dense = figures.judged_of(reply["questions"])
+    kept, dropped = figures.answered(dense), ", ".join(figures.dropped(dense))
+    if not kept:
+        least = f"dense attention answers less than {figures.FLOOR:.0%} of every kind at every length"
+        told = tuple(figures.dense_measurements(dense))
+        return Outcome(Status.UNSUPPORTED, f"{least}: {dropped}; ask at shorter lengths, or of a larger model", told)
+    prompts = list(dict.fromkeys(each.prompt for each in kept))
+    engine = arms.sparse(task)
+    engine.call("retrieval_prefill", shared, limits.prefill_s)
+    answers = engine.call("retrieval", args | {"asked": prompts}, limits.retrieval_s)
+    sparse = figures.judged_of(answers["questions"])
+    found = [*figures.paired_measurements(sparse, kept), *figures.dense_measurements(dense)]
+    answers["measurements"] = [*plain(found), *answers["measurements"]]
+    answers["correct"] = "".join("01"[each.right] for each in sparse)
+    answers["message"] = f"dropped, as dense attention answers too few: {dropped}" if dropped else ""
+    return outcome_of(answers)
