@@ -126,8 +126,8 @@ def _built(spec: str, manager: TaskManager) -> Task:
     except Exception as error:  # lm-eval, datasets and the user's own code raise what they like
         reason = (" ".join(str(error).split()) or type(error).__name__)[:300]
         raise TaskError(
-            f"the task {spec!r} cannot be built here: {reason}; if its documents are not on this machine, run "
-            f"`python -m lm_eval ls tasks` to see it and fetch its dataset where there is a network"
+            f"the task {spec!r} cannot be built here: {reason}; what is missing has to be fetched once where there is "
+            "a network, into the folder that HF_HOME names (documents) or beside this package (others)"
         ) from error
     tasks: dict[str, Any] = loaded["tasks"]
     if loaded["groups"] or len(tasks) != 1:

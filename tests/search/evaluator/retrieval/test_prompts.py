@@ -58,6 +58,11 @@ def test_bad_workloads_are_told():
         prompts_of(workload(lengths=(400,), source="keys"), 0, encode, PLAIN)
 
 
+def test_a_tokenizer_without_prose_is_told():
+    with pytest.raises(QuestionsError, match="no tokens for English prose"):
+        prompts_of(workload(), 0, lambda text: [], PLAIN)
+
+
 class Tokenizer:
     def __init__(self, start=(), chat_template=None):
         self.start, self.chat_template = list(start), chat_template
