@@ -42,7 +42,7 @@ def workloads_for(seed: int, num_tokens: int = MODEL_TOKENS, texts: str = "", ta
     """
     lengths = lengths_of(seed, num_tokens)
     longest = max(lengths)
-    asked = (num_tokens // 4, num_tokens // 2)  # small models find nothing in longer texts
+    asked = (num_tokens // 8, num_tokens // 4)  # small models find nothing in longer texts
     return (
         Workload(Stage.CHECK, longest, 1, lengths=lengths),
         Workload(Stage.RECALL, longest, 2 * NUM_LENGTHS, lengths=lengths, source=texts),

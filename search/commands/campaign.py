@@ -71,7 +71,7 @@ class Asked:
         numbers out of range.
         """
         from search.config import RATIOS, CampaignConfig
-        from search.workloads import workloads_for
+        from search.workloads import lengths_of, workloads_for
         from vortex_dsl import zoo
 
         shape = CampaignConfig(
@@ -81,7 +81,9 @@ class Asked:
             self._check_probe()
             return replace(shape, ratios=PROBE_RATIOS if self.ratios is None else self.ratios)
         texts = "" if self.text is None else _kept(self.text)
-        workloads = workloads_for(0, self._longest(model), texts, self.task)
+        longest = self._longest(model)
+        task = _built(self.task, model, lengths_of(0, longest)) if self.task else ""
+        workloads = workloads_for(0, longest, texts, task)
         ratios = RATIOS if self.ratios is None else self.ratios
         return replace(shape, ratios=ratios, workloads=workloads, seeds=zoo.names(), recall_share=RECALL_SHARE)
 
@@ -104,6 +106,16 @@ class Asked:
                 f"{ANSWER_TOKENS} of them for answers; give at most {room}"
             )
         return self.tokens or min(MODEL_TOKENS, room)
+
+
+def _built(task: str, model: ModelFacts, lengths: tuple[int, ...]) -> str:
+    """Build an lm-eval task once, to see that it can be, and give the source of its workload."""
+    from search.evaluator.tasks.named import TaskError, source_of
+
+    try:
+        return source_of(task, model.folder, lengths, scratch())
+    except TaskError as error:
+        raise CommandError(f"--task: {error}") from None
 
 
 def _kept(file: Path) -> str:

@@ -245,7 +245,13 @@ class Engine:
 
         """
         each = [_sampling(num_tokens, dictations[i] if dictations else None) for i in range(len(prompts))]
-        return self._run(prompts, each)
+        generation = self._run(prompts, each, attention_clock)
+        if short := [len(answer) for answer in generation.tokens if len(answer) != num_tokens]:
+            raise EngineError(
+                f"{len(short)} of {len(prompts)} answers ended before {num_tokens} tokens, one of them at {short[0]}: "
+                f"the engine takes {self.settings.max_tokens} tokens of a prompt and its answer"
+            )
+        return generation
 
     def answer(self, asks: Sequence[Ask]) -> list[list[int]]:
         """Answer each as it asks, as many at once as the KV cache holds; gives the tokens of each answer.
@@ -264,11 +270,12 @@ class Engine:
             raise EngineError(str(error)) from error
         return answers
 
-    def text(self, tokens: Sequence[int]) -> str:
-        """Give the text of an answer, without what marks turns and ends."""
-        return str(self.llm.get_tokenizer().decode(list(tokens), skip_special_tokens=True))
-
-    def _run(self, prompts: Sequence[Sequence[int]], samplings: Sequence[SamplingParams]) -> Generation:
+    def _run(
+        self,
+        prompts: Sequence[Sequence[int]],
+        samplings: Sequence[SamplingParams],
+        attention_clock: Callable[[], float] = float,
+    ) -> Generation:
         """Run requests at once, to the end of the last. Raises EngineError where one was preempted."""
         engine = self.llm.llm_engine
         before = self._num_preemptions()
@@ -290,11 +297,6 @@ class Engine:
                 answers[order[output.request_id]] = list(output.outputs[0].token_ids)  # type: ignore[index]
         if self._num_preemptions() != before:
             raise EngineError("a request was preempted: the KV cache is too small for this workload")
-        if short := [len(answer) for answer in answers if len(answer) != num_tokens]:
-            raise EngineError(
-                f"{len(short)} of {len(answers)} answers ended before {num_tokens} tokens, one of them at {short[0]}: "
-                f"the engine takes {self.settings.max_tokens} tokens of a prompt and its answer"
-            )
         decoded = whole_s[1:]  # in the first of them the last prompt is still prefilled
         return Generation(answers, *([step[i] for step in decoded] for i in range(len(clocks))))
 
