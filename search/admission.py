@@ -6,15 +6,20 @@ import time
 from typing import TYPE_CHECKING
 
 from search.fit import fit, traced
-from search.records import Candidate, Evaluation, EvaluationTask, Measurement, Proposal, Status
+from search.records import Candidate, Evaluation, EvaluationTask, Measurement, Proposal, Stage, Status
 from vortex_dsl import ProgramError
+from vortex_dsl.analysis.cost import cost_of
+from vortex_dsl.analysis.devices import device, modelled_s
 from vortex_dsl.analysis.layout import Layout
+from vortex_dsl.codegen.plan import make_plan
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from search.config import CampaignConfig
     from search.fit import Terms
+
+MODELLED_SEQUENCES = 32  # of the batch for which speed is modelled
 
 
 def admit(proposal: Proposal, campaign_id: int, step: int, config: CampaignConfig, seen: AbstractSet[str]) -> Candidate:
@@ -56,9 +61,22 @@ def check(task: EvaluationTask, config: CampaignConfig) -> Evaluation:
         Measurement("cost_ratio", fitted.cost_ratio),
         *(Measurement(f"cost_ratio_{length}", ratio) for length, ratio in fitted.cost_ratios),
         *([] if fitted.budget is None else [Measurement("budget", fitted.budget)]),
+        modelled(task.text, fitted.values, config),
     ]
+    if Stage.RETRIEVAL in config.stages:
+        asked = fit(task.text, task.values, config.terms_of(config.workload(Stage.RETRIEVAL)), task.workload.ratio)
+        measurements.append(Measurement("retrieval_cost_ratio", asked.cost_ratio))
     status = Status.BELOW_GATE if fitted.refusal else Status.OK
     elapsed_s = time.monotonic() - start
     return Evaluation(
         task.key, status, fitted.refusal, tuple(measurements), elapsed_s=elapsed_s, ratio=task.workload.ratio
     )
+
+
+def modelled(text: str, values: tuple[tuple[str, float | int | str], ...], config: CampaignConfig) -> Measurement:
+    """Model the speed-up of attention on the campaign's target, for a batch of the longest texts that are judged."""
+    _, graph = traced(text, values, config.terms.shape)
+    spent = cost_of(graph, max(config.terms.lengths), config.num_layers)
+    rows, launches = MODELLED_SEQUENCES * config.num_kv_heads, make_plan(graph).num_launches
+    sparse_s, dense_s = modelled_s(spent, device(config.target), rows, launches)
+    return Measurement(f"modelled_speedup_{config.target}", spent.layers.times(dense_s, sparse_s))

@@ -10,6 +10,7 @@ from search.fit import Terms
 from search.records import Stage, Workload
 from search.workloads import WORKLOADS
 from vortex_dsl import Shape
+from vortex_dsl.analysis.devices import DEVICES
 from vortex_dsl.values import MAX_GROUP, MAX_HEAD_DIM, MAX_LAYERS, MAX_REPEATS, MAX_SEQUENCES, MAX_TOKENS, check_size
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ LEAST_RATIO, MOST_RATIO = 1.0, 1024.0
 # Steps go round this list: most of them to the grammar, and each baseline always has its place.
 PROPOSERS = ("grammar", "grammar", "greedy", "grammar", "grammar", "best_of_n", "grammar", "random")
 
+TARGET = "H200"  # on which speed is modelled beside what is measured
+MAX_KV_HEADS = 4096
 ANSWER_TOKENS = 160  # more than any stage decodes after a prompt
 
 _LARGEST_OF_A_WORKLOAD = {"num_tokens": MAX_TOKENS, "num_sequences": MAX_SEQUENCES, "repeats": MAX_REPEATS}
@@ -56,7 +59,8 @@ class CampaignConfig:
     none. `seed_pages` is the small budget that then makes the seeds comparable, `ceiling_pages` the large one of the
     oracle. `recall_share` is the share of candidates, the best by recall, that enter an engine; `serve_floor` the
     accuracy in the probe that a candidate needs to be timed. `evaluation_seed` draws the problems: campaigns that share
-    it share their measurements. `group`, `head_dim` and `num_layers` are those of `model`.
+    it share their measurements. `group`, `head_dim`, `num_layers` and `num_kv_heads` are
+    those of `model`; `target` is the GPU for which speed is modelled.
     """
 
     seed: int = 0
@@ -72,14 +76,18 @@ class CampaignConfig:
     serve_floor: float = 0.8
     evaluation_seed: int = 0
     max_dollars: float | None = None
+    num_kv_heads: int = 2
+    target: str = TARGET
     ratios: tuple[float, ...] = RATIOS
-    num_layers: int = 2
+    num_layers: int = 3
     recall_share: float = 1.0
 
     def __post_init__(self) -> None:
         _require(self.num_candidates >= 0, f"num_candidates must not be negative, but is {self.num_candidates}")
         _sized("group", self.group, MAX_GROUP)
         _sized("head_dim", self.head_dim, MAX_HEAD_DIM)
+        _sized("num_kv_heads", self.num_kv_heads, MAX_KV_HEADS)
+        _require(self.target in DEVICES, f"target is {self.target!r}; give one of {', '.join(DEVICES)}")
         _require(bool(self.proposers), "proposers is empty; name at least one, for example 'grammar'")
         _require(self.seed_pages >= 1, f"seed_pages must be at least 1, but is {self.seed_pages}")
         _sized("num_layers", self.num_layers, MAX_LAYERS)
@@ -124,6 +132,12 @@ class CampaignConfig:
         """On what costs are compared: at every length that the check names."""
         lengths = self.workload(Stage.CHECK).all_lengths
         return Terms(Shape(self.group, self.head_dim), self.num_layers, lengths)
+
+    def terms_of(self, workload: Workload) -> Terms:
+        """On what costs are compared in a stage: retrieval asks about texts of lengths of its own."""
+        if workload.stage is not Stage.RETRIEVAL:
+            return self.terms
+        return replace(self.terms, lengths=workload.all_lengths)
 
     @property
     def num_tokens(self) -> int:

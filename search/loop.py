@@ -24,7 +24,6 @@ from search.records import (
     EvaluationTask,
     Proposal,
     Record,
-    Stage,
     Status,
     Workload,
 )
@@ -40,7 +39,6 @@ TURN_S = 0.25
 ANSWER_S = 0.02  # a proposer that computes answers within this; one that waits for a server is looked after later
 MAX_FAILURES = 5  # of proposals in a row
 MAX_UNMEASURED = 4  # candidates in a row
-TIMES = {Stage.FIDELITY: 2}  # what confirms is larger, where that takes seconds
 
 
 class End(StrEnum):
@@ -314,7 +312,7 @@ class Loop:
         text, values = candidate.proposal.text, candidate.proposal.values
         if not workload.ratio:
             return EvaluationTask(self._key(candidate.program_digest, workload, seed), text, values, workload, fresh)
-        fitted = fit(text, values, self.config.terms, workload.ratio)
+        fitted = fit(text, values, self.config.terms_of(workload), workload.ratio)
         return EvaluationTask(self._key(fitted.digest, workload, seed), text, fitted.values, workload, fresh)
 
     def _settle_rest(self) -> None:
@@ -336,7 +334,7 @@ class Loop:
         seed = self.config.evaluation_seed + 1
         for stage in (stage for stage in LOSSES if stage in self.config.stages):
             for each in best:
-                workload = held_out(self.config.workload(stage, each.ratio), seed, TIMES.get(stage, 1))
+                workload = held_out(self.config.workload(stage, each.ratio), seed)
                 task = self._task(each.record.candidate, workload, seed, fresh=True)
                 self._dispatcher.start(Job(task, each.record.candidate.id))
         confirmed: list[Evaluation] = []

@@ -75,7 +75,14 @@ class _Gates:
             return any(self._enters(each) for each in ratios_of(self._record.candidate, self._config))
         if stage is Stage.RECALL:
             return self._is_affordable(ratio)
-        return self._enters(ratio) and (stage is not Stage.SERVE or self._is_worth_timing(ratio))
+        if not self._enters(ratio) or (stage is Stage.SERVE and not self._is_worth_timing(ratio)):
+            return False
+        return stage is not Stage.RETRIEVAL or self._fits_retrieval(ratio)
+
+    def _fits_retrieval(self, ratio: float) -> bool:
+        """Whether it can be brought to the cost ratio at the lengths of retrieval too, which has its own."""
+        found = self._record.value(Stage.CHECK, "retrieval_cost_ratio", ratio)
+        return found is None or found >= ratio
 
     def _is_affordable(self, ratio: float) -> bool:
         checked = self._record.evaluation(Stage.CHECK, ratio)

@@ -12,6 +12,9 @@ NUM_LENGTHS = 6  # of the split that proposers see, another one is held out; tex
 LEAST_SHARE = 0.75  # of the longest length: at shorter ones a fixed budget would stand for another cost altogether
 HELD_OUT = "held_out"
 
+NUM_PASSAGES = 12  # of retrieval, each with up to four questions
+SMALL = "needle:keys"  # kinds of questions that a model of 135 million parameters answers
+
 PROBE_TOKENS = 2000  # at which the probe's model was trained
 MODEL_TOKENS = 4000  # of a real model, unless another length is asked for
 # The probe's, whose model is small enough for everything to be cheap.
@@ -35,31 +38,33 @@ def lengths_of(seed: int, num_tokens: int) -> tuple[int, ...]:
     return tuple(rng.randrange(low, high) for low, high in itertools.pairwise(edges) if low < high)
 
 
-def workloads_for(seed: int, num_tokens: int = MODEL_TOKENS, texts: str = "", task: str = "") -> tuple[Workload, ...]:
+def workloads_for(
+    seed: int, num_tokens: int = MODEL_TOKENS, texts: str = "", task: str = "", kinds: str = ""
+) -> tuple[Workload, ...]:
     """Give the workloads of a real model judged at up to `num_tokens` tokens.
 
-    `texts`: a file to take them from instead of those that come with Python; `task`: an lm-eval task to run besides.
+    The sources of workloads: `texts` of a given text instead of those that come with Python; `task` of an lm-eval task
+    to run besides; `kinds` of questions to be asked, all where it is empty.
     """
     lengths = lengths_of(seed, num_tokens)
     longest = max(lengths)
-    asked = (num_tokens // 8, num_tokens // 4)  # small models find nothing in longer texts
+    asked = (num_tokens // 4, num_tokens // 2)  # small models find nothing in longer texts
     return (
         Workload(Stage.CHECK, longest, 1, lengths=lengths),
         Workload(Stage.RECALL, longest, 2 * NUM_LENGTHS, lengths=lengths, source=texts),
         Workload(Stage.ORACLE, num_tokens=200, num_sequences=2),
         Workload(Stage.FIDELITY, longest, 3 * NUM_LENGTHS, lengths=lengths, num_decoded=33, source=texts),
-        Workload(Stage.RETRIEVAL, max(asked), 24, lengths=asked),
+        Workload(Stage.RETRIEVAL, max(asked), NUM_PASSAGES, lengths=asked, source=kinds),
         *([Workload(Stage.TASK, longest, 32, source=task)] if task else []),
         Workload(Stage.SERVE, longest, NUM_LENGTHS, repeats=12, lengths=lengths),
     )
 
 
-def held_out(workload: Workload, seed: int, times: int = 1) -> Workload:
-    """Give what leaders are confirmed on: other texts, at a length between those judged, `times` as many."""
+def held_out(workload: Workload, seed: int) -> Workload:
+    """Give what leaders are confirmed on: other texts, one of their lengths between those judged."""
     lengths = workload.lengths
     if lengths and workload.stage is not Stage.RETRIEVAL:
         others = [each for each in range(min(lengths), max(lengths)) if each not in lengths] or lengths
-        lengths = (random.Random(f"{seed} {lengths} held out").choice(others),)
+        lengths = (random.Random(f"{seed} {lengths} held out").choice(others), *lengths[1:])
     num_tokens = max(lengths, default=workload.num_tokens)
-    num_sequences = workload.num_sequences * times
-    return replace(workload, split=HELD_OUT, lengths=lengths, num_tokens=num_tokens, num_sequences=num_sequences)
+    return replace(workload, split=HELD_OUT, lengths=lengths, num_tokens=num_tokens)

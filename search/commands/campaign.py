@@ -63,6 +63,7 @@ class Asked:
     tokens: int | None = None
     text: Path | None = None
     task: str = ""
+    target: str = ""
 
     def judged(self, model: ModelFacts) -> CampaignConfig:
         """Give the settings that a model's campaign begins with: its shape, workloads, cost ratios and seeds.
@@ -70,12 +71,18 @@ class Asked:
         The probe has texts and lengths of its own. Raises CommandError for what does not go together, ConfigError for
         numbers out of range.
         """
-        from search.config import RATIOS, CampaignConfig
-        from search.workloads import lengths_of, workloads_for
+        from search.config import RATIOS, TARGET, CampaignConfig
+        from search.evaluator.models import smollm2
+        from search.workloads import SMALL, lengths_of, workloads_for
         from vortex_dsl import zoo
 
         shape = CampaignConfig(
-            model=model.name, group=model.group, head_dim=model.head_dim, num_layers=model.num_layers
+            model=model.name,
+            group=model.group,
+            head_dim=model.head_dim,
+            num_layers=model.num_layers,
+            num_kv_heads=model.num_kv_heads,
+            target=self.target or TARGET,
         )
         if model.name == PROBE:
             self._check_probe()
@@ -83,7 +90,8 @@ class Asked:
         texts = "" if self.text is None else _kept(self.text)
         longest = self._longest(model)
         task = _built(self.task, model, lengths_of(0, longest)) if self.task else ""
-        workloads = workloads_for(0, longest, texts, task)
+        kinds = SMALL if model.name == smollm2.NAME else ""
+        workloads = workloads_for(0, longest, texts, task, kinds)
         ratios = RATIOS if self.ratios is None else self.ratios
         return replace(shape, ratios=ratios, workloads=workloads, seeds=zoo.names(), recall_share=RECALL_SHARE)
 
@@ -141,6 +149,7 @@ def run(
     tokens: options.Length = None,
     text: options.TextFile = None,
     task: options.TaskName = "",
+    target: options.Target = "",
     workers: options.Workers = 1,
     ray: options.Ray = "local",
     gpu: options.Gpu = None,
@@ -157,7 +166,7 @@ def run(
         raise CommandError("--max-dollars needs --price IN OUT: what the model costs per million tokens")
     names = proposer_names(proposer or (), endpoint)
     facts = model_facts(*folder_and_name(model))
-    judged = Asked(tuple(ratio) if ratio else None, tokens, text, task).judged(facts)
+    judged = Asked(tuple(ratio) if ratio else None, tokens, text, task, target).judged(facts)
     config = replace(judged, seed=seed, num_candidates=candidates, proposers=names, max_dollars=max_dollars)
     proposers = proposers_of(config, endpoint)
     machines = Machines(facts, config.workloads, workers, ray, tuple(gpu or ()))
@@ -204,6 +213,7 @@ def evaluate(
     tokens: options.Length = None,
     text: options.TextFile = None,
     task: options.TaskName = "",
+    target: options.Target = "",
     ray: options.Ray = "local",
     gpu: options.Gpu = None,
     db: options.Database = options.DATABASE_URL,
@@ -217,7 +227,7 @@ def evaluate(
     from search.loop import start_campaign
 
     facts = model_facts(*folder_and_name(model))
-    judged = Asked(tuple(ratio or ()), tokens, text, task).judged(facts)
+    judged = Asked(tuple(ratio or ()), tokens, text, task, target).judged(facts)
     program, _ = traced(file, settings or (), (facts.group, facts.head_dim))
     config = replace(judged, num_candidates=1, proposers=(Given.name,), seeds=(), serve_floor=0.0)
     machines = Machines(facts, config.workloads, 1, ray, tuple(gpu or ()))

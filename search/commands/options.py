@@ -53,6 +53,9 @@ Length = Annotated[
 TextFile = Annotated[
     Path | None, typer.Option("--text", metavar="FILE", help="Judge on this text instead of Python's own help topics.")
 ]
+Target = Annotated[
+    str, typer.Option("--target", metavar="NAME", help="Model speed on this GPU too: H100, H200 (if left out), B200.")
+]
 TaskName = Annotated[str, typer.Option("--task", metavar="NAME", help="Run this lm-eval task too.")]
 ProgramFile = Annotated[Path, typer.Argument(metavar="FILE", help="A program's text.")]
 Settings = Annotated[

@@ -228,7 +228,7 @@ def test_few_enter_an_engine_and_fewer_are_timed(ledger):
     found = [r for r in records if r.candidate.proposal.operator not in ("seed", "reference")]
     for ratio in config.ratios:
         entered = [r for r in found if r.evaluation(Stage.FIDELITY, ratio)]
-        assert 4 <= len(entered) < len([r for r in found if r.evaluation(Stage.RECALL, ratio)]) / 2
+        assert 4 <= len(entered) < len([r for r in found if r.evaluation(Stage.RECALL, ratio)]) * 2 / 3
         masses = [r.value(Stage.RECALL, "mass", ratio) for r in found]
         best = max((r for r in found if r.evaluation(Stage.RECALL, ratio)), key=lambda r: masses[found.index(r)])
         assert best in entered
@@ -251,9 +251,8 @@ def test_leaders_of_a_real_model_are_confirmed_at_a_length_that_was_held_out(led
     assert {task.key.stage for task in confirming} == {Stage.FIDELITY, Stage.RETRIEVAL}
     assert len(confirming) == 2 * len(outcome.leaders) == len(outcome.confirmations)
     for task in (task for task in confirming if task.key.stage is Stage.FIDELITY):
-        (length,) = task.workload.lengths
-        assert length not in REAL.terms.lengths
-        assert task.workload.num_sequences > REAL.workload(Stage.FIDELITY).num_sequences
+        (length,) = set(task.workload.lengths) - set(REAL.terms.lengths)
+        assert min(REAL.terms.lengths) < length < max(REAL.terms.lengths)
         assert (task.fresh, task.key.seed) == (True, REAL.evaluation_seed + 1)
 
 

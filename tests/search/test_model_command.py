@@ -99,7 +99,7 @@ def test_a_model_is_shown_with_what_it_has(call, tiny_llama):
 def test_the_probe_is_shown(call):
     code, out, _ = call("model", "probe", "--json")
     assert code == ExitCode.DONE
-    assert (json.loads(out)["name"], json.loads(out)["num_layers"]) == ("probe", 2)
+    assert (json.loads(out)["name"], json.loads(out)["num_layers"]) == ("probe", 3)
 
 
 @pytest.fixture
@@ -124,14 +124,15 @@ def test_a_broken_folder_is_refused_before_anything_starts(call, tiny_llama, tmp
 
 
 @pytest.mark.parametrize("command", ["run", "eval"])
-def test_a_model_that_takes_too_few_tokens_is_refused_before_anything_starts(
+def test_more_tokens_than_a_model_takes_are_refused_before_anything_starts(
     call, tiny_llama, tmp_path, started, command
 ):
     file = [str(tmp_path / "p.py")] * (command == "eval")
     (tmp_path / "p.py").write_text(_program())
-    code, _, err = call(command, *file, "--model", str(tiny_llama), "--db", f"sqlite:///{tmp_path / 'x.db'}")
+    asked = ["--model", str(tiny_llama), "--tokens", "2000", "--db", f"sqlite:///{tmp_path / 'x.db'}"]
+    code, _, err = call(command, *file, *asked)
     assert (code, err.count("\n"), started) == (ExitCode.USAGE, 1, [])
-    assert f"need {8000 + ANSWER_TOKENS:,} tokens, prompt and answer, but the model {tiny_llama} takes 2,048" in err
+    assert f"takes 2,048 tokens, {ANSWER_TOKENS} of them for answers; give at most {2048 - ANSWER_TOKENS}" in err
 
 
 def _program():
