@@ -258,8 +258,8 @@ def _to_resume(ledger: Ledger, campaign_id: int | None) -> Campaign:
 def _told(ledger: Ledger, campaign: Campaign, outcome: Outcome, as_json: bool) -> int:
     """End with the leaderboard, and with what to do next."""
     from search.leaderboard import board, verdict
+    from search.plugin.export import answered
     from search.ranking.front import sections
-    from search.records import Stage
 
     standings = ledger.standings(campaign.id)
     found = sections(standings)
@@ -281,8 +281,8 @@ def _told(ledger: Ledger, campaign: Campaign, outcome: Outcome, as_json: bool) -
         at = f" at a cost ratio of {ratio:g}" if ratio else ""
         option = f" --ratio {ratio:g}" if ratio else ""
         made = f"; `vortex export {leader.id}{option}` makes a vLLM plugin of it"
-        answered = outcome.leaders[0].record.evaluation(Stage.PROBE, ratio)  # by which a plugin is verified
-        note(f"{leader.name} leads{at}{made if answered else ''}")
+        known = answered(outcome.leaders[0].record, ratio)
+        note(f"{leader.name} leads{at}{made if known else ''}")
     return code
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import sys
@@ -13,14 +12,12 @@ from typing import TYPE_CHECKING
 
 from search.commands.exits import CommandError
 from search.commands.output import note
-from search.records import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from search.contracts import Evaluator, Ledger, Proposer
     from search.evaluator.arms import WorkerSettings
-    from search.evaluator.engine import EngineSettings
     from search.evaluator.models import ModelFacts
     from search.loop import Loop, Outcome
     from search.records import Campaign, Workload
@@ -125,6 +122,7 @@ def worker_settings(model: ModelFacts, workloads: Sequence[Workload], on_gpu: bo
     """
     from search.config import tokens_needed
     from search.evaluator.arms import WorkerSettings
+    from search.evaluator.caching import cache_bytes
     from search.evaluator.engine import EngineSettings
 
     shape, num_tokens = (model.group, model.head_dim), tokens_needed(workloads)
@@ -144,26 +142,6 @@ def worker_settings(model: ModelFacts, workloads: Sequence[Workload], on_gpu: bo
     return WorkerSettings(
         replace(engine, kv_cache_bytes=cached), scratch(), shape, memory_bytes=limit_bytes, given_text=text
     )
-
-
-def cache_bytes(
-    model: ModelFacts, workloads: Sequence[Workload], bytes_per_value: int, settings: EngineSettings
-) -> int:
-    """Give the KV cache that holds every workload's prompts and answers at once, so that each is prefilled once."""
-    served = [workload for workload in workloads if workload.stage is not Stage.CHECK]
-    num_tokens = sum(_cached_tokens(workload) for workload in served)
-    token_bytes = 2 * model.head_dim * bytes_per_value + settings.field_bytes / settings.page_size
-    return math.ceil(num_tokens * model.num_layers * model.num_kv_heads * token_bytes)
-
-
-def _cached_tokens(workload: Workload) -> int:
-    """Give the tokens of one workload's prompts and answers; texts of one document begin alike and share pages."""
-    from search.config import ANSWER_TOKENS
-    from search.evaluator.fidelity.texts import cached_tokens
-
-    if workload.lengths and workload.stage in (Stage.RECALL, Stage.FIDELITY):
-        return cached_tokens(workload)
-    return workload.num_sequences * (workload.num_tokens + ANSWER_TOKENS)
 
 
 def _given_text(workloads: Sequence[Workload]) -> str:

@@ -31,22 +31,21 @@ def export(
 ) -> None:
     """Build a pip-installable vLLM plugin from an evaluated candidate, as it was measured at one cost ratio."""
     from search.fit import at_ratio
-    from search.plugin.export import Circumstances, export_wheel
-    from search.records import Stage
+    from search.plugin.export import Circumstances, answered, export_wheel
 
     with existing(db) as ledger:
         record = candidate_of(ledger, name)
-        probe = record.evaluation(Stage.PROBE, ratio)
-        if probe is None:
+        by = answered(record, ratio)
+        if by is None:
             raise CommandError(
-                f"candidate {record.candidate.id} never answered the probe ({record.status}), so there is nothing "
-                "to promise of it; export one that did",
+                f"candidate {record.candidate.id} never answered the probe and was not served ({record.status}), so "
+                "there is nothing to promise of it; export one that was",
                 ExitCode.REFUSED,
             )
-        record = at_ratio(record, probe.ratio)
+        record = at_ratio(record, by.ratio)
         model = campaign_of(ledger, record.candidate.campaign_id).model
-        workload = ledger.workload(probe.key.workload_digest)
-        circumstances = Circumstances(workload, model, ledger.environment(probe.key.environment_digest))
+        workload = ledger.workload(by.key.workload_digest)
+        circumstances = Circumstances(workload, model, ledger.environment(by.key.environment_digest))
     wheel = export_wheel(record, circumstances, output)
     if as_json:
         print_json({"wheel": str(wheel), "id": record.candidate.id, "digest": record.candidate.program_digest})
@@ -54,15 +53,15 @@ def export(
         print_line(str(wheel))
 
 
-def verify(wheel: Wheel, model: options.Model = PROBE, as_json: options.Json = False) -> int:
+def verify(wheel: Wheel, model: options.Model = "", as_json: options.Json = False) -> int:
     """Install a wheel beside vLLM, without this project, and compare its answers with the recorded ones."""
     from search.commands.engines import folder_and_name
-    from search.plugin.verify import verify_wheel
+    from search.plugin.verify import read_card, verify_wheel
 
     if not wheel.is_file():
         raise CommandError(f"there is no wheel {wheel}; `vortex export ID -o DIR` writes one")
-    note("serving the probe with the wheel in a fresh environment; this takes about a minute")
-    folder, _ = folder_and_name(model)
+    note("serving with the wheel in a fresh environment; this takes about a minute")
+    folder, _ = folder_and_name(model or str(read_card(wheel)[1].get("model", PROBE)))
     found = verify_wheel(wheel, str(folder))
     if as_json:
         print_json(asdict(found))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from search.evaluator.asks import waves
+from search.evaluator.speed.prompts import ordinary_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -89,12 +90,6 @@ def _environment() -> None:
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("VLLM_CPU_SGL_KERNEL", "0")
-
-
-def _added(tokenizer: Any) -> set[int]:
-    """Give the tokens that were added to a vocabulary as special: `all_special_ids` names only those with a role."""
-    added: dict[int, Any] = getattr(tokenizer, "added_tokens_decoder", {})
-    return {number for number, token in added.items() if token.special}
 
 
 def _sampling(num_tokens: int, dictation: Dictation | None) -> SamplingParams:
@@ -222,11 +217,9 @@ class Engine:
         return tokenizer.decode(list(tokens), skip_special_tokens=True)
 
     def ordinary_tokens(self) -> list[int]:
-        """Give the tokens that stand for text: neither special ones, nor what only pads the model's vocabulary."""
-        tokenizer = self.llm.get_tokenizer()
+        """Give the tokens that stand for text."""
         size = self.llm.llm_engine.vllm_config.model_config.get_vocab_size()
-        known = set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids) - _added(tokenizer)
-        return sorted(token for token in known if token < size)
+        return ordinary_tokens(self.llm.get_tokenizer(), size)
 
     def generate(
         self,

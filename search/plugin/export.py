@@ -22,9 +22,10 @@ from search.records import Stage, Status
 from vortex_dsl import load_program
 
 if TYPE_CHECKING:
-    from search.records import Environment, Record, Workload
+    from search.records import Environment, Evaluation, Record, Workload
 
 ROOT = Path(__file__).resolve().parents[2]
+VERIFIED = (Stage.PROBE, Stage.SERVE)  # stages whose answers are recorded and can be asked again
 LEFT_OUT = ("zoo", "__pycache__")
 
 PROJECT = """[build-system]
@@ -98,25 +99,30 @@ class Names:
 
 @dataclass(frozen=True)
 class Circumstances:
-    """Where the exported numbers come from: the probe's workload, the model it ran on, and the machine."""
+    """Where the exported numbers come from: the workload by whose answers a wheel is verified, model and machine."""
 
     workload: Workload
     model: str
     environment: Environment
 
 
+def answered(record: Record, ratio: float | None = None) -> Evaluation | None:
+    """Give the evaluation by whose recorded answers a wheel is verified, None where there is none."""
+    done = (record.evaluation(stage, ratio) for stage in VERIFIED)
+    return next((e for e in done if e is not None and e.status is Status.OK and e.answers), None)
+
+
 def export_wheel(record: Record, circumstances: Circumstances, out_dir: Path) -> Path:
     """Build the wheel of an evaluated candidate into `out_dir` and give its path.
 
     Raises:
-        ExportError: the candidate never served the probe, or the wheel cannot be built.
+        ExportError: no answers of the candidate are recorded, or the wheel cannot be built.
 
     """
-    probe = record.evaluation(Stage.PROBE)
-    if probe is None or probe.status is not Status.OK:
+    if answered(record) is None:
         raise ExportError(
             f"candidate {record.candidate.id} ({record.candidate.name or 'refused'}) has status "
-            f"{record.status}: only a program that has answered the probe can be exported"
+            f"{record.status}: only a program that has answered the probe or was served can be exported"
         )
     names = Names(record.candidate.program_digest)
     with tempfile.TemporaryDirectory() as folder:
@@ -213,7 +219,8 @@ def _page_size(record: Record) -> int:
 def _scores(record: Record) -> str:
     """Give one line with what was measured."""
     found = []
-    for stage, name in ((Stage.PROBE, "accuracy"), (Stage.SERVE, "speedup")):
+    told = ((Stage.FIDELITY, "kl"), (Stage.RETRIEVAL, "accuracy"), (Stage.PROBE, "accuracy"), (Stage.SERVE, "speedup"))
+    for stage, name in told:
         evaluation = record.evaluation(stage)
         m = evaluation.measurement(name) if evaluation else None
         if m is not None and m.low is not None and m.high is not None:

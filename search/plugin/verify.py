@@ -17,9 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from search.config import tokens_needed
+from search.evaluator.caching import cache_bytes
 from search.evaluator.engine import EngineSettings
+from search.evaluator.models import model_digest, model_facts
 from search.evaluator.probe.chains import NUM_HOPS
-from search.records import Workload, digest_of
+from search.evaluator.probe.problems import problems_of
+from search.evaluator.speed.prompts import NUM_TOKENS, ordinary_tokens, random_prompts
+from search.records import Stage, Workload, digest_of
 from vortex_dsl import load_program
 from vortex_dsl.serving.plugin import on_cpu_build
 
@@ -57,19 +61,20 @@ def verify_wheel(wheel: Path, model: str) -> Verification:
 
     """
     package, card = read_card(wheel)
-    expected = _recorded(wheel, card)
-    if not expected:
-        raise VerifyError(f"{wheel.name} records no answers of the probe; export the candidate again")
+    asked = _asked(wheel, card, Path(model))
     with tempfile.TemporaryDirectory() as folder:
         python = fresh_environment(Path(folder), wheel)
-        prompts = _prompts(card)
-        request = {"package": package, "prompts": prompts, "num_tokens": NUM_HOPS, "engine": _engine(card, model)}
+        request = {
+            "package": package, "prompts": asked.prompts, "num_tokens": asked.num_tokens,
+            "engine": _engine(card, asked.workload, model),
+        }  # fmt: skip
         served = _serve(python, request, Path(folder))
-    _check_pages(card, served)
+    _check_pages(asked.evaluation, served)
     got = digest_of(served["tokens"])
     return Verification(
-        name=card["name"], digest=card["digest"], plugin=package, same=got == expected, expected=expected, got=got,
-        num_prompts=len(prompts), pages_attended=served["pages_attended"], pages_dense=served["pages_dense"],
+        name=card["name"], digest=card["digest"], plugin=package,
+        same=got == asked.expected, expected=asked.expected, got=got,
+        num_prompts=len(asked.prompts), pages_attended=served["pages_attended"], pages_dense=served["pages_dense"],
     )  # fmt: skip
 
 
@@ -85,13 +90,45 @@ def read_card(wheel: Path) -> tuple[str, dict[str, Any]]:
         raise VerifyError(f"{wheel}: not a wheel that `vortex export` wrote") from error
 
 
-def _recorded(wheel: Path, card: dict[str, Any]) -> str:
-    """Give the digest of the probe's recorded answers. Raises VerifyError for a card that is not ours."""
+@dataclass(frozen=True)
+class _Asked:
+    """What a wheel is asked: an evaluation of its card once more, the prompts in the order in which they were sent."""
+
+    evaluation: dict[str, Any]
+    workload: Workload
+    prompts: list[Any]
+    num_tokens: int
+
+    @property
+    def expected(self) -> str:
+        """Give the digest of the recorded answers."""
+        return str(self.evaluation["answers"])
+
+
+def _asked(wheel: Path, card: dict[str, Any], model: Path) -> _Asked:
+    """Read what a card records of the stage whose workload it names. Raises VerifyError."""
     try:
-        Workload(**card["workload"])
-        return next((str(e["answers"]) for e in card["evaluations"] if e["key"]["stage"] == "probe"), "")
-    except (KeyError, TypeError) as error:
+        workload = Workload(**card["workload"])
+        stage = Stage(workload.stage)
+        found = next((e for e in card["evaluations"] if e["key"]["stage"] == stage and e["answers"]), None)
+        measured_on = found["key"]["model_digest"] if found else ""
+    except (KeyError, TypeError, ValueError) as error:
         raise VerifyError(f"{wheel}: not a wheel that `vortex export` wrote") from error
+    if found is None:
+        raise VerifyError(f"{wheel.name} records no answers; export the candidate again")
+    if stage is Stage.PROBE:
+        prompts: list[Any] = [problem.prompt for problem in problems_of(workload, found["key"]["seed"])]
+        return _Asked(found, workload, prompts, NUM_HOPS)
+    if measured_on != model_digest(model):
+        raise VerifyError(f"{wheel.name} was measured on {card['model']}, which {model} is not: name it with --model")
+    return _Asked(found, workload, _random_prompts(workload, found["key"]["seed"], model), NUM_TOKENS)
+
+
+def _random_prompts(workload: Workload, seed: int, model: Path) -> list[dict[str, list[int]]]:
+    from transformers import AutoTokenizer
+
+    ids = ordinary_tokens(AutoTokenizer.from_pretrained(model), model_facts(model).vocab_size)
+    return [{"prompt_token_ids": prompt} for prompt in random_prompts(workload, seed, ids)]
 
 
 def fresh_environment(folder: Path, wheel: Path) -> Path:
@@ -113,29 +150,21 @@ def fresh_environment(folder: Path, wheel: Path) -> Path:
     return python
 
 
-def _prompts(card: dict[str, Any]) -> list[str]:
-    """Give the recorded evaluation's prompts in the order in which they were sent."""
-    from search.evaluator.probe.problems import problems_of
-
-    probe = next(e for e in card["evaluations"] if e["key"]["stage"] == "probe")
-    return [problem.prompt for problem in problems_of(Workload(**card["workload"]), probe["key"]["seed"])]
-
-
-def _engine(card: dict[str, Any], model: str) -> dict[str, Any]:
+def _engine(card: dict[str, Any], workload: Workload, model: str) -> dict[str, Any]:
     """Give the engine's arguments as the evaluation had them (`search.evaluator.engine.Engine`)."""
-    settings = EngineSettings(model, sparse=True, max_tokens=tokens_needed([Workload(**card["workload"])]))
+    settings = EngineSettings(model, sparse=True, max_tokens=tokens_needed([workload]))
+    wanted = cache_bytes(model_facts(Path(model)), [workload], 4 if on_cpu_build() else 2, settings)
     page_size = load_program(card["text"]).with_values(**card["values"]).values["page_size"]
     return {
         "model": model, "dtype": settings.dtype if on_cpu_build() else "bfloat16", "block_size": page_size,
         "max_model_len": settings.max_tokens, "max_num_seqs": settings.max_sequences,
-        "kv_cache_memory_bytes": settings.kv_cache_bytes,
+        "kv_cache_memory_bytes": max(settings.kv_cache_bytes, wanted),
     }  # fmt: skip
 
 
-def _check_pages(card: dict[str, Any], served: dict[str, Any]) -> None:
+def _check_pages(evaluation: dict[str, Any], served: dict[str, Any]) -> None:
     """Raise VerifyError unless the wheel reads the recorded share of pages: right answers alone may be dense ones."""
-    probe = next(e for e in card["evaluations"] if e["key"]["stage"] == "probe")
-    recorded = {m["name"]: m["value"] for m in probe["measurements"]}
+    recorded = {m["name"]: m["value"] for m in evaluation["measurements"]}
     expected = recorded.get("pages_attended", 0.0) / recorded.get("pages_dense", 1.0)
     got = served["pages_attended"] / max(1, served["pages_dense"])
     if not math.isclose(got, expected, rel_tol=PAGES_TOLERANCE):

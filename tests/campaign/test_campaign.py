@@ -211,7 +211,7 @@ def test_only_what_answered_the_probe_is_exported(quest, tmp_path):
     from dataclasses import replace
 
     record, where, _ = quest
-    with pytest.raises(ExportError, match="only a program that has answered the probe"):
+    with pytest.raises(ExportError, match="only a program that has answered the probe or was served"):
         export_wheel(replace(record, evaluations=()), where, tmp_path)
     assert not list(tmp_path.iterdir())
     shutil.rmtree(tmp_path)

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from search.evaluator.probe import MODEL_FOLDER
 from search.plugin import export, verify
 from search.records import (
     Candidate,
@@ -106,22 +107,22 @@ def test_the_wheel_says_how_it_is_served(wheel, installed):
 
 def test_a_candidate_that_failed_the_probe_is_not_exported(tmp_path):
     here = export.Circumstances(WORKLOAD, "probe", Environment("cpu", "6", "3.11", "2.13", "0.32"))
-    with pytest.raises(export.ExportError, match="only a program that has answered the probe"):
+    with pytest.raises(export.ExportError, match="only a program that has answered the probe or was served"):
         export.export_wheel(record(Status.CRASHED), here, tmp_path)
 
 
 def test_verification_fails_where_another_share_of_pages_is_read(installed):
     """Right answers alone prove nothing: dense attention gives them too."""
     card = json.loads((installed / PACKAGE / "exported.json").read_text())
-    verify._check_pages(card, {"pages_attended": 220, "pages_dense": 2200})
+    verify._check_pages(card["evaluations"][0], {"pages_attended": 220, "pages_dense": 2200})
     for reads in ({"pages_attended": 2200, "pages_dense": 2200}, {"pages_attended": 0, "pages_dense": 0}):
         with pytest.raises(verify.VerifyError, match=r"where its evaluation recorded 10\.00%"):
-            verify._check_pages(card, reads)
+            verify._check_pages(card["evaluations"][0], reads)
 
 
 def test_verification_serves_as_the_evaluation_did(installed):
     card = json.loads((installed / PACKAGE / "exported.json").read_text())
-    engine = verify._engine(card, "somewhere")
+    engine = verify._engine(card, WORKLOAD, str(MODEL_FOLDER))
     assert engine["block_size"] == 32
     assert engine["max_model_len"] >= WORKLOAD.num_tokens
 

@@ -9,6 +9,7 @@ from search.cli import main
 from search.commands import engines
 from search.commands.exits import ExitCode
 from search.config import ANSWER_TOKENS
+from search.evaluator.caching import cache_bytes
 from search.evaluator.models import ModelError, model_facts, smollm2
 from search.records import Stage, Workload
 
@@ -159,10 +160,10 @@ def test_the_kv_cache_holds_all_prompts_and_answers(tiny_llama):
     facts = model_facts(tiny_llama)
     settings = engines.worker_settings(facts, WORKLOADS, on_gpu=False).engine
     num_tokens = 8 * (1000 + ANSWER_TOKENS) + 4 * (1800 + ANSWER_TOKENS)
-    assert engines.cache_bytes(facts, WORKLOADS, 4, settings) == num_tokens * (2 * 32 * 4 + 128) * 2 * 3
+    assert cache_bytes(facts, WORKLOADS, 4, settings) == num_tokens * (2 * 32 * 4 + 128) * 2 * 3
     assert settings.kv_cache_bytes == 768 << 20  # small models get no less than before
     many = (Workload(Stage.PROBE, 1000, 2000),)
     larger = engines.worker_settings(facts, many, on_gpu=False).engine
-    assert larger.kv_cache_bytes == engines.cache_bytes(facts, many, 4, larger) > 768 << 20
+    assert larger.kv_cache_bytes == cache_bytes(facts, many, 4, larger) > 768 << 20
     most = engines.worker_settings(facts, (Workload(Stage.PROBE, 1000, 60_000),), on_gpu=True).engine
     assert most.kv_cache_bytes == 24 << 30

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import random
-from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
 from search.evaluator.session import RefusedError
 from search.evaluator.speed.clock import AttentionClock
-from search.records import Status, Workload
+from search.evaluator.speed.prompts import NUM_TOKENS, random_prompts
+from search.records import Status, Workload, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from search.evaluator.session import Session
-
-NUM_TOKENS = 17  # the first comes from prefill; 16 decode steps are timed
 
 
 def serve_round(
@@ -44,6 +41,7 @@ def serve_round(
         "elapsed_s": sum(steps),
         "num_tokens": len(steps) * len(prompts),
         "step_ms": [1000 * s for s in steps],
+        "answers": digest_of(timed.tokens),
     }
     if engine.on_cpu:
         answer |= {"processor_s": sum(timed.processor_s), "attention_s": sum(timed.attention_s)}
@@ -55,11 +53,8 @@ def serve_round(
 
 
 def _prompts(session: Session, workload: Workload, seed: int) -> list[list[int]]:
-    """Give seeded random prompts, prefilled once: what they say does not matter for speed, their lengths do."""
-    ids = session.engine.ordinary_tokens()
-    rng = random.Random(f"{seed}/{workload.split}")
-    lengths = islice(cycle(workload.all_lengths), workload.num_sequences)
-    prompts = [rng.choices(ids, k=length) for length in lengths]
+    """Draw the prompts, and prefill them once."""
+    prompts = random_prompts(workload, seed, session.engine.ordinary_tokens())
     session.engine.generate(prompts, 2)
     if session.sparse:
         session.engine.reset()

@@ -59,15 +59,18 @@ def run(arms: Arms, task: EvaluationTask) -> Outcome:
         DENSE: lambda: arms.ask_dense("serve_round", dense_args, limit_s),
     }
     rounds: dict[str, list[Round]] = {SPARSE: [], DENSE: []}
+    answers = ""
     for i in range(-1, num_pairs_of(task)):
         for role in (SPARSE, DENSE) if i % 2 else (DENSE, SPARSE):
-            timed = _round(asks[role]())
-            rounds[role] += [timed] * (i >= 0)
+            reply = asks[role]()
+            rounds[role] += [_round(reply)] * (i >= 0)
+            if role is SPARSE:
+                answers = str(reply.get("answers", ""))
         if i + 1 >= MIN_PAIRS and half_width(rounds[SPARSE], rounds[DENSE]) <= HALF_WIDTH:
             break
     if any(r.pages_attended <= 0 for r in rounds[SPARSE]):
         return Outcome(Status.NOT_SPARSE, "the engine counted no page that was read by the sparse path")
-    return Outcome(Status.OK, _told(rounds), serve_measurements(rounds[SPARSE], rounds[DENSE]))
+    return Outcome(Status.OK, _told(rounds), serve_measurements(rounds[SPARSE], rounds[DENSE]), answers=answers)
 
 
 def half_width(sparse: Sequence[Round], dense: Sequence[Round]) -> float:
