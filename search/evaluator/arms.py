@@ -43,7 +43,8 @@ class TimeLimits:
         calls[Stage.FIDELITY] = 2 * self.prefill_s + self.fidelity_s
         calls[Stage.RETRIEVAL] = 2 * self.prefill_s + self.retrieval_s
         calls[Stage.TASK] = 2 * self.task_s  # dense attention answers first
-        return 2 * (2 * self.start_s + calls.get(stage, 2 * num_rounds * self.serve_round_s))
+        calls[Stage.SERVE] = 2 * self.prefill_s + 2 * num_rounds * self.serve_round_s
+        return 2 * (2 * self.start_s + calls[stage])
 
 
 @dataclass(frozen=True)

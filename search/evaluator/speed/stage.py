@@ -52,17 +52,17 @@ def run(arms: Arms, task: EvaluationTask) -> Outcome:
 
     Pairs are added until the speed-up is known to `HALF_WIDTH`, or until there are as many as the workload allows.
     """
-    sparse, args, limit_s = arms.sparse(task), asked_of(task), arms.limits.serve_round_s
+    sparse, args, limits = arms.sparse(task), asked_of(task), arms.limits
     dense_args = args | {"text": "", "values": ()}
-    asks: dict[str, Callable[[], dict[str, Any]]] = {
-        SPARSE: lambda: sparse.call("serve_round", args, limit_s),
-        DENSE: lambda: arms.ask_dense("serve_round", dense_args, limit_s),
+    asks: dict[str, Callable[[float], dict[str, Any]]] = {
+        SPARSE: lambda limit_s: sparse.call("serve_round", args, limit_s),
+        DENSE: lambda limit_s: arms.ask_dense("serve_round", dense_args, limit_s),
     }
     rounds: dict[str, list[Round]] = {SPARSE: [], DENSE: []}
     answers = ""
     for i in range(-1, num_pairs_of(task)):
         for role in (SPARSE, DENSE) if i % 2 else (DENSE, SPARSE):
-            reply = asks[role]()
+            reply = asks[role](limits.serve_round_s if i >= 0 else limits.prefill_s)
             rounds[role] += [_round(reply)] * (i >= 0)
             if role is SPARSE:
                 answers = str(reply.get("answers", ""))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from search.evaluator.probe import chains
+from search.evaluator.probe import vocabulary
 from search.evaluator.recall.texts import asked_texts, by_length
 from search.records import Stage, Workload
 
@@ -24,7 +24,7 @@ class Words(Letters):
     """The probe's."""
 
     def encode(self, text, add_special_tokens=True):
-        return chains.token_ids(text)
+        return vocabulary.token_ids(text)
 
 
 @pytest.mark.parametrize("tokenizer", [Letters(), Words()])

@@ -9,7 +9,7 @@ from search.evaluator.speed.clock import AttentionClock
 from search.evaluator.speed.stage import HALF_WIDTH, MIN_PAIRS, run
 from search.records import EvaluationKey, EvaluationTask, Stage, Status, Workload
 
-LIMITS = SimpleNamespace(serve_round_s=1.0)
+LIMITS = SimpleNamespace(serve_round_s=1.0, prefill_s=9.0)
 
 
 class Arms:
@@ -23,12 +23,13 @@ class Arms:
         self.order = []
 
     def sparse(self, task):
-        return SimpleNamespace(call=lambda *_: self._reply("sparse"))
+        return SimpleNamespace(call=lambda _call, _args, limit_s: self._reply("sparse", limit_s))
 
-    def ask_dense(self, *_):
-        return self._reply("dense")
+    def ask_dense(self, _call, _args, limit_s):
+        return self._reply("dense", limit_s)
 
-    def _reply(self, role):
+    def _reply(self, role, limit_s):
+        assert limit_s == (LIMITS.serve_round_s if self.num[role] else LIMITS.prefill_s)
         self.order.append(role)
         self.num[role] += 1
         return self._replies[role](self.num[role])
