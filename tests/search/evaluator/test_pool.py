@@ -15,7 +15,7 @@ import pytest
 from search.evaluator.arms import TimeLimits, WorkerSettings
 from search.evaluator.cluster import PoolError
 from search.evaluator.engine import EngineSettings
-from search.evaluator.identity import environment
+from search.evaluator.identity import EVALUATOR_VERSION, environment
 from search.evaluator.models import ModelError
 from search.evaluator.pool import Placement, RayPool
 from search.evaluator.supervisor import descendants
@@ -96,7 +96,7 @@ def wait_until_gone(pids, patience_s=10.0):
 
 def test_the_pool_says_what_it_measures_with(pool):
     assert pool.environment.digest == environment().digest
-    assert (pool.num_workers, pool.version) == (2, "1")
+    assert (pool.num_workers, pool.version) == (2, EVALUATOR_VERSION)
     assert len(pool.model_digest) == 16
 
 

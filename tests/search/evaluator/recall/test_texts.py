@@ -8,7 +8,7 @@ from search.evaluator.probe import vocabulary
 from search.evaluator.recall.texts import asked_texts, by_length
 from search.records import Stage, Workload
 
-WORKLOAD = Workload(Stage.RECALL, num_tokens=300, num_sequences=6, lengths=(200, 300), num_decoded=20)
+WORKLOAD = Workload(Stage.RECALL, num_tokens=300, num_sequences=6, lengths=(250, 300), num_decoded=20)
 
 
 class Letters:
