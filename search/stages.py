@@ -95,15 +95,17 @@ class _Gates:
         )
         if not self._is_affordable(ratio) or any(e.status not in self._passing for e in done):
             return False
-        found, by_chance = (self._record.value(Stage.RECALL, name, ratio) for name in ("mass", "random_mass"))
-        if self._is_given or found is None or by_chance is None:
+        mass, by_chance, found = (
+            self._record.value(Stage.RECALL, name, ratio) for name in ("mass", "random_mass", "recall")
+        )
+        if self._is_given or mass is None or by_chance is None or found is None:
             return True
-        return found > by_chance and (self._is_good(found, ratio) or self._is_lucky(ratio))
+        return mass > by_chance and (self._is_good(found, ratio) or self._is_lucky(ratio))
 
     def _is_good(self, found: float, ratio: float) -> bool:
-        masses = [mass for r in self._others if (mass := r.value(Stage.RECALL, "mass", ratio)) is not None]
-        num_better = sum(mass > found for mass in masses)
-        return num_better < max(LEAST_ENTERING, self._config.recall_share * (len(masses) + 1))
+        others = [other for r in self._others if (other := r.value(Stage.RECALL, "recall", ratio)) is not None]
+        num_better = sum(other > found for other in others)
+        return num_better < max(LEAST_ENTERING, self._config.recall_share * (len(others) + 1))
 
     def _is_lucky(self, ratio: float) -> bool:
         return random.Random(f"{self._config.seed} {self._record.candidate.step} {ratio} enters").random() < LUCKY

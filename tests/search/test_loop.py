@@ -229,8 +229,8 @@ def test_few_enter_an_engine_and_fewer_are_timed(ledger):
     for ratio in config.ratios:
         entered = [r for r in found if r.evaluation(Stage.FIDELITY, ratio)]
         assert 4 <= len(entered) < len([r for r in found if r.evaluation(Stage.RECALL, ratio)]) * 2 / 3
-        masses = [r.value(Stage.RECALL, "mass", ratio) for r in found]
-        best = max((r for r in found if r.evaluation(Stage.RECALL, ratio)), key=lambda r: masses[found.index(r)])
+        recalls = [r.value(Stage.RECALL, "recall", ratio) for r in found]
+        best = max((r for r in found if r.evaluation(Stage.RECALL, ratio)), key=lambda r: recalls[found.index(r)])
         assert best in entered
         timed = [r for r in entered if r.evaluation(Stage.SERVE, ratio)]
         assert timed

@@ -12,7 +12,11 @@ from search.workloads import workloads_for
 
 AS_WRITTEN = CampaignConfig(serve_floor=0.5, ratios=())
 REAL = CampaignConfig(ratios=(8, 16), workloads=workloads_for(0), num_layers=30, recall_share=0.2)
-GOOD = {Stage.RECALL: {"mass": 0.5, "random_mass": 0.1}, Stage.FIDELITY: {"kl": 0.1}, Stage.PROBE: {"accuracy": 1.0}}
+GOOD = {
+    Stage.RECALL: {"mass": 0.5, "random_mass": 0.1, "recall": 0.5},
+    Stage.FIDELITY: {"kl": 0.1},
+    Stage.PROBE: {"accuracy": 1.0},
+}
 
 
 def evaluation(stage, ratio=0.0, status=Status.OK, **figures):
@@ -56,9 +60,9 @@ def test_refused_candidates_have_no_stage(status):
     [
         ([], Stage.CHECK),
         (through(Stage.CHECK), Stage.RECALL),
-        (through(Stage.RECALL, mass=0.5, random_mass=0.4), Stage.ORACLE),
+        (through(Stage.RECALL, mass=0.5, random_mass=0.4, recall=0.5), Stage.ORACLE),
         (through(Stage.ORACLE), Stage.PROBE),
-        (through(Stage.RECALL, mass=0.4, random_mass=0.4), None),
+        (through(Stage.RECALL, mass=0.4, random_mass=0.4, recall=0.5), None),
         (through(Stage.PROBE, accuracy=0.5), Stage.SERVE),
         (through(Stage.PROBE, accuracy=0.49), None),
         (through(Stage.SERVE), None),
@@ -103,14 +107,14 @@ def test_yardsticks_are_judged_as_written_and_not_timed():
 
 
 def recalled(step, mass, ratio=8.0, operator="mutate"):
-    found = evaluation(Stage.RECALL, ratio, mass=mass, random_mass=0.1)
+    found = evaluation(Stage.RECALL, ratio, mass=mass, random_mass=0.1, recall=mass)
     return record(evaluation(Stage.CHECK, ratio), found, step=step, operator=operator)
 
 
 def entered(config, visible, mass, step=0):
     """Whether a candidate goes on from recall at a ratio of 8."""
     cheap = [evaluation(Stage.CHECK, 8.0), evaluation(Stage.CHECK, 16.0, Status.BELOW_GATE)]
-    mine = record(*cheap, evaluation(Stage.RECALL, 8.0, mass=mass, random_mass=0.1), step=step)
+    mine = record(*cheap, evaluation(Stage.RECALL, 8.0, mass=mass, random_mass=0.1, recall=mass), step=step)
     return asked(mine, config, visible) == (Stage.ORACLE, 0.0)
 
 
