@@ -139,7 +139,7 @@ class Arms:
                 running = self._start(DENSE, replace(self.settings.engine, sparse=False))
             return running.child.call(call, args, limit_s)
         except ChildError as error:
-            raise DenseFailedError(str(error)) from error
+            raise DenseFailedError(str(error), error.status) from error
 
     def ask_light(
         self, first: tuple[str, dict[str, Any]], then: tuple[str, dict[str, Any]], limit_s: float

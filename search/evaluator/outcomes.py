@@ -26,7 +26,11 @@ class Outcome:
 
 
 class DenseFailedError(Exception):
-    """vLLM's own backend failed: that is never the program's fault."""
+    """vLLM's own backend failed, which is never the program's fault; `status` is the dense engine's own."""
+
+    def __init__(self, message: str, status: Status = Status.INFRASTRUCTURE) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 def measured(name: str, interval: Interval) -> Measurement:

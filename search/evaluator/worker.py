@@ -73,6 +73,8 @@ class Worker:
                 self._arms.drop(SPARSE)
             return Outcome(error.status, str(error))
         except DenseFailedError as error:
+            if error.status is Status.UNSUPPORTED:  # of what is asked, which no program can be judged on
+                return Outcome(Status.UNSUPPORTED, str(error))
             self._arms.drop(DENSE)
             return Outcome(Status.INFRASTRUCTURE, f"the dense arm failed: {error}")
 

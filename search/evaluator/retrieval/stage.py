@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from search.evaluator.arms import asked_of
-from search.evaluator.outcomes import Outcome, outcome_of, plain
+from search.evaluator.outcomes import DenseFailedError, Outcome, outcome_of, plain
 from search.evaluator.references import kept_reference
 from search.evaluator.retrieval import figures
 from search.records import Status
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 def run(arms: Arms, task: EvaluationTask) -> Outcome:
-    """Let the program answer the questions of each kind and length of which dense attention answers enough."""
+    """Let the program answer the questions of each kind and length of which dense attention answers enough.
+
+    Where there are none, this stage says nothing about any program: it passes without a figure, and its message says
+    why, so that programs are judged by what the model can do.
+    """
     args, limits = asked_of(task), arms.limits
     args["workload"] = asdict(replace(task.workload, ratio=0.0))  # the same questions whatever the ratio
     shared = {"workload": args["workload"], "seed": args["seed"]}
@@ -26,13 +30,18 @@ def run(arms: Arms, task: EvaluationTask) -> Outcome:
         arms.ask_dense("retrieval_prefill", shared, limits.prefill_s)
         return arms.ask_dense("retrieval", args | {"text": "", "values": ()}, limits.retrieval_s)
 
-    reply = kept_reference(arms.settings, task, dense_answers)
+    try:
+        reply = kept_reference(arms.settings, task, dense_answers)
+    except DenseFailedError as error:
+        if error.status is not Status.UNSUPPORTED:
+            raise
+        return Outcome(message=f"no question was asked: {error}")
     dense = figures.judged_of(reply["questions"])
     kept, dropped = figures.answered(dense), ", ".join(figures.dropped(dense))
     if not kept:
         least = f"dense attention answers less than {figures.FLOOR:.0%} of every kind at every length"
         told = tuple(figures.dense_measurements(dense))
-        return Outcome(Status.UNSUPPORTED, f"{least}: {dropped}; ask at shorter lengths, or of a larger model", told)
+        return Outcome(Status.OK, f"{least}: {dropped}; ask at shorter lengths, or of a larger model", told)
     prompts = list(dict.fromkeys(each.prompt for each in kept))
     engine = arms.sparse(task)
     engine.call("retrieval_prefill", shared, limits.prefill_s)

@@ -11,6 +11,9 @@ import time
 from pathlib import Path
 
 STEP_S = {"sparse": 0.001, "dense": 0.004}
+# Of the retrieval stage's prompts: their kinds, and how much of each question's answer an arm gets right.
+QUESTIONS = {"dense": {"needle": (1.0, 1.0), "values": (0.0,)}, "sparse": {"needle": (1.0, 0.5), "values": (1.0,)}}
+PAGES = [["pages_attended", 7.0, None, None, 6], ["pages_dense", 32.0, None, None, 6]]
 
 
 def note(role, request):
@@ -34,6 +37,13 @@ def misbehave(text, num_requests):
         time.sleep(0.5)
 
 
+def questions_of(role, args):
+    kinds = (args["workload"]["source"] or "needle:values").split(":")
+    asked = range(len(kinds)) if args.get("asked") is None else args["asked"]
+    rows = [[i, kinds[i], 64, share] for i in asked for share in QUESTIONS[role][kinds[i]]]
+    return {"measurements": [] if role == "dense" else PAGES, "answers": role, "questions": rows}
+
+
 def result_of(role, call, args):
     if call == "start":
         return {"environment": {}}
@@ -51,13 +61,15 @@ def result_of(role, call, args):
         reference.parent.mkdir(exist_ok=True)
         reference.touch()
         return {"num_texts": 2}
-    if call == "fidelity_prefill":
+    if call in ("fidelity_prefill", "retrieval_prefill"):
         return {"num_texts": 2}
     if call == "fidelity":
         return {"measurements": [["kl", 0.25, 0.2, 0.3, 64]], "message": "64 positions", "correct": "10"}
     if call == "probe":
         value = float("nan") if '"""nan' in args["text"] else 0.5
         return {"measurements": [["accuracy", value, 0.2, 0.8, 4]], "correct": "0110"}
+    if call == "retrieval":
+        return questions_of(role, args)
     pages = (
         {} if role == "dense" else {"pages_attended": 0.0 if '"""lazy' in args["text"] else 7.0, "pages_dense": 32.0}
     )
@@ -72,7 +84,8 @@ def main():
         note(role, request)
         text = request["args"].get("text", "")
         misbehave(text, num_requests)
-        if '"""refused' in text:
+        source = request["args"].get("workload", {}).get("source", "")
+        if '"""refused' in text or (role, source) == ("dense", "unaskable"):
             reply = {"status": "unsupported", "message": "no room"}
         elif '"""wrong' in text:
             reply = {"status": "wrong_result", "message": "page 3 is attended by one only"}

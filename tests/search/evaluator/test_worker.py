@@ -53,7 +53,9 @@ def settings(tmp_path):
         engine=EngineSettings(model=str(model), sparse=True, max_tokens=2048, field_bytes=256),
         scratch=tmp_path / "scratch",
         shape=(2, 32),
-        limits=TimeLimits(start_s=10, oracle_s=0.4, recall_s=10, probe_s=10, serve_round_s=10),
+        limits=TimeLimits(
+            start_s=10, oracle_s=0.4, recall_s=10, probe_s=10, serve_round_s=10, fidelity_s=0.4, retrieval_s=0.4
+        ),
         host_command=FAKE_HOST,
     )
 
@@ -149,6 +151,37 @@ def test_recordings_that_cannot_be_read_are_our_fault(worker, settings):
     evaluation = worker.run(task(program(), Stage.RECALL))
     assert evaluation.status is Status.INFRASTRUCTURE
     assert "these are no recordings" in evaluation.message
+
+
+@pytest.mark.parametrize("stage", [Stage.FIDELITY, Stage.RETRIEVAL])
+@pytest.mark.parametrize(
+    ("told", "status", "says"),
+    [
+        ("refused", Status.UNSUPPORTED, "no room"),
+        ("wrong", Status.WRONG_RESULT, "page 3"),
+        ("crash", Status.CRASHED, "the kernel read beyond its page"),
+        ("hang", Status.TIMED_OUT, "0.4 s"),
+        ("good", Status.OK, ""),
+    ],
+)
+def test_what_a_program_does_in_an_accuracy_stage_is_its_status(worker, settings, stage, told, status, says):
+    """And nothing against dense attention, which has answered before and is not asked again."""
+    evaluation = worker.run(task(program(told), stage))
+    assert (evaluation.status, says in evaluation.message) == (status, True)
+    assert worker.run(task(program("better"), stage)).status is Status.OK
+    asked = {Stage.FIDELITY: "fidelity_reference", Stage.RETRIEVAL: "retrieval"}[stage]
+    assert [r["role"] for r in requests(settings, asked)].count("dense") == 1
+
+
+def test_what_dense_attention_refuses_says_nothing_about_a_program(worker, settings):
+    """Its engine stays; where questions are only one of several yardsticks, programs go on without them."""
+    workload = replace(task("").workload, source="unaskable")
+    for stage, status in ((Stage.FIDELITY, Status.UNSUPPORTED), (Stage.RETRIEVAL, Status.OK)):
+        asked = task(program(), stage)
+        evaluation = worker.run(replace(asked, workload=replace(workload, stage=stage)))
+        assert (evaluation.status, evaluation.measurements) == (status, ())
+        assert evaluation.message.endswith("no room")
+    assert [r["role"] for r in requests(settings)].count("dense") == 1
 
 
 def test_a_hang_is_timed_out_and_the_next_gets_a_fresh_engine(worker, settings):
@@ -266,7 +299,9 @@ def test_a_dense_arm_that_fails_is_our_fault(settings):
         evaluation = worker.run(task(program(), Stage.SERVE))
         assert evaluation.status is Status.INFRASTRUCTURE
         assert "the dense arm failed" in evaluation.message
+        for stage in (Stage.FIDELITY, Stage.RETRIEVAL):
+            assert worker.run(task(program(), stage)).status is Status.INFRASTRUCTURE
         assert worker.run(task(program())).status is Status.OK
-        assert len(requests(settings)) == 1
+        assert [r["role"] for r in requests(settings)] == ["sparse"]
     finally:
         worker.close()
