@@ -18,6 +18,27 @@ if not Path("/proc/driver/nvidia/version").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
+OWN_TASK = """
+task: own
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: {file}
+test_split: test
+output_type: generate_until
+doc_to_text: "{{{{question}}}}"
+doc_to_target: "{{{{answer}}}}"
+generation_kwargs:
+  until: ["\\n\\n"]
+  do_sample: false
+  max_gen_toks: 6
+metric_list:
+  - metric: exact_match
+    aggregation: mean
+    higher_is_better: true
+"""
+
+
 @pytest.fixture(autouse=True, scope="session")
 def patched_once_a_launch():
     """Let Triton's interpreter put its operations into `triton.language` once a launch, where it does so in each call.
@@ -137,6 +158,22 @@ def warm():
         yield Warm(address)
         process.stdin.close()
         process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def write_task():
+    """Give what writes an own lm-eval task, whose answers are decoded: `write_task(folder, documents)` gives its file.
+
+    A document has a `question` and an `answer`.
+    """
+
+    def write(folder, documents):
+        data, file = folder / "own.jsonl", folder / "own.yaml"
+        data.write_text("".join(json.dumps(document) + "\n" for document in documents))
+        file.write_text(OWN_TASK.format(file=data))
+        return file
+
+    return write
 
 
 @pytest.fixture(scope="session")
