@@ -6,7 +6,3 @@ rules on prose (.3-.6), by 1.0-1.2 for centroid and quest where one continuation
 texts give half-widths of about 20 % and 42 of about 15 %, more where a text is an outlier. Fewer positions do not pay:
 pieces of 8 positions stray by .7-1.7, and a text more costs its prefill, a position more some milliseconds.
 """
-
-LENGTHS = (3000, 3200, 3400, 3600, 3800, 4000)  # six texts of a document for one prefill
-NUM_SEARCH_TEXTS = 24  # 4 documents
-NUM_HELD_OUT_TEXTS = 42  # 7 of the 11 documents that the help topics reach for in this tokenizer

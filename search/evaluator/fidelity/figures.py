@@ -50,7 +50,7 @@ class Compared:
         return "".join("01"[int(agrees)] for agrees in self.agrees.flat)
 
     def measurements(self) -> list[Measurement]:
-        """Give all figures; parts of the mean KL by length, kind and third of the positions."""
+        """Give all figures; parts of the mean KL by length, kind and third of the positions, and of each text for pairs."""
         worse = self._mean(self.dense - self.sparse)
         low, high = (None if end is None else math.exp(end) for end in (worse.low, worse.high))
         return [
@@ -60,6 +60,7 @@ class Compared:
             *self._by(lambda text: len(text.prompt)),
             *self._by(lambda text: text.kind),
             *self._by_third(),
+            *(Measurement(f"kl_text_{i}", float(each.mean()), num_samples=each.size) for i, each in enumerate(self.kl)),
         ]
 
     def _by(self, group: Callable[[Text], object]) -> Iterator[Measurement]:
