@@ -50,7 +50,7 @@ class Compared:
         return "".join("01"[int(agrees)] for agrees in self.agrees.flat)
 
     def measurements(self) -> list[Measurement]:
-        """Give all figures; parts of the mean KL by length, kind and third of the positions, and of each text for pairs."""
+        """Give all figures; the mean KL also by length, kind, third of the positions, and text (for pairs)."""
         worse = self._mean(self.dense - self.sparse)
         low, high = (None if end is None else math.exp(end) for end in (worse.low, worse.high))
         return [
