@@ -61,7 +61,9 @@ def verify(wheel: Wheel, model: options.Model = "", as_json: options.Json = Fals
     if not wheel.is_file():
         raise CommandError(f"there is no wheel {wheel}; `vortex export ID -o DIR` writes one")
     note("serving with the wheel in a fresh environment; this takes about a minute")
-    folder, _ = folder_and_name(model or str(read_card(wheel)[1].get("model", PROBE)))
+    card = read_card(wheel)[1]
+    named = str(card.get("model", PROBE)) if isinstance(card, dict) else PROBE  # what is no card is refused below
+    folder, _ = folder_and_name(model or named)
     found = verify_wheel(wheel, str(folder))
     if as_json:
         print_json(asdict(found))
