@@ -445,7 +445,7 @@ def test_an_engine_on_triton_attends_to_what_decode_says(tmp_path, warm):
     assert done.returncode == 0, done.stderr[-3000:]
     got = json.loads((tmp_path / "reply.json").read_text())
     assert got["impl"] == "TritonImpl"
-    assert got["replayed"] == {"runs": 3, "steps": 2 * 3 * 9, "wrong": 0}
+    assert got["replayed"] == {"runs": 3, "steps": 3 * 3 * 9, "wrong": 0}
     assert all(0 < c["pages_attended"] < c["pages_dense"] for c in got["counters"])
 
 
