@@ -12,6 +12,7 @@ NUM_LENGTHS = 6  # of the split that proposers see, another one is held out; tex
 LEAST_SHARE = 0.75  # of the longest length: at shorter ones a fixed budget would stand for another cost altogether
 HELD_OUT = "held_out"
 
+NUM_DOCUMENTS = 4  # of fidelity, each in all lengths, and of speed, each in one: they are prefilled once for both
 NUM_PASSAGES = 12  # of retrieval, each with up to four questions
 SMALL = "needle:keys"  # kinds of questions that a model of 135 million parameters answers
 
@@ -53,10 +54,10 @@ def workloads_for(
         Workload(Stage.CHECK, longest, 1, lengths=lengths),
         Workload(Stage.RECALL, longest, 2 * NUM_LENGTHS, lengths=lengths, source=texts),
         Workload(Stage.ORACLE, num_tokens=200, num_sequences=2),
-        Workload(Stage.FIDELITY, longest, 3 * NUM_LENGTHS, lengths=lengths, num_decoded=33, source=texts),
+        Workload(Stage.FIDELITY, longest, NUM_DOCUMENTS * NUM_LENGTHS, lengths=lengths, num_decoded=33, source=texts),
         Workload(Stage.RETRIEVAL, max(asked), NUM_PASSAGES, lengths=asked, source=kinds),
         *([Workload(Stage.TASK, longest, 32, source=task)] if task else []),
-        Workload(Stage.SERVE, longest, NUM_LENGTHS, repeats=12, lengths=lengths),
+        Workload(Stage.SERVE, longest, NUM_DOCUMENTS, repeats=16, lengths=lengths, source=texts),
     )
 
 

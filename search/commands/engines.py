@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ANY_GPU = "any"
 LEAST_ADDRESS_SPACE_BYTES = 16 << 30  # libraries alone map several GiB that they never touch
 LEAST_GPU_CACHE_BYTES, MOST_GPU_CACHE_BYTES = 8 << 30, 24 << 30
+MOST_THREADS = 16  # of the engine that prefills for all: more hardly pay for prompts of some thousand tokens
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,12 @@ def worker_settings(model: ModelFacts, workloads: Sequence[Workload], on_gpu: bo
     wanted = cache_bytes(model, workloads, 4, engine)
     cached = max(engine.kv_cache_bytes, min(wanted, physical_bytes // 4))  # two engines hold one each
     return WorkerSettings(
-        replace(engine, kv_cache_bytes=cached), scratch(), shape, memory_bytes=limit_bytes, given_text=text
+        replace(engine, kv_cache_bytes=cached),
+        scratch(),
+        shape,
+        memory_bytes=limit_bytes,
+        given_text=text,
+        reference_threads=min(os.cpu_count() or 1, MOST_THREADS),
     )
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from search.records import EvaluationTask
 
 SPARSE, DENSE, LIGHT = "sparse", "dense", "light"  # the last has torch, and no engine
+REFERENCE = "reference"  # dense too, with all the cores: what is computed once, and never timed
 HOST = (sys.executable, "-m", "search.evaluator.host")
 SERVING = (Stage.FIDELITY, Stage.RETRIEVAL, Stage.PROBE, Stage.TASK, Stage.SERVE)  # stages that serve the program
 
@@ -55,7 +56,8 @@ class WorkerSettings:
     `scratch` is the engines' home, made if need be and kept between runs: vLLM's caches there save seconds at each
     start. `memory_bytes` limits an engine's address space (a small model on CPU takes 3 GiB); 0 sets no limit, as
     CUDA needs. `given_text` is the content of a file from which workloads are cut (`fidelity.given`), put into scratch
-    wherever the worker runs.
+    wherever the worker runs. Where `reference_threads` is more than 1, what dense attention makes of prompts, once for
+    all programs, is computed by so many threads of an engine of its own; engines that are timed have one each.
     """
 
     engine: EngineSettings
@@ -65,6 +67,7 @@ class WorkerSettings:
     limits: TimeLimits = field(default_factory=TimeLimits)
     host_command: tuple[str, ...] = HOST
     given_text: str = field(default="", repr=False)
+    reference_threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -133,10 +136,20 @@ class Arms:
 
     def ask_dense(self, call: str, args: dict[str, Any], limit_s: float) -> dict[str, Any]:
         """Ask the dense engine, started if need be. Raises DenseFailedError."""
-        running = self._arms.get(DENSE)
+        return self._ask_dense(DENSE, call, args, limit_s)
+
+    def ask_reference(self, call: str, args: dict[str, Any], limit_s: float) -> dict[str, Any]:
+        """Ask a dense engine for what is computed once for all programs. Raises DenseFailedError."""
+        return self._ask_dense(REFERENCE if self.settings.reference_threads > 1 else DENSE, call, args, limit_s)
+
+    def _ask_dense(self, role: str, call: str, args: dict[str, Any], limit_s: float) -> dict[str, Any]:
+        """Ask one of the dense engines, of which there is one at a time: both take as much memory."""
+        running = self._arms.get(role)
         try:
             if running is None or not running.child.alive:
-                running = self._start(DENSE, replace(self.settings.engine, sparse=False))
+                self.drop(DENSE)
+                self.drop(REFERENCE)
+                running = self._start(role, replace(self.settings.engine, sparse=False))
             return running.child.call(call, args, limit_s)
         except ChildError as error:
             raise DenseFailedError(str(error), error.status) from error
@@ -208,6 +221,8 @@ class Arms:
             "HF_HUB_OFFLINE": "1",
             "TOKENIZERS_PARALLELISM": "false",
         }
+        if role == REFERENCE:
+            variables["OMP_NUM_THREADS"] = str(self.settings.reference_threads)
         settings = self.settings
         return Box(
             scratch=settings.scratch,

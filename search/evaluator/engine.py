@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from search.evaluator.asks import waves
-from search.evaluator.speed.prompts import ordinary_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -188,6 +187,11 @@ class Engine:
         """Set the counters to zero."""
         self.llm.collective_rpc("vortex_reset")
 
+    def forget_prompts(self) -> None:
+        """Empty the prefix cache. Raises EngineError where something still uses it."""
+        if not self.llm.reset_prefix_cache():
+            raise EngineError("the prefix cache could not be emptied: a request still runs")
+
     def encode(self, prompts: Sequence[str], whole: bool = False) -> list[list[int]]:
         """Tokenise prompts; a `whole` one gets what its model's tokenizer puts around a text, such as a first token."""
         tokenizer = self.llm.get_tokenizer()
@@ -215,11 +219,6 @@ class Engine:
         """Give the text that tokens stand for together, without special tokens."""
         tokenizer = self.llm.get_tokenizer()
         return tokenizer.decode(list(tokens), skip_special_tokens=True)
-
-    def ordinary_tokens(self) -> list[int]:
-        """Give the tokens that stand for text."""
-        size = self.llm.llm_engine.vllm_config.model_config.get_vocab_size()
-        return ordinary_tokens(self.llm.get_tokenizer(), size)
 
     def generate(
         self,

@@ -1,4 +1,4 @@
-"""The child process that holds one engine, or none: `python -m search.evaluator.host sparse|dense|light`.
+"""The child process that holds one engine, or none: `python -m search.evaluator.host sparse|dense|reference|light`.
 
 One JSON object per line each way. A request is {"call": name, "args": {...}}; the reply {"result": ...} or
 {"status": a Status value, "message": a sentence}. Everything else that the process prints goes to stderr.
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.evaluator.fidelity import hosted as fidelity
 from search.evaluator.oracle import hosted as oracle
+from search.evaluator.prefill.hosted import prefill
 from search.evaluator.probe import hosted as probe
 from search.evaluator.recall import hosted as recall
 from search.evaluator.retrieval import hosted as retrieval
@@ -28,13 +29,12 @@ if TYPE_CHECKING:
 # Each takes the session and what the request names; the result of a stage has "measurements" (see `outcomes`).
 CALLS: dict[str, Callable[..., dict[str, Any]]] = {
     "start": Session.start,
+    "prefill": prefill,
     "oracle": oracle.judge,
     "record": recall.record,
     "recall": recall.measure,
     "fidelity_reference": fidelity.refer,
-    "fidelity_prefill": fidelity.prefill,
     "fidelity": fidelity.compare,
-    "retrieval_prefill": retrieval.prefill,
     "retrieval": retrieval.answer,
     "probe": probe.answer,
     "task": tasks.answer,

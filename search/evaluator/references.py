@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from search.evaluator.fidelity.files import write_atomically
+from search.evaluator.fidelity.files import locked, write_atomically
 from search.records import digest_of
 
 if TYPE_CHECKING:
@@ -33,18 +33,23 @@ def kept_reference(settings: WorkerSettings, task: EvaluationTask, ask: Callable
         "seed": key.seed,
     }
     path = settings.scratch / "references" / f"{task.key.stage.value}-{digest_of(circumstances)}.json"
-    kept = _read(path)
-    if kept is None or kept["circumstances"] != json.loads(json.dumps(circumstances)):
-        kept = {"circumstances": circumstances, "reply": ask()}
-        text = json.dumps(kept)
-        write_atomically(path, lambda part: part.write_text(text))
-    return dict(kept["reply"])
+    circumstances = json.loads(json.dumps(circumstances))
+    kept = _read(path, circumstances)
+    if kept is None:
+        with locked(path.parent / f"{task.key.stage.value}.lock"):
+            kept = _read(path, circumstances)
+            if kept is None:
+                kept = ask()
+                text = json.dumps({"circumstances": circumstances, "reply": kept})
+                write_atomically(path, lambda part: part.write_text(text))
+    return kept
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    """Give what a file holds, None where it is missing or spoiled."""
+def _read(path: Path, circumstances: dict[str, Any]) -> dict[str, Any] | None:
+    """Give the reply that a file holds, None where it is missing, spoiled or of other circumstances."""
     try:
         kept = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
-    return kept if isinstance(kept, dict) and kept.keys() == {"circumstances", "reply"} else None
+    whole = isinstance(kept, dict) and kept.keys() == {"circumstances", "reply"}
+    return dict(kept["reply"]) if whole and kept["circumstances"] == circumstances else None

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from vortex_dsl.graph.graph import Graph
     from vortex_dsl.serving.shapes import ModelShape
 
+PREFILLED = "prefilled"  # first of the keys under which a session keeps what lies in the prefix cache
+
 
 class RefusedError(Exception):
     """An evaluation that ends with a status other than OK."""
@@ -70,6 +72,18 @@ class Session:
         if key not in self._kept:
             self._kept[key] = make()
         return self._kept[key]
+
+    def attend_every_page(self, values: Values = ()) -> None:
+        """Serve the program that an engine starts with: it attends to every page, as vLLM's own backend does."""
+        from search.evaluator.engine import START
+
+        if self.sparse:
+            self.swap(START.format(page_size=self.engine.settings.page_size), values)
+
+    def forget_prompts(self) -> None:
+        """Empty the prefix cache, and with it what was kept as being there."""
+        self.engine.forget_prompts()
+        self._kept = {key: made for key, made in self._kept.items() if key[0] != PREFILLED}
 
     def swap(self, text: str, values: Sequence[Sequence[Any]]) -> None:
         """Serve this program; where it is served already, its fields stand and only the counters start anew."""

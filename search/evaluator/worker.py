@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from search.evaluator.arms import DENSE, SPARSE, Arms, WorkerSettings
+from search.evaluator.arms import DENSE, REFERENCE, SPARSE, Arms, WorkerSettings
 from search.evaluator.fidelity import stage as fidelity
 from search.evaluator.identity import environment
 from search.evaluator.oracle import stage as oracle
@@ -76,6 +76,7 @@ class Worker:
             if error.status is Status.UNSUPPORTED:  # of what is asked, which no program can be judged on
                 return Outcome(Status.UNSUPPORTED, str(error))
             self._arms.drop(DENSE)
+            self._arms.drop(REFERENCE)
             return Outcome(Status.INFRASTRUCTURE, f"the dense arm failed: {error}")
 
     def _attempted(self, task: EvaluationTask) -> Outcome:

@@ -19,10 +19,11 @@ from typing import Any
 from search.config import tokens_needed
 from search.evaluator.caching import cache_bytes
 from search.evaluator.engine import EngineSettings
-from search.evaluator.models import model_digest, model_facts
+from search.evaluator.fidelity.given import TextError
+from search.evaluator.models import cache_folder, model_digest, model_facts
 from search.evaluator.probe.chains import NUM_HOPS
 from search.evaluator.probe.problems import problems_of
-from search.evaluator.speed.prompts import NUM_TOKENS, ordinary_tokens, random_prompts
+from search.evaluator.speed.prompts import NUM_TOKENS, prompts_of
 from search.records import Stage, Workload, digest_of
 from vortex_dsl import load_program
 from vortex_dsl.serving.plugin import on_cpu_build
@@ -121,14 +122,18 @@ def _asked(wheel: Path, card: dict[str, Any], model: Path) -> _Asked:
         return _Asked(found, workload, prompts, NUM_HOPS)
     if measured_on != model_digest(model):
         raise VerifyError(f"{wheel.name} was measured on {card['model']}, which {model} is not: name it with --model")
-    return _Asked(found, workload, _random_prompts(workload, found["key"]["seed"], model), NUM_TOKENS)
+    return _Asked(found, workload, _timed_prompts(workload, found["key"]["seed"], model), NUM_TOKENS)
 
 
-def _random_prompts(workload: Workload, seed: int, model: Path) -> list[dict[str, list[int]]]:
+def _timed_prompts(workload: Workload, seed: int, model: Path) -> list[dict[str, list[int]]]:
+    """Give the prompts for which a wheel's answers were recorded. Raises VerifyError."""
     from transformers import AutoTokenizer
 
-    ids = ordinary_tokens(AutoTokenizer.from_pretrained(model), model_facts(model).vocab_size)
-    return [{"prompt_token_ids": prompt} for prompt in random_prompts(workload, seed, ids)]
+    try:
+        found = prompts_of(workload, seed, AutoTokenizer.from_pretrained(model), cache_folder() / "engines")
+    except TextError as error:
+        raise VerifyError(f"the texts that the wheel was measured on are not here: {error}") from None
+    return [{"prompt_token_ids": list(prompt)} for prompt in found]
 
 
 def fresh_environment(folder: Path, wheel: Path) -> Path:

@@ -36,17 +36,9 @@ def refer(session: Session, workload: dict[str, Any], seed: int, name: str) -> d
     return {"num_texts": len(made.texts)}
 
 
-def prefill(session: Session, name: str) -> dict[str, Any]:
-    """Prefill the prompts of a reference, once, while a program of ours is served."""
-    from search.evaluator.engine import START
-
-    def once() -> int:
-        session.swap(START.format(page_size=session.engine.settings.page_size), ())
-        prompts = [text.prompt for text in _reference(session, name).texts]
-        session.engine.generate(prompts, 1)
-        return len(prompts)
-
-    return {"num_texts": session.kept(("prefilled", name), once)}
+def prompts(session: Session, workload: Workload, seed: int) -> list[tuple[int, ...]]:
+    """Give the prompts of a workload's texts."""
+    return [text.prompt for text in _texts(session.engine, workload, seed, Path.home())]
 
 
 def compare(session: Session, text: str, values: Sequence[Sequence[Any]], name: str) -> dict[str, Any]:

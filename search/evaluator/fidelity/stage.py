@@ -6,8 +6,9 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from search.evaluator.arms import asked_of
-from search.evaluator.fidelity.files import reference_path
+from search.evaluator.fidelity.files import locked, reference_path
 from search.evaluator.outcomes import Outcome, outcome_of
+from search.evaluator.prefill.stage import prefill_reference, prefilled
 from search.records import digest_of
 
 if TYPE_CHECKING:
@@ -19,12 +20,21 @@ if TYPE_CHECKING:
 def run(arms: Arms, task: EvaluationTask) -> Outcome:
     """Let the program decode the texts that dense attention has decoded."""
     name = reference_name(task, arms.settings.engine)
-    if not reference_path(name, arms.settings.scratch).exists():
-        arms.ask_dense("fidelity_reference", _shared(task) | {"name": name}, arms.limits.prefill_s)
-    sparse = arms.sparse(task)
-    sparse.call("fidelity_prefill", {"name": name}, arms.limits.prefill_s)
+    sparse = prefilled(arms, task)
+    _refer(arms, task, name)
     asked = {key: value for key, value in asked_of(task).items() if key in ("text", "values")}
     return outcome_of(sparse.call("fidelity", asked | {"name": name}, arms.limits.fidelity_s))
+
+
+def _refer(arms: Arms, task: EvaluationTask, name: str) -> None:
+    """Let dense attention decode the texts, unless somebody did."""
+    path = reference_path(name, arms.settings.scratch)
+    if path.exists():
+        return
+    with locked(path.parent / "lock"):
+        if not path.exists():
+            prefill_reference(arms, task)
+            arms.ask_reference("fidelity_reference", _shared(task) | {"name": name}, arms.limits.fidelity_s)
 
 
 def reference_name(task: EvaluationTask, engine: EngineSettings) -> str:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 START, ASK, END_FILLER = "<s>", "?", "."
 SYMBOLS = tuple(f"s{i}" for i in range(512))  # what is asked for and answered
@@ -42,3 +46,8 @@ _ID_OF = {word: i for i, word in enumerate(VOCABULARY)}
 def token_ids(text: str) -> list[int]:
     """Give the ids of a text's words, as the tokenizer in the model folder does."""
     return [_ID_OF[word] for word in text.split()]
+
+
+def is_spoken(encode: Callable[[str], list[int]]) -> bool:
+    """Tell whether each word is the token that the probe's own model has for it. encode: without special tokens."""
+    return encode(" ".join(VOCABULARY)) == list(range(len(VOCABULARY)))

@@ -25,21 +25,24 @@ EVERY_PAGE = (("dense_layers", 0),)  # a dense layer is asked nothing, so nothin
 
 def record(session: Session, file: str, workload: dict[str, Any], seed: int) -> dict[str, Any]:
     """Decode the workload's texts with every page attended, and keep what each layer saw in a file."""
-    from search.evaluator.engine import START
     from search.evaluator.recall import recordings
-    from search.evaluator.recall.texts import asked_texts, by_length
+    from search.evaluator.recall.texts import by_length
 
-    engine = session.engine
+    asked = _asked(session, Workload(**workload), seed)
     try:
-        asked = asked_texts(Workload(**workload), engine.llm.get_tokenizer(), seed, Path(file).parent.parent)
         kept = _that_fit(session, asked)
-        session.swap(START.format(page_size=engine.settings.page_size), EVERY_PAGE)
+        session.attend_every_page(EVERY_PAGE)
         recorders = [_recorded(session, texts) for texts in by_length(kept)]
         recorded = recordings.Recordings(recorders[0].model, tuple(each.recording() for each in recorders))
     except (ValueError, OverflowError) as error:
         raise RefusedError(Status.INFRASTRUCTURE, f"recall cannot be recorded: {error}") from error
     recordings.save(recorded, Path(file))
     return {"num_texts": len(kept), "num_asked": len(asked)}
+
+
+def prompts(session: Session, workload: Workload, seed: int) -> list[tuple[int, ...]]:
+    """Give the prompts of the texts that are recorded."""
+    return [text.prompt for text in _asked(session, workload, seed)]
 
 
 def measure(session: Session, file: str, text: str = "", values: Sequence[Sequence[Any]] = ()) -> dict[str, Any]:
@@ -56,6 +59,16 @@ def measure(session: Session, file: str, text: str = "", values: Sequence[Sequen
         return {"measurements": plain(figures.measure(graph, asking))}
     except LookupError as error:
         raise RefusedError(Status.UNSUPPORTED, str(error)) from error
+
+
+def _asked(session: Session, workload: Workload, seed: int) -> list[Asked]:
+    """Give the texts to record."""
+    from search.evaluator.recall.texts import asked_texts
+
+    try:
+        return asked_texts(workload, session.engine.llm.get_tokenizer(), seed, Path.home())
+    except ValueError as error:
+        raise RefusedError(Status.INFRASTRUCTURE, f"recall cannot be recorded: {error}") from error
 
 
 def _that_fit(session: Session, asked: Sequence[Asked]) -> list[Asked]:

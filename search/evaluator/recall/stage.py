@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
+from search.evaluator.fidelity.files import locked
 from search.evaluator.identity import EVALUATOR_VERSION
 from search.evaluator.outcomes import Outcome, outcome_of
+from search.evaluator.prefill.stage import prefilled
 from search.evaluator.sandbox import ChildError
 from search.records import digest_of
 
@@ -43,14 +44,12 @@ def _file(scratch: Path, task: EvaluationTask) -> Path:
 
 def _record(arms: Arms, task: EvaluationTask, file: Path) -> None:
     """Let an engine record; of several workers one does, and the others wait for it."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (file.parent / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    engine = prefilled(arms, task)
+    with locked(file.parent / "lock"):
         if file.exists():
             return
-        workload = asdict(task.workload)
-        args = {"file": str(file), "workload": workload, "seed": task.key.seed}
+        args = {"file": str(file), "workload": asdict(task.workload), "seed": task.key.seed}
         try:
-            arms.sparse(task).call("record", args, arms.limits.record_s)
+            engine.call("record", args, arms.limits.record_s)
         except ChildError as error:
             raise ChildError(f"the model's attention was not recorded: {error}") from error

@@ -37,7 +37,7 @@ def asked_texts(workload: Workload, tokenizer: Tokenizer, seed: int, scratch: Pa
     They are chains where the model has the probe's words for its tokens, else what fidelity is measured on. Raises
     ValueError where the source does not hold so many.
     """
-    if _speaks_chains(encoder(tokenizer)):
+    if vocabulary.is_spoken(encoder(tokenizer)):
         asked = _chains(workload, encoder(tokenizer), seed)
     else:
         texts = texts_of(workload, encoder(tokenizer), seed, first_tokens(tokenizer), scratch)
@@ -48,11 +48,6 @@ def asked_texts(workload: Workload, tokenizer: Tokenizer, seed: int, scratch: Pa
 def by_length(asked: Sequence[Asked]) -> list[list[Asked]]:
     """Put texts of one length together; they are sorted by it."""
     return [list(texts) for _, texts in groupby(asked, key=lambda text: len(text.prompt))]
-
-
-def _speaks_chains(encode: Encode) -> bool:
-    """Tell whether every word of the probe is the token that the probe's own model has for it."""
-    return encode(" ".join(vocabulary.VOCABULARY)) == list(range(len(vocabulary.VOCABULARY)))
 
 
 def _chains(workload: Workload, encode: Encode, seed: int) -> list[Asked]:

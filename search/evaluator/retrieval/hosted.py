@@ -19,20 +19,9 @@ if TYPE_CHECKING:
     from search.evaluator.session import Session
 
 
-def prefill(session: Session, workload: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Write a workload's prompts and prefill each once, while every page is attended: programs share what is kept."""
-    from search.evaluator.engine import START
-
-    asked = Workload(**workload)
-
-    def once() -> int:
-        prompts = _prompts(session, asked, seed)
-        if session.sparse:
-            session.swap(START.format(page_size=session.engine.settings.page_size), ())
-        session.engine.answer([Ask(prompt.tokens, 1) for prompt in prompts])
-        return len(prompts)
-
-    return {"num_prompts": session.kept(("retrieval prefilled", asked.digest, seed), once)}
+def prompts(session: Session, workload: Workload, seed: int) -> list[tuple[int, ...]]:
+    """Give the prompts of a workload's passages."""
+    return [prompt.tokens for prompt in _prompts(session, workload, seed)]
 
 
 def answer(
@@ -47,8 +36,8 @@ def answer(
 
     The reply's "questions" has a row for each question in order: number of its prompt, kind, length, share right.
     """
-    prompts = _prompts(session, Workload(**workload), seed)
-    chosen = [(i, prompts[i]) for i in (range(len(prompts)) if asked is None else asked)]
+    written = _prompts(session, Workload(**workload), seed)
+    chosen = [(i, written[i]) for i in (range(len(written)) if asked is None else asked)]
     if session.sparse:
         session.swap(text, values)
     asks = [

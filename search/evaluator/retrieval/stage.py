@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.evaluator.arms import asked_of
 from search.evaluator.outcomes import DenseFailedError, Outcome, outcome_of, plain
+from search.evaluator.prefill.stage import prefill_reference, prefilled
 from search.evaluator.references import kept_reference
 from search.evaluator.retrieval import figures
 from search.records import Status
@@ -24,11 +25,10 @@ def run(arms: Arms, task: EvaluationTask) -> Outcome:
     """
     args, limits = asked_of(task), arms.limits
     args["workload"] = asdict(replace(task.workload, ratio=0.0))  # the same questions whatever the ratio
-    shared = {"workload": args["workload"], "seed": args["seed"]}
 
     def dense_answers() -> dict[str, Any]:
-        arms.ask_dense("retrieval_prefill", shared, limits.prefill_s)
-        return arms.ask_dense("retrieval", args | {"text": "", "values": ()}, limits.retrieval_s)
+        prefill_reference(arms, task)
+        return arms.ask_reference("retrieval", args | {"text": "", "values": ()}, limits.retrieval_s)
 
     try:
         reply = kept_reference(arms.settings, task, dense_answers)
@@ -43,9 +43,7 @@ def run(arms: Arms, task: EvaluationTask) -> Outcome:
         told = tuple(figures.dense_measurements(dense))
         return Outcome(Status.OK, f"{least}: {dropped}; ask at shorter lengths, or of a larger model", told)
     prompts = list(dict.fromkeys(each.prompt for each in kept))
-    engine = arms.sparse(task)
-    engine.call("retrieval_prefill", shared, limits.prefill_s)
-    answers = engine.call("retrieval", args | {"asked": prompts}, limits.retrieval_s)
+    answers = prefilled(arms, task).call("retrieval", args | {"asked": prompts}, limits.retrieval_s)
     sparse = figures.judged_of(answers["questions"])
     found = [*figures.paired_measurements(sparse, kept), *figures.dense_measurements(dense)]
     answers["measurements"] = [*plain(found), *answers["measurements"]]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.evaluator.fidelity.given import TextError
 from search.evaluator.session import RefusedError
 from search.evaluator.speed.clock import AttentionClock
-from search.evaluator.speed.prompts import NUM_TOKENS, random_prompts
+from search.evaluator.speed.prompts import NUM_TOKENS, prompts_of
 from search.records import Status, Workload, digest_of
 
 if TYPE_CHECKING:
@@ -31,31 +34,35 @@ def serve_round(
     if session.sparse:
         session.swap(text, values)
     asked, engine = Workload(**workload), session.engine
-    prompts = session.kept(("prompts", asked.digest, seed), lambda: _prompts(session, asked, seed))
+    decoded = prompts(session, asked, seed)
     with AttentionClock(engine.attention_layers if engine.on_cpu else ()) as clock:
-        timed = engine.generate(prompts, num_tokens, attention_clock=clock.read)
+        timed = engine.generate(decoded, num_tokens, attention_clock=clock.read)
     steps = timed.decode_step_s
     if not steps:
         raise RefusedError(Status.INFRASTRUCTURE, "no step decoded all prompts at once: the KV cache is too small")
     answer: dict[str, Any] = {
         "elapsed_s": sum(steps),
-        "num_tokens": len(steps) * len(prompts),
+        "num_tokens": len(steps) * len(decoded),
         "step_ms": [1000 * s for s in steps],
         "answers": digest_of(timed.tokens),
     }
     if engine.on_cpu:
         answer |= {"processor_s": sum(timed.processor_s), "attention_s": sum(timed.attention_s)}
     if session.sparse:
-        session.check_sparse(len(prompts) * (num_tokens - 1))
+        session.check_sparse(len(decoded) * (num_tokens - 1))
         read = {m.name: m.value for m in session.pages_read()}
         answer |= {"pages_attended": read["pages_attended"], "pages_dense": read["pages_dense"]}
     return answer
 
 
-def _prompts(session: Session, workload: Workload, seed: int) -> list[list[int]]:
-    """Draw the prompts, and prefill them once."""
-    prompts = random_prompts(workload, seed, session.engine.ordinary_tokens())
-    session.engine.generate(prompts, 2)
-    if session.sparse:
-        session.engine.reset()
-    return prompts
+def prompts(session: Session, workload: Workload, seed: int) -> list[tuple[int, ...]]:
+    """Give the prompts that are decoded."""
+    engine, asked = session.engine, replace(workload, ratio=0.0, repeats=1)
+
+    def made() -> list[tuple[int, ...]]:
+        try:
+            return prompts_of(asked, seed, engine.llm.get_tokenizer(), Path.home())
+        except TextError as error:
+            raise RefusedError(Status.INFRASTRUCTURE, str(error)) from None
+
+    return session.kept(("speed", asked.digest, seed), made)

@@ -1,31 +1,38 @@
-"""What is decoded when speed is measured: random tokens, since what they say does not matter, and their number does."""
+"""What is decoded when speed is measured: the texts of fidelity, for how many pages a rule reads may depend on them."""
 
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
+from search.evaluator.fidelity.texts import encoder, first_tokens, texts_of
+from search.evaluator.probe.vocabulary import VOCABULARY, is_spoken
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from pathlib import Path
 
     from search.records import Workload
 
-NUM_TOKENS = 17  # of each answer; the first comes from prefill, so 16 decode steps are timed
+NUM_TOKENS = 9  # of each answer; the first comes from prefill, so 8 decode steps are timed
 
 
-def random_prompts(workload: Workload, seed: int, ids: Sequence[int]) -> list[list[int]]:
-    """Draw a workload's prompts from these token ids, of its lengths in turn."""
+def prompts_of(workload: Workload, seed: int, tokenizer: Any, scratch: Path) -> list[tuple[int, ...]]:
+    """Give a workload's prompts, of its lengths in turn: each the beginning of another document, so none share pages.
+
+    For the probe's model, which reads no prose, they are random words. tokenizer: of transformers; scratch: where a
+    file's text lies. Raises TextError where the source does not hold so many documents.
+    """
+    lengths, encode = workload.all_lengths, encoder(tokenizer)
+    if is_spoken(encode):
+        return _random_prompts(workload, seed)
+    whole = replace(workload, num_sequences=workload.num_sequences * len(lengths))
+    texts = texts_of(whole, encode, seed, first_tokens(tokenizer), scratch)
+    return [texts[i * len(lengths) + i % len(lengths)].prompt for i in range(workload.num_sequences)]
+
+
+def _random_prompts(workload: Workload, seed: int) -> list[tuple[int, ...]]:
     rng = random.Random(f"{seed}/{workload.split}")
     lengths = islice(cycle(workload.all_lengths), workload.num_sequences)
-    return [rng.choices(ids, k=length) for length in lengths]
-
-
-def ordinary_tokens(tokenizer: Any, vocab_size: int) -> list[int]:
-    """Give the tokens that stand for text: neither special ones, nor what only pads the model's vocabulary.
-
-    tokenizer: of transformers.
-    """
-    added = getattr(tokenizer, "added_tokens_decoder", {})  # `all_special_ids` names only those with a role
-    special = {*tokenizer.all_special_ids, *(number for number, token in added.items() if token.special)}
-    return sorted(token for token in set(tokenizer.get_vocab().values()) - special if token < vocab_size)
+    return [tuple(rng.choices(range(len(VOCABULARY)), k=length)) for length in lengths]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from search.evaluator import intervals
 from search.evaluator.arms import DENSE, SPARSE, asked_of
 from search.evaluator.outcomes import Outcome, measured
+from search.evaluator.prefill.stage import asked_prompts, prefilled
 from search.records import Measurement, Status
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from search.evaluator.arms import Arms
     from search.records import EvaluationTask
 
-MIN_PAIRS = 3  # fewer give no interval worth the name
+MIN_PAIRS = 6  # fewer give no interval of 95 %
 HALF_WIDTH = 0.05  # of the speed-up, at which a comparison is sharp enough
 WALL, PROCESSOR, ATTENTION = "elapsed_s", "processor_s", "attention_s"
 
@@ -52,7 +53,8 @@ def run(arms: Arms, task: EvaluationTask) -> Outcome:
 
     Pairs are added until the speed-up is known to `HALF_WIDTH`, or until there are as many as the workload allows.
     """
-    sparse, args, limits = arms.sparse(task), asked_of(task), arms.limits
+    sparse, args, limits = prefilled(arms, task), asked_of(task), arms.limits
+    arms.ask_dense("prefill", asked_prompts(arms, task), limits.prefill_s)
     dense_args = args | {"text": "", "values": ()}
     asks: dict[str, Callable[[float], dict[str, Any]]] = {
         SPARSE: lambda limit_s: sparse.call("serve_round", args, limit_s),
@@ -62,7 +64,7 @@ def run(arms: Arms, task: EvaluationTask) -> Outcome:
     answers = ""
     for i in range(-1, num_pairs_of(task)):
         for role in (SPARSE, DENSE) if i % 2 else (DENSE, SPARSE):
-            reply = asks[role](limits.serve_round_s if i >= 0 else limits.prefill_s)
+            reply = asks[role](limits.serve_round_s)
             rounds[role] += [_round(reply)] * (i >= 0)
             if role is SPARSE:
                 answers = str(reply.get("answers", ""))

@@ -28,11 +28,9 @@ def main() -> None:
         "bare": bare,
         "text": engine.text(prompt),
         "words": engine.decode(bare[:3]),
-        "ordinary": engine.ordinary_tokens(),
         "covering": engine.generate([prompt * 9], 16).tokens[0],
         "round": serve_round(session, zoo.text("centroid"), SPARSE, SERVED, seed=1, num_tokens=9),
     }
-    found["served"] = next(iter(session._kept.values()))
     try:
         engine.generate([(bare * 20)[:500]], 13)
     except EngineError as error:

@@ -61,8 +61,8 @@ def result_of(role, call, args):
         reference.parent.mkdir(exist_ok=True)
         reference.touch()
         return {"num_texts": 2}
-    if call in ("fidelity_prefill", "retrieval_prefill"):
-        return {"num_texts": 2}
+    if call == "prefill":
+        return {"num_prompts": 2, "files": []}
     if call == "fidelity":
         return {"measurements": [["kl", 0.25, 0.2, 0.3, 64]], "message": "64 positions", "correct": "10"}
     if call == "probe":

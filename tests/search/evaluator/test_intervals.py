@@ -32,8 +32,8 @@ def test_student_quantiles_fall_towards_the_normal_one():
 def test_a_paired_ratio_and_its_inverse_agree():
     pairs = [(2.0, 1.0), (3.0, 1.0), (8.0, 3.0)]
     ratio, inverse = paired_ratio(pairs), paired_ratio([(b, a) for a, b in pairs])
-    assert ratio.value == pytest.approx((2 * 3 * 8 / 3) ** (1 / 3))
-    assert ratio.low < ratio.value < ratio.high
+    assert ratio.value == pytest.approx((8 / 3 * (2 * 8 / 3) ** 0.5) ** 0.5)  # between two averages of logarithms
+    assert (ratio.low, ratio.high) == (pytest.approx(2), pytest.approx(3))  # so few pairs: the whole range
     assert ratio.value * inverse.value == pytest.approx(1)
     assert ratio.low * inverse.high == pytest.approx(1)
     assert ratio.num_samples == 3
@@ -47,9 +47,24 @@ def test_pairing_removes_what_both_sides_share():
     assert ratio.high - ratio.low < 0.1
 
 
+def test_a_burst_in_few_pairs_decides_nothing():
+    rng = np.random.default_rng(2)
+    calm = [(1.5 * math.exp(e), 1.0) for e in rng.normal(0, 0.01, 12)]
+    burst = [(3 * a, b) if i in (2, 7) else (a, b) for i, (a, b) in enumerate(calm)]
+    assert paired_ratio(burst).value == pytest.approx(paired_ratio(calm).value, rel=0.01)
+    assert paired_ratio(burst).high < 1.6
+
+
+@pytest.mark.parametrize("n", [6, 8, 12])
+def test_a_ratio_is_covered_nineteen_times_of_twenty(n):
+    rng = np.random.default_rng(0)
+    found = [paired_ratio([(a, 1.0) for a in np.exp(rng.normal(0.3, 0.1, n))]) for _ in range(1000)]
+    assert np.mean([each.low <= math.exp(0.3) <= each.high for each in found]) >= 0.94
+
+
 def test_one_pair_has_no_interval_and_none_no_ratio():
     assert paired_ratio([(3.0, 2.0)]) == type(paired_ratio([(1.0, 1.0)]))(1.5, None, None, 1)
-    with pytest.raises(ValueError, match="no samples"):
+    with pytest.raises(ValueError, match="no pairs"):
         paired_ratio([])
     with pytest.raises(ValueError, match="positive"):
         paired_ratio([(1.0, 0.0)])

@@ -82,6 +82,13 @@ class VortexImpl(ProgramLayer, AttentionImpl):
         del layer
         self.over(kv_cache).write(key, value, slot_mapping)
 
+    def close_pages(self, kv_cache: torch.Tensor, batch: Batch) -> Pages:
+        """Bring the pages up to date with what the step has written: fields of full ones, the rest of begun ones."""
+        pages = self.over(kv_cache)
+        self.complete(pages, batch.completed)
+        pages.clear_rest(batch.begun)
+        return pages
+
     def forward(
         self,
         layer: Any,
@@ -100,9 +107,7 @@ class VortexImpl(ProgramLayer, AttentionImpl):
             raise ServingError("attention_backend='CUSTOM' writes no quantised output; turn that fusion off")
         if attn_metadata is None:
             return output
-        pages, batch = self.over(kv_cache), attn_metadata
-        self.complete(pages, batch.completed)
-        pages.clear_rest(batch.begun)
+        batch, pages = attn_metadata, self.close_pages(kv_cache, attn_metadata)
         num_decodes = batch.num_decodes
         if batch.prefills is not None:
             num_tokens = int(batch.prefills.query_start_loc[-1])

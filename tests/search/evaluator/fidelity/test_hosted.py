@@ -83,7 +83,6 @@ def reference(warm, home, workload):
 @pytest.fixture(scope="module")
 def sparse(warm, home, reference):
     host = Host(warm, "sparse", home)
-    assert host.call("fidelity_prefill", name=NAME) == {"result": {"num_texts": NUM_TEXTS}}
     yield host
     host.close()
 

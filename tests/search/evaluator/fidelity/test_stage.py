@@ -50,10 +50,12 @@ def test_dense_decodes_once_for_all_programs_and_ratios(worker):
     assert first.message == "64 positions"
     assert worker.run(task("centroid", ratio=8.0)).value("kl") == 0.25
     assert requests(worker) == [
+        ("dense", "prefill"),
+        ("sparse", "prefill"),
+        ("dense", "prefill"),
         ("dense", "fidelity_reference"),
-        ("sparse", "fidelity_prefill"),
         ("sparse", "fidelity"),
-        ("sparse", "fidelity_prefill"),
+        ("sparse", "prefill"),
         ("sparse", "fidelity"),
     ]
 

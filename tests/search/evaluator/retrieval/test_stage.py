@@ -45,8 +45,9 @@ def requests(worker):
 def test_dense_is_asked_once_for_all_programs_and_ratios(worker):
     assert worker.run(task()).status is Status.OK
     assert worker.run(task("centroid", ratio=8.0)).status is Status.OK
-    program = [("sparse", "retrieval_prefill", None), ("sparse", "retrieval", [0])]
-    assert requests(worker) == [("dense", "retrieval_prefill", None), ("dense", "retrieval", None), *program, *program]
+    dense = [("dense", "prefill", None), ("dense", "retrieval", None)]
+    first, *others = program = [("sparse", "prefill", None), ("sparse", "retrieval", [0])]
+    assert requests(worker) == [*dense, ("dense", "prefill", None), first, *others, *program]
 
 
 @pytest.mark.parametrize("other", ["model_digest", "environment_digest", "evaluator_version", "seed"])

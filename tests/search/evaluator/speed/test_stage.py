@@ -16,6 +16,7 @@ class Arms:
     """Two arms whose replies are drawn from functions of the round's number."""
 
     limits = LIMITS
+    settings = None
 
     def __init__(self, sparse, dense):
         self._replies = {"sparse": sparse, "dense": dense}
@@ -23,13 +24,18 @@ class Arms:
         self.order = []
 
     def sparse(self, task):
-        return SimpleNamespace(call=lambda _call, _args, limit_s: self._reply("sparse", limit_s))
+        return SimpleNamespace(call=lambda call, _args, limit_s: self._reply("sparse", call, limit_s))
 
-    def ask_dense(self, _call, _args, limit_s):
-        return self._reply("dense", limit_s)
+    def ask_dense(self, call, _args, limit_s):
+        return self._reply("dense", call, limit_s)
 
-    def _reply(self, role, limit_s):
-        assert limit_s == (LIMITS.serve_round_s if self.num[role] else LIMITS.prefill_s)
+    ask_reference = ask_dense
+
+    def _reply(self, role, call, limit_s):
+        if call == "prefill":
+            assert (self.num[role], limit_s) == (0, LIMITS.prefill_s), "rounds find the prompts in the cache"
+            return {"files": []}
+        assert limit_s == LIMITS.serve_round_s
         self.order.append(role)
         self.num[role] += 1
         return self._replies[role](self.num[role])

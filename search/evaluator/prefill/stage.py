@@ -1,0 +1,56 @@
+"""Prefilled prompts, as a worker asks for them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from search.evaluator.fidelity.files import locked, write_atomically
+from search.evaluator.session import PREFILLED
+from search.records import digest_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from search.evaluator.arms import Arms
+    from search.evaluator.sandbox import Child
+    from search.records import EvaluationTask
+
+
+def prefilled(arms: Arms, task: EvaluationTask) -> Child:
+    """Give an engine for the task's program with the prompts of the task's workload in its prefix cache.
+
+    Dense attention prefills them once: of several workers one asks for it, and the others wait.
+    """
+    engine, args = arms.sparse(task), asked_prompts(arms, task)
+    told = arms.settings.scratch / PREFILLED / f"{digest_of(args)}.json"
+    if not _all_kept(told):
+        with locked(told.parent / "lock"):
+            if not _all_kept(told):
+                files = arms.ask_reference("prefill", args, arms.limits.prefill_s)["files"]
+                write_atomically(told, lambda part: part.write_text(json.dumps(files)))
+    engine.call("prefill", args, arms.limits.prefill_s)
+    return engine
+
+
+def prefill_reference(arms: Arms, task: EvaluationTask) -> None:
+    """Have the prompts in the prefix cache of the engine that is asked for references."""
+    arms.ask_reference("prefill", asked_prompts(arms, task), arms.limits.prefill_s)
+
+
+def asked_prompts(arms: Arms, task: EvaluationTask) -> dict[str, Any]:
+    """Give what an engine is told of a task's prompts, which are the same for every program, ratio and repetition."""
+    key = task.key
+    parts = (key.model_digest, key.environment_digest, key.evaluator_version, arms.settings.engine.dtype)
+    workload = asdict(replace(task.workload, ratio=0.0, repeats=1))
+    return {"workload": workload, "seed": key.seed, "circumstances": digest_of(parts)}
+
+
+def _all_kept(told: Path) -> bool:
+    """Say whether the prompts that a file names are all still kept."""
+    try:
+        names = json.loads(told.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(names, list) and all((told.parent / str(name)).exists() for name in names)
