@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.evaluator.asks import Ask
 from search.evaluator.outcomes import plain
-from search.evaluator.retrieval.prompts import QuestionsError, form_of, prompts_of
+from search.evaluator.retrieval.prompts import QuestionsError, form_of, questions_of
 from search.evaluator.retrieval.scoring import share_right
 from search.evaluator.session import RefusedError
 from search.records import Status, Workload, digest_of
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from search.evaluator.engine import Engine
-    from search.evaluator.retrieval.prompts import Prompt
+    from search.evaluator.retrieval.prompts import Questionnaire
     from search.evaluator.session import Session
 
 
 def prompts(session: Session, workload: Workload, seed: int) -> list[tuple[int, ...]]:
     """Give the prompts of a workload's passages."""
-    return [prompt.tokens for prompt in _prompts(session, workload, seed)]
+    return [prompt.tokens for prompt in _asked(session, workload, seed).prompts]
 
 
 def answer(
@@ -34,10 +34,11 @@ def answer(
 ) -> dict[str, Any]:
     """Answer a workload's questions, or those of the prompts `asked`, and judge each.
 
-    The reply's "questions" has a row for each question in order: number of its prompt, kind, length, share right.
+    The reply's "questions" has a row for each question in order: number of its prompt, kind, length, share right;
+    "left_out" names the kinds whose passages do not fit a length, nothing where there are none.
     """
-    written = _prompts(session, Workload(**workload), seed)
-    chosen = [(i, written[i]) for i in (range(len(written)) if asked is None else asked)]
+    written = _asked(session, Workload(**workload), seed)
+    chosen = [(i, written.prompts[i]) for i in (range(len(written.prompts)) if asked is None else asked)]
     if session.sparse:
         session.swap(text, values)
     asks = [
@@ -58,21 +59,22 @@ def answer(
             [i, prompt.kind, prompt.num_tokens, share_right(question, words)]
             for (i, prompt, question), words in zip(judged, said, strict=True)
         ],
+        "left_out": ", ".join(map(str, written.left_out)),
     }
 
 
-def _prompts(session: Session, workload: Workload, seed: int) -> list[Prompt]:
+def _asked(session: Session, workload: Workload, seed: int) -> Questionnaire:
     """Write the prompts in the model's form, once."""
     return session.kept(("retrieval", workload.digest, seed), lambda: _written(session.engine, workload, seed))
 
 
-def _written(engine: Engine, workload: Workload, seed: int) -> list[Prompt]:
+def _written(engine: Engine, workload: Workload, seed: int) -> Questionnaire:
     longest, most = max(workload.all_lengths), engine.settings.max_tokens
     if longest > most:
         raise RefusedError(
             Status.UNSUPPORTED, f"questions of {longest} tokens are asked, but the engine takes {most}: ask for shorter"
         )
     try:
-        return prompts_of(workload, seed, lambda text: engine.encode([text])[0], form_of(engine.llm.get_tokenizer()))
+        return questions_of(workload, seed, lambda text: engine.encode([text])[0], form_of(engine.llm.get_tokenizer()))
     except QuestionsError as error:
         raise RefusedError(Status.UNSUPPORTED, str(error)) from error

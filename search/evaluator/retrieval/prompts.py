@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from search.evaluator.retrieval.kinds import KINDS, passage_of
@@ -35,6 +36,18 @@ class QuestionsError(ValueError):
 
 
 @dataclass(frozen=True)
+class TooShort:
+    """A kind whose passage does not fit a length, which would have to be of about `least` tokens."""
+
+    kind: str
+    num_tokens: int
+    least: int
+
+    def __str__(self) -> str:
+        return f"{self.kind} at {self.num_tokens} (takes about {self.least})"
+
+
+@dataclass(frozen=True)
 class Form:
     """How a model is spoken to: `start` are the tokens that prompts begin with; a passage stands between two texts."""
 
@@ -53,6 +66,14 @@ class Prompt:
     questions: tuple[Question, ...]
     leads: tuple[tuple[int, ...], ...]
     num_answer_tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Questionnaire:
+    """What a workload comes to: its prompts, and the kinds that are left out at lengths which are too short."""
+
+    prompts: tuple[Prompt, ...]
+    left_out: tuple[TooShort, ...]
 
 
 def form_of(tokenizer: Any) -> Form:
@@ -76,54 +97,63 @@ def kinds_of(workload: Workload) -> tuple[str, ...]:
     return asked
 
 
-def prompts_of(workload: Workload, seed: int, encode: Encode, form: Form) -> list[Prompt]:
-    """Write a workload's prompts: all kinds in all lengths, in turn, until there are `num_sequences`.
+def questions_of(workload: Workload, seed: int, encode: Encode, form: Form) -> Questionnaire:
+    """Write a workload's prompts: all kinds in all lengths, in turn, `num_sequences` with those that are left out.
 
-    Deterministic in all arguments. Raises QuestionsError where split or kind is unknown, or a length is too short.
+    A kind is left out at a length where one of its passages does not fit: those that happen to fit are no fair sample
+    of it. Deterministic in all arguments. Raises QuestionsError where split or kind is unknown, or nothing fits.
     """
     if workload.split not in SPLITS:
         raise QuestionsError(f"there is no split {workload.split!r}: a workload's split is {' or '.join(SPLITS)}")
     cells = [(kind, length) for length in workload.all_lengths for kind in kinds_of(workload)]
-    asked = [(*cells[i % len(cells)], i // len(cells)) for i in range(workload.num_sequences)]
-    return [_prompt(kind, length, f"{seed}/{workload.split}/{length}/{kind}/{i}", workload.split, encode, form)
-            for kind, length, i in asked]  # fmt: skip
+    too_short: dict[tuple[str, int], TooShort] = {}
+    written: list[Prompt] = []
+    for i in range(workload.num_sequences):
+        kind, length = cells[i % len(cells)]
+        name = f"{seed}/{workload.split}/{length}/{kind}/{i // len(cells)}"
+        found = _prompt(kind, length, name, workload.split, encode, form)
+        if isinstance(found, TooShort):
+            too_short[kind, length] = max(found, too_short.get((kind, length), found), key=attrgetter("least"))
+        else:
+            written.append(found)
+    prompts = tuple(each for each in written if (each.kind, each.num_tokens) not in too_short)
+    if not prompts:
+        raise QuestionsError(f"no passage fits: {', '.join(map(str, too_short.values()))}; ask for more tokens")
+    return Questionnaire(prompts, tuple(too_short.values()))
 
 
-def _prompt(kind: str, num_tokens: int, name: str, split: str, encode: Encode, form: Form) -> Prompt:
+def _prompt(kind: str, num_tokens: int, name: str, split: str, encode: Encode, form: Form) -> Prompt | TooShort:
     """Write one prompt that leaves room for its longest question and answer."""
     rng = random.Random(name)
     passage = passage_of(kind, rng, split)
     leads = tuple(tuple(encode(question.lead)) for question in passage.questions)
     lengths = tuple(len(encode(question.answer)) + SPARE_TOKENS for question in passage.questions)
-    room = num_tokens - max(len(lead) + length for lead, length in zip(leads, lengths, strict=True))
-    size = (room - 1) // LARGEST_PAGE * LARGEST_PAGE + 1
+    longest = max(len(lead) + length for lead, length in zip(leads, lengths, strict=True))
+    size = (num_tokens - longest - 1) // LARGEST_PAGE * LARGEST_PAGE + 1
     before = (*form.start, *encode(f"{form.before}{passage.instruction}\n\n"))
     after = encode(form.after)
-    tokens = _haystack(passage, rng, size - len(before) - len(after), encode, (kind, num_tokens))
+    tokens = _haystack(passage, rng, size - len(before) - len(after), encode)
+    if tokens is None:
+        filler = (passage.filler() for _ in range(_least_filler(passage)))
+        held = len(encode(" ".join((*passage.told, *filler))))
+        return TooShort(kind, num_tokens, len(before) + held + len(after) + longest + LARGEST_PAGE)
     return Prompt(kind, num_tokens, (*before, *tokens, *after), passage.questions, leads, lengths)
 
 
-def _haystack(
-    passage: Passage, rng: random.Random, num_tokens: int, encode: Encode, asked: tuple[str, int]
-) -> list[int]:
+def _haystack(passage: Passage, rng: random.Random, num_tokens: int, encode: Encode) -> list[int] | None:
     """Give exactly so many tokens: what is told in its order, at places drawn by lot, and filler around it.
 
-    What is too much is cut from the front, where filler stands.
+    What is too much is cut from the front, where filler stands. Gives None where there is no room for enough filler.
     """
     if not encode(passage.filler()):
         raise QuestionsError("the model's tokenizer gives no tokens for English prose: leave this stage out")
-    counts = [len(encode(f" {sentence}")) for sentence in passage.told]
     fillers: list[str] = []
-    room = num_tokens - sum(counts)
+    room = num_tokens - sum(len(encode(f" {sentence}")) for sentence in passage.told)
     while room > 0:
         fillers.append(passage.filler())
         room -= len(encode(f" {fillers[-1]}"))
-    if len(fillers) < len(passage.told) // 2 + 2:
-        kind, length = asked
-        raise QuestionsError(
-            f"{length} tokens hold no passage of kind {kind!r}, which tells {len(passage.told)} sentences of "
-            f"{sum(counts)} tokens: ask for at least {length - num_tokens + 2 * sum(counts) + LARGEST_PAGE} tokens"
-        )
+    if len(fillers) < _least_filler(passage):
+        return None
     longest = max(range(len(fillers)), key=lambda i: len(fillers[i]))
     sentences = [fillers.pop(longest), *fillers]  # the cut falls into the first, as no other is longer
     places = sorted(rng.randrange(1, len(sentences) + 1) for _ in passage.told)
@@ -134,3 +164,8 @@ def _haystack(
         sentences.insert(0, passage.filler())
         tokens = encode(" ".join(sentences))
     return tokens[len(tokens) - num_tokens :]
+
+
+def _least_filler(passage: Passage) -> int:
+    """Give how many sentences of filler a passage is hidden among at least."""
+    return len(passage.told) // 2 + 2

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 def run(arms: Arms, task: EvaluationTask) -> Outcome:
     """Let the program answer the questions of each kind and length of which dense attention answers enough.
 
-    Where there are none, this stage says nothing about any program: it passes without a figure, and its message says
-    why, so that programs are judged by what the model can do.
+    Kinds and lengths that are left out are told, with the reason: no passage fits, or dense attention answers too few.
+    Where there are no others, this stage says nothing about any program: it passes without a figure, and its message
+    says why, so that programs are judged by what the model can do.
     """
     args, limits = asked_of(task), arms.limits
     args["workload"] = asdict(replace(task.workload, ratio=0.0))  # the same questions whatever the ratio
@@ -37,16 +38,22 @@ def run(arms: Arms, task: EvaluationTask) -> Outcome:
             raise
         return Outcome(message=f"no question was asked: {error}")
     dense = figures.judged_of(reply["questions"])
-    kept, dropped = figures.answered(dense), ", ".join(figures.dropped(dense))
+    kept, dropped, left_out = figures.answered(dense), ", ".join(figures.dropped(dense)), _left_out(reply)
     if not kept:
         least = f"dense attention answers less than {figures.FLOOR:.0%} of every kind at every length"
-        told = tuple(figures.dense_measurements(dense))
-        return Outcome(Status.OK, f"{least}: {dropped}; ask at shorter lengths, or of a larger model", told)
+        message = "; ".join([f"{least}: {dropped}", *left_out, "ask at shorter lengths, or of a larger model"])
+        return Outcome(Status.OK, message, tuple(figures.dense_measurements(dense)))
     prompts = list(dict.fromkeys(each.prompt for each in kept))
     answers = prefilled(arms, task).call("retrieval", args | {"asked": prompts}, limits.retrieval_s)
     sparse = figures.judged_of(answers["questions"])
     found = [*figures.paired_measurements(sparse, kept), *figures.dense_measurements(dense)]
     answers["measurements"] = [*plain(found), *answers["measurements"]]
     answers["correct"] = "".join("01"[each.right] for each in sparse)
-    answers["message"] = f"dropped, as dense attention answers too few: {dropped}" if dropped else ""
+    too_few = [f"dropped, as dense attention answers too few: {dropped}"] if dropped else []
+    answers["message"] = "; ".join(too_few + left_out)
     return outcome_of(answers)
+
+
+def _left_out(reply: dict[str, Any]) -> list[str]:
+    """Tell what was not asked, nothing where every kind fits every length."""
+    return [f"left out, as no passage fits: {reply['left_out']}"] if reply["left_out"] else []

@@ -13,6 +13,7 @@ from pathlib import Path
 STEP_S = {"sparse": 0.001, "dense": 0.004}
 # Of the retrieval stage's prompts: their kinds, and how much of each question's answer an arm gets right.
 QUESTIONS = {"dense": {"needle": (1.0, 1.0), "values": (0.0,)}, "sparse": {"needle": (1.0, 0.5), "values": (1.0,)}}
+LENGTH = 64
 PAGES = [["pages_attended", 7.0, None, None, 6], ["pages_dense", 32.0, None, None, 6]]
 
 
@@ -39,9 +40,11 @@ def misbehave(text, num_requests):
 
 def questions_of(role, args):
     kinds = (args["workload"]["source"] or "needle:values").split(":")
+    left_out = ", ".join(f"{kind} at {LENGTH} (takes about 900)" for kind in kinds if kind not in QUESTIONS[role])
+    kinds = [kind for kind in kinds if kind in QUESTIONS[role]]
     asked = range(len(kinds)) if args.get("asked") is None else args["asked"]
-    rows = [[i, kinds[i], 64, share] for i in asked for share in QUESTIONS[role][kinds[i]]]
-    return {"measurements": [] if role == "dense" else PAGES, "answers": role, "questions": rows}
+    rows = [[i, kinds[i], LENGTH, share] for i in asked for share in QUESTIONS[role][kinds[i]]]
+    return {"measurements": [] if role == "dense" else PAGES, "answers": role, "questions": rows, "left_out": left_out}
 
 
 def result_of(role, call, args):

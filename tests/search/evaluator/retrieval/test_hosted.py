@@ -72,6 +72,16 @@ def test_prompts_that_were_kept_are_asked_alone_and_answered_alike(sparse):
     assert some == [row for row in whole if row[0] != 1]
 
 
+def test_a_kind_that_does_not_fit_a_length_is_left_out_there_alone(sparse):
+    """Needles take more than 384 tokens, and all else is asked at both lengths."""
+    found = answered(sparse, "quest", FEW, lengths=[LENGTH, 384], num_sequences=6)["result"]
+    assert [row[1:3] for row in found["questions"]] == [
+        *[["needle", LENGTH]] * 4,
+        *([kind, length] for length in (LENGTH, 384) for kind in ("values", "variables")),
+    ]
+    assert found["left_out"].startswith("needle at 384 (takes about ")
+
+
 def test_programs_in_turn_answer_what_they_answered_alone(sparse):
     first = answered(sparse, "quest", FEW)
     answered(sparse, "velocity", [])
@@ -82,7 +92,7 @@ def test_programs_in_turn_answer_what_they_answered_alone(sparse):
     ("changes", "says"),
     [
         ({"num_tokens": 1500, "lengths": [1500]}, "of 1500 tokens are asked, but the engine takes 1024"),
-        ({"num_tokens": 200, "lengths": [200]}, "200 tokens hold no passage of kind 'needle'"),
+        ({"num_tokens": 200, "lengths": [200]}, "no passage fits: needle at 200"),
     ],
 )
 def test_what_cannot_be_asked_is_one_sentence(sparse, changes, says):

@@ -75,6 +75,18 @@ def test_a_model_that_answers_nothing_stops_no_program_and_makes_no_figure(worke
     assert {role for role, _, _ in requests(worker)} == {"dense"}
 
 
+def test_a_kind_that_fits_no_length_is_left_out_with_a_sentence(worker):
+    found = worker.run(task(source="keys:needle"))
+    assert (found.value("accuracy"), found.value("dense_accuracy")) == (0.5, 1.0)
+    assert found.message == "left out, as no passage fits: keys at 64 (takes about 900)"
+    both = worker.run(task("centroid", source="needle:keys:values")).message
+    assert both.startswith("dropped, as dense attention answers too few: values at 64 (0%); left out, as no passage")
+    assert (
+        "; left out, as no passage fits: keys at 64 (takes about 900); ask"
+        in worker.run(task(source="keys:values")).message
+    )
+
+
 def test_questions_that_do_not_fit_are_told_and_stop_no_program(worker):
     found = worker.run(task(source="unaskable"))
     assert (found.status, found.measurements) == (Status.OK, ())
