@@ -1,7 +1,7 @@
 """What the evaluator's cheap stages say about the dear ones: `python -m benchmarks.evaluator --model FOLDER`.
 
 Every published rule runs through recall, and through the stages whose order recall should foretell, at a budget fitted
-to each declared cost ratio. Printed, and written to benchmarks/results/ with device and versions:
+to each declared cost ratio. Printed, and written to benchmarks/results/ with device, dtype and versions:
 
 * speed: seconds of recall for one program by one worker, and programs an hour by all cores;
 * agreement: how far a program's figures at the judged steps are from those at every recorded step, and from those on
@@ -30,7 +30,7 @@ if sys.path[0] == str(Path(__file__).parent):  # run as a file: `kernels` must n
 
 from search.evaluator.arms import WorkerSettings
 from search.evaluator.engine import EngineSettings
-from search.evaluator.identity import EVALUATOR_VERSION, environment
+from search.evaluator.identity import EVALUATOR_VERSION
 from search.evaluator.models import model_facts, model_folder
 from search.evaluator.recall import figures, recordings
 from search.evaluator.worker import Worker
@@ -197,7 +197,7 @@ def main() -> None:
         judge.worker.close()
     newest = max((given.scratch / "recordings").glob("*.safetensors"), key=lambda path: path.stat().st_mtime_ns)
     result = {
-        "environment": asdict(environment()), "load": os.getloadavg()[0], "model": folder.name,
+        "environment": asdict(judge.worker.environment()), "load": os.getloadavg()[0], "model": folder.name,
         "model_digest": judge.digest, "lengths": given.lengths, "speed": speed(rules),
         "agreement": agreement(newest, given.pages),
         "correlations": {f"{ratio:g}": correlations([rule for rule in rules if rule.ratio == ratio])

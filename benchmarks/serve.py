@@ -3,7 +3,7 @@
 Two engines, one with vLLM's own best dense attention and one with our plugin, run in processes of their own and never
 compute at the same time. Prompts are prefilled once; then rounds of decode steps alternate, dense, sparse, dense,
 sparse, and a program's figure is the paired ratio of decode tokens per second with its interval. Weights are random:
-they change nothing about speed. Results go to benchmarks/results/ as JSON with device and versions.
+they change nothing about speed. Results go to benchmarks/results/ as JSON with device, dtype and versions.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
 PROGRAMS = ("centroid", "quest", "sign_keys", "two_stage")
 PAGE_SIZES = (16, 32, 64, 128)
+DTYPE = "bfloat16"  # of both engines
 STEPS = 64  # of a round: the first of them find the other engine's data in the caches
 
 
@@ -224,7 +225,7 @@ def engine_settings(setting: Setting, programs: dict[str, dict[str, int]], case:
     return {
         "max_tokens": case.tokens + 256,
         "max_sequences": case.sequences,
-        "dtype": "bfloat16",
+        "dtype": DTYPE,
         "page_size": setting.page_size,
         "field_bytes": max(each.bytes_per_page for each in costs),
         "kv_cache_bytes": setting.kv_cache_bytes,
@@ -288,7 +289,7 @@ def environment() -> dict[str, str]:
     from search.evaluator.identity import environment as described
 
     commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    given = {name: str(value) for name, value in asdict(described()).items()}
+    given = {name: str(value) for name, value in asdict(described(DTYPE)).items()}
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return given | {"commit": commit.stdout.strip() or "unknown", "time": now}
 

@@ -36,6 +36,7 @@ LENGTHS = (1, 7, 31, 32, 33, 200, 500, 1000, 2500, 6000, 16000)
 WEIGHTS = (4, 4, 4, 4, 4, 10, 10, 8, 4, 1, 0.2)
 MAX_TOKENS = 16384
 ANSWER = 48
+DTYPE = "float32"
 MARGIN = 1e-3
 CHECK_S = 5.0
 MOST_JUDGED = 1500
@@ -76,7 +77,7 @@ def engine(sparse: bool, kv_cache_bytes: int) -> Any:
         program = {"program": zoo.text("quest"), "values": {"pages": 1024, "dense_layers": 0, "page_size": 32}}
         extra = {"attention_backend": "CUSTOM", "additional_config": {"vortex": program}}
     return vllm.LLM(
-        model=str(MODEL_FOLDER), hf_overrides={"max_position_embeddings": MAX_TOKENS}, dtype="float32",
+        model=str(MODEL_FOLDER), hf_overrides={"max_position_embeddings": MAX_TOKENS}, dtype=DTYPE,
         max_model_len=MAX_TOKENS, max_num_seqs=16,
         max_num_batched_tokens=1024, kv_cache_memory_bytes=kv_cache_bytes, enforce_eager=True,
         enable_prefix_caching=True, disable_log_stats=False, **extra,
@@ -228,7 +229,7 @@ def save(told: dict[str, Any]) -> None:
 
     RESULTS.mkdir(exist_ok=True)
     now = time.strftime("%Y-%m-%dT%H%M%SZ", time.gmtime())
-    described = {name: str(value) for name, value in asdict(environment()).items()}
+    described = {name: str(value) for name, value in asdict(environment(DTYPE)).items()}
     text = json.dumps({"environment": described, "time": now, "report": told}, indent=1)
     (RESULTS / f"soak_{now}.json").write_text(text + "\n")
     print(text)

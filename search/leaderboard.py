@@ -88,7 +88,8 @@ def told(standing: Standing) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in s.versions if name in ("torch", "vllm"))
     return (
         f"{cost}; {lengths}\nmodel: {s.model} ({s.model_digest[:8]})\n"
-        f"device: {s.device or 'unknown'} ({versions or 'unknown versions'}; evaluator {s.evaluator_version})"
+        f"device: {s.device or 'unknown'}, {s.dtype or 'unknown dtype'} "
+        f"({versions or 'unknown versions'}; evaluator {s.evaluator_version})"
     )
 
 

@@ -144,11 +144,16 @@ class Environment:
     torch: str
     vllm: str
     commit: str = ""
+    dtype: str = ""  # in which engines ran; older databases do not know it
 
     @property
     def digest(self) -> str:
-        """Identity of the place; our own commit aside, which the evaluator's version stands for."""
-        return digest_of({k: v for k, v in asdict(self).items() if k != "commit"})
+        """Identity of the place; our own commit aside, which the evaluator's version stands for.
+
+        A dtype that is not known is left out, so that places of older databases keep their identity.
+        """
+        left_out = {"commit"} if self.dtype else {"commit", "dtype"}
+        return digest_of({k: v for k, v in asdict(self).items() if k not in left_out})
 
 
 @dataclass(frozen=True)
@@ -309,6 +314,7 @@ class Standing:
     environment: str = ""
     evaluator_version: str = ""
     versions: tuple[tuple[str, str], ...] = ()  # of what is in the environment: name and version
+    dtype: str = ""  # in which engines ran; empty where an older database does not know it
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from search.records import Environment
 EVALUATOR_VERSION = "3"  # raised whenever a stage measures something else under the same name
 
 
-def environment() -> Environment:
-    """Describe this machine and its software."""
+def environment(dtype: str) -> Environment:
+    """Describe this machine, its software, and the dtype in which engines run on it, as vLLM names it."""
     import torch
 
     return Environment(
@@ -23,6 +23,7 @@ def environment() -> Environment:
         torch=torch.__version__,
         vllm=_vllm_version(),
         commit=_commit(),
+        dtype=dtype,
     )
 
 

@@ -51,7 +51,7 @@ class Session:
         self._engine = Engine(EngineSettings(sparse=self.sparse, values=given, **settings))
         if self._engine.settings.program:
             self._served_program = (self._engine.settings.program, given)
-        return {"environment": asdict(environment()), "kv_tokens": self._engine.kv_tokens}
+        return {"environment": asdict(environment(self._engine.settings.dtype)), "kv_tokens": self._engine.kv_tokens}
 
     @property
     def shape(self) -> ModelShape:

@@ -43,8 +43,8 @@ class Worker:
         self._arms = Arms(settings)
 
     def environment(self) -> Environment:
-        """Say where this worker runs."""
-        return environment()
+        """Say where this worker runs its engines, and in which dtype."""
+        return environment(self._arms.settings.engine.dtype)
 
     def run(self, task: EvaluationTask) -> Evaluation:
         """Run one stage. Whatever the program does to its engine comes back as a status."""

@@ -230,7 +230,7 @@ def _nothing_common(a: Record, b: Record, known: Circumstances) -> str:
             return f"candidate {record.candidate.id} has no figures; `vortex show {record.candidate.id}` says why"
     places = (
         ("model", lambda key: key.model_digest),
-        ("device and versions", lambda key: _device(key.environment_digest, known)),
+        ("device, dtype and versions", lambda key: _device(key.environment_digest, known)),
         ("evaluator's version", lambda key: key.evaluator_version),
     )
     for what, of in places:
@@ -242,4 +242,5 @@ def _nothing_common(a: Record, b: Record, known: Circumstances) -> str:
 
 
 def _device(digest: str, known: Circumstances) -> str:
-    return f"{known.environments[digest].device} [{digest[:8]}]" if digest in known.environments else digest
+    where = known.environments.get(digest)
+    return f"{where.device}, {where.dtype or 'unknown dtype'} [{digest[:8]}]" if where else digest

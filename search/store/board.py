@@ -62,7 +62,7 @@ def standing(
     row: models.Standing, candidate: models.Candidate, campaign: models.Campaign, environment: dict[str, str] | None
 ) -> Standing:
     """Read a row of the leaderboard."""
-    versions = {k: v for k, v in (environment or {}).items() if k not in ("device", "commit") and v}
+    versions = {k: v for k, v in (environment or {}).items() if k not in ("device", "dtype", "commit") and v}
     plain = {name: getattr(row, name) for name in PLAIN}
     lengths: dict[str, Any] = {name: _numbers(getattr(row, name)) for name in LENGTHS}
     return Standing(

@@ -259,6 +259,7 @@ class Standing(Base):
     fitted_digest: Mapped[Digest] = mapped_column(default="")
     workload: Mapped[Digest] = mapped_column(default="")
     device: Mapped[str] = mapped_column(default="")
+    dtype: Mapped[str] = mapped_column(default="", server_default="")
     status: Mapped[str]
     reason: Mapped[str] = mapped_column(Prose, default="")
     mixed_lengths: Mapped[bool] = mapped_column(default=False)

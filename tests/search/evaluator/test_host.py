@@ -56,6 +56,7 @@ def measured(reply):
 
 def test_start_tells_where_it_runs(host):
     assert "cpu" in host.started["result"]["environment"]["torch"]
+    assert host.started["result"]["environment"]["dtype"] == "float32"
 
 
 def test_programs_in_turn_answer_as_in_a_fresh_engine(host, warm):

@@ -101,7 +101,10 @@ def test_layers_and_speed():
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        (judged(TEXTS, kl_text_0=0.1, where=THERE), r"device and versions \(Xeon \[\w+\] against H200"),
+        (
+            judged(TEXTS, kl_text_0=0.1, where=THERE),
+            r"dtype and versions \(Xeon, unknown dtype \[\w+\] against H200",
+        ),
         (
             replace(judged(TEXTS, kl_text_0=0.1), key=replace(judged(TEXTS).key, model_digest="n")),
             r"same model \(m against n\)",

@@ -99,6 +99,7 @@ class SchemaContract:
             (2, "", 0.0, None, None, None, (), False),
         }
         assert {s.confirmed_accuracy for s in rows} == {None, 0.8}
+        assert {s.dtype for s in rows} == {""}, "nobody noted it"
 
     def test_old_version_gets_its_table_back(self, url, engine):
         from alembic import command
@@ -113,6 +114,26 @@ class SchemaContract:
             assert kept == [1, 2]
         with closing(SqlLedger(url)) as ledger:
             assert len(ledger.standings()) == 3
+
+    def test_rows_made_before_dtypes_were_noted_are_kept_and_say_that_none_is_known(self, url, engine):
+        from alembic import command
+
+        def columns(connection):
+            return {column["name"] for column in inspect(connection).get_columns("standing")}
+
+        with engine.begin() as connection:
+            command.upgrade(schema.configuration(connection), "0002")
+            _insert_old_standings(connection)
+            command.upgrade(schema.configuration(connection), "0003")
+            assert "dtype" not in columns(connection)
+        for _ in range(2):
+            with closing(SqlLedger(url)) as ledger:
+                assert {(s.device, s.dtype) for s in ledger.standings()} == {("Xeon", ""), ("H200", ""), ("", "")}
+                assert ledger.environment("Xeon").dtype == ""
+            with engine.begin() as connection:
+                command.downgrade(schema.configuration(connection), "0003")
+                assert "dtype" not in columns(connection)
+                assert connection.execute(text("SELECT count(*) FROM standing")).scalar() == 3
 
     def test_stage_of_a_newer_version_is_a_sentence(self, url, engine):
         SqlLedger(url).close()

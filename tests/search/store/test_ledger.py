@@ -29,8 +29,11 @@ from search.records import (
 from search.store.ledger import SqlLedger
 
 FOLDER = Path(__file__).parent
-ENVIRONMENT = Environment(device="Xeon", driver="", python="3.11.2", torch="2.13.0", vllm="0.32.0", commit="abc")
+ENVIRONMENT = Environment(
+    device="Xeon", driver="", python="3.11.2", torch="2.13.0", vllm="0.32.0", commit="abc", dtype="float32"
+)
 ELSEWHERE = dataclasses.replace(ENVIRONMENT, device="H200", driver="CUDA 13")
+BFLOAT16 = dataclasses.replace(ENVIRONMENT, dtype="bfloat16")
 LENGTHS = (300, 100, 200)
 CAMPAIGN = Campaign(seed=7, num_candidates=100, proposers=("grammar", "baseline"), model="probe", settings='{"lag":8}')
 MINUTE = 60.0
@@ -443,19 +446,21 @@ class LedgerContract:
         assert (first.modelled_speedup, first.target, first.pages_attended) == (2.5, "H200", 6.0)
         assert (first.confirmed, first.confirmed_kl, first.confirmed_accuracy) == (True, 0.3, None)
         assert (first.model_digest, first.environment, first.evaluator_version) == ("model", ENVIRONMENT.digest, "1")
+        assert (first.device, first.dtype) == ("Xeon", "float32")
         assert dict(first.versions) == {"python": "3.11.2", "torch": "2.13.0", "vllm": "0.32.0"}
 
-    @pytest.mark.parametrize("other", ["environment", "model_digest", "version"])
+    @pytest.mark.parametrize("other", ["environment", "dtype", "model_digest", "version"])
     def test_no_row_is_made_of_two_places(self, ledger, campaign, other):
         """The chimera: accuracy here and speed there would be a row that nobody measured."""
-        there = {"environment": ELSEWHERE, "model_digest": "another", "version": "2"}[other]
+        there = {"environment": ELSEWHERE, "dtype": BFLOAT16, "model_digest": "another", "version": "2"}[other]
         candidate = ledger.add_candidate(propose(campaign, 0))
         measure(ledger, candidate, task(), accuracy=0.9)
-        at = there if other == "environment" else ENVIRONMENT
-        measure(ledger, candidate, task(stage=Stage.SERVE, **{other: there}), at=at, speedup=2.0)
+        at = there if other in ("environment", "dtype") else ENVIRONMENT
+        changed = {"environment": at} if other == "dtype" else {other: there}
+        measure(ledger, candidate, task(stage=Stage.SERVE, **changed), at=at, speedup=2.0)
         rows = ledger.standings()
         assert {(row.accuracy, row.speedup) for row in rows} == {(0.9, None), (None, 2.0)}
-        assert {row.device for row in rows} == {"Xeon", at.device}
+        assert {(row.device, row.dtype) for row in rows} == {("Xeon", "float32"), (at.device, at.dtype)}
         assert dict(ledger.progress(campaign.id).statuses) == {Status.OK: 1}
 
     def test_no_row_at_a_ratio_mixes_lengths(self, ledger, campaign):
