@@ -1,38 +1,11 @@
-"""Files that processes share through the scratch folder: where they lie, and that they are whole or not there."""
+"""Where dense references lie: worker and engine name the same file."""
 
 from __future__ import annotations
 
-import fcntl
-import os
-import tempfile
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let a file be written under another name, so that nobody ever reads a part of it; the last who writes stands."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    number, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
-    os.close(number)
-    try:
-        write(Path(name))
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a file's lock: of several processes one makes what all need, and the others wait for it."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    from pathlib import Path
 
 
 def reference_path(name: str, scratch: Path) -> Path:

@@ -38,7 +38,7 @@ def source_of(text: str) -> str:
 
 def keep_text(text: str, scratch: Path) -> str:
     """Put a text where engines with this scratch folder find it, and give its source. Atomic and idempotent."""
-    from search.evaluator.fidelity.files import write_atomically
+    from search.evaluator.scratch.files import write_atomically
 
     source = source_of(text)
     write_atomically(_path(source, scratch), lambda file: file.write_bytes(text.encode()))

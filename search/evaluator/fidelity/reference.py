@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from search.evaluator.fidelity.files import write_atomically
 from search.evaluator.fidelity.texts import Text
+from search.evaluator.scratch.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,9 +6,10 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from search.evaluator.arms import asked_of
-from search.evaluator.fidelity.files import locked, reference_path
+from search.evaluator.fidelity.files import reference_path
 from search.evaluator.outcomes import Outcome, outcome_of
 from search.evaluator.prefill.stage import prefill_reference, prefilled
+from search.evaluator.scratch.files import locked
 from search.records import digest_of
 
 if TYPE_CHECKING:

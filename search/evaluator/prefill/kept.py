@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search.evaluator.fidelity.files import write_atomically
+from search.evaluator.scratch.files import write_atomically
 from search.records import digest_of
 
 if TYPE_CHECKING:

@@ -7,16 +7,16 @@ a program by more than what `benchmarks/evaluator.py` prints.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from search.evaluator.scratch.files import write_atomically
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 MAX_FILES = 4  # of a folder: what was recorded longest ago goes first
 
@@ -62,17 +62,11 @@ def save(recordings: Recordings, file: Path) -> None:
     """Write a file, whole or not at all, and leave the newest few of its folder."""
     from safetensors.torch import save_file
 
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     tensors = {
         f"{name}.{i}": getattr(each, name) for i, each in enumerate(recordings.by_length) for name in ("q", "k", "v")
     }
-    number, part = tempfile.mkstemp(dir=file.parent, prefix=f"{file.name}.")
-    os.close(number)
-    try:
-        save_file(tensors, part, {"recordings": json.dumps(_described(recordings))})
-        Path(part).replace(file)
-    finally:
-        Path(part).unlink(missing_ok=True)
+    described = {"recordings": json.dumps(_described(recordings))}
+    write_atomically(file, lambda part: save_file(tensors, part, described))
     kept = sorted(file.parent.glob("*.safetensors"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
     for old in kept[MAX_FILES:]:
         old.unlink(missing_ok=True)

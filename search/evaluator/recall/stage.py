@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from search.evaluator.fidelity.files import locked
 from search.evaluator.identity import EVALUATOR_VERSION
 from search.evaluator.outcomes import Outcome, outcome_of
 from search.evaluator.prefill.stage import prefilled
 from search.evaluator.sandbox import ChildError
+from search.evaluator.scratch.files import locked
 from search.records import digest_of
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from search.evaluator.arms import asked_of
 from search.evaluator.outcomes import DenseFailedError, Outcome, outcome_of, plain
 from search.evaluator.prefill.stage import prefill_reference, prefilled
-from search.evaluator.references import kept_reference
 from search.evaluator.retrieval import figures
+from search.evaluator.scratch.references import kept_reference
 from search.records import Status
 
 if TYPE_CHECKING:

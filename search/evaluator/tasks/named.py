@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.evaluator.fidelity.files import write_atomically
+from search.evaluator.scratch.files import write_atomically
 from search.evaluator.tasks.harness import UnscorableTaskError, quiet, refuse_prefill_only
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.evaluator.arms import asked_of
 from search.evaluator.outcomes import Outcome, outcome_of, plain
-from search.evaluator.references import kept_reference
+from search.evaluator.scratch.references import kept_reference
 from search.evaluator.tasks import figures
 from search.evaluator.tasks.harness import UnscorableTaskError, evaluate, generating_model
 from search.evaluator.tasks.named import TaskError, task_of

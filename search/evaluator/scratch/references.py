@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from search.evaluator.fidelity.files import locked, write_atomically
+from search.evaluator.scratch.files import locked, write_atomically
 from search.records import digest_of
 
 if TYPE_CHECKING:
