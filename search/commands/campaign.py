@@ -9,7 +9,7 @@ import typer
 
 from search.commands import options
 from search.commands.database import campaign_of, existing, opened
-from search.commands.engines import Machines, folder_and_name, scratch
+from search.commands.engines import Machines, facts_of, scratch
 from search.commands.exits import CommandError, ExitCode
 from search.commands.output import note, print_data, print_json
 from search.evaluator.probe import PROBE
@@ -158,14 +158,13 @@ def run(
 ) -> int:
     """Search: invent programs, serve and measure each of them, and end with the leaderboard."""
     from search.commands.proposers import endpoint_of, proposer_names, proposers_of
-    from search.evaluator.models import model_facts
     from search.loop import start_campaign
 
     endpoint = endpoint_of(llm, base_url, price)
     if max_dollars is not None and not any(price):
         raise CommandError("--max-dollars needs --price IN OUT: what the model costs per million tokens")
     names = proposer_names(proposer or (), endpoint)
-    facts = model_facts(*folder_and_name(model))
+    facts = facts_of(model)
     judged = Asked(tuple(ratio) if ratio else None, tokens, text, task, target).judged(facts)
     config = replace(judged, seed=seed, num_candidates=candidates, proposers=names, max_dollars=max_dollars)
     proposers = proposers_of(config, endpoint)
@@ -191,13 +190,12 @@ def resume(
     """Go on with a campaign where it was interrupted: what is measured stays, nothing is measured twice."""
     from search.commands.proposers import endpoint_of, proposers_of
     from search.config import CampaignConfig
-    from search.evaluator.models import model_facts
 
     with existing(db) as ledger:
         found = _to_resume(ledger, campaign)
         config = CampaignConfig.from_json(found.settings)
         proposers = proposers_of(config, endpoint_of(llm, base_url, price))
-        facts = model_facts(*folder_and_name(config.model))
+        facts = facts_of(config.model)
         machines = Machines(facts, config.workloads, workers, ray, tuple(gpu or ()))
         with machines.pool() as pool:
             note(f"campaign {found.id} goes on, on {pool.environment.device}")
@@ -223,10 +221,9 @@ def evaluate(
     from search.commands.programs.program import traced
     from search.commands.proposers import Given
     from search.commands.results import print_record
-    from search.evaluator.models import model_facts
     from search.loop import start_campaign
 
-    facts = model_facts(*folder_and_name(model))
+    facts = facts_of(model)
     judged = Asked(tuple(ratio or ()), tokens, text, task, target).judged(facts)
     program, _ = traced(file, settings or (), (facts.group, facts.head_dim))
     config = replace(judged, num_candidates=1, proposers=(Given.name,), seeds=(), serve_floor=0.0)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.commands.exits import CommandError
-from search.commands.output import note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,14 +46,15 @@ class Machines:
 
         Raises ModelError, before anything starts, for a model that is not whole or takes too few tokens, and PoolError.
         """
+        from search.commands.progress import said
         from search.evaluator.models.weights import read_weights
         from search.evaluator.pool import Placement, RayPool
 
         kinds = accelerators(self.gpu)
         settings = worker_settings(self.model, self.workloads, kinds is not None)
-        read_weights(self.model.folder)
-        note(f"starting {self.workers} worker{'s' * (self.workers > 1)} on Ray ({self.ray})")
-        pool = RayPool(settings, Placement(self.workers, self.ray, kinds))
+        with said(f"reading the weights of {self.model.name}", at_once=False):
+            read_weights(self.model.folder)
+        pool = RayPool(settings, Placement(self.workers, self.ray, kinds), said)
         with closing(pool):
             yield pool
 
@@ -99,12 +99,24 @@ def _say(sentence: str) -> None:
 
 def folder_and_name(model: str) -> tuple[Path, str]:
     """Give a model's folder, and the name that finds it again from anywhere. Raises ModelError."""
+    from search.commands.progress import said
     from search.evaluator.models import is_own, model_folder, smollm2
 
-    if model == smollm2.NAME and not smollm2.is_converted():
-        note(f"converting {model} into {smollm2.place()}, once; this takes about 20 seconds")
-    folder = model_folder(model)
+    converting = model == smollm2.NAME and not smollm2.is_converted()
+    step = f"converting {model} into {smollm2.place()}, once; this takes about 20 seconds"
+    with said(step) if converting else nullcontext():
+        folder = model_folder(model)
     return folder, str(folder) if not is_own(model) and Path(model).expanduser().is_dir() else model
+
+
+def facts_of(model: str) -> ModelFacts:
+    """Give what is known of a model, by its name or folder. Raises ModelError."""
+    from search.commands.progress import said
+    from search.evaluator.models import model_facts
+
+    folder, name = folder_and_name(model)
+    with said(f"reading the model {name}", at_once=False):
+        return model_facts(folder, name)
 
 
 def accelerators(gpu: Sequence[str]) -> tuple[str, ...] | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search.commands import options
-from search.commands.engines import folder_and_name
+from search.commands.engines import facts_of
 from search.commands.output import print_data, print_json
 
 if TYPE_CHECKING:
@@ -39,10 +39,9 @@ def model(name: Name = None, as_json: options.Json = False) -> None:
         found = listed()
         print_json([asdict(each) for each in found]) if as_json else print_data(_drawn(found))
         return
-    from search.evaluator.models import model_facts
     from search.evaluator.models.weights import read_weights
 
-    facts = model_facts(*folder_and_name(name))
+    facts = facts_of(name)
     weights = read_weights(facts.folder)
     if as_json:
         print_json(asdict(facts) | {"folder": str(facts.folder)} | asdict(weights))

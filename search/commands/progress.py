@@ -1,4 +1,7 @@
-"""Watching a campaign: a live view on a terminal, one line for each finished candidate elsewhere. On stderr."""
+"""Watching a campaign: a live view on a terminal, one line for each finished candidate elsewhere. On stderr.
+
+Before there is anything to watch, lines say what is being started.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import math
 import sys
 import time
 from contextlib import contextmanager
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from search.commands.output import console, note
@@ -161,6 +165,30 @@ class Live(Tally):
             first = running[0]
             shown = f"{first.workload.stage} of {first.name}"[:16]
             self._bar.update(self._task, description=f"{shown} {first.age_s:.0f} s")
+
+
+@contextmanager
+def said(step: str, *, at_once: bool = True) -> Iterator[None]:
+    """Say what begins, and while it lasts say it again every `SILENCE_S` seconds.
+
+    In a thread of its own: Ray, workers and conversions do not come back before they are done. Not `at_once`: what is
+    usually done before anybody waits is said only where it is not.
+    """
+    begun, over = time.monotonic(), Event()
+
+    def repeat() -> None:
+        while not over.wait(SILENCE_S):
+            note(f"{step}, since {time.monotonic() - begun:.0f} s")
+
+    if at_once:
+        note(step)
+    thread = Thread(target=repeat, name="said", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 @contextmanager

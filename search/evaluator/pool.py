@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,8 @@ from search.evaluator.worker import Worker
 from search.records import Environment, Evaluation, EvaluationTask, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from search.records import EvaluationKey
 
@@ -84,13 +85,16 @@ class RayPool:
 
     version = EVALUATOR_VERSION
 
-    def __init__(self, settings: WorkerSettings, placement: Placement) -> None:
-        """Start Ray or join it, and wait for every worker.
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        placement: Placement,
+        said: Callable[[str], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        """Start Ray or join it, and wait for every worker; `said` is told what begins, and left when it is done.
 
         Raises PoolError where they cannot be placed or differ, ModelError or ConfigError for a model of no use.
         """
-        import ray
-
         if placement.accelerators is not None and settings.memory_bytes:
             raise PoolError("an address-space limit breaks CUDA: set memory_bytes to 0 for workers on GPUs")
         folder = model_folder(settings.engine.model)
@@ -100,11 +104,11 @@ class RayPool:
         self._waiting: deque[EvaluationTask] = deque()
         self._slots: list[_Slot] = []
         self._ray = ExitStack()
-        self._ray.enter_context(connected(placement.address, placement.num_workers))
+        with said(f"starting Ray ({placement.address})"):
+            self._ray.enter_context(connected(placement.address, placement.num_workers))
         try:
-            placement.check(ray.nodes())
-            self._slots = [self._fresh_slot() for _ in range(placement.num_workers)]
-            self.environment = self._common_environment()
+            with said(f"starting {placement.num_workers} worker{'s' * (placement.num_workers > 1)}"):
+                self._start_workers()
         except BaseException:
             self.close()
             raise
@@ -145,6 +149,13 @@ class RayPool:
 
     def _stage_s(self, task: EvaluationTask) -> float:
         return self._settings.limits.stage_s(task.key.stage, 1 + num_pairs_of(task))
+
+    def _start_workers(self) -> None:
+        import ray
+
+        self._placement.check(ray.nodes())
+        self._slots = [self._fresh_slot() for _ in range(self.num_workers)]
+        self.environment = self._common_environment()
 
     def _fresh_slot(self) -> _Slot:
         import ray

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 import resource
 import signal
 import sqlite3
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -788,6 +789,37 @@ def test_no_silence_is_long_where_stderr_is_no_terminal(capsys, monkeypatch):
     assert told[0].startswith("recall at 8x of Quest since 10 s; 3 more wait")
     lines.on_waiting([], 0)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_what_takes_long_to_start_is_said_again_until_it_is_done(capsys, monkeypatch, model, failing):
+    """The pool blocks: Ray and workers tell nothing while they start."""
+    from search.commands import progress
+    from search.evaluator.models import model_facts
+
+    class SlowPool(FakePool):
+        def __init__(self, _settings, _placement, said):
+            super().__init__()
+            with said("starting Ray (local)"):
+                deadline = time.monotonic() + 10.0
+                while len(seen) < 4 and time.monotonic() < deadline:
+                    seen.extend(capsys.readouterr().err.splitlines())
+                    time.sleep(0.01)
+                if failing:
+                    raise OSError("no room")
+
+    seen = []
+    monkeypatch.setattr(progress, "SILENCE_S", 0.05)
+    monkeypatch.setattr("search.evaluator.pool.RayPool", SlowPool)
+    monkeypatch.setattr("search.evaluator.models.weights.read_weights", lambda _folder: None)
+    machines = engines.Machines(model_facts(model, "probe"), CampaignConfig().workloads, 1, "local", ())
+    with pytest.raises(OSError, match="no room") if failing else nullcontext(), machines.pool():
+        pass
+    assert seen[0] == "starting Ray (local)", "what is done at once is not worth a line"
+    assert all(re.fullmatch(r"starting Ray \(local\), since \d+ s", line) for line in seen[1:])
+    capsys.readouterr()
+    time.sleep(0.2)
+    assert capsys.readouterr().err == "", "what is done is not said again"
 
 
 def test_eval_of_a_program_that_fails_is_refused(capsys, pool, db):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,8 +53,20 @@ def worker_settings(folder):
 
 
 @pytest.fixture(scope="module")
-def pool(tmp_path_factory):
-    pool = RayPool(worker_settings(tmp_path_factory.mktemp("pool")), Placement(num_workers=2))
+def steps():
+    """What the pool said while it started: (step, "begins" or "is done")."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory, steps):
+    @contextmanager
+    def said(step):
+        steps.append((step, "begins"))
+        yield
+        steps.append((step, "is done"))
+
+    pool = RayPool(worker_settings(tmp_path_factory.mktemp("pool")), Placement(num_workers=2), said)
     yield pool
     pool.close()
 
@@ -98,6 +111,12 @@ def test_the_pool_says_what_it_measures_with(pool):
     assert pool.environment.digest == environment("float32").digest
     assert (pool.num_workers, pool.version) == (2, EVALUATOR_VERSION)
     assert len(pool.model_digest) == 16
+
+
+@pytest.mark.usefixtures("pool")
+def test_the_pool_says_what_it_starts(steps):
+    told = ("starting Ray (local)", "starting 2 workers")
+    assert steps == [(step, what) for step in told for what in ("begins", "is done")]
 
 
 def test_twenty_tasks_over_two_workers_come_back_exactly_once(pool):
