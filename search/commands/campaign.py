@@ -57,19 +57,20 @@ RECALL_SHARE = 0.2  # of what a real model's campaign invents, the best by recal
 
 @dataclass(frozen=True)
 class Asked:
-    """What the options ask for; nothing where they were left out."""
+    """What the options of `run` and `eval` ask to be judged, and on what; nothing where they were left out."""
 
-    ratios: tuple[float, ...] | None = None
-    tokens: int | None = None
-    text: Path | None = None
-    task: str = ""
-    target: str = ""
+    model: options.Model = PROBE
+    ratio: options.Ratios = None
+    tokens: options.Length = None
+    text: options.TextFile = None
+    task: options.TaskName = ""
+    target: options.Target = ""
 
-    def judged(self, model: ModelFacts) -> CampaignConfig:
+    def judged(self, model: ModelFacts, *, as_written: bool = False) -> CampaignConfig:
         """Give the settings that a model's campaign begins with: its shape, workloads, cost ratios and seeds.
 
-        The probe has texts and lengths of its own. Raises CommandError for what does not go together, ConfigError for
-        numbers out of range.
+        The probe has texts and lengths of its own. `as_written`: judge programs so where no ratio was asked for. Raises
+        CommandError for what does not go together, ConfigError for numbers out of range.
         """
         from search.config import RATIOS, TARGET, CampaignConfig
         from search.evaluator.models import smollm2
@@ -86,14 +87,17 @@ class Asked:
         )
         if model.name == PROBE:
             self._check_probe()
-            return replace(shape, ratios=PROBE_RATIOS if self.ratios is None else self.ratios)
+            return replace(shape, ratios=self._ratios(() if as_written else PROBE_RATIOS))
         texts = "" if self.text is None else _kept(self.text)
         longest = self._longest(model)
         task = _built(self.task, model, lengths_of(0, longest)) if self.task else ""
         kinds = SMALL if model.name == smollm2.NAME else ""
         workloads = workloads_for(0, longest, texts, task, kinds)
-        ratios = RATIOS if self.ratios is None else self.ratios
+        ratios = self._ratios(() if as_written else RATIOS)
         return replace(shape, ratios=ratios, workloads=workloads, seeds=zoo.names(), recall_share=RECALL_SHARE)
+
+    def _ratios(self, usual: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(self.ratio) if self.ratio else usual
 
     def _check_probe(self) -> None:
         given = (("--tokens", self.tokens), ("--text", self.text), ("--task", self.task))
@@ -136,7 +140,9 @@ def _kept(file: Path) -> str:
         raise CommandError(f"--text: {error}") from None
 
 
+@options.taking(Asked)
 def run(
+    *,
     candidates: Candidates = 100,
     seed: options.Seed = 0,
     proposer: Proposers = None,
@@ -144,12 +150,7 @@ def run(
     llm: Llm = "",
     price: Price = (0.0, 0.0),
     max_dollars: MaxDollars = None,
-    model: options.Model = PROBE,
-    ratio: options.Ratios = None,
-    tokens: options.Length = None,
-    text: options.TextFile = None,
-    task: options.TaskName = "",
-    target: options.Target = "",
+    asked: Asked,
     workers: options.Workers = 1,
     ray: options.Ray = "local",
     gpu: options.Gpu = None,
@@ -164,8 +165,8 @@ def run(
     if max_dollars is not None and not any(price):
         raise CommandError("--max-dollars needs --price IN OUT: what the model costs per million tokens")
     names = proposer_names(proposer or (), endpoint)
-    facts = facts_of(model)
-    judged = Asked(tuple(ratio) if ratio else None, tokens, text, task, target).judged(facts)
+    facts = facts_of(asked.model)
+    judged = asked.judged(facts)
     config = replace(judged, seed=seed, num_candidates=candidates, proposers=names, max_dollars=max_dollars)
     proposers = proposers_of(config, endpoint)
     machines = Machines(facts, config.workloads, workers, ray, tuple(gpu or ()))
@@ -203,15 +204,12 @@ def resume(
         return _told(ledger, found, outcome, as_json)
 
 
+@options.taking(Asked)
 def evaluate(
+    *,
     file: options.ProgramFile,
     settings: options.Settings = None,
-    model: options.Model = PROBE,
-    ratio: options.Ratios = None,
-    tokens: options.Length = None,
-    text: options.TextFile = None,
-    task: options.TaskName = "",
-    target: options.Target = "",
+    asked: Asked,
     ray: options.Ray = "local",
     gpu: options.Gpu = None,
     db: options.Database = options.DATABASE_URL,
@@ -223,8 +221,8 @@ def evaluate(
     from search.commands.results import print_record
     from search.loop import start_campaign
 
-    facts = facts_of(model)
-    judged = Asked(tuple(ratio or ()), tokens, text, task, target).judged(facts)
+    facts = facts_of(asked.model)
+    judged = asked.judged(facts, as_written=True)
     program, _ = traced(file, settings or (), (facts.group, facts.head_dim))
     config = replace(judged, num_candidates=1, proposers=(Given.name,), seeds=(), serve_floor=0.0)
     machines = Machines(facts, config.workloads, 1, ray, tuple(gpu or ()))

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from vortex_dsl.values import MAX_TOKENS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Ended = TypeVar("Ended")
 
 DATABASE_URL = "sqlite:///results.db"
 LARGEST = 2**63 - 1  # what a database keeps as a whole number
@@ -65,3 +72,26 @@ Settings = Annotated[
 CampaignId = Annotated[
     int | None, typer.Option("--campaign", metavar="ID", max=LARGEST, help="The campaign; the newest when left out.")
 ]
+
+
+def taking(group: type[Any]) -> Callable[[Callable[..., Ended]], Callable[..., Ended]]:
+    """Let a command take a dataclass's fields as options, where it has a parameter of that type.
+
+    Typer makes options of a function's signature, so what two commands share would otherwise be written in both.
+    """
+
+    def spread(command: Callable[..., Ended]) -> Callable[..., Ended]:
+        own = inspect.signature(command, eval_str=True)
+        shared = inspect.signature(group, eval_str=True).parameters
+        (place,) = (name for name, parameter in own.parameters.items() if parameter.annotation is group)
+
+        @wraps(command)
+        def called(**given: Any) -> Ended:
+            return command(**{place: group(**{name: given.pop(name) for name in shared})}, **given)
+
+        spread_out = {name: list(shared.values()) if name == place else [p] for name, p in own.parameters.items()}
+        keywords = [p.replace(kind=p.KEYWORD_ONLY) for parameters in spread_out.values() for p in parameters]
+        called.__signature__ = own.replace(parameters=keywords)  # type: ignore[attr-defined]
+        return called
+
+    return spread
