@@ -1,9 +1,5 @@
 """The engine host: programs take turns in one vLLM, and each answers as if it were alone."""
 
-import json
-import os
-from pathlib import Path
-
 import pytest
 
 from search.evaluator.host import answer
@@ -18,36 +14,13 @@ SERVE = {"stage": "serve", "num_tokens": 1000, "num_sequences": 4}
 BUDGET = [["pages", 2], ["dense_layers", 0]]
 
 
-class HostProcess:
-    def __init__(self, warm, role):
-        (stdin, requests), (replies, stdout) = os.pipe(), os.pipe()
-        with Path(os.devnull).open("r+") as nothing:
-            files = (stdin, stdout, nothing.fileno())
-            self._process = warm.start("-m", "search.evaluator.host", role, files=files)
-        os.close(stdin)
-        os.close(stdout)
-        self._requests, self._replies = os.fdopen(requests, "w"), os.fdopen(replies)
-        self.started = self.call("start", model=str(MODEL_FOLDER), max_tokens=2048, kv_cache_bytes=128 << 20)
-
-    def call(self, name, **args):
-        self._requests.write(json.dumps({"call": name, "args": args}) + "\n")
-        self._requests.flush()
-        return json.loads(self._replies.readline())
-
-    def probe(self, program, values=BUDGET, seed=3):
-        return self.call("probe", text=zoo.text(program), values=values, workload=PROBE, seed=seed)
-
-    def close(self):
-        self._requests.close()
-        assert self._process.wait(30) == 0
-        self._replies.close()
-
-
 @pytest.fixture(scope="module")
-def host(warm):
-    process = HostProcess(warm, "sparse")
-    yield process
-    process.close()
+def host(start_host):
+    return start_host("sparse", MODEL_FOLDER, max_tokens=2048)
+
+
+def probe(host, program, values=BUDGET, seed=3):
+    return host.call("probe", text=zoo.text(program), values=values, workload=PROBE, seed=seed)
 
 
 def measured(reply):
@@ -59,11 +32,11 @@ def test_start_tells_where_it_runs(host):
     assert host.started["result"]["environment"]["dtype"] == "float32"
 
 
-def test_programs_in_turn_answer_as_in_a_fresh_engine(host, warm):
+def test_programs_in_turn_answer_as_in_a_fresh_engine(host, start_host):
     """A, B, A in one engine and A alone in another: the same tokens for A, and others for B."""
-    first, other, again = host.probe("quest"), host.probe("random_pages"), host.probe("quest")
-    fresh = HostProcess(warm, "sparse")
-    alone = fresh.probe("quest")
+    first, other, again = probe(host, "quest"), probe(host, "random_pages"), probe(host, "quest")
+    fresh = start_host("sparse", MODEL_FOLDER, max_tokens=2048)
+    alone = probe(fresh, "quest")
     fresh.close()
     assert first["result"]["answers"] == again["result"]["answers"] == alone["result"]["answers"]
     assert other["result"]["answers"] != first["result"]["answers"]
@@ -71,13 +44,13 @@ def test_programs_in_turn_answer_as_in_a_fresh_engine(host, warm):
     assert 0 < figures["pages_attended"] < figures["pages_dense"]
 
 
-def test_dense_and_a_covering_budget_give_the_same_answers(host, warm):
+def test_dense_and_a_covering_budget_give_the_same_answers(host, start_host):
     """vLLM's own backend in its own process, and our backend reading every page."""
-    dense = HostProcess(warm, "dense")
+    dense = start_host("dense", MODEL_FOLDER, max_tokens=2048)
     own = dense.call("probe", text="", values=[], workload=PROBE, seed=3)
     dense.close()
-    assert own["result"]["answers"] == host.probe("dense", [])["result"]["answers"]
-    assert own["result"]["answers"] == host.probe("quest", [["pages", 1024]])["result"]["answers"]
+    assert own["result"]["answers"] == probe(host, "dense", [])["result"]["answers"]
+    assert own["result"]["answers"] == probe(host, "quest", [["pages", 1024]])["result"]["answers"]
 
 
 def test_a_round_of_serving_counts_pages_and_times_steps(host):
@@ -99,23 +72,23 @@ def test_prompts_of_several_lengths_are_decoded_together(host):
 @pytest.mark.parametrize(("program", "chooser"), [("quest", "tape"), ("velocity", None), ("dense", "tape")])
 def test_what_serves_is_judged_beside_the_running_engine(host, program, chooser):
     """In caches of its own: the engine's answers stay what they were."""
-    before = host.probe("quest")["result"]["answers"]
+    before = probe(host, "quest")["result"]["answers"]
     reply = host.call("oracle", text=zoo.text(program), values=[], seed=1)["result"]
     figures = {name: value for name, value, *_ in reply["measurements"]}
     assert reply["message"].startswith(f"served by {chooser or ''}")
     assert "C++" in reply["message"]
     assert figures["served_rows"] > 50
     assert figures["served_error_float32"] < 2e-5
-    assert host.probe("quest")["result"]["answers"] == before
+    assert probe(host, "quest")["result"]["answers"] == before
 
 
 def test_recall_is_measured_on_what_the_engine_recorded_by_a_process_without_one(host, tmp_path):
     """Of all layers, several decode steps and two lengths; the oracle recalls all, and chance less."""
     file = str(tmp_path / "recordings" / "chains.safetensors")
     workload = PROBE | {"stage": "recall", "num_sequences": 4, "lengths": [250, 500]}
-    before = host.probe("quest")["result"]["answers"]
+    before = probe(host, "quest")["result"]["answers"]
     assert host.call("record", file=file, workload=workload, seed=1)["result"] == {"num_texts": 4, "num_asked": 4}
-    assert host.probe("quest")["result"]["answers"] == before
+    assert probe(host, "quest")["result"]["answers"] == before
     light = Session("light")
 
     def recall(program, values=BUDGET):
@@ -135,9 +108,9 @@ def test_recall_is_measured_on_what_the_engine_recorded_by_a_process_without_one
 @pytest.mark.parametrize("program", ["velocity", "index_reuse", "step_reuse"])
 def test_what_a_program_remembers_ends_with_its_turn(host, program):
     """The same answers whatever ran before: states and stored choices belong to requests of one program."""
-    first = host.probe(program)["result"]["answers"]
-    host.probe("quest")
-    assert host.probe(program)["result"]["answers"] == first
+    first = probe(host, program)["result"]["answers"]
+    probe(host, "quest")
+    assert probe(host, program)["result"]["answers"] == first
 
 
 @pytest.mark.parametrize(
@@ -152,7 +125,7 @@ def test_what_cannot_be_served_has_a_status_and_a_sentence(host, text, values, s
     reply = host.call("probe", text=text, values=values, workload=PROBE, seed=3)
     assert reply["status"] == status
     assert words in reply["message"]
-    assert "result" in host.probe("quest"), "the host goes on"
+    assert "result" in probe(host, "quest"), "the host goes on"
 
 
 def test_a_program_that_needs_more_room_than_reserved_is_unsupported(host):

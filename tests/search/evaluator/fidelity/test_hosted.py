@@ -1,9 +1,5 @@
 """Fidelity in real engines: what is forced, what is heard, and that every position had a sparse read."""
 
-import json
-import os
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -21,30 +17,8 @@ NUM_TEXTS, NUM_DECODED = 4, 9
 POSITIONS = NUM_TEXTS * (NUM_DECODED - 1)
 
 
-class Host:
-    def __init__(self, warm, role, home, **settings):
-        (stdin, requests), (replies, stdout) = os.pipe(), os.pipe()
-        with Path(os.devnull).open("r+") as nothing:
-            files = (stdin, stdout, nothing.fileno())
-            self._process = warm.start("-m", "search.evaluator.host", role, files=files, HOME=str(home))
-        os.close(stdin)
-        os.close(stdout)
-        self._requests, self._replies = os.fdopen(requests, "w"), os.fdopen(replies)
-        given = {"model": str(MODEL_FOLDER), "max_tokens": 1024, "kv_cache_bytes": 128 << 20} | settings
-        assert "result" in self.call("start", **given)
-
-    def call(self, name, /, **args):
-        self._requests.write(json.dumps({"call": name, "args": args}) + "\n")
-        self._requests.flush()
-        return json.loads(self._replies.readline())
-
-    def compare(self, program, values=()):
-        return self.call("fidelity", text=zoo.text(program), values=values, name=NAME)
-
-    def close(self):
-        self._requests.close()
-        assert self._process.wait(30) == 0
-        self._replies.close()
+def compare(host, program, values=()):
+    return host.call("fidelity", text=zoo.text(program), values=values, name=NAME)
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +37,9 @@ def workload(home):
 
 
 @pytest.fixture(scope="module")
-def reference(warm, home, workload):
+def reference(start_host, home, workload):
     """Give what vLLM's own backend says to the texts."""
-    dense = Host(warm, "dense", home)
+    dense = start_host("dense", MODEL_FOLDER, home=home, max_tokens=1024)
     try:
         reply = dense.call("fidelity_reference", workload=workload, seed=0, name=NAME)
         assert reply == {"result": {"num_texts": NUM_TEXTS}}
@@ -81,10 +55,8 @@ def reference(warm, home, workload):
 
 
 @pytest.fixture(scope="module")
-def sparse(warm, home, reference):
-    host = Host(warm, "sparse", home)
-    yield host
-    host.close()
+def sparse(start_host, home, reference):
+    return start_host("sparse", MODEL_FOLDER, home=home, max_tokens=1024)
 
 
 def figures(reply):
@@ -108,7 +80,7 @@ def test_forced_decode_says_what_prefill_of_the_same_text_says(reference):
 
 @pytest.mark.parametrize(("program", "values"), [("dense", []), ("quest", [["pages", 512], ["dense_layers", 0]])])
 def test_a_covering_budget_changes_nothing(sparse, program, values):
-    found = figures(sparse.compare(program, values))
+    found = figures(compare(sparse, program, values))
     assert 0 <= found["kl"] < 1e-6
     assert found["agreement"] == 1.0
     assert found["perplexity_ratio"] == pytest.approx(1.0, abs=1e-3)
@@ -116,7 +88,7 @@ def test_a_covering_budget_changes_nothing(sparse, program, values):
 
 def test_a_small_budget_costs_and_a_blind_one_costs_more(sparse):
     few = [["pages", 2], ["dense_layers", 0]]
-    reply, blind = sparse.compare("quest", few), figures(sparse.compare("random_pages", few))
+    reply, blind = compare(sparse, "quest", few), figures(compare(sparse, "random_pages", few))
     found = figures(reply)
     assert 1e-4 < found["kl"] < blind["kl"]
     assert found["pages_attended"] < found["pages_dense"]
@@ -128,11 +100,11 @@ def test_a_small_budget_costs_and_a_blind_one_costs_more(sparse):
 
 def test_programs_in_turn_find_what_they_found_alone(sparse):
     few = [["pages", 2], ["dense_layers", 0]]
-    first = sparse.compare("quest", few)
-    sparse.compare("velocity")
-    assert sparse.compare("quest", few) == first
+    first = compare(sparse, "quest", few)
+    compare(sparse, "velocity")
+    assert compare(sparse, "quest", few) == first
 
 
 def test_a_position_without_a_sparse_read_does_not_count(sparse):
-    reply = sparse.compare("quest", [["dense_layers", 8]])
+    reply = compare(sparse, "quest", [["dense_layers", 8]])
     assert (reply["status"], "lower dense_layers" in reply["message"]) == ("not_sparse", True)
