@@ -81,7 +81,7 @@ RULES = (
         ("vllm",),
         but=(
             *("vortex_dsl.serving", "search.evaluator.engine", "search.evaluator.host", "search.plugin.verify_child"),
-            "search.evaluator.fidelity.forcing",
+            *("search.evaluator.fidelity.forcing", "search.evaluator.prefill.replay"),
         ),
     ),
     Rule(OURS, ("numba",), but=("kernels",)),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from benchmarks.evaluator.twice import Twice
     from search.records import Candidate
 
+DTYPE = "float32"  # in which figures are computed
 FOLDER = Path(__file__).parents[1] / "results"
 CAMPAIGN, TWICE, AGREEMENT = "campaign", "twice", "agreement"  # what a file may be about
 
@@ -60,7 +61,7 @@ def of_twice(found: Twice) -> dict[str, Any]:
 
 def of_agreement(found: Sequence[Agreement]) -> dict[str, Any]:
     """Tell how far recall's figures are from more faithful ones."""
-    here = {"measured_to": _date(time.time()), "environment": asdict(environment())}
+    here = {"measured_to": _date(time.time()), "environment": asdict(environment(DTYPE))}
     return here | {"agreement": [asdict(each) for each in found]}
 
 

@@ -41,6 +41,7 @@ RULES = (
     "streaming",
 )  # fmt: skip
 UNRANKED = (*REFERENCES, "random_pages")
+DTYPE = "float32"  # engines on a CPU
 GOAL = 0.7  # Kendall's tau
 WINDOW = 32  # tokens; what two documents say alike
 LENGTHS_SEED = 0  # from which a campaign draws its lengths
@@ -131,7 +132,7 @@ def judge(wanted: Wanted) -> Twice:
 
 def _tasks(wanted: Wanted, config: CampaignConfig, model_digest: str) -> dict[str, list[EvaluationTask]]:
     """Give each rule's tasks, one for each seed."""
-    workload, here = config.workload(Stage.FIDELITY, wanted.ratio), environment().digest
+    workload, here = config.workload(Stage.FIDELITY, wanted.ratio), environment(DTYPE).digest
     found = {}
     for name, proposal in zip(wanted.rules, seed_proposals(config), strict=True):
         fitted = fit(proposal.text, proposal.values, config.terms_of(workload), wanted.ratio)
@@ -180,7 +181,7 @@ def concluded(wanted: Wanted, model_digest: str, done: Mapping[str, Sequence[Eva
     pairs = np.array([[kl.value for kl in rule.kl] for rule in ranked]).reshape(-1, 2)
     kendall, spearman = (coefficient(pairs, of) for of in (kendalltau, spearmanr))
     lengths = workloads_for(LENGTHS_SEED, wanted.num_tokens)[0].all_lengths
-    here, version = environment(), EVALUATOR_VERSION
+    here, version = environment(DTYPE), EVALUATOR_VERSION
     return Twice(
         wanted, model_digest, version, here, lengths, (*ranked, *failed), len(ranked), kendall, spearman, texts
     )

@@ -23,7 +23,7 @@ def prefilled(arms: Arms, task: EvaluationTask) -> Child:
 
     Dense attention prefills them once: of several workers one asks for it, and the others wait.
     """
-    engine, args = arms.sparse(task), asked_prompts(arms, task)
+    engine, args = arms.sparse(task), asked_prompts(task)
     told = arms.settings.scratch / PREFILLED / f"{digest_of(args)}.json"
     if not _all_kept(told):
         with locked(told.parent / "lock"):
@@ -36,15 +36,18 @@ def prefilled(arms: Arms, task: EvaluationTask) -> Child:
 
 def prefill_reference(arms: Arms, task: EvaluationTask) -> None:
     """Have the prompts in the prefix cache of the engine that is asked for references."""
-    arms.ask_reference("prefill", asked_prompts(arms, task), arms.limits.prefill_s)
+    arms.ask_reference("prefill", asked_prompts(task), arms.limits.prefill_s)
 
 
-def asked_prompts(arms: Arms, task: EvaluationTask) -> dict[str, Any]:
+def asked_prompts(task: EvaluationTask) -> dict[str, Any]:
     """Give what an engine is told of a task's prompts, which are the same for every program, ratio and repetition."""
     key = task.key
-    parts = (key.model_digest, key.environment_digest, key.evaluator_version, arms.settings.engine.dtype)
-    workload = asdict(replace(task.workload, ratio=0.0, repeats=1))
-    return {"workload": workload, "seed": key.seed, "circumstances": digest_of(parts)}
+    circumstances = digest_of((key.model_digest, key.environment_digest, key.evaluator_version))
+    return {
+        "workload": asdict(replace(task.workload, ratio=0.0, repeats=1)),
+        "seed": key.seed,
+        "circumstances": circumstances,
+    }
 
 
 def _all_kept(told: Path) -> bool:

@@ -1,7 +1,7 @@
 """Queries, keys and values of a model, in a file that every process maps into its memory.
 
 Numbers are kept in 16 bits: as the model has them where it runs in bfloat16, else as float16, which moves no figure of
-a program by more than what `benchmarks/evaluator.py` prints.
+a program by more than what `benchmarks/evaluator/agreement.py` prints.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def run(arms: Arms, task: EvaluationTask) -> Outcome:
     Pairs are added until the speed-up is known to `HALF_WIDTH`, or until there are as many as the workload allows.
     """
     sparse, args, limits = prefilled(arms, task), asked_of(task), arms.limits
-    arms.ask_dense("prefill", asked_prompts(arms, task), limits.prefill_s)
+    arms.ask_dense("prefill", asked_prompts(task), limits.prefill_s)
     dense_args = args | {"text": "", "values": ()}
     asks: dict[str, Callable[[float], dict[str, Any]]] = {
         SPARSE: lambda limit_s: sparse.call("serve_round", args, limit_s),

@@ -32,7 +32,7 @@ def test_student_quantiles_fall_towards_the_normal_one():
 def test_a_paired_ratio_and_its_inverse_agree():
     pairs = [(2.0, 1.0), (3.0, 1.0), (8.0, 3.0)]
     ratio, inverse = paired_ratio(pairs), paired_ratio([(b, a) for a, b in pairs])
-    assert ratio.value == pytest.approx((8 / 3 * (2 * 8 / 3) ** 0.5) ** 0.5)  # between two averages of logarithms
+    assert ratio.value == pytest.approx(8 / 3)
     assert (ratio.low, ratio.high) == (pytest.approx(2), pytest.approx(3))  # so few pairs: the whole range
     assert ratio.value * inverse.value == pytest.approx(1)
     assert ratio.low * inverse.high == pytest.approx(1)
@@ -64,7 +64,7 @@ def test_a_ratio_is_covered_nineteen_times_of_twenty(n):
 
 def test_one_pair_has_no_interval_and_none_no_ratio():
     assert paired_ratio([(3.0, 2.0)]) == type(paired_ratio([(1.0, 1.0)]))(1.5, None, None, 1)
-    with pytest.raises(ValueError, match="no pairs"):
+    with pytest.raises(ValueError, match="no samples"):
         paired_ratio([])
     with pytest.raises(ValueError, match="positive"):
         paired_ratio([(1.0, 0.0)])

@@ -116,7 +116,7 @@ def test_one_engine_hosts_programs_in_turn(worker, settings):
     for stage in (Stage.ORACLE, Stage.RECALL, Stage.PROBE):
         for told in ("good", "better"):
             assert worker.run(task(program(told), stage)).status is Status.OK
-    assert len(requests(settings)) == 1
+    assert [r["role"] for r in requests(settings)] == ["sparse", "dense"]
 
 
 def test_recall_is_recorded_once_and_measured_without_an_engine(worker, settings):
@@ -130,7 +130,7 @@ def test_recall_is_recorded_once_and_measured_without_an_engine(worker, settings
     assert [r["role"] for r in measured] == ["light"] * 4
     files = [r["args"]["file"] for r in measured]
     assert files[0] == files[1] == files[2] != files[3]
-    assert len(requests(settings)) == 1
+    assert [r["role"] for r in requests(settings)] == ["sparse", "dense"]
 
 
 def test_what_breaks_recall_leaves_the_engine_alone_and_is_tried_in_a_fresh_process(worker, settings):
@@ -140,7 +140,7 @@ def test_what_breaks_recall_leaves_the_engine_alone_and_is_tried_in_a_fresh_proc
     assert len(spoiled) == 2
     assert worker.run(task(program("crash"), Stage.RECALL)).status is Status.CRASHED
     assert worker.run(task(program(), Stage.RECALL)).status is Status.OK
-    assert len(requests(settings)) == 1
+    assert [r["role"] for r in requests(settings)] == ["sparse", "dense"]
 
 
 def test_recordings_that_cannot_be_read_are_our_fault(worker, settings):
@@ -258,14 +258,14 @@ def test_serving_interleaves_the_arms_and_pairs_them(worker, settings):
     evaluation = worker.run(task(program(), Stage.SERVE, repeats=3))
     assert evaluation.status is Status.OK
     order = [r["role"] for r in requests(settings, "serve_round")]
-    assert order == ["sparse", "dense", "dense", "sparse", "sparse", "dense", "dense", "sparse"]
+    assert order == ["sparse", "dense", "dense", "sparse"] * 3 + ["sparse", "dense"]
     dense = [r["args"] for r in requests(settings, "serve_round") if r["role"] == "dense"]
     assert all((args["text"], args["values"]) == ("", []) for args in dense)
     speedup = evaluation.measurement("speedup")
     assert speedup.value == pytest.approx(4.0)
     assert speedup.low == pytest.approx(4.0)
-    assert speedup.num_samples == 3
-    assert evaluation.measurement("step_ms").num_samples == 12
+    assert speedup.num_samples == 6
+    assert evaluation.measurement("step_ms").num_samples == 24
     assert evaluation.value("tokens_per_s") == pytest.approx(2000)
     assert evaluation.value("dense_tokens_per_s") == pytest.approx(500)
     assert (evaluation.value("pages_attended"), evaluation.value("pages_dense")) == (7, 32)

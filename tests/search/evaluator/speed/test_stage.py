@@ -1,6 +1,8 @@
 """Rounds are paired, go on until the interval is narrow, and a CPU's are compared by processor time."""
 
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import pytest
@@ -16,9 +18,10 @@ class Arms:
     """Two arms whose replies are drawn from functions of the round's number."""
 
     limits = LIMITS
-    settings = None
 
     def __init__(self, sparse, dense):
+        self._home = TemporaryDirectory()
+        self.settings = SimpleNamespace(scratch=Path(self._home.name))
         self._replies = {"sparse": sparse, "dense": dense}
         self.num = {"sparse": 0, "dense": 0}
         self.order = []
@@ -67,8 +70,8 @@ def test_uneven_rounds_go_on_until_the_interval_is_narrow_or_the_cap_is_reached(
     (speedup,) = [m for m in outcome.measurements if m.name == "speedup"]
     assert MIN_PAIRS < speedup.num_samples < 40
     assert (speedup.high - speedup.low) / 2 <= HALF_WIDTH * speedup.value
-    noisy = run(Arms(lambda i: reply(1.0 + i % 2), lambda i: reply(3.0)), task(repeats=5))
-    assert "after 5 pairs of rounds the speed-up is known to" in noisy.message
+    noisy = run(Arms(lambda i: reply(1.0 + i % 2), lambda i: reply(3.0)), task(repeats=8))
+    assert "after 8 pairs of rounds the speed-up is known to" in noisy.message
 
 
 def test_on_a_cpu_other_load_does_not_decide():
