@@ -23,8 +23,8 @@ PER_RATIO = (Stage.FIDELITY, Stage.RETRIEVAL, Stage.PROBE, Stage.TASK)  # in an 
 PASSED = (Status.OK,)
 PASSED_BY_SEEDS = (Status.OK, Status.BELOW_GATE)
 LEAST_ENTERING = 4  # so many enter an engine before a share of those seen is more
-LUCKY = 0.03  # share of the others that enter: what recall underrates is found out
-NUM_TIMED = 2  # a candidate is timed if fewer than so many are better: timing costs more than all other stages
+LUCKY = 0.02  # share of the others that enter: what recall underrates is found out
+NUM_TIMED = 1  # a candidate is timed if fewer than so many are better: timing costs more than all other stages
 
 
 def next_workload(record: Record, visible: Sequence[Record], config: CampaignConfig) -> Workload | None:

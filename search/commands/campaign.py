@@ -52,7 +52,7 @@ CampaignArgument = Annotated[
 ]
 
 PROBE_RATIOS = (8.0,)
-RECALL_SHARE = 0.1  # of invented candidates enter an engine; recall costs a second, an engine's stages fifteen
+RECALL_SHARE = 0.05  # of invented candidates enter an engine; recall costs a second, an engine's stages fifteen
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ SILENCE_S = 10.0  # after which it is told what workers are at
 PAUSE_S = 3.0  # between lines about single stages
 # What a line tells of a candidate at each cost ratio.
 TOLD = (
+    (Stage.CHECK, "budget"),
     (Stage.RECALL, "mass"),
     (Stage.FIDELITY, "kl"),
     (Stage.RETRIEVAL, "accuracy"),
@@ -246,7 +247,10 @@ def summary(record: Record) -> str:
 def _figure(record: Record, stage: Stage, name: str, ratio: float) -> str:
     evaluation = record.evaluation(stage, ratio)
     taken = evaluation.measurement(name) if evaluation else None
-    return f"{name} {interval(taken.value, taken.low, taken.high)}" if taken else ""
+    if taken is None:
+        return ""
+    found = f"{taken.value:g}" if stage is Stage.CHECK else interval(taken.value, taken.low, taken.high)
+    return f"{name} {found}"
 
 
 def _brief(leader: Leader) -> str:

@@ -83,7 +83,7 @@ class Needs:
 
 
 @dataclass
-class _Arm:
+class Arm:
     """A running engine, or what is none; how many tasks it was given, and how many did not ask for a fresh one."""
 
     child: Child
@@ -100,7 +100,7 @@ class Arms:
         if settings.given_text:
             keep_text(settings.given_text, settings.scratch)
         self.settings = settings
-        self._arms: dict[str, _Arm] = {}
+        self._arms: dict[str, Arm] = {}
 
     @property
     def limits(self) -> TimeLimits:
@@ -118,16 +118,21 @@ class Arms:
 
     def sparse(self, task: EvaluationTask) -> Child:
         """Give an engine that can serve the task's program: the running one if it will do, else a new one."""
-        needs, running = self.needs_of(task), self._arms.get(SPARSE)
-        settings = running.settings if running else None
-        fits = settings and (needs.met_by(settings) or task.key.stage not in SERVING)
-        if not running or not fits or not running.child.alive or (task.fresh and running.num_not_fresh):
-            engine = self.settings.engine
-            reserved = max(needs.field_bytes, engine.field_bytes)
-            running = self._start(SPARSE, replace(engine, page_size=needs.page_size, field_bytes=reserved))
+        running = self.start_for(task)
         running.num_tasks += 1
         running.num_not_fresh += not task.fresh
         return running.child
+
+    def start_for(self, task: EvaluationTask) -> Arm:
+        """Have an engine that can serve the task's program, before it is given the task."""
+        needs, running = self.needs_of(task), self._arms.get(SPARSE)
+        settings = running.settings if running else None
+        fits = settings and (needs.met_by(settings) or task.key.stage not in SERVING)
+        if running and fits and running.child.alive and not (task.fresh and running.num_not_fresh):
+            return running
+        engine = self.settings.engine
+        reserved = max(needs.field_bytes, engine.field_bytes)
+        return self._start(SPARSE, replace(engine, page_size=needs.page_size, field_bytes=reserved))
 
     @property
     def used(self) -> bool:
@@ -173,12 +178,12 @@ class Arms:
         running.num_tasks += 1
         return running.child.call(call, args, limit_s)
 
-    def _light(self, first: tuple[str, dict[str, Any]]) -> _Arm:
+    def _light(self, first: tuple[str, dict[str, Any]]) -> Arm:
         """Give the process without an engine, started if need be, after it has been told what comes first."""
         call, args = first
         if LIGHT not in self._arms or not self._arms[LIGHT].child.alive:
             self.drop(LIGHT)
-            self._arms[LIGHT] = _Arm(Child((*self.settings.host_command, LIGHT), self._box(LIGHT)), None)
+            self._arms[LIGHT] = Arm(Child((*self.settings.host_command, LIGHT), self._box(LIGHT)), None)
         running = self._arms[LIGHT]
         try:
             running.child.call(call, args, self.limits.start_s)
@@ -198,11 +203,11 @@ class Arms:
         for role in list(self._arms):
             self.drop(role)
 
-    def _start(self, role: str, settings: EngineSettings) -> _Arm:
+    def _start(self, role: str, settings: EngineSettings) -> Arm:
         """Replace one arm's engine. Raises ChildError with status INFRASTRUCTURE: no program runs yet."""
         self.drop(role)
         child = Child((*self.settings.host_command, role), self._box(role))
-        self._arms[role] = _Arm(child, settings)
+        self._arms[role] = Arm(child, settings)
         args = {name: value for name, value in asdict(settings).items() if name != "sparse"}
         try:
             child.call("start", args, self.limits.start_s)

@@ -234,7 +234,7 @@ def test_few_enter_an_engine_and_fewer_are_timed(ledger):
         assert best in entered
         timed = [r for r in entered if r.evaluation(Stage.SERVE, ratio)]
         assert timed
-        top = sorted(entered, key=lambda r: loss(r, ratio))[: NUM_TIMED // 2]
+        top = sorted(entered, key=lambda r: loss(r, ratio))[:NUM_TIMED]
         assert set(map(id, top)) <= set(map(id, timed))
     (dense,) = [r for r in records if r.candidate.name == "Dense"]
     assert dense.candidate.proposal.operator == "reference"

@@ -23,13 +23,14 @@ def prefilled(arms: Arms, task: EvaluationTask) -> Child:
 
     Dense attention prefills them once: of several workers one asks for it, and the others wait.
     """
-    engine, args = arms.sparse(task), asked_prompts(task)
+    args = asked_prompts(task)
     told = arms.settings.scratch / PREFILLED / f"{digest_of(args)}.json"
     if not _all_kept(told):
-        with locked(told.parent / "lock"):
+        with locked(told.parent / "lock", before_waiting=lambda: arms.start_for(task)):
             if not _all_kept(told):
                 files = arms.ask_reference("prefill", args, arms.limits.prefill_s)["files"]
                 write_atomically(told, lambda part: part.write_text(json.dumps(files)))
+    engine = arms.sparse(task)
     engine.call("prefill", args, arms.limits.prefill_s)
     return engine
 

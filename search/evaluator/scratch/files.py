@@ -27,9 +27,16 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a file's lock: of several processes one makes what all need, and the others wait for it."""
+def locked(path: Path, before_waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Hold a file's lock: of several processes one makes what all need, and the others wait for it.
+
+    before_waiting: what these do in the meantime.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            before_waiting()
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield

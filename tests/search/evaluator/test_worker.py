@@ -116,7 +116,7 @@ def test_one_engine_hosts_programs_in_turn(worker, settings):
     for stage in (Stage.ORACLE, Stage.RECALL, Stage.PROBE):
         for told in ("good", "better"):
             assert worker.run(task(program(told), stage)).status is Status.OK
-    assert [r["role"] for r in requests(settings)] == ["sparse", "dense"]
+    assert [r["role"] for r in requests(settings)] == ["dense", "sparse"]
 
 
 def test_recall_is_recorded_once_and_measured_without_an_engine(worker, settings):
@@ -130,7 +130,7 @@ def test_recall_is_recorded_once_and_measured_without_an_engine(worker, settings
     assert [r["role"] for r in measured] == ["light"] * 4
     files = [r["args"]["file"] for r in measured]
     assert files[0] == files[1] == files[2] != files[3]
-    assert [r["role"] for r in requests(settings)] == ["sparse", "dense"]
+    assert [r["role"] for r in requests(settings)] == ["dense", "sparse"]
 
 
 def test_what_breaks_recall_leaves_the_engine_alone_and_is_tried_in_a_fresh_process(worker, settings):
@@ -140,7 +140,7 @@ def test_what_breaks_recall_leaves_the_engine_alone_and_is_tried_in_a_fresh_proc
     assert len(spoiled) == 2
     assert worker.run(task(program("crash"), Stage.RECALL)).status is Status.CRASHED
     assert worker.run(task(program(), Stage.RECALL)).status is Status.OK
-    assert [r["role"] for r in requests(settings)] == ["sparse", "dense"]
+    assert [r["role"] for r in requests(settings)] == ["dense", "sparse"]
 
 
 def test_recordings_that_cannot_be_read_are_our_fault(worker, settings):

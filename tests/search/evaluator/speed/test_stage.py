@@ -29,6 +29,8 @@ class Arms:
     def sparse(self, task):
         return SimpleNamespace(call=lambda call, _args, limit_s: self._reply("sparse", call, limit_s))
 
+    start_for = sparse
+
     def ask_dense(self, call, _args, limit_s):
         return self._reply("dense", call, limit_s)
 
