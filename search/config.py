@@ -16,7 +16,7 @@ from vortex_dsl.values import MAX_GROUP, MAX_HEAD_DIM, MAX_LAYERS, MAX_REPEATS, 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-LAG = 8  # a step sees the records of steps up to its own minus this; so up to eight candidates run at a time
+LAG = 16  # a step sees the records of steps up to its own minus this; so up to sixteen candidates run at a time
 
 SEEDS = (
     "dense",

@@ -159,6 +159,7 @@ def worker_settings(model: ModelFacts, workloads: Sequence[Workload], on_gpu: bo
         memory_bytes=limit_bytes,
         given_text=text,
         reference_threads=min(os.cpu_count() or 1, MOST_THREADS),
+        timed_alone=True,
     )
 
 

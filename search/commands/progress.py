@@ -86,7 +86,7 @@ class Lines(Tally):
 
     def __init__(self) -> None:
         super().__init__()
-        self._told_at = time.monotonic()
+        self._told_at = time.monotonic() - PAUSE_S  # the first figure is told at once
 
     def _tell(self, line: str) -> None:
         note(line)

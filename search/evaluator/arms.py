@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,12 @@ from search.evaluator.engine import EngineSettings
 from search.evaluator.fidelity.given import keep_text
 from search.evaluator.outcomes import DenseFailedError
 from search.evaluator.sandbox import Box, Child, ChildError
+from search.evaluator.scratch.files import locked
 from search.records import Stage
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from search.records import EvaluationTask
 
 SPARSE, DENSE, LIGHT = "sparse", "dense", "light"  # the last has torch, and no engine
@@ -57,7 +61,9 @@ class WorkerSettings:
     start. `memory_bytes` limits an engine's address space (a small model on CPU takes 3 GiB); 0 sets no limit, as
     CUDA needs. `given_text` is the content of a file from which workloads are cut (`fidelity.given`), put into scratch
     wherever the worker runs. Where `reference_threads` is more than 1, what dense attention makes of prompts, once for
-    all programs, is computed by so many threads of an engine of its own; engines that are timed have one each.
+    all programs, is computed by so many threads of an engine of its own; engines that are timed have one each. With
+    `timed_alone`, other workers with this scratch folder wait while one times: on a CPU, two that compute share caches
+    and memory, and speed-ups stray by a tenth.
     """
 
     engine: EngineSettings
@@ -68,6 +74,7 @@ class WorkerSettings:
     host_command: tuple[str, ...] = HOST
     given_text: str = field(default="", repr=False)
     reference_threads: int = 1
+    timed_alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,6 +140,19 @@ class Arms:
         engine = self.settings.engine
         reserved = max(needs.field_bytes, engine.field_bytes)
         return self._start(SPARSE, replace(engine, page_size=needs.page_size, field_bytes=reserved))
+
+    def computing(self) -> AbstractContextManager[None]:
+        """Hold the processors beside other workers who compute, and wait while one of them times."""
+        return self._processors(shared=True)
+
+    def timing(self) -> AbstractContextManager[None]:
+        """Hold the processors alone."""
+        return self._processors(shared=False)
+
+    def _processors(self, *, shared: bool) -> AbstractContextManager[None]:
+        if not self.settings.timed_alone:
+            return nullcontext()
+        return locked(self.settings.scratch / "processors.lock", shared=shared)
 
     @property
     def used(self) -> bool:

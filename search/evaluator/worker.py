@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from search.evaluator.arms import DENSE, REFERENCE, SPARSE, Arms, WorkerSettings
@@ -67,7 +68,8 @@ class Worker:
         if task.key.stage is Stage.CHECK:
             return Outcome(measurements=(Measurement("bytes_per_page", float(needs.field_bytes)),))
         try:
-            return self._attempted(task)
+            with nullcontext() if task.key.stage is Stage.SERVE else self._arms.computing():
+                return self._attempted(task)
         except ChildError as error:
             if error.status not in HARMLESS:
                 self._arms.drop(SPARSE)

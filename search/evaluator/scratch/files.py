@@ -27,16 +27,17 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 @contextmanager
-def locked(path: Path, before_waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
+def locked(path: Path, *, shared: bool = False, before_waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Hold a file's lock: of several processes one makes what all need, and the others wait for it.
 
-    before_waiting: what these do in the meantime.
+    shared: hold it beside others who share it. before_waiting: what those who have to wait do in the meantime.
     """
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             before_waiting()
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            fcntl.flock(lock, kind)
         yield

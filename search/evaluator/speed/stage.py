@@ -60,19 +60,28 @@ def run(arms: Arms, task: EvaluationTask) -> Outcome:
         SPARSE: lambda limit_s: sparse.call("serve_round", args, limit_s),
         DENSE: lambda limit_s: arms.ask_dense("serve_round", dense_args, limit_s),
     }
+    with arms.timing():
+        rounds, answers = _rounds(asks, num_pairs_of(task), limits.serve_round_s)
+    if any(r.pages_attended <= 0 for r in rounds[SPARSE]):
+        return Outcome(Status.NOT_SPARSE, "the engine counted no page that was read by the sparse path")
+    return Outcome(Status.OK, _told(rounds), serve_measurements(rounds[SPARSE], rounds[DENSE]), answers=answers)
+
+
+def _rounds(
+    asks: dict[str, Callable[[float], dict[str, Any]]], num_pairs: int, limit_s: float
+) -> tuple[dict[str, list[Round]], str]:
+    """Give the rounds of each arm, and what the sparse one answered."""
     rounds: dict[str, list[Round]] = {SPARSE: [], DENSE: []}
     answers = ""
-    for i in range(-1, num_pairs_of(task)):
+    for i in range(-1, num_pairs):
         for role in (SPARSE, DENSE) if i % 2 else (DENSE, SPARSE):
-            reply = asks[role](limits.serve_round_s)
+            reply = asks[role](limit_s)
             rounds[role] += [_round(reply)] * (i >= 0)
             if role is SPARSE:
                 answers = str(reply.get("answers", ""))
         if i + 1 >= MIN_PAIRS and half_width(rounds[SPARSE], rounds[DENSE]) <= HALF_WIDTH:
             break
-    if any(r.pages_attended <= 0 for r in rounds[SPARSE]):
-        return Outcome(Status.NOT_SPARSE, "the engine counted no page that was read by the sparse path")
-    return Outcome(Status.OK, _told(rounds), serve_measurements(rounds[SPARSE], rounds[DENSE]), answers=answers)
+    return rounds, answers
 
 
 def half_width(sparse: Sequence[Round], dense: Sequence[Round]) -> float:
