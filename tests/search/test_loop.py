@@ -221,7 +221,7 @@ def test_every_candidate_is_judged_at_each_cost_ratio_with_the_budget_that_it_al
 
 def test_few_enter_an_engine_and_fewer_are_timed(ledger):
     """By recall among the best that their step could see, or lucky; yardsticks as written, and never timed."""
-    config = replace(REAL, num_candidates=40, recall_share=0.1, proposers=("random",))
+    config = replace(REAL, num_candidates=80, recall_share=0.1, proposers=("random",))
     outcome, campaign = run(ledger, config, FakeEvaluator(8, failure_rate=0.0))
     records = [r for r in ledger.records(campaign.id) if r.candidate.status is Status.OK]
     assert judged_ratios(records) == [4.0, 8.0]

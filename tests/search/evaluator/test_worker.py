@@ -116,7 +116,7 @@ def test_one_engine_hosts_programs_in_turn(worker, settings):
     for stage in (Stage.ORACLE, Stage.RECALL, Stage.PROBE):
         for told in ("good", "better"):
             assert worker.run(task(program(told), stage)).status is Status.OK
-    assert [r["role"] for r in requests(settings)] == ["dense", "sparse"]
+    assert [r["role"] for r in requests(settings)] == ["sparse", "dense"]
 
 
 def test_recall_is_recorded_once_and_measured_without_an_engine(worker, settings):
