@@ -52,7 +52,7 @@ def workloads_for(
     asked = (num_tokens // 4, num_tokens // 2)  # small models find nothing in longer texts
     return (
         Workload(Stage.CHECK, longest, 1, lengths=lengths),
-        Workload(Stage.RECALL, longest, 2 * len(lengths[1::2]), lengths=lengths[1::2], source=texts),
+        Workload(Stage.RECALL, longest, NUM_LENGTHS, lengths=lengths, source=texts),
         Workload(Stage.ORACLE, num_tokens=200, num_sequences=2),
         Workload(Stage.FIDELITY, longest, NUM_DOCUMENTS * NUM_LENGTHS, lengths=lengths, num_decoded=33, source=texts),
         Workload(Stage.RETRIEVAL, max(asked), NUM_PASSAGES, lengths=asked, source=kinds),

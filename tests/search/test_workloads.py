@@ -30,13 +30,10 @@ def test_no_length_is_too_short_to_draw(num_tokens):
 
 def test_accuracy_cost_and_speed_are_told_for_the_same_lengths():
     workloads = {each.stage: each for each in workloads_for(7, 4000, texts="/some/file", task="gsm8k")}
-    shared = (Stage.CHECK, Stage.FIDELITY, Stage.SERVE)
+    shared = (Stage.CHECK, Stage.RECALL, Stage.FIDELITY, Stage.SERVE)
     assert {workloads[stage].lengths for stage in shared} == {lengths_of(7, 4000)}
     sourced = (Stage.RECALL, Stage.FIDELITY, Stage.SERVE)
     assert {workloads[stage].source for stage in sourced} == {"/some/file"}
-    recalled = workloads[Stage.RECALL].lengths  # it gates, and half of the lengths will do
-    assert set(recalled) < set(lengths_of(7, 4000))
-    assert len(recalled) == NUM_LENGTHS // 2
     assert workloads[Stage.TASK].source == "gsm8k"
     assert Stage.TASK not in {each.stage for each in workloads_for(7)}
     for stage in (Stage.RECALL, Stage.FIDELITY):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,10 @@ class Asked:
 
 
 def asked_texts(workload: Workload, tokenizer: Tokenizer, seed: int, scratch: Path) -> list[Asked]:
-    """Give `num_sequences` prompts of the workload's lengths in turn, shortest first.
+    """Give `num_sequences` prompts of the workload's lengths in turn, shortest first, of twice as many documents.
+
+    A document is recorded at every second length, each beginning with another: two clusters for intervals, and no more
+    texts than one would take.
 
     They are chains where the model has the probe's words for its tokens, else what fidelity is measured on. Raises
     ValueError where the source does not hold so many.
@@ -40,7 +43,10 @@ def asked_texts(workload: Workload, tokenizer: Tokenizer, seed: int, scratch: Pa
     if vocabulary.is_spoken(encoder(tokenizer)):
         asked = _chains(workload, encoder(tokenizer), seed)
     else:
-        texts = texts_of(workload, encoder(tokenizer), seed, first_tokens(tokenizer), scratch)
+        whole = replace(workload, num_sequences=2 * workload.num_sequences)
+        texts = texts_of(whole, encoder(tokenizer), seed, first_tokens(tokenizer), scratch)
+        places = (sum(divmod(i, len(workload.all_lengths))) for i in range(len(texts)))
+        texts = [text for text, place in zip(texts, places, strict=True) if place % 2 == 0]
         asked = [Asked(text.name, text.prompt, () if text.kind == "own" else text.forced) for text in texts]
     return sorted(asked, key=lambda text: len(text.prompt))
 
