@@ -5,6 +5,7 @@ import pytest
 from search.evaluator.host import answer
 from search.evaluator.probe import MODEL_FOLDER
 from search.evaluator.session import Session
+from search.evaluator.speed.prompts import NUM_TOKENS
 from vortex_dsl import zoo
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
@@ -55,8 +56,8 @@ def test_dense_and_a_covering_budget_give_the_same_answers(host, start_host):
 
 def test_a_round_of_serving_counts_pages_and_times_steps(host):
     reply = host.call("serve_round", text=zoo.text("centroid"), values=BUDGET, workload=SERVE, seed=1)["result"]
-    assert len(reply["step_ms"]) == 16
-    assert reply["num_tokens"] == 16 * SERVE["num_sequences"]
+    assert len(reply["step_ms"]) == NUM_TOKENS - 1
+    assert reply["num_tokens"] == (NUM_TOKENS - 1) * SERVE["num_sequences"]
     assert reply["pages_attended"] == pytest.approx(5)
     assert reply["pages_dense"] > 60
     assert 0 < reply["attention_s"] < reply["processor_s"]
@@ -65,7 +66,7 @@ def test_a_round_of_serving_counts_pages_and_times_steps(host):
 def test_prompts_of_several_lengths_are_decoded_together(host):
     asked = SERVE | {"lengths": [400, 700, 1000]}
     reply = host.call("serve_round", text=zoo.text("centroid"), values=BUDGET, workload=asked, seed=1)["result"]
-    assert reply["num_tokens"] == 16 * SERVE["num_sequences"]
+    assert reply["num_tokens"] == (NUM_TOKENS - 1) * SERVE["num_sequences"]
     assert reply["pages_dense"] == pytest.approx((400 + 700 + 1000 + 400) / 4 / 16, rel=0.05)
 
 
