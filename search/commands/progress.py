@@ -86,7 +86,8 @@ class Lines(Tally):
 
     def __init__(self) -> None:
         super().__init__()
-        self._told_at = time.monotonic() - PAUSE_S  # the first figure is told at once
+        self._told_at = time.monotonic()
+        self._has_figures = False
 
     def _tell(self, line: str) -> None:
         note(line)
@@ -106,7 +107,8 @@ class Lines(Tally):
             for stage, name in TOLD
             if stage is evaluation.key.stage and (figure := _figure(record, stage, name, evaluation.ratio))
         ]
-        if told and time.monotonic() - self._told_at >= PAUSE_S:
+        is_first, self._has_figures = not self._has_figures, self._has_figures or bool(told)
+        if told and (is_first or time.monotonic() - self._told_at >= PAUSE_S):
             self._tell(f"{evaluation.key.stage}{_at(evaluation.ratio)} of {record.candidate.name}: {', '.join(told)}")
 
     def on_finished(self, record: Record) -> None:

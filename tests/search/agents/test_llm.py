@@ -7,7 +7,7 @@ from werkzeug import Response
 
 from search.admission import admit
 from search.agents.llm import Endpoint, Llm, system
-from search.config import CampaignConfig
+from search.config import LAG, CampaignConfig
 from search.contracts import ProposerError
 from search.loop import End, Loop, start_campaign
 from search.parents import front
@@ -192,12 +192,12 @@ def numbered(i):
 
 
 def test_a_campaign_repairs_what_was_refused(tmp_path, server):
-    outcome, records = campaign(tmp_path, server, 11, numbered(0), BAD, *map(numbered, range(1, 14)))
+    outcome, records = campaign(tmp_path, server, LAG + 3, numbered(0), BAD, *map(numbered, range(1, LAG + 6)))
     assert outcome.end is End.DONE
     assert records[1].candidate.status is Status.PROGRAM_ERROR
     repairs = [r.candidate.step for r in records if r.candidate.proposal.operator == "repair"]
-    assert repairs == [9]
-    assert records[9].candidate.status is Status.OK
+    assert repairs == [LAG + 1]
+    assert records[LAG + 1].candidate.status is Status.OK
     assert all(r.candidate.proposal.dollars == pytest.approx(0.003) for r in records)
 
 
