@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from search.evaluator.scratch.files import locked
 from search.records import Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from search.records import EvaluationTask
@@ -143,16 +144,21 @@ class Arms:
 
     def computing(self) -> AbstractContextManager[None]:
         """Hold the processors beside other workers who compute, and wait while one of them times."""
-        return self._processors(shared=True)
+        return self._processors(shared=True)  # after whoever waits to time: else many workers would never let it
 
     def timing(self) -> AbstractContextManager[None]:
         """Hold the processors alone."""
         return self._processors(shared=False)
 
-    def _processors(self, *, shared: bool) -> AbstractContextManager[None]:
+    @contextmanager
+    def _processors(self, *, shared: bool) -> Iterator[None]:
         if not self.settings.timed_alone:
-            return nullcontext()
-        return locked(self.settings.scratch / "processors.lock", shared=shared)
+            yield
+            return
+        with ExitStack() as held:
+            with locked(self.settings.scratch / "turn.lock"):
+                held.enter_context(locked(self.settings.scratch / "processors.lock", shared=shared))
+            yield
 
     @property
     def used(self) -> bool:

@@ -49,15 +49,15 @@ class Shelf:
         return num_bytes <= min(MAX_BYTES, int(FREE_SHARE * shutil.disk_usage(self.folder).free))
 
     def read(self, prompt: Sequence[int]) -> Prefilled | None:
-        """Map a prompt's keys and values into memory, None where they are not kept; it counts as used now."""
-        from safetensors import safe_open
+        """Map a prompt's keys and values into memory; it counts as used now. None where they are missing or spoiled."""
+        from safetensors import SafetensorError, safe_open
 
         path = self.path(prompt)
         try:
             os.utime(path)
             with safe_open(path, "pt") as file:
                 return Prefilled(file.get_tensor("keys"), file.get_tensor("values"))
-        except FileNotFoundError:
+        except (FileNotFoundError, SafetensorError):
             return None
 
     def write(self, prompt: Sequence[int], prefilled: Prefilled) -> None:

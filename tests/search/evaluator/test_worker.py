@@ -2,12 +2,14 @@
 
 import json
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from search.evaluator.arms import TimeLimits, WorkerSettings
+from search.evaluator.arms import Arms, TimeLimits, WorkerSettings
 from search.evaluator.engine import EngineSettings
 from search.evaluator.worker import Worker
 from search.records import EvaluationKey, EvaluationTask, Stage, Status, Workload
@@ -305,3 +307,32 @@ def test_a_dense_arm_that_fails_is_our_fault(settings):
         assert [r["role"] for r in requests(settings)] == ["sparse"]
     finally:
         worker.close()
+
+
+def test_who_waits_to_time_is_not_overtaken_by_others_who_compute(settings):
+    """Else of many workers one always computes, and the wait ends with the worker's death."""
+    shared = replace(settings, timed_alone=True)
+    waiting, timed, computed = threading.Event(), threading.Event(), []
+
+    def time_alone():
+        waiting.set()
+        with Arms(shared).timing():
+            computed.append("timed")
+            timed.set()
+
+    def compute():
+        with Arms(shared).computing():
+            computed.append("computed")
+
+    with Arms(shared).computing():
+        first = threading.Thread(target=time_alone)
+        first.start()
+        assert waiting.wait(10)
+        time.sleep(0.2)
+        second = threading.Thread(target=compute)
+        second.start()
+        second.join(0.3)
+        assert computed == []
+    first.join(10)
+    second.join(10)
+    assert computed == ["timed", "computed"]

@@ -31,6 +31,12 @@ def test_what_is_written_is_read_and_nothing_else(shelf):
     assert not Shelf(shelf.folder, "another model").has([1, 2])
 
 
+def test_a_spoiled_file_is_as_none(shelf):
+    shelf.write([1, 2], prefilled(2))
+    shelf.path([1, 2]).write_bytes(b"cut off")
+    assert shelf.read([1, 2]) is None
+
+
 def test_what_was_used_longest_ago_goes_first(shelf, monkeypatch):
     prompts = [[1], [2], [3]]
     for at, prompt in enumerate(prompts):
