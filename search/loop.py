@@ -14,7 +14,7 @@ from search.contracts import ProposerError
 from search.dispatch import UNFINISHED, Dispatcher, Job
 from search.fit import fit
 from search.observer import Observer, Running, Silent
-from search.parents import LOSSES, Leader, front, leaders
+from search.parents import LOSSES, Leader, front, leaders, untimed
 from search.records import (
     Campaign,
     Candidate,
@@ -24,6 +24,7 @@ from search.records import (
     EvaluationTask,
     Proposal,
     Record,
+    Stage,
     Status,
     Workload,
 )
@@ -125,6 +126,7 @@ class Loop:
             self._restore()
             while not self._draining and not self._complete():
                 self._turn()
+            self._time_leaders()
             confirmed = () if self._draining else self._confirm()
             self._settle_rest()
             return self._outcome(confirmed)
@@ -326,6 +328,18 @@ class Loop:
                     self._take(evaluation)
 
     # The end
+
+    def _time_leaders(self) -> None:
+        """Time leaders that no step was allowed to: the first steps have nobody to be compared with."""
+        left = untimed(self._records) if Stage.SERVE in self.config.stages and not self._draining else []
+        for each in left:
+            candidate = each.record.candidate
+            task = self._task(candidate, self.config.workload(Stage.SERVE, each.ratio), self.config.evaluation_seed)
+            self._steps[task.key] = candidate.step
+            self._dispatcher.start(Job(task, candidate.id))
+        while not self._dispatcher.idle and not self._draining:
+            for evaluation in self._collect(TURN_S):
+                self._take(evaluation)
 
     def _confirm(self) -> tuple[Evaluation, ...]:
         """Measure the leaders again: fresh engine, other problems, on the split that no proposer is shown."""

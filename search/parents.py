@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -136,6 +137,20 @@ def leaders(records: Sequence[Record], num: int = NUM_LEADERS) -> list[Leader]:
         ranked = sorted(_accurate(records, ratio, LEADER_LOSS), key=lambda r: _rank(r, ratio, speed))
         found += [Leader(record, ratio) for record in ranked[:num]]
     return found
+
+
+def untimed(records: Sequence[Record]) -> list[Leader]:
+    """Give who has still to be timed before leaders can be told: these, and the best published rules beside them.
+
+    The best at each cost ratio by each stage that tells what is lost.
+    """
+    published = [record for record in records if record.candidate.proposal.operator == SEED]
+    found = leaders(records)
+    for ratio, stage in itertools.product(judged_ratios(records), LOSSES):
+        lost = [(each, r.candidate.step, r) for r in published if (each := loss(r, ratio, stage)) is not None]
+        found += [Leader(best[2], ratio) for best in ([min(lost)] if lost else [])]
+    steps = {(each.record.candidate.step, each.ratio): each for each in found}
+    return [each for each in steps.values() if each.record.evaluation(Stage.SERVE, each.ratio) is None]
 
 
 def _rank(record: Record, ratio: float, speed: Speed) -> tuple[bool, float, int]:

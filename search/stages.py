@@ -25,6 +25,7 @@ PASSED_BY_SEEDS = (Status.OK, Status.BELOW_GATE)
 LEAST_ENTERING = 4  # so many enter an engine before a share of those seen is more
 LUCKY = 0.02  # share of the others that enter: what recall underrates is found out
 NUM_TIMED = 1  # a candidate is timed if fewer than so many are better: timing costs more than all other stages
+GIVEN = (SEED, REFERENCE)  # operators of what no proposer invented
 
 
 def next_workload(record: Record, visible: Sequence[Record], config: CampaignConfig) -> Workload | None:
@@ -59,12 +60,12 @@ def course(candidate: Candidate, config: CampaignConfig) -> Iterator[tuple[Stage
 
 
 class _Gates:
-    """What keeps one candidate from one stage. Every seed that behaves goes on to be timed."""
+    """What keeps one candidate from one stage."""
 
     def __init__(self, record: Record, visible: Sequence[Record], config: CampaignConfig) -> None:
         self._record, self._config = record, config
         self._others = [other for other in visible if other.candidate.proposal.operator != REFERENCE]
-        self._is_given = record.candidate.proposal.operator in (SEED, REFERENCE)
+        self._is_given = record.candidate.proposal.operator in GIVEN
         self._passing = PASSED_BY_SEEDS if self._is_given else PASSED
 
     def open(self, stage: Stage, ratio: float) -> bool:
@@ -116,7 +117,12 @@ class _Gates:
         if Stage.PROBE in self._config.stages and not (is_accurate or self._is_given):
             return False
         told = [stage for stage in (Stage.FIDELITY, Stage.RETRIEVAL) if stage in self._config.stages]
+        if told and not self._sees_all_seeds():
+            return False  # the first of them would be the best so far; leaders that were not timed are so in the end
         return not told or any(self._is_near_the_best(stage, ratio) for stage in told)
+
+    def _sees_all_seeds(self) -> bool:
+        return not self._config.seeds or any(r.candidate.proposal.operator not in GIVEN for r in self._others)
 
     def _is_near_the_best(self, stage: Stage, ratio: float) -> bool:
         own = loss(self._record, ratio, stage)

@@ -9,7 +9,7 @@ import typer
 
 from search.commands import options
 from search.commands.database import campaign_of, existing, opened
-from search.commands.engines import Machines, facts_of, scratch
+from search.commands.engines import Machines, facts_to_serve, scratch
 from search.commands.exits import CommandError, ExitCode
 from search.commands.output import note, print_data, print_json
 from search.evaluator.probe import PROBE
@@ -165,7 +165,7 @@ def run(
     if max_dollars is not None and not any(price):
         raise CommandError("--max-dollars needs --price IN OUT: what the model costs per million tokens")
     names = proposer_names(proposer or (), endpoint)
-    facts = facts_of(asked.model)
+    facts = facts_to_serve(asked.model)
     judged = asked.judged(facts)
     config = replace(judged, seed=seed, num_candidates=candidates, proposers=names, max_dollars=max_dollars)
     proposers = proposers_of(config, endpoint)
@@ -196,7 +196,7 @@ def resume(
         found = _to_resume(ledger, campaign)
         config = CampaignConfig.from_json(found.settings)
         proposers = proposers_of(config, endpoint_of(llm, base_url, price))
-        facts = facts_of(config.model)
+        facts = facts_to_serve(config.model)
         machines = Machines(facts, config.workloads, workers, ray, tuple(gpu or ()))
         with machines.pool() as pool:
             note(f"campaign {found.id} goes on, on {pool.environment.device}")
@@ -221,7 +221,7 @@ def evaluate(
     from search.commands.results import print_record
     from search.loop import start_campaign
 
-    facts = facts_of(asked.model)
+    facts = facts_to_serve(asked.model)
     judged = asked.judged(facts, as_written=True)
     program, _ = traced(file, settings or (), (facts.group, facts.head_dim))
     config = replace(judged, num_candidates=1, proposers=(Given.name,), seeds=(), serve_floor=0.0)

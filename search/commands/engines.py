@@ -109,6 +109,19 @@ def folder_and_name(model: str) -> tuple[Path, str]:
     return folder, str(folder) if not is_own(model) and Path(model).expanduser().is_dir() else model
 
 
+def facts_to_serve(model: str) -> ModelFacts:
+    """Give what is known of a model whose engines are about to start. Raises ModelError.
+
+    Where they run on a CPU its loops are compiled meanwhile.
+    """
+    from search.evaluator.compiling import compile_ahead
+    from vortex_dsl.serving.plugin import on_cpu_build
+
+    if on_cpu_build():
+        compile_ahead(scratch())
+    return facts_of(model)
+
+
 def facts_of(model: str) -> ModelFacts:
     """Give what is known of a model, by its name or folder. Raises ModelError."""
     from search.commands.progress import said

@@ -234,6 +234,9 @@ def test_few_enter_an_engine_and_fewer_are_timed(ledger):
         assert best in entered
         timed = [r for r in entered if r.evaluation(Stage.SERVE, ratio)]
         assert timed
+        assert all(each.record.evaluation(Stage.SERVE, ratio) for each in outcome.leaders if each.ratio == ratio)
+        published = [r for r in records if r.candidate.proposal.operator == "seed" and loss(r, ratio) is not None]
+        assert min(published, key=lambda r: loss(r, ratio)).evaluation(Stage.SERVE, ratio)
         top = sorted(entered, key=lambda r: loss(r, ratio))[:NUM_TIMED]
         assert set(map(id, top)) <= set(map(id, timed))
     (dense,) = [r for r in records if r.candidate.name == "Dense"]

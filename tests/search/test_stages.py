@@ -90,11 +90,19 @@ def test_the_course_of_a_real_models_campaign():
     both = [(stage, ratio) for stage in (Stage.CHECK, Stage.RECALL) for ratio in (8.0, 16.0)]
     engines = [(stage, ratio) for ratio in (8.0, 16.0) for stage in (Stage.FIDELITY, Stage.RETRIEVAL)]
     whole = [*both, (Stage.ORACLE, 0.0), *engines, (Stage.SERVE, 8.0), (Stage.SERVE, 16.0)]
-    assert walk(REAL) == walk(REAL, SEED) == list(course(record().candidate, REAL)) == whole
+    later = (record(step=50),)  # an invented one, so that all seeds are seen
+    assert walk(REAL, visible=later) == walk(REAL, SEED, later) == list(course(record().candidate, REAL)) == whole
+
+
+def test_nobody_is_timed_before_all_seeds_are_seen():
+    """The first would be the best so far; the loop times leaders in the end."""
+    assert Stage.SERVE not in {stage for stage, _ in walk(REAL)}
+    assert Stage.SERVE not in {stage for stage, _ in walk(REAL, visible=(record(operator=SEED),))}
+    assert Stage.SERVE in {stage for stage, _ in walk(replace(REAL, seeds=()))}
 
 
 def test_a_ratio_that_is_not_reached_costs_nothing_more():
-    found = walk(REAL, SEED, check_16=Status.BELOW_GATE)
+    found = walk(REAL, SEED, (record(step=50),), check_16=Status.BELOW_GATE)
     assert [each for each in found if each[1] == 16.0] == [(Stage.CHECK, 16.0)]
     assert (Stage.SERVE, 8.0) in found
     neither = walk(REAL, SEED, check_8=Status.BELOW_GATE, check_16=Status.BELOW_GATE)
@@ -150,7 +158,7 @@ def test_what_is_far_from_the_best_is_not_timed(operator):
     for kl, found, timed in ((0.1, bad, True), (0.3, bad, False), (0.3, good, True), (0.2, bad, False)):
         odd = {"fidelity_8": {"kl": kl}, "retrieval_8": found, "check_16": Status.BELOW_GATE}
         assert ((Stage.SERVE, 8.0) in walk(REAL, operator, others, **odd)) == timed, (kl, found)
-    assert (Stage.SERVE, 8.0) in walk(REAL, operator, others[1:], fidelity_8={"kl": 0.3}, retrieval_8=bad)
+    assert (Stage.SERVE, 8.0) in walk(REAL, operator, [*others[1:], record(step=50)], fidelity_8={"kl": 0.3}, retrieval_8=bad)
 
 
 def test_a_crash_at_one_ratio_ends_it_at_all():
