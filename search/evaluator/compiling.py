@@ -22,5 +22,11 @@ def compile_ahead(scratch: Path) -> subprocess.Popen[bytes]:
     """
     scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
     box = Box(scratch)
-    silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(box.wrapped(GET_READY), cwd=scratch, env=box.variables(), **silent)
+    return subprocess.Popen(
+        box.wrapped(GET_READY),
+        cwd=scratch,
+        env=box.variables(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )

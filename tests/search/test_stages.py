@@ -158,7 +158,8 @@ def test_what_is_far_from_the_best_is_not_timed(operator):
     for kl, found, timed in ((0.1, bad, True), (0.3, bad, False), (0.3, good, True), (0.2, bad, False)):
         odd = {"fidelity_8": {"kl": kl}, "retrieval_8": found, "check_16": Status.BELOW_GATE}
         assert ((Stage.SERVE, 8.0) in walk(REAL, operator, others, **odd)) == timed, (kl, found)
-    assert (Stage.SERVE, 8.0) in walk(REAL, operator, [*others[1:], record(step=50)], fidelity_8={"kl": 0.3}, retrieval_8=bad)
+    fewer = [*others[1:], record(step=50)]
+    assert (Stage.SERVE, 8.0) in walk(REAL, operator, fewer, fidelity_8={"kl": 0.3}, retrieval_8=bad)
 
 
 def test_a_crash_at_one_ratio_ends_it_at_all():
