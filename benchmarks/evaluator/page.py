@@ -125,7 +125,7 @@ def of_twice(found: Found) -> list[str]:
         f"seed {seed} on {number} texts from {len(each)} documents ({', '.join(each)})"
         for seed, number, each in zip(seeds, texts["num_texts"], texts["documents"], strict=True)
     )
-    kendall, spearman = _coefficients(found)
+    spearman, kendall = _coefficients(found)
     told = [
         f"Kendall's tau of the two orders: {kendall} (goal: at least {GOAL:g}); Spearman's rho: {spearman}.",
         f"n = {found['num_rules']} rules.",
