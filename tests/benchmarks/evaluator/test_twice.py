@@ -28,6 +28,7 @@ def test_the_same_order_is_one_and_the_reverse_minus_one():
     assert told([0.2, 0.3, 0.5, 0.8, 0.9, 1.2]).kendall.value == pytest.approx(1.0)
     assert told([1.2, 0.9, 0.8, 0.5, 0.3, 0.2]).kendall.value == pytest.approx(-1.0)
     swapped = told([0.2, 0.3, 0.8, 0.5, 0.9, 1.2])  # one pair of fifteen
+    assert "tau of the two orders: 0.87" in " ".join(page.of_twice(results.of_twice(swapped)))
     assert (swapped.kendall.value, swapped.num_rules) == (pytest.approx(13 / 15), 6)
 
 
