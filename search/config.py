@@ -16,7 +16,10 @@ from vortex_dsl.values import MAX_GROUP, MAX_HEAD_DIM, MAX_LAYERS, MAX_REPEATS, 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-LAG = 16  # a step sees the records of steps up to its own minus this; so up to sixteen candidates run at a time
+LAG = 16  # of campaigns that do not say
+MAX_LAG = 16384
+LAG_OF_A_WORKER, LAG_OF_CHEAP = 8, 64
+LEAST_SIGHTED = 4  # what is cheap runs ahead by no more than this part of a campaign: it would be proposed blindly
 
 SEEDS = (
     "dense",
@@ -59,8 +62,10 @@ class CampaignConfig:
     none. `seed_pages` is the small budget that then makes the seeds comparable, `ceiling_pages` the large one of the
     oracle. `recall_share` is the share of candidates, the best by recall, that enter an engine; `serve_floor` the
     accuracy in the probe that a candidate needs to be timed. `evaluation_seed` draws the problems: campaigns that share
-    it share their measurements. `group`, `head_dim`, `num_layers` and `num_kv_heads` are
-    those of `model`; `target` is the GPU for which speed is modelled.
+    it share their measurements. A step sees the records of steps up to its own minus `lag`: so many candidates may be
+    under way at a time, and so much later is learnt from each. `screen_share` is the share of candidates, the best by a
+    small part of the recordings, that all of them are spent on, where there is a stage for it. `group`, `head_dim`,
+    `num_layers` and `num_kv_heads` are those of `model`; `target` is the GPU for which speed is modelled.
     """
 
     seed: int = 0
@@ -81,6 +86,8 @@ class CampaignConfig:
     ratios: tuple[float, ...] = RATIOS
     num_layers: int = 3
     recall_share: float = 1.0
+    screen_share: float = 1.0
+    lag: int = LAG
 
     def __post_init__(self) -> None:
         _require(self.num_candidates >= 0, f"num_candidates must not be negative, but is {self.num_candidates}")
@@ -91,7 +98,8 @@ class CampaignConfig:
         _require(bool(self.proposers), "proposers is empty; name at least one, for example 'grammar'")
         _require(self.seed_pages >= 1, f"seed_pages must be at least 1, but is {self.seed_pages}")
         _sized("num_layers", self.num_layers, MAX_LAYERS)
-        for name in ("serve_floor", "recall_share"):
+        _sized("lag", self.lag, MAX_LAG)
+        for name in ("serve_floor", "recall_share", "screen_share"):
             share = getattr(self, name)
             _require(0 <= share <= 1, f"{name} must lie between 0 and 1, but is {share}")
         self._check_ratios()
@@ -161,6 +169,12 @@ class CampaignConfig:
             values["workloads"] = tuple(_workload(each) for each in values["workloads"])
             values.setdefault("ratios", ())
         return cls(**values)
+
+
+def lag_for(num_workers: int, num_candidates: int, *, is_cheap: bool) -> int:
+    """Give the lag with which workers never starve. `is_cheap`: most candidates come to the end within a second."""
+    ahead = min(LAG_OF_CHEAP, num_candidates // LEAST_SIGHTED) if is_cheap else 0
+    return min(MAX_LAG, max(LAG + LAG_OF_A_WORKER * num_workers, ahead))
 
 
 def tokens_needed(workloads: Iterable[Workload]) -> int:

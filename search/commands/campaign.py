@@ -53,6 +53,7 @@ CampaignArgument = Annotated[
 
 PROBE_RATIOS = (8.0,)
 RECALL_SHARE = 0.05  # of invented candidates enter an engine; recall costs a second, an engine's stages fifteen
+SCREEN_SHARE = 0.1  # of them go on from a small part of the recordings to all, which takes fifteen times as long
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,14 @@ class Asked:
         kinds = SMALL if model.name == smollm2.NAME else ""
         workloads = workloads_for(0, longest, texts, task, kinds)
         ratios = self._ratios(() if as_written else RATIOS)
-        return replace(shape, ratios=ratios, workloads=workloads, seeds=zoo.names(), recall_share=RECALL_SHARE)
+        return replace(
+            shape,
+            ratios=ratios,
+            workloads=workloads,
+            seeds=zoo.names(),
+            recall_share=RECALL_SHARE,
+            screen_share=SCREEN_SHARE,
+        )
 
     def _ratios(self, usual: tuple[float, ...]) -> tuple[float, ...]:
         return tuple(self.ratio) if self.ratio else usual
@@ -159,7 +167,9 @@ def run(
 ) -> int:
     """Search: invent programs, serve and measure each of them, and end with the leaderboard."""
     from search.commands.proposers import endpoint_of, proposer_names, proposers_of
+    from search.config import lag_for
     from search.loop import start_campaign
+    from search.records import Stage
 
     endpoint = endpoint_of(llm, base_url, price)
     if max_dollars is not None and not any(price):
@@ -167,7 +177,8 @@ def run(
     names = proposer_names(proposer or (), endpoint)
     facts = facts_of(asked.model)
     judged = asked.judged(facts)
-    config = replace(judged, seed=seed, num_candidates=candidates, proposers=names, max_dollars=max_dollars)
+    lag = lag_for(workers, candidates, is_cheap=Stage.SCREEN in judged.stages)
+    config = replace(judged, seed=seed, num_candidates=candidates, proposers=names, max_dollars=max_dollars, lag=lag)
     proposers = proposers_of(config, endpoint)
     machines = Machines(facts, config.workloads, workers, ray, tuple(gpu or ()))
     with opened(db) as ledger, machines.pool() as pool:
