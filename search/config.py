@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from search.archive.experience import Experience
 from search.fit import Terms
 from search.records import Stage, Workload
 from search.workloads import WORKLOADS
@@ -37,6 +38,7 @@ SEEDS = (
 )
 RATIOS = (8.0, 16.0, 32.0)
 MAX_RATIOS = 8
+MAX_EXPERIENCE = 256  # operators
 LEAST_RATIO, MOST_RATIO = 1.0, 1024.0
 # Steps go round this list: most of them to the grammar, and each baseline always has its place.
 PROPOSERS = ("grammar", "grammar", "greedy", "grammar", "grammar", "best_of_n", "grammar", "random")
@@ -88,6 +90,7 @@ class CampaignConfig:
     recall_share: float = 1.0
     screen_share: float = 1.0
     lag: int = LAG
+    experience: tuple[Experience, ...] = ()
 
     def __post_init__(self) -> None:
         _require(self.num_candidates >= 0, f"num_candidates must not be negative, but is {self.num_candidates}")
@@ -103,6 +106,8 @@ class CampaignConfig:
             share = getattr(self, name)
             _require(0 <= share <= 1, f"{name} must lie between 0 and 1, but is {share}")
         self._check_ratios()
+        number = len(self.experience)
+        _require(number <= MAX_EXPERIENCE, f"experience tells of {number} operators; give at most {MAX_EXPERIENCE}")
         stages = [workload.stage for workload in self.workloads]
         named = ", ".join(stages) or "none"
         _require(len(set(stages)) == len(stages), f"workloads must name stages once each, but name {named}")
@@ -168,6 +173,7 @@ class CampaignConfig:
         if "workloads" in values:
             values["workloads"] = tuple(_workload(each) for each in values["workloads"])
             values.setdefault("ratios", ())
+        values["experience"] = tuple(_experience(each) for each in values.get("experience", ()))
         return cls(**values)
 
 
@@ -216,6 +222,16 @@ def _workload(values: object) -> Workload:
         return Workload(**{**checked, "stage": Stage(checked["stage"])})
     except ValueError as error:
         raise ConfigError(f"the workload of stage {checked['stage']}: {error}") from error
+
+
+def _experience(values: object) -> Experience:
+    checked = _checked(Experience, values)
+    for each in fields(Experience):
+        _require(each.name in checked, f"an experience does not say its {each.name}: {values}")
+    try:
+        return Experience(**checked)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _checked(kind: Any, values: object) -> dict[str, Any]:

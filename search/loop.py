@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from search.admission import admit, check, digests
 from search.agents.seeds import Seeds
 from search.archive.allowance import Allowance
+from search.archive.earlier import experience_with
 from search.archive.history import History
 from search.asking import Questions
 from search.config import CampaignConfig, ConfigError
@@ -66,7 +67,8 @@ class Outcome:
 
 
 def start_campaign(ledger: Ledger, config: CampaignConfig) -> Campaign:
-    """Store a new campaign with these settings."""
+    """Store a new campaign with these settings, and with the experience of earlier ones unless they bring their own."""
+    config = replace(config, experience=config.experience or experience_with(config.model, ledger))
     return ledger.create_campaign(
         Campaign(config.seed, config.num_candidates, config.proposers, config.model, config.to_json())
     )
@@ -240,6 +242,7 @@ class Loop:
             config.terms.lengths,
             config.ratios,
             history.archive(step),
+            config.experience,
         )
 
     def _record_failure(self, name: str, error: ProposerError) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from collections.abc import Set as AbstractSet
 
+    from search.archive.experience import Experience
+
 
 class Stage(StrEnum):
     """The evaluator's stages, cheapest first. A candidate stops at the first that it does not pass."""
@@ -239,6 +241,7 @@ class Context:
     lengths: tuple[int, ...] = ()  # at which costs are compared; num_tokens alone where there are none
     ratios: tuple[float, ...] = ()  # to which budgets are fitted
     archive: Archive = field(default_factory=Archive)
+    experience: tuple[Experience, ...] = ()  # of operators, from earlier campaigns
 
 
 @dataclass(frozen=True)

@@ -82,5 +82,5 @@ def _with_values(parent: Record, values: Mapping[str, Value], context: Context) 
 
 
 def _change_the_best(context: Context, rng: random.Random) -> Breed:
-    parent = tournament(context.records, rng)
+    parent = tournament(context, rng)
     return Breed("random") if parent is None else Breed("mutate", parent)
