@@ -19,7 +19,7 @@ class Random:
 
     def propose(self, context: Context) -> Proposal:
         """Give a random program that has not been seen."""
-        return draw(self.name, context, _rng(self.name, context), lambda _context, _rng: Breed("random"))
+        return draw(self.name, context, _rng(self.name, context), lambda _context, _rng: Breed())
 
 
 class BestOfN:
@@ -48,10 +48,10 @@ def _rng(name: str, context: Context) -> random.Random:
 
 def _change_a_seed(context: Context, rng: random.Random) -> Breed:
     seeds = [r for r in context.records if r.candidate.proposal.operator == SEED]
-    return Breed("mutate", rng.choice(seeds)) if seeds else Breed("random")
+    return Breed(rng.choice(seeds)) if seeds else Breed()
 
 
 def _change_the_best(context: Context, _rng: random.Random) -> Breed:
     """Change the best at one of the cost ratios, which take turns."""
     best = leaders(context.records, 1)
-    return Breed("mutate", best[context.step % len(best)].record) if best else Breed("random")
+    return Breed(best[context.step % len(best)].record) if best else Breed()

@@ -29,8 +29,8 @@ def _breed(context: Context, rng: random.Random) -> Breed:
     parent = tournament(context.records, rng)
     chance = rng.random()
     if parent is None or chance < EXPLORE:
-        return Breed("random")
+        return Breed()
     if chance < EXPLORE + CROSS:
         other = tournament(context.records, rng, size=1)
-        return Breed("cross", parent, other)
-    return Breed("mutate", parent)
+        return Breed(parent, other)
+    return Breed(parent)
