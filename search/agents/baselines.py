@@ -20,7 +20,7 @@ class Random:
 
     def propose(self, context: Context) -> Proposal:
         """Give a random program that has not been seen."""
-        return draw(self.name, context, _rng(self.name, context), lambda _context, _rng: Breed("random"))
+        return draw(self.name, context, _rng(self.name, context), lambda _context, _rng: Breed())
 
 
 class BestOfN:
@@ -50,9 +50,8 @@ def _rng(name: str, context: Context) -> random.Random:
 def _change_a_seed(context: Context, rng: random.Random) -> Breed:
     given = itertools.takewhile(lambda r: r.candidate.proposal.operator in (SEED, REFERENCE), context.records)
     seeds = [r for r in given if r.candidate.proposal.operator == SEED]
-    return Breed("mutate", rng.choice(seeds)) if seeds else Breed("random")
+    return Breed(rng.choice(seeds)) if seeds else Breed()
 
 
 def _change_the_best(context: Context, _rng: random.Random) -> Breed:
-    best = leader(context)
-    return Breed("mutate", best) if best else Breed("random")
+    return Breed(leader(context))

@@ -40,11 +40,12 @@ class Tune:
     def propose(self, context: Context) -> Proposal:
         """Give a rule with other values, new in this campaign."""
         rng = random.Random(f"{context.seed} {context.step} {self.name}")
-        proposal = self._tuned(context, rng) if context.ratios else None
-        return proposal or draw(self.name, context, rng, _change_the_best)
+        return self.tuned(context, rng) or draw(self.name, context, rng, _change_the_best)
 
-    def _tuned(self, context: Context, rng: random.Random) -> Proposal | None:
-        """Draw a cost ratio, and one of the rules that are best there: the better, the likelier."""
+    def tuned(self, context: Context, rng: random.Random) -> Proposal | None:
+        """Tune one of the rules that are best at one of the cost ratios: the better, the likelier; None if none is."""
+        if not context.ratios:
+            return None
         self._rules.follow(context.records, context.ratios)
         ratio = rng.choice(context.ratios)
         best = self._rules.best(ratio)
@@ -82,5 +83,4 @@ def _with_values(parent: Record, values: Mapping[str, Value], context: Context) 
 
 
 def _change_the_best(context: Context, rng: random.Random) -> Breed:
-    parent = tournament(context, rng)
-    return Breed("random") if parent is None else Breed("mutate", parent)
+    return Breed(tournament(context, rng))
