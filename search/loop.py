@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from search.admission import admit, check, digests
 from search.agents.seeds import Seeds
 from search.asking import Question
+from search.campaigns.stopping import Stopping
 from search.config import LAG, CampaignConfig, ConfigError
 from search.contracts import ProposerError
 from search.dispatch import UNFINISHED, Dispatcher, Job
@@ -106,6 +107,8 @@ class Loop:
         self._held: set[int] = set()  # steps that wait for what they are compared with
         self._num_unmeasured = 0  # candidates in a row that no worker could measure
         self._draining = self._stopping = False
+        self._rules = Stopping(self.config)
+        self._num_steps: int | None = None
 
     def drain(self) -> None:
         """Let finish what runs and start nothing new. Safe in a signal handler and from other threads."""
@@ -116,11 +119,12 @@ class Loop:
         self._draining = True
         self._stopping = True
 
-    def run(self) -> Outcome:
-        """Go on until the campaign is complete, drained, stopped or out of order.
+    def run(self, num_steps: int | None = None) -> Outcome:
+        """Go on until the campaign is complete, drained, stopped or out of order; or has `num_steps` steps in all.
 
         Raises what is a fault of ours; the leases are given back first.
         """
+        self._num_steps = num_steps
         try:
             self._restore()
             while not self._draining and not self._complete():
@@ -200,7 +204,9 @@ class Loop:
         return tuple(self._records[: max(0, step - LAG + 1)])
 
     def _all_proposed(self) -> bool:
-        """Say whether the campaign has its candidates, or so many refused ones that it will not get them."""
+        """Say whether the campaign has its candidates, or so many refused ones that it will not get them, or enough."""
+        if len(self._records) == self._num_steps or self._reason_to_stop():
+            return True
         drawn = self._records[self._seeds.num :]
         admitted = sum(record.candidate.status is Status.OK for record in drawn)
         spent = sum(record.candidate.proposal.dollars for record in drawn)
@@ -208,6 +214,12 @@ class Loop:
             return len(self._records) >= self._seeds.num
         limit = 2 * self.config.num_candidates + LAG
         return len(self._records) >= self._seeds.num and (admitted >= self.config.num_candidates or len(drawn) >= limit)
+
+    def _reason_to_stop(self) -> str:
+        """Say why no step follows, from what that step might see: nothing before the seeds are through."""
+        step = len(self._records)
+        ready = step >= self._seeds.num and self._is_settled(step)
+        return self._rules.reason(self._visible(step)) if ready else ""
 
     def _proposer(self, step: int) -> Proposer:
         if step < self._seeds.num:
@@ -347,7 +359,7 @@ class Loop:
             return self._end(End.INTERRUPTED, "interrupted; resume goes on from here")
         if front(self._records):
             best = tuple(leaders(self._records))
-            return replace(self._end(End.DONE, ""), leaders=best, confirmations=tuple(confirmed))
+            return replace(self._end(End.DONE, self._reason_to_stop()), leaders=best, confirmations=tuple(confirmed))
         ours = [r for r in self._records if r.status in (*UNFINISHED, Status.QUARANTINED)]
         if ours:
             return self._end(End.INFRASTRUCTURE, f"no candidate could be measured: {_reason(ours[-1])}")
