@@ -6,7 +6,8 @@ import json
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from search.campaigns.stopping import FIGURES, TargetError, parse_target
+from search.campaigns.bounds import MAX_LAG
+from search.campaigns.target import FIGURES, TargetError, parse_target
 from search.fit import Terms
 from search.records import Stage, Workload, digest_of
 from search.workloads import WORKLOADS
@@ -17,7 +18,9 @@ from vortex_dsl.values import MAX_GROUP, MAX_HEAD_DIM, MAX_LAYERS, MAX_REPEATS, 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-LAG = 16  # a step sees the records of steps up to its own minus this; so up to sixteen candidates run at a time
+LAG = 16  # of campaigns that do not say
+LAG_OF_A_WORKER, LAG_OF_CHEAP = 8, 64
+LEAST_SIGHTED = 4  # what is cheap runs ahead by no more than this part of a campaign: it would be proposed blindly
 
 SEEDS = (
     "dense",
@@ -73,10 +76,12 @@ class CampaignConfig:
     none. `seed_pages` is the small budget that then makes the seeds comparable, `ceiling_pages` the large one of the
     oracle. `recall_share` is the share of candidates, the best by recall, that enter an engine; `serve_floor` the
     accuracy in the probe that a candidate needs to be timed. `evaluation_seed` draws the problems: campaigns that share
-    it share their measurements. `group`, `head_dim`, `num_layers` and `num_kv_heads` are
-    those of `model`; `target` is the GPU for which speed is modelled. `seed_programs` follow the `seeds`. `stop_at`,
-    `patience` (candidates in a row without progress), `max_worker_seconds` and `max_dollars` end a campaign before it
-    has its candidates: see `search.campaigns.stopping`.
+    it share their measurements. A step sees the records of steps up to its own minus `lag`: so many candidates may be
+    under way at a time, and so much later is learnt from each. `screen_share` is the share of candidates, the best by a
+    small part of the recordings, that all of them are spent on, where there is a stage for it. `group`, `head_dim`,
+    `num_layers` and `num_kv_heads` are those of `model`; `target` is the GPU for which speed is modelled.
+    `seed_programs` follow the `seeds`. `stop_at`, `patience` (candidates in a row without progress),
+    `max_worker_seconds` and `max_dollars` end a campaign before it has its candidates: see `search.campaigns.stopping`.
     """
 
     seed: int = 0
@@ -97,6 +102,8 @@ class CampaignConfig:
     ratios: tuple[float, ...] = RATIOS
     num_layers: int = 3
     recall_share: float = 1.0
+    screen_share: float = 1.0
+    lag: int = LAG
     seed_programs: tuple[SeedProgram, ...] = ()
     stop_at: str = ""
     patience: int | None = None
@@ -111,7 +118,8 @@ class CampaignConfig:
         _require(bool(self.proposers), "proposers is empty; name at least one, for example 'grammar'")
         _require(self.seed_pages >= 1, f"seed_pages must be at least 1, but is {self.seed_pages}")
         _sized("num_layers", self.num_layers, MAX_LAYERS)
-        for name in ("serve_floor", "recall_share"):
+        _sized("lag", self.lag, MAX_LAG)
+        for name in ("serve_floor", "recall_share", "screen_share"):
             share = getattr(self, name)
             _require(0 <= share <= 1, f"{name} must lie between 0 and 1, but is {share}")
         self._check_ratios()
@@ -199,6 +207,12 @@ class CampaignConfig:
         if "seed_programs" in values:
             values["seed_programs"] = tuple(SeedProgram(**_checked(SeedProgram, e)) for e in values["seed_programs"])
         return cls(**values)
+
+
+def lag_for(num_workers: int, num_candidates: int, *, is_cheap: bool) -> int:
+    """Give the lag with which workers never starve. `is_cheap`: most candidates come to the end within a second."""
+    ahead = min(LAG_OF_CHEAP, num_candidates // LEAST_SIGHTED) if is_cheap else 0
+    return min(MAX_LAG, max(LAG + LAG_OF_A_WORKER * num_workers, ahead))
 
 
 def tokens_needed(workloads: Iterable[Workload]) -> int:

@@ -26,11 +26,11 @@ class Grammar:
 
 
 def _breed(context: Context, rng: random.Random) -> Breed:
-    parent = tournament(context.records, rng)
+    parent = tournament(context, rng)
     chance = rng.random()
     if parent is None or chance < EXPLORE:
         return Breed("random")
     if chance < EXPLORE + CROSS:
-        other = tournament(context.records, rng, size=1)
+        other = tournament(context, rng, size=1)
         return Breed("cross", parent, other)
     return Breed("mutate", parent)

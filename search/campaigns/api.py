@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from search.campaigns.machines import Machines, facts_of
-from search.campaigns.proposers import endpoints_of, proposers_of
+from search.campaigns.proposers import proposers_of
 from search.campaigns.reading import read_setup
 from search.campaigns.settings import settings_of
 from search.config import CampaignConfig, ConfigError
@@ -58,7 +58,7 @@ class Campaign:
         if resumed is not None:
             _check_resumed(keys)
         setup = read_setup(None if file is None else Path(file), keys)
-        endpoints = endpoints_of(setup)
+        endpoints = setup.agents()
         config = settings_of(setup, facts_of(setup.model)) if resumed is None else None
         with ExitStack() as opened:
             self._ledger: Ledger = opened.enter_context(closing(SqlLedger(setup.db)))

@@ -9,11 +9,13 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from search.agents.seeds import seed_proposals
+from search.archive.archive import NUM_LEADERS
+from search.archive.archivist import LEAST_GOING_ON
 from search.campaigns.machines import facts_of
 from search.campaigns.settings import settings_of
-from search.parents import LOSSES, NUM_LEADERS, REFERENCE
+from search.parents import LOSSES, REFERENCE
 from search.records import Context, Stage
-from search.stages import LEAST_ENTERING, LUCKY
+from search.stages import LUCKY
 from search.workloads import NUM_DOCUMENTS
 
 if TYPE_CHECKING:
@@ -25,9 +27,10 @@ if TYPE_CHECKING:
     from search.records import Record, Workload
 
 # Mean seconds of one evaluation where none is on record: SmolLM2 at 4,000 tokens on two cores of a server
-# (docs/evaluator.md). The last two stand in no page: they are guesses.
+# (docs/evaluator.md), which does not tell of those that are guessed.
 TYPICAL_S = {
     Stage.CHECK: 0.02,
+    Stage.SCREEN: 0.1,
     Stage.RECALL: 2.0,
     Stage.ORACLE: 0.27,
     Stage.FIDELITY: 12.0,
@@ -36,8 +39,7 @@ TYPICAL_S = {
     Stage.PROBE: 5.0,
     Stage.TASK: 60.0,
 }
-UNKNOWN_S = 1.0  # of a stage of which nothing is known
-GUESSED = (Stage.PROBE, Stage.TASK)
+GUESSED = (Stage.SCREEN, Stage.PROBE, Stage.TASK)
 FROM_PAGE, A_GUESS = "docs/evaluator.md", "a guess"
 MAX_CAMPAIGNS = 8  # the newest of a model, from which seconds and tokens are read
 CHARACTERS_PER_TOKEN = 4
@@ -138,27 +140,29 @@ def forecast(setup: Setup) -> Forecast:
 def expected(config: CampaignConfig, num_seeds: int, num_references: int) -> dict[Stage, int]:
     """Give how many evaluations of each stage are expected, as if every candidate were sound.
 
-    Seeds enter an engine, and of the others the share that recall lets in. At each ratio the best so far are timed:
-    of n in any order, ln n + 0.577 are the best when they come (the expected number of records).
+    Seeds enter an engine, and of the others the shares that screen and recall let in. At each ratio the best so far are
+    timed: of n in any order, ln n + 0.577 are the best when they come (the expected number of records).
     """
     num_ratios, invented = max(1, len(config.ratios)), config.num_candidates
-    share = min(1.0, max(config.recall_share, LEAST_ENTERING / max(1, invented)) + LUCKY)
-    all_of_them = (num_seeds + invented) * num_ratios + num_references
+    recalled = _going_on(config.screen_share, invented) if Stage.SCREEN in config.stages else 1.0
+    share = recalled * _going_on(config.recall_share, round(recalled * invented))
     entering = num_seeds + share * invented
-    judged = entering * num_ratios + num_references
     told = [stage for stage in (Stage.FIDELITY, Stage.RETRIEVAL) if stage in config.stages]
-    best = len(told) * (math.log(max(1.0, entering)) + EULER) if told else entering
-    numbers: dict[Stage, float] = dict.fromkeys(config.stages, judged)
-    for stage in config.stages:
-        if stage.value in ("check", "screen", "recall"):
-            numbers[stage] = all_of_them
-        elif stage is Stage.ORACLE:
-            numbers[stage] = num_seeds + num_references + min(1.0, share * num_ratios) * invented
-        elif stage is Stage.SERVE:
-            numbers[stage] = min(best, entering) * num_ratios
-        if stage in LOSSES:
-            numbers[stage] += NUM_LEADERS * num_ratios  # confirmed
-    return {stage: math.ceil(number) for stage, number in numbers.items()}
+    timed = min(entering, len(told) * (math.log(max(1.0, entering)) + EULER)) if told else entering
+    numbers = dict.fromkeys(config.stages, entering * num_ratios + num_references) | {
+        Stage.CHECK: (num_seeds + invented) * num_ratios + num_references,
+        Stage.SCREEN: (num_seeds + invented) * num_ratios + num_references,
+        Stage.RECALL: (num_seeds + recalled * invented) * num_ratios + num_references,
+        Stage.ORACLE: num_seeds + num_references + min(1.0, share * num_ratios) * invented,
+        Stage.SERVE: timed * num_ratios,
+    }
+    confirmed = NUM_LEADERS * num_ratios
+    return {stage: math.ceil(numbers[stage] + (confirmed if stage in LOSSES else 0)) for stage in config.stages}
+
+
+def _going_on(share: float, number: int) -> float:
+    """Give the share of so many candidates that a gate lets through, the lucky ones too."""
+    return min(1.0, max(share, LEAST_GOING_ON / max(1, number)) + LUCKY)
 
 
 def on_record(setup: Setup) -> list[Record]:
@@ -182,8 +186,6 @@ def _seconds(stage: Stage, records: Sequence[Record]) -> tuple[float, str]:
     here = [e.elapsed_s for e in found if e.key.environment_digest == found[0].key.environment_digest]
     if here:
         return fmean(here), f"{len(here):,} on record"
-    if stage not in TYPICAL_S:
-        return UNKNOWN_S, A_GUESS
     return TYPICAL_S[stage], A_GUESS if stage in GUESSED else FROM_PAGE
 
 

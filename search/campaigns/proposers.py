@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from search.agents.seeds import GIVEN, given
@@ -12,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from search.agents.llm import Endpoint
-    from search.campaigns.setup import Setup
     from search.config import CampaignConfig
     from search.contracts import Proposer
     from search.records import Context, Proposal
@@ -35,21 +33,6 @@ class Given:
     def propose(self, context: Context) -> Proposal:  # noqa: ARG002 - the same whatever came before
         """Give the program."""
         return self._proposal
-
-
-def endpoints_of(setup: Setup) -> dict[str, Endpoint]:
-    """Give where each language model is asked. Raises ConfigError where OpenAI's own is meant and has no key."""
-    from search.agents.llm import Endpoint
-
-    found = {}
-    for name, asked in setup.endpoints.items():
-        if not asked.base_url and asked.api_key_env not in os.environ:
-            raise ConfigError(
-                f"the endpoint {name} needs --base-url URL (base_url), or a key for OpenAI's own in {asked.api_key_env}"
-            )
-        prompt_price, completion_price = asked.price
-        found[name] = Endpoint(asked.llm, asked.base_url, asked.api_key_env, prompt_price, completion_price)
-    return found
 
 
 def proposers_of(config: CampaignConfig, endpoints: Mapping[str, Endpoint]) -> tuple[Proposer, ...]:

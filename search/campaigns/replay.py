@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from search.admission import check
 from search.campaigns.proposers import proposer_of
-from search.config import LAG, CampaignConfig, ConfigError
+from search.config import CampaignConfig, ConfigError
 from search.contracts import Claim, ProposerError
 from search.dispatch import UNFINISHED
 from search.loop import Loop, start_campaign
@@ -219,7 +219,7 @@ class _Scratch(SqlLedger):
             if task.key.stage is Stage.CHECK:
                 _compare_checks(step, check(task, self._config), found)
             return found
-        is_needed = task.workload.split != HELD_OUT and step + LAG < len(self._recorded.records)
+        is_needed = task.workload.split != HELD_OUT and step + self._config.lag < len(self._recorded.records)
         if is_needed and found is None:
             raise DifferenceError(step, f"its gates open {_named(task.key.stage, task.workload.ratio)}, never measured")
         self._absent.add(task.key)

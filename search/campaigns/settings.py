@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from search.config import ANSWER_TOKENS, RATIOS, CampaignConfig, ConfigError, SeedProgram
+from search.config import ANSWER_TOKENS, RATIOS, CampaignConfig, ConfigError, SeedProgram, lag_for
 from search.evaluator.probe import PROBE
+from search.records import Stage
 from vortex_dsl import load_program, trace
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from vortex_dsl import Shape
 
 PROBE_RATIOS = (8.0,)
+SCREEN_SHARE = 0.1  # of them go on from a small part of the recordings to all, which takes fifteen times as long
 RECALL_SHARE = 0.05  # of invented candidates enter an engine; recall costs a second, an engine's stages fifteen
 
 
@@ -28,9 +30,11 @@ def settings_of(setup: Setup, model: ModelFacts) -> CampaignConfig:
     refused, which names its file and line.
     """
     judged = judged_by(setup, model)
+    lag = setup.lag or lag_for(setup.workers, setup.candidates, is_cheap=Stage.SCREEN in judged.stages)
     return replace(
         judged,
         seed=setup.seed,
+        lag=lag,
         num_candidates=setup.candidates,
         proposers=setup.round,
         max_dollars=setup.max_dollars,
@@ -69,7 +73,14 @@ def judged_by(setup: Setup, model: ModelFacts, *, as_written: bool = False) -> C
     task = _built(setup.task, model, lengths_of(0, longest)) if setup.task else ""
     kinds = SMALL if model.name == smollm2.NAME else ""
     workloads = workloads_for(0, longest, texts, task, kinds)
-    return replace(shape, ratios=ratios, workloads=workloads, seeds=zoo.names(), recall_share=RECALL_SHARE)
+    return replace(
+        shape,
+        ratios=ratios,
+        workloads=workloads,
+        seeds=zoo.names(),
+        recall_share=RECALL_SHARE,
+        screen_share=SCREEN_SHARE,
+    )
 
 
 def seed_programs(files: Iterable[Path], shape: Shape) -> tuple[SeedProgram, ...]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from functools import reduce
 from itertools import cycle
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -15,19 +16,22 @@ from search.campaigns.bounds import (
     LARGEST,
     LEAST_TOKENS,
     MAX_DOLLARS,
+    MAX_LAG,
     MAX_ROUND,
     MAX_SECONDS,
     MAX_SEED_PROGRAMS,
     MAX_WORKERS,
 )
 from search.campaigns.proposers import KNOWN, LLM, WITH_LLM
-from search.config import MAX_RATIOS, PROPOSERS, TARGET
+from search.config import MAX_RATIOS, PROPOSERS, TARGET, ConfigError
 from search.evaluator.probe import PROBE
 from vortex_dsl.errors import did_you_mean
 from vortex_dsl.values import MAX_TOKENS
 
+if TYPE_CHECKING:
+    from search.agents.llm import Endpoint
+
 MAX_ENDPOINTS = 16
-NAME = r"^[a-z][a-z0-9_]{0,31}$"  # of an endpoint, which is its proposer's too
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
 
 
@@ -92,6 +96,10 @@ class Setup(BaseModel):
     seed: int = Field(
         0, ge=-LARGEST, le=LARGEST, description="Decides the sequence of candidates, given the same measurements."
     )
+    lag: int | None = Field(
+        None, ge=1, le=MAX_LAG,
+        description="Steps under way at a time, none of which knows the others; by the workers if left out.",
+    )  # fmt: skip
     proposers: tuple[str, ...] = Field(
         (), description="Who invents: a table of weights, or a list of names that take turns."
     )
@@ -174,6 +182,20 @@ class Setup(BaseModel):
             return self.proposers or PROPOSERS
         agents = cycle(self.endpoints)
         return tuple(next(agents) if name == LLM else name for name in WITH_LLM)
+
+    def agents(self) -> dict[str, Endpoint]:
+        """Give where each language model is asked. Raises ConfigError where OpenAI's own is meant and has no key."""
+        from search.agents.llm import Endpoint
+
+        found = {}
+        for name, asked in self.endpoints.items():
+            if not asked.base_url and asked.api_key_env not in os.environ:
+                raise ConfigError(
+                    f"the endpoint {name} needs --base-url URL (base_url in a file), or a key for OpenAI's own in "
+                    f"the environment variable {asked.api_key_env}"
+                )
+            found[name] = Endpoint(asked.llm, asked.base_url, asked.api_key_env, *asked.price)
+        return found
 
 
 def round_of(weights: dict[str, Any]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from search.campaigns.bounds import DATABASE_URL, LARGEST, LEAST_TOKENS, MAX_DOLLARS, MAX_SECONDS, MAX_WORKERS
+from search.campaigns.bounds import DATABASE_URL, LARGEST, LEAST_TOKENS, MAX_DOLLARS, MAX_LAG, MAX_SECONDS, MAX_WORKERS
 from vortex_dsl.values import MAX_TOKENS
 
 if TYPE_CHECKING:
@@ -68,6 +68,13 @@ class Searched(Asked):
             "--proposer", metavar="NAME", help="Who invents: grammar, llm, greedy, best_of_n, random; repeatable."
         ),
     ] = None
+    lag: Annotated[
+        int | None,
+        typer.Option(
+            "--lag", metavar="N", min=1, max=MAX_LAG,
+            help="Steps under way at a time, none of which knows the others; by the workers if left out.",
+        ),
+    ] = None  # fmt: skip
     seed_program: Annotated[
         list[Path] | None,
         typer.Option(

@@ -37,14 +37,14 @@ DryRun = Annotated[
 def run(*, file: CampaignFile = None, asked: ToRun, dry_run: DryRun = False, as_json: options.Json = False) -> int:
     """Search: invent programs, serve and measure each of them, and end with the leaderboard."""
     from search.campaigns.machines import facts_of
-    from search.campaigns.proposers import endpoints_of, proposers_of
+    from search.campaigns.proposers import proposers_of
     from search.campaigns.settings import settings_of
     from search.loop import start_campaign
 
     setup = asked.setup(file)
     if dry_run:
         return _forecast(setup, as_json)
-    endpoints = endpoints_of(setup)
+    endpoints = setup.agents()
     facts = facts_of(setup.model)
     config = settings_of(setup, facts)
     proposers = proposers_of(config, endpoints)
@@ -64,14 +64,14 @@ def resume(
 ) -> int:
     """Go on with a campaign where it was interrupted: what is measured stays, nothing is measured twice."""
     from search.campaigns.machines import facts_of
-    from search.campaigns.proposers import endpoints_of, proposers_of
+    from search.campaigns.proposers import proposers_of
     from search.config import CampaignConfig
 
     setup = asked.setup(file)
     with existing(setup.db) as ledger:
         found = _to_resume(ledger, campaign)
         config = CampaignConfig.from_json(found.settings)
-        proposers = proposers_of(config, endpoints_of(setup))
+        proposers = proposers_of(config, setup.agents())
         with _machines(setup, facts_of(config.model), config.workloads).pool() as pool:
             note(f"campaign {found.id} goes on, on {pool.environment.device}")
             outcome = _searched(ledger, pool, proposers, found)

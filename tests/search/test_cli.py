@@ -849,7 +849,7 @@ def test_resume_leaves_single_programs_alone(capsys, pool, db):
 
 def test_an_endpoint_brings_the_llm_into_the_round():
     agents = {"endpoints": {"llm": {"llm": "some-model", "base_url": "http://127.0.0.1:1/v1", "price": (0.5, 1.5)}}}
-    endpoint = proposers.endpoints_of(read_setup(None, agents))["llm"]
+    endpoint = read_setup(None, agents).agents()["llm"]
     assert (endpoint.model, endpoint.completion_price) == ("some-model", 1.5)
     assert "llm" in read_setup(None, agents).round
     assert "llm" not in read_setup().round
@@ -869,6 +869,6 @@ def test_an_endpoint_that_does_not_answer_is_infrastructure(capsys, pool, db, mo
 @pytest.mark.parametrize("name", proposers.KNOWN)
 def test_every_known_proposer_can_be_built(name):
     agents = {"endpoints": {"llm": {"llm": "m", "base_url": "http://127.0.0.1:1/v1"}}}
-    endpoints = proposers.endpoints_of(read_setup(None, agents))
+    endpoints = read_setup(None, agents).agents()
     (built,) = proposers.proposers_of(CampaignConfig(proposers=(name,)), endpoints)
     assert built.name == name
