@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from search.archive.experience import Experience
+from search.campaigns.bounds import MAX_LAG
+from search.campaigns.target import FIGURES, TargetError, parse_target
 from search.fit import Terms
-from search.records import Stage, Workload
+from search.records import Stage, Workload, digest_of
 from search.workloads import WORKLOADS
 from vortex_dsl import Shape
 from vortex_dsl.analysis.devices import DEVICES
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LAG = 16  # of campaigns that do not say
-MAX_LAG = 16384
 LAG_OF_A_WORKER, LAG_OF_CHEAP = 8, 64
 LEAST_SIGHTED = 4  # what is cheap runs ahead by no more than this part of a campaign: it would be proposed blindly
 
@@ -56,6 +57,19 @@ class ConfigError(ValueError):
 
 
 @dataclass(frozen=True)
+class SeedProgram:
+    """A program's text that a person gives a campaign to begin with; `digest` is the text's, taken if left out."""
+
+    text: str
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        found = digest_of(self.text)
+        _require(self.digest in ("", found), f"the seed program {self.digest} is another text, of digest {found}")
+        object.__setattr__(self, "digest", found)
+
+
+@dataclass(frozen=True)
 class CampaignConfig:
     """The settings of one campaign. Two campaigns with equal settings and measurements propose the same.
 
@@ -68,6 +82,8 @@ class CampaignConfig:
     under way at a time, and so much later is learnt from each. `screen_share` is the share of candidates, the best by a
     small part of the recordings, that all of them are spent on, where there is a stage for it. `group`, `head_dim`,
     `num_layers` and `num_kv_heads` are those of `model`; `target` is the GPU for which speed is modelled.
+    `seed_programs` follow the `seeds`. `stop_at`, `patience` (candidates in a row without progress),
+    `max_worker_seconds` and `max_dollars` end a campaign before it has its candidates: see `search.campaigns.stopping`.
     """
 
     seed: int = 0
@@ -91,6 +107,10 @@ class CampaignConfig:
     screen_share: float = 1.0
     lag: int = LAG
     experience: tuple[Experience, ...] = ()
+    seed_programs: tuple[SeedProgram, ...] = ()
+    stop_at: str = ""
+    patience: int | None = None
+    max_worker_seconds: float | None = None
 
     def __post_init__(self) -> None:
         _require(self.num_candidates >= 0, f"num_candidates must not be negative, but is {self.num_candidates}")
@@ -108,6 +128,7 @@ class CampaignConfig:
         self._check_ratios()
         number = len(self.experience)
         _require(number <= MAX_EXPERIENCE, f"experience tells of {number} operators; give at most {MAX_EXPERIENCE}")
+        _require(self.patience is None or self.patience >= 1, f"patience must be at least 1, but is {self.patience}")
         stages = [workload.stage for workload in self.workloads]
         named = ", ".join(stages) or "none"
         _require(len(set(stages)) == len(stages), f"workloads must name stages once each, but name {named}")
@@ -118,6 +139,21 @@ class CampaignConfig:
                 _sized(f"{name} of the workload {workload.stage.value}", getattr(workload, name), most)
             for length in workload.lengths:
                 _sized(f"a length of the workload {workload.stage.value}", length, MAX_TOKENS)
+        if self.stop_at:
+            self._check_target()
+
+    def _check_target(self) -> None:
+        """Refuse a target that nothing could ever reach here."""
+        try:
+            target = parse_target(self.stop_at)
+        except TargetError as error:
+            raise ConfigError(f"stop_at: {error}") from None
+        ratios = self.ratios or (0.0,)
+        shown = ", ".join(f"{ratio:g}" for ratio in self.ratios) or "none"
+        _require(target.ratio in (None, *ratios), f"stop_at names the cost ratio {target.ratio}; ratios are {shown}")
+        for figure in (each.figure for each in target.comparisons):
+            stage, named = FIGURES[figure][0], ", ".join(self.stages)
+            _require(stage in self.stages, f"stop_at: {figure} is a figure of stage {stage}; this campaign has {named}")
 
     def _check_ratios(self) -> None:
         shown = ", ".join(f"{ratio:g}" for ratio in self.ratios)
@@ -174,6 +210,8 @@ class CampaignConfig:
             values["workloads"] = tuple(_workload(each) for each in values["workloads"])
             values.setdefault("ratios", ())
         values["experience"] = tuple(_experience(each) for each in values.get("experience", ()))
+        if "seed_programs" in values:
+            values["seed_programs"] = tuple(SeedProgram(**_checked(SeedProgram, e)) for e in values["seed_programs"])
         return cls(**values)
 
 
@@ -258,4 +296,4 @@ def _fits(value: object, annotation: str) -> bool:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if annotation.startswith("float"):
         return number
-    return (number and isinstance(value, int)) if annotation == "int" else isinstance(value, str)
+    return (number and isinstance(value, int)) if annotation.startswith("int") else isinstance(value, str)

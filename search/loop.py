@@ -13,6 +13,7 @@ from search.archive.allowance import Allowance
 from search.archive.earlier import experience_with
 from search.archive.history import History
 from search.asking import Questions
+from search.campaigns.stopping import Stopping
 from search.config import CampaignConfig, ConfigError
 from search.contracts import Distant, ProposerError
 from search.dispatch import UNFINISHED, Dispatcher, Job
@@ -108,6 +109,8 @@ class Loop:
         self._ahead = 0  # the first step whose question may still be put ahead of its turn
         self._answered: set[str] = set()
         self._allowance = Allowance(self.config, self._seeds.num)
+        self._rules = Stopping(self.config)
+        self._num_steps: int | None = None
         self._held: deque[int] = deque()  # steps that wait for what they are compared with, in order
         self._num_unmeasured = 0  # candidates in a row that no worker could measure
         self._draining = self._stopping = False
@@ -121,11 +124,12 @@ class Loop:
         self._draining = True
         self._stopping = True
 
-    def run(self) -> Outcome:
-        """Go on until the campaign is complete, drained, stopped or out of order.
+    def run(self, num_steps: int | None = None) -> Outcome:
+        """Go on until the campaign is complete, drained, stopped or out of order; or has `num_steps` steps in all.
 
         Raises what is a fault of ours; the leases are given back first.
         """
+        self._num_steps = num_steps
         try:
             self._restore()
             while not self._draining and not self._complete():
@@ -198,7 +202,8 @@ class Loop:
 
     def _may_ask_ahead(self) -> bool:
         is_needed = self._allowance.is_needed(self._ahead, len(self._questions))
-        return is_needed and self._ahead >= self._seeds.num and self._history.is_visible(self._ahead)
+        is_visible = self._ahead >= self._seeds.num and self._history.is_visible(self._ahead)
+        return is_needed and is_visible and not self._reason_to_stop(self._ahead)
 
     def _put(self, step: int) -> None:
         self._questions.put(self._proposer(step), self._context(step))
@@ -216,7 +221,15 @@ class Loop:
             self._record(admit(proposal, self._campaign.id, step, self.config, known))
 
     def _may_ask(self, step: int) -> bool:
-        return not self._allowance.is_over and self._history.is_visible(step)
+        return self._history.is_visible(step) and not self._is_over(step)
+
+    def _is_over(self, step: int) -> bool:
+        return self._allowance.is_over or step == self._num_steps or bool(self._reason_to_stop(step))
+
+    def _reason_to_stop(self, step: int) -> str:
+        """Say why a step does not follow, from what it might see: nothing before the seeds are through."""
+        ready = step >= self._seeds.num and self._history.is_visible(step)
+        return self._rules.reason(self._history.visible(step)) if ready else ""
 
     def _is_at_hand(self) -> bool:
         """Whether the next step's proposal is asked for, or will be, and does not wait for a server."""
@@ -275,7 +288,7 @@ class Loop:
     # Evaluations
 
     def _complete(self) -> bool:
-        return self._allowance.is_over and self._dispatcher.idle and self._history.is_settled
+        return self._history.is_settled and self._dispatcher.idle and self._is_over(self._history.num_steps)
 
     def _next(self, step: int) -> Workload | None:
         """Give what a step goes to next, and note where there is nothing left or what it waits for."""
@@ -363,8 +376,8 @@ class Loop:
         if self._draining:
             return self._end(End.INTERRUPTED, "interrupted; resume goes on from here")
         if front(self._history.records):
-            best = tuple(leaders(self._history.records))
-            return replace(self._end(End.DONE, ""), leaders=best, confirmations=tuple(confirmed))
+            best, why = tuple(leaders(self._history.records)), self._reason_to_stop(self._history.num_steps)
+            return replace(self._end(End.DONE, why), leaders=best, confirmations=tuple(confirmed))
         ours = [r for r in self._history.records if r.status in (*UNFINISHED, Status.QUARANTINED)]
         if ours:
             return self._end(End.INFRASTRUCTURE, f"no candidate could be measured: {_reason(ours[-1])}")

@@ -53,11 +53,10 @@ class Endpoint:
 class Llm:
     """Asks a language model. The prompt is a pure function of the context; the answer is the model's own."""
 
-    name = "llm"
     num_at_once = NUM_AT_ONCE
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+    def __init__(self, endpoint: Endpoint, name: str = "llm") -> None:
+        self._endpoint, self.name = endpoint, name
 
     def propose(self, context: Context) -> Proposal:
         """Ask once. An answer without a program is proposed as it is, and refused with a message.
