@@ -11,23 +11,31 @@ from search.evaluator.prefill.stage import prefilled
 from search.evaluator.sandbox import ChildError
 from search.evaluator.scratch.files import locked
 from search.records import digest_of
+from search.workloads import recorded
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from search.evaluator.arms import Arms, WorkerSettings
+    from search.evaluator.arms import Arms
     from search.records import EvaluationTask
 
 
 def run(arms: Arms, task: EvaluationTask) -> Outcome:
     """Measure what the program keeps of the model's attention."""
-    file = _file(arms.settings, task)
-    if not file.exists():
-        _record(arms, task, file)
+    return _ask(arms, task, "recall")
+
+
+def screen(arms: Arms, task: EvaluationTask) -> Outcome:
+    """Measure it on a small part of what is recorded for recall."""
+    return _ask(arms, task, "screen")
+
+
+def _ask(arms: Arms, task: EvaluationTask, call: str) -> Outcome:
+    file = _recorded(arms, task)
     try:
         reply = arms.ask_light(
-            ("recall", {"file": str(file)}),
-            ("recall", {"file": str(file), "text": task.text, "values": task.values}),
+            (call, {"file": str(file)}),
+            (call, {"file": str(file), "text": task.text, "values": task.values}),
             arms.limits.recall_s,
         )
     except ChildError as error:  # no engine took part, so none is to blame
@@ -35,11 +43,15 @@ def run(arms: Arms, task: EvaluationTask) -> Outcome:
     return outcome_of(reply)
 
 
-def _file(settings: WorkerSettings, task: EvaluationTask) -> Path:
-    """Name the recordings: programs, and ratios to which they are fitted, share them; engines of two dtypes do not."""
-    workload = replace(task.workload, ratio=0.0)
-    parts = (task.key.model_digest, EVALUATOR_VERSION, settings.engine.dtype, workload.digest, task.key.seed)
-    return settings.scratch / "recordings" / f"{digest_of(parts)}.safetensors"
+def _recorded(arms: Arms, task: EvaluationTask) -> Path:
+    """Give the file of recordings, recorded if need be: stages and programs share it, engines of two dtypes do not."""
+    workload = recorded(task.workload)
+    parts = (task.key.model_digest, EVALUATOR_VERSION, arms.settings.engine.dtype, workload.digest, task.key.seed)
+    file = arms.settings.scratch / "recordings" / f"{digest_of(parts)}.safetensors"
+    if not file.exists():
+        key = replace(task.key, stage=workload.stage, workload_digest=workload.digest)
+        _record(arms, replace(task, key=key, workload=workload), file)
+    return file
 
 
 def _record(arms: Arms, task: EvaluationTask, file: Path) -> None:
