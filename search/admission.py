@@ -50,7 +50,7 @@ def admit(proposal: Proposal, campaign_id: int, step: int, config: CampaignConfi
 
 def is_blind(graph: Graph) -> bool:
     """Tell whether pages are ranked, and by nothing of what they hold: neither fields, nor states, nor raw pages."""
-    chosen = [node for node in reachable((graph.selection,)) if node.type.kind in (Kind.SELECTION, Kind.REMEMBERED)]
+    chosen = [node for node in reachable((graph.selection,)) if node.type.kind is Kind.SELECTION]
     scores = tuple(arg for node in chosen for arg in node.args if arg.type.kind in SCORES and PAGE in arg.type.names)
     return bool(scores) and not any(
         node.op in HELD or (node.op == "input" and node.attr("name") in RAW) for node in reachable(scores)

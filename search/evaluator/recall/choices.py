@@ -110,7 +110,7 @@ class Choices:
     """What one program attends to in a part of a recording."""
 
     def __init__(self, graph: Graph, model: Model, part: Part) -> None:
-        self.k, self.v = (Opened(x, graph.page_size) for x in (part.recording.k, part.recording.v))
+        self._k, self._v = (Opened(x, graph.page_size) for x in (part.recording.k, part.recording.v))
         self._graph, self._model, self._part, self._recording = graph, model, part, part.recording
         self._backend = SummarizedOnce(graph)
 
@@ -127,8 +127,15 @@ class Choices:
                 yield places, None
                 continue
             place = self._model.layers.index(leader)
-            self._backend.source = self._backend.summarized(self.k.pages(place), self.v.pages(place))
+            k = self._k.pages(place)
+            v = self._v.pages(place) if self._reads_values else k  # which nobody looks at
+            self._backend.source = self._backend.summarized(k, v)
             yield places, attended(leader, place)
+
+    @property
+    def _reads_values(self) -> bool:
+        read = {node.attr("name") for node in self._graph.summary_nodes if node.op == "input"} | self._graph.inputs
+        return bool(read & {"v", "page.v"})
 
     def _without_states(self, leader: int, place: int) -> torch.Tensor:
         """Choose at the steps whose choices are those of the judged ones."""

@@ -25,10 +25,7 @@ MAX_LAYERS, MAX_HEADS = 64, 16  # of figures by layer and by head: neighbours sh
 
 
 class Asking:
-    """Parts of recordings with what dense attention makes of them, which is the same for every program.
-
-    The parts judge the same layers.
-    """
+    """Parts of recordings with what dense attention makes of them, which is the same for every program."""
 
     def __init__(self, model: Model, parts: Sequence[Part]) -> None:
         self.model = model
@@ -36,8 +33,8 @@ class Asking:
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """Give the layers that are judged."""
-        return tuple(self.model.layers[place] for place in self.dense[0].part.places)
+        """Give the layers that some part judges, in order."""
+        return tuple(sorted({layer for dense in self.dense for layer in dense.layers}))
 
     @property
     def group(self) -> int:
@@ -68,6 +65,7 @@ class Dense:
 
     def __init__(self, model: Model, part: Part) -> None:
         self.part, self.names = part, part.recording.names
+        self.layers = tuple(model.layers[place] for place in part.places)
         self.lengths = torch.tensor([part.recording.num_tokens + i + 1 for i in part.steps])
         k, v = Opened(part.recording.k), Opened(part.recording.v)
         weights, out = zip(*(self._layer(k, v, place, model.scale) for place in part.places), strict=True)
@@ -131,7 +129,9 @@ def measure(graph: Graph, asking: Asking) -> list[Measurement]:
     neighbours that share a figure. Each figure is averaged over the rows of a name of texts first; the interval is
     Student's over names, cut to what is possible. Raises LookupError for a choice that no layer makes.
     """
-    return summary([rows(graph, asking.model, dense) for dense in asking.dense], asking)
+    model = asking.model
+    found = [_with_error(graph, dense, rows(graph, model, dense)) for dense in asking.dense]
+    return summary(found, asking)
 
 
 def summary(found: Sequence[Rows], asking: Asking) -> list[Measurement]:
@@ -140,12 +140,20 @@ def summary(found: Sequence[Rows], asking: Asking) -> list[Measurement]:
     told = [_over_names(name, [figures[name] for figures in each], names) for name in each[0]]
     masses = [figures["mass"] for figures in each]
     for first, some in _neighbours(len(asking.layers), MAX_LAYERS):
-        told.append(_over_names(f"mass_layer_{asking.layers[first]}", [mass[some] for mass in masses], names))
+        told.append(_of_layers(asking, asking.layers[first], asking.layers[some], masses))
     for first, some in _neighbours(masses[0].shape[-1], MAX_HEADS):
         told.append(_over_names(f"mass_head_{first}", [mass[..., some] for mass in masses], names))
     for dense, mass in zip(asking.dense, masses, strict=True):
         told.append(_over_names(f"mass_{dense.part.recording.num_tokens}", [mass], [dense.names]))
     return told
+
+
+def _of_layers(asking: Asking, first: int, layers: Sequence[int], masses: Sequence[torch.Tensor]) -> Measurement:
+    """Average the mass of some layers, over the texts after which they are judged."""
+    some = [[i for i, layer in enumerate(dense.layers) if layer in layers] for dense in asking.dense]
+    taken = [(mass[own], dense.names) for mass, own, dense in zip(masses, some, asking.dense, strict=True) if own]
+    parts, names = zip(*taken, strict=True)
+    return _over_names(f"mass_layer_{first}", parts, names)
 
 
 def _neighbours(num: int, most: int) -> Iterable[tuple[int, slice]]:
@@ -155,8 +163,8 @@ def _neighbours(num: int, most: int) -> Iterable[tuple[int, slice]]:
 
 
 def rows(graph: Graph, model: Model, dense: Dense) -> Rows:
-    """Run the program on texts of one length, and compare row by row."""
-    attended, error = _attended(graph, model, dense)
+    """Run the program on texts of one length, and compare pages row by row."""
+    attended = _attended(graph, model, dense)
     mass = dense.page_mass(graph.page_size)
     candidates, best = dense.best(graph.page_size, graph.sink, graph.window)
     chosen = attended & candidates
@@ -164,41 +172,44 @@ def rows(graph: Graph, model: Model, dense: Dense) -> Rows:
     kept, best_kept = (mass * chosen).sum(-1), best.gather(-1, num_chosen[..., None])[..., 0]
     reserved = (mass * (attended & ~candidates)).sum(-1)
     recall = torch.where(num_chosen > 0, kept / best_kept.clamp(min=1e-30), 0.0)
-    is_dense = torch.tensor([model.layers[place] < graph.dense_layers for place in dense.part.places])
+    is_dense = torch.tensor([layer < graph.dense_layers for layer in dense.layers])
     num_pages = -(-dense.lengths // graph.page_size)[:, None].expand_as(kept)
     found = {
         "mass": reserved + kept,
         "oracle_mass": reserved + best_kept,
         "random_mass": reserved + num_chosen / num_candidates.clamp(min=1) * (mass * candidates).sum(-1),
         "recall": recall.masked_fill((num_candidates == 0) | is_dense[:, None, None], float("nan")),
-        "output_error": error,
         "pages_attended": attended.sum(-1).float(),
         "pages_dense": num_pages.float(),
     }
     return Rows({name: x.unflatten(-1, (len(dense.names), -1)) for name, x in found.items()}, attended)
 
 
-def _attended(graph: Graph, model: Model, dense: Dense) -> tuple[torch.Tensor, torch.Tensor]:
-    """Give the attended pages, bool [layer, step, row, page], and the output error [layer, step, row]."""
+def _attended(graph: Graph, model: Model, dense: Dense) -> torch.Tensor:
+    """Give the attended pages: bool [layer, step, row, page]."""
     mass, part = dense.page_mass(graph.page_size), dense.part
     index, count = torch.arange(mass.shape[-1]), -(-dense.lengths // graph.page_size)
     attended = (index < count[:, None, None]).expand(mass.shape).clone()
-    error = torch.zeros(mass.shape[:-1])
-    choices = Choices(graph, model, part)
-    for places, pages in choices.attended():
-        if pages is None:
-            continue
-        tokens = pages.transpose(0, 1).repeat_interleave(graph.page_size, 2)[..., : dense.weights.shape[-1]]
-        for place in places:
-            layer = part.places.index(place)
-            attended[layer] = pages
-            error[layer] = _output_error(dense, layer, tokens, choices.v.tokens(place)).T
-    return attended, error
+    for places, pages in Choices(graph, model, part).attended():
+        if pages is not None:
+            attended[[part.places.index(place) for place in places]] = pages
+    return attended
+
+
+def _with_error(graph: Graph, dense: Dense, found: Rows) -> Rows:
+    """Add the output error, which is 0 in layers that are dense."""
+    values, error = Opened(dense.part.recording.v), torch.zeros(found.attended.shape[:3])
+    for layer, place in enumerate(dense.part.places):
+        if dense.layers[layer] >= graph.dense_layers:
+            tokens = found.attended[layer].transpose(0, 1).repeat_interleave(graph.page_size, 2)
+            error[layer] = _output_error(dense, layer, tokens, values.tokens(place)).T
+    shaped = error.unflatten(-1, (len(dense.names), -1))
+    return found._replace(figures=found.figures | {"output_error": shaped})
 
 
 def _output_error(dense: Dense, layer: int, tokens: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """Compare outputs where only some tokens are attended to: bool [row, step, token] -> [row, step]."""
-    weights = dense.weights[layer] * tokens[:, :, None]
+    weights = dense.weights[layer] * tokens[:, :, None, : values.shape[1]]
     sparse = weighed(weights, values) / weights.sum(-1, keepdim=True).clamp(min=1e-30)
     out = dense.out[layer].flatten(2)
     return (sparse.flatten(2) - out).norm(dim=2) / out.norm(dim=2).clamp(min=1e-30)

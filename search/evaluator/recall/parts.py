@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 JUDGED_EVERY = (
     5  # of the recorded steps, the last among them; odd, so that they are not always when choices are renewed
 )
-SCREENED_LAYERS = 8
+SCREENED = 18  # layers in all, those after one text counted beside those after another
 
 
 @dataclass(frozen=True)
@@ -35,18 +35,25 @@ def _every(num: int, num_steps: int) -> tuple[int, ...]:
 
 
 def screened(recordings: Recordings) -> list[Part]:
-    """Give the small part that the screen judges: layers evenly over the depth, after the first and the last text.
+    """Give the small part that the screen judges: after one text of each length, few layers, others after each text.
 
-    Where lengths differ these are one of the shortest and one of the longest texts, which do not begin alike.
+    Layers lie evenly over the depth, those of one text between those of the others: layers differ much more than texts
+    do, and all texts together see many. On SmolLM2 at 4,000 tokens (30 layers, 6 texts, 84 and 45 rules at ratios 8
+    and 16) recall of 3 layers after each of the 6 texts goes with all of recall by Spearman's .994 and .996, and by
+    .91 and .96 among its best third; 8 and 8 layers after 2 of the texts by .986 and .985 (.89 and .71), 8 times the
+    same after both by .987 and .987 (.80 and .88), at about the same cost. Fewer steps save next to nothing, and 1 in
+    the place of 4 takes .968 to .939.
     """
-    layers = len(recordings.model.layers)
-    places = tuple(sorted({int((i + 0.5) * layers / SCREENED_LAYERS) for i in range(SCREENED_LAYERS)}))
-    first, *_, last = (*recordings.by_length, recordings.by_length[-1])
-    if len(recordings.by_length) == 1:
-        chosen = [_some(first, slice(None, None, max(1, len(first.names) - 1)))]
-    else:
-        chosen = [_some(first, slice(1)), _some(last, slice(-1, None))]
-    return [Part(each, places, _every(JUDGED_EVERY, each.num_steps)) for each in chosen]
+    texts = [_some(each, slice(1)) for each in recordings.by_length]
+    if len(texts) == 1:
+        texts = [_some(recordings.by_length[0], slice(None, None, max(1, len(recordings.by_length[0].names) - 1)))]
+    per_text, depth = max(1, SCREENED // len(texts)), len(recordings.model.layers)
+    found = []
+    for i, text in enumerate(texts):
+        offset = (i + 0.5) / len(texts)
+        places = sorted({int((j + offset) * depth / per_text) for j in range(per_text)})
+        found.append(Part(text, tuple(places), _every(JUDGED_EVERY, text.num_steps)))
+    return found
 
 
 def _some(recording: Recording, texts: slice) -> Recording:

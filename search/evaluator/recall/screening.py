@@ -26,7 +26,7 @@ ROUNDING = 1e-5  # of shares that are added up in another order
 
 @dataclass(frozen=True)
 class Screened:
-    """The figures of recall (`figures.measure`) on a part, the signature, and why the program is junk, if it is."""
+    """Recall's figures of pages (`figures.measure`) on a part, the signature, and why the program is junk, if it is."""
 
     measurements: list[Measurement]
     signature: str
@@ -49,10 +49,10 @@ def _signature(graph: Graph, asking: Asking, found: Sequence[Rows]) -> str:
     Reserved pages count, so that rules of other sinks or windows differ. Dense layers do not: theirs are all pages,
     and many times those of layers that choose.
     """
-    sparse = torch.tensor([layer >= graph.dense_layers for layer in asking.layers])
-    by_row = [(each.attended & sparse[:, None, None, None]).flatten(0, 2) for each in found]
     pairs, before = [], 0
-    for attended in by_row:
+    for dense, each in zip(asking.dense, found, strict=True):
+        sparse = torch.tensor([layer >= graph.dense_layers for layer in dense.layers])
+        attended = (each.attended & sparse[:, None, None, None]).flatten(0, 2)
         row, page = attended.nonzero().T
         pairs.append(torch.stack([row + before, page]))
         before += len(attended)

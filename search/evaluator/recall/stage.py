@@ -16,7 +16,7 @@ from search.workloads import recorded
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from search.evaluator.arms import Arms
+    from search.evaluator.arms import Arms, WorkerSettings
     from search.records import EvaluationTask
 
 
@@ -30,8 +30,18 @@ def screen(arms: Arms, task: EvaluationTask) -> Outcome:
     return _ask(arms, task, "screen")
 
 
+def file_of(settings: WorkerSettings, task: EvaluationTask) -> Path:
+    """Name the recordings: stages, programs and cost ratios share them, and engines of two dtypes do not."""
+    parts = (task.key.model_digest, EVALUATOR_VERSION, settings.engine.dtype, recorded(task.workload).digest)
+    return settings.scratch / "recordings" / f"{digest_of((*parts, task.key.seed))}.safetensors"
+
+
 def _ask(arms: Arms, task: EvaluationTask, call: str) -> Outcome:
-    file = _recorded(arms, task)
+    file = file_of(arms.settings, task)
+    if not file.exists():
+        workload = recorded(task.workload)
+        key = replace(task.key, stage=workload.stage, workload_digest=workload.digest)
+        _record(arms, replace(task, key=key, workload=workload), file)
     try:
         reply = arms.ask_light(
             (call, {"file": str(file)}),
@@ -41,17 +51,6 @@ def _ask(arms: Arms, task: EvaluationTask, call: str) -> Outcome:
     except ChildError as error:  # no engine took part, so none is to blame
         return Outcome(error.status, str(error))
     return outcome_of(reply)
-
-
-def _recorded(arms: Arms, task: EvaluationTask) -> Path:
-    """Give the file of recordings, recorded if need be: stages and programs share it, engines of two dtypes do not."""
-    workload = recorded(task.workload)
-    parts = (task.key.model_digest, EVALUATOR_VERSION, arms.settings.engine.dtype, workload.digest, task.key.seed)
-    file = arms.settings.scratch / "recordings" / f"{digest_of(parts)}.safetensors"
-    if not file.exists():
-        key = replace(task.key, stage=workload.stage, workload_digest=workload.digest)
-        _record(arms, replace(task, key=key, workload=workload), file)
-    return file
 
 
 def _record(arms: Arms, task: EvaluationTask, file: Path) -> None:
