@@ -37,12 +37,12 @@ def _every(num: int, num_steps: int) -> tuple[int, ...]:
 def screened(recordings: Recordings) -> list[Part]:
     """Give the small part that the screen judges: after one text of each length, few layers, others after each text.
 
-    Layers lie evenly over the depth, those of one text between those of the others: layers differ much more than texts
-    do, and all texts together see many. On SmolLM2 at 4,000 tokens (30 layers, 6 texts, 84 and 45 rules at ratios 8
-    and 16) recall of 3 layers after each of the 6 texts goes with all of recall by Spearman's .994 and .996, and by
-    .91 and .96 among its best third; 8 and 8 layers after 2 of the texts by .986 and .985 (.89 and .71), 8 times the
-    same after both by .987 and .987 (.80 and .88), at about the same cost. Fewer steps save next to nothing, and 1 in
-    the place of 4 takes .968 to .939.
+    Layers lie evenly over the depth, those after one text between those after the others, so that all texts together
+    see many: layers differ much more than texts do. On SmolLM2 at 4,000 tokens (30 layers, 6 texts; 84 published and
+    drawn rules at a cost ratio of 8, 45 at 16) recall of 3 layers after each of 6 texts goes with all of recall by
+    Spearman's .994 and .996, and among its best third by .91 and .96. At about the same cost 8 layers after each of 2
+    texts have .986 and .985 (.89 and .71), and where these are the same 8, .987 and .987 (.80 and .88). To judge the
+    last step alone saves next to nothing and has .985 and .981 (.87 and .77).
     """
     texts = [_some(each, slice(1)) for each in recordings.by_length]
     if len(texts) == 1:
