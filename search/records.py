@@ -21,7 +21,7 @@ class Stage(StrEnum):
     """The evaluator's stages, cheapest first. A candidate stops at the first that it does not pass."""
 
     CHECK = "check"
-    SCREEN = "screen"  # the same as recall, on a small part of what was recorded
+    SCREEN = "screen"  # recall on a small part, and what is chosen there: thousands of candidates
     RECALL = "recall"  # attention kept, on recorded q, k and v; needs no engine
     ORACLE = "oracle"  # what serves is right
     FIDELITY = "fidelity"  # the same text decoded by both: distance from dense attention
@@ -122,8 +122,8 @@ class Evaluation:
     """What came of one stage for one program.
 
     `correct` holds one 0/1 per scored hop, for paired comparisons; `answers` is the digest of all generated tokens,
-    by which an exported plugin is verified. `ratio` is the workload's, by which a candidate's evaluations of one stage
-    differ.
+    by which an exported plugin is verified, and of the screen the signature of behaviour (`search.behaviour`). `ratio`
+    is the workload's, by which a candidate's evaluations of one stage differ.
     """
 
     key: EvaluationKey
@@ -189,7 +189,7 @@ class Candidate:
     campaign_id: int
     step: int
     proposal: Proposal
-    status: Status  # OK when admitted; PROGRAM_ERROR or DUPLICATE when refused
+    status: Status  # OK when admitted; PROGRAM_ERROR, DUPLICATE or BELOW_GATE when refused
     message: str = ""
     program_digest: str = ""
     name: str = ""

@@ -64,13 +64,19 @@ def _figures(record: Record, ratio: float) -> str:
         ("distance from dense in nats", record.value(Stage.FIDELITY, "kl", ratio), ".4f"),
         ("answers", record.value(Stage.RETRIEVAL, "accuracy", ratio), ".3f"),
         ("accuracy", accuracy(record, ratio), ".3f"),
-        ("attention kept", record.value(Stage.RECALL, "mass", ratio), ".3f"),
+        ("attention kept", _kept(record, ratio), ".3f"),
         ("pages attended", record.value(Stage.PROBE, "pages_attended", ratio), ".1f"),
         ("bytes of fields per page", record.value(Stage.CHECK, "bytes_per_page", ratio), ".0f"),
         ("bytes that dense reads per byte of it", cost_ratio(record, ratio), ".1f"),
         ("throughput, dense = 1", speedup(record, ratio), ".2f"),
     )
     return ", ".join(f"{name} {value:{form}}" for name, value, form in figures if value is not None)
+
+
+def _kept(record: Record, ratio: float) -> float | None:
+    """Give the share of the attention that is kept: all of recall's, else the screen's part of it."""
+    found = (record.value(stage, "mass", ratio) for stage in (Stage.RECALL, Stage.SCREEN))
+    return next((value for value in found if value is not None), None)
 
 
 def failures(records: Sequence[Record], name: str) -> str:

@@ -29,6 +29,7 @@ PAUSE_S = 3.0  # between lines about single stages
 # What a line tells of a candidate at each cost ratio.
 TOLD = (
     (Stage.CHECK, "budget"),
+    (Stage.SCREEN, "mass"),
     (Stage.RECALL, "mass"),
     (Stage.FIDELITY, "kl"),
     (Stage.RETRIEVAL, "accuracy"),
@@ -255,7 +256,7 @@ def _figure(record: Record, stage: Stage, name: str, ratio: float) -> str:
     if taken is None:
         return ""
     found = f"{taken.value:g}" if stage is Stage.CHECK else interval(taken.value, taken.low, taken.high)
-    return f"{name} {found}"
+    return f"{name} {found}" if stage is not Stage.SCREEN else f"screened {name} {found}"
 
 
 def _brief(leader: Leader) -> str:

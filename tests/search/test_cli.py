@@ -16,11 +16,13 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from search.campaigns import machines, proposers
 from search.campaigns.reading import read_setup
+from search.behaviour import sketch
 from search.cli import commands, main
 from search.commands.exits import ExitCode, explain
 from search.config import CampaignConfig
@@ -39,6 +41,7 @@ from search.records import (
     Status,
 )
 from search.store.ledger import SqlLedger
+from search.workloads import workloads_for
 
 ROOT = Path(__file__).resolve().parents[2]
 QUEST = ROOT / "vortex_dsl" / "zoo" / "quest.py"
@@ -599,6 +602,26 @@ def test_show_json_names_the_circumstances(capsys, filled):
     assert told["candidate"]["proposal"]["text"] == QUEST.read_text()
     assert told["environments"][HERE.digest] == asdict(HERE)
     assert len(told["evaluations"]) == len(CampaignConfig().stages)
+
+
+def test_show_tells_which_earlier_candidate_attends_alike(capsys, db):
+    ledger = SqlLedger(db)
+    config = CampaignConfig(proposers=("grammar",), workloads=workloads_for(0))
+    campaign = start_campaign(ledger, config)
+    for step, (digest, rows) in enumerate((("a" * 16, 100), ("b" * 16, 90))):
+        proposal = Proposal(QUEST.read_text(), "zoo", "seed")
+        stored = ledger.add_candidate(Candidate(campaign.id, step, proposal, Status.OK, "", digest, f"Rule{step}"))
+        workload = config.workload(Stage.SCREEN, 8.0)
+        key = EvaluationKey(digest, Stage.SCREEN, workload.digest, "m" * 16, HERE.digest, "1", 0)
+        ledger.claim(EvaluationTask(key, proposal.text, (), workload), "me", 60.0, stored.id)
+        answers = sketch(np.arange(rows), np.arange(rows))
+        ledger.finish(Evaluation(key, Status.OK, "", (), answers=answers, ratio=8.0), "me", HERE)
+    ledger.close()
+    assert "Rule0 (id 1) at 8x: overlap 0.9" in call(capsys, "show", "2", "--db", db)[1]
+    (nearest,) = json.loads(call(capsys, "show", "2", "--db", db, "--json")[1])["nearest"]
+    assert (nearest["candidate"], nearest["name"], nearest["ratio"]) == (1, "Rule0", 8.0)
+    assert nearest["likeness"] == pytest.approx(0.9, abs=0.06)
+    assert "attends as" not in call(capsys, "show", "1", "--db", db)[1]
 
 
 @pytest.mark.parametrize("command", ["show", "export"])

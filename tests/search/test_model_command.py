@@ -12,6 +12,7 @@ from search.config import ANSWER_TOKENS
 from search.evaluator.caching import cache_bytes
 from search.evaluator.models import ModelError, model_facts, smollm2
 from search.records import Stage, Workload
+from search.workloads import workloads_for
 
 
 @pytest.fixture
@@ -162,6 +163,9 @@ def test_the_kv_cache_holds_all_prompts_and_answers(tiny_llama):
     num_tokens = 8 * (1000 + ANSWER_TOKENS) + 4 * (1800 + ANSWER_TOKENS)
     assert cache_bytes(facts, WORKLOADS, 4, settings) == num_tokens * (2 * 32 * 4 + 128) * 2 * 3
     assert settings.kv_cache_bytes == 768 << 20  # small models get no less than before
+    real = workloads_for(0, 1000)
+    unscreened = tuple(each for each in real if each.stage is not Stage.SCREEN)
+    assert cache_bytes(facts, real, 4, settings) == cache_bytes(facts, unscreened, 4, settings)
     many = (Workload(Stage.PROBE, 1000, 2000),)
     larger = machines.worker_settings(facts, many, on_gpu=False).engine
     assert larger.kv_cache_bytes == cache_bytes(facts, many, 4, larger) > 768 << 20
