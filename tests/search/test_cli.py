@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from search.behaviour import sketch
 from search.campaigns import machines, proposers
 from search.campaigns.reading import read_setup
-from search.behaviour import sketch
 from search.cli import commands, main
 from search.commands.exits import ExitCode, explain
 from search.config import CampaignConfig
