@@ -65,6 +65,7 @@ class _Gates:
 
     def __init__(self, record: Record, archive: Archive, config: CampaignConfig) -> None:
         self._record, self._archive, self._config = record, archive, config
+        self._shares = {Stage.SCREEN: config.screen_share, Stage.RECALL: config.recall_share}
         self._is_given = record.candidate.proposal.operator in GIVEN
         self._passing = PASSED_BY_SEEDS if self._is_given else PASSED
 
@@ -105,7 +106,8 @@ class _Gates:
     def _goes_on(self, stage: Stage, ratio: float) -> bool:
         """Whether it chooses better than chance, as nobody before it, and well or by luck, as a stage tells it.
 
-        What was published goes on whatever is told.
+        Well is what fidelity is foretold to improve on, and before enough is known for that, the best recall. What was
+        published goes on whatever is told.
         """
         evaluation = self._record.evaluation(stage, ratio)
         if self._is_given or evaluation is None:
@@ -115,7 +117,9 @@ class _Gates:
             return True
         if mass <= by_chance or (stage is Stage.SCREEN and self._archive.twin(ratio, evaluation.answers) is not None):
             return False
-        return found >= self._archive.bar(stage, ratio) or self._is_lucky(stage, ratio)
+        promoted = self._archive.promotes(stage, ratio, self._record, self._shares[stage])
+        is_good = found >= self._archive.bar(stage, ratio) if promoted is None else promoted
+        return is_good or self._is_lucky(stage, ratio)
 
     def _is_lucky(self, stage: Stage, ratio: float) -> bool:
         place = f"{self._config.seed} {self._record.candidate.step} {ratio} goes on from {stage}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +49,18 @@ class Earned:
         return sum(self.gains.values())
 
 
+class Foretelling(Protocol):
+    """Foretells fidelity by what the first steps show: `search.foresight.outlook.Outlook`."""
+
+    def foretell(self, record: Any, num_visible: int) -> tuple[float, float] | None:
+        """Give mean and deviation of a record's log KL, None where nothing can be foretold."""
+        ...
+
+    def promotes(self, record: Any, num_visible: int, share: float) -> bool | None:
+        """Say whether a record is in the share that promises most, None where nothing can be foretold."""
+        ...
+
+
 @dataclass(frozen=True)
 class Archive:
     """What the first `num_records` steps of a campaign come to. A step of it is an index into `Context.records`.
@@ -56,7 +68,8 @@ class Archive:
     `fronts`: by cost ratio (ascending), the Pareto front of (loss, speed) of what is sparse and did not fail, the least
     loss first; no ratio without members. `operators` and `proposers`: what each earned by its name, yardsticks aside.
     `bars`: by stage and cost ratio, the figure that a candidate must reach to go on from there (`search.stages`).
-    `signatures`: by cost ratio and behaviour, the first step that showed it; it may know later steps too.
+    `signatures`: by cost ratio and behaviour, the first step that showed it. `outlooks`: by stage and cost ratio, what
+    foretells fidelity from that stage. Both may know later steps too, which do not count here.
     """
 
     num_records: int = 0
@@ -65,6 +78,7 @@ class Archive:
     proposers: Mapping[str, Earned] = field(default_factory=dict)
     bars: Mapping[tuple[str, float], float] = field(default_factory=dict)
     signatures: Mapping[tuple[float, str], int] = field(default_factory=dict, repr=False)
+    outlooks: Mapping[tuple[str, float], Foretelling] = field(default_factory=dict, repr=False)
 
     @property
     def ratios(self) -> tuple[float, ...]:
@@ -87,6 +101,16 @@ class Archive:
     def bar(self, stage: str, ratio: float) -> float:
         """Give what must be reached to go on from a stage at a cost ratio; minus infinity where all do."""
         return self.bars.get((stage, ratio), -math.inf)
+
+    def foretell(self, stage: str, ratio: float, record: Any) -> tuple[float, float] | None:
+        """Give mean and deviation of a record's log KL, by what a stage says of it; None where they cannot be told."""
+        outlook = self.outlooks.get((stage, ratio))
+        return outlook.foretell(record, self.num_records) if outlook else None
+
+    def promotes(self, stage: str, ratio: float, record: Any, share: float) -> bool | None:
+        """Say whether a record is in the share that promises most after a stage, None where that cannot be told."""
+        outlook = self.outlooks.get((stage, ratio))
+        return outlook.promotes(record, self.num_records, share) if outlook else None
 
     def twin(self, ratio: float, signature: str) -> int | None:
         """Give the first step that behaves so at a cost ratio, None where none does."""

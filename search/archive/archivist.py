@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from search.archive.archive import Archive, Earned
 from search.archive.fronts import Front, hypervolume
+from search.foresight.outlook import Outlook
 from search.parents import REFERENCE, SpeedFit, has_failed, is_sparse, loss, point
 from search.records import Stage, Status
 
@@ -52,13 +53,16 @@ class Archivist:
         self._fronts: dict[float, Front] = {}
         self._ranks: dict[tuple[Stage, float], _Rank] = {}
         self._signatures: dict[tuple[float, str], int] = {}
-        self.archive = Archive(signatures=MappingProxyType(self._signatures))
+        self._outlooks: dict[tuple[str, float], Outlook] = {}
+        known = MappingProxyType(self._signatures), MappingProxyType(self._outlooks)
+        self.archive = Archive(signatures=known[0], outlooks=known[1])
 
     def add(self, record: Record) -> Archive:
         """Take in the next record and give the archive after it."""
         archive = replace(self.archive, num_records=self.archive.num_records + 1)
         if record.candidate.proposal.operator != REFERENCE:
             self._note_behaviour(record)
+            self._look(record)
             fronts, gains = self._judged(record)
             archive = replace(archive, fronts=fronts, bars=self._ranked(record), **self._credited(record, gains))
         self.archive = archive
@@ -70,6 +74,14 @@ class Archivist:
         for each in screened if not has_failed(record) else ():
             if each.answers:
                 self._signatures.setdefault((each.ratio, each.answers), record.candidate.step)
+
+    def _look(self, record: Record) -> None:
+        """Let a record count where fidelity is foretold from a stage that it went through."""
+        for evaluation in record.evaluations:
+            stage, ratio = evaluation.key.stage, evaluation.ratio
+            if stage in self._shares:
+                outlook = self._outlooks.setdefault((stage.value, ratio), Outlook(ratio, stage))
+                outlook.add(record, self.archive.num_records)
 
     def _judged(self, record: Record) -> tuple[Mapping[float, tuple[Point, ...]], dict[float, float]]:
         """Give the fronts with a record among them, and what the hypervolume gained, both by cost ratio."""

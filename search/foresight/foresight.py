@@ -87,14 +87,9 @@ class Foresight:
         return Foretold(float(means[0]), float(deviations[0]))
 
     def promises(self, lost: Sequence[Sequence[float]]) -> list[float]:
-        """Say how much candidates promise, given the log of what each of their layers loses.
-
-        The expected improvement over the best log KL; before results are enough, as if all layers counted alike.
-        """
-        if not lost:
+        """Give the expected improvement over the best log KL of candidates, given the log of what their layers lose."""
+        if self.ridge is None or not lost:
             return []
-        if self.ridge is None:
-            return [-math.fsum(each) / len(each) for each in lost]
         means, deviations = self.ridge.foretell(np.array(lost))
         pairs = zip(means.tolist(), deviations.tolist(), strict=True)
         return [expected_improvement(Foretold(*pair), self.best) for pair in pairs]

@@ -13,6 +13,7 @@ from search.parents import REFERENCE
 from search.records import Stage
 
 if TYPE_CHECKING:
+    from search.foresight.foresight import Foretold
     from search.foresight.ridge import Array
     from search.records import Record
 
@@ -35,16 +36,14 @@ class Outlook:
     def __init__(self, ratio: float, stage: Stage = Stage.RECALL) -> None:
         self.ratio, self.stage = ratio, stage
         self._layers: tuple[str, ...] = ()
-        self._num_steps = 0
         self._lost: list[tuple[float, ...]] = []
         self._steps: list[int] = []  # of the candidates in `_lost`
         self._results: list[Record] = []
         self._result_steps: list[int] = []
         self._models: dict[int, tuple[Foresight, Array]] = {}  # by number of results, with what candidates promise
 
-    def add(self, record: Record) -> None:
-        """Add the next step's record, which is finished."""
-        step, self._num_steps = self._num_steps, self._num_steps + 1
+    def add(self, record: Record, step: int) -> None:
+        """Add the finished record of a step, a later one each time."""
         if record.candidate.proposal.operator == REFERENCE:
             return
         self._layers = self._layers or layers_of(record, self.ratio, self.stage)
@@ -61,33 +60,33 @@ class Outlook:
         """Give the model that the results of the first so many steps make."""
         return self._model(num_visible)[0]
 
-    def promotes(self, record: Record, num_visible: int, share: float) -> bool:
+    def foretell(self, record: Record, num_visible: int) -> Foretold | None:
+        """Foretell a candidate's log KL, None where that cannot be done."""
+        return self.foresight(num_visible).foretell(record)
+
+    def promotes(self, record: Record, num_visible: int, share: float) -> bool | None:
         """Say whether a candidate is in the share of those visible, itself included, that promise most.
 
-        One whose masses by layer are not known is promoted: nothing speaks against it.
+        None where nothing can be foretold of it.
         """
-        lost = lost_mass(record, self.ratio, self.stage, self._layers)
-        if not lost:
-            return True
         foresight, promises = self._model(num_visible)
+        lost = lost_mass(record, self.ratio, self.stage, foresight.layers)
+        if not (foresight.is_informed and lost):
+            return None
         num_better = int((promises > foresight.promises([lost])[0]).sum())
         return num_better < max(LEAST_ENTERING, share * (len(promises) + 1))
 
     def _model(self, num_visible: int) -> tuple[Foresight, Array]:
         """Give the model of the results that are visible, and what the visible candidates promise by it."""
-        if num_visible > self._num_steps:
-            raise ValueError(f"{num_visible} steps are to be seen, but only {self._num_steps} were added")
         num_results = bisect_left(self._result_steps, num_visible)
-        num_seen = bisect_left(self._steps, num_visible)
-        if num_results in self._models:
-            foresight, promises = self._models[num_results]
-        else:
-            foresight = Foresight.fit(self._results[:num_results], self.ratio, self.stage)
-            promises = np.zeros(0)
+        if num_results not in self._models:
+            fitted = Foresight.fit(self._results[:num_results], self.ratio, self.stage)
+            self._models[num_results] = fitted, np.zeros(0)
+        foresight, promises = self._models[num_results]
+        num_seen = bisect_left(self._steps, num_visible) if foresight.is_informed else 0
         if len(promises) < num_seen:
-            more = foresight.promises(self._lost[len(promises) : num_seen])
-            promises = np.concatenate([promises, more])
-        self._models[num_results] = foresight, promises
+            promises = np.concatenate([promises, foresight.promises(self._lost[len(promises) : num_seen])])
+            self._models[num_results] = foresight, promises
         while len(self._models) > MAX_KEPT:
             del self._models[min(self._models)]
         return foresight, promises[:num_seen]

@@ -62,11 +62,11 @@ def promotions(records: Sequence[Record], ratio: float, seed: int, lag: int, luc
     outlook, found = Outlook(ratio), []
     for step, record in enumerate(records):
         if step >= lag:
-            outlook.add(records[step - lag])
+            outlook.add(records[step - lag], step - lag)
         came_out = log_kl(record, ratio)
         if came_out is None or record.candidate.proposal.operator in (SEED, REFERENCE):
             continue
-        foretold = outlook.foresight(max(0, step - lag + 1)).foretell(record)
+        foretold = outlook.foretell(record, max(0, step - lag + 1))
         found.append(Promotion(step, by_chance(seed, step, ratio, lucky), foretold, came_out))
     return found
 

@@ -14,6 +14,7 @@ from search.workloads import workloads_for
 AS_WRITTEN = CampaignConfig(serve_floor=0.5, ratios=())
 REAL = CampaignConfig(ratios=(8, 16), workloads=workloads_for(0), num_layers=30, recall_share=0.2)
 GOOD = {
+    Stage.SCREEN: {"mass": 0.5, "random_mass": 0.1, "recall": 0.5},
     Stage.RECALL: {"mass": 0.5, "random_mass": 0.1, "recall": 0.5},
     Stage.FIDELITY: {"kl": 0.1},
     Stage.PROBE: {"accuracy": 1.0},
@@ -111,7 +112,7 @@ def test_a_ratio_that_is_not_reached_costs_nothing_more():
 
 
 def test_yardsticks_are_judged_as_written_and_not_timed():
-    stages = (Stage.CHECK, Stage.RECALL, Stage.ORACLE, Stage.FIDELITY, Stage.RETRIEVAL)
+    stages = (Stage.CHECK, Stage.SCREEN, Stage.RECALL, Stage.ORACLE, Stage.FIDELITY, Stage.RETRIEVAL)
     assert walk(REAL, REFERENCE) == [(stage, 0.0) for stage in stages]
 
 
@@ -122,8 +123,13 @@ def recalled(step, mass, ratio=8.0, operator="mutate"):
 
 def entered(config, visible, mass, step=0):
     """Whether a candidate goes on from recall at a ratio of 8."""
+    return enters(evaluation(Stage.RECALL, 8.0, mass=mass, random_mass=0.1, recall=mass), config, visible, step)
+
+
+def enters(recall, config, visible, step=0):
+    """Whether a candidate that recall measured so at a ratio of 8 goes on."""
     cheap = [evaluation(Stage.CHECK, 8.0), evaluation(Stage.CHECK, 16.0, Status.BELOW_GATE)]
-    mine = record(*cheap, evaluation(Stage.RECALL, 8.0, mass=mass, random_mass=0.1, recall=mass), step=step)
+    mine = record(*cheap, evaluation(Stage.SCREEN, 8.0), recall, step=step)
     return asked(mine, config, visible) == (Stage.ORACLE, 0.0)
 
 
@@ -139,6 +145,24 @@ def test_the_best_by_recall_enter_an_engine():
     assert entered(config, [*visible, *oracles], 0.3 + 0.405)
     elsewhere = [recalled(step, 0.99, ratio=16.0) for step in range(50)]
     assert entered(config, elsewhere, 0.2)
+
+
+def by_layer(mass, told, recall):
+    """Recall where one of two layers keeps so much, and the other, which says nothing about KL, that."""
+    layers = {"mass_layer_0": told, "mass_layer_1": mass}
+    return evaluation(Stage.RECALL, 8.0, mass=mass, random_mass=0.1, recall=recall, **layers)
+
+
+def test_once_fidelity_can_be_foretold_its_forecast_decides_and_not_recall():
+    visible = []
+    for step in range(30):
+        told = 0.3 + step / 50
+        found = [evaluation(Stage.CHECK, 8.0), by_layer(0.3 + (7 * step % 30) / 50, told, recall=0.9 - step / 50)]
+        visible.append(record(*found, evaluation(Stage.FIDELITY, 8.0, kl=1 - told), step=step))
+    assert enters(by_layer(0.5, 0.95, recall=0.31), REAL, visible)
+    assert not enters(by_layer(0.5, 0.35, recall=0.89), REAL, visible)
+    few = visible[:7]
+    assert enters(by_layer(0.5, 0.35, recall=0.95), REAL, few)
 
 
 def test_a_few_of_the_others_enter_by_luck_and_none_below_chance():

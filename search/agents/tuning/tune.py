@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import TYPE_CHECKING
 
 from search.agents.breed import Breed, baked, draw, fits_and_is_new
-from search.agents.tuning.rules import OPERATOR, Rules
+from search.agents.tuning.rules import OPERATOR, Rules, known_of
 from search.agents.tuning.skeleton import skeleton_of
 from search.agents.tuning.study import Study
 from search.parents import tournament
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from search.agents.tuning.rules import Rule
+    from search.agents.tuning.skeleton import Skeleton
     from search.records import Context, Record
     from vortex_dsl.tunables import Value
 
@@ -46,40 +48,42 @@ class Tune:
         """Tune one of the rules that are best at one of the cost ratios: the better, the likelier; None if none is."""
         if not context.ratios:
             return None
-        self._rules.follow(context.records, context.ratios)
+        self._rules.follow(context.records)
         ratio = rng.choice(context.ratios)
         best = self._rules.best(ratio)
         if not best:
             return None
         (rule,) = rng.choices(best, [1 / (place + 1) for place in range(len(best))])
-        return self._asked(rule, ratio, context, rng.getrandbits(32))
+        return _asked(rule, ratio, context, rng.getrandbits(32))
 
-    def _asked(self, rule: Rule, ratio: float, context: Context, seed: int) -> Proposal | None:
-        """Ask for values until they make a program that is admitted."""
-        known = self._rules.known(rule, ratio)
-        parent, _ = min(
-            ((record, each.loss) for record, each in known if each.loss is not None), key=lambda pair: pair[1]
-        )
-        proposal = parent.candidate.proposal
-        study = Study(skeleton_of(proposal.text, proposal.values).tunables, [each for _, each in known], seed)
-        for _ in range(MAX_ASKS):
-            proposal = _with_values(parent, study.ask(), context)
-            if fits_and_is_new(proposal, context):
-                return proposal
-            study.refuse()
-        return None
+
+def _asked(rule: Rule, ratio: float, context: Context, seed: int) -> Proposal | None:
+    """Ask for values until they make a program that is admitted."""
+    known = known_of(rule, ratio, context.archive)
+    losses = [math.inf if each.loss is None else each.loss for each in known]
+    parent = rule.records[losses.index(min(losses))]
+    study = Study(_skeleton(parent).tunables, known, seed)
+    for _ in range(MAX_ASKS):
+        proposal = _with_values(parent, study.ask(), context)
+        if fits_and_is_new(proposal, context):
+            return proposal
+        study.refuse()
+    return None
 
 
 def _with_values(parent: Record, values: Mapping[str, Value], context: Context) -> Proposal:
     """Write a candidate with other values as the defaults of its text."""
-    proposal = parent.candidate.proposal
-    old = dict(skeleton_of(proposal.text, proposal.values).values)
+    old = dict(_skeleton(parent).values)
     new = {name: value for name, value in values.items() if value != old[name]}
     source = baked(parent, context.head_dim)
     source.bake(new, {name: str(tunable) for name, tunable in PLATFORM_TUNABLES.items()})
     change = "; ".join(f"{name} = {value} in place of {old[name]}" for name, value in new.items())
     source.describe(f"{source.stem}{context.step}", source.idea, f"Tuned: {change}.")
     return Proposal(source.text(), Tune.name, OPERATOR, (parent.candidate.program_digest,), change)
+
+
+def _skeleton(record: Record) -> Skeleton:
+    return skeleton_of(record.candidate.proposal.text, record.candidate.proposal.values)
 
 
 def _change_the_best(context: Context, rng: random.Random) -> Breed:

@@ -70,8 +70,7 @@ def test_with_too_few_results_nothing_is_foretold(make):
     assert not blind.is_informed
     assert blind.foretell(records[0]) is None
     assert blind.best == min(log_kl(record, RATIO) for record in records[:-1])
-    few, many = blind.promises([[-1.0, -2.0], [-0.5, -2.0]])
-    assert few > many, "all layers count alike"
+    assert blind.promises([[-1.0] * 12]) == []
 
 
 def test_only_what_was_measured_at_the_ratio_and_passed_is_a_result(make):

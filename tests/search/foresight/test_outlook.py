@@ -2,8 +2,6 @@
 
 import time
 
-import pytest
-
 from search.foresight.foresight import Foresight
 from search.foresight.outlook import LEAST_ENTERING, Outlook, by_chance
 from search.records import Record
@@ -13,8 +11,8 @@ RATIO = 8.0
 
 def looked_at(records):
     outlook = Outlook(RATIO)
-    for record in records:
-        outlook.add(record)
+    for step, record in enumerate(records):
+        outlook.add(record, step)
     return outlook
 
 
@@ -49,14 +47,18 @@ def test_the_answer_is_the_same_whatever_was_asked_or_added_before(make):
 
 
 def test_a_few_are_promoted_before_a_share_is_more(make):
-    records, _ = make.drawn(LEAST_ENTERING)
-    outlook = looked_at(records[:-1])
-    assert all(outlook.promotes(each, 3, 0.0) for each in records)
+    records, _ = make.drawn(20)
+    outlook = looked_at(records)
+    assert sum(outlook.promotes(each, 20, 0.0) for each in records) == LEAST_ENTERING
 
 
-def test_what_is_not_added_yet_cannot_be_seen(make):
-    with pytest.raises(ValueError, match="4 steps are to be seen, but only 3"):
-        looked_at(make.drawn(3)[0]).foresight(4)
+def test_where_nothing_can_be_foretold_nothing_is_said(make):
+    records, _ = make.drawn(20)
+    outlook = looked_at(records)
+    assert outlook.promotes(records[0], 7, 0.5) is None
+    assert outlook.foretell(records[0], 7) is None
+    assert outlook.promotes(Record(records[0].candidate), 20, 0.5) is None
+    assert outlook.promotes(records[0], 20, 1.0) is True
 
 
 def test_references_are_no_rivals(make):

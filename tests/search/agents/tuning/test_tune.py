@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from search.agents.breed import fits_and_is_new
-from search.agents.tuning.rules import MAX_TRIALS, OPERATOR, Rules
+from search.agents.tuning.rules import MAX_TRIALS, OPERATOR, Rules, known_of
 from search.agents.tuning.skeleton import skeleton_of
 from search.agents.tuning.tune import Tune
 from search.records import Evaluation, Proposal, Record, Stage, Status
@@ -53,9 +53,9 @@ def test_a_rule_is_tuned_only_so_often(house, records):
     tuned = replace(records[0].candidate.proposal, operator=OPERATOR)
     again = [replace(records[0], candidate=replace(records[0].candidate, proposal=tuned))] * MAX_TRIALS
     rules = Rules()
-    rules.follow([*records, *again[:-1]], (RATIO,))
+    rules.follow([*records, *again[:-1]])
     assert len(rules.best(RATIO)) == 1
-    rules.follow([*records, *again], (RATIO,))
+    rules.follow([*records, *again])
     assert rules.best(RATIO) == []
 
 
@@ -67,8 +67,7 @@ def test_yardsticks_and_what_failed_are_not_tuned(house, records):
         [
             replace(records[5], candidate=replace(records[5].candidate, proposal=reference)),
             replace(records[5], evaluations=(*records[5].evaluations, crash)),
-        ],
-        (RATIO,),
+        ]
     )
     assert rules.best(RATIO) == []
 
@@ -78,34 +77,34 @@ def test_what_was_in_an_engine_comes_first(house, records):
         Proposal(house.blend(0.8, "# other\n").replace("max(", "min("), "zoo", "seed"), 9, in_engine=False
     )
     rules = Rules()
-    rules.follow([*records, lucky], (RATIO,))
+    rules.follow([*records, lucky])
     first, second = rules.best(RATIO)
     assert (len(first.records), len(second.records)) == (9, 1)
 
 
+def known(house, records):
+    rules = Rules()
+    rules.follow(records)
+    return known_of(rules.best(RATIO)[0], RATIO, house.context(records).archive)
+
+
 def test_one_objective_for_all_of_a_rule(house, records):
     """With few results the mass that is lost; with enough, log KL, measured or foretold."""
-    rules = Rules()
-    rules.follow(records, (RATIO,))
-    few = [each.loss for _, each in rules.known(rules.best(RATIO)[0], RATIO)]
-    assert few == pytest.approx([-r.value(Stage.RECALL, "mass", RATIO) for r in records])
-    more = [
-        house.measured(Proposal(house.blend(0.61 + i / 100, name=f"More{i}"), "zoo", "seed"), 9 + i) for i in range(4)
-    ]
-    rules.follow([*records, *more], (RATIO,))
-    known = rules.known(rules.best(RATIO)[0], RATIO)
-    truth = [2 * house.log(house.lost(each.values)) for _, each in known]
-    assert [each.loss for _, each in known] == pytest.approx(truth, abs=0.1)
+    masses = [-r.value(Stage.RECALL, "mass", RATIO) for r in records]
+    assert [each.loss for each in known(house, records)] == pytest.approx(masses)
+    texts = [house.blend(0.61 + i / 100, name=f"More{i}") for i in range(4)]
+    more = [house.measured(Proposal(text, "zoo", "seed"), 9 + i) for i, text in enumerate(texts)]
+    found = known(house, [*records, *more])
+    truth = [2 * house.log(house.lost(each.values)) for each in found]
+    assert [each.loss for each in found] == pytest.approx(truth, abs=0.1)
 
 
 def test_a_program_that_misses_the_ratio_says_by_how_much(house, records):
     checked = records[0].evaluations[0]
     figures = (replace(m, value=6.0) if m.name == "cost_ratio" else m for m in checked.measurements)
     short = Record(records[0].candidate, (replace(checked, status=Status.BELOW_GATE, measurements=tuple(figures)),))
-    rules = Rules()
-    rules.follow([records[1], short], (RATIO,))
-    known = [each for _, each in rules.known(rules.best(RATIO)[0], RATIO)]
-    assert (known[1].loss, known[1].shortfall) == (None, 2.0)
+    found = known(house, [records[1], short])
+    assert (found[1].loss, found[1].shortfall) == (None, 2.0)
 
 
 def test_tuning_finds_better_numbers(house, records):
