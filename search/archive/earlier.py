@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from search.archive.archivist import archive_of
@@ -26,7 +26,7 @@ def experience_with(model: str, ledger: Ledger) -> tuple[Experience, ...]:
     gained nothing, and those whose settings only a newer version reads, tell nothing.
     """
     theirs = [campaign for campaign in ledger.campaigns() if campaign.model == model][-MAX_CAMPAIGNS:]
-    earned, numbers = Counter[str](), Counter[str]()
+    earned, numbers = defaultdict[str, float](float), Counter[str]()
     for campaign in theirs:
         for each in _of(campaign, ledger):
             earned[each.name] += each.rate * each.num_candidates

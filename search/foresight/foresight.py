@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
@@ -29,8 +28,8 @@ if TYPE_CHECKING:
 
 LEAST_RESULTS = 8  # before that nothing is foretold
 LEAST_LOST = 1e-3  # of a layer's mass: less than that makes no difference
+HOPELESS = -25.0  # deviations: where the formula loses its digits, the first terms of its series have them
 BY_LAYER = "mass_layer_"
-_NORMAL = NormalDist()
 
 
 class Foretold(NamedTuple):
@@ -46,7 +45,16 @@ def expected_improvement(foretold: Foretold, best: float) -> float:
     if foretold.deviation <= 0:
         return max(gain, 0.0)
     z = gain / foretold.deviation
-    return gain * _NORMAL.cdf(z) + foretold.deviation * _NORMAL.pdf(z)
+    below = 0.5 * math.erfc(-z / math.sqrt(2.0))  # `statistics.NormalDist.cdf` has no digits left of -8
+    return gain * below + foretold.deviation * math.exp(-(z**2) / 2) / math.sqrt(math.tau)
+
+
+def log_expected_improvement(foretold: Foretold, best: float) -> float:
+    """Give its log, which still tells hopeless candidates apart where it is 0 (Ament et al., arXiv:2310.20708)."""
+    z = (best - foretold.mean) / foretold.deviation
+    if z > HOPELESS:
+        return math.log(expected_improvement(foretold, best))
+    return math.log(foretold.deviation / z**2 * (1 - 3 / z**2)) - z**2 / 2 - math.log(math.tau) / 2
 
 
 @dataclass(frozen=True)
@@ -87,12 +95,12 @@ class Foresight:
         return Foretold(float(means[0]), float(deviations[0]))
 
     def promises(self, lost: Sequence[Sequence[float]]) -> list[float]:
-        """Give the expected improvement over the best log KL of candidates, given the log of what their layers lose."""
+        """Give the log of the expected improvement over the best log KL. lost: by candidate, as `lost_mass` has it."""
         if self.ridge is None or not lost:
             return []
         means, deviations = self.ridge.foretell(np.array(lost))
         pairs = zip(means.tolist(), deviations.tolist(), strict=True)
-        return [expected_improvement(Foretold(*pair), self.best) for pair in pairs]
+        return [log_expected_improvement(Foretold(*pair), self.best) for pair in pairs]
 
 
 def log_kl(record: Record, ratio: float) -> float | None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 STRENGTHS = np.geomspace(
     0.3, 300.0, 10
 )  # of the penalty, on features of variance 1; less than that passes through noise
+LEAST_VARIANCE = 1e-12  # of what a fit leaves: nothing is foretold as certain
 LEAST_SPREAD = 0.05  # a feature that hardly varied is not blown up to variance 1
 
 
@@ -46,7 +47,7 @@ class Ridge:
         level, projected = float(y.mean()), u.T @ (y - y.mean())
         tried = [_left_out(u, singular, projected, y - level, strength) for strength in STRENGTHS]
         best = min(range(len(tried)), key=lambda i: tried[i][0])
-        strength, variance = float(STRENGTHS[best]), tried[best][1]
+        strength, variance = float(STRENGTHS[best]), max(tried[best][1], LEAST_VARIANCE)
         slopes = axes.T @ (singular / (singular**2 + strength) * projected)
         return cls(centre, scale, level, slopes, axes, singular**2 + strength, strength, variance, len(y))
 

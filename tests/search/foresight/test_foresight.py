@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.foresight.foresight import LEAST_RESULTS, Foresight, Foretold, expected_improvement, log_kl, lost_mass
+from search.foresight.foresight import (
+    LEAST_RESULTS,
+    Foresight,
+    Foretold,
+    expected_improvement,
+    log_expected_improvement,
+    log_kl,
+    lost_mass,
+)
 from search.foresight.ridge import Ridge
 from search.records import Record, Stage, Status
 
@@ -113,6 +121,19 @@ def test_expected_improvement_is_the_integral_of_what_is_gained(mean, deviation,
     density = np.array([NormalDist(mean, deviation).pdf(each) for each in x[::20]])
     gained = np.trapezoid(np.maximum(best - x[::20], 0) * density, x[::20])
     assert expected_improvement(Foretold(mean, deviation), best) == pytest.approx(gained, abs=2e-4 * deviation)
+
+
+@given(st.floats(-24, 5))
+def test_its_log_is_its_log(z):
+    """The two formulas meet, and both fall with the mean."""
+    foretold = Foretold(-z, 1.0)
+    assert log_expected_improvement(foretold, 0.0) == pytest.approx(math.log(expected_improvement(foretold, 0.0)))
+
+
+def test_the_log_of_what_is_hopeless_still_tells_apart():
+    found = [log_expected_improvement(Foretold(mean, 0.1), 0.0) for mean in np.linspace(2.4, 2.6, 21)]
+    assert np.diff(found) == pytest.approx(-25 * 0.1, rel=0.05)
+    assert log_expected_improvement(Foretold(50.0, 0.1), 0.0) > log_expected_improvement(Foretold(51.0, 0.1), 0.0)
 
 
 def test_what_is_certain_gains_what_it_gains():
