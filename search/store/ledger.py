@@ -25,7 +25,7 @@ from search.records import (
     Workload,
 )
 from search.store import board, lease, models, rows, schema, standing
-from search.store.database import Epoch, connect, explained, insert_new, reader
+from search.store.database import Epoch, Kept, connect, explained, insert_new, keep, reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,13 +46,16 @@ class SqlLedger:
     def __init__(self, url: str) -> None:
         self._engine = connect(url)
         self._reader = reader(self._engine)
+        self._kept: set[tuple[type[models.Base], str]] = set()
         with explained(self._engine):
             schema.bring_to_head(self._engine)
 
     @contextmanager
     def _writing(self) -> Iterator[Session]:
-        with explained(self._engine), Session(self._engine) as session, session.begin():
+        kept = Kept(self._kept)
+        with explained(self._engine), Session(self._engine, info={"kept": kept}) as session, session.begin():
             yield session
+        kept.commit()
 
     @contextmanager
     def _reading(self) -> Iterator[Session]:
@@ -152,8 +155,15 @@ class SqlLedger:
         """Take an evaluation for `lease_s`, or give what has been measured under the same key before."""
         _check(task)
         with self._writing() as session:
-            row = lease.lock_or_make(session, task)
-            concerned = _link(session, row, candidate_id)
+            row = lease.lock(session, task.key)
+            if row is None:
+                made = lease.make(session, task, owner, lease_s)
+                if made is not None:
+                    _link(session, made, candidate_id)
+                    return Claim.TAKEN
+                row = lease.lock(session, task.key)
+                assert row is not None, "what somebody has inserted is there"
+            concerned = _link(session, row.id, candidate_id)
             if not lease.is_final(row):
                 if lease.take(session, row, owner, lease_s):
                     return Claim.TAKEN
@@ -216,7 +226,7 @@ class SqlLedger:
             is_retried = evaluation.status in lease.RETRIED
             if lease.is_final(row) or (is_retried and row.owner != owner):
                 return
-            insert_new(session, models.Environment, digest=digest, definition=asdict(environment))
+            keep(session, models.Environment, digest, definition=asdict(environment))
             lease.settle(session, row, evaluation)
             standing.refresh(session, _linked(session, row))
 
@@ -301,7 +311,7 @@ def _insert(session: Session, candidate: Candidate) -> bool:
     columns["source_digest"] = source = rows.store_source(session, columns.pop("text"))
     digest, name = candidate.program_digest or None, candidate.name
     if digest:
-        insert_new(session, models.Program, digest=digest, source_digest=source, values=columns["values"], name=name)
+        keep(session, models.Program, digest, source_digest=source, values=columns["values"], name=name)
     columns.update(campaign_id=candidate.campaign_id, step=candidate.step, program_digest=digest, name=name)
     return insert_new(session, models.Candidate, **columns, status=candidate.status, message=candidate.message)
 
@@ -320,11 +330,11 @@ def _check(task: EvaluationTask) -> None:
         raise ValueError(f"The task's key names the workload {named}, its workload is {asked}.")
 
 
-def _link(session: Session, row: models.Evaluation, candidate_id: int | None) -> Sequence[int]:
+def _link(session: Session, evaluation_id: int, candidate_id: int | None) -> Sequence[int]:
     """Note whose evaluation it is. Gives the candidates whose standing does not show it yet."""
     if candidate_id is None:
         return []
-    is_new = insert_new(session, models.CandidateEvaluation, candidate_id=candidate_id, evaluation_id=row.id)
+    is_new = insert_new(session, models.CandidateEvaluation, candidate_id=candidate_id, evaluation_id=evaluation_id)
     return [candidate_id] if is_new else []
 
 

@@ -24,7 +24,7 @@ from search.records import (
     digest_of,
 )
 from search.store import models
-from search.store.database import insert_new
+from search.store.database import keep
 from search.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def environment(row: models.Environment) -> Environment:
     return Environment(**row.definition)
 
 
-def measurements_of(session: Session, which: ColumnElement[bool]) -> dict[int, tuple[Measurement, ...]]:
+def measurements_of(session: Session, *which: ColumnElement[bool]) -> dict[int, tuple[Measurement, ...]]:
     """Read the measurements of the evaluations that `which` chooses, in the order in which they were taken."""
     columns = select(
         models.Measurement.evaluation_id,
@@ -138,18 +138,23 @@ def measurements_of(session: Session, which: ColumnElement[bool]) -> dict[int, t
         models.Measurement.num_samples,
     )
     found: dict[int, list[Measurement]] = defaultdict(list)
-    ordered = columns.where(which).order_by(models.Measurement.evaluation_id, models.Measurement.position)
+    ordered = columns.where(*which).order_by(models.Measurement.evaluation_id, models.Measurement.position)
     for evaluation_id, name, value, low, high, num_samples in session.execute(ordered):
         found[evaluation_id].append(Measurement(name, math.nan if value is None else value, low, high, num_samples))
     return {evaluation_id: tuple(measurements) for evaluation_id, measurements in found.items()}
 
 
-def judged(session: Session, candidate_ids: Sequence[int] | Any) -> dict[int, list[Judged]]:
-    """Read the finished evaluations of candidates (ids, or a query for ids), each candidate's in stage order."""
+def judged(
+    session: Session, candidate_ids: Sequence[int] | Any, *which: ColumnElement[bool]
+) -> dict[int, list[Judged]]:
+    """Read the finished evaluations of candidates (ids, or a query for ids), each candidate's in stage order.
+
+    `which`: conditions on `models.Measurement`, where not all measurements are wanted.
+    """
     link = models.CandidateEvaluation
     mine = link.candidate_id.in_(candidate_ids)
     linked = select(link.evaluation_id).where(mine)
-    measurements = measurements_of(session, models.Measurement.evaluation_id.in_(linked))
+    measurements = measurements_of(session, models.Measurement.evaluation_id.in_(linked), *which)
     rows = (
         select(link.candidate_id, models.Evaluation, models.Workload, models.Environment.definition)
         .join(models.Evaluation, models.Evaluation.id == link.evaluation_id)
@@ -168,5 +173,5 @@ def judged(session: Session, candidate_ids: Sequence[int] | Any) -> dict[int, li
 def store_source(session: Session, text: str) -> str:
     """Store a text unless it is known; give its digest."""
     digest = digest_of(models.storable(text))
-    insert_new(session, models.Source, digest=digest, text=text)
+    keep(session, models.Source, digest, text=text)
     return digest
