@@ -15,11 +15,16 @@ import argparse
 import hashlib
 import heapq
 import random
+import sys
 import tempfile
 import time
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
+
+if sys.path[0] == str(Path(__file__).parent):  # run as a file: `kernels` must not mean a file beside this one
+    sys.path[0] = str(Path(__file__).parents[1])
 
 import search.loop
 from search.archive.archivist import TYPICAL_S
@@ -196,7 +201,7 @@ class Clock(Silent):
         return wrapped
 
     def on_finished(self, record: Record) -> None:  # noqa: ARG002 - the Observer's signature
-        """Tell the time at each checkpoint, over the candidates since halfway from the one before."""
+        """Tell the time at each checkpoint, over the candidates since the one before."""
         self._num_finished += 1
         if self._num_finished in CHECKPOINTS:
             (before, begun_s, apart_s), now_s = self._marks[-1], time.process_time()

@@ -6,7 +6,7 @@ from dataclasses import asdict, astuple
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Double, and_, bindparam, delete, func, insert, select
+from sqlalchemy import Double, and_, bindparam, delete, func, insert, select, update
 
 from search.records import Evaluation, Status
 from search.store import models, rows
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 MAX_DEATHS = 3
 RETRIED = (Status.INFRASTRUCTURE, Status.INTERRUPTED)
 # Built once: building them costs more than the database takes to answer.
-IS_KEY = and_(*(getattr(models.Evaluation, name) == bindparam(f"key_{name}") for name in models.KEY))
+ROW = models.Evaluation
+IS_KEY = and_(*(getattr(ROW, name) == bindparam(f"key_{name}") for name in models.KEY))
+LOOK = select(ROW.id, ROW.status, ROW.owner, ROW.finished_at).where(IS_KEY).with_for_update(key_share=True)
+SETTLE = update(ROW).where(ROW.id == bindparam("settled")).values(owner=None, lease_until=None, finished_at=func.now())
 INSERT_MEASUREMENT = insert(models.Measurement)
 LOCK = select(models.Evaluation).where(IS_KEY).with_for_update(key_share=True)
 
@@ -33,6 +36,11 @@ def parameters(key: EvaluationKey) -> dict[str, Any]:
 def lock(session: Session, key: EvaluationKey) -> models.Evaluation | None:
     """Give the key's row, ours until the transaction ends; None if nobody has claimed it yet."""
     return session.scalars(LOCK, parameters(key)).one_or_none()
+
+
+def look(session: Session, key: EvaluationKey) -> Any:
+    """Give id, status, owner and time of the key's row, ours until the transaction ends; None if nobody claimed it."""
+    return session.connection().execute(LOOK, parameters(key)).one_or_none()
 
 
 def make(session: Session, task: EvaluationTask, owner: str, lease_s: float) -> int | None:
@@ -56,7 +64,7 @@ def _leasing(dialect: str) -> Any:
     return inserting(dialect, models.Evaluation).values(lease_until=until).returning(models.Evaluation.id)
 
 
-def is_final(row: models.Evaluation) -> bool:
+def is_final(row: Any) -> bool:
     """Say whether a row has a result that counts: one that was our own fault does not."""
     return row.status is not None and row.status not in RETRIED
 
@@ -89,13 +97,12 @@ def forgive(row: models.Evaluation) -> None:
     row.status, row.message, row.num_deaths, row.begun = None, "", 0, False
 
 
-def settle(session: Session, row: models.Evaluation, evaluation: Evaluation) -> None:
-    """Write a result into its row and end the lease."""
-    row.owner = row.lease_until = None
-    row.status, row.message, row.elapsed_s = evaluation.status, evaluation.message, evaluation.elapsed_s
-    row.correct, row.answers = evaluation.correct, evaluation.answers
-    row.finished_at = func.now()
-    session.execute(delete(models.Measurement).where(models.Measurement.evaluation_id == row.id))
+def settle(session: Session, row: Any, evaluation: Evaluation) -> None:
+    """Write a result into its row, as `look` gives it, and end the lease."""
+    names = ("status", "message", "elapsed_s", "correct", "answers")
+    session.connection().execute(SETTLE, {"settled": row.id, **{name: getattr(evaluation, name) for name in names}})
+    if row.finished_at is not None:  # it was tried before
+        session.execute(delete(models.Measurement).where(models.Measurement.evaluation_id == row.id))
     names = ("name", "value", "low", "high", "num_samples")
     taken = [
         {"evaluation_id": row.id, "position": position, **dict(zip(names, astuple(measurement), strict=True))}
@@ -103,4 +110,3 @@ def settle(session: Session, row: models.Evaluation, evaluation: Evaluation) -> 
     ]
     if taken:
         session.connection().execute(INSERT_MEASUREMENT, taken)
-    session.flush()

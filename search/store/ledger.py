@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import Double, bindparam, case, func, select, update
 from sqlalchemy.orm import Session
 
 from search.contracts import Claim
@@ -30,9 +30,16 @@ from search.store.database import Epoch, Kept, connect, explained, insert_new, k
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import Select
+    from sqlalchemy import Select, Update
     from sqlalchemy.orm import InstrumentedAttribute
 
+LINKED = select(models.CandidateEvaluation.candidate_id).where(
+    models.CandidateEvaluation.evaluation_id == bindparam("evaluation")
+)
+LEASES = update(models.Evaluation).where(lease.IS_KEY, models.Evaluation.owner == bindparam("holder"))
+PROLONG = LEASES.values(lease_until=Epoch() + bindparam("lease_s", type_=Double))
+RELEASE = LEASES.values(lease_until=None, owner=None, begun=False)
+BEGIN = LEASES.values(begun=True)
 MAX_DIGITS = 18  # of an id: more would not fit 64 bits
 
 
@@ -106,10 +113,9 @@ class SqlLedger:
 
     def records(self, campaign_id: int) -> list[Record]:
         """Give a campaign's candidates in step order with their finished evaluations, never the held-out ones."""
-        ids = select(models.Candidate.id).where(models.Candidate.campaign_id == campaign_id)
         query = _candidates().where(models.Candidate.campaign_id == campaign_id).order_by(models.Candidate.step)
         with self._reading() as session:
-            judged = rows.judged(session, ids)
+            judged = rows.OF_CAMPAIGN(session, campaign=campaign_id)
             return [
                 Record(
                     rows.candidate(row, text),
@@ -124,7 +130,7 @@ class SqlLedger:
             found = session.execute(_candidates().where(models.Candidate.id == candidate_id)).one_or_none()
             if found is None:
                 raise LookupError(f"There is no candidate {candidate_id}.")
-            judged = rows.judged(session, [candidate_id]).get(candidate_id, [])
+            judged = rows.OF_CANDIDATES(session, ids=[candidate_id]).get(candidate_id, [])
             return Record(rows.candidate(*found), tuple(item.evaluation for item in judged))
 
     def find(self, name: str) -> Record:
@@ -169,7 +175,7 @@ class SqlLedger:
                     return Claim.TAKEN
                 if not lease.is_final(row):
                     return Claim.BUSY
-                concerned = _linked(session, row)
+                concerned = _linked(session, row.id)
             session.flush()
             standing.refresh(session, concerned)
             measurements = rows.measurements_of(session, models.Measurement.evaluation_id == row.id)
@@ -177,15 +183,15 @@ class SqlLedger:
 
     def heartbeat(self, keys: Sequence[EvaluationKey], owner: str, lease_s: float) -> None:
         """Prolong our leases. Those that have been lost to somebody else stay lost."""
-        self._update_leases(keys, owner, lease_until=Epoch() + lease_s)
+        self._update_leases(PROLONG, keys, owner, lease_s=lease_s)
 
     def release(self, keys: Sequence[EvaluationKey], owner: str) -> None:
         """Give leases back unfinished: no death is counted."""
-        self._update_leases(keys, owner, lease_until=None, owner=None, begun=False)
+        self._update_leases(RELEASE, keys, owner)
 
     def begin(self, keys: Sequence[EvaluationKey], owner: str) -> None:
         """Note that these leases of ours are at work now: from here on a lost owner counts as a death."""
-        self._update_leases(keys, owner, begun=True)
+        self._update_leases(BEGIN, keys, owner)
 
     def forgive(self, candidate_ids: Sequence[int]) -> list[Evaluation]:
         """Lift the quarantine of these candidates, for every campaign; gives what was in it, all or nothing."""
@@ -197,18 +203,18 @@ class SqlLedger:
                     raise LookupError(_nothing_to_forgive(session, candidate_id))
                 found |= {row.id: row for row in theirs}
             asked = {row.id: session.get_one(models.Workload, row.workload_digest) for row in found.values()}
-            forgiven = [rows.evaluation(row, (), rows.ratio_of(asked[row.id])) for row in found.values()]
+            forgiven = [rows.evaluation(row, (), rows.ratio_of(asked[row.id].definition)) for row in found.values()]
             for row in found.values():
                 lease.forgive(row)
             session.flush()
-            standing.refresh(session, [each for row in found.values() for each in _linked(session, row)])
+            standing.refresh(session, [each for row in found.values() for each in _linked(session, row.id)])
         return forgiven
 
-    def _update_leases(self, keys: Sequence[EvaluationKey], holder: str, **columns: Any) -> None:
-        statement = update(models.Evaluation).where(lease.IS_KEY, models.Evaluation.owner == holder).values(**columns)
+    def _update_leases(self, statement: Update, keys: Sequence[EvaluationKey], owner: str, **given: float) -> None:
         if keys:
             with self._writing() as session:
-                session.connection().execute(statement, [lease.parameters(key) for key in keys])
+                rows_of = [{**lease.parameters(key), "holder": owner, **given} for key in keys]
+                session.connection().execute(statement, rows_of)
 
     def finish(self, evaluation: Evaluation, owner: str, environment: Environment) -> None:
         """Store a result and end the lease; the leaderboard follows in the same transaction.
@@ -220,7 +226,7 @@ class SqlLedger:
         if environment.digest != digest:
             raise ValueError(f"The evaluation names the environment {digest}, not {environment.digest} as given.")
         with self._writing() as session:
-            row = lease.lock(session, evaluation.key)
+            row = lease.look(session, evaluation.key)
             if row is None:
                 raise LookupError(f"Nobody has claimed {evaluation.key}.")
             is_retried = evaluation.status in lease.RETRIED
@@ -228,7 +234,7 @@ class SqlLedger:
                 return
             keep(session, models.Environment, digest, definition=asdict(environment))
             lease.settle(session, row, evaluation)
-            standing.refresh(session, _linked(session, row))
+            standing.refresh(session, _linked(session, row.id))
 
     def environment(self, digest: str) -> Environment:
         """Give where an evaluation was measured. Raises LookupError where there is none."""
@@ -338,9 +344,8 @@ def _link(session: Session, evaluation_id: int, candidate_id: int | None) -> Seq
     return [candidate_id] if is_new else []
 
 
-def _linked(session: Session, row: models.Evaluation) -> Sequence[int]:
-    link = models.CandidateEvaluation
-    return session.scalars(select(link.candidate_id).where(link.evaluation_id == row.id)).all()
+def _linked(session: Session, evaluation_id: int) -> Sequence[int]:
+    return session.connection().scalars(LINKED, {"evaluation": evaluation_id}).all()
 
 
 def _statuses(campaign_id: int) -> Select[str, int]:

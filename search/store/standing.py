@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, or_, select
+from sqlalchemy import bindparam, delete, func, insert, or_, select
 
 from search.records import Evaluation, Measurement, Stage, Status, digest_of
 from search.store import models, rows
@@ -66,7 +66,31 @@ NAMES = {figure.name for figure in (*FIGURES, PAGES_AS_WRITTEN, *CONFIRMED)}
 IS_SHOWN = or_(
     models.Measurement.name.in_(sorted(NAMES)), models.Measurement.name.startswith(MODELLED, autoescape=True)
 )
+SHOWN = rows.Reading(rows.IDS, IS_SHOWN)
+# Built once: building them costs more than a database takes to answer.
+LOCK = (
+    select(models.Candidate.id, models.Candidate.campaign_id, models.Candidate.program_digest, models.Campaign.settings)
+    .join(models.Campaign, models.Campaign.id == models.Candidate.campaign_id)
+    .where(models.Candidate.id.in_(rows.IDS))
+    .order_by(models.Candidate.id)
+    .with_for_update(key_share=True, of=models.Candidate)
+)
+LISTED = select(models.Standing.candidate_id).where(models.Standing.candidate_id.in_(rows.IDS))
+REMOVE = delete(models.Standing).where(models.Standing.candidate_id.in_(rows.IDS))
 INSERT = insert(models.Standing)
+ALIKE = (
+    select(models.Evaluation.answers, func.min(models.Candidate.id))
+    .join(models.CandidateEvaluation, models.CandidateEvaluation.evaluation_id == models.Evaluation.id)
+    .join(models.Candidate, models.Candidate.id == models.CandidateEvaluation.candidate_id)
+    .where(
+        models.Evaluation.answers.in_(bindparam("answers", expanding=True)),
+        models.Evaluation.workload_digest.in_(bindparam("workloads", expanding=True)),
+        models.Evaluation.stage == Stage.SCREEN.value,
+        models.Candidate.campaign_id == bindparam("campaign"),
+        models.Candidate.id < bindparam("candidate"),
+    )
+    .group_by(models.Evaluation.answers)
+)
 
 
 @dataclass(frozen=True)
@@ -100,25 +124,18 @@ def refresh(session: Session, candidate_ids: Sequence[int]) -> None:
     """Write the standings of candidates anew. Candidates are locked in the order of their ids: none deadlock."""
     if not candidate_ids:
         return
-    candidate, row = models.Candidate, models.Standing
-    query = (
-        select(candidate.id, candidate.campaign_id, candidate.program_digest, models.Campaign.settings)
-        .join(models.Campaign, models.Campaign.id == candidate.campaign_id)
-        .where(candidate.id.in_(candidate_ids))
-        .order_by(candidate.id)
-    )
-    locked = session.execute(query.with_for_update(key_share=True, of=candidate)).all()
+    connection = session.connection()
+    locked = connection.execute(LOCK, {"ids": candidate_ids}).all()
     # Read after the locks: another stage of the same program may just have been finished elsewhere.
-    theirs = row.candidate_id.in_([each.id for each in locked])
-    listed = set(session.scalars(select(row.candidate_id).where(theirs)))
-    judged = rows.judged(session, sorted(listed), IS_SHOWN)
-    session.execute(delete(row).where(theirs), execution_options={"synchronize_session": False})
+    listed = set(connection.scalars(LISTED, {"ids": candidate_ids}))
+    judged = SHOWN(session, ids=sorted(listed))
+    connection.execute(REMOVE, {"ids": candidate_ids})
     written = []
     for each in locked:
         mine = judged.get(each.id, [])
         written += summaries(each, mine, _alike(session, each, mine)) if each.id in listed else []
     if written:
-        session.connection().execute(INSERT, written)
+        connection.execute(INSERT, written)
 
 
 def rebuild(session: Session) -> None:
@@ -136,22 +153,23 @@ def rebuild(session: Session) -> None:
 
 def _alike(session: Session, candidate: Any, judged: Sequence[rows.Judged]) -> dict[str, str]:
     """Name for each behaviour that a screen noted the first candidate of the campaign before it that has it too."""
-    screened = [i.evaluation for i in judged if i.evaluation.key.stage is Stage.SCREEN and i.evaluation.answers]
+    found = [item.evaluation for item in judged]
+    went_on = {e.ratio for e in found if e.key.stage not in (Stage.CHECK, Stage.SCREEN)}
+    screened = [e for e in found if e.key.stage is Stage.SCREEN and e.answers and e.ratio not in went_on]
     if not screened:
         return {}
-    other, link, row = models.Candidate, models.CandidateEvaluation, models.Evaluation
-    first = (
-        select(row.answers, func.min(other.id))
-        .join(link, link.evaluation_id == row.id)
-        .join(other, other.id == link.candidate_id)
-        .where(row.answers.in_([e.answers for e in screened]), row.stage == Stage.SCREEN)
-        .where(row.workload_digest.in_([e.key.workload_digest for e in screened]))
-        .where(other.campaign_id == candidate.campaign_id, other.id < candidate.id)
-        .group_by(row.answers)
-    )
-    found = dict(session.execute(first).tuples().all())
-    names = dict(session.execute(select(other.id, other.name).where(other.id.in_(found.values()))).tuples().all())
-    return {answers: f"{names[each]} (id {each})" for answers, each in found.items()}
+    given = {
+        "answers": [e.answers for e in screened],
+        "workloads": [e.key.workload_digest for e in screened],
+        "campaign": candidate.campaign_id,
+        "candidate": candidate.id,
+    }
+    first = dict(session.connection().execute(ALIKE, given).tuples().all())
+    if not first:
+        return {}
+    other = models.Candidate
+    names = dict(session.execute(select(other.id, other.name).where(other.id.in_(first.values()))).tuples().all())
+    return {answers: f"{names[each]} (id {each})" for answers, each in first.items()}
 
 
 def summaries(candidate: Any, judged: Sequence[rows.Judged], alike: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -278,10 +296,10 @@ def _confirmed(confirming: Sequence[Evaluation]) -> dict[str, Any]:
 
 def _written(figure: Figure, found: Sequence[Evaluation]) -> dict[str, float | None]:
     taken = next(filter(None, (_taken(found, stage, figure.name) for stage in figure.stages)), None)
-    written = {figure.column: taken and taken.value}
+    written = {figure.column: taken.value if taken else None}
     if figure.spread:
-        written[f"{figure.column}_low"] = taken and taken.low
-        written[f"{figure.column}_high"] = taken and taken.high
+        written[f"{figure.column}_low"] = taken.low if taken else None
+        written[f"{figure.column}_high"] = taken.high if taken else None
     return written
 
 
