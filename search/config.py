@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from search.archive.experience import Experience
@@ -164,7 +165,7 @@ class CampaignConfig:
         _require(bounded, f"ratios are {shown}; give numbers from {LEAST_RATIO:g} to {MOST_RATIO:g}")
         object.__setattr__(self, "ratios", tuple(sorted(map(float, self.ratios))))
 
-    @property
+    @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """The stages that candidates go through, in order.
 
@@ -174,9 +175,17 @@ class CampaignConfig:
 
     def workload(self, stage: Stage, ratio: float = 0.0) -> Workload:
         """Give what a stage runs on, at a cost ratio; 0 is as written."""
-        return replace(next(workload for workload in self.workloads if workload.stage is stage), ratio=ratio)
+        known = self._asked.get((stage, ratio))
+        if known is None:
+            workload = next(workload for workload in self.workloads if workload.stage is stage)
+            known = self._asked[stage, ratio] = replace(workload, ratio=ratio)
+        return known
 
-    @property
+    @cached_property
+    def _asked(self) -> dict[tuple[Stage, float], Workload]:
+        return {}  # by stage and cost ratio: their digests are asked for again and again
+
+    @cached_property
     def terms(self) -> Terms:
         """On what costs are compared: at every length that the check names."""
         lengths = self.workload(Stage.CHECK).all_lengths

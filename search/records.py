@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from search.archive.archive import Archive
@@ -97,7 +98,7 @@ class Workload:
         """Give the lengths that prompts have, in turn."""
         return self.lengths or (self.num_tokens,)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Identity of what is asked."""
         return digest_of(asdict(self))
@@ -156,7 +157,7 @@ class Environment:
     commit: str = ""
     dtype: str = ""  # in which engines ran; older databases do not know it
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Identity of the place; our own commit aside, which the evaluator's version stands for.
 

@@ -64,7 +64,10 @@ class Archivist:
             self._note_behaviour(record)
             self._look(record)
             fronts, gains = self._judged(record)
-            archive = replace(archive, fronts=fronts, bars=self._ranked(record), **self._credited(record, gains))
+            operators, proposers = self._credited(record, gains)
+            archive = replace(
+                archive, fronts=fronts, bars=self._ranked(record), operators=operators, proposers=proposers
+            )
         self.archive = archive
         return archive
 
@@ -117,13 +120,12 @@ class Archivist:
                 changed[stage.value, ratio] = rank.bar(self._shares.get(stage, 0.0), least)
         return MappingProxyType({**self.archive.bars, **changed}) if changed else self.archive.bars
 
-    def _credited(self, record: Record, gains: Mapping[float, float]) -> dict[str, Mapping[str, Earned]]:
+    def _credited(self, record: Record, gains: Mapping[float, float]) -> tuple[Mapping[str, Earned], ...]:
+        """Give what operators and what proposers earned, a record's part among it."""
         typical_s = sum(TYPICAL_S[evaluation.key.stage] for evaluation in record.evaluations)
         proposal = record.candidate.proposal
-        return {
-            "operators": _with(self.archive.operators, proposal.operator.split(JOINT), gains, typical_s),
-            "proposers": _with(self.archive.proposers, [proposal.proposer], gains, typical_s),
-        }
+        operators = _with(self.archive.operators, proposal.operator.split(JOINT), gains, typical_s)
+        return operators, _with(self.archive.proposers, [proposal.proposer], gains, typical_s)
 
 
 def archive_of(records: Iterable[Record], config: CampaignConfig) -> Archive:

@@ -65,7 +65,7 @@ class History:
 
     def is_visible(self, step: int) -> bool:
         """Say whether all that a step may see is finished."""
-        return self.num_settled >= min(self._num_visible(step), self.num_steps)
+        return self.num_settled >= self._num_visible(step)
 
     def visible(self, step: int) -> Beginning[Record]:
         """Give the records that a step may see."""
@@ -73,7 +73,9 @@ class History:
 
     def archive(self, step: int) -> Archive:
         """Give what the records come to that a step may see, which is not finished yet."""
-        return self._archives[self._num_visible(step) - self.num_settled - 1]
+        back = self.num_settled - self._num_visible(step)
+        assert 0 <= back < len(self._archives), f"step {step} looks {back} records back"
+        return self._archives[-1 - back]
 
     def known(self, step: int, *, ahead: bool = False) -> KnownBefore:
         """Give the digests of the steps before one; of a question asked `ahead`, of those that it may see."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 10
 RETRY_S = 0.01
+MOST_KEPT = 100_000  # rows that are remembered to be there
 REMEDY = "Give --db as sqlite:///FILE or postgresql://USER@HOST/NAME."
 
 
@@ -141,9 +143,48 @@ def _is_fault(engine: Engine, error: BaseException | None) -> bool:
     return isinstance(error, driver.OperationalError) or type(error) is driver.DatabaseError
 
 
+@cache
+def inserting(dialect: str, model: type[Base]) -> sqlite.Insert | postgresql.Insert:
+    """Give the statement that inserts a row unless its unique key is taken: building it costs more than the insert."""
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    return insert(model).on_conflict_do_nothing()
+
+
 def insert_new(session: Session, model: type[Base], **values: Any) -> bool:
     """Insert a row unless its unique key is taken; say whether it was inserted."""
     connection = session.connection()
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement = insert(model).values(**values).on_conflict_do_nothing().inline()
-    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount == 1
+    statement = inserting(connection.dialect.name, model).inline()
+    return connection.execute(statement, values, execution_options={"preserve_rowcount": True}).rowcount == 1
+
+
+class Kept:
+    """Rows of a database that are there for good, by table and digest: those of its own kind are never removed.
+
+    One for each transaction, in `Session.info`; `committed` is what transactions before it have stored or seen.
+    """
+
+    def __init__(self, committed: set[tuple[type[Base], str]]) -> None:
+        self._committed = committed
+        self._new: set[tuple[type[Base], str]] = set()
+
+    def has(self, model: type[Base], digest: str) -> bool:
+        """Say whether a row is known to be there; it may be there without that."""
+        return (model, digest) in self._committed or (model, digest) in self._new
+
+    def add(self, model: type[Base], digest: str) -> None:
+        """Note a row that this transaction has inserted or found."""
+        self._new.add((model, digest))
+
+    def commit(self) -> None:
+        """Tell the transactions that come; what was rolled back is told to nobody."""
+        if len(self._committed) > MOST_KEPT:
+            self._committed.clear()
+        self._committed |= self._new
+
+
+def keep(session: Session, model: type[Base], digest: str, **values: Any) -> None:
+    """Insert a row with a digest of its own unless it is there."""
+    kept: Kept = session.info["kept"]
+    if not kept.has(model, digest):
+        insert_new(session, model, digest=digest, **values)
+        kept.add(model, digest)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, astuple
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, delete, func, select
+from sqlalchemy import Double, and_, bindparam, delete, func, insert, select, update
 
 from search.records import Evaluation, Status
 from search.store import models, rows
-from search.store.database import Epoch, insert_new
+from search.store.database import Epoch, inserting, keep
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 MAX_DEATHS = 3
 RETRIED = (Status.INFRASTRUCTURE, Status.INTERRUPTED)
 # Built once: building them costs more than the database takes to answer.
-IS_KEY = and_(*(getattr(models.Evaluation, name) == bindparam(f"key_{name}") for name in models.KEY))
+ROW = models.Evaluation
+IS_KEY = and_(*(getattr(ROW, name) == bindparam(f"key_{name}") for name in models.KEY))
+LOOK = select(ROW.id, ROW.status, ROW.owner, ROW.finished_at).where(IS_KEY).with_for_update(key_share=True)
+SETTLE = update(ROW).where(ROW.id == bindparam("settled")).values(owner=None, lease_until=None, finished_at=func.now())
+INSERT_MEASUREMENT = insert(models.Measurement)
 LOCK = select(models.Evaluation).where(IS_KEY).with_for_update(key_share=True)
 
 
@@ -33,27 +38,33 @@ def lock(session: Session, key: EvaluationKey) -> models.Evaluation | None:
     return session.scalars(LOCK, parameters(key)).one_or_none()
 
 
-def lock_or_make(session: Session, task: EvaluationTask) -> models.Evaluation:
-    """Give the task's row, made if it was missing, ours until the transaction ends."""
-    row = lock(session, task.key)
-    if row is None:
-        _make(session, task)
-        row = lock(session, task.key)
-        assert row is not None, "what is inserted is there, whoever inserted it"
-    return row
+def look(session: Session, key: EvaluationKey) -> Any:
+    """Give id, status, owner and time of the key's row, ours until the transaction ends; None if nobody claimed it."""
+    return session.connection().execute(LOOK, parameters(key)).one_or_none()
 
 
-def _make(session: Session, task: EvaluationTask) -> None:
-    """Insert the task's row with what it refers to. Somebody else may be doing the same: one of the two wins."""
-    values = [list(pair) for pair in task.values]
-    source_digest, digest = rows.store_source(session, task.text), task.key.program_digest
-    insert_new(session, models.Program, digest=digest, source_digest=source_digest, values=values, name="")
-    definition, split = asdict(task.workload), task.workload.split
-    insert_new(session, models.Workload, digest=task.workload.digest, split=split, definition=definition)
-    insert_new(session, models.Evaluation, **asdict(task.key))
+def make(session: Session, task: EvaluationTask, owner: str, lease_s: float) -> int | None:
+    """Insert the task's row, leased, with what it refers to, and give its id.
+
+    None where somebody else was quicker: then the row is there.
+    """
+    digest, asked = task.key.program_digest, task.workload
+    if not session.info["kept"].has(models.Program, digest):
+        values, source_digest = [list(pair) for pair in task.values], rows.store_source(session, task.text)
+        keep(session, models.Program, digest, source_digest=source_digest, values=values, name="")
+    keep(session, models.Workload, asked.digest, split=asked.split, definition=asdict(asked))
+    connection = session.connection()
+    leased = {**asdict(task.key), "owner": owner, "lease_s": lease_s}
+    return connection.execute(_leasing(connection.dialect.name), leased).scalar_one_or_none()
 
 
-def is_final(row: models.Evaluation) -> bool:
+@cache
+def _leasing(dialect: str) -> Any:
+    until = Epoch() + bindparam("lease_s", type_=Double)
+    return inserting(dialect, models.Evaluation).values(lease_until=until).returning(models.Evaluation.id)
+
+
+def is_final(row: Any) -> bool:
     """Say whether a row has a result that counts: one that was our own fault does not."""
     return row.status is not None and row.status not in RETRIED
 
@@ -86,15 +97,16 @@ def forgive(row: models.Evaluation) -> None:
     row.status, row.message, row.num_deaths, row.begun = None, "", 0, False
 
 
-def settle(session: Session, row: models.Evaluation, evaluation: Evaluation) -> None:
-    """Write a result into its row and end the lease."""
-    row.owner = row.lease_until = None
-    row.status, row.message, row.elapsed_s = evaluation.status, evaluation.message, evaluation.elapsed_s
-    row.correct, row.answers = evaluation.correct, evaluation.answers
-    row.finished_at = func.now()
-    session.execute(delete(models.Measurement).where(models.Measurement.evaluation_id == row.id))
+def settle(session: Session, row: Any, evaluation: Evaluation) -> None:
+    """Write a result into its row, as `look` gives it, and end the lease."""
+    names = ("status", "message", "elapsed_s", "correct", "answers")
+    session.connection().execute(SETTLE, {"settled": row.id, **{name: getattr(evaluation, name) for name in names}})
+    if row.finished_at is not None:  # it was tried before
+        session.execute(delete(models.Measurement).where(models.Measurement.evaluation_id == row.id))
     names = ("name", "value", "low", "high", "num_samples")
-    for position, measurement in enumerate(evaluation.measurements):
-        taken = dict(zip(names, astuple(measurement), strict=True))
-        session.add(models.Measurement(evaluation_id=row.id, position=position, **taken))
-    session.flush()
+    taken = [
+        {"evaluation_id": row.id, "position": position, **dict(zip(names, astuple(measurement), strict=True))}
+        for position, measurement in enumerate(evaluation.measurements)
+    ]
+    if taken:
+        session.connection().execute(INSERT_MEASUREMENT, taken)

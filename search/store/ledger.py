@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import Double, bindparam, case, func, select, update
 from sqlalchemy.orm import Session
 
 from search.contracts import Claim
@@ -25,14 +25,21 @@ from search.records import (
     Workload,
 )
 from search.store import board, lease, models, rows, schema, standing
-from search.store.database import Epoch, connect, explained, insert_new, reader
+from search.store.database import Epoch, Kept, connect, explained, insert_new, keep, reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import Select
+    from sqlalchemy import Select, Update
     from sqlalchemy.orm import InstrumentedAttribute
 
+LINKED = select(models.CandidateEvaluation.candidate_id).where(
+    models.CandidateEvaluation.evaluation_id == bindparam("evaluation")
+)
+LEASES = update(models.Evaluation).where(lease.IS_KEY, models.Evaluation.owner == bindparam("holder"))
+PROLONG = LEASES.values(lease_until=Epoch() + bindparam("lease_s", type_=Double))
+RELEASE = LEASES.values(lease_until=None, owner=None, begun=False)
+BEGIN = LEASES.values(begun=True)
 MAX_DIGITS = 18  # of an id: more would not fit 64 bits
 
 
@@ -46,13 +53,16 @@ class SqlLedger:
     def __init__(self, url: str) -> None:
         self._engine = connect(url)
         self._reader = reader(self._engine)
+        self._kept: set[tuple[type[models.Base], str]] = set()
         with explained(self._engine):
             schema.bring_to_head(self._engine)
 
     @contextmanager
     def _writing(self) -> Iterator[Session]:
-        with explained(self._engine), Session(self._engine) as session, session.begin():
+        kept = Kept(self._kept)
+        with explained(self._engine), Session(self._engine, info={"kept": kept}) as session, session.begin():
             yield session
+        kept.commit()
 
     @contextmanager
     def _reading(self) -> Iterator[Session]:
@@ -103,10 +113,9 @@ class SqlLedger:
 
     def records(self, campaign_id: int) -> list[Record]:
         """Give a campaign's candidates in step order with their finished evaluations, never the held-out ones."""
-        ids = select(models.Candidate.id).where(models.Candidate.campaign_id == campaign_id)
         query = _candidates().where(models.Candidate.campaign_id == campaign_id).order_by(models.Candidate.step)
         with self._reading() as session:
-            judged = rows.judged(session, ids)
+            judged = rows.OF_CAMPAIGN(session, campaign=campaign_id)
             return [
                 Record(
                     rows.candidate(row, text),
@@ -121,7 +130,7 @@ class SqlLedger:
             found = session.execute(_candidates().where(models.Candidate.id == candidate_id)).one_or_none()
             if found is None:
                 raise LookupError(f"There is no candidate {candidate_id}.")
-            judged = rows.judged(session, [candidate_id]).get(candidate_id, [])
+            judged = rows.OF_CANDIDATES(session, ids=[candidate_id]).get(candidate_id, [])
             return Record(rows.candidate(*found), tuple(item.evaluation for item in judged))
 
     def find(self, name: str) -> Record:
@@ -152,14 +161,21 @@ class SqlLedger:
         """Take an evaluation for `lease_s`, or give what has been measured under the same key before."""
         _check(task)
         with self._writing() as session:
-            row = lease.lock_or_make(session, task)
-            concerned = _link(session, row, candidate_id)
+            row = lease.lock(session, task.key)
+            if row is None:
+                made = lease.make(session, task, owner, lease_s)
+                if made is not None:
+                    _link(session, made, candidate_id)
+                    return Claim.TAKEN
+                row = lease.lock(session, task.key)
+                assert row is not None, "what somebody has inserted is there"
+            concerned = _link(session, row.id, candidate_id)
             if not lease.is_final(row):
                 if lease.take(session, row, owner, lease_s):
                     return Claim.TAKEN
                 if not lease.is_final(row):
                     return Claim.BUSY
-                concerned = _linked(session, row)
+                concerned = _linked(session, row.id)
             session.flush()
             standing.refresh(session, concerned)
             measurements = rows.measurements_of(session, models.Measurement.evaluation_id == row.id)
@@ -167,15 +183,15 @@ class SqlLedger:
 
     def heartbeat(self, keys: Sequence[EvaluationKey], owner: str, lease_s: float) -> None:
         """Prolong our leases. Those that have been lost to somebody else stay lost."""
-        self._update_leases(keys, owner, lease_until=Epoch() + lease_s)
+        self._update_leases(PROLONG, keys, owner, lease_s=lease_s)
 
     def release(self, keys: Sequence[EvaluationKey], owner: str) -> None:
         """Give leases back unfinished: no death is counted."""
-        self._update_leases(keys, owner, lease_until=None, owner=None, begun=False)
+        self._update_leases(RELEASE, keys, owner)
 
     def begin(self, keys: Sequence[EvaluationKey], owner: str) -> None:
         """Note that these leases of ours are at work now: from here on a lost owner counts as a death."""
-        self._update_leases(keys, owner, begun=True)
+        self._update_leases(BEGIN, keys, owner)
 
     def forgive(self, candidate_ids: Sequence[int]) -> list[Evaluation]:
         """Lift the quarantine of these candidates, for every campaign; gives what was in it, all or nothing."""
@@ -187,18 +203,18 @@ class SqlLedger:
                     raise LookupError(_nothing_to_forgive(session, candidate_id))
                 found |= {row.id: row for row in theirs}
             asked = {row.id: session.get_one(models.Workload, row.workload_digest) for row in found.values()}
-            forgiven = [rows.evaluation(row, (), rows.ratio_of(asked[row.id])) for row in found.values()]
+            forgiven = [rows.evaluation(row, (), rows.ratio_of(asked[row.id].definition)) for row in found.values()]
             for row in found.values():
                 lease.forgive(row)
             session.flush()
-            standing.refresh(session, [each for row in found.values() for each in _linked(session, row)])
+            standing.refresh(session, [each for row in found.values() for each in _linked(session, row.id)])
         return forgiven
 
-    def _update_leases(self, keys: Sequence[EvaluationKey], holder: str, **columns: Any) -> None:
-        statement = update(models.Evaluation).where(lease.IS_KEY, models.Evaluation.owner == holder).values(**columns)
+    def _update_leases(self, statement: Update, keys: Sequence[EvaluationKey], owner: str, **given: float) -> None:
         if keys:
             with self._writing() as session:
-                session.connection().execute(statement, [lease.parameters(key) for key in keys])
+                rows_of = [{**lease.parameters(key), "holder": owner, **given} for key in keys]
+                session.connection().execute(statement, rows_of)
 
     def finish(self, evaluation: Evaluation, owner: str, environment: Environment) -> None:
         """Store a result and end the lease; the leaderboard follows in the same transaction.
@@ -210,15 +226,15 @@ class SqlLedger:
         if environment.digest != digest:
             raise ValueError(f"The evaluation names the environment {digest}, not {environment.digest} as given.")
         with self._writing() as session:
-            row = lease.lock(session, evaluation.key)
+            row = lease.look(session, evaluation.key)
             if row is None:
                 raise LookupError(f"Nobody has claimed {evaluation.key}.")
             is_retried = evaluation.status in lease.RETRIED
             if lease.is_final(row) or (is_retried and row.owner != owner):
                 return
-            insert_new(session, models.Environment, digest=digest, definition=asdict(environment))
+            keep(session, models.Environment, digest, definition=asdict(environment))
             lease.settle(session, row, evaluation)
-            standing.refresh(session, _linked(session, row))
+            standing.refresh(session, _linked(session, row.id))
 
     def environment(self, digest: str) -> Environment:
         """Give where an evaluation was measured. Raises LookupError where there is none."""
@@ -301,7 +317,7 @@ def _insert(session: Session, candidate: Candidate) -> bool:
     columns["source_digest"] = source = rows.store_source(session, columns.pop("text"))
     digest, name = candidate.program_digest or None, candidate.name
     if digest:
-        insert_new(session, models.Program, digest=digest, source_digest=source, values=columns["values"], name=name)
+        keep(session, models.Program, digest, source_digest=source, values=columns["values"], name=name)
     columns.update(campaign_id=candidate.campaign_id, step=candidate.step, program_digest=digest, name=name)
     return insert_new(session, models.Candidate, **columns, status=candidate.status, message=candidate.message)
 
@@ -320,17 +336,16 @@ def _check(task: EvaluationTask) -> None:
         raise ValueError(f"The task's key names the workload {named}, its workload is {asked}.")
 
 
-def _link(session: Session, row: models.Evaluation, candidate_id: int | None) -> Sequence[int]:
+def _link(session: Session, evaluation_id: int, candidate_id: int | None) -> Sequence[int]:
     """Note whose evaluation it is. Gives the candidates whose standing does not show it yet."""
     if candidate_id is None:
         return []
-    is_new = insert_new(session, models.CandidateEvaluation, candidate_id=candidate_id, evaluation_id=row.id)
+    is_new = insert_new(session, models.CandidateEvaluation, candidate_id=candidate_id, evaluation_id=evaluation_id)
     return [candidate_id] if is_new else []
 
 
-def _linked(session: Session, row: models.Evaluation) -> Sequence[int]:
-    link = models.CandidateEvaluation
-    return session.scalars(select(link.candidate_id).where(link.evaluation_id == row.id)).all()
+def _linked(session: Session, evaluation_id: int) -> Sequence[int]:
+    return session.connection().scalars(LINKED, {"evaluation": evaluation_id}).all()
 
 
 def _statuses(campaign_id: int) -> Select[str, int]:

@@ -202,7 +202,8 @@ class Evaluation(Base):
     status: Mapped[str | None]
     message: Mapped[str] = mapped_column(Prose, default="")
     correct: Mapped[str] = mapped_column(default="")
-    answers: Mapped[str] = mapped_column(default="")  # digest of all generated tokens
+    # Digest of all generated tokens; of a screen, what tells behaviour apart.
+    answers: Mapped[str] = mapped_column(default="", index=True)
     elapsed_s: Mapped[float] = mapped_column(default=0.0)
     finished_at: Mapped[datetime | None]
 

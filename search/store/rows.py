@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import BindParameter, ColumnElement, bindparam, select
 
 from search.records import (
     Campaign,
@@ -24,12 +24,11 @@ from search.records import (
     digest_of,
 )
 from search.store import models
-from search.store.database import insert_new
+from search.store.database import keep
 from search.store.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
 STAGES = tuple(Stage)
@@ -83,8 +82,8 @@ def candidate(row: models.Candidate, text: str) -> Candidate:
     return Candidate(row.campaign_id, row.step, proposal, status, row.message, digest, row.name, row.id)
 
 
-def evaluation(row: models.Evaluation, measurements: tuple[Measurement, ...], ratio: float) -> Evaluation:
-    """Read a finished evaluation; `ratio` is its workload's."""
+def evaluation(row: Any, measurements: tuple[Measurement, ...], ratio: float) -> Evaluation:
+    """Read a finished evaluation, a row of its table; `ratio` is its workload's."""
     key = dict(zip(models.KEY, key_columns(row), strict=True))
     return Evaluation(
         key=EvaluationKey(**{**key, "stage": _stage(row.stage)}),
@@ -103,14 +102,14 @@ def workload(row: models.Workload) -> Workload:
     return Workload(**{**row.definition, "stage": _stage(row.definition["stage"])})
 
 
-def ratio_of(row: models.Workload) -> float:
+def ratio_of(definition: dict[str, Any]) -> float:
     """Give the cost ratio of a workload; those of older databases have none."""
-    return float(row.definition.get("ratio", 0.0))
+    return float(definition.get("ratio", 0.0))
 
 
-def lengths_of(row: models.Workload) -> tuple[int, ...]:
+def lengths_of(definition: dict[str, Any]) -> tuple[int, ...]:
     """Give the lengths of a workload's prompts, ascending; older databases know the longest only."""
-    return tuple(sorted(set(row.definition.get("lengths") or [row.definition["num_tokens"]])))
+    return tuple(sorted(set(definition.get("lengths") or [definition["num_tokens"]])))
 
 
 def _stage(name: str) -> Stage:
@@ -127,46 +126,69 @@ def environment(row: models.Environment) -> Environment:
     return Environment(**row.definition)
 
 
-def measurements_of(session: Session, which: ColumnElement[bool]) -> dict[int, tuple[Measurement, ...]]:
+def measurements_of(session: Session, *which: ColumnElement[bool]) -> dict[int, tuple[Measurement, ...]]:
     """Read the measurements of the evaluations that `which` chooses, in the order in which they were taken."""
-    columns = select(
-        models.Measurement.evaluation_id,
-        models.Measurement.name,
-        models.Measurement.value,
-        models.Measurement.low,
-        models.Measurement.high,
-        models.Measurement.num_samples,
-    )
+    return _measurements(session, _measuring(*which), {})
+
+
+def _measuring(*which: ColumnElement[bool]) -> Select[Any]:
+    row = models.Measurement
+    columns: tuple[Any, ...] = (row.evaluation_id, row.name, row.value, row.low, row.high, row.num_samples)
+    return select(*columns).where(*which).order_by(row.evaluation_id, row.position)
+
+
+def _measurements(session: Session, query: Select[Any], given: dict[str, Any]) -> dict[int, tuple[Measurement, ...]]:
     found: dict[int, list[Measurement]] = defaultdict(list)
-    ordered = columns.where(which).order_by(models.Measurement.evaluation_id, models.Measurement.position)
-    for evaluation_id, name, value, low, high, num_samples in session.execute(ordered):
+    for evaluation_id, name, value, low, high, num_samples in session.connection().execute(query, given):
         found[evaluation_id].append(Measurement(name, math.nan if value is None else value, low, high, num_samples))
     return {evaluation_id: tuple(measurements) for evaluation_id, measurements in found.items()}
 
 
-def judged(session: Session, candidate_ids: Sequence[int] | Any) -> dict[int, list[Judged]]:
-    """Read the finished evaluations of candidates (ids, or a query for ids), each candidate's in stage order."""
-    link = models.CandidateEvaluation
-    mine = link.candidate_id.in_(candidate_ids)
-    linked = select(link.evaluation_id).where(mine)
-    measurements = measurements_of(session, models.Measurement.evaluation_id.in_(linked))
-    rows = (
-        select(link.candidate_id, models.Evaluation, models.Workload, models.Environment.definition)
-        .join(models.Evaluation, models.Evaluation.id == link.evaluation_id)
-        .join(models.Workload, models.Workload.digest == models.Evaluation.workload_digest)
-        .outerjoin(models.Environment, models.Environment.digest == models.Evaluation.environment_digest)
-        .where(mine, models.Evaluation.status.is_not(None))
-    )
-    found: dict[int, list[Judged]] = defaultdict(list)
-    for candidate_id, row, asked, where in session.execute(rows):
-        device, dtype = (where["device"], where.get("dtype", "")) if where else ("", "")
-        taken = evaluation(row, measurements.get(row.id, ()), ratio_of(asked))
-        found[candidate_id].append(Judged(taken, asked.split, device, dtype, lengths_of(asked)))
-    return {candidate_id: sorted(items, key=attrgetter("order")) for candidate_id, items in found.items()}
+class Reading:
+    """Reads the finished evaluations of candidates, each candidate's in stage order.
+
+    Its statements are built once: that costs more than a database takes to answer them. `candidates` is what their ids
+    are among, `which` conditions on `models.Measurement`, where not all measurements are wanted.
+    """
+
+    def __init__(self, candidates: Any, *which: ColumnElement[bool]) -> None:
+        link, row = models.CandidateEvaluation, models.Evaluation
+        mine = link.candidate_id.in_(candidates)
+        self._measuring = _measuring(
+            models.Measurement.evaluation_id.in_(select(link.evaluation_id).where(mine)), *which
+        )
+        self._evaluating = (
+            select(
+                link.candidate_id,
+                *row.__table__.columns,
+                models.Workload.split,
+                models.Workload.definition.label("asked"),
+                models.Environment.definition.label("place"),
+            )
+            .join(row, row.id == link.evaluation_id)
+            .join(models.Workload, models.Workload.digest == row.workload_digest)
+            .outerjoin(models.Environment, models.Environment.digest == row.environment_digest)
+            .where(mine, row.status.is_not(None))
+        )
+
+    def __call__(self, session: Session, **given: Any) -> dict[int, list[Judged]]:
+        """Give by candidate what is finished; `given` are the values that `candidates` leaves open."""
+        measurements = _measurements(session, self._measuring, given)
+        found: dict[int, list[Judged]] = defaultdict(list)
+        for row in session.connection().execute(self._evaluating, given):
+            device, dtype = (row.place["device"], row.place.get("dtype", "")) if row.place else ("", "")
+            taken = evaluation(row, measurements.get(row.id, ()), ratio_of(row.asked))
+            found[row.candidate_id].append(Judged(taken, row.split, device, dtype, lengths_of(row.asked)))
+        return {candidate_id: sorted(items, key=attrgetter("order")) for candidate_id, items in found.items()}
+
+
+IDS: BindParameter[int] = bindparam("ids", expanding=True)
+OF_CANDIDATES = Reading(IDS)
+OF_CAMPAIGN = Reading(select(models.Candidate.id).where(models.Candidate.campaign_id == bindparam("campaign")))
 
 
 def store_source(session: Session, text: str) -> str:
     """Store a text unless it is known; give its digest."""
     digest = digest_of(models.storable(text))
-    insert_new(session, models.Source, digest=digest, text=text)
+    keep(session, models.Source, digest, text=text)
     return digest

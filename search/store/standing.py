@@ -6,15 +6,15 @@ import json
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, func, insert, or_, select
 
 from search.records import Evaluation, Measurement, Stage, Status, digest_of
 from search.store import models, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy.orm import Session
 
@@ -61,6 +61,37 @@ CONFIRMED = (
     Figure("confirmed_retrieval_loss", (Stage.RETRIEVAL,), "loss", spread=True),
 )
 
+# Of all measurements, those that a row may show: figures by layer alone are ten times as many.
+NAMES = {figure.name for figure in (*FIGURES, PAGES_AS_WRITTEN, *CONFIRMED)}
+IS_SHOWN = or_(
+    models.Measurement.name.in_(sorted(NAMES)), models.Measurement.name.startswith(MODELLED, autoescape=True)
+)
+SHOWN = rows.Reading(rows.IDS, IS_SHOWN)
+# Built once: building them costs more than a database takes to answer.
+LOCK = (
+    select(models.Candidate.id, models.Candidate.campaign_id, models.Candidate.program_digest, models.Campaign.settings)
+    .join(models.Campaign, models.Campaign.id == models.Candidate.campaign_id)
+    .where(models.Candidate.id.in_(rows.IDS))
+    .order_by(models.Candidate.id)
+    .with_for_update(key_share=True, of=models.Candidate)
+)
+LISTED = select(models.Standing.candidate_id).where(models.Standing.candidate_id.in_(rows.IDS))
+REMOVE = delete(models.Standing).where(models.Standing.candidate_id.in_(rows.IDS))
+INSERT = insert(models.Standing)
+ALIKE = (
+    select(models.Evaluation.answers, func.min(models.Candidate.id))
+    .join(models.CandidateEvaluation, models.CandidateEvaluation.evaluation_id == models.Evaluation.id)
+    .join(models.Candidate, models.Candidate.id == models.CandidateEvaluation.candidate_id)
+    .where(
+        models.Evaluation.answers.in_(bindparam("answers", expanding=True)),
+        models.Evaluation.workload_digest.in_(bindparam("workloads", expanding=True)),
+        models.Evaluation.stage == Stage.SCREEN.value,
+        models.Candidate.campaign_id == bindparam("campaign"),
+        models.Candidate.id < bindparam("candidate"),
+    )
+    .group_by(models.Evaluation.answers)
+)
+
 
 @dataclass(frozen=True)
 class Circumstance:
@@ -93,23 +124,18 @@ def refresh(session: Session, candidate_ids: Sequence[int]) -> None:
     """Write the standings of candidates anew. Candidates are locked in the order of their ids: none deadlock."""
     if not candidate_ids:
         return
-    candidate, row = models.Candidate, models.Standing
-    query = (
-        select(candidate, models.Campaign.settings)
-        .join(models.Campaign, models.Campaign.id == candidate.campaign_id)
-        .where(candidate.id.in_(candidate_ids))
-        .order_by(candidate.id)
-    )
-    locked = session.execute(query.with_for_update(key_share=True, of=candidate)).all()
+    connection = session.connection()
+    locked = connection.execute(LOCK, {"ids": candidate_ids}).all()
     # Read after the locks: another stage of the same program may just have been finished elsewhere.
-    mine = row.candidate_id.in_([each.id for each, _ in locked])
-    listed = set(session.scalars(select(row.candidate_id).where(mine)))
-    judged = rows.judged(session, sorted(listed))
-    session.execute(delete(row).where(mine))
-    for each, settings in locked:
-        if each.id in listed:
-            session.add_all(summaries(each, judged.get(each.id, []), asked_by(settings)))
-    session.flush()
+    listed = set(connection.scalars(LISTED, {"ids": candidate_ids}))
+    judged = SHOWN(session, ids=sorted(listed))
+    connection.execute(REMOVE, {"ids": candidate_ids})
+    written = []
+    for each in locked:
+        mine = judged.get(each.id, [])
+        written += summaries(each, mine, _alike(session, each, mine)) if each.id in listed else []
+    if written:
+        connection.execute(INSERT, written)
 
 
 def rebuild(session: Session) -> None:
@@ -125,25 +151,48 @@ def rebuild(session: Session) -> None:
         last = ids[-1]
 
 
-def summaries(candidate: models.Candidate, judged: Sequence[rows.Judged], asked: Asked) -> list[models.Standing]:
-    """Give the rows of a candidate from its finished evaluations, given in stage order. One at least."""
-    found = list(_divided(judged))
+def _alike(session: Session, candidate: Any, judged: Sequence[rows.Judged]) -> dict[str, str]:
+    """Name for each behaviour that a screen noted the first candidate of the campaign before it that has it too."""
+    found = [item.evaluation for item in judged]
+    went_on = {e.ratio for e in found if e.key.stage not in (Stage.CHECK, Stage.SCREEN)}
+    screened = [e for e in found if e.key.stage is Stage.SCREEN and e.answers and e.ratio not in went_on]
+    if not screened:
+        return {}
+    given = {
+        "answers": [e.answers for e in screened],
+        "workloads": [e.key.workload_digest for e in screened],
+        "campaign": candidate.campaign_id,
+        "candidate": candidate.id,
+    }
+    first = dict(session.connection().execute(ALIKE, given).tuples().all())
+    if not first:
+        return {}
+    other = models.Candidate
+    names = dict(session.execute(select(other.id, other.name).where(other.id.in_(first.values()))).tuples().all())
+    return {answers: f"{names[each]} (id {each})" for answers, each in first.items()}
+
+
+def summaries(candidate: Any, judged: Sequence[rows.Judged], alike: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Give the rows of a candidate from its finished evaluations, given in stage order. One at least.
+
+    `candidate`: its id, campaign_id and program_digest, and the settings of its campaign. `alike`: see `_alike`.
+    """
+    found, asked = list(_divided(judged)), asked_by(candidate.settings)
     by_place = _confirming(judged, [place for place, _ in found])
     found += [(place, []) for place in by_place if place not in dict(found)]
-    written = []
-    for place, items in found or [(Circumstance(), [])]:
-        row = models.Standing(
-            candidate_id=candidate.id,
-            campaign_id=candidate.campaign_id,
-            program_digest=candidate.program_digest,
-            workload=asked.digest,
-            **{name: getattr(place, name) for name in models.CIRCUMSTANCE if name != "lengths"},
-            lengths=joined(place.lengths),
-        )
-        _fill(row, items, asked)
-        _confirm(row, [item.evaluation for item in by_place.get(place, ())])
-        written.append(row)
-    return written
+    return [
+        {
+            "candidate_id": candidate.id,
+            "campaign_id": candidate.campaign_id,
+            "program_digest": candidate.program_digest,
+            "workload": asked.digest,
+            **{name: getattr(place, name) for name in models.CIRCUMSTANCE},
+            "lengths": joined(place.lengths),
+            **_filled(place.ratio, items, asked, alike),
+            **_confirmed([item.evaluation for item in by_place.get(place, ())]),
+        }
+        for place, items in found or [(Circumstance(), [])]
+    ]
 
 
 def joined(lengths: Sequence[int]) -> str:
@@ -201,21 +250,30 @@ def _confirming(judged: Sequence[rows.Judged], known: Sequence[Circumstance]) ->
     return found
 
 
-def _fill(row: models.Standing, items: Sequence[rows.Judged], asked: Asked) -> None:
+def _filled(ratio: float, items: Sequence[rows.Judged], asked: Asked, alike: Mapping[str, str]) -> dict[str, Any]:
     found = [item.evaluation for item in items]
-    row.status, row.reason = _end(found, asked)
-    row.device, row.dtype = next(((item.device, item.dtype) for item in items if item.device), ("", ""))
-    row.fitted_digest = next((e.key.program_digest for e in found if e.ratio == row.ratio), "")
-    for figure in (*FIGURES, PAGES if row.ratio else PAGES_AS_WRITTEN):
-        _write(row, figure, found)
-    row.target, row.modelled_speedup = _modelled(found)
-    row.mixed_lengths = len({i.lengths for i in items if i.evaluation.key.stage in OF_LENGTHS}) > 1
+    status, reason = _end(found, asked, alike)
+    device, dtype = next(((item.device, item.dtype) for item in items if item.device), ("", ""))
+    target, speedup = _modelled(found)
+    written = {
+        "status": status,
+        "reason": reason,
+        "device": device,
+        "dtype": dtype,
+        "fitted_digest": next((e.key.program_digest for e in found if e.ratio == ratio), ""),
+        "target": target,
+        "modelled_speedup": speedup,
+        "mixed_lengths": len({i.lengths for i in items if i.evaluation.key.stage in OF_LENGTHS}) > 1,
+    }
+    for figure in (*FIGURES, PAGES if ratio else PAGES_AS_WRITTEN):
+        written |= _written(figure, found)
     for name, stage in (("retrieval_lengths", Stage.RETRIEVAL), ("accuracy_lengths", Stage.PROBE)):
         asked_at = (item.lengths for item in items if item.evaluation.key.stage is stage)
-        setattr(row, name, joined(next(asked_at, ())))
+        written[name] = joined(next(asked_at, ()))
+    return written
 
 
-def _end(found: Sequence[Evaluation], asked: Asked) -> tuple[Status, str]:
+def _end(found: Sequence[Evaluation], asked: Asked, alike: Mapping[str, str]) -> tuple[Status, str]:
     """Give the last stage's status, and why there is no other stage: empty where all have been passed."""
     if not found:
         return Status.OK, "nothing is measured yet"
@@ -223,22 +281,26 @@ def _end(found: Sequence[Evaluation], asked: Asked) -> tuple[Status, str]:
     stage = last.key.stage
     if last.status is not Status.OK:
         return last.status, f"{stage.value}: {last.message or last.status.value}"
+    if stage is Stage.SCREEN and last.answers in alike:
+        return Status.OK, f"passed screen; it chooses the same pages as {alike[last.answers]}"
     beyond = asked.stages[asked.stages.index(stage) + 1 :] if stage in asked.stages else ()
     return Status.OK, f"passed {stage.value}; {beyond[0]} was not run: not chosen for it, or not yet" if beyond else ""
 
 
-def _confirm(row: models.Standing, confirming: Sequence[Evaluation]) -> None:
+def _confirmed(confirming: Sequence[Evaluation]) -> dict[str, Any]:
+    written: dict[str, Any] = {}
     for figure in CONFIRMED:
-        _write(row, figure, confirming)
-    row.confirmed = any(getattr(row, figure.column) is not None for figure in CONFIRMED)
+        written |= _written(figure, confirming)
+    return {**written, "confirmed": any(written[figure.column] is not None for figure in CONFIRMED)}
 
 
-def _write(row: models.Standing, figure: Figure, found: Sequence[Evaluation]) -> None:
+def _written(figure: Figure, found: Sequence[Evaluation]) -> dict[str, float | None]:
     taken = next(filter(None, (_taken(found, stage, figure.name) for stage in figure.stages)), None)
-    setattr(row, figure.column, taken and taken.value)
+    written = {figure.column: taken.value if taken else None}
     if figure.spread:
-        setattr(row, f"{figure.column}_low", taken and taken.low)
-        setattr(row, f"{figure.column}_high", taken and taken.high)
+        written[f"{figure.column}_low"] = taken.low if taken else None
+        written[f"{figure.column}_high"] = taken.high if taken else None
+    return written
 
 
 def _taken(found: Sequence[Evaluation], stage: Stage, name: str) -> Measurement | None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from search.agents.seeds import seed_proposals
-from search.config import ANSWER_TOKENS, CampaignConfig, ConfigError, tokens_needed
+from search.config import ANSWER_TOKENS, LAG, MAX_LAG, CampaignConfig, ConfigError, lag_for, tokens_needed
 from search.evaluator.engine import EngineSettings
 from search.records import Stage, Workload
 from search.workloads import WORKLOADS, workloads_for
@@ -45,6 +45,9 @@ def test_json_both_ways():
         ('{"workloads": [{"stage": "check"}]}', "num_tokens"),
         ('{"group": 257}', "group is 257; give a whole number from 1 to 256"),
         ('{"head_dim": 1000000000}', "head_dim is 1000000000; give a whole number from 1 to 1,024"),
+        ('{"lag": 0}', "lag is 0; give a whole number from 1 to 16,384"),
+        ('{"lag": 16385}', "lag is 16385"),
+        ('{"screen_share": 1.5}', "screen_share must lie between 0 and 1"),
         ("[]", "must be a JSON object"),
         ("{", "not JSON"),
     ],
@@ -146,6 +149,21 @@ def test_settings_from_before_there_were_cost_ratios_go_on_without_them():
     assert config.ratios == ()
     assert config.recall_share == 1.0
     assert replace(config, ratios=CampaignConfig().ratios) == CampaignConfig(seed=3)
+
+
+def test_settings_from_before_there_was_a_lag_keep_that_of_their_time():
+    stored = json.loads(CampaignConfig(lag=40).to_json())
+    assert CampaignConfig.from_json(json.dumps(stored)).lag == 40
+    del stored["lag"], stored["screen_share"]
+    assert CampaignConfig.from_json(json.dumps(stored)).lag == LAG == 16
+
+
+def test_the_lag_keeps_workers_busy_and_lets_most_of_a_campaign_see():
+    assert [lag_for(number, 1000, is_cheap=False) for number in (1, 2, 8, 32)] == [24, 32, 80, 272]
+    assert lag_for(1, 1000, is_cheap=True) == 64
+    assert lag_for(8, 1000, is_cheap=True) == 80
+    assert lag_for(1, 120, is_cheap=True) == 30  # a quarter of the campaign
+    assert lag_for(10**6, 10**6, is_cheap=True) == MAX_LAG
 
 
 def test_costs_are_compared_at_every_length_of_the_check():

@@ -7,7 +7,7 @@ import pytest
 from search.archive.archivist import LEAST_GOING_ON, NUM_TIMED, archive_of
 from search.config import CampaignConfig
 from search.parents import REFERENCE, SEED
-from search.records import Candidate, Evaluation, EvaluationKey, Measurement, Proposal, Record, Stage, Status
+from search.records import Candidate, Evaluation, EvaluationKey, Measurement, Proposal, Record, Stage, Status, Workload
 from search.stages import course, next_workload
 from search.workloads import workloads_for
 
@@ -189,3 +189,63 @@ def test_what_is_far_from_the_best_is_not_timed(operator):
 
 def test_a_crash_at_one_ratio_ends_it_at_all():
     assert walk(REAL, SEED, fidelity_8=Status.CRASHED)[-1] == (Stage.FIDELITY, 8.0)
+
+
+SCREENED = replace(
+    REAL, workloads=(*REAL.workloads, Workload(Stage.SCREEN, 1000, 1)), screen_share=0.2, recall_share=1.0
+)
+
+
+def screened(step, found, ratio=8.0, operator="gate", signature=""):
+    figures = evaluation(Stage.SCREEN, ratio, mass=found, random_mass=0.1, recall=found)
+    return record(replace(figures, answers=signature), step=step, operator=operator)
+
+
+def goes_on(visible, found, step=0, operator="gate", signature="", config=SCREENED):
+    """Whether a candidate goes on from the screen to recall at a ratio of 8."""
+    (figures,) = screened(step, found, signature=signature).evaluations
+    cheap = [evaluation(Stage.CHECK, 8.0), evaluation(Stage.CHECK, 16.0, Status.BELOW_GATE)]
+    found = asked(record(*cheap, figures, operator=operator, step=step), config, visible)
+    return found == (Stage.RECALL, 8.0)
+
+
+def test_a_screen_comes_before_recall_at_all_ratios():
+    cheap = [(stage, ratio) for stage in (Stage.CHECK, Stage.SCREEN, Stage.RECALL) for ratio in (8.0, 16.0)]
+    assert walk(SCREENED)[:6] == cheap
+    assert walk(SCREENED) == list(course(record().candidate, SCREENED))
+
+
+def test_the_best_of_the_screen_go_on_to_recall():
+    visible = [screened(step, 0.3 + step / 100) for step in range(50)]
+    assert goes_on(visible, 0.3 + 0.405)  # nine of fifty are better
+    assert not goes_on(visible, 0.3 + 0.375)
+    assert goes_on(visible[: LEAST_GOING_ON - 1], 0.2)  # while few are known
+    assert goes_on(visible, 0.3 + 0.375, config=replace(SCREENED, screen_share=1.0))
+    assert not goes_on(visible[:3], 0.1)  # no better than by chance
+    elsewhere = [screened(step, 0.99, ratio=16.0) for step in range(50)]
+    assert goes_on(elsewhere, 0.2)
+    for published in (SEED, REFERENCE):
+        assert goes_on(visible, 0.05, operator=published) == (published == SEED)  # yardsticks have no ratio
+
+
+def test_a_few_of_the_others_go_on_by_luck():
+    visible = [screened(step, 0.9) for step in range(50)]
+    lucky = [step for step in range(1000) if goes_on(visible, 0.2, step)]
+    assert 8 <= len(lucky) <= 40
+
+
+def test_what_does_not_go_on_enters_no_engine():
+    visible = [screened(step, 0.9) for step in range(50)]
+    bad = {"mass": 0.2, "random_mass": 0.1, "recall": 0.2}
+    stages = {stage for stage, _ in walk(SCREENED, "gate", visible, screen_8=bad, check_16=Status.BELOW_GATE)}
+    assert stages <= {Stage.CHECK, Stage.SCREEN}
+
+
+def test_what_chooses_the_same_pages_as_an_earlier_one_is_not_measured_again():
+    visible = [screened(0, 0.5, signature="ab"), screened(1, 0.5, signature="cd", ratio=16.0)]
+    assert not goes_on(visible, 0.6, step=9, signature="ab")
+    assert goes_on(visible, 0.6, step=9, signature="cd")  # at another ratio
+    assert goes_on(visible, 0.6, step=9)  # which tells none
+    assert goes_on(visible, 0.6, operator=SEED, signature="ab")
+    crashed = replace(visible[0], evaluations=(*visible[0].evaluations, evaluation(Stage.ORACLE, 0, Status.CRASHED)))
+    assert goes_on([crashed], 0.6, step=9, signature="ab")

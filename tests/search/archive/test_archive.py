@@ -208,6 +208,7 @@ def test_nothing_is_known_at_first():
     assert archive.best_loss(8.0) is archive.twin(8.0, "aa") is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0.001, 1.0), st.floats(0.1, 30.0)), min_size=1, max_size=12))
 def test_the_hypervolume_is_the_area_that_points_dominate(pairs):
     """As the area of a union of rectangles, cut at every corner."""

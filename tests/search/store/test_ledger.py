@@ -363,6 +363,18 @@ class LedgerContract:
         ledger.finish(result(task(), accuracy=0.5), "me", ENVIRONMENT)
         assert [row.accuracy for row in ledger.standings()] == [0.5, 0.5]
 
+    def test_standing_tells_which_earlier_candidate_chooses_the_same_pages(self, ledger, campaign):
+        other = ledger.create_campaign(CAMPAIGN)
+        found = [ledger.add_candidate(propose(c, step)) for c, step in ((other, 0), (campaign, 1), (campaign, 2))]
+        for candidate in found:
+            for stage in (Stage.CHECK, Stage.SCREEN):
+                measure(ledger, candidate, task(candidate.program_digest, stage, ratio=8.0), recall=0.5)
+        told = {row.id: row.reason for row in ledger.standings()}
+        assert told[found[2].id] == f"passed screen; it chooses the same pages as P1 (id {found[1].id})"
+        assert not any("same pages" in told[each.id] for each in found[:2])
+        measure(ledger, found[2], task("p2", Stage.RECALL, ratio=8.0), recall=0.5)
+        assert not any("same pages" in row.reason for row in ledger.standings())
+
     def test_standing_tells_what_was_measured_and_where(self, ledger, campaign):
         candidate = ledger.add_candidate(propose(campaign, 0, parents=("p8",)))
         measure(ledger, candidate, task(stage=Stage.CHECK), bytes_per_page=256.0)
