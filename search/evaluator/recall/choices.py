@@ -6,6 +6,7 @@ What a program without states chooses at a step depends on that step alone, so t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,9 +33,12 @@ class Opened:
     """
 
     def __init__(self, kept: torch.Tensor, page_size: int = 1) -> None:
-        _, texts, heads, tokens, dim = kept.shape
-        self._kept, self._place = kept, -1
-        self._pages = torch.zeros(texts * heads, -(-tokens // page_size), page_size, dim)
+        self._kept, self._page_size, self._place = kept, page_size, -1
+
+    @cached_property
+    def _pages(self) -> torch.Tensor:
+        _, texts, heads, tokens, dim = self._kept.shape
+        return torch.zeros(texts * heads, -(-tokens // self._page_size), self._page_size, dim)
 
     def pages(self, place: int) -> torch.Tensor:
         """Give a layer's [row, page, token, dim], zeros after the last token, until another layer is asked for."""

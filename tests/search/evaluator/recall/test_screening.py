@@ -150,7 +150,8 @@ def test_what_the_negated_score_would_keep_is_measured(asking):
 @pytest.fixture
 def worker(tmp_path):
     (tmp_path / "model").mkdir()
-    settings = WorkerSettings(EngineSettings(model=str(tmp_path / "model"), sparse=True), tmp_path / "scratch", (2, 8))
+    engine = EngineSettings(model=str(tmp_path / "model"), sparse=True, max_tokens=512)
+    settings = WorkerSettings(engine, tmp_path / "scratch", (2, 8))
     worker = Worker(settings)
     yield worker, settings
     worker.close()

@@ -2,7 +2,8 @@
 
 import pytest
 
-from search.admission import admit, is_blind
+from search.admission import admit
+from search.behaviour.blind import is_blind
 from search.config import CampaignConfig
 from search.parents import REFERENCE, SEED
 from search.records import Proposal, Status

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.behaviour import NUM_BINS, SIZE, Behaviours, likeness, nearest_earlier, same_behaviour, sketch
-from search.records import Candidate, Evaluation, EvaluationKey, Proposal, Record, Stage, Status
+from search.behaviour.signatures import NUM_BINS, SIZE, Behaviours, likeness, sketch
 
 PAIRS = st.sets(st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)), max_size=200)
 KNOWN = {(0, 0), (1, 5), (2**32 - 1, 7)}
@@ -71,7 +70,7 @@ def test_nothing_is_like_nothing_only():
 def test_the_signature_is_the_same_in_every_process():
     """It stands in ledgers, so it must not move: not with Python's hash seed, nor with a later version of ours."""
     script = (
-        "import numpy as np; from search.behaviour import sketch;"
+        "import numpy as np; from search.behaviour.signatures import sketch;"
         f"print(sketch(*np.array({sorted(KNOWN)}, dtype=np.int64).T), end='')"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "123"}
@@ -101,49 +100,3 @@ def test_what_is_no_signature_is_refused(text):
                 lambda: Behaviours().nearest(text)):  # fmt: skip
         with pytest.raises(ValueError, match=r"a signature of behaviour is 256 hex digits, but this is"):
             use()
-
-
-def record(step, *screens):
-    """Give a candidate with signatures by ratio, under a workload for each."""
-    evaluations = tuple(
-        Evaluation(
-            EvaluationKey(f"p{step}", Stage.SCREEN, f"w{ratio}", model, "e", "1", 0),
-            Status.OK,
-            answers=answers,
-            ratio=ratio,
-        )
-        for ratio, answers, model in screens
-    )
-    candidate = Candidate(1, step, Proposal("", "grammar", "mutate"), Status.OK, "", f"p{step}", f"Rule{step}", step)
-    return Record(candidate, evaluations)
-
-
-BASE = overlapping(800, 1.0, 0)[0]
-SAME, NEAR, FAR = signature(BASE), signature(BASE[:700]), signature(overlapping(800, 1.0, 1)[0])
-
-
-def test_the_nearest_is_sought_among_earlier_candidates_on_the_same_queries():
-    mine = record(5, (8.0, SAME, "m"), (16.0, SAME, "m"))
-    others = [
-        record(0, (8.0, FAR, "m"), (16.0, FAR, "m")),
-        record(1, (8.0, NEAR, "m")),
-        record(2, (8.0, SAME, "another model"), (32.0, SAME, "m")),
-        record(3),
-        mine,
-        record(6, (8.0, SAME, "m")),
-    ]
-    found = nearest_earlier(mine, others)
-    assert [(each.record.candidate.step, each.ratio) for each in found] == [(1, 8.0), (0, 16.0)]
-    assert found[0].likeness == pytest.approx(700 / 800, abs=0.08)
-    assert found[1].likeness < 0.15
-    assert nearest_earlier(record(5), others) == nearest_earlier(others[0], others) == []
-
-
-def test_the_same_behaviour_is_one_signature_at_one_ratio():
-    seeds = [record(0, (8.0, FAR, "m")), record(1, (8.0, SAME, "m"), (16.0, NEAR, "m")), record(2, (8.0, SAME, "m"))]
-    assert same_behaviour(record(9, (8.0, SAME, "m")), seeds, 8.0) is seeds[1]
-    assert same_behaviour(record(9, (8.0, SAME, "m"), (16.0, SAME, "m")), seeds, 16.0) is None
-    assert same_behaviour(record(9, (8.0, NEAR, "m")), seeds, 8.0) is None
-    assert same_behaviour(record(9, (8.0, SAME, "another model")), seeds, 8.0) is None
-    assert same_behaviour(record(9), seeds, 8.0) is None
-    assert same_behaviour(record(9, (8.0, "", "m")), [record(0, (8.0, "", "m"))], 8.0) is None
