@@ -76,10 +76,11 @@ def rest_and_large(keys: str, rng: random.Random) -> list[str]:
 
 
 def two_clusters(keys: str, _rng: random.Random) -> list[str]:
-    """Cut keys by the plane between their mean and the farthest of them (a step of 2-means)."""
+    """Tell the keys that are nearer to the farthest of them than to their mean (a step of 2-means)."""
     mean = f'{keys}.mean("token")'
     farthest = f'({keys} * {apart(keys, 1)}).sum("token")'
-    return _sides(keys, f'(dot({keys} - {mean}, {farthest} - {mean}, "dim") > 0.0)')
+    way = f"({farthest} - {mean})"
+    return _sides(keys, f'(dot({keys} - {mean}, {way}, "dim") > 0.5 * square({way}).sum("dim"))')
 
 
 def rest_and_two(keys: str, _rng: random.Random) -> list[str]:
