@@ -125,3 +125,11 @@ def test_sharing_spends_what_it_saves():
         source = moved(share_and_spend, "centroid", seed)
         assert {"share_layers", "refresh_steps"} & set(source.tunables)
         assert len(source.text()) > len(Source.parse(zoo.text("centroid"), 64).text()) + 60
+
+
+@pytest.mark.parametrize("move", [rotate, two_levels, represent, look_closer], ids=lambda move: move.__name__)
+def test_the_reference_agrees_with_what_serves(move):
+    q, k = torch.randn(1, 4, 64), torch.randn(1, 2, 320, 64)
+    program = load_program(moved(move, "centroid", 1).text()).with_values(pages=4)
+    pages = [attend(program, q, k, k, backend=backend)[1] for backend in ("reference", "torch")]
+    assert (pages[0] == pages[1]).all()
