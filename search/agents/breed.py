@@ -96,9 +96,9 @@ def _mutated(name: str, context: Context, rng: random.Random, breed: Breed) -> P
     if not changes:
         return None
     tidy(source)
-    change, moves = "; ".join(each.words for each in changes), "+".join(each.move for each in changes)
-    source.describe(f"{source.stem}{context.step}", source.idea, f"Changed: {_quoted(change)}.")
-    return Proposal(source.text(), name, moves, (breed.parent.candidate.program_digest,), change)
+    words, moves = "; ".join(each.words for each in changes), "+".join(each.move for each in changes)
+    source.describe(f"{source.stem}{context.step}", source.idea, f"Changed: {_quoted(words)}.")
+    return Proposal(source.text(), name, moves, (breed.parent.candidate.program_digest,), words)
 
 
 def _crossed(name: str, context: Context, rng: random.Random, breed: Breed) -> Proposal | None:

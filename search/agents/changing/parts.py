@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search.agents.changing.edits import SELECTIONS, kind, method_name
+from search.agents.changing.source import assigned
 from vortex_dsl.ops import OPS
 from vortex_dsl.ops.op import OpKind, Take
 
@@ -24,7 +25,7 @@ _PAGE = {"k": ("page", "token", "dim"), "v": ("page", "token", "dim"), "index": 
 
 @dataclass(frozen=True)
 class Part:
-    """An expression of select, the axes of its value, and the number of the statement that it stands in."""
+    """An expression of a method, the axes of its value, and the number of the statement that it stands in."""
 
     node: ast.expr
     axes: frozenset[str]
@@ -32,22 +33,27 @@ class Part:
 
 
 def parts_of(source: Source) -> list[Part]:
-    """Give the operations of select whose axes can be told, in the order in which they stand."""
-    select = source.method("select")
-    if select is None:
-        return []
-    reader = _Reader(_page_values(source))
+    """Give the operations of select whose axes can be told and are not none, in the order in which they stand."""
+    return [part for part in expressions_of(source, "select") if part.axes and _is_operation(part.node)]
+
+
+def expressions_of(source: Source, method: str) -> list[Part]:
+    """Give the expressions of select or summarize whose axes can be told, in the order in which they stand."""
+    function = source.method(method)
     scope: Scope = {"q": frozenset(("head", "dim"))}
+    reader = _Reader(_page_values(source) if method == "select" else {})
+    if method == "summarize":
+        scope = dict.fromkeys("kv", frozenset(("token", "dim")))
     found = []
-    for line, statement in enumerate(select.body):
+    for line, statement in enumerate(function.body if function else ()):
         value = getattr(statement, "value", None)
         if not isinstance(statement, (ast.Assign, ast.Return)) or not isinstance(value, ast.expr):
             continue
-        known = {id(node): reader.axes(node, scope) for node in ast.walk(value) if isinstance(node, ast.expr)}
-        nodes = [node for node in ast.walk(value) if isinstance(node, ast.expr) and _is_operation(node)]
-        found += [Part(node, axes, line) for node in nodes if (axes := known[id(node)])]
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            scope[statement.targets[0].id] = known[id(value)]
+        nodes = [node for node in ast.walk(value) if isinstance(node, ast.expr)]
+        known = {id(node): reader.axes(node, scope) for node in nodes}
+        found += [Part(node, axes, line) for node in nodes if (axes := known[id(node)]) is not None]
+        if assigned(statement):
+            scope[assigned(statement)] = known[id(value)]
     return found
 
 

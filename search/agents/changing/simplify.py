@@ -7,8 +7,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from search.agents.changing.edits import SELECTIONS, kind, method_name, operands, replace
-from search.agents.changing.parts import parts_of
-from search.agents.changing.products import bare
+from search.agents.changing.parts import expressions_of
 from search.agents.changing.source import Source, assigned
 from vortex_dsl import ProgramError, load_program, trace
 from vortex_dsl.tunables import BUDGET, PLATFORM_TUNABLES
@@ -63,7 +62,12 @@ def simplify(source: Source, rng: random.Random) -> str | None:
 
 def removals(source: Source) -> list[Callable[[], str]]:
     """Give what can be left out of a program, larger parts first; each changes the program in place and says so."""
-    return [*_of_selections(source), *_of_settings(source), *_of_parts(source), *_of_fields(source)]
+    return [
+        *_of_selections(source),
+        *_of_settings(source),
+        *_of_parts(source, "select"),
+        *_of_parts(source, "summarize"),
+    ]
 
 
 def _without(source: Source, at: int) -> Source | None:
@@ -74,28 +78,14 @@ def _without(source: Source, at: int) -> Source | None:
     return other
 
 
-def _of_parts(source: Source) -> Iterator[Callable[[], str]]:
-    """Put an operand in place of an operation of select that has the same axes, or a scalar's operand."""
-    parts = parts_of(source)
+def _of_parts(source: Source, name: str) -> Iterator[Callable[[], str]]:
+    """Put an operand in place of an operation that has the same axes, or store a field in the usual kind."""
+    function, parts = source.method(name), expressions_of(source, name)
     axes = {id(part.node): part.axes for part in parts}
-    select = source.method("select")
     for part in parts:
         for operand in operands(part.node):
-            known = axes.get(id(operand), part.axes if isinstance(operand, ast.Name | ast.Attribute) else None)
-            if known == part.axes and select is not None:
-                yield _replacing(select, part.node, operand)
-
-
-def _of_fields(source: Source) -> Iterator[Callable[[], str]]:
-    """Put an operand in place of an operation of summarize, or store a field in the usual kind."""
-    summarize = source.method("summarize")
-    nodes = ast.walk(summarize) if summarize is not None else ()
-    for node in nodes:
-        if isinstance(node, ast.Call) and method_name(node) == "to":
-            yield _replacing(summarize, node, bare(node))  # type: ignore[arg-type]
-        elif isinstance(node, ast.BinOp):
-            for operand in operands(node):
-                yield _replacing(summarize, node, operand)  # type: ignore[arg-type]
+            if function is not None and axes.get(id(operand)) == part.axes:
+                yield _replacing(function, part.node, operand)
 
 
 def _of_selections(source: Source) -> Iterator[Callable[[], str]]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 OVER_HEADS: tuple[tuple[str, str, float], ...] = (
     ('{x}.max("head")', "best head", 8),
     ('{x}.logsumexp("head")', "mass over heads", 6),
-    ('{x}.mean("head")', "mean over heads", 2),
+    ('{x}.mean("head")', "mean over heads", 6),
     ('{x}.softmax("page").max("head")', "largest share of a head", 4),
     ('{x}.softmax("page").sum("head")', "shares of all heads", 3),
     ('{x}.min("head")', "consensus of heads", 0.7),

@@ -20,6 +20,7 @@ SHAPE = Shape(group=3, head_dim=64)
 NUM_DRAWS = 700
 NUM_JUDGED = 250
 NUM_CHANGES = 16  # of each operator
+MAX_ATTEMPTS = 400  # some operators apply to few programs
 NUM_APPLIED = 250  # enough for each elementwise operation of the table to be drawn
 
 
@@ -37,10 +38,13 @@ def drawn():
 
 @pytest.fixture(scope="module")
 def changed(drawn):
-    """Texts by operator, and how often it had nothing to change."""
+    """Texts by operator."""
     texts = {operator: [] for operator, _ in OPERATORS}
     for place, (operator, made) in enumerate(texts.items()):
-        for i in range(NUM_APPLIED if operator is subtrees.apply else NUM_CHANGES):
+        wanted = NUM_APPLIED if operator is subtrees.apply else NUM_CHANGES
+        for i in range(MAX_ATTEMPTS):
+            if len(made) == wanted:
+                break
             rng = random.Random(1000 * place + i)
             source = Source.parse(rng.choice(drawn), SHAPE.head_dim)
             if operator(source, rng):

@@ -12,6 +12,7 @@ from search.agents.drawing.draft import NUMBERS, SIGNS
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Mapping
 
     from search.agents.changing.products import Product
     from search.agents.changing.source import Source
@@ -98,7 +99,7 @@ def two_levels(source: Source, rng: random.Random) -> str | None:
     return f"{product.field} in two levels"
 
 
-def _kept(draft: Draft, name: str, query: str, value: str, kinds: dict[str, float]) -> str:
+def _kept(draft: Draft, name: str, query: str, value: str, kinds: Mapping[str, float]) -> str:
     """Store a value in one of some kinds, signs with their mean size; give its product with the query."""
     kept = draft.store(name, value, kinds)
     text = f'dot({query}, {kept}, "dim")'

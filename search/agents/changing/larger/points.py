@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from search.agents.changing.products import products
-from search.agents.changing.sketch import put, sketch
+from search.agents.changing.sketch import noted, put, sketch
 from search.agents.drawing.draft import COARSE, NUMBERS, PAGE_SIZE, SIGNS, VECTORS
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ def represent(source: Source, rng: random.Random) -> str | None:
     if not found:
         return None
     product, (way, words, _) = rng.choice(found), rng.choices(POINTS, [weight for *_, weight in POINTS])[0]
-    points = way(product.averaged, rng)
-    draft = sketch(source, rng)
+    draft, points = sketch(source, rng), way(noted(source, "keys", product.averaged), rng)
     shape = (len(points) * draft.num_parts, draft.width)
     kept = draft.store("points", f'stack({", ".join(points)}, "point")', COMPACT, shape)
     together = rng.choice(("max", "max", "logsumexp"))
@@ -51,10 +50,11 @@ def every_key(source: Source, rng: random.Random) -> str | None:
     if not found:
         return None
     product, draft = rng.choice(found), sketch(source, rng)
-    kept = draft.store("tokens", product.averaged, {**COARSE, **SIGNS}, (PAGE_SIZE, draft.width))
+    keys = noted(source, "keys", product.averaged)
+    kept = draft.store("tokens", keys, {**COARSE, **SIGNS}, (PAGE_SIZE, draft.width))
     text = f'dot({product.query}, {kept}, "dim")'
     if draft.fields[kept.removeprefix("page.")].endswith('"sign")'):
-        size = draft.store("size", f'abs({product.averaged}).mean("dim")', NUMBERS, (PAGE_SIZE, 1))
+        size = draft.store("size", f'abs({keys}).mean("dim")', NUMBERS, (PAGE_SIZE, 1))
         text += f" * {size}"
     put(source, draft, product.node, f'({text}).{rng.choice(("max", "logsumexp"))}("token")')
     return "every key, coarsely, in place of their mean"
@@ -67,7 +67,7 @@ def apart(keys: str, number: int) -> str:
 
 def rest_and_far(keys: str, rng: random.Random) -> list[str]:
     """Take the mean of the keys farthest from the mean, and the mean of the others."""
-    return _sides(keys, apart(keys, rng.choice((1, 1, 2, 4))))
+    return _sides(keys, apart(keys, rng.choice((1, 1, 1, 2))))
 
 
 def rest_and_large(keys: str, rng: random.Random) -> list[str]:
@@ -76,10 +76,11 @@ def rest_and_large(keys: str, rng: random.Random) -> list[str]:
 
 
 def two_clusters(keys: str, _rng: random.Random) -> list[str]:
-    """Cut keys by the plane between their mean and the farthest of them (a step of 2-means)."""
+    """Tell the keys that are nearer to the farthest of them than to their mean (a step of 2-means)."""
     mean = f'{keys}.mean("token")'
     farthest = f'({keys} * {apart(keys, 1)}).sum("token")'
-    return _sides(keys, f'(dot({keys} - {mean}, {farthest} - {mean}, "dim") > 0.0)')
+    way = f"({farthest} - {mean})"
+    return _sides(keys, f'(dot({keys} - {mean}, {way}, "dim") > 0.5 * square({way}).sum("dim"))')
 
 
 def rest_and_two(keys: str, _rng: random.Random) -> list[str]:

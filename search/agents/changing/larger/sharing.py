@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from search.agents.changing.source import Source
 
 SHARED = {"share_layers": ("Int({}, 1, 8)", (2, 3, 4)), "refresh_steps": ("Int({}, 1, 16)", (2, 3, 4, 8))}
-RICHER = (spread, spread, represent, subdivide, every_key, look_closer, rotate)
+RICHER = (represent, represent, look_closer, look_closer, spread, subdivide, every_key, rotate)
 
 
 def share_and_spend(source: Source, rng: random.Random) -> str | None:

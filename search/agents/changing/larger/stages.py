@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from search.agents.drawing.draft import Draft
 
 
+# A page by the best of its keys, or by their mass, for the best head, all heads, or the mean of them.
+OVER_KEYS = (
+    '.max("token", "head")',
+    '.logsumexp("token", "head")',
+    '.max("token").mean("head")',
+    '.logsumexp("token").mean("head")',
+    '.logsumexp("token").mean("head")',
+)
+
+
 def look_closer(source: Source, rng: random.Random) -> str | None:
     """Let the score propose a tunable number of times as many pages, and every key of them decide.
 
@@ -30,9 +40,8 @@ def look_closer(source: Source, rng: random.Random) -> str | None:
     every_key, words = rng.choice(((_raw, "the keys themselves"), (_coarse, "every key in four bits"),
                                    (_signs, "the signs of every key")))  # fmt: skip
     product = every_key(draft)
-    way = rng.choice(('.max("token", "head")', '.logsumexp("token", "head")', '.logsumexp("token").sum("head")'))
-    finer = draft.let("finer", f"({product}){way}")
-    if rng.random() < 0.3:
+    finer = draft.let("finer", f"({product}){rng.choice(OVER_KEYS)}")
+    if rng.random() < 0.5:
         finer = f"{finer} + {draft.tune('first_score', 0.0, 1.0)} * {score}"
     wider = draft.tune("wider", 1.2, 6.0)
     put(source, draft, call, f"refine(topk({score}, {wider} * ({number})), {finer}, {number})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from search.agents.changing.products import envelopes, products
-from search.agents.changing.sketch import put, sketch
+from search.agents.changing.sketch import noted, put, sketch
 from search.agents.drawing.draft import NUMBERS, VECTORS
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ def spread(source: Source, rng: random.Random) -> str | None:
     if not found:
         return None
     product, (way, words, _) = rng.choice(found), rng.choices(SPREAD_WAYS, [weight for *_, weight in SPREAD_WAYS])[0]
-    draft = sketch(source, rng)
-    put(source, draft, product.node, f"({product.text} + {way(draft, product.query, product.averaged)})")
+    draft, keys = sketch(source, rng), noted(source, "keys", product.averaged)
+    put(source, draft, product.node, f"({product.text} + {way(draft, product.query, keys)})")
     return f"plus {words}"
 
 
@@ -74,7 +74,7 @@ def tighten(source: Source, rng: random.Random) -> str | None:
     if not found:
         return None
     envelope = rng.choice(found)
-    draft, keys = sketch(source, rng), envelope.keys
+    draft, keys = sketch(source, rng), noted(source, "keys", envelope.keys)
     middle = rng.choice((f'(0.5 * ({keys}.max("token") + {keys}.min("token")))', f'{keys}.mean("token")'))
     kept = draft.store("middle", middle)
     far = half_width(draft, envelope.query, keys)
@@ -88,17 +88,20 @@ def recenter(source: Source, rng: random.Random) -> str | None:
     if not found:
         return None
     product, (value, words) = rng.choice(found), rng.choice(CENTRES)
-    draft = sketch(source, rng)
-    kept = draft.store("middle", value.format(x=product.averaged))
+    draft, keys = sketch(source, rng), noted(source, "keys", product.averaged)
+    kept = draft.store("middle", value.format(x=keys))
     put(source, draft, product.node, f'dot({product.query}, {kept}, "dim")')
     return f"{words} in place of the mean"
 
 
 CENTRES = (
     ('(0.5 * ({x}.max("token") + {x}.min("token")))', "the middle of the envelope"),
-    ('({x}.mean("token") + 0.25 * ({x}.max("token") + {x}.min("token") - 2 * {x}.mean("token")))', "between middle"),
     (
-        '({x} * (1.0 - ({x} - {x}.mean("token")).norm("dim").top("token", 2))).sum("token")',
+        '(0.5 * {x}.mean("token") + 0.25 * ({x}.max("token") + {x}.min("token")))',
+        "halfway to the envelope's middle",
+    ),
+    (
+        '({x} * ~({x} - {x}.mean("token")).norm("dim").top("token", 2)).mean("token")',
         "the mean without the two farthest keys",
     ),
     ('({x} * {x}.norm("dim").normalize("token")).sum("token")', "the mean weighted by norm"),

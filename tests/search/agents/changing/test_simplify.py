@@ -16,7 +16,7 @@ UNREAD = [1, 2]
 
 
 class Laden(Program):
-    "Rank pages by their mean keys, with much that does nothing."
+    "Rank pages by their mean keys, and keep much beside."
 
     pages = Int(8, low=1, high=64)
     window = Int(2, low=1, high=64)
@@ -92,7 +92,6 @@ def test_the_operator_leaves_out_one_part():
         if digest(source.text()):
             made.add(digest(source.text()))
     assert len(made) >= 3
-    assert digest(zoo.text("shadowkv")) not in made or len(made) > 3
 
 
 def test_nothing_can_be_left_out_of_what_has_one_part():
