@@ -65,7 +65,7 @@ class History:
 
     def is_visible(self, step: int) -> bool:
         """Say whether all that a step may see is finished."""
-        return self.num_settled >= min(self._num_visible(step), self.num_steps)
+        return self.num_settled >= self._num_visible(step)
 
     def visible(self, step: int) -> Beginning[Record]:
         """Give the records that a step may see."""

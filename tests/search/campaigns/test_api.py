@@ -89,7 +89,7 @@ def test_one_iteration_at_a_time(db, fake):
     [
         ({"modle": "probe"}, "did you mean 'model'"),
         ({"workers": 0}, "workers must be greater"),
-        ({"candidates": "3"}, "candidates must be a integer"),
+        ({"candidates": "3"}, "candidates must be a whole number"),
         ({"ratios": (0.5,)}, "numbers from 1 to 1024"),
     ],
 )

@@ -142,7 +142,7 @@ class Model:
     name = "llm"
 
     def propose(self, context):
-        if context.step % 5 == 0:
+        if context.step % 7 == 0:
             raise ProposerError("the endpoint is away")
         return Proposal(f"no program, step {context.step}\n", self.name, "explore", dollars=0.1)
 
