@@ -27,6 +27,7 @@ WORDS = {
     "a valid tuple": "a list",
     "a valid dictionary or instance of EndpointSetup": "a table",
     "a valid dictionary": "a table",
+    "Input is not a valid path for <class 'pathlib.Path'>": "must be a path",
 }
 TABLES = "endpoints"
 PATHS = ("text", "seed_programs")  # which a file names from where it lies

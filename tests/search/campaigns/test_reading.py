@@ -98,7 +98,7 @@ def test_an_option_changes_one_key_of_an_endpoint(file):
         ("ratios = [1,2,3,4,5,6,7,8,9]", "ratios"),
         ("model = ''", "model must have at least 1 character, but is ''"),
         ("model = 3", "model must be a text, but is 3"),
-        ("seed_programs = [3]", "seed_programs.0 must be a"),
+        ("seed_programs = [3]", "seed_programs.0 must be a path, but is 3"),
         ("[endpoints]\nllm = 3", "endpoints.llm must be a"),
         ("seed = 9223372036854775808", "seed must be less than or equal to"),
         ("max_seconds = nan", "max_seconds must be a finite number"),
