@@ -32,7 +32,7 @@ def test_evaluations_are_counted_by_hand():
     entering = 10 + 100 * (0.08 + 0.02)
     assert found[Stage.ORACLE] == 10 + 3 + 20
     assert found[Stage.FIDELITY] == found[Stage.RETRIEVAL] == entering * 2 + 3 + 3 * 2  # three leaders a ratio, again
-    assert found[Stage.SERVE] == 15  # 2 stages * (ln 20 + 0.577) * 2 ratios
+    assert found[Stage.SERVE] == 9  # (2 stages * ln(20 / 10) + 3 leaders) * 2 ratios
 
 
 def test_where_everybody_enters_everybody_is_counted():
