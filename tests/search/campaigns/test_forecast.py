@@ -85,7 +85,7 @@ def test_a_dry_run_prints_its_plan_and_leaves_nothing_behind(capsys, tmp_path, d
     file.write_text("candidates = 12\nratios = [8]\npatience = 5\n")
     assert main(["run", str(file), "--dry-run", "-n", "7", "--db", db]) == ExitCode.DONE
     out = capsys.readouterr().out
-    for expected_part in ("7 candidates on probe", "quest", "grammar 5", "recall", "about", "5 candidates in a row"):
+    for expected_part in ("7 candidates on probe", "quest", "grammar 4", "recall", "about", "5 candidates in a row"):
         assert expected_part in out
     assert main(["run", str(file), "--dry-run", "--db", db, "--json"]) == ExitCode.DONE
     told = json.loads(capsys.readouterr().out)
