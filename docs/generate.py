@@ -69,7 +69,8 @@ for a cluster.
 
 ## Keys
 
-Paths are read from where the file lies; a database's URL is read from where the command is run.
+`text` and `seed_programs` are read from where the file lies; a model's folder and a database's URL from where the
+command is run.
 
 {keys}
 
@@ -89,8 +90,8 @@ same step as one that was not. What is under way is finished, and the leaders ar
 * `max_gpu_seconds`: the same for all workers together, each of which holds one GPU.
 * `max_dollars`: what all proposals have cost, by the endpoints' prices.
 * `stop_at`: a rule, published or found, reaches the target: one or more comparisons joined by `and`, at one cost ratio
-  or, where none is named, at any. Figures: {figures}. They are those of the split that proposers see; confirmation
-  afterwards says what they are worth on texts that were held out.
+  or, where none is named, at any. They are of figures on the split that proposers see; confirmation afterwards says
+  what those are worth on texts that were held out. There are {figures}.
 * `patience`: so many invented candidates in a row lost no less, at any cost ratio, than the best before them.
 
 ## Resume and replay

@@ -161,14 +161,17 @@ class Campaign:
 
 
 class _Heard(Silent):
-    """Passes on what is finished."""
+    """Passes on what is finished, once: leaders may be timed in the end."""
 
     def __init__(self, heard: queue.SimpleQueue[Record | None]) -> None:
         self._heard = heard
+        self._steps: set[int] = set()
 
     def on_finished(self, record: Record) -> None:
         """Pass it on."""
-        self._heard.put(record)
+        if record.candidate.step not in self._steps:
+            self._steps.add(record.candidate.step)
+            self._heard.put(record)
 
 
 def _check_resumed(keys: Mapping[str, Any]) -> None:

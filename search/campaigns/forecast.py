@@ -46,7 +46,6 @@ CHARACTERS_PER_TOKEN = 4
 COMPLETION_TOKENS = 800  # of an answer with a program and its idea, where none is on record
 EVALUATION_BYTES, CANDIDATE_BYTES = 2000, 3000  # in the ledger, indices included
 KEPT_BYTES_PER_VALUE = 4  # of prefilled keys and values: float32 on a CPU, half of it on a GPU
-EULER = 0.5772
 
 
 @dataclass(frozen=True)
@@ -140,15 +139,17 @@ def forecast(setup: Setup) -> Forecast:
 def expected(config: CampaignConfig, num_seeds: int, num_references: int) -> dict[Stage, int]:
     """Give how many evaluations of each stage are expected, as if every candidate were sound.
 
-    Seeds enter an engine, and of the others the shares that screen and recall let in. At each ratio the best so far are
-    timed: of n in any order, ln n + 0.577 are the best when they come (the expected number of records).
+    Seeds enter an engine, and of the others the shares that screen and recall let in. At each ratio whoever is the best
+    so far is timed once the seeds are seen, which of n in any order ln(n / seeds) are (the expected number of records),
+    and the leaders in the end.
     """
     num_ratios, invented = max(1, len(config.ratios)), config.num_candidates
     recalled = _going_on(config.screen_share, invented) if Stage.SCREEN in config.stages else 1.0
     share = recalled * _going_on(config.recall_share, round(recalled * invented))
     entering = num_seeds + share * invented
     told = [stage for stage in (Stage.FIDELITY, Stage.RETRIEVAL) if stage in config.stages]
-    timed = min(entering, len(told) * (math.log(max(1.0, entering)) + EULER)) if told else entering
+    best = len(told) * math.log(max(1.0, entering / max(1, num_seeds))) + NUM_LEADERS
+    timed = min(entering, best) if told else entering
     numbers = dict.fromkeys(config.stages, entering * num_ratios + num_references) | {
         Stage.CHECK: (num_seeds + invented) * num_ratios + num_references,
         Stage.SCREEN: (num_seeds + invented) * num_ratios + num_references,

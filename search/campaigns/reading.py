@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1 << 20
 MAX_SHOWN = 80  # characters of what was given
+WORDS = {
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid string": "a text",
+    "a valid tuple": "a list",
+    "a valid dictionary or instance of EndpointSetup": "a table",
+    "a valid dictionary": "a table",
+    "Input is not a valid path for <class 'pathlib.Path'>": "must be a path",
+}
 TABLES = "endpoints"
 PATHS = ("text", "seed_programs")  # which a file names from where it lies
 
@@ -95,9 +105,10 @@ def _sentence(error: ErrorDetails) -> str:
 
 
 def _must(said: str) -> str:
-    """Turn the library's "Input should be a valid integer" into what a value must be."""
-    words = said.replace("Input should", "must", 1).replace("valid ", "", 1)
-    return words if words.startswith("must") else f"is refused ({said})"
+    """Turn the library's "Input should be a valid integer" into what a value must be, in words of TOML."""
+    for theirs, ours in WORDS.items():
+        said = said.replace(theirs, ours)
+    return re.sub("^[A-Z][a-z]+ should ", "must ", said)
 
 
 def _shown(value: object) -> str:

@@ -106,6 +106,7 @@ def _first_difference(
         if outcome.num_steps < num_steps:
             why = outcome.message or outcome.end
             raise DifferenceError(outcome.num_steps, f"the campaign ends before it ({why}), and goes on on record")
+        scratch.compare_stages()
         recorded.compare_confirmed(outcome)
     except DifferenceError as difference:
         return difference
@@ -194,6 +195,7 @@ class _Scratch(SqlLedger):
         super().__init__(url)
         self._recorded, self._config = recorded, config
         self._steps: dict[int, int] = {}  # of candidates by their id here
+        self._asked: set[tuple[int, EvaluationKey]] = set()  # by step
         self._absent: set[EvaluationKey] = set()
 
     @property
@@ -211,19 +213,30 @@ class _Scratch(SqlLedger):
     def claim(
         self, task: EvaluationTask, owner: str, lease_s: float, candidate_id: int | None = None
     ) -> Evaluation | Claim:
-        """Give what is on record; what is not can be missing from the steps that nothing on record depends on."""
+        """Give what is on record; only what no step on record depends on can be missing."""
         assert candidate_id is not None, "the loop names the candidate whose record shows the result"
         step = self._steps[candidate_id]
+        self._asked.add((step, task.key))
         found = self._recorded.evaluation(step, task)
         if found is not None and found.status not in UNFINISHED:
             if task.key.stage is Stage.CHECK:
                 _compare_checks(step, check(task, self._config), found)
             return found
-        is_needed = task.workload.split != HELD_OUT and step + self._config.lag < len(self._recorded.records)
-        if is_needed and found is None:
+        if found is None and task.workload.split != HELD_OUT and self._is_needed(step):
             raise DifferenceError(step, f"its gates open {_named(task.key.stage, task.workload.ratio)}, never measured")
         self._absent.add(task.key)
         return super().claim(task, owner, lease_s, candidate_id)
+
+    def _is_needed(self, step: int) -> bool:
+        """Whether a later step on record waits for a step; none does in the end, when leaders are timed."""
+        return len(self._steps) <= step + self._config.lag < len(self._recorded.records)
+
+    def compare_stages(self) -> None:
+        """Raise DifferenceError where more was measured on record: a gate is closed now that was open."""
+        for step, record in enumerate(self._recorded.records):
+            for each in record.evaluations:
+                if (step, each.key) not in self._asked:
+                    raise _closed(step, each)
 
 
 class _Nobody:
@@ -256,16 +269,20 @@ class _Comparing(Silent):
         self._recorded = recorded
 
     def on_finished(self, record: Record) -> None:
-        """Raise DifferenceError where more was measured on record: a gate is closed now that was open."""
+        """Raise DifferenceError where a gate is closed now that was open; leaders are timed in the end."""
         step = record.candidate.step
         taken = {(e.key.stage, e.ratio) for e in record.evaluations}
         for each in self._recorded.records[step].evaluations:
-            if (each.key.stage, each.ratio) not in taken:
-                raise DifferenceError(step, f"its gates close {_named(each.key.stage, each.ratio)}, measured on record")
+            if (each.key.stage, each.ratio) not in taken and each.key.stage is not Stage.SERVE:
+                raise _closed(step, each)
 
 
 def _place(key: EvaluationKey) -> tuple[str, str, str]:
     return key.model_digest, key.environment_digest, key.evaluator_version
+
+
+def _closed(step: int, measured: Evaluation) -> DifferenceError:
+    return DifferenceError(step, f"its gates close {_named(measured.key.stage, measured.ratio)}, measured on record")
 
 
 def _named(stage: Stage, ratio: float) -> str:

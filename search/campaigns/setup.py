@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from search.agents.llm import Endpoint
 
 MAX_ENDPOINTS = 16
+File = Annotated[Path, Field(strict=False)]  # or a text that is one
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
 
 
@@ -82,13 +83,14 @@ class Setup(BaseModel):
     tokens: int | None = Field(
         None, ge=LEAST_TOKENS, le=MAX_TOKENS, description="Longest text that the model is judged on, in tokens."
     )
-    text: Path | None = Field(
-        None, strict=False, description="A file with the text to judge on, instead of Python's own help topics."
+    text: File | None = Field(
+        None, description="A file with the text to judge on, instead of Python's own help topics."
     )
     task: str = Field("", max_length=200, description="An lm-eval task to run too.")
     ratios: tuple[float, ...] = Field(
         (), strict=False, max_length=MAX_RATIOS,
-        description="Cost ratios: budgets are fitted so that dense attention reads so many times the bytes.",
+        description="Cost ratios, to which budgets are fitted: dense attention reads so many times the bytes. "
+        "8, 16 and 32 if left out, of the probe 8.",
     )  # fmt: skip
     target: str = Field(TARGET, max_length=32, description="Model speed on this GPU too: H100, H200 or B200.")
 
@@ -106,7 +108,7 @@ class Setup(BaseModel):
     endpoints: dict[str, EndpointSetup] = Field(
         {}, max_length=MAX_ENDPOINTS, description="Language models; each is a proposer of the table's name."
     )
-    seed_programs: tuple[Path, ...] = Field(
+    seed_programs: tuple[File, ...] = Field(
         (), strict=False, max_length=MAX_SEED_PROGRAMS, description="Files of programs to begin with, after the zoo's."
     )
 

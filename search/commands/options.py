@@ -43,15 +43,16 @@ def taking(command: Callable[..., Ended]) -> Callable[..., Ended]:
     Typer makes options of a function's signature, so what two commands share would otherwise be written in both.
     """
     own = inspect.signature(command, eval_str=True)
-    groups = {name: inspect.signature(p.annotation, eval_str=True).parameters
-              for name, p in own.parameters.items() if is_dataclass(p.annotation)}  # fmt: skip
+    kinds = {name: parameter.annotation for name, parameter in own.parameters.items()}
+    groups = {
+        name: inspect.signature(kind, eval_str=True).parameters
+        for name, kind in kinds.items()
+        if isinstance(kind, type) and is_dataclass(kind)
+    }
 
     @wraps(command)
     def called(**given: Any) -> Ended:
-        built = {
-            place: own.parameters[place].annotation(**{name: given.pop(name) for name in fields})
-            for place, fields in groups.items()
-        }
+        built = {place: kinds[place](**{name: given.pop(name) for name in fields}) for place, fields in groups.items()}
         return command(**built, **given)
 
     spread_out = {name: list(groups[name].values()) if name in groups else [p] for name, p in own.parameters.items()}

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +16,19 @@ from search.loop import End
 from search.records import Status
 
 ROOT = Path(__file__).resolve().parents[3]
-FEW = {"candidates": 3, "proposers": ("random", "greedy"), "ratios": (8,)}
+FEW = {"candidates": 3, "proposers": ("random", "greedy"), "ratios": (8,), "lag": 2}
+
+
+@pytest.fixture
+def slow(fake):
+    """Evaluators that take their time, so that whoever listens can act before the end."""
+
+    class Slow(fake):
+        def completed(self, timeout_s):
+            time.sleep(0.01)
+            return super().completed(timeout_s)
+
+    return Slow
 
 
 def steps(records):
@@ -37,11 +50,11 @@ def test_records_come_one_by_one_and_end_with_an_outcome(db, fake):
         assert repr(campaign) == f"<campaign {campaign.id} on probe, done>"
 
 
-def test_leaving_the_iteration_pauses_and_another_goes_on_as_if_undisturbed(tmp_path, fake):
+def test_leaving_the_iteration_pauses_and_another_goes_on_as_if_undisturbed(tmp_path, fake, slow):
     with Campaign(**FEW, db=f"sqlite:///{tmp_path}/whole.db", evaluator=fake(2)) as whole:
         assert whole.run().end is End.DONE
         undisturbed = sequence(whole)
-    with Campaign(**FEW, db=f"sqlite:///{tmp_path}/paused.db", evaluator=fake(2)) as paused:
+    with Campaign(**FEW, db=f"sqlite:///{tmp_path}/paused.db", evaluator=slow(2)) as paused:
         first = []
         for record in paused:
             first.append(record)
@@ -55,8 +68,8 @@ def test_leaving_the_iteration_pauses_and_another_goes_on_as_if_undisturbed(tmp_
         assert set(steps(first)).isdisjoint(steps(rest))
 
 
-def test_a_stopped_campaign_is_resumed_by_its_number(db, fake):
-    with Campaign(**FEW, db=db, evaluator=fake(2)) as campaign:
+def test_a_stopped_campaign_is_resumed_by_its_number(db, fake, slow):
+    with Campaign(**FEW, db=db, evaluator=slow(2)) as campaign:
         for _ in campaign:
             campaign.stop()
         assert campaign.outcome.end is End.INTERRUPTED
@@ -75,8 +88,8 @@ def test_a_fault_reaches_whoever_iterates(db, fake):
         campaign.run()
 
 
-def test_one_iteration_at_a_time(db, fake):
-    with Campaign(**FEW, db=db, evaluator=fake(2)) as campaign:
+def test_one_iteration_at_a_time(db, slow):
+    with Campaign(**FEW, db=db, evaluator=slow(2)) as campaign:
         first = iter(campaign)
         next(first)
         with pytest.raises(RuntimeError, match="one iteration at a time"):
@@ -89,7 +102,7 @@ def test_one_iteration_at_a_time(db, fake):
     [
         ({"modle": "probe"}, "did you mean 'model'"),
         ({"workers": 0}, "workers must be greater"),
-        ({"candidates": "3"}, "candidates must be a integer"),
+        ({"candidates": "3"}, "candidates must be a whole number"),
         ({"ratios": (0.5,)}, "numbers from 1 to 1024"),
     ],
 )

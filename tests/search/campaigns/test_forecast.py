@@ -32,7 +32,7 @@ def test_evaluations_are_counted_by_hand():
     entering = 10 + 100 * (0.08 + 0.02)
     assert found[Stage.ORACLE] == 10 + 3 + 20
     assert found[Stage.FIDELITY] == found[Stage.RETRIEVAL] == entering * 2 + 3 + 3 * 2  # three leaders a ratio, again
-    assert found[Stage.SERVE] == 15  # 2 stages * (ln 20 + 0.577) * 2 ratios
+    assert found[Stage.SERVE] == 9  # (2 stages * ln(20 / 10) + 3 leaders) * 2 ratios
 
 
 def test_where_everybody_enters_everybody_is_counted():
@@ -85,7 +85,7 @@ def test_a_dry_run_prints_its_plan_and_leaves_nothing_behind(capsys, tmp_path, d
     file.write_text("candidates = 12\nratios = [8]\npatience = 5\n")
     assert main(["run", str(file), "--dry-run", "-n", "7", "--db", db]) == ExitCode.DONE
     out = capsys.readouterr().out
-    for expected_part in ("7 candidates on probe", "quest", "grammar 5", "recall", "about", "5 candidates in a row"):
+    for expected_part in ("7 candidates on probe", "quest", "grammar 4", "recall", "about", "5 candidates in a row"):
         assert expected_part in out
     assert main(["run", str(file), "--dry-run", "--db", db, "--json"]) == ExitCode.DONE
     told = json.loads(capsys.readouterr().out)

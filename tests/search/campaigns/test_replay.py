@@ -18,7 +18,7 @@ from search.records import Proposal, Stage
 from search.store.ledger import SqlLedger
 from search.workloads import workloads_for
 
-ROUND = ("grammar", "greedy", "best_of_n", "random")
+ROUND = ("grammar", "tune", "greedy", "best_of_n", "random")
 SMALL = CampaignConfig(
     seed=3, num_candidates=24, seeds=("dense", "quest", "quest_sub", "centroid"), ratios=(4, 8), proposers=ROUND,
     num_layers=30, workloads=workloads_for(0), recall_share=0.3,
@@ -142,7 +142,7 @@ class Model:
     name = "llm"
 
     def propose(self, context):
-        if context.step % 5 == 0:
+        if context.step % 7 == 0:
             raise ProposerError("the endpoint is away")
         return Proposal(f"no program, step {context.step}\n", self.name, "explore", dollars=0.1)
 
@@ -185,7 +185,7 @@ def test_a_campaign_measured_in_two_places_is_refused(ledger, fake, recorded):
 
 def test_the_command_says_what_it_found(db, ledger, recorded, capsys):
     assert main(["replay", "--db", db]) == ExitCode.DONE
-    assert "asked again: grammar, greedy, best_of_n, random" in capsys.readouterr().out
+    assert "asked again: grammar, tune, greedy, best_of_n, random" in capsys.readouterr().out
     change(db, "UPDATE candidate SET rationale = 'mine' WHERE step = 9")
     assert main(["replay", str(recorded.id), "--db", db]) == ExitCode.REFUSED
     assert "differs first at step 9" in capsys.readouterr().out
