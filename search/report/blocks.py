@@ -6,9 +6,10 @@ are left out, a cell or an item at most `MAX_CELL` characters, a listing `MAX_LI
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+from search.report.wording import cut, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +20,6 @@ MAX_ROWS = 40
 MAX_CELL = 300
 MAX_WORDS = 4_000
 MAX_LISTING = 20_000  # characters; a program has at most 16 KiB
-SPOKEN = {"Cc": "\ufffd", "Cf": "\ufffd", "Cs": "\ufffd", "Co": "\ufffd", "Cn": "\ufffd"}
-JOINERS = "\u200c\u200d"  # some scripts cannot be written without
 
 
 @dataclass(frozen=True)
@@ -132,20 +131,3 @@ class Report:
 def columns(*headings: str, numbers: Sequence[str] = ()) -> tuple[Column, ...]:
     """Give columns of these headings; `numbers` are those of figures."""
     return tuple(Column(each, each in numbers) for each in headings)
-
-
-def title_case(text: str) -> str:
-    """Give a sentence its capital, and leave KL as it is."""
-    return text[:1].upper() + text[1:]
-
-
-def cut(text: str, limit: int) -> str:
-    """Give a text in one line of at most so many characters, nothing in it that is not seen."""
-    line = shown(" ".join(text.split()), limit + 1)
-    return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
-
-
-def shown(text: str, limit: int) -> str:
-    """Replace what is not seen and may deceive (control characters, changes of direction) by U+FFFD."""
-    kept = text[:limit].expandtabs(4)
-    return "".join(c if c == "\n" or c in JOINERS else SPOKEN.get(unicodedata.category(c), c) for c in kept)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from search.leaderboard import named, speedup
 from search.ranking.comparison import ComparisonError, compare
+from search.ranking.front import is_faster
 from search.records import Stage, Status
-from search.report.blocks import title_case
 from search.report.material import HELD_OUT, SEARCH
 from search.report.merit import KL, RETRIEVAL, Merit, figure, is_found, is_published, merit_of
+from search.report.wording import title_case
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -236,7 +237,7 @@ def _doubts(duels: Sequence[Duel], merit: Merit) -> list[str]:
     word = "loses at least as much as" if merit.is_loss else "reaches no more than"
     return [
         f"it {word} {_names(behind)}" if behind else "",
-        f"the interval of its lead over {_names(unsure)} is not above 0" if unsure else "",
+        f"the interval of its lead over {_names(unsure)} holds 0" if unsure else "",
     ]
 
 
@@ -270,7 +271,7 @@ def _speed(found: Standing) -> tuple[str, ...]:
     if found.speedup is None:
         return ("its speed was not measured",)
     told = f"served at {speedup(found)} dense attention's speed"
-    return (told if found.speedup_low is not None and found.speedup_low > 1 else f"{told}, not told apart from it",)
+    return (told if is_faster(found) or _is_slow(found) else f"{told}, not told apart from it",)
 
 
 def _retrieval(judges: _Judges, duels: Sequence[Duel], merit: Merit) -> tuple[str, ...]:

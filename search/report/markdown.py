@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, assert_never
 
-from search.report.blocks import Grid, Items, Listing, Part, Picture, Words, title_case
+from search.report.blocks import Grid, Items, Listing, Part, Picture, Words
+from search.report.wording import title_case
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 # What means something anywhere; what does at the beginning alone; and what GitHub makes links and mentions of.
 ANYWHERE = re.compile(r"[\\`*_\[\]<>|~&$#]")
-FIRST = re.compile(r"^([-+=])(?=[-+=\s]|$)|^(\d+)([.)])")
+FIRST = re.compile(r"^([-+=])(?=[-+=\s]|$)|^(\d+)([.)])(?=\s|$)")
 LINKS = re.compile(r"(?<=www)\.|:(?=//)|@")
 LEAST_FENCE = 3
 DEEPEST = 6

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from search.report.blocks import Grid, Items, Listing, Part, Picture, Words, title_case
+from search.report.blocks import Grid, Items, Listing, Part, Picture, Words
 from search.report.plot import SVG_STYLE, drawn
+from search.report.wording import title_case
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from search.report.axes import Axis, axis, written
-from search.report.blocks import cut
+from search.report.wording import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search.records import Status
-from search.report.blocks import Block, Column, Grid, cut
+from search.report.blocks import Block, Column, Grid
 from search.report.parts.credit import families
+from search.report.wording import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

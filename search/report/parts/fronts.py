@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from search.leaderboard import COLUMNS, NOTHING, UNDECIDED, cells_of, columns_of, named, told, verdict
 from search.ranking.front import has_figure, has_loss
-from search.report.blocks import Block, Column, Grid, Part, Picture, Words, title_case
+from search.report.blocks import Block, Column, Grid, Part, Picture, Words
 from search.report.merit import Merit, is_found, is_published, merit_of
 from search.report.plot import Mark, Plot, Series
+from search.report.wording import title_case
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from search.leaderboard import NOTHING
 from search.ranking.comparison import ComparisonError, compare
 from search.records import Stage, Status
-from search.report.blocks import Block, Column, Grid, Listing, Part, Words, cut
+from search.report.blocks import Block, Column, Grid, Listing, Part, Words
 from search.report.merit import KL, figure
+from search.report.wording import cut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
