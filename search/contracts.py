@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Standing,
         Workload,
     )
+    from search.store.spent import Spent
 
 
 class Proposer(Protocol):
@@ -157,6 +158,10 @@ class Ledger(Protocol):
 
     def progress(self, campaign_id: int) -> Progress:
         """Count a campaign's candidates by how far they got, and the evaluations under way."""
+        ...
+
+    def spent(self, campaign_id: int) -> Spent:
+        """Tell what a campaign's evaluations took, held-out ones included, and when. Raises LookupError. For people."""
         ...
 
     def candidate(self, candidate_id: int) -> Record:

@@ -101,9 +101,9 @@ def verdict(section: Section) -> str:
     fast = max(filter(is_faster, section.front), key=lambda s: (s.speedup_low, -s.id), default=None)
     parts = []
     if closest:
-        parts.append(f"{_named(closest)} is closest to dense, kl {spread(closest.kl, closest.kl_low, closest.kl_high)}")
+        parts.append(f"{named(closest)} is closest to dense, kl {spread(closest.kl, closest.kl_low, closest.kl_high)}")
     if fast:
-        parts.append(f"{_named(fast)} is the fastest, {_speedup(fast)}")
+        parts.append(f"{named(fast)} is the fastest, {speedup(fast)}")
     elif any(s.speedup is not None for s in section.front):
         parts.append("none is shown to be faster than dense attention")
     return f"{cost}: {'; '.join(parts)}" if parts else ""
@@ -182,7 +182,7 @@ class Drawn:
 
     def _table(self, is_wide: bool) -> Table:
         drawn = Table(box=SIMPLE_HEAD, pad_edge=False, padding=0)
-        names = _columns([*self.rows, *self.references])
+        names = columns_of([*self.rows, *self.references])
         shown = names if is_wide else [name for name in names if name not in BELOW.values()]
         sides: dict[str, JustifyMethod] = {heading: "right" if side == "right" else "left" for heading, side in COLUMNS}
         for name in shown:
@@ -191,7 +191,7 @@ class Drawn:
         front = {id(s) for s in self.section.front}
         for group in (self.rows, self.references):
             for s in group:
-                cells = _cells(s, is_on_front=id(s) in front)
+                cells = cells_of(s, is_on_front=id(s) in front)
                 if not is_wide:
                     narrow = {name: cell if name in FOLDED else cell.replace(" ", "\n") for name, cell in cells.items()}
                     cells = {name: _stacked(name, narrow) for name in narrow}
@@ -205,7 +205,7 @@ def _stacked(name: str, cells: Mapping[str, str]) -> str:
     return f"{cells[name]}\n{cells[BELOW[name]]}" if name in BELOW else cells[name]
 
 
-def _columns(rows: Sequence[Standing]) -> list[str]:
+def columns_of(rows: Sequence[Standing]) -> list[str]:
     """Choose the columns in which a row has a figure, without those that a better one stands for."""
     names = [heading for heading, _ in COLUMNS]
     figures = {"kl": "kl", "agree": "agreement", "retrieval": "retrieval", "loss": "retrieval_loss", "recall": "recall",
@@ -226,7 +226,8 @@ def _caption(rows: Sequence[Standing], references: Sequence[Standing], hidden: s
     return "\n".join(filter(None, lines))
 
 
-def _cells(s: Standing, is_on_front: bool) -> dict[str, str]:
+def cells_of(s: Standing, is_on_front: bool) -> dict[str, str]:
+    """Write every cell of a row, by the column's heading."""
     mark = f" {ON_FRONT}" if is_on_front else " (reference)" if s.reference else ""
     failed = "" if s.status == "ok" else f" ({s.status})"
     return {
@@ -238,7 +239,7 @@ def _cells(s: Standing, is_on_front: bool) -> dict[str, str]:
         "loss": spread(s.retrieval_loss, s.retrieval_loss_low, s.retrieval_loss_high, 2),
         "recall": number(s.recall, 3),
         "accuracy": spread(s.accuracy, s.accuracy_low, s.accuracy_high),
-        "speed-up": _speedup(s),
+        "speed-up": speedup(s),
         "modelled": NOTHING if s.modelled_speedup is None else f"{s.modelled_speedup:.1f}x",
         "pages": number(s.pages_attended, 1),
         "bytes/page": number(s.bytes_per_page),
@@ -247,7 +248,7 @@ def _cells(s: Standing, is_on_front: bool) -> dict[str, str]:
     }
 
 
-def _speedup(s: Standing) -> str:
+def speedup(s: Standing) -> str:
     """Write a speed-up; whoever's interval holds 1 is neither faster nor slower."""
     if s.speedup is None:
         return NOTHING
@@ -257,5 +258,6 @@ def _speedup(s: Standing) -> str:
     return f"{UNDECIDED if undecided else ''}{written.replace(' ', 'x ') if ' ' in written else f'{written}x'}"
 
 
-def _named(s: Standing) -> str:
+def named(s: Standing) -> str:
+    """Name a row's program so that `vortex show` finds it."""
     return f"{s.name} ({s.id})"

@@ -25,6 +25,7 @@ from search.records import (
     Workload,
 )
 from search.store import board, lease, models, rows, schema, standing
+from search.store import spent as spending
 from search.store.database import Epoch, Kept, connect, explained, insert_new, keep, reader
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Select, Update
     from sqlalchemy.orm import InstrumentedAttribute
+
+    from search.store.spent import Spent
 
 LINKED = select(models.CandidateEvaluation.candidate_id).where(
     models.CandidateEvaluation.evaluation_id == bindparam("evaluation")
@@ -270,6 +273,14 @@ class SqlLedger:
         numbers = {Status(status): number for status, number in counts}
         statuses = tuple((status, numbers[status]) for status in Status if status in numbers)
         return Progress(sum(numbers.values()), statuses, num_running)
+
+    def spent(self, campaign_id: int) -> Spent:
+        """Tell what a campaign's evaluations took, and when. Raises LookupError where there is no campaign."""
+        with self._reading() as session:
+            row = session.get(models.Campaign, campaign_id)
+            if row is None:
+                raise LookupError(_missing(campaign_id))
+            return spending.spent(session, row)
 
 
 def _quarantined(candidate_id: int) -> Select[models.Evaluation]:

@@ -105,6 +105,26 @@ class LedgerContract:
     def campaign(self, ledger):
         return ledger.create_campaign(CAMPAIGN)
 
+    def test_what_is_spent_is_told_with_what_is_held_out_and_what_was_there_before(self, ledger, campaign):
+        candidates = [ledger.add_candidate(propose(campaign, step)) for step in range(2)]
+        shared, hidden = task(ratio=8.0), task(split="held_out")
+        measure(ledger, candidates[0], shared)
+        measure(ledger, candidates[0], hidden)
+        assert ledger.claim(shared, "me", MINUTE, candidates[1].id).status is Status.OK
+        ledger.claim(task("p1"), "me", MINUTE, candidates[1].id)
+        spent = ledger.spent(campaign.id)
+        told = [(s.stage, s.split, s.ratio, s.status, s.num_asked, s.elapsed_s, s.is_older) for s in spent.spendings]
+        assert told == [
+            ("probe", "search", 8.0, "ok", 2, 0.25, False),
+            ("probe", "held_out", 0.0, "ok", 1, 0.25, False),
+        ]
+        times = (spent.began_at, *spent.proposed_at, *(s.finished_at for s in spent.spendings))
+        assert len(spent.proposed_at) == 2
+        assert all(abs(moment - time.time()) < MINUTE for moment in times)
+        assert spent.spendings[0].environment == ENVIRONMENT.digest
+        with pytest.raises(LookupError):
+            ledger.spent(campaign.id + 1)
+
     def test_campaign_comes_back_as_it_was(self, ledger, campaign):
         assert campaign == dataclasses.replace(CAMPAIGN, id=campaign.id)
         assert ledger.campaign(campaign.id) == campaign

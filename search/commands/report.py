@@ -1,0 +1,57 @@
+"""`vortex report`: what became of a campaign, as Markdown and as one HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.commands import options
+from search.commands.campaign import CampaignArgument
+from search.commands.database import campaign_of, existing
+from search.commands.exits import CommandError
+from search.commands.output import note, print_json, print_line
+
+Folder = Annotated[
+    Path | None, typer.Option("--out", metavar="FOLDER", help="Where to write it; report_ID when left out.")
+]
+MARKDOWN, PAGE = "report.md", "report.html"
+
+
+def report(
+    campaign: CampaignArgument = None,
+    out: Folder = None,
+    db: options.Database = options.DATABASE_URL,
+    as_json: options.Json = False,
+) -> None:
+    """Tell what became of a campaign: whether anything beats the published rules, the fronts, lineages and costs."""
+    from search.report.markdown import markdown, pictures
+    from search.report.material import gather
+    from search.report.page import page
+    from search.report.plot import stand_alone
+    from search.report.report import report as reported
+
+    with existing(db) as ledger:
+        found = campaign_of(ledger, campaign)
+        told = reported(gather(ledger, found))
+    folder = _made(out or Path(f"report_{found.id}"))
+    texts = {MARKDOWN: markdown(told), PAGE: page(told)}
+    texts |= {f"{each.name}.svg": stand_alone(each.plot, each.name, each.alt) for each in pictures(told)}
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    if as_json:
+        files = {"markdown": str(folder / MARKDOWN), "html": str(folder / PAGE)}
+        print_json({"campaign": found.id, **files, "headline": told.headline, "answers": told.answers})
+        return
+    note(told.headline.text)
+    for name in (MARKDOWN, PAGE):
+        print_line(str(folder / name))
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise CommandError(f"--out {folder} is a file, or lies in one; name a folder") from error
+    return folder

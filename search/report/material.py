@@ -1,0 +1,157 @@
+"""What a report is made of: everything that the ledger holds of one campaign, read once, divided by place."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from search.ranking.comparison import MEASURED, Circumstances
+from search.ranking.front import sections
+from search.records import digest_of
+from search.report.merit import MERITS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from search.contracts import Ledger
+    from search.ranking.front import Section
+    from search.records import Campaign, Candidate, Environment, Evaluation, Record, Standing
+    from search.store.spent import Spending, Spent
+
+SEARCH, HELD_OUT = "search", "held_out"
+
+
+@dataclass(frozen=True)
+class Place:
+    """All of a campaign that was measured with one model, in one environment and by one evaluator's version.
+
+    `at`: the section of each cost ratio that is told of (0 for programs as written), the one in which most rows have a
+    figure; `seen`: by its id every candidate, in step order, with what proposers see; `confirming`: likewise, of those
+    that have it, what was measured on the held-out split.
+    """
+
+    model_digest: str
+    environment: Environment
+    evaluator_version: str
+    at: Mapping[float, Section]
+    seen: Mapping[int, Record]
+    confirming: Mapping[int, Record]
+    spendings: tuple[Spending, ...]
+
+    @property
+    def slug(self) -> str:
+        """A short name for files and ids: no other place of the campaign has it."""
+        return digest_of([self.model_digest, self.environment.digest, self.evaluator_version])[:6]
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        """The cost ratios, ascending; programs as written last."""
+        return tuple(sorted(self.at, key=lambda ratio: (not ratio, ratio)))
+
+
+@dataclass(frozen=True)
+class Material:
+    """One campaign as the ledger holds it. `settings` are its JSON as they are: a newer version may have written it."""
+
+    campaign: Campaign
+    settings: Mapping[str, Any]
+    candidates: tuple[Candidate, ...]
+    standings: tuple[Standing, ...]
+    spent: Spent
+    known: Circumstances
+    num_running: int
+    places: tuple[Place, ...]
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that the campaign asks for, in order."""
+        return tuple(each.get("stage", "") for each in self.settings.get("workloads", ()))
+
+
+def gather(ledger: Ledger, campaign: Campaign) -> Material:
+    """Read a campaign. Whoever is confirmed comes with what was measured on the held-out split."""
+    standings = ledger.standings(campaign.id)
+    held_out = {s.id for s in standings if s.confirmed}
+    records = tuple(
+        ledger.candidate(r.candidate.id) if r.candidate.id in held_out else r for r in ledger.records(campaign.id)
+    )
+    known = _circumstances(ledger, records)
+    spent = ledger.spent(campaign.id)
+    return Material(
+        campaign,
+        _settings(campaign),
+        tuple(record.candidate for record in records),
+        tuple(standings),
+        spent,
+        known,
+        ledger.progress(campaign.id).num_running,
+        tuple(_places(standings, records, known, spent)),
+    )
+
+
+def _settings(campaign: Campaign) -> dict[str, Any]:
+    try:
+        found = json.loads(campaign.settings)
+    except json.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _circumstances(ledger: Ledger, records: Iterable[Record]) -> Circumstances:
+    keys = [e.key for record in records for e in record.evaluations]
+    measured = [e.key for record in records for e in record.evaluations if e.status in MEASURED]
+    return Circumstances(
+        {digest: ledger.workload(digest) for digest in {key.workload_digest for key in keys}},
+        {digest: ledger.environment(digest) for digest in {key.environment_digest for key in measured}},
+    )
+
+
+def _places(
+    standings: Sequence[Standing], records: Sequence[Record], known: Circumstances, spent: Spent
+) -> Iterable[Place]:
+    """Divide what was measured, the place with most rows first."""
+    divided: dict[tuple[str, str, str], list[Standing]] = defaultdict(list)
+    for s in standings:
+        if s.environment in known.environments:
+            divided[s.model_digest, s.environment, s.evaluator_version].append(s)
+    for where, rows in sorted(divided.items(), key=lambda each: (-len(each[1]), each[0])):
+        seen = (_there(record, where, SEARCH, known) for record in records)
+        hidden = (_there(record, where, HELD_OUT, known) for record in records)
+        model, environment, version = where
+        yield Place(
+            model,
+            known.environments[environment],
+            version,
+            _main(sections(rows)),
+            {record.candidate.id: record for record in seen},
+            {record.candidate.id: record for record in hidden if record.evaluations},
+            tuple(s for s in spent.spendings if (s.model_digest, s.environment, s.evaluator_version) == where),
+        )
+
+
+def _main(divided: Iterable[Section]) -> dict[float, Section]:
+    """Choose one section for each cost ratio: lengths of another stage stand in one of their own, with less in it."""
+    best: dict[float, Section] = {}
+    for section in divided:
+        ratio = section.rows[0].ratio
+        if ratio not in best or _weight(section) > _weight(best[ratio]):
+            best[ratio] = section
+    return best
+
+
+def _weight(section: Section) -> tuple[int, ...]:
+    figures = (sum(merit.value(s) is not None for s in section.rows) for merit in MERITS)
+    return (*figures, len(section.rows))
+
+
+def _there(record: Record, where: tuple[str, str, str], split: str, known: Circumstances) -> Record:
+    """Keep of a record what was measured at one place, on one split."""
+    return replace(record, evaluations=tuple(e for e in record.evaluations if _is(e, where, split, known)))
+
+
+def _is(evaluation: Evaluation, where: tuple[str, str, str], split: str, known: Circumstances) -> bool:
+    key = evaluation.key
+    mine = (key.model_digest, key.environment_digest, key.evaluator_version) == where
+    return mine and (known.workloads[key.workload_digest].split == HELD_OUT) == (split == HELD_OUT)

@@ -1,0 +1,231 @@
+"""Who stands on the front at each cost ratio, and how losses grow with it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from search.leaderboard import COLUMNS, NOTHING, UNDECIDED, cells_of, columns_of, named, told, verdict
+from search.ranking.front import has_figure, has_loss
+from search.report.blocks import Block, Column, Grid, Part, Picture, Words
+from search.report.merit import Merit, is_found, is_published, merit_of
+from search.report.plot import Mark, Plot, Series
+from search.report.wording import title_case
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from search.ranking.front import Section
+    from search.records import Standing
+    from search.report.material import Place
+    from search.report.plot import Kind
+
+MAX_FRONT, MAX_BEHIND, MAX_REFERENCES, MAX_RECALL = 24, 6, 8, 8
+LEAST_SERVED = 2  # of rules: fewer measured speeds make no picture
+LEAST_DRAWN = 1e-6  # a logarithmic axis that held dense attention's own loss would show nothing else
+
+
+def fronts(place: Place) -> list[Block]:
+    """Tell the front at each cost ratio, as a table and as a plot."""
+    return [_front(place.at[ratio], place) for ratio in place.ratios if _rules(place.at[ratio])]
+
+
+def curves(place: Place) -> list[Block]:
+    """Tell the best found and the best published rule at each cost ratio, with what they are compared with."""
+    ratios = [ratio for ratio in place.ratios if ratio and merit_of(place.at[ratio].rows)]
+    if not ratios:
+        return [Words("No loss is known at any cost ratio.")]
+    merit = merit_of(place.at[ratios[0]].rows)
+    assert merit is not None
+    bests = [(ratio, *_bests(place.at[ratio], merit)) for ratio in ratios]
+    headings = (Column("cost ratio", True), Column("best found"), Column(merit.title, True),
+                Column("best published"), Column(merit.title, True))  # fmt: skip
+    rows = tuple((f"{ratio:g}", *_cells(found, merit), *_cells(published, merit)) for ratio, found, published in bests)
+    grid = Grid("Best by cost ratio", headings, rows, f"In {merit.unit}; on the texts that proposers see; 95 %.")
+    return [_curve(place, merit, ratios), grid, *_references(place, merit)]
+
+
+def _rules(section: Section) -> list[Standing]:
+    return [s for s in section.rows if not s.reference]
+
+
+def _front(section: Section, place: Place) -> Part:
+    ratio = section.rows[0].ratio
+    title = f"Cost ratio {ratio:g}" if ratio else "Programs as written"
+    said = verdict(section)
+    blocks: list[Block] = [Words(said.partition(": ")[2] + ".")] if said else []
+    if not any(map(has_loss, _rules(section))):
+        blocks.append(_by_recall(section))
+    else:
+        blocks += [*_picture(section, f"front-{_slug(place, ratio)}"), _table(section)]
+    blocks.append(Words("; ".join(told(section.rows[0]).splitlines()) + ".", is_quiet=True))
+    return Part(title, tuple(blocks))
+
+
+def _slug(place: Place, ratio: float) -> str:
+    return f"{place.slug}-{f'{ratio:g}'.replace('.', '-') if ratio else 'written'}"
+
+
+def _table(section: Section) -> Grid:
+    merit = merit_of(section.rows)
+    behind = merit.ranked(filter(is_published, section.folded)) if merit else []
+    also = [s for s in section.folded if s.confirmed and not is_published(s)]
+    references = [s for s in section.references if has_figure(s)][:MAX_REFERENCES]
+    shown = [*section.front[:MAX_FRONT], *behind[:MAX_BEHIND], *also[:MAX_BEHIND], *references]
+    names = columns_of(shown)
+    on_front = {id(s) for s in section.front}
+    cells = [cells_of(s, is_on_front=id(s) in on_front) for s in shown]
+    sides = dict(COLUMNS)
+    num_rules = len(section.front) + len(section.folded)
+    note = f"* on the front; {UNDECIDED} not told apart from dense attention. "
+    note += f"{len(section.unranked):,} more have no figure to rank them by." if section.unranked else ""
+    return Grid(
+        "The front, and the best published rules behind it",
+        tuple(Column(name, sides[name] == "right") for name in names),
+        tuple(tuple(each[name] for name in names) for each in cells),
+        note,
+        num_more=num_rules + len(references) - len(shown),
+        strong=tuple(i for i, s in enumerate(shown) if id(s) in on_front),
+    )
+
+
+def _by_recall(section: Section) -> Grid:
+    known = sorted((s for s in _rules(section) if s.recall is not None), key=lambda s: (-(s.recall or 0.0), s.id))
+    shown = known[:MAX_RECALL]
+    return Grid(
+        "Best by recall: no loss is known yet",
+        (Column("id", True), Column("name"), Column("recall", True), Column("origin")),
+        tuple((str(s.id), s.name, f"{s.recall:.3f}", s.origin) for s in shown),
+        num_more=len(known) - len(shown),
+        empty="Nothing has a figure here.",
+    )
+
+
+def _picture(section: Section, name: str) -> list[Block]:
+    """Draw losses over speeds as far as both are known: measured ones, else modelled ones."""
+    merit = merit_of(section.rows)
+    ranked = [s for s in _rules(section) if s.status == "ok"]
+    served = [s for s in ranked if s.speedup is not None and merit and merit.value(s) is not None]
+    is_measured = len(served) >= LEAST_SERVED
+    shown = served if is_measured else [s for s in ranked if s.modelled_speedup is not None]
+    if merit is None or len(shown) < LEAST_SERVED:
+        return []
+    target = next((s.target for s in shown if s.target), "")
+    speed = "measured speed-up over dense attention" if is_measured else f"modelled speed-up on {target}"
+    on_front = {id(s) for s in section.front}
+    series = [
+        _series(kind, [s for s in shown if of(s) and (id(s) in on_front) == front], merit, front, is_measured)
+        for kind, of in (("found", is_found), ("published", is_published))
+        for front in (False, True)
+    ]
+    plot = Plot(speed, merit.title, tuple(series), y_log=merit.is_loss and merit.field == "kl")
+    missing = len([s for s in ranked if merit.value(s) is not None]) - len(shown)
+    caption = f"{title_case(merit.title)} over {speed}; strong: on the front; bars: 95 %."
+    caption += f" {missing:,} without a measured speed are not drawn." if is_measured and missing else ""
+    return [Picture(name, plot, _alt(section, merit, shown, speed), caption)]
+
+
+def _alt(section: Section, merit: Merit, shown: Sequence[Standing], speed: str) -> str:
+    front = ", ".join(f"{s.name} at {_figure(merit.value(s))}" for s in section.front[:4])
+    return f"{len(shown)} rules by {merit.title} and {speed}. On the front by {merit.title}: {front}."
+
+
+def _series(kind: Kind, rows: Iterable[Standing], merit: Merit, is_front: bool, is_measured: bool) -> Series:
+    word = "found" if kind == "found" else "published"
+    marks = tuple(_mark(s, merit, is_measured, s.name if is_front else "") for s in rows)
+    return Series(word if is_front else f"{word}, behind", kind, marks, is_behind=not is_front)
+
+
+def _mark(s: Standing, merit: Merit, is_measured: bool, label: str) -> Mark:
+    x = s.speedup if is_measured else s.modelled_speedup
+    low, high = merit.bounds(s)
+    ends = None if low is None or high is None else (low, high)
+    measured = is_measured and s.speedup_low is not None and s.speedup_high is not None
+    x_ends = (s.speedup_low, s.speedup_high) if measured else None
+    return Mark(_number(x), _number(merit.value(s)), x_ends, ends, label)  # type: ignore[arg-type]
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _bests(section: Section, merit: Merit) -> tuple[Standing | None, Standing | None]:
+    ranked = [s for s in merit.ranked(_rules(section)) if s.status == "ok"]
+    return next(filter(is_found, ranked), None), next(filter(is_published, ranked), None)
+
+
+def _cells(s: Standing | None, merit: Merit) -> tuple[str, str]:
+    return (NOTHING, NOTHING) if s is None else (named(s), merit.told(s))
+
+
+def _curve(place: Place, merit: Merit, ratios: Sequence[float]) -> Picture:
+    def over(best: int) -> tuple[Mark, ...]:
+        pairs = ((ratio, _bests(place.at[ratio], merit)[best]) for ratio in ratios)
+        return tuple(_at(ratio, s, merit) for ratio, s in pairs if s is not None)
+
+    def all_of(of: object) -> tuple[Mark, ...]:
+        rows = ((ratio, s) for ratio in ratios for s in merit.ranked(_rules(place.at[ratio])) if s.status == "ok")
+        shift = 1.02 if of is is_published else 1 / 1.02
+        return tuple(Mark(ratio * shift, _number(merit.value(s))) for ratio, s in rows if of(s))  # type: ignore[operator]
+
+    series = (
+        Series("other found", "found", all_of(is_found), is_behind=True),
+        Series("other published", "published", all_of(is_published), is_behind=True),
+        Series("best found", "found", over(0), is_line=True),
+        Series("best published", "published", over(1), is_line=True),
+        *_oracles(place, merit),
+    )
+    plot = Plot("cost ratio", merit.title, series, x_log=True, y_log=merit.field == "kl", x_ticks=tuple(ratios))
+    alt = "; ".join(
+        f"at a cost ratio of {ratio:g} best found {_best_figure(place, merit, ratio, 0)}, "
+        f"best published {_best_figure(place, merit, ratio, 1)}"
+        for ratio in ratios
+    )
+    caption = f"{title_case(merit.title)} by cost ratio: bytes that dense attention reads per byte of the rule."
+    return Picture(f"curve-{place.slug}", plot, f"{alt}.", caption)
+
+
+def _best_figure(place: Place, merit: Merit, ratio: float, which: int) -> str:
+    best = _bests(place.at[ratio], merit)[which]
+    return _figure(None if best is None else merit.value(best))
+
+
+def _figure(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3g}"
+
+
+def _at(x: float, s: Standing, merit: Merit) -> Mark:
+    low, high = merit.bounds(s)
+    return Mark(x, _number(merit.value(s)), None, None if low is None or high is None else (low, high), s.name)
+
+
+def _oracles(place: Place, merit: Merit) -> list[Series]:
+    """Give each oracle as a line over what its pages would cost if choosing them cost nothing."""
+    by_name: dict[str, list[Mark]] = {}
+    for s, share in _shares(place):
+        value = merit.value(s)
+        if value is not None and (not merit.is_loss or value >= LEAST_DRAWN) and share > 1.01:
+            by_name.setdefault(s.name, []).append(replace(_at(share, s, merit), label=""))
+    return [
+        Series(name, "reference", tuple(sorted(marks, key=lambda m: m.x)), is_line=True)
+        for name, marks in sorted(by_name.items())
+    ]
+
+
+def _shares(place: Place) -> list[tuple[Standing, float]]:
+    """Give references with how many times fewer pages than dense attention they attend to."""
+    rows = place.at[0.0].references if 0.0 in place.at else ()
+    dense = max((s.pages_attended for s in rows if s.pages_attended), default=0.0)
+    return [(s, dense / s.pages_attended) for s in rows if s.pages_attended]
+
+
+def _references(place: Place, merit: Merit) -> list[Block]:
+    shares = _shares(place)[:MAX_REFERENCES]
+    if not shares:
+        return []
+    names = ("pages attended", "fewer than dense", merit.title)
+    headings = (Column("reference"), *(Column(name, True) for name in names))
+    rows = tuple((named(s), f"{s.pages_attended:.1f}", f"{share:.2f}x", merit.told(s)) for s, share in shares)
+    note = "Only to compare with: oracles read every key to choose, so their choosing is not paid for here."
+    return [Grid("References", headings, rows, note)]

@@ -1,0 +1,97 @@
+"""What a campaign's evaluations took, and when: what no record keeps, read for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+
+from search.store import models, rows
+
+if TYPE_CHECKING:
+    from sqlalchemy import Select
+    from sqlalchemy.orm import Session
+
+
+@dataclass(frozen=True)
+class Spending:
+    """A finished evaluation that candidates of a campaign asked for, `num_asked` of them.
+
+    `finished_at` is in seconds since 1970, None where nobody noted it. `is_older`: it was there before the campaign
+    began, so that the campaign was given it.
+    """
+
+    stage: str
+    split: str
+    ratio: float
+    status: str
+    model_digest: str
+    environment: str
+    evaluator_version: str
+    elapsed_s: float
+    finished_at: float | None
+    num_asked: int
+    is_older: bool
+
+
+@dataclass(frozen=True)
+class Spent:
+    """When a campaign began, when each candidate was stored, and its evaluations, held-out ones included."""
+
+    began_at: float
+    proposed_at: tuple[float, ...]
+    spendings: tuple[Spending, ...]
+
+
+def spent(session: Session, campaign: models.Campaign) -> Spent:
+    """Read what a campaign spent. Times have the resolution of the database's clock, on SQLite a second."""
+    candidate = models.Candidate
+    stored = select(candidate.created_at).where(candidate.campaign_id == campaign.id).order_by(candidate.step)
+    began_at = _seconds(campaign.created_at)
+    return Spent(
+        began_at,
+        tuple(map(_seconds, session.scalars(stored))),
+        tuple(_spending(row, asked, num, began_at) for row, asked, num in session.execute(_evaluations(campaign.id))),
+    )
+
+
+def _evaluations(campaign_id: int) -> Select[Any]:
+    row, link = models.Evaluation, models.CandidateEvaluation
+    asking = (
+        select(link.evaluation_id, func.count().label("num"))
+        .join(models.Candidate, models.Candidate.id == link.candidate_id)
+        .where(models.Candidate.campaign_id == campaign_id)
+        .group_by(link.evaluation_id)
+        .subquery()
+    )
+    return (
+        select(row, models.Workload, asking.c.num)
+        .join(asking, asking.c.evaluation_id == row.id)
+        .join(models.Workload, models.Workload.digest == row.workload_digest)
+        .where(row.status.is_not(None))
+        .order_by(row.id)
+    )
+
+
+def _spending(row: models.Evaluation, asked: models.Workload, num_asked: int, began_at: float) -> Spending:
+    finished_at = None if row.finished_at is None else _seconds(row.finished_at)
+    return Spending(
+        row.stage,
+        asked.split,
+        rows.ratio_of(asked),
+        row.status or "",
+        row.model_digest,
+        row.environment_digest,
+        row.evaluator_version,
+        row.elapsed_s,
+        finished_at,
+        num_asked,
+        finished_at is not None and finished_at < began_at,
+    )
+
+
+def _seconds(moment: datetime) -> float:
+    """Give seconds since 1970; SQLite keeps times in UTC without saying so."""
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
