@@ -12,7 +12,12 @@ BAR = "\\|"  # inside a table
 
 def pages() -> dict[str, str]:
     """Give the generated pages by file name."""
-    return {"commands.md": commands_page(), "compiler.md": compiler_page(), "language.md": language_page()}
+    return {
+        "campaigns.md": campaigns_page(),
+        "commands.md": commands_page(),
+        "compiler.md": compiler_page(),
+        "language.md": language_page(),
+    }
 
 
 def commands_page() -> str:
@@ -42,8 +47,130 @@ def _parameters(command: Any) -> str:
 
 
 def _default(param: Any) -> str:
-    given = param.default
+    shown = getattr(param, "show_default", None)
+    given = shown if isinstance(shown, str) else param.default
     return f"`{given}`" if isinstance(given, int | str) and not isinstance(given, bool) and given != "" else ""
+
+
+CAMPAIGNS = """\
+# Campaigns
+
+Written by `docs/generate.py` from the keys that `search/campaigns/setup.py` knows.
+
+A campaign file says what is searched, by whom, for how long and on what:
+
+```toml
+{example}```
+
+`vortex run FILE` runs it, `vortex run FILE --dry-run` tells its plan, how long it would take, what it would cost and
+how much disk it needs, and starts nothing. Options stand above the file, the file above what is usual. Whatever is
+unknown, of another type or out of range is refused with its place. `examples/` has one for a laptop, for one GPU and
+for a cluster.
+
+## Keys
+
+Paths are read from where the file lies; a database's URL is read from where the command is run.
+
+{keys}
+
+A table `[endpoints.NAME]` describes a language model, which proposes under that name:
+
+{endpoints}
+
+## When a campaign ends
+
+It ends once it has its `candidates`, or before that for one of these reasons. All but dollars are decided from the
+records that a step may see, which are the same whoever measures: an interrupted campaign that is resumed ends at the
+same step as one that was not. What is under way is finished, and the leaders are confirmed.
+
+* `max_seconds`: what evaluations took, as recorded, comes to so many seconds for each of the `workers` that the
+  campaign was started with. It is the clock's time while all workers are busy; starting engines and waiting for an
+  answer are not counted, measurements that another campaign left in the database are.
+* `max_gpu_seconds`: the same for all workers together, each of which holds one GPU.
+* `max_dollars`: what all proposals have cost, by the endpoints' prices.
+* `stop_at`: a rule, published or found, reaches the target: one or more comparisons joined by `and`, at one cost ratio
+  or, where none is named, at any. Figures: {figures}. They are those of the split that proposers see; confirmation
+  afterwards says what they are worth on texts that were held out.
+* `patience`: so many invented candidates in a row lost no less, at any cost ratio, than the best before them.
+
+## Resume and replay
+
+`vortex resume ID` goes on with what the database keeps; `--file FILE` names endpoints and machines anew. `vortex
+replay ID` decides a campaign once more from its record, without an engine: measurements and answers of language models
+are taken from the record, every other proposer is asked again, every check is computed again, and texts, values,
+digests, refusals, gates and leaders are compared. The first difference is told with its step, and the exit code is 1.
+
+## From Python
+
+```python
+{python}```
+
+`Campaign(...)` takes the keys above; `Campaign("FILE", ...)` reads a file that they override. Each step of the
+iteration gives a record whose candidate has no stage left. Leaving the iteration lets finish what runs; another one, or
+`Campaign.resume(ID, db=...)`, goes on. `run()` searches to the end and gives its outcome.
+"""
+PYTHON = """\
+from search import Campaign
+
+with Campaign(model="probe", ratios=(8,), candidates=2, db="sqlite:///notebook.db") as campaign:
+    for record in campaign:
+        print(record.candidate.step, record.candidate.name, record.status)
+    best = campaign.leaderboard()[0]
+print(best.name, best.accuracy)
+"""
+
+
+def campaigns_page() -> str:
+    """Tell every key of a campaign file, from the model that checks it, and what campaigns do."""
+    from search.campaigns.setup import EndpointSetup, Setup
+    from search.campaigns.target import FIGURES
+
+    return CAMPAIGNS.format(
+        example=(FOLDER.parent / "examples" / "laptop.toml").read_text(),
+        keys=_keys(Setup),
+        endpoints=_keys(EndpointSetup),
+        figures=", ".join(f"`{name}`" for name in FIGURES),
+        python=PYTHON,
+    )
+
+
+TYPES = (
+    ("dict", "tables"),
+    ("tuple[pathlib.Path", "files"),
+    ("Path", "a file"),
+    ("tuple[float, float]", "two numbers"),
+    ("tuple[float", "numbers"),
+    ("tuple[str", "texts"),
+    ("int", "a whole number"),
+    ("float", "a number"),
+    ("str", "a text"),
+)  # what an annotation contains, and what it is called; the first that fits
+
+
+def _keys(model: Any) -> str:
+    rows = ["| key | meaning | what it is | if left out |", "|---|---|---|---|"]
+    for name, field in model.model_fields.items():
+        annotation = str(
+            getattr(field.annotation, "__name__", "") if field.annotation in (str, int) else field.annotation
+        )
+        kind = next(told for part, told in TYPES if part in annotation)
+        usual = "" if field.is_required() or field.default in (None, (), {}, "") else f"`{_toml(field.default)}`"
+        rows.append(f"| `{name}` | {field.description} | {kind}{_range(field)} | {usual} |")
+    return "\n".join(rows)
+
+
+def _range(field: Any) -> str:
+    """Tell the bounds of a number, the largest that a database keeps left out."""
+    bounds = {
+        name: getattr(each, name) for each in field.metadata for name in ("ge", "gt", "le") if hasattr(each, name)
+    }
+    low = next((f" {word} {bounds[name]:,g}" for name, word in (("ge", "from"), ("gt", "above")) if name in bounds), "")
+    high = f" to {bounds['le']:,.15g}" if bounds.get("le", 2**62) < 2**62 else ""
+    return "" if abs(bounds.get("ge", 0)) >= 2**62 else low + high
+
+
+def _toml(value: Any) -> str:
+    return str(list(value)) if isinstance(value, tuple) else str(value)
 
 
 COMPILER = """\

@@ -6,26 +6,33 @@ import time
 from typing import TYPE_CHECKING
 
 from search.fit import fit, traced
+from search.parents import REFERENCE, SEED
 from search.records import Candidate, Evaluation, EvaluationTask, Measurement, Proposal, Stage, Status
 from vortex_dsl import ProgramError
 from vortex_dsl.analysis.cost import cost_of
 from vortex_dsl.analysis.devices import device, modelled_s
 from vortex_dsl.analysis.layout import Layout
 from vortex_dsl.codegen.plan import make_plan
+from vortex_dsl.node import reachable
+from vortex_dsl.values import PAGE, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from search.config import CampaignConfig
     from search.fit import Terms
+    from vortex_dsl.graph.graph import Graph
 
+SCORES = (Kind.FLOAT, Kind.BOOL)
+HELD, RAW = ("field", "state"), ("page.k", "page.v")  # what a select function sees of what is in a page
 MODELLED_SEQUENCES = 32  # of the batch for which speed is modelled
 
 
 def admit(proposal: Proposal, campaign_id: int, step: int, config: CampaignConfig, seen: AbstractSet[str]) -> Candidate:
-    """Parse, type and compare with what the campaign has seen: OK, PROGRAM_ERROR or DUPLICATE.
+    """Parse, type and compare with what the campaign has seen: OK, PROGRAM_ERROR, DUPLICATE or BELOW_GATE.
 
-    A rule whose program at some cost ratio is that of an earlier rule is the same rule with another budget.
+    A rule whose program at some cost ratio is that of an earlier rule is the same rule with another budget. Below the
+    gate is a score that reads nothing of what pages hold, yardsticks and published rules aside.
     """
     try:
         program, graph = traced(proposal.text, proposal.values, config.terms.shape)
@@ -35,7 +42,19 @@ def admit(proposal: Proposal, campaign_id: int, step: int, config: CampaignConfi
     if known:
         message = f"an earlier step of this campaign means the same: {known[0]}"
         return Candidate(campaign_id, step, proposal, Status.DUPLICATE, message, graph.digest, program.name)
+    if proposal.operator not in (SEED, REFERENCE) and is_blind(graph):
+        message = "no key and no value reaches its score, so that it chooses pages by their place; let it read a field"
+        return Candidate(campaign_id, step, proposal, Status.BELOW_GATE, message, graph.digest, program.name)
     return Candidate(campaign_id, step, proposal, Status.OK, "", graph.digest, program.name)
+
+
+def is_blind(graph: Graph) -> bool:
+    """Tell whether pages are ranked, and by nothing of what they hold: neither fields, nor states, nor raw pages."""
+    chosen = [node for node in reachable((graph.selection,)) if node.type.kind is Kind.SELECTION]
+    scores = tuple(arg for node in chosen for arg in node.args if arg.type.kind in SCORES and PAGE in arg.type.names)
+    return bool(scores) and not any(
+        node.op in HELD or (node.op == "input" and node.attr("name") in RAW) for node in reachable(scores)
+    )
 
 
 def digests(proposal: Proposal, terms: Terms, ratios: tuple[float, ...]) -> list[str]:

@@ -1,4 +1,4 @@
-"""One question to a proposer at a time, asked beside the loop so that leases are kept while an answer takes minutes."""
+"""Questions to proposers, asked beside the loop so that leases are kept while an answer takes minutes."""
 
 from __future__ import annotations
 
@@ -34,3 +34,40 @@ class Question:
             self._answers.put(self.proposer.propose(self.context))
         except BaseException as error:  # it is no end of this thread's: `answer` raises it in the loop's
             self._answers.put(error)
+
+
+class Questions:
+    """The questions that are open, one for a step. Answers may come in any order and are taken in that of the steps."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, Question] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __contains__(self, step: int) -> bool:
+        return step in self._open
+
+    @property
+    def last(self) -> int:
+        """Give the last step for which one is open, -1 where none is."""
+        return max(self._open, default=-1)
+
+    def num_to(self, proposer: Proposer) -> int:
+        """Count those that a proposer is at."""
+        return sum(question.proposer is proposer for question in self._open.values())
+
+    def put(self, proposer: Proposer, context: Context) -> None:
+        """Ask for a step's proposal."""
+        self._open[context.step] = Question(proposer, context)
+
+    def take(self, step: int, timeout_s: float) -> Proposal | None:
+        """Give a step's answer and close its question; None if there is no answer yet. Raises what was raised."""
+        try:
+            answer = self._open[step].answer(timeout_s)
+        except BaseException:
+            del self._open[step]
+            raise
+        if answer is not None:
+            del self._open[step]
+        return answer

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from search.commands import campaign, doctor, model, plugin, quarantine, results
+from search.commands import campaign, doctor, model, plugin, quarantine, replay, results
 from search.commands.exits import CommandError, ExitCode, explain
 from search.commands.programs import program, zoo
 from search.commands.ranking import compare, leaderboard
@@ -46,6 +46,7 @@ app.command("model")(model.model)
 app.command("eval")(campaign.evaluate)
 app.command("run")(campaign.run)
 app.command("resume")(campaign.resume)
+app.command("replay")(replay.replay)
 app.command("status")(results.status)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("compare")(compare.compare)

@@ -6,8 +6,11 @@ import json
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from search.archive.experience import Experience
+from search.campaigns.bounds import MAX_LAG
+from search.campaigns.target import FIGURES, TargetError, parse_target
 from search.fit import Terms
-from search.records import Stage, Workload
+from search.records import Stage, Workload, digest_of
 from search.workloads import WORKLOADS
 from vortex_dsl import Shape
 from vortex_dsl.analysis.devices import DEVICES
@@ -16,7 +19,9 @@ from vortex_dsl.values import MAX_GROUP, MAX_HEAD_DIM, MAX_LAYERS, MAX_REPEATS, 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-LAG = 16  # a step sees the records of steps up to its own minus this; so up to sixteen candidates run at a time
+LAG = 16  # of campaigns that do not say
+LAG_OF_A_WORKER, LAG_OF_CHEAP = 8, 64
+LEAST_SIGHTED = 4  # what is cheap runs ahead by no more than this part of a campaign: it would be proposed blindly
 
 SEEDS = (
     "dense",
@@ -34,9 +39,10 @@ SEEDS = (
 )
 RATIOS = (8.0, 16.0, 32.0)
 MAX_RATIOS = 8
+MAX_EXPERIENCE = 256  # operators
 LEAST_RATIO, MOST_RATIO = 1.0, 1024.0
 # Steps go round this list: most of them to the grammar, and each baseline always has its place.
-PROPOSERS = ("grammar", "grammar", "greedy", "grammar", "grammar", "best_of_n", "grammar", "random")
+PROPOSERS = ("grammar", "grammar", "greedy", "grammar", "tune", "best_of_n", "grammar", "random")
 
 TARGET = "H200"  # on which speed is modelled beside what is measured
 MAX_KV_HEADS = 4096
@@ -51,6 +57,19 @@ class ConfigError(ValueError):
 
 
 @dataclass(frozen=True)
+class SeedProgram:
+    """A program's text that a person gives a campaign to begin with; `digest` is the text's, taken if left out."""
+
+    text: str
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        found = digest_of(self.text)
+        _require(self.digest in ("", found), f"the seed program {self.digest} is another text, of digest {found}")
+        object.__setattr__(self, "digest", found)
+
+
+@dataclass(frozen=True)
 class CampaignConfig:
     """The settings of one campaign. Two campaigns with equal settings and measurements propose the same.
 
@@ -59,8 +78,12 @@ class CampaignConfig:
     none. `seed_pages` is the small budget that then makes the seeds comparable, `ceiling_pages` the large one of the
     oracle. `recall_share` is the share of candidates, the best by recall, that enter an engine; `serve_floor` the
     accuracy in the probe that a candidate needs to be timed. `evaluation_seed` draws the problems: campaigns that share
-    it share their measurements. `group`, `head_dim`, `num_layers` and `num_kv_heads` are
-    those of `model`; `target` is the GPU for which speed is modelled.
+    it share their measurements. A step sees the records of steps up to its own minus `lag`: so many candidates may be
+    under way at a time, and so much later is learnt from each. `screen_share` is the share of candidates, the best by a
+    small part of the recordings, that all of them are spent on, where there is a stage for it. `group`, `head_dim`,
+    `num_layers` and `num_kv_heads` are those of `model`; `target` is the GPU for which speed is modelled.
+    `seed_programs` follow the `seeds`. `stop_at`, `patience` (candidates in a row without progress),
+    `max_worker_seconds` and `max_dollars` end a campaign before it has its candidates: see `search.campaigns.stopping`.
     """
 
     seed: int = 0
@@ -81,6 +104,13 @@ class CampaignConfig:
     ratios: tuple[float, ...] = RATIOS
     num_layers: int = 3
     recall_share: float = 1.0
+    screen_share: float = 1.0
+    lag: int = LAG
+    experience: tuple[Experience, ...] = ()
+    seed_programs: tuple[SeedProgram, ...] = ()
+    stop_at: str = ""
+    patience: int | None = None
+    max_worker_seconds: float | None = None
 
     def __post_init__(self) -> None:
         _require(self.num_candidates >= 0, f"num_candidates must not be negative, but is {self.num_candidates}")
@@ -91,10 +121,14 @@ class CampaignConfig:
         _require(bool(self.proposers), "proposers is empty; name at least one, for example 'grammar'")
         _require(self.seed_pages >= 1, f"seed_pages must be at least 1, but is {self.seed_pages}")
         _sized("num_layers", self.num_layers, MAX_LAYERS)
-        for name in ("serve_floor", "recall_share"):
+        _sized("lag", self.lag, MAX_LAG)
+        for name in ("serve_floor", "recall_share", "screen_share"):
             share = getattr(self, name)
             _require(0 <= share <= 1, f"{name} must lie between 0 and 1, but is {share}")
         self._check_ratios()
+        number = len(self.experience)
+        _require(number <= MAX_EXPERIENCE, f"experience tells of {number} operators; give at most {MAX_EXPERIENCE}")
+        _require(self.patience is None or self.patience >= 1, f"patience must be at least 1, but is {self.patience}")
         stages = [workload.stage for workload in self.workloads]
         named = ", ".join(stages) or "none"
         _require(len(set(stages)) == len(stages), f"workloads must name stages once each, but name {named}")
@@ -105,6 +139,21 @@ class CampaignConfig:
                 _sized(f"{name} of the workload {workload.stage.value}", getattr(workload, name), most)
             for length in workload.lengths:
                 _sized(f"a length of the workload {workload.stage.value}", length, MAX_TOKENS)
+        if self.stop_at:
+            self._check_target()
+
+    def _check_target(self) -> None:
+        """Refuse a target that nothing could ever reach here."""
+        try:
+            target = parse_target(self.stop_at)
+        except TargetError as error:
+            raise ConfigError(f"stop_at: {error}") from None
+        ratios = self.ratios or (0.0,)
+        shown = ", ".join(f"{ratio:g}" for ratio in self.ratios) or "none"
+        _require(target.ratio in (None, *ratios), f"stop_at names the cost ratio {target.ratio}; ratios are {shown}")
+        for figure in (each.figure for each in target.comparisons):
+            stage, named = FIGURES[figure][0], ", ".join(self.stages)
+            _require(stage in self.stages, f"stop_at: {figure} is a figure of stage {stage}; this campaign has {named}")
 
     def _check_ratios(self) -> None:
         shown = ", ".join(f"{ratio:g}" for ratio in self.ratios)
@@ -160,7 +209,16 @@ class CampaignConfig:
         if "workloads" in values:
             values["workloads"] = tuple(_workload(each) for each in values["workloads"])
             values.setdefault("ratios", ())
+        values["experience"] = tuple(_experience(each) for each in values.get("experience", ()))
+        if "seed_programs" in values:
+            values["seed_programs"] = tuple(SeedProgram(**_checked(SeedProgram, e)) for e in values["seed_programs"])
         return cls(**values)
+
+
+def lag_for(num_workers: int, num_candidates: int, *, is_cheap: bool) -> int:
+    """Give the lag with which workers never starve. `is_cheap`: most candidates come to the end within a second."""
+    ahead = min(LAG_OF_CHEAP, num_candidates // LEAST_SIGHTED) if is_cheap else 0
+    return min(MAX_LAG, max(LAG + LAG_OF_A_WORKER * num_workers, ahead))
 
 
 def tokens_needed(workloads: Iterable[Workload]) -> int:
@@ -204,6 +262,16 @@ def _workload(values: object) -> Workload:
         raise ConfigError(f"the workload of stage {checked['stage']}: {error}") from error
 
 
+def _experience(values: object) -> Experience:
+    checked = _checked(Experience, values)
+    for each in fields(Experience):
+        _require(each.name in checked, f"an experience does not say its {each.name}: {values}")
+    try:
+        return Experience(**checked)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
 def _checked(kind: Any, values: object) -> dict[str, Any]:
     """Give a JSON object's values with lists as tuples, after comparing its keys and types with a dataclass's."""
     _require(isinstance(values, dict), f"settings of {kind.__name__} must be a JSON object, but are {values!r}")
@@ -228,4 +296,4 @@ def _fits(value: object, annotation: str) -> bool:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if annotation.startswith("float"):
         return number
-    return (number and isinstance(value, int)) if annotation == "int" else isinstance(value, str)
+    return (number and isinstance(value, int)) if annotation.startswith("int") else isinstance(value, str)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +33,16 @@ class Proposer(Protocol):
     def propose(self, context: Context) -> Proposal:
         """Give one proposal for `context.step`. It need not parse: the loop records what was refused."""
         ...
+
+
+@runtime_checkable
+class Distant(Proposer, Protocol):
+    """A proposer that waits for a server: it is asked ahead of its turn, up to `num_at_once` questions at a time.
+
+    What a question of it tells must not depend on answers to others, so it knows no program of the last `lag` steps.
+    """
+
+    num_at_once: int
 
 
 class Evaluator(Protocol):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from search.admission import admit, check, digests
 from search.agents.seeds import Seeds
-from search.asking import Question
-from search.config import LAG, CampaignConfig, ConfigError
-from search.contracts import ProposerError
+from search.archive.allowance import Allowance
+from search.archive.earlier import experience_with
+from search.archive.history import History
+from search.asking import Questions
+from search.campaigns.stopping import Stopping
+from search.config import CampaignConfig, ConfigError
+from search.contracts import Distant, ProposerError
 from search.dispatch import UNFINISHED, Dispatcher, Job
 from search.fit import fit
 from search.observer import Observer, Running, Silent
@@ -63,7 +68,8 @@ class Outcome:
 
 
 def start_campaign(ledger: Ledger, config: CampaignConfig) -> Campaign:
-    """Store a new campaign with these settings."""
+    """Store a new campaign with these settings, and with the experience of earlier ones unless they bring their own."""
+    config = replace(config, experience=config.experience or experience_with(config.model, ledger))
     return ledger.create_campaign(
         Campaign(config.seed, config.num_candidates, config.proposers, config.model, config.to_json())
     )
@@ -76,8 +82,8 @@ class _OutOfOrderError(Exception):
 class Loop:
     """Runs a campaign from wherever its records stand. `proposers` go with `config.proposers`, one for each.
 
-    Step s is proposed once every step up to s - LAG is finished, and from those records alone. So the number of
-    workers decides the pace and not the sequence.
+    Step s is proposed once every step up to s - lag is finished, and from those records alone; steps are recorded in
+    order, whichever answer comes first. So the number of workers decides the pace and not the sequence.
     """
 
     def __init__(
@@ -96,14 +102,16 @@ class Loop:
         self._seeds, self._proposers = Seeds(self.config), tuple(proposers)
         self._observer = observer or Silent()
         self._dispatcher = Dispatcher(ledger, evaluator, lambda task: check(task, self.config))
-        self._records: list[Record] = []
+        self._history = History(self.config)
         self._steps: dict[EvaluationKey, int] = {}
-        self._question: Question | None = None
+        self._names: dict[int, str] = {}  # by candidate
+        self._questions = Questions()
+        self._ahead = 0  # the first step whose question may still be put ahead of its turn
         self._answered: set[str] = set()
-        self._seen: set[str] = set()
-        self._finished: set[int] = set()  # steps that have no stage left
-        self._num_settled = 0  # steps from the first on, all of them finished
-        self._held: set[int] = set()  # steps that wait for what they are compared with
+        self._allowance = Allowance(self.config, self._seeds.num)
+        self._rules = Stopping(self.config)
+        self._num_steps: int | None = None
+        self._held: deque[int] = deque()  # steps that wait for what they are compared with, in order
         self._num_unmeasured = 0  # candidates in a row that no worker could measure
         self._draining = self._stopping = False
 
@@ -116,11 +124,12 @@ class Loop:
         self._draining = True
         self._stopping = True
 
-    def run(self) -> Outcome:
-        """Go on until the campaign is complete, drained, stopped or out of order.
+    def run(self, num_steps: int | None = None) -> Outcome:
+        """Go on until the campaign is complete, drained, stopped or out of order; or has `num_steps` steps in all.
 
         Raises what is a fault of ours; the leases are given back first.
         """
+        self._num_steps = num_steps
         try:
             self._restore()
             while not self._draining and not self._complete():
@@ -138,13 +147,15 @@ class Loop:
         for record in self._ledger.records(self._campaign.id):
             ours = self._keys(record.candidate)
             kept = tuple(e for e in record.evaluations if e.key in ours and e.status not in UNFINISHED)
-            self._records.append(Record(record.candidate, kept))
-            self._remember(record.candidate)
-        for step in range(len(self._records)):
+            self._remember(Record(record.candidate, kept))
+        history = self._history
+        for step in range(history.num_steps):
             self._next(step)
-        num_finished = sum(self._records[step].candidate.status is Status.OK for step in self._finished)
+        finished = (history.records[step] for step in range(history.num_steps) if history.is_finished(step))
+        num_finished = sum(record.candidate.status is Status.OK for record in finished)
         self._observer.on_start(num_finished, self._seeds.num + self.config.num_candidates)
-        for step in [step for step in range(len(self._records)) if step not in self._held]:
+        held = set(self._held)
+        for step in [s for s in range(history.num_settled, history.num_steps) if s not in held]:
             self._start_next(step)
 
     def _keys(self, candidate: Candidate) -> set[EvaluationKey]:
@@ -156,58 +167,74 @@ class Loop:
 
     def _turn(self) -> None:
         self._ask()
-        for evaluation in self._collect(0.0 if self._may_ask() else TURN_S):
+        for evaluation in self._collect(0.0 if self._is_at_hand() else TURN_S):
             self._take(evaluation)
 
     def _collect(self, timeout_s: float) -> list[Evaluation]:
         """Collect what is finished, and let people see what is not."""
         done = self._dispatcher.collect(timeout_s)
         under_way = self._dispatcher.under_way
-        names = {record.candidate.id: record.candidate.name for record in self._records if under_way}
-        running = [Running(names[job.candidate_id], job.task.workload, age_s) for job, age_s in under_way]
+        running = [Running(self._names[job.candidate_id], job.task.workload, age_s) for job, age_s in under_way]
         self._observer.on_waiting(running, self._dispatcher.num_running - len(running))
         return done
 
     # Proposals
 
     def _ask(self) -> None:
-        """Put the next step's question once it may be put, and record the answer once it is there."""
-        if self._question is None and self._may_ask():
-            step = len(self._records)
-            self._question = Question(self._proposer(step), self._context(step))
-        if self._question is None:
-            return
+        """Put the questions that may be put, and record the next step's answer once it is there."""
+        step = self._history.num_steps
+        if self._may_ask(step) and step not in self._questions and (not self._draining or step < self._questions.last):
+            self._put(step)
+        self._ask_ahead()
+        if self._may_ask(step) and step in self._questions:
+            self._take_answer(step)
+
+    def _ask_ahead(self) -> None:
+        """Put the questions to proposers that wait for a server, as far as their steps may look and will be needed."""
+        self._ahead = max(self._ahead, self._history.num_steps + 1)
+        while not self._draining and self._may_ask_ahead():
+            proposer = self._proposer(self._ahead)
+            if isinstance(proposer, Distant):
+                if self._questions.num_to(proposer) >= proposer.num_at_once:
+                    return
+                self._put(self._ahead)
+            self._ahead += 1
+
+    def _may_ask_ahead(self) -> bool:
+        is_needed = self._allowance.is_needed(self._ahead, len(self._questions))
+        is_visible = self._ahead >= self._seeds.num and self._history.is_visible(self._ahead)
+        return is_needed and is_visible and not self._reason_to_stop(self._ahead)
+
+    def _put(self, step: int) -> None:
+        self._questions.put(self._proposer(step), self._context(step))
+
+    def _take_answer(self, step: int) -> None:
+        name = self._proposer(step).name
         try:
-            proposal = self._question.answer(ANSWER_S)
+            proposal = self._questions.take(step, ANSWER_S)
         except ProposerError as error:
-            self._record_failure(error)
+            self._record_failure(name, error)
             return
         if proposal is not None:
-            self._answered.add(self._question.proposer.name)
-            self._question = None
-            self._admit(proposal)
+            self._answered.add(name)
+            known = self._history.known(step)
+            self._record(admit(proposal, self._campaign.id, step, self.config, known))
 
-    def _may_ask(self) -> bool:
-        if self._question is not None or self._all_proposed():
-            return False
-        return self._is_settled(len(self._records))
+    def _may_ask(self, step: int) -> bool:
+        return self._history.is_visible(step) and not self._is_over(step)
 
-    def _is_settled(self, step: int) -> bool:
-        """Say whether all that a step may see is finished."""
-        return self._num_settled >= min(step - LAG + 1, len(self._records))
+    def _is_over(self, step: int) -> bool:
+        return self._allowance.is_over or step == self._num_steps or bool(self._reason_to_stop(step))
 
-    def _visible(self, step: int) -> tuple[Record, ...]:
-        return tuple(self._records[: max(0, step - LAG + 1)])
+    def _reason_to_stop(self, step: int) -> str:
+        """Say why a step does not follow, from what it might see: nothing before the seeds are through."""
+        ready = step >= self._seeds.num and self._history.is_visible(step)
+        return self._rules.reason(self._history.visible(step)) if ready else ""
 
-    def _all_proposed(self) -> bool:
-        """Say whether the campaign has its candidates, or so many refused ones that it will not get them."""
-        drawn = self._records[self._seeds.num :]
-        admitted = sum(record.candidate.status is Status.OK for record in drawn)
-        spent = sum(record.candidate.proposal.dollars for record in drawn)
-        if self.config.max_dollars is not None and spent >= self.config.max_dollars:
-            return len(self._records) >= self._seeds.num
-        limit = 2 * self.config.num_candidates + LAG
-        return len(self._records) >= self._seeds.num and (admitted >= self.config.num_candidates or len(drawn) >= limit)
+    def _is_at_hand(self) -> bool:
+        """Whether the next step's proposal is asked for, or will be, and does not wait for a server."""
+        step = self._history.num_steps
+        return self._may_ask(step) and not isinstance(self._proposer(step), Distant)
 
     def _proposer(self, step: int) -> Proposer:
         if step < self._seeds.num:
@@ -215,91 +242,92 @@ class Loop:
         return self._proposers[(step - self._seeds.num) % len(self._proposers)]
 
     def _context(self, step: int) -> Context:
-        config = self.config
-        visible, seen = self._visible(step), frozenset(self._seen)
+        config, history = self.config, self._history
         return Context(
             config.seed,
             step,
-            visible,
-            seen,
+            history.visible(step),
+            history.known(step, ahead=isinstance(self._proposer(step), Distant)),
             config.group,
             config.head_dim,
             config.num_tokens,
             config.num_layers,
             config.terms.lengths,
             config.ratios,
+            history.archive(step),
+            config.experience,
         )
 
-    def _admit(self, proposal: Proposal) -> None:
-        self._record(admit(proposal, self._campaign.id, len(self._records), self.config, self._seen))
-
-    def _record_failure(self, error: ProposerError) -> None:
+    def _record_failure(self, name: str, error: ProposerError) -> None:
         """Record a step for which there is no proposal, unless the proposer never worked at all."""
-        assert self._question is not None
-        name, self._question = self._question.proposer.name, None
         if name not in self._answered:
             raise _OutOfOrderError(f"proposer '{name}' gave no answer from the start: {error}")
         failed = Proposal("", name, "failed", rationale=str(error))
-        self._record(Candidate(self._campaign.id, len(self._records), failed, Status.INFRASTRUCTURE, str(error)))
-        last = self._records[-MAX_FAILURES:]
+        step = self._history.num_steps
+        self._record(Candidate(self._campaign.id, step, failed, Status.INFRASTRUCTURE, str(error)))
+        last = self._history.records[-MAX_FAILURES:]
         if len(last) == MAX_FAILURES and all(r.candidate.status is Status.INFRASTRUCTURE for r in last):
             raise _OutOfOrderError(f"the last {MAX_FAILURES} proposals failed, the last one with: {error}")
 
     def _record(self, candidate: Candidate) -> None:
         record = Record(self._ledger.add_candidate(candidate))
-        self._records.append(record)
-        self._remember(record.candidate)
+        self._remember(record)
         self._observer.on_candidate(record)
-        self._start_next(len(self._records) - 1)
+        self._start_next(record.candidate.step)
 
-    def _remember(self, candidate: Candidate) -> None:
-        """Note which programs a step means, so that no later one repeats it."""
-        if candidate.program_digest:
-            self._seen.add(candidate.program_digest)
+    def _remember(self, record: Record) -> None:
+        """Note a step, and which programs it means, so that no later one repeats it."""
+        candidate = record.candidate
+        known = [candidate.program_digest] if candidate.program_digest else []
         if candidate.status is Status.OK:
-            self._seen.update(digests(candidate.proposal, self.config.terms, self.config.ratios))
+            known += digests(candidate.proposal, self.config.terms, self.config.ratios)
+        self._history.add(record, known)
+        self._allowance.add(candidate)
+        self._names[candidate.id] = candidate.name
 
     # Evaluations
 
     def _complete(self) -> bool:
-        return self._all_proposed() and self._dispatcher.idle and len(self._finished) == len(self._records)
+        return self._history.is_settled and self._dispatcher.idle and self._is_over(self._history.num_steps)
 
     def _next(self, step: int) -> Workload | None:
         """Give what a step goes to next, and note where there is nothing left or what it waits for."""
-        record = self._records[step]
-        if record.candidate.status is Status.OK and not self._is_settled(step):
-            self._held.add(step)  # a campaign that is measured again elsewhere
-            return None
-        workload = next_workload(record, self._visible(step), self.config)
+        record = self._history.records[step]
+        workload = None
+        if record.candidate.status is Status.OK:
+            if not self._history.is_visible(step):
+                self._held.append(step)  # a campaign that is measured again elsewhere
+                return None
+            workload = next_workload(record, self._history.archive(step), self.config)
         if workload is None:
-            self._finished.add(step)
-            while self._num_settled in self._finished:
-                self._num_settled += 1
+            self._history.finish(step)
         return workload
 
     def _start_next(self, step: int) -> None:
-        workload = self._next(step)
+        self._start(step)
+        while self._held and self._history.is_visible(self._held[0]):
+            self._start(self._held.popleft())
+
+    def _start(self, step: int) -> None:
+        workload = None if self._history.is_finished(step) else self._next(step)
         if workload is not None and not self._draining:
-            candidate = self._records[step].candidate
+            candidate = self._history.records[step].candidate
             task = self._task(candidate, workload, self.config.evaluation_seed)
             self._steps[task.key] = step
             self._dispatcher.start(Job(task, candidate.id))
-        while self._held and self._is_settled(first := min(self._held)):
-            self._held.discard(first)
-            self._start_next(first)
 
     def _take(self, evaluation: Evaluation) -> None:
         """Add a result to its candidate's record and start what comes next."""
         step = self._steps.pop(evaluation.key)
-        before = self._records[step]
+        before = self._history.records[step]
         record = replace(before, evaluations=(*before.evaluations, evaluation))
-        self._records[step] = record
+        self._history.records[step] = record
         self._observer.on_evaluation(record, evaluation)
         self._num_unmeasured = self._num_unmeasured + 1 if evaluation.status is Status.INFRASTRUCTURE else 0
         if self._num_unmeasured == MAX_UNMEASURED:
             raise _OutOfOrderError(f"{MAX_UNMEASURED} candidates in a row could not be measured: {evaluation.message}")
         self._start_next(step)
-        if step in self._finished:
+        if self._history.is_finished(step):
             self._observer.on_finished(record)
 
     def _key(self, digest: str, workload: Workload, seed: int) -> EvaluationKey:
@@ -316,20 +344,22 @@ class Loop:
         return EvaluationTask(self._key(fitted.digest, workload, seed), text, fitted.values, workload, fresh)
 
     def _settle_rest(self) -> None:
-        """Drained: wait for what still runs and for the answer that is asked for, unless stopped meanwhile."""
+        """Drained: wait for what still runs and for the answers that are asked for, unless stopped meanwhile."""
         self._dispatcher.drain()
-        while self._question is not None and not self._stopping:
+        while (self._dispatcher.num_running or self._awaits_answers()) and not self._stopping:
             self._ask()
-        while self._dispatcher.num_running and not self._stopping:
             for evaluation in self._dispatcher.collect(TURN_S):
                 if evaluation.key in self._steps:
                     self._take(evaluation)
+
+    def _awaits_answers(self) -> bool:
+        return bool(self._questions) and not self._allowance.is_over
 
     # The end
 
     def _confirm(self) -> tuple[Evaluation, ...]:
         """Measure the leaders again: fresh engine, other problems, on the split that no proposer is shown."""
-        best = leaders(self._records)
+        best = leaders(self._history.records)
         self._observer.on_confirming(best)
         seed = self.config.evaluation_seed + 1
         for stage in (stage for stage in LOSSES if stage in self.config.stages):
@@ -345,17 +375,17 @@ class Loop:
     def _outcome(self, confirmed: Sequence[Evaluation]) -> Outcome:
         if self._draining:
             return self._end(End.INTERRUPTED, "interrupted; resume goes on from here")
-        if front(self._records):
-            best = tuple(leaders(self._records))
-            return replace(self._end(End.DONE, ""), leaders=best, confirmations=tuple(confirmed))
-        ours = [r for r in self._records if r.status in (*UNFINISHED, Status.QUARANTINED)]
+        if front(self._history.records):
+            best, why = tuple(leaders(self._history.records)), self._reason_to_stop(self._history.num_steps)
+            return replace(self._end(End.DONE, why), leaders=best, confirmations=tuple(confirmed))
+        ours = [r for r in self._history.records if r.status in (*UNFINISHED, Status.QUARANTINED)]
         if ours:
             return self._end(End.INFRASTRUCTURE, f"no candidate could be measured: {_reason(ours[-1])}")
         return self._end(End.NO_FEASIBLE, "no candidate passed what tells them apart")
 
     def _end(self, end: End, message: str) -> Outcome:
-        admitted = sum(record.candidate.status is Status.OK for record in self._records)
-        return Outcome(end, message, len(self._records), admitted)
+        admitted = sum(record.candidate.status is Status.OK for record in self._history.records)
+        return Outcome(end, message, self._history.num_steps, admitted)
 
 
 def _reason(record: Record) -> str:

@@ -1,23 +1,25 @@
-"""Who leads and who breeds: pure functions of records."""
+"""Who leads and who breeds: what records are worth, one by one and all together."""
 
 from __future__ import annotations
 
-import statistics
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from search.archive.archive import LEADER_LOSS, NUM_LEADERS, Point, fastest, within
+from search.archive.fronts import front_of
 from search.records import Record, Stage, Status
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Iterable, Sequence
 
+    from search.records import Context
+
 SEED = "seed"  # the operator of a seed's proposal
 REFERENCE = "reference"  # that of a yardstick's: dense attention and the oracles, which nobody could serve faster
-LEADER_LOSS = 0.05  # a leader loses at most so much more than the best: nats per token, or a share of the answers
-PARENT_LOSS = 0.5  # a parent, this
 LEAST_RATIO = 2.0  # what reads more than half of dense attention's bytes is a yardstick, not a result
-NUM_LEADERS = 3
+LEAST_SERVED = 3  # measured speeds, before they are told from the cost model by more than itself
 FAILED = (Status.WRONG_RESULT, Status.NOT_SPARSE, Status.CRASHED, Status.TIMED_OUT, Status.OUT_OF_MEMORY)
 # By what a candidate loses, the first that was measured: how far from dense attention it is, or answers it gets wrong.
 LOSSES = {Stage.FIDELITY: "kl", Stage.PROBE: "accuracy", Stage.RETRIEVAL: "accuracy"}
@@ -31,7 +33,7 @@ def loss(record: Record, ratio: float | None = None, stage: Stage | None = None)
     for each, name in LOSSES.items():
         evaluation = record.evaluation(each, ratio) if stage in (None, each) else None
         value = evaluation.value(name) if evaluation and evaluation.status is Status.OK else None
-        if value is not None:
+        if value is not None and not math.isnan(value):
             return value if name == "kl" else 1.0 - value
     return None
 
@@ -87,42 +89,83 @@ class Speed:
     fixed: float = 0.0
     share: float = 1.0
 
-    def __call__(self, record: Record, ratio: float | None = None) -> float:
-        """Give the measured speedup, or the one that the cost model predicts for a program never served."""
-        measured = speedup(record, ratio)
-        if measured is not None:
-            return measured
-        found = cost_ratio(record, ratio)
-        return 1.0 / (self.fixed + self.share / found) if found else 0.0
+    def __call__(self, cost_ratio: float) -> float:
+        """Give the speedup that is foretold for a program never served; a cost ratio of 0 is one that is not known."""
+        return 1.0 / (self.fixed + self.share / cost_ratio) if cost_ratio else 0.0
+
+
+class SpeedFit:
+    """Fits measured speedups to cost ratios by least squares, one after the other (B. P. Welford, 1962)."""
+
+    def __init__(self) -> None:
+        self._num = 0
+        self._cost = self._time = self._quotient = 0.0  # means of 1 / cost ratio, of 1 / speedup, of this by that
+        self._cost_spread = self._both_spread = 0.0  # sums of squares and of products about the means
+
+    def add(self, record: Record) -> bool:
+        """Take in what was measured of a record, at every cost ratio; say whether there was anything."""
+        ratios = [e.ratio for e in record.evaluations if e.key.stage is Stage.SERVE]
+        served = [(cost_ratio(record, ratio), speedup(record, ratio)) for ratio in ratios]
+        for cost, fast in served:
+            if cost and fast:
+                self._add(1 / cost, 1 / fast)
+        return bool(served)
+
+    def _add(self, cost: float, time: float) -> None:
+        self._num += 1
+        off, off_time = cost - self._cost, time - self._time
+        self._cost += off / self._num
+        self._time += off_time / self._num
+        self._quotient += (time / cost - self._quotient) / self._num
+        self._cost_spread += off * (cost - self._cost)
+        self._both_spread += off * (time - self._time)
+
+    @property
+    def speed(self) -> Speed:
+        """Give the fit; with fewer than three speeds, or all at one cost ratio, the cost model alone is trusted."""
+        if self._num < LEAST_SERVED or self._cost_spread <= 0:
+            return Speed()
+        share = max(0.0, self._both_spread / self._cost_spread)
+        fixed = self._time - share * self._cost
+        return Speed(fixed, share) if fixed > 0 else Speed(0.0, self._quotient)
 
 
 def fit_speed(records: Iterable[Record]) -> Speed:
-    """Fit measured speedups to cost ratios by least squares; with fewer than three, trust the cost model alone."""
-    served = [(r, e.ratio) for r in records for e in r.evaluations if e.key.stage is Stage.SERVE]
-    pairs = [(1 / cost, 1 / fast) for r, at in served if (cost := cost_ratio(r, at)) and (fast := speedup(r, at))]
-    if len(pairs) < 3 or len({x for x, _ in pairs}) < 2:
-        return Speed()
-    share = max(0.0, statistics.linear_regression(*zip(*pairs, strict=True)).slope)
-    fixed = statistics.fmean(y for _, y in pairs) - share * statistics.fmean(x for x, _ in pairs)
-    return Speed(fixed, share) if fixed > 0 else Speed(0.0, statistics.fmean(y / x for x, y in pairs))
+    """Fit measured speedups to cost ratios."""
+    fit = SpeedFit()
+    for record in records:
+        fit.add(record)
+    return fit.speed
+
+
+def point(record: Record, ratio: float, lost: float, speed: Speed) -> Point:
+    """Give a candidate that loses so much at a cost ratio as a point, its speed foretold where it was never served."""
+    cost, measured = cost_ratio(record, ratio) or 0.0, speedup(record, ratio)
+    fast = speed(cost) if measured is None else measured
+    return Point(record.candidate.step, lost, cost, fast, speedup_low(record, ratio))
+
+
+def has_failed(record: Record) -> bool:
+    """Say whether a stage found that the program does not behave: whatever else was measured does not count."""
+    return any(evaluation.status in FAILED for evaluation in record.evaluations)
 
 
 def front(records: Sequence[Record], ratio: float | None = None) -> list[Record]:
     """Give the Pareto front of (loss, speed) at a cost ratio: the measured records that no other one beats in both.
 
-    Of records that are equal in both, the oldest stays. In step order. Without a ratio, the fronts at all of them.
+    Yardsticks and what has failed aside. Of records that are equal in both, the one of the greater cost ratio stays,
+    then the oldest. In step order. Without a ratio, the fronts at all of them.
     """
-    if ratio is None:
-        found = {r.candidate.step: r for each in judged_ratios(records) for r in front(records, each)}
-        return [found[step] for step in sorted(found)]
+    ratios = judged_ratios(records) if ratio is None else [ratio]
     speed = fit_speed(records)
-    candidates = [r for r in records if r.candidate.proposal.operator != REFERENCE and not _failed(r)]
-    points = [(lost, speed(r, ratio), r) for r in candidates if (lost := loss(r, ratio)) is not None]
-    best: list[tuple[float, float, Record]] = []
-    for point in sorted(points, key=lambda p: (p[0], -p[1], p[2].candidate.step)):
-        if not best or point[1] > best[-1][1]:
-            best.append(point)
-    return sorted((record for _, _, record in best), key=lambda r: r.candidate.step)
+    steps = {each.step for at in ratios for each in _front(records, at, speed)}
+    return [record for record in records if record.candidate.step in steps]
+
+
+def _front(records: Iterable[Record], ratio: float, speed: Speed) -> tuple[Point, ...]:
+    judged = (r for r in records if r.candidate.proposal.operator != REFERENCE and not has_failed(r))
+    lost = ((r, loss(r, ratio)) for r in judged)
+    return front_of(point(r, ratio, each, speed) for r, each in lost if each is not None)
 
 
 def leaders(records: Sequence[Record], num: int = NUM_LEADERS) -> list[Leader]:
@@ -130,45 +173,31 @@ def leaders(records: Sequence[Record], num: int = NUM_LEADERS) -> list[Leader]:
 
     At each ratio up to `num`, the fastest first by the lower end of what was measured; what was never served last.
     """
-    speed = fit_speed(records)
+    by_step, speed = {record.candidate.step: record for record in records}, fit_speed(records)
     found: list[Leader] = []
     for ratio in judged_ratios(records):
-        ranked = sorted(_accurate(records, ratio, LEADER_LOSS), key=lambda r: _rank(r, ratio, speed))
-        found += [Leader(record, ratio) for record in ranked[:num]]
+        members = _front((r for r in records if is_sparse(r, ratio)), ratio, speed)
+        found += [Leader(by_step[each.step], ratio) for each in fastest(within(members, LEADER_LOSS), num)]
     return found
 
 
-def _rank(record: Record, ratio: float, speed: Speed) -> tuple[bool, float, int]:
-    low = speedup_low(record, ratio)
-    return low is None, -(speed(record, ratio) if low is None else low), record.candidate.step
+def leader(context: Context) -> Record | None:
+    """Give the fastest of those that lose little more than the best, at one of the cost ratios, which take turns."""
+    ratios = context.archive.ratios
+    if not ratios:
+        return None
+    (best,) = context.archive.leaders(ratios[context.step % len(ratios)], 1)
+    return context.records[best.step]
 
 
-def tournament(records: Sequence[Record], rng: random.Random, size: int = 2) -> Record | None:
+def tournament(context: Context, rng: random.Random, size: int = 2) -> Record | None:
     """Draw `size` accurate sparse members of the front at a ratio and give the best of them; None while there is none.
 
     Where candidates are judged at several cost ratios, one of these is drawn first.
     """
-    ratios = judged_ratios(records)
-    ratio = rng.choice(ratios) if len(ratios) > 1 else next(iter(ratios), 0.0)
-    members = _accurate(records, ratio, PARENT_LOSS)
-    if not members:
+    ratios = context.archive.ratios
+    if not ratios:
         return None
-    drawn = [rng.choice(members) for _ in range(size)]
-    return min(drawn, key=lambda r: (_loss(r, ratio), r.candidate.step))
-
-
-def _accurate(records: Sequence[Record], ratio: float, more: float) -> list[Record]:
-    """Give the front of the sparse programs, as far as it loses at most so much more than the best of them."""
-    members = front([record for record in records if is_sparse(record, ratio)], ratio)
-    best = min((_loss(r, ratio) for r in members), default=0.0)
-    return [r for r in members if _loss(r, ratio) <= best + more]
-
-
-def _loss(record: Record, ratio: float) -> float:
-    found = loss(record, ratio)
-    assert found is not None, "members of a front have been measured"
-    return found
-
-
-def _failed(record: Record) -> bool:
-    return any(evaluation.status in FAILED for evaluation in record.evaluations)
+    members = context.archive.parents(rng.choice(ratios) if len(ratios) > 1 else ratios[0])
+    best = min((rng.choice(members) for _ in range(size)), key=lambda each: (each.loss, each.step))
+    return context.records[best.step]

@@ -6,12 +6,22 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from search.archive.archive import Archive
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
+
+    from search.archive.experience import Experience
 
 
 class Stage(StrEnum):
     """The evaluator's stages, cheapest first. A candidate stops at the first that it does not pass."""
 
     CHECK = "check"
+    SCREEN = "screen"  # recall on a small part, and what is chosen there: thousands of candidates
     RECALL = "recall"  # attention kept, on recorded q, k and v; needs no engine
     ORACLE = "oracle"  # what serves is right
     FIDELITY = "fidelity"  # the same text decoded by both: distance from dense attention
@@ -112,8 +122,8 @@ class Evaluation:
     """What came of one stage for one program.
 
     `correct` holds one 0/1 per scored hop, for paired comparisons; `answers` is the digest of all generated tokens,
-    by which an exported plugin is verified. `ratio` is the workload's, by which a candidate's evaluations of one stage
-    differ.
+    by which an exported plugin is verified, and of the screen the signature of behaviour (`search.behaviour`). `ratio`
+    is the workload's, by which a candidate's evaluations of one stage differ.
     """
 
     key: EvaluationKey
@@ -179,7 +189,7 @@ class Candidate:
     campaign_id: int
     step: int
     proposal: Proposal
-    status: Status  # OK when admitted; PROGRAM_ERROR or DUPLICATE when refused
+    status: Status  # OK when admitted; PROGRAM_ERROR, DUPLICATE or BELOW_GATE when refused
     message: str = ""
     program_digest: str = ""
     name: str = ""
@@ -215,20 +225,23 @@ class Record:
 class Context:
     """Exactly what a proposer is shown when it decides step `step`.
 
-    `records` are those of steps up to `step - LAG` in step order; `seen` the digests of every earlier step, as written
-    and with budgets fitted.
+    `records` are those of steps up to `step - lag` in step order, all finished, and `archive` what they come to. `seen`
+    are digests, as written and with budgets fitted, of every earlier step; for a proposer that is asked ahead of its
+    turn (`search.contracts.Distant`), of the steps that `records` holds.
     """
 
     seed: int
     step: int
-    records: tuple[Record, ...]
-    seen: frozenset[str]
+    records: Sequence[Record]
+    seen: AbstractSet[str]
     group: int
     head_dim: int
     num_tokens: int
     num_layers: int = 32
     lengths: tuple[int, ...] = ()  # at which costs are compared; num_tokens alone where there are none
     ratios: tuple[float, ...] = ()  # to which budgets are fitted
+    archive: Archive = field(default_factory=Archive)
+    experience: tuple[Experience, ...] = ()  # of operators, from earlier campaigns
 
 
 @dataclass(frozen=True)

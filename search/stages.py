@@ -9,32 +9,33 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+from search.archive.archivist import RANKED
 from search.parents import REFERENCE, SEED, accuracy, loss
 from search.records import Stage, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
+    from search.archive.archive import Archive
     from search.config import CampaignConfig
     from search.records import Candidate, Record, Workload
 
 AS_WRITTEN = 0.0
+CHEAP = (Stage.CHECK, Stage.SCREEN, Stage.RECALL)  # without an engine, at all ratios before what comes next
 PER_RATIO = (Stage.FIDELITY, Stage.RETRIEVAL, Stage.PROBE, Stage.TASK)  # in an engine, one ratio after the other
 PASSED = (Status.OK,)
 PASSED_BY_SEEDS = (Status.OK, Status.BELOW_GATE)
-LEAST_ENTERING = 4  # so many enter an engine before a share of those seen is more
-LUCKY = 0.02  # share of the others that enter: what recall underrates is found out
-NUM_TIMED = 1  # a candidate is timed if fewer than so many are better: timing costs more than all other stages
+LUCKY = 0.02  # share of the others that go on: what is underrated is found out
 
 
-def next_workload(record: Record, visible: Sequence[Record], config: CampaignConfig) -> Workload | None:
+def next_workload(record: Record, archive: Archive, config: CampaignConfig) -> Workload | None:
     """Give what to run next, None when there is nothing: refused, failed, below every gate or through.
 
-    `visible`: the records, all finished, that the candidate's step may see.
+    `archive`: what the records that the candidate's step may see come to.
     """
     if record.candidate.status is not Status.OK or any(e.status not in PASSED_BY_SEEDS for e in record.evaluations):
         return None
-    gates = _Gates(record, visible, config)
+    gates = _Gates(record, archive, config)
     for stage, ratio in course(record.candidate, config):
         if record.evaluation(stage, ratio) is None and gates.open(stage, ratio):
             return config.workload(stage, ratio)
@@ -50,7 +51,7 @@ def ratios_of(candidate: Candidate, config: CampaignConfig) -> tuple[float, ...]
 def course(candidate: Candidate, config: CampaignConfig) -> Iterator[tuple[Stage, float]]:
     """Give every stage and ratio that a candidate may come to, in order: the dearest last."""
     ratios = ratios_of(candidate, config)
-    steps = [(stage, ratio) for stage in (Stage.CHECK, Stage.RECALL) for ratio in ratios]
+    steps = [(stage, ratio) for stage in CHEAP for ratio in ratios]
     steps += [(Stage.ORACLE, AS_WRITTEN)]
     steps += [(stage, ratio) for ratio in ratios for stage in PER_RATIO]
     timed = candidate.proposal.operator != REFERENCE
@@ -61,9 +62,8 @@ def course(candidate: Candidate, config: CampaignConfig) -> Iterator[tuple[Stage
 class _Gates:
     """What keeps one candidate from one stage. Every seed that behaves goes on to be timed."""
 
-    def __init__(self, record: Record, visible: Sequence[Record], config: CampaignConfig) -> None:
-        self._record, self._config = record, config
-        self._others = [other for other in visible if other.candidate.proposal.operator != REFERENCE]
+    def __init__(self, record: Record, archive: Archive, config: CampaignConfig) -> None:
+        self._record, self._archive, self._config = record, archive, config
         self._is_given = record.candidate.proposal.operator in (SEED, REFERENCE)
         self._passing = PASSED_BY_SEEDS if self._is_given else PASSED
 
@@ -71,10 +71,12 @@ class _Gates:
         """Whether the candidate may go to a stage, all stages before it being done or closed."""
         if stage is Stage.CHECK:
             return True
+        if stage is Stage.SCREEN:
+            return self._is_affordable(ratio)
+        if stage is Stage.RECALL:
+            return self._is_open(ratio) and self._goes_on(Stage.SCREEN, ratio)
         if stage is Stage.ORACLE:
             return any(self._enters(each) for each in ratios_of(self._record.candidate, self._config))
-        if stage is Stage.RECALL:
-            return self._is_affordable(ratio)
         if not self._enters(ratio) or (stage is Stage.SERVE and not self._is_worth_timing(ratio)):
             return False
         return stage is not Stage.RETRIEVAL or self._fits_retrieval(ratio)
@@ -88,27 +90,35 @@ class _Gates:
         checked = self._record.evaluation(Stage.CHECK, ratio)
         return checked is not None and checked.status is Status.OK
 
-    def _enters(self, ratio: float) -> bool:
-        """Whether it is among the best by recall so far, or lucky, and nothing closed this ratio to it since."""
+    def _is_open(self, ratio: float) -> bool:
+        """Whether it can be brought to the cost ratio, and nothing closed this ratio to it since."""
         done = (
             e for e in self._record.evaluations if e.key.stage is not Stage.CHECK and e.ratio in (ratio, AS_WRITTEN)
         )
-        if not self._is_affordable(ratio) or any(e.status not in self._passing for e in done):
-            return False
-        mass, by_chance, found = (
-            self._record.value(Stage.RECALL, name, ratio) for name in ("mass", "random_mass", "recall")
-        )
-        if self._is_given or mass is None or by_chance is None or found is None:
+        return self._is_affordable(ratio) and all(e.status in self._passing for e in done)
+
+    def _enters(self, ratio: float) -> bool:
+        """Whether it is among the best without an engine, or lucky."""
+        return self._is_open(ratio) and all(self._goes_on(stage, ratio) for stage in (Stage.SCREEN, Stage.RECALL))
+
+    def _goes_on(self, stage: Stage, ratio: float) -> bool:
+        """Whether it chooses better than chance, as nobody before it, and well or by luck, as a stage tells it.
+
+        What was published goes on whatever is told.
+        """
+        evaluation = self._record.evaluation(stage, ratio)
+        if self._is_given or evaluation is None:
             return True
-        return mass > by_chance and (self._is_good(found, ratio) or self._is_lucky(ratio))
+        mass, by_chance, found = (evaluation.value(name) for name in ("mass", "random_mass", RANKED))
+        if mass is None or by_chance is None or found is None:
+            return True
+        if mass <= by_chance or (stage is Stage.SCREEN and self._archive.twin(ratio, evaluation.answers) is not None):
+            return False
+        return found >= self._archive.bar(stage, ratio) or self._is_lucky(stage, ratio)
 
-    def _is_good(self, found: float, ratio: float) -> bool:
-        others = [other for r in self._others if (other := r.value(Stage.RECALL, "recall", ratio)) is not None]
-        num_better = sum(other > found for other in others)
-        return num_better < max(LEAST_ENTERING, self._config.recall_share * (len(others) + 1))
-
-    def _is_lucky(self, ratio: float) -> bool:
-        return random.Random(f"{self._config.seed} {self._record.candidate.step} {ratio} enters").random() < LUCKY
+    def _is_lucky(self, stage: Stage, ratio: float) -> bool:
+        place = f"{self._config.seed} {self._record.candidate.step} {ratio} goes on from {stage}"
+        return random.Random(place).random() < LUCKY
 
     def _is_worth_timing(self, ratio: float) -> bool:
         """Whether it answers well enough, and is near the best in what it loses, of text or of answers."""
@@ -120,5 +130,4 @@ class _Gates:
 
     def _is_near_the_best(self, stage: Stage, ratio: float) -> bool:
         own = loss(self._record, ratio, stage)
-        others = (loss(other, ratio, stage) for other in self._others)
-        return own is not None and sum(each is not None and each <= own for each in others) < NUM_TIMED
+        return own is not None and -own > self._archive.bar(stage, ratio)

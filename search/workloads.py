@@ -50,15 +50,27 @@ def workloads_for(
     lengths = lengths_of(seed, num_tokens)
     longest = max(lengths)
     asked = (num_tokens // 4, num_tokens // 2)  # small models find nothing in longer texts
+    recall = Workload(Stage.RECALL, longest, NUM_LENGTHS, lengths=lengths, source=texts)
     return (
         Workload(Stage.CHECK, longest, 1, lengths=lengths),
-        Workload(Stage.RECALL, longest, NUM_LENGTHS, lengths=lengths, source=texts),
+        screening(recall),
+        recall,
         Workload(Stage.ORACLE, num_tokens=200, num_sequences=2),
         Workload(Stage.FIDELITY, longest, NUM_DOCUMENTS * NUM_LENGTHS, lengths=lengths, num_decoded=33, source=texts),
         Workload(Stage.RETRIEVAL, max(asked), NUM_PASSAGES, lengths=asked, source=kinds),
         *([Workload(Stage.TASK, longest, 32, source=task)] if task else []),
         Workload(Stage.SERVE, longest, NUM_DOCUMENTS, repeats=10, lengths=lengths, source=texts),
     )
+
+
+def screening(recall: Workload) -> Workload:
+    """Give the workload of the screen, which judges a part of what recall does."""
+    return replace(recall, stage=Stage.SCREEN)
+
+
+def recorded(workload: Workload) -> Workload:
+    """Give the workload for which a model's attention is recorded: one for recall, the screen, and every cost ratio."""
+    return replace(workload, stage=Stage.RECALL, ratio=0.0)
 
 
 def held_out(workload: Workload, seed: int) -> Workload:

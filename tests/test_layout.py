@@ -47,7 +47,7 @@ CHAINS = {
     "search.agents": (
         ("drawing",),
         ("changing",),
-        ("answers", "baselines", "breed", "grammar", "llm", "seeds", "shown"),
+        ("answers", "baselines", "breed", "credit", "grammar", "llm", "seeds", "shown", "tuning"),
     ),
 }
 

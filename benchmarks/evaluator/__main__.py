@@ -6,7 +6,8 @@ Four things may be asked, in one call or in several; each goes into a file of it
   intervals are, how many candidates come through in an hour, and how far they come. Nothing is measured anew.
 * `--seeds A B`: the fidelity of ten published rules with two evaluation seeds on disjoint texts, in one worker, and
   whether both put them into the same order.
-* `--recordings FILE`: what recall's figures lose by judging some steps only and by storing keys and values in 16 bits.
+* `--recordings FILE`: what recall's figures lose by judging some steps only, by storing keys and values in 16 bits, and
+  in the screen, which judges a part.
 * `--markdown`: docs/evaluator.md, printed from the newest files.
 """
 

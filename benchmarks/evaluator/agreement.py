@@ -1,7 +1,8 @@
-"""What recall's figures lose where it saves: at the judged steps alone, and on keys and values of 16 bits.
+"""What recall's figures lose where it saves: at the judged steps alone, on keys and values of 16 bits, in the screen.
 
-Over some rules at one budget: how far figures are at most from those at every recorded step, and from those on keys and
-values rounded to bfloat16, which is eight times coarser than what is kept; and whether the rules keep their order.
+Over some rules at one budget: how far figures are at most from those at every recorded step, from those on keys and
+values rounded to bfloat16, which is eight times coarser than what is kept, and from those of the screen, which judges
+a part of the recordings; and whether the rules keep their order.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from scipy.stats import spearmanr
 
 from benchmarks.evaluator.correlations import FIGURES
-from search.evaluator.recall import figures, recordings
+from search.evaluator.recall import figures, parts, recordings
 from vortex_dsl import Shape, load_program, trace, zoo
 
 if TYPE_CHECKING:
@@ -39,10 +40,11 @@ def agreements(file: Path, pages: int) -> list[Agreement]:
     kept = recordings.load(file)
     coarse = tuple(replace(each, k=each.k.bfloat16(), v=each.v.bfloat16()) for each in kept.by_length)
     others: dict[str, Callable[[], figures.Asking]] = {
-        "every step": lambda: figures.Asking(kept, judged_every=1),
-        "bfloat16": lambda: figures.Asking(replace(kept, by_length=coarse)),
+        "every step": lambda: figures.Asking(kept.model, parts.whole(kept, judged_every=1)),
+        "bfloat16": lambda: figures.Asking(kept.model, parts.whole(replace(kept, by_length=coarse))),
+        "the screen": lambda: figures.Asking(kept.model, parts.screened(kept)),
     }
-    usual = _figures(figures.Asking(kept), pages)
+    usual = _figures(figures.Asking(kept.model, parts.whole(kept)), pages)
     found = []
     for against, asking in others.items():
         other = _figures(asking(), pages)

@@ -79,8 +79,9 @@ Mean KL of each rule at a cost ratio of {ratio:g} with two evaluation seeds, fit
 AGREEMENT = """\
 ## What recall saves
 
-Largest difference of a rule's figures from those at every recorded step, and from those on keys and values in bfloat16
-(eight times coarser than what is kept), and Spearman's coefficient between the two."""
+Largest difference of a rule's figures from those at every recorded step, from those on keys and values in bfloat16
+(eight times coarser than what is kept), and from those of the screen, which judges a part; and Spearman's coefficient
+between the two."""
 
 MISSING = "*Not measured yet.*"
 

@@ -16,7 +16,7 @@ from scipy.stats import kendalltau, spearmanr
 
 from benchmarks.evaluator.correlations import LEAST_RULES, coefficient
 from search.agents.seeds import REFERENCES, seed_proposals
-from search.commands.engines import folder_and_name, worker_settings
+from search.campaigns.machines import folder_and_name, worker_settings
 from search.config import CampaignConfig
 from search.evaluator.fidelity import reference
 from search.evaluator.fidelity.files import reference_path

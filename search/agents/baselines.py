@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import TYPE_CHECKING
 
 from search.agents.breed import Breed, draw
-from search.parents import SEED, leaders
+from search.parents import REFERENCE, SEED, leader
 
 if TYPE_CHECKING:
     from search.records import Context, Proposal
@@ -19,7 +20,7 @@ class Random:
 
     def propose(self, context: Context) -> Proposal:
         """Give a random program that has not been seen."""
-        return draw(self.name, context, _rng(self.name, context), lambda _context, _rng: Breed("random"))
+        return draw(self.name, context, _rng(self.name, context), lambda _context, _rng: Breed())
 
 
 class BestOfN:
@@ -47,11 +48,10 @@ def _rng(name: str, context: Context) -> random.Random:
 
 
 def _change_a_seed(context: Context, rng: random.Random) -> Breed:
-    seeds = [r for r in context.records if r.candidate.proposal.operator == SEED]
-    return Breed("mutate", rng.choice(seeds)) if seeds else Breed("random")
+    given = itertools.takewhile(lambda r: r.candidate.proposal.operator in (SEED, REFERENCE), context.records)
+    seeds = [r for r in given if r.candidate.proposal.operator == SEED]
+    return Breed(rng.choice(seeds)) if seeds else Breed()
 
 
 def _change_the_best(context: Context, _rng: random.Random) -> Breed:
-    """Change the best at one of the cost ratios, which take turns."""
-    best = leaders(context.records, 1)
-    return Breed("mutate", best[context.step % len(best)].record) if best else Breed("random")
+    return Breed(leader(context))

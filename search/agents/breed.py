@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from search.admission import digests
 from search.agents.changing.cross import cross
 from search.agents.changing.mutate import mutate
+from search.agents.changing.simplify import tidy
 from search.agents.changing.source import Source
 from search.agents.drawing.draft import PAGE_SIZE, field_bytes_limit
 from search.agents.drawing.generate import generate
 from search.fit import Terms, fit, traced
 from search.records import Proposal
 from vortex_dsl import ProgramError, Shape
+from vortex_dsl.analysis.influence import aimless
 from vortex_dsl.analysis.layout import Layout
 from vortex_dsl.tunables import PLATFORM_TUNABLES
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from search.records import Context, Record
 
+RANDOM, CROSS = "random", "cross"  # operators; that of a change is the names of its moves, joined by "+"
 MAX_DRAWS = 40
+NUM_CHANGES = (1, 1, 1, 2, 3)
 MIN_RATIO = 1.1  # bytes that dense attention reads per byte of a program: less cannot become fast
 
 
 @dataclass(frozen=True)
 class Breed:
-    """How the next program comes about: "random", "mutate" a parent, or "cross" two."""
+    """How the next program comes about: at random, by changes of a parent, or by crossing two.
 
-    operator: str
+    weights: of the moves by name, where a parent is changed; what is not named has the weight of `PRIORS`.
+    """
+
     parent: Record | None = None
     other: Record | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
 
 
 def draw(
@@ -42,7 +49,7 @@ def draw(
     """Decide and write again and again until a program fits and is new; in the end by random programs alone."""
     proposal = None
     for i in range(2 * MAX_DRAWS):
-        breed = decide(context, rng) if i < MAX_DRAWS else Breed("random")
+        breed = decide(context, rng) if i < MAX_DRAWS else Breed()
         proposal = _written(name, context, rng, breed) or proposal
         if proposal is not None and fits_and_is_new(proposal, context):
             break
@@ -51,14 +58,18 @@ def draw(
 
 
 def fits_and_is_new(proposal: Proposal, context: Context) -> bool:
-    """Say whether a proposal loads, means what none did, keeps its fields small and can beat dense attention.
+    """Say whether a proposal loads, means what none did, has an aim, and small fields, and can beat dense attention.
 
     Where programs are judged at cost ratios, it must reach the least of them.
     """
     terms = Terms(Shape(context.group, context.head_dim), context.num_layers, context.lengths or (context.num_tokens,))
     try:
         _, graph = traced(proposal.text, proposal.values, terms.shape)
-        if graph.page_size != PAGE_SIZE or Layout(graph).bytes_per_page > field_bytes_limit(context.head_dim):
+        if (
+            aimless(graph)
+            or graph.page_size != PAGE_SIZE
+            or Layout(graph).bytes_per_page > field_bytes_limit(context.head_dim)
+        ):
             return False
         found = fit(proposal.text, proposal.values, terms, min(context.ratios, default=0.0))
         if found.refusal or found.cost_ratio < MIN_RATIO:
@@ -71,21 +82,23 @@ def fits_and_is_new(proposal: Proposal, context: Context) -> bool:
 def _written(name: str, context: Context, rng: random.Random, breed: Breed) -> Proposal | None:
     if breed.parent is None:
         text = generate(rng, context.head_dim, context.step)
-        return Proposal(text, name, breed.operator, rationale=Source.parse(text, context.head_dim).idea)
+        return Proposal(text, name, RANDOM, rationale=Source.parse(text, context.head_dim).idea)
     if breed.other is not None and breed.other is not breed.parent:
         return _crossed(name, context, rng, breed)
-    return _mutated(name, context, rng, breed.parent)
+    return _mutated(name, context, rng, breed)
 
 
-def _mutated(name: str, context: Context, rng: random.Random, parent: Record) -> Proposal | None:
-    """Change a parent once, or twice: a step may lead through a worse place."""
-    source = baked(parent, context.head_dim)
-    changes = [change for _ in range(rng.choice((1, 1, 1, 2, 3))) if (change := mutate(source, rng))]
+def _mutated(name: str, context: Context, rng: random.Random, breed: Breed) -> Proposal | None:
+    """Change a parent once, or a few times: a step may lead through a worse place."""
+    assert breed.parent is not None
+    source = baked(breed.parent, context.head_dim)
+    changes = [change for _ in range(rng.choice(NUM_CHANGES)) if (change := mutate(source, rng, breed.weights))]
     if not changes:
         return None
-    change = "; ".join(changes)
+    tidy(source)
+    change, moves = "; ".join(each.words for each in changes), "+".join(each.move for each in changes)
     source.describe(f"{source.stem}{context.step}", source.idea, f"Changed: {_quoted(change)}.")
-    return Proposal(source.text(), name, "mutate", (parent.candidate.program_digest,), change)
+    return Proposal(source.text(), name, moves, (breed.parent.candidate.program_digest,), change)
 
 
 def _crossed(name: str, context: Context, rng: random.Random, breed: Breed) -> Proposal | None:
@@ -95,11 +108,12 @@ def _crossed(name: str, context: Context, rng: random.Random, breed: Breed) -> P
     how = cross(source, other, rng)
     if how is None:
         return None
+    tidy(source)
     stem = source.stem[:24] + (other.stem[:24] if other.stem != source.stem else "")
     change = f"{breed.parent.candidate.name} and {breed.other.candidate.name}: {how}"
     source.describe(f"{stem}{context.step}", source.idea, f"Crossed: {_quoted(change)}.")
     parents = (breed.parent.candidate.program_digest, breed.other.candidate.program_digest)
-    return Proposal(source.text(), name, "cross", parents, change)
+    return Proposal(source.text(), name, CROSS, parents, change)
 
 
 def baked(record: Record, head_dim: int) -> Source:

@@ -1,36 +1,54 @@
-"""The default proposer: typed random programs, changes of the best ones, and crossover. Needs no LLM."""
+"""The default proposer: typed random programs, changes of the best ones, crossover and tuning. Needs no LLM."""
 
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from search.agents.breed import Breed, draw
+from search.agents.breed import CROSS, RANDOM, Breed, draw
+from search.agents.changing.mutate import PRIORS
+from search.agents.credit import grouped, shares
+from search.agents.tuning.rules import OPERATOR as TUNE
+from search.agents.tuning.tune import Tune
 from search.parents import tournament
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from search.records import Context, Proposal
 
-EXPLORE, CROSS = 0.25, 0.15  # shares of the steps; the rest are changes of one parent
+CHANGE = "mutate"  # all moves together
+WAYS = {RANDOM: 0.25, CROSS: 0.15, TUNE: 0.1, CHANGE: 0.5}  # prior shares of the steps
 
 
 class Grammar:
-    """Draws random programs, and changes or crosses members of the Pareto front."""
+    """Draws random programs, changes or crosses members of the Pareto fronts, and tunes what is best.
+
+    How often it does which, and which moves it makes, it learns from what they earned (`search.agents.credit`).
+    """
 
     name = "grammar"
+
+    def __init__(self) -> None:
+        self._tune = Tune()
 
     def propose(self, context: Context) -> Proposal:
         """Give a program that loads, traces and has not been seen in this campaign, as far as can be drawn."""
         rng = random.Random(f"{context.seed} {context.step} {self.name}")
-        return draw(self.name, context, rng, _breed)
+        earned, experience = context.archive.operators, context.experience
+        ways = shares(WAYS, *grouped(CHANGE, PRIORS, earned, experience))
+        moves = shares(PRIORS, earned, experience)
+        tuned = self._tune.tuned(context, rng) if rng.random() < ways[TUNE] else None
+        if tuned is not None:
+            return replace(tuned, proposer=self.name)
+        return draw(self.name, context, rng, lambda context, rng: _breed(context, rng, ways, moves))
 
 
-def _breed(context: Context, rng: random.Random) -> Breed:
-    parent = tournament(context.records, rng)
-    chance = rng.random()
-    if parent is None or chance < EXPLORE:
-        return Breed("random")
-    if chance < EXPLORE + CROSS:
-        other = tournament(context.records, rng, size=1)
-        return Breed("cross", parent, other)
-    return Breed("mutate", parent)
+def _breed(context: Context, rng: random.Random, ways: Mapping[str, float], moves: Mapping[str, float]) -> Breed:
+    """Draw a way that is left, parents from the front at a cost ratio, and leave the moves to their weights."""
+    (way,) = rng.choices((RANDOM, CROSS, CHANGE), [ways[each] for each in (RANDOM, CROSS, CHANGE)])
+    if way == RANDOM:
+        return Breed()
+    other = tournament(context, rng, size=1) if way == CROSS else None
+    return Breed(tournament(context, rng), other, moves)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 EXPLORE = 0.3  # share of the steps that look for another idea
 NO_KEY = "none"  # for endpoints that want no key
+NUM_AT_ONCE = 16  # requests; an endpoint that takes fewer lets the others wait, or asks for patience
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,10 @@ class Endpoint:
 class Llm:
     """Asks a language model. The prompt is a pure function of the context; the answer is the model's own."""
 
-    name = "llm"
+    num_at_once = NUM_AT_ONCE
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+    def __init__(self, endpoint: Endpoint, name: str = "llm") -> None:
+        self._endpoint, self.name = endpoint, name
 
     def propose(self, context: Context) -> Proposal:
         """Ask once. An answer without a program is proposed as it is, and refused with a message.
@@ -132,8 +133,8 @@ def ask(context: Context, name: str) -> tuple[str, str, tuple[str, ...]]:
         text = refused.candidate.proposal.text
         return "repair", prompt("repair", error=refused.candidate.message, refused=text.strip()), ()
     rng = random.Random(f"{context.seed} {context.step} {name}")
-    parent = tournament(context.records, rng)
-    shown = {"leaders": leaderboard(context.records), "failures": failures(context.records, name)}
+    parent = tournament(context, rng)
+    shown = {"leaders": leaderboard(context), "failures": failures(context.records, name)}
     if parent is None or rng.random() < EXPLORE:
         return "explore", prompt("explore", **shown), ()
     question = prompt(
@@ -144,5 +145,5 @@ def ask(context: Context, name: str) -> tuple[str, str, tuple[str, ...]]:
 
 def _refused(context: Context, name: str) -> Record | None:
     """Give this proposer's newest visible candidate if it was refused: each is the newest at one step only."""
-    own = [record for record in context.records if record.candidate.proposal.proposer == name]
-    return own[-1] if own and own[-1].candidate.status is Status.PROGRAM_ERROR else None
+    newest = next((r for r in reversed(context.records) if r.candidate.proposal.proposer == name), None)
+    return newest if newest and newest.candidate.status is Status.PROGRAM_ERROR else None

@@ -12,7 +12,9 @@ from vortex_dsl.tunables import BUDGET
 if TYPE_CHECKING:
     from search.config import CampaignConfig
     from search.records import Context
+    from vortex_dsl.frontend.program import Program
 
+GIVEN = "given"  # the proposer of what a person gives
 CEILING = "oracle_mass"
 ORACLES = (CEILING, "oracle_max")  # they read every key to choose, so that no budget makes them cheap
 REFERENCES = ("dense", *ORACLES)
@@ -23,8 +25,18 @@ def seed_proposals(config: CampaignConfig) -> tuple[Proposal, ...]:
 
     Where a campaign has cost ratios, dense attention and the oracles are yardsticks, these with as many pages as each
     ratio would buy if choosing cost nothing. Where it has none, every seed has the small budget, and the oracle stands
-    there once more with the large one. Raises LookupError for a seed that the zoo does not have.
+    there once more with the large one. The programs that a person gave follow, as they are written. Raises LookupError
+    for a seed that the zoo does not have, ProgramError for a text that is no program.
     """
+    return (*_published(config), *(given(load_program(each.text)) for each in config.seed_programs))
+
+
+def given(program: Program) -> Proposal:
+    """Propose what a person gives. Like a seed it goes through every stage, whatever its numbers."""
+    return Proposal(program.text, GIVEN, SEED, rationale=program.doc, values=tuple(sorted(program.overrides)))
+
+
+def _published(config: CampaignConfig) -> tuple[Proposal, ...]:
     if config.ratios:
         return tuple(proposal for name in config.seeds for proposal in _at_ratios(name, config))
     small = tuple(_seed(name, config.seed_pages) for name in config.seeds)

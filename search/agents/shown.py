@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 from typing import TYPE_CHECKING
 
 from prompts import prompt
-from search.parents import accuracy, cost_ratio, front, judged_ratios, loss, speedup
+from search.parents import accuracy, cost_ratio, speedup
 from search.records import Stage, Status
 from vortex_dsl.ops import OPS
 from vortex_dsl.ops.op import OpKind
@@ -15,7 +15,7 @@ from vortex_dsl.tunables import PLATFORM_TUNABLES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from search.records import Record
+    from search.records import Context, Record
 
 NUM_SHOWN, NUM_FAILURES = 8, 3
 KINDS = ((OpKind.OPERATOR, "Operators"), (OpKind.FUNCTION, "Functions"), (OpKind.METHOD, "Methods"))
@@ -43,14 +43,11 @@ def operations() -> str:
     return "\n\n".join(parts)
 
 
-def leaderboard(records: Sequence[Record]) -> str:
-    """List the Pareto front, the most accurate first, with ideas and figures."""
-    members = sorted(front(records), key=_least_loss)[:NUM_SHOWN]
-    return "\n".join(f"* {measured(record)}" for record in members) or "(nothing has been measured yet)"
-
-
-def _least_loss(record: Record) -> float:
-    return min((lost for each in judged_ratios([record]) if (lost := loss(record, each)) is not None), default=math.inf)
+def leaderboard(context: Context) -> str:
+    """List the Pareto fronts, the most accurate first, with ideas and figures."""
+    points = sorted(itertools.chain.from_iterable(context.archive.fronts.values()), key=lambda p: (p.loss, p.step))
+    members = list(dict.fromkeys(point.step for point in points))[:NUM_SHOWN]
+    return "\n".join(f"* {measured(context.records[step])}" for step in members) or "(nothing has been measured yet)"
 
 
 def measured(record: Record) -> str:
@@ -67,7 +64,7 @@ def _figures(record: Record, ratio: float) -> str:
         ("distance from dense in nats", record.value(Stage.FIDELITY, "kl", ratio), ".4f"),
         ("answers", record.value(Stage.RETRIEVAL, "accuracy", ratio), ".3f"),
         ("accuracy", accuracy(record, ratio), ".3f"),
-        ("attention kept", record.value(Stage.RECALL, "mass", ratio), ".3f"),
+        ("attention kept", _kept(record, ratio), ".3f"),
         ("pages attended", record.value(Stage.PROBE, "pages_attended", ratio), ".1f"),
         ("bytes of fields per page", record.value(Stage.CHECK, "bytes_per_page", ratio), ".0f"),
         ("bytes that dense reads per byte of it", cost_ratio(record, ratio), ".1f"),
@@ -76,10 +73,17 @@ def _figures(record: Record, ratio: float) -> str:
     return ", ".join(f"{name} {value:{form}}" for name, value, form in figures if value is not None)
 
 
+def _kept(record: Record, ratio: float) -> float | None:
+    """Give the share of the attention that is kept: all of recall's, else the screen's part of it."""
+    found = (record.value(stage, "mass", ratio) for stage in (Stage.RECALL, Stage.SCREEN))
+    return next((value for value in found if value is not None), None)
+
+
 def failures(records: Sequence[Record], name: str) -> str:
     """List what this proposer's latest failures were."""
-    own = [r for r in records if r.candidate.proposal.proposer == name and r.status is not Status.OK]
-    lines = [f"* {r.candidate.name or 'refused'}: {r.status}: {_message(r)}" for r in own[-NUM_FAILURES:]]
+    own = (r for r in reversed(records) if r.candidate.proposal.proposer == name and r.status is not Status.OK)
+    last = reversed(list(itertools.islice(own, NUM_FAILURES)))
+    lines = [f"* {r.candidate.name or 'refused'}: {r.status}: {_message(r)}" for r in last]
     return "\n".join(("Of your earlier programs these failed:", "", *lines)) if lines else ""
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from search.campaigns.machines import facts_of
 from search.commands import options
-from search.commands.engines import facts_of
 from search.commands.output import print_data, print_json
 
 if TYPE_CHECKING:

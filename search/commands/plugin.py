@@ -55,7 +55,7 @@ def export(
 
 def verify(wheel: Wheel, model: options.Model = "", as_json: options.Json = False) -> int:
     """Install a wheel beside vLLM, without this project, and compare its answers with the recorded ones."""
-    from search.commands.engines import folder_and_name
+    from search.campaigns.machines import folder_and_name
     from search.plugin.verify import read_card, verify_wheel
 
     if not wheel.is_file():

@@ -1,17 +1,16 @@
-"""Watching a campaign: a live view on a terminal, one line for each finished candidate elsewhere. On stderr.
-
-Before there is anything to watch, lines say what is being started.
-"""
+"""Watching a campaign: a live view on a terminal, one line for each finished candidate elsewhere. On stderr."""
 
 from __future__ import annotations
 
 import math
+import os
+import signal
 import sys
 import time
 from contextlib import contextmanager
-from threading import Event, Thread
 from typing import TYPE_CHECKING
 
+from search.campaigns.saying import SILENCE_S
 from search.commands.output import console, note
 from search.leaderboard import interval
 from search.parents import LOSSES, REFERENCE, Leader, loss, speedup
@@ -22,14 +21,15 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
+    from search.loop import Loop
     from search.observer import Observer, Running
     from search.records import Evaluation, Workload
 
-SILENCE_S = 10.0  # after which it is told what workers are at
 PAUSE_S = 3.0  # between lines about single stages
 # What a line tells of a candidate at each cost ratio.
 TOLD = (
     (Stage.CHECK, "budget"),
+    (Stage.SCREEN, "mass"),
     (Stage.RECALL, "mass"),
     (Stage.FIDELITY, "kl"),
     (Stage.RETRIEVAL, "accuracy"),
@@ -171,30 +171,6 @@ class Live(Tally):
 
 
 @contextmanager
-def said(step: str, *, at_once: bool = True) -> Iterator[None]:
-    """Say what begins, and while it lasts say it again every `SILENCE_S` seconds.
-
-    In a thread of its own: Ray, workers and conversions do not come back before they are done. Not `at_once`: what is
-    usually done before anybody waits is said only where it is not.
-    """
-    begun, over = time.monotonic(), Event()
-
-    def repeat() -> None:
-        while not over.wait(SILENCE_S):
-            note(f"{step}, since {time.monotonic() - begun:.0f} s")
-
-    if at_once:
-        note(step)
-    thread = Thread(target=repeat, name="said", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
-@contextmanager
 def watched() -> Iterator[Observer]:
     """Give an observer that suits stderr, and clear the screen's last line afterwards."""
     if not sys.stderr.isatty():
@@ -214,6 +190,34 @@ def watched() -> Iterator[Observer]:
     )
     with progress.Progress(*columns, console=console(terminal=True, stderr=True), expand=True) as bar:
         yield Live(bar)
+
+
+@contextmanager
+def interruptible(loop: Loop) -> Iterator[None]:
+    """Let Ctrl-C drain the loop, and a second one stop it. Ray's own handlers come back afterwards."""
+    presses = 0
+
+    def on_signal(number: int, frame: object) -> None:  # noqa: ARG001 - the signature of a signal's handler
+        nonlocal presses
+        presses += 1
+        if presses == 1:
+            _say("finishing what runs; press again to stop now")
+            loop.drain()
+        else:
+            _say("stopping now")
+            loop.stop()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say(sentence: str) -> None:
+    """Write past the stream's buffer, which the signal may have caught half-way."""
+    os.write(sys.stderr.fileno(), f"\n{sentence}\n".encode())
 
 
 def waiting(running: Sequence[Running], num_waiting: int) -> str:
@@ -252,7 +256,7 @@ def _figure(record: Record, stage: Stage, name: str, ratio: float) -> str:
     if taken is None:
         return ""
     found = f"{taken.value:g}" if stage is Stage.CHECK else interval(taken.value, taken.low, taken.high)
-    return f"{name} {found}"
+    return f"{name} {found}" if stage is not Stage.SCREEN else f"screened {name} {found}"
 
 
 def _brief(leader: Leader) -> str:

@@ -10,10 +10,12 @@ import typer
 from search.commands import options
 from search.commands.database import campaign_of, candidate_of, existing
 from search.commands.output import print_data, print_json
+from search.records import Stage
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from search.behaviour import Nearest
     from search.contracts import Ledger
     from search.records import Campaign, Evaluation, Record
 
@@ -98,6 +100,15 @@ def _told(ledger: Ledger, record: Record) -> dict[str, object]:
         "candidate": record.candidate,
         "status": record.status,
         "evaluations": record.evaluations,
+        "nearest": [
+            {
+                "candidate": each.record.candidate.id,
+                "name": each.record.candidate.name,
+                "ratio": each.ratio,
+                "likeness": each.likeness,
+            }
+            for each in _nearest(ledger, record)
+        ],
         "environments": {digest: ledger.environment(digest) for digest in {key.environment_digest for key in keys}},
         "workloads": {digest: ledger.workload(digest) for digest in {key.workload_digest for key in keys}},
     }
@@ -110,7 +121,7 @@ def _drawn_record(ledger: Ledger, record: Record) -> RenderableType:
     from rich.text import Text
 
     facts = Table.grid(padding=(0, 2))
-    for name, value in _facts(record):
+    for name, value in (*_facts(record), *_likenesses(ledger, record)):
         facts.add_row(name, Text(value))
     drawn = Table("ratio", "stage", "split", "status", "message", "s")
     drawn.add_column("measured (95 %)", no_wrap=True)
@@ -138,6 +149,25 @@ def _facts(record: Record) -> list[tuple[str, str]]:
         ("dollars", f"{proposal.dollars:.4f}" if proposal.dollars else ""),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _nearest(ledger: Ledger, record: Record) -> list[Nearest]:
+    """Find which earlier candidates of its campaign attended most alike, at each cost ratio."""
+    from search.behaviour import nearest_earlier
+
+    if not any(each.key.stage is Stage.SCREEN for each in record.evaluations):
+        return []
+    return nearest_earlier(record, ledger.records(record.candidate.campaign_id))
+
+
+def _likenesses(ledger: Ledger, record: Record) -> list[tuple[str, str]]:
+    """Tell them in a row of facts; likeness is the estimated overlap of what both attend to."""
+    told = []
+    for each in _nearest(ledger, record):
+        other = each.record.candidate
+        at = f"at {each.ratio:g}x" if each.ratio else "as written"
+        told.append(f"{other.name} (id {other.id}) {at}: overlap {each.likeness:.2f}")
+    return [("attends as", "; ".join(told))] if told else []
 
 
 def _by_ratio(record: Record) -> list[tuple[str, list[Evaluation]]]:

@@ -45,7 +45,8 @@ class TimeLimits:
     def stage_s(self, stage: Stage, num_rounds: int) -> float:
         """Bound a whole stage: two attempts, each with the start of its engines."""
         recall_s = 2 * self.record_s + self.recall_s
-        calls = {Stage.CHECK: 0.0, Stage.ORACLE: self.oracle_s, Stage.RECALL: recall_s, Stage.PROBE: self.probe_s}
+        calls = {Stage.CHECK: 0.0, Stage.ORACLE: self.oracle_s, Stage.PROBE: self.probe_s}
+        calls[Stage.SCREEN] = calls[Stage.RECALL] = recall_s
         calls[Stage.FIDELITY] = 2 * self.prefill_s + self.fidelity_s
         calls[Stage.RETRIEVAL] = 2 * self.prefill_s + self.retrieval_s
         calls[Stage.TASK] = 2 * self.task_s  # dense attention answers first

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from search.records import Stage
+from search.workloads import recorded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +22,9 @@ def cache_bytes(
     model: ModelFacts, workloads: Sequence[Workload], bytes_per_value: int, settings: EngineSettings
 ) -> int:
     """Give the KV cache that holds every workload's prompts and answers at once, so that each is prefilled once."""
-    on_texts = [workload for workload in workloads if workload.lengths and workload.stage in ON_TEXTS]
-    others = [workload for workload in workloads if workload not in on_texts and workload.stage is not Stage.CHECK]
+    asked = {recorded(each) if each.stage is Stage.SCREEN else each for each in workloads}
+    on_texts = [workload for workload in asked if workload.lengths and workload.stage in ON_TEXTS]
+    others = [workload for workload in asked if workload not in on_texts and workload.stage is not Stage.CHECK]
     num_tokens = max(map(_of_texts, on_texts), default=0) + sum(map(_of_prompts, others))
     token_bytes = 2 * model.head_dim * bytes_per_value + settings.field_bytes / settings.page_size
     return math.ceil(num_tokens * model.num_layers * model.num_kv_heads * token_bytes)

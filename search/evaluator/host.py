@@ -33,6 +33,7 @@ CALLS: dict[str, Callable[..., dict[str, Any]]] = {
     "oracle": oracle.judge,
     "record": recall.record,
     "recall": recall.measure,
+    "screen": recall.screen,
     "fidelity_reference": fidelity.refer,
     "fidelity": fidelity.compare,
     "retrieval": retrieval.answer,

@@ -44,10 +44,13 @@ def plain(measurements: Sequence[Measurement]) -> list[list[Any]]:
 
 
 def outcome_of(reply: dict[str, Any]) -> Outcome:
-    """Read an engine's reply; a figure that is not finite is a wrong result, not a figure."""
+    """Read an engine's reply; a figure that is not finite is a wrong result, not a figure.
+
+    A reply without "status" is OK.
+    """
     measurements = tuple(Measurement(*row) for row in reply["measurements"])
     odd = [m.name for m in measurements if not math.isfinite(m.value)]
     if odd:
         return Outcome(Status.WRONG_RESULT, f"not a finite number: {', '.join(odd)}")
     message, correct, answers = (str(reply.get(name, "")) for name in ("message", "correct", "answers"))
-    return Outcome(Status.OK, message, measurements, correct, answers)
+    return Outcome(Status(reply.get("status", Status.OK)), message, measurements, correct, answers)

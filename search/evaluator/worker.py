@@ -27,6 +27,7 @@ HARMLESS = frozenset({Status.PROGRAM_ERROR, Status.UNSUPPORTED, Status.BELOW_GAT
 BROKEN = frozenset({Status.CRASHED, Status.OUT_OF_MEMORY})
 
 STAGES: dict[Stage, Callable[[Arms, EvaluationTask], Outcome]] = {
+    Stage.SCREEN: recall.screen,
     Stage.RECALL: recall.run,
     Stage.ORACLE: oracle.run,
     Stage.FIDELITY: fidelity.run,

@@ -110,7 +110,7 @@ def _figures(stage: Stage, pair: tuple[Evaluation, Evaluation], workload: Worklo
         yield from _questions(pair, workload)
     elif stage is Stage.FIDELITY:
         yield from _texts(pair, workload)
-    elif stage is Stage.RECALL:
+    elif stage in (Stage.SCREEN, Stage.RECALL):
         yield from _layers(pair)
     elif stage is Stage.SERVE:
         yield from _speed(pair)

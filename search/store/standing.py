@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MEASURED = (Status.OK, Status.BELOW_GATE)
 HELD_OUT = "held_out"
 # Stages whose figures are of the judged lengths; questions choose lengths of their own, the oracle gives no figure.
-OF_LENGTHS = (Stage.CHECK, Stage.RECALL, Stage.FIDELITY, Stage.SERVE)
+OF_LENGTHS = (Stage.CHECK, Stage.SCREEN, Stage.RECALL, Stage.FIDELITY, Stage.SERVE)
 MODELLED = "modelled_speedup_"  # a measurement of this name ends in the device that it is modelled for
 BATCH = 500  # candidates whose rows are written anew at a time
 

@@ -6,7 +6,7 @@ Run as a script, so that a test can kill it.
 import sys
 from pathlib import Path
 
-from search.commands.proposers import proposers_of
+from search.campaigns.proposers import proposers_of
 from search.config import CampaignConfig
 from search.evaluator.arms import WorkerSettings
 from search.evaluator.engine import EngineSettings
@@ -41,7 +41,7 @@ def main() -> None:
     campaign = ledger.campaigns()[-1] if ledger.campaigns() else start_campaign(ledger, CONFIG)
     pool = RayPool(settings, Placement(1))
     try:
-        proposers = proposers_of(CONFIG, None)
+        proposers = proposers_of(CONFIG, {})
         outcome = Loop(ledger, pool, proposers, campaign).run()
     finally:
         pool.close()

@@ -16,11 +16,14 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
+from search.behaviour import sketch
+from search.campaigns import machines, proposers
+from search.campaigns.reading import read_setup
 from search.cli import commands, main
-from search.commands import engines, proposers
 from search.commands.exits import ExitCode, explain
 from search.config import CampaignConfig
 from search.evaluator.fidelity.given import source_of
@@ -38,6 +41,7 @@ from search.records import (
     Status,
 )
 from search.store.ledger import SqlLedger
+from search.workloads import workloads_for
 
 ROOT = Path(__file__).resolve().parents[2]
 QUEST = ROOT / "vortex_dsl" / "zoo" / "quest.py"
@@ -90,7 +94,7 @@ def pool(monkeypatch):
         def started(_machines):
             yield fake
 
-        monkeypatch.setattr(engines.Machines, "pool", started)
+        monkeypatch.setattr(machines.Machines, "pool", started)
         return fake
 
     return use
@@ -600,6 +604,26 @@ def test_show_json_names_the_circumstances(capsys, filled):
     assert len(told["evaluations"]) == len(CampaignConfig().stages)
 
 
+def test_show_tells_which_earlier_candidate_attends_alike(capsys, db):
+    ledger = SqlLedger(db)
+    config = CampaignConfig(proposers=("grammar",), workloads=workloads_for(0))
+    campaign = start_campaign(ledger, config)
+    for step, (digest, rows) in enumerate((("a" * 16, 100), ("b" * 16, 90))):
+        proposal = Proposal(QUEST.read_text(), "zoo", "seed")
+        stored = ledger.add_candidate(Candidate(campaign.id, step, proposal, Status.OK, "", digest, f"Rule{step}"))
+        workload = config.workload(Stage.SCREEN, 8.0)
+        key = EvaluationKey(digest, Stage.SCREEN, workload.digest, "m" * 16, HERE.digest, "1", 0)
+        ledger.claim(EvaluationTask(key, proposal.text, (), workload), "me", 60.0, stored.id)
+        answers = sketch(np.arange(rows), np.arange(rows))
+        ledger.finish(Evaluation(key, Status.OK, "", (), answers=answers, ratio=8.0), "me", HERE)
+    ledger.close()
+    assert "Rule0 (id 1) at 8x: overlap 0.9" in call(capsys, "show", "2", "--db", db)[1]
+    (nearest,) = json.loads(call(capsys, "show", "2", "--db", db, "--json")[1])["nearest"]
+    assert (nearest["candidate"], nearest["name"], nearest["ratio"]) == (1, "Rule0", 8.0)
+    assert nearest["likeness"] == pytest.approx(0.9, abs=0.06)
+    assert "attends as" not in call(capsys, "show", "1", "--db", db)[1]
+
+
 @pytest.mark.parametrize("command", ["show", "export"])
 def test_an_unknown_id_is_refused(capsys, filled, command):
     code, out, err = call(capsys, command, "4711", "--db", filled)
@@ -751,7 +775,7 @@ def test_a_real_model_is_judged_by_what_it_takes(capsys, pool, db, other, tmp_pa
     ("arguments", "says"),
     [
         (["--tokens", "2048"], "takes 2,048 tokens, 160 of them for answers; give at most 1888"),
-        (["--text", "nowhere.txt"], "--text: the text nowhere.txt cannot be read"),
+        (["--text", "nowhere.txt"], "text: the text nowhere.txt cannot be read"),
         (["--ratio", "0.5"], "give numbers from 1 to 1024"),
         (["--ratio", "8", "--ratio", "8"], "give each once"),
         (["--tokens", "5"], "Invalid value for '--tokens'"),
@@ -769,7 +793,7 @@ def test_the_probe_is_judged_on_its_own_problems(capsys, pool, db, option):
     pool(FakePool())
     code, _, err = call(capsys, "run", *option, "--db", db)
     assert code == ExitCode.USAGE
-    assert f"{option[0]} says what a real model is judged on" in err
+    assert f"{option[0].removeprefix('--')} says what a real model is judged on" in err
 
 
 def test_no_silence_is_long_where_stderr_is_no_terminal(capsys, monkeypatch):
@@ -794,7 +818,7 @@ def test_no_silence_is_long_where_stderr_is_no_terminal(capsys, monkeypatch):
 @pytest.mark.parametrize("failing", [False, True])
 def test_what_takes_long_to_start_is_said_again_until_it_is_done(capsys, monkeypatch, model, failing):
     """The pool blocks: Ray and workers tell nothing while they start."""
-    from search.commands import progress
+    from search.campaigns import saying
     from search.evaluator.models import model_facts
 
     class SlowPool(FakePool):
@@ -809,11 +833,11 @@ def test_what_takes_long_to_start_is_said_again_until_it_is_done(capsys, monkeyp
                     raise OSError("no room")
 
     seen = []
-    monkeypatch.setattr(progress, "SILENCE_S", 0.05)
+    monkeypatch.setattr(saying, "SILENCE_S", 0.05)
     monkeypatch.setattr("search.evaluator.pool.RayPool", SlowPool)
     monkeypatch.setattr("search.evaluator.models.weights.read_weights", lambda _folder: None)
-    machines = engines.Machines(model_facts(model, "probe"), CampaignConfig().workloads, 1, "local", ())
-    with pytest.raises(OSError, match="no room") if failing else nullcontext(), machines.pool():
+    placed = machines.Machines(model_facts(model, "probe"), CampaignConfig().workloads, 1, "local", ())
+    with pytest.raises(OSError, match="no room") if failing else nullcontext(), placed.pool():
         pass
     assert seen[0] == "starting Ray (local)", "what is done at once is not worth a line"
     assert all(re.fullmatch(r"starting Ray \(local\), since \d+ s", line) for line in seen[1:])
@@ -847,11 +871,12 @@ def test_resume_leaves_single_programs_alone(capsys, pool, db):
 
 
 def test_an_endpoint_brings_the_llm_into_the_round():
-    endpoint = proposers.endpoint_of("some-model", "http://127.0.0.1:1/v1", (0.5, 1.5))
+    agents = {"endpoints": {"llm": {"llm": "some-model", "base_url": "http://127.0.0.1:1/v1", "price": (0.5, 1.5)}}}
+    endpoint = read_setup(None, agents).agents()["llm"]
     assert (endpoint.model, endpoint.completion_price) == ("some-model", 1.5)
-    assert "llm" in proposers.proposer_names((), endpoint)
-    assert "llm" not in proposers.proposer_names((), None)
-    assert proposers.proposer_names(("grammar",), endpoint) == ("grammar",)
+    assert "llm" in read_setup(None, agents).round
+    assert "llm" not in read_setup().round
+    assert read_setup(None, agents | {"proposers": ("grammar",)}).round == ("grammar",)
 
 
 def test_an_endpoint_that_does_not_answer_is_infrastructure(capsys, pool, db, monkeypatch):
@@ -866,6 +891,7 @@ def test_an_endpoint_that_does_not_answer_is_infrastructure(capsys, pool, db, mo
 
 @pytest.mark.parametrize("name", proposers.KNOWN)
 def test_every_known_proposer_can_be_built(name):
-    endpoint = proposers.endpoint_of("m", "http://127.0.0.1:1/v1", (0.0, 0.0))
-    (built,) = proposers.proposers_of(CampaignConfig(proposers=(name,)), endpoint)
+    agents = {"endpoints": {"llm": {"llm": "m", "base_url": "http://127.0.0.1:1/v1"}}}
+    endpoints = read_setup(None, agents).agents()
+    (built,) = proposers.proposers_of(CampaignConfig(proposers=(name,)), endpoints)
     assert built.name == name

@@ -8,13 +8,13 @@ import pytest
 
 from search.agents.baselines import BestOfN, Greedy, Random
 from search.agents.grammar import Grammar
+from search.archive.archivist import NUM_TIMED
 from search.config import LAG, CampaignConfig, ConfigError
 from search.contracts import ProposerError
 from search.fit import fit
 from search.loop import End, Loop, start_campaign
 from search.parents import judged_ratios, loss
 from search.records import Proposal, Stage, Status
-from search.stages import NUM_TIMED
 from search.store.ledger import SqlLedger
 from search.workloads import workloads_for
 from vortex_dsl import zoo

@@ -5,13 +5,14 @@ import shutil
 
 import pytest
 
+from search.campaigns import machines
 from search.cli import main
-from search.commands import engines
 from search.commands.exits import ExitCode
 from search.config import ANSWER_TOKENS
 from search.evaluator.caching import cache_bytes
 from search.evaluator.models import ModelError, model_facts, smollm2
 from search.records import Stage, Workload
+from search.workloads import workloads_for
 
 
 @pytest.fixture
@@ -146,24 +147,27 @@ WORKLOADS = (Workload(Stage.CHECK, 9999, 1), Workload(Stage.PROBE, 1000, 8), Wor
 
 
 def test_engines_take_what_the_workloads_need(tiny_llama):
-    settings = engines.worker_settings(model_facts(tiny_llama), WORKLOADS, on_gpu=False)
+    settings = machines.worker_settings(model_facts(tiny_llama), WORKLOADS, on_gpu=False)
     assert (settings.engine.model, settings.engine.max_tokens) == (str(tiny_llama), 1800 + ANSWER_TOKENS)
     assert (settings.engine.dtype, settings.shape) == ("float32", (3, 32))
-    on_gpu = engines.worker_settings(model_facts(tiny_llama), WORKLOADS, on_gpu=True)
+    on_gpu = machines.worker_settings(model_facts(tiny_llama), WORKLOADS, on_gpu=True)
     assert (on_gpu.engine.dtype, on_gpu.memory_bytes) == ("bfloat16", 0)
     with pytest.raises(ModelError, match="takes 2,048"):
-        engines.worker_settings(model_facts(tiny_llama), (Workload(Stage.PROBE, 2000, 1),), on_gpu=False)
+        machines.worker_settings(model_facts(tiny_llama), (Workload(Stage.PROBE, 2000, 1),), on_gpu=False)
 
 
 def test_the_kv_cache_holds_all_prompts_and_answers(tiny_llama):
     """4 bytes each of K and V, 32 channels, and 2,048 bytes of fields a page of 16; 2 KV heads, 3 layers."""
     facts = model_facts(tiny_llama)
-    settings = engines.worker_settings(facts, WORKLOADS, on_gpu=False).engine
+    settings = machines.worker_settings(facts, WORKLOADS, on_gpu=False).engine
     num_tokens = 8 * (1000 + ANSWER_TOKENS) + 4 * (1800 + ANSWER_TOKENS)
     assert cache_bytes(facts, WORKLOADS, 4, settings) == num_tokens * (2 * 32 * 4 + 128) * 2 * 3
     assert settings.kv_cache_bytes == 768 << 20  # small models get no less than before
+    real = workloads_for(0, 1000)
+    unscreened = tuple(each for each in real if each.stage is not Stage.SCREEN)
+    assert cache_bytes(facts, real, 4, settings) == cache_bytes(facts, unscreened, 4, settings)
     many = (Workload(Stage.PROBE, 1000, 2000),)
-    larger = engines.worker_settings(facts, many, on_gpu=False).engine
+    larger = machines.worker_settings(facts, many, on_gpu=False).engine
     assert larger.kv_cache_bytes == cache_bytes(facts, many, 4, larger) > 768 << 20
-    most = engines.worker_settings(facts, (Workload(Stage.PROBE, 1000, 60_000),), on_gpu=True).engine
+    most = machines.worker_settings(facts, (Workload(Stage.PROBE, 1000, 60_000),), on_gpu=True).engine
     assert most.kv_cache_bytes == 24 << 30

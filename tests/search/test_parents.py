@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.parents import LEADER_LOSS, fit_speed, front, leaders, loss, tournament
-from search.records import Candidate, Evaluation, EvaluationKey, Measurement, Proposal, Record, Stage, Status
+from search.archive.archive import LEADER_LOSS
+from search.archive.archivist import archive_of
+from search.config import CampaignConfig
+from search.parents import fit_speed, front, leaders, loss, point, tournament
+from search.records import Candidate, Context, Evaluation, EvaluationKey, Measurement, Proposal, Record, Stage, Status
 
 
 def record(step, accuracy=None, speedup=None, cost_ratio=None, last=Status.OK):
@@ -31,6 +34,12 @@ def record(step, accuracy=None, speedup=None, cost_ratio=None, last=Status.OK):
 
 def steps(records):
     return [r.candidate.step for r in records]
+
+
+def drawn(records, seed):
+    context = Context(0, 0, records, frozenset(), 2, 64, 1000, archive=archive_of(records, CampaignConfig()))
+    found = tournament(context, random.Random(seed))
+    return found and found.candidate.step
 
 
 def leading(records, *num):
@@ -82,27 +91,28 @@ def test_the_cost_model_is_fitted_to_what_was_served():
     served = [record(i, 0.9, 1 / (0.4 + 0.6 / ratio), ratio) for i, ratio in enumerate((10.0, 3.0, 2.0, 1.0))]
     speed = fit_speed(served)
     assert (speed.fixed, speed.share) == pytest.approx((0.4, 0.6))
-    assert speed(record(9, 0.9, None, 5.0)) == pytest.approx(1 / 0.52)
-    assert speed(record(9, 0.9, 7.0, 5.0)) == 7.0
+    assert speed(5.0) == pytest.approx(1 / 0.52)
+    assert point(record(9, 0.9, 7.0, 5.0), 0.0, 0.1, speed).speed == 7.0
+    assert point(record(9, 0.9, None, 5.0), 0.0, 0.1, speed).speed == pytest.approx(1 / 0.52)
 
 
 @given(st.lists(st.tuples(st.floats(0.5, 50), st.floats(0.1, 10)), max_size=12), st.floats(0.5, 50))
 def test_a_fit_never_predicts_nonsense(pairs, ratio):
     speed = fit_speed([record(i, 0.9, fast, cost) for i, (cost, fast) in enumerate(pairs)])
-    assert 0 < speed(record(99, 0.9, None, ratio)) < 1e6
+    assert 0 < speed(ratio) < 1e6
 
 
 def test_a_tournament_draws_from_the_front_and_prefers_accuracy():
     records = [record(0, 1.0, 1.0), record(1, 0.9, 2.0), record(2, 0.8, 1.5), record(3, 0.5, 3.0), record(4, 0.1, 9.0)]
-    drawn = [tournament(records, random.Random(i)).candidate.step for i in range(200)]
-    assert set(drawn) == {0, 1, 3}
-    assert drawn.count(0) > drawn.count(1) > drawn.count(3)
-    assert tournament([record(0)], random.Random(0)) is None
+    found = [drawn(records, i) for i in range(200)]
+    assert set(found) == {0, 1, 3}
+    assert found.count(0) > found.count(1) > found.count(3)
+    assert drawn([record(0)], 0) is None
 
 
 def test_yardsticks_neither_lead_nor_breed():
     records = [record(0, 1.0, 1.0, 1.0), record(1, 1.0, 0.2, 1.8), record(2, 0.8, 2.0, 9.0), record(3, 0.7, 3.0, 9.0)]
     assert steps(front(records)) == [0, 2, 3]
     assert leading(records) == [2]
-    assert {tournament(records, random.Random(i)).candidate.step for i in range(50)} == {2, 3}
+    assert {drawn(records, i) for i in range(50)} == {2, 3}
     assert leaders(records[:2]) == []

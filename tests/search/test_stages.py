@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from search.archive.archivist import LEAST_GOING_ON, NUM_TIMED, archive_of
 from search.config import CampaignConfig
 from search.parents import REFERENCE, SEED
 from search.records import Candidate, Evaluation, EvaluationKey, Measurement, Proposal, Record, Stage, Status
-from search.stages import LEAST_ENTERING, NUM_TIMED, course, next_workload
+from search.stages import course, next_workload
 from search.workloads import workloads_for
 
 AS_WRITTEN = CampaignConfig(serve_floor=0.5, ratios=())
@@ -30,7 +31,7 @@ def record(*evaluations, operator="mutate", status=Status.OK, step=0):
 
 def asked(record, config, visible=()):
     """The next stage and ratio, None where there is none."""
-    workload = next_workload(record, visible, config)
+    workload = next_workload(record, archive_of(visible, config), config)
     return workload and (workload.stage, workload.ratio)
 
 
@@ -52,7 +53,7 @@ def through(last, status=Status.OK, **figures):
 
 @pytest.mark.parametrize("status", [Status.PROGRAM_ERROR, Status.DUPLICATE, Status.INFRASTRUCTURE])
 def test_refused_candidates_have_no_stage(status):
-    assert next_workload(record(status=status), (), AS_WRITTEN) is None
+    assert asked(record(status=status), AS_WRITTEN) is None
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_the_best_by_recall_enter_an_engine():
     visible = [recalled(step, 0.3 + step / 100) for step in range(50)]
     assert entered(config, visible, 0.3 + 0.405)  # nine of fifty are better
     assert not entered(config, visible, 0.3 + 0.375)
-    assert entered(config, visible[: LEAST_ENTERING - 1], 0.2)  # while few are known
+    assert entered(config, visible[: LEAST_GOING_ON - 1], 0.2)  # while few are known
     assert entered(replace(config, recall_share=1.0), visible, 0.11)
     assert not entered(replace(config, recall_share=1.0), visible, 0.1)  # no better than by chance
     oracles = [recalled(50 + i, 0.99, operator=REFERENCE) for i in range(50)]

@@ -1,9 +1,11 @@
 """What stages run on: lengths that are drawn, and workloads that share them."""
 
+from dataclasses import replace
+
 import pytest
 
 from search.records import Stage
-from search.workloads import LEAST_SHARE, NUM_LENGTHS, WORKLOADS, held_out, lengths_of, workloads_for
+from search.workloads import LEAST_SHARE, NUM_LENGTHS, WORKLOADS, held_out, lengths_of, recorded, workloads_for
 
 
 @pytest.mark.parametrize("num_tokens", [256, 2048, 4000, 32768])
@@ -38,6 +40,13 @@ def test_accuracy_cost_and_speed_are_told_for_the_same_lengths():
     assert Stage.TASK not in {each.stage for each in workloads_for(7)}
     for stage in (Stage.RECALL, Stage.FIDELITY):
         assert workloads[stage].num_sequences % len(workloads[stage].lengths) == 0  # as many of each length
+
+
+def test_the_screen_asks_for_what_is_recorded_for_recall():
+    workloads = {each.stage: each for each in workloads_for(0)}
+    recall = workloads[Stage.RECALL]
+    for each in (workloads[Stage.SCREEN], replace(workloads[Stage.SCREEN], ratio=8.0), replace(recall, ratio=4.0)):
+        assert recorded(each) == recall
 
 
 def test_what_confirms_has_another_length_and_split():

@@ -7,6 +7,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from search.agents.changing.edits import choice, expression, method, method_name, scored, unremembered
+from search.agents.changing.source import assigned
 from vortex_dsl.tunables import PLATFORM_TUNABLES
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _renamed(first: Source, source: Source) -> Source:
     other = type(source)(copy.deepcopy(source.tree), source.head_dim)
     body = other.program.body
     platform = (*PLATFORM_TUNABLES, *SHARED)
-    body[:] = [n for n in body if not (isinstance(n, ast.Assign) and _target(n) in platform)]
+    body[:] = [n for n in body if assigned(n) not in platform]
     suffix = _suffix(first)
     tunables, fields, states = set(other.tunables), set(other.field_names), set(other.states)
     local = {n.id for n in ast.walk(other.tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
@@ -119,10 +120,6 @@ def _suffix(first: Source) -> str:
     while any(name.endswith(suffix) for name in names):
         suffix += SUFFIX[-1]
     return suffix
-
-
-def _target(node: ast.Assign) -> str:
-    return node.targets[0].id if isinstance(node.targets[0], ast.Name) else ""
 
 
 class _Rename(ast.NodeTransformer):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from search.agents.changing.source import assigned
 from vortex_dsl.ops import OPS
 from vortex_dsl.ops.op import OpKind, Take
 
@@ -64,6 +65,15 @@ def replace(root: ast.AST, wanted: Callable[[ast.AST], bool], change: Callable[[
                 value[:] = [change(v) if isinstance(v, ast.expr) and wanted(v) else v for v in value]
 
 
+def operands(node: ast.expr) -> list[ast.expr]:
+    """Give what an operation is made of: the operands of an operator, a method's value, a function's arguments."""
+    if isinstance(node, ast.BinOp):
+        return [node.left, node.right]
+    if isinstance(node, ast.Call):
+        return [node.func.value] if isinstance(node.func, ast.Attribute) else list(node.args)
+    return []
+
+
 def returned(source: Source) -> ast.Return | None:
     """Give the last statement of select, if it returns."""
     select = source.method("select")
@@ -85,13 +95,9 @@ def choice(source: Source) -> ast.Call | None:
     value = unremembered(last.value) if last else None
     select = source.method("select")
     if isinstance(value, ast.Name) and select is not None:
-        values = [n.value for n in select.body if isinstance(n, ast.Assign) and _target(n) == value.id]
+        values = [n.value for n in select.body if isinstance(n, ast.Assign) and assigned(n) == value.id]
         value = unremembered(values[-1]) if values else None
     return value if isinstance(value, ast.Call) and kind(value) in SELECTIONS else None
-
-
-def _target(node: ast.Assign) -> str:
-    return node.targets[0].id if isinstance(node.targets[0], ast.Name) else ""
 
 
 def score_place(call: ast.Call | None) -> int | None:

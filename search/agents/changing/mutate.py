@@ -7,17 +7,27 @@ from __future__ import annotations
 
 import ast
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search.agents.changing.edits import kind, method
+from search.agents.changing.larger.budgets import spread_budget
+from search.agents.changing.larger.channels import pick_channels, rotate, two_levels
+from search.agents.changing.larger.points import every_key, represent, subdivide
+from search.agents.changing.larger.sharing import share_and_spend
+from search.agents.changing.larger.stages import look_closer, widen
+from search.agents.changing.larger.terms import recenter, spread, tighten
+from search.agents.changing.larger.values import weigh_values
+from search.agents.changing.products import bare
 from search.agents.changing.regrow import along_pages, budget, gate, over_heads, refine, regrow, remember
 from search.agents.changing.reshape import narrow, reduce_otherwise, resplit, share_heads
+from search.agents.changing.simplify import simplify
 from search.agents.changing.source import set_default
 from search.agents.changing.subtrees import apply, operate, perturb, prune, swap
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from search.agents.changing.source import Source
 
@@ -79,9 +89,7 @@ def restore(source: Source, rng: random.Random) -> str | None:
         return None
     i = rng.randrange(len(fields.keys))
     value, storage = fields.values[i], rng.choices(list(STORAGE), list(STORAGE.values()))[0]
-    stored = isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr == "to"
-    bare = value.func.value if stored else value  # type: ignore[attr-defined]
-    fields.values[i] = method(bare, "to", storage)
+    fields.values[i] = method(bare(value), "to", storage)
     return f"{ast.literal_eval(fields.keys[i] or ast.Constant('a field'))} in {storage}"
 
 
@@ -106,13 +114,41 @@ OPERATORS: tuple[tuple[Operator, float], ...] = (
     (apply, 1.5),
     (operate, 1),
     (prune, 1.5),
+    (spread, 3),
+    (tighten, 3),
+    (recenter, 1),
+    (represent, 1),
+    (subdivide, 1),
+    (every_key, 1),
+    (rotate, 1),
+    (pick_channels, 1),
+    (two_levels, 1),
+    (look_closer, 1),
+    (widen, 1),
+    (simplify, 2),
+    (weigh_values, 1),
+    (spread_budget, 1),
+    (share_and_spend, 1),
 )
+PRIORS: Mapping[str, float] = {operator.__name__: weight for operator, weight in OPERATORS}
+LEAST = 0.1  # share of the draws that fall on all operators alike, so that none dies out
 
 
-def mutate(source: Source, rng: random.Random) -> str | None:
-    """Apply one operator, drawn by weight."""
-    operator = rng.choices([each for each, _ in OPERATORS], [weight for _, weight in OPERATORS])[0]
-    return operator(source, rng)
+@dataclass(frozen=True)
+class Change:
+    """What was done to a program: the operator's name, and what it says."""
+
+    move: str
+    words: str
+
+
+def mutate(source: Source, rng: random.Random, weights: Mapping[str, float] = PRIORS) -> Change | None:
+    """Apply one operator, drawn by weight. weights: by name; what is not named has the prior's."""
+    known = [max(weights.get(operator.__name__, prior), 0.0) for operator, prior in OPERATORS]
+    even = sum(known) * LEAST / (1 - LEAST) / len(OPERATORS)
+    (operator, _) = rng.choices(OPERATORS, [weight + even for weight in known])[0]
+    words = operator(source, rng)
+    return Change(operator.__name__, words) if words else None
 
 
 def _number(call: ast.Call, position: int, name: str) -> float | None:

@@ -13,18 +13,16 @@ from search.agents.changing.edits import (
     choice,
     expression,
     kind,
-    method,
     method_name,
     replace,
-    returned,
     score_place,
-    scored,
 )
 from search.agents.changing.parts import parts_of
+from search.agents.changing.sketch import kept, put, rescore, sketch, takes_fields
 from search.agents.drawing.budgets import FIXED
 from search.agents.drawing.budgets import budget as drawn_budget
 from search.agents.drawing.budgets import selection as drawn_selection
-from search.agents.drawing.draft import NUMBERS, Draft, field_bytes_limit
+from search.agents.drawing.draft import NUMBERS, Draft
 from search.agents.drawing.estimates import estimate
 from search.agents.drawing.shaping import along_pages as drawn_along_pages
 from search.agents.drawing.shaping import over_heads as drawn_over_heads
@@ -32,13 +30,8 @@ from search.agents.drawing.states import remembering
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
 
     from search.agents.changing.source import Source
-
-    Change = Callable[[random.Random, Draft, str], tuple[str, str]]
-
-_OLD = " = "  # ends a line of the sketch that only says that a name is taken
 
 
 def budget(source: Source, rng: random.Random) -> str | None:
@@ -47,8 +40,8 @@ def budget(source: Source, rng: random.Random) -> str | None:
     place = score_place(call)
     if call is None or place is None or kind(call) == "refine" or "pages" not in source.tunables:
         return None
-    draft = _sketch(source, rng)
-    score = _kept(draft, call.args[place], "score")
+    draft = sketch(source, rng)
+    score = kept(draft, call.args[place], "score")
     chance = rng.random()
     if chance < 0.3:
         result, words = f"topk({score}, {FIXED})", "a fixed budget"
@@ -57,13 +50,13 @@ def budget(source: Source, rng: random.Random) -> str | None:
         result = f"topk({score}, {number})"
     else:
         result, words = drawn_selection(rng, draft.tune, score)
-    _put(source, draft, call, result)
+    put(source, draft, call, result)
     return words
 
 
 def along_pages(source: Source, rng: random.Random) -> str | None:
     """Let neighbours, age or chance count."""
-    return _rescore(source, rng, lambda rng, draft, name: drawn_along_pages(rng, draft.tune, name))
+    return rescore(source, rng, lambda rng, draft, name: drawn_along_pages(rng, draft.tune, name))
 
 
 def refine(source: Source, rng: random.Random) -> str | None:
@@ -72,12 +65,12 @@ def refine(source: Source, rng: random.Random) -> str | None:
     place = score_place(call)
     if call is None or place is None or kind(call) != "topk" or "pages" not in source.tunables:
         return None
-    if not _takes_fields(source):
+    if not takes_fields(source):
         return None
-    draft = _sketch(source, rng)
+    draft = sketch(source, rng)
     finer, _ = drawn_over_heads(rng, _estimated(draft))
     coarse = f"topk({ast.unparse(call.args[place])}, 4 * {FIXED})"
-    _put(source, draft, call, f"refine({coarse}, {finer}, {FIXED})")
+    put(source, draft, call, f"refine({coarse}, {finer}, {FIXED})")
     return f"then refined by {draft.ideas[-1]}"
 
 
@@ -85,7 +78,7 @@ def remember(source: Source, rng: random.Random) -> str | None:
     """Let the score remember what it was."""
     if source.states:
         return None
-    return _rescore(source, rng, lambda _rng, draft, name: (remembering(draft, name), draft.details[-1]))
+    return rescore(source, rng, lambda _rng, draft, name: (remembering(draft, name), draft.details[-1]))
 
 
 def gate(source: Source, rng: random.Random) -> str | None:
@@ -101,7 +94,7 @@ def gate(source: Source, rng: random.Random) -> str | None:
             f"plus the log of the {way} value norm",
         )
 
-    return _rescore(source, rng, gated)
+    return rescore(source, rng, gated)
 
 
 def over_heads(source: Source, rng: random.Random) -> str | None:
@@ -121,14 +114,14 @@ def over_heads(source: Source, rng: random.Random) -> str | None:
 def regrow(source: Source, rng: random.Random) -> str | None:
     """Put a new estimate in place of a part of the score, or add it."""
     parts = [part for part in parts_of(source) if part.axes == {"page", "head"}]
-    if not parts or not _takes_fields(source):
+    if not parts or not takes_fields(source):
         return None
     part = rng.choice(parts)
-    draft = _sketch(source, rng)
+    draft = sketch(source, rng)
     name = _estimated(draft)
     old = ast.unparse(part.node)
     new = rng.choice((name, name, f"maximum({old}, {name})", f"({old}) + {draft.tune('mix', 0.1, 1.0)} * {name}"))
-    _put(source, draft, part.node, new)
+    put(source, draft, part.node, new)
     return f"{draft.ideas[-1]} in {old}"
 
 
@@ -140,55 +133,3 @@ def _estimated(draft: Draft) -> str:
     name = estimate(draft, "estimate")
     draft.select[first:] = [re.sub(r"\bquery\b", query, line) for line in draft.select[first:]]
     return name
-
-
-def _sketch(source: Source, rng: random.Random) -> Draft:
-    """Begin a draft in which the names of a program are taken, and half of the room for fields."""
-    return Draft(
-        rng,
-        source.head_dim,
-        num_bytes=field_bytes_limit(source.head_dim) / 2,
-        fields=dict.fromkeys(source.field_names, ""),
-        tunables=dict.fromkeys(source.tunables, ""),
-        states=dict.fromkeys(source.states, ""),
-        select=[f"{name}{_OLD}" for name in source.local_names],
-    )
-
-
-def _kept(draft: Draft, value: ast.expr, name: str) -> str:
-    """Give an expression as text: its name if it is one, else a new one."""
-    text = ast.unparse(value)
-    return text if text.isidentifier() else draft.let(name, text)
-
-
-def _rescore(source: Source, rng: random.Random, change: Change) -> str | None:
-    """Change the score by which pages are chosen in the end."""
-    slot = scored(source)
-    if slot is None or not _takes_fields(source):
-        return None
-    draft = _sketch(source, rng)
-    text, words = change(rng, draft, _kept(draft, slot, "score"))
-    _put(source, draft, slot, text)
-    return words
-
-
-def _takes_fields(source: Source) -> bool:
-    return source.fields is not None or source.method("summarize") is None
-
-
-def _put(source: Source, draft: Draft, old: ast.expr, new: str) -> None:
-    """Replace an expression of select, and write what the draft has drawn before the statement that it stands in."""
-    select, last = source.method("select"), returned(source)
-    assert select is not None
-    line = next(i for i, statement in enumerate(select.body) if any(node is old for node in ast.walk(statement)))
-    replace(select, lambda node: node is old, lambda _: expression(new))
-    drawn = [ast.parse(text).body[0] for text in draft.select if not text.endswith(_OLD)]
-    select.body[line:line] = drawn
-    for name in [name for name in draft.fields if name not in source.field_names]:
-        source.add_field(name, expression(draft.fields[name]))
-    for name, text in {**draft.tunables, **draft.states}.items():
-        if text:
-            source.declare(name, text)
-    if draft.updates and last is not None and last.value is not None:
-        last.value = method(last.value, "remember")
-        last.value.keywords = [ast.keyword(name, expression(text)) for name, text in draft.updates.items()]

@@ -12,6 +12,7 @@ from vortex_dsl.frontend.vocabulary import STATE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
 
 @dataclass
@@ -111,10 +112,19 @@ class Source:
         line = ast.parse(f"{name} = {tunable}").body[0]
         body = self.program.body
         for i, node in enumerate(body):
-            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == name:
+            if assigned(node) == name:
                 body[i] = line
                 return
         body.insert(1, line)
+
+    def undeclare(self, names: AbstractSet[str]) -> None:
+        """Leave out the declarations of tunables and states."""
+        self.program.body = [node for node in self.program.body if assigned(node) not in names]
+
+    def define(self, name: str, value: str) -> None:
+        """Define a constant before the class, unless it is there."""
+        if name not in map(assigned, self.constants):
+            self.tree.body.insert(self.tree.body.index(self.program), ast.parse(f"{name} = {value}").body[0])
 
     def bake(self, values: Mapping[str, float | int | str], platform: Mapping[str, str]) -> None:
         """Make values the defaults. `platform` says how to declare a tunable that the text leaves to the platform."""
@@ -146,6 +156,12 @@ class Source:
         rest = [node for node in self.tree.body if not isinstance(node, ast.ImportFrom)]
         body = ast.unparse(ast.fix_missing_locations(ast.Module(rest, [])))
         return f"{imports(body)}\n\n\n{body}\n"
+
+
+def assigned(node: ast.stmt) -> str:
+    """Give the name that a statement assigns, nothing where it is another statement."""
+    target = node.targets[0] if isinstance(node, ast.Assign) else None
+    return target.id if isinstance(target, ast.Name) else ""
 
 
 def _called(call: ast.Call) -> str:

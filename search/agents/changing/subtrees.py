@@ -6,7 +6,7 @@ import ast
 import copy
 from typing import TYPE_CHECKING
 
-from search.agents.changing.edits import expression, replace
+from search.agents.changing.edits import expression, operands, replace
 from search.agents.changing.parts import parts_of
 from vortex_dsl.ops import OPS
 from vortex_dsl.ops.op import OpKind, Take
@@ -94,19 +94,11 @@ def prune(source: Source, rng: random.Random) -> str | None:
     """Put an operand in place of an operation that has the same axes."""
     parts = parts_of(source)
     axes = {id(part.node): part.axes for part in parts}
-    found = [(part, node) for part in parts for node in _operands(part.node) if axes.get(id(node)) == part.axes]
+    found = [(part, node) for part in parts for node in operands(part.node) if axes.get(id(node)) == part.axes]
     if not found:
         return None
     part, node = rng.choice(found)
     return _put(source, part, copy.deepcopy(node))
-
-
-def _operands(node: ast.expr) -> list[ast.expr]:
-    if isinstance(node, ast.BinOp):
-        return [node.left, node.right]
-    if isinstance(node, ast.Call):
-        return [node.func.value] if isinstance(node.func, ast.Attribute) else list(node.args)
-    return []
 
 
 def perturb(source: Source, rng: random.Random) -> str | None:

@@ -2,45 +2,49 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from search.evaluator import intervals
-from search.evaluator.recall.choices import attended_pages
+from search.evaluator.recall.choices import Choices, Opened
 from search.records import Measurement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from search.evaluator.recall.recordings import Model, Recording, Recordings
+    from search.evaluator.recall.parts import Part
+    from search.evaluator.recall.recordings import Model
     from vortex_dsl.graph.graph import Graph
 
 SHARES = ("mass", "oracle_mass", "random_mass", "recall")  # none exceeds 1
-JUDGED_EVERY = (
-    5  # of the recorded steps, the last among them; odd, so that they are not always when choices are renewed
-)
+MAX_KEPT = 16  # of what is the same for programs of one page size, or of one sink and window besides
 MAX_LAYERS, MAX_HEADS = 64, 16  # of figures by layer and by head: neighbours share one where there are more
 
 
 class Asking:
-    """Recordings with what dense attention makes of them, which is the same for every program."""
+    """Parts of recordings with what dense attention makes of them, which is the same for every program."""
 
-    def __init__(self, recordings: Recordings, judged_every: int = JUDGED_EVERY) -> None:
-        self.model = recordings.model
-        self.dense = tuple(Dense(each, self.model, judged_every) for each in recordings.by_length)
+    def __init__(self, model: Model, parts: Sequence[Part]) -> None:
+        self.model = model
+        self.dense = tuple(Dense(model, part) for part in parts)
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Give the layers that some part judges, in order."""
+        return tuple(sorted({layer for dense in self.dense for layer in dense.layers}))
 
     @property
     def group(self) -> int:
         """Give the query heads of a KV head."""
-        return self.dense[0].recording.q.shape[4]
+        return self.dense[0].part.recording.q.shape[4]
 
     @property
     def head_dim(self) -> int:
         """Give the channels of a key."""
-        return self.dense[0].recording.q.shape[5]
+        return self.dense[0].part.recording.q.shape[5]
 
 
 class Best(NamedTuple):
@@ -54,35 +58,27 @@ class Best(NamedTuple):
 
 
 class Dense:
-    """Dense attention at the judged steps of texts of one length; rows are texts x KV heads.
+    """Dense attention at the judged layers and steps of texts of one length; rows are texts x KV heads.
 
     weights: [layer, row, step, head, token], 0 beyond the step's length; out: [layer, row, step, head, dim].
     """
 
-    def __init__(self, recording: Recording, model: Model, judged_every: int) -> None:
-        self.recording = recording
-        self.judged = tuple(range(recording.num_steps - 1, -1, -judged_every))[::-1]
-        self.lengths = torch.tensor([recording.num_tokens + i + 1 for i in self.judged])
-        weights, out = zip(*(self._layer(i, model.scale) for i in range(len(model.layers))), strict=True)
+    def __init__(self, model: Model, part: Part) -> None:
+        self.part, self.names = part, part.recording.names
+        self.layers = tuple(model.layers[place] for place in part.places)
+        self.lengths = torch.tensor([part.recording.num_tokens + i + 1 for i in part.steps])
+        k, v = Opened(part.recording.k), Opened(part.recording.v)
+        weights, out = zip(*(self._layer(k, v, place, model.scale) for place in part.places), strict=True)
         self.weights, self.out = torch.stack(weights), torch.stack(out)
-        self.page_mass = cache(self._page_mass)
-        self.best = cache(self._best)
+        self.page_mass = lru_cache(MAX_KEPT)(self._page_mass)
+        self.best = lru_cache(MAX_KEPT)(self._best)
 
-    def values(self, layer: int) -> torch.Tensor:
-        """Give a layer's values: float32 [row, token, dim]."""
-        return self.recording.v[layer].flatten(0, 1).float()
-
-    def output(self, layer: int, weights: torch.Tensor) -> torch.Tensor:
-        """Weigh a layer's values. weights: as of one layer -> [row, step, head, dim]."""
-        return (weights.flatten(1, 2) @ self.values(layer)).unflatten(1, weights.shape[1:3])
-
-    def _layer(self, layer: int, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
-        q = self.recording.q[list(self.judged), layer].flatten(1, 2).transpose(0, 1)
-        k = self.recording.k[layer].flatten(0, 1).float()
-        scores = (q.flatten(1, 2) @ k.mT * scale).unflatten(1, q.shape[1:3])
-        unseen = torch.arange(k.shape[1]) >= self.lengths[:, None, None]
+    def _layer(self, k: Opened, v: Opened, place: int, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+        q = self.part.recording.q[list(self.part.steps), place].flatten(1, 2).transpose(0, 1)
+        scores = (q.flatten(1, 2) @ k.tokens(place).mT * scale).unflatten(1, q.shape[1:3])
+        unseen = torch.arange(scores.shape[-1]) >= self.lengths[:, None, None]
         weights = scores.masked_fill(unseen, -float("inf")).softmax(-1)
-        return weights, self.output(layer, weights)
+        return weights, weighed(weights, v.tokens(place))
 
     def _page_mass(self, page_size: int) -> torch.Tensor:
         """Give each page's share of the weights, mean over query heads: [layer, step, row, page]."""
@@ -97,6 +93,22 @@ class Dense:
         candidates = (index >= sink) & (index < count - window)
         ordered = mass.masked_fill(~candidates, 0.0).sort(-1, descending=True).values
         return Best(candidates, torch.nn.functional.pad(ordered.cumsum(-1), (1, 0)))
+
+
+def weighed(weights: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Weigh values: [row, step, head, token] and [row, token, dim] -> [row, step, head, dim]."""
+    return (weights.flatten(1, 2) @ values).unflatten(1, weights.shape[1:3])
+
+
+class Rows(NamedTuple):
+    """What a program did in texts of one length.
+
+    figures: [layer, step, text, kv_head] each; recall is NaN on rows that do not count. attended: bool [layer, step,
+    row, page], whole in layers that are dense.
+    """
+
+    figures: dict[str, torch.Tensor]
+    attended: torch.Tensor
 
 
 def measure(graph: Graph, asking: Asking) -> list[Measurement]:
@@ -117,30 +129,42 @@ def measure(graph: Graph, asking: Asking) -> list[Measurement]:
     neighbours that share a figure. Each figure is averaged over the rows of a name of texts first; the interval is
     Student's over names, cut to what is possible. Raises LookupError for a choice that no layer makes.
     """
-    rows = [_rows(graph, asking.model, dense) for dense in asking.dense]
-    names = [dense.recording.names for dense in asking.dense]
-    found = [_over_names(name, [each[name] for each in rows], names) for name in rows[0]]
-    masses = [each["mass"] for each in rows]
-    for first, some in _parts(len(asking.model.layers), MAX_LAYERS):
-        layer = asking.model.layers[first]
-        found.append(_over_names(f"mass_layer_{layer}", [mass[some] for mass in masses], names))
-    for first, some in _parts(masses[0].shape[-1], MAX_HEADS):
-        found.append(_over_names(f"mass_head_{first}", [mass[..., some] for mass in masses], names))
+    model = asking.model
+    found = [_with_error(graph, dense, rows(graph, model, dense)) for dense in asking.dense]
+    return summary(found, asking)
+
+
+def summary(found: Sequence[Rows], asking: Asking) -> list[Measurement]:
+    """Average the rows of every figure, and those of the mass by layer, by KV head and by length."""
+    names, each = [dense.names for dense in asking.dense], [of.figures for of in found]
+    told = [_over_names(name, [figures[name] for figures in each], names) for name in each[0]]
+    masses = [figures["mass"] for figures in each]
+    for first, some in _neighbours(len(asking.layers), MAX_LAYERS):
+        told.append(_of_layers(asking, asking.layers[first], asking.layers[some], masses))
+    for first, some in _neighbours(masses[0].shape[-1], MAX_HEADS):
+        told.append(_over_names(f"mass_head_{first}", [mass[..., some] for mass in masses], names))
     for dense, mass in zip(asking.dense, masses, strict=True):
-        length = dense.recording.num_tokens
-        found.append(_over_names(f"mass_{length}", [mass], [dense.recording.names]))
-    return found
+        told.append(_over_names(f"mass_{dense.part.recording.num_tokens}", [mass], [dense.names]))
+    return told
 
 
-def _parts(num: int, most: int) -> Iterable[tuple[int, slice]]:
-    """Cut 0 ... num - 1 into at most so many parts of neighbours: the first of each, and all."""
+def _of_layers(asking: Asking, first: int, layers: Sequence[int], masses: Sequence[torch.Tensor]) -> Measurement:
+    """Average the mass of some layers, over the texts after which they are judged."""
+    some = [[i for i, layer in enumerate(dense.layers) if layer in layers] for dense in asking.dense]
+    taken = [(mass[own], dense.names) for mass, own, dense in zip(masses, some, asking.dense, strict=True) if own]
+    parts, names = zip(*taken, strict=True)
+    return _over_names(f"mass_layer_{first}", parts, names)
+
+
+def _neighbours(num: int, most: int) -> Iterable[tuple[int, slice]]:
+    """Cut 0 ... num - 1 into at most so many runs of neighbours: the first of each, and all."""
     size = -(-num // most)
     return ((first, slice(first, first + size)) for first in range(0, num, size))
 
 
-def _rows(graph: Graph, model: Model, dense: Dense) -> dict[str, torch.Tensor]:
-    """Give every figure: [layer, step, text, kv_head] each; recall is NaN on rows that do not count."""
-    attended, error = _attended(graph, model, dense)
+def rows(graph: Graph, model: Model, dense: Dense) -> Rows:
+    """Run the program on texts of one length, and compare pages row by row."""
+    attended = _attended(graph, model, dense)
     mass = dense.page_mass(graph.page_size)
     candidates, best = dense.best(graph.page_size, graph.sink, graph.window)
     chosen = attended & candidates
@@ -148,41 +172,45 @@ def _rows(graph: Graph, model: Model, dense: Dense) -> dict[str, torch.Tensor]:
     kept, best_kept = (mass * chosen).sum(-1), best.gather(-1, num_chosen[..., None])[..., 0]
     reserved = (mass * (attended & ~candidates)).sum(-1)
     recall = torch.where(num_chosen > 0, kept / best_kept.clamp(min=1e-30), 0.0)
-    is_dense = torch.tensor([layer < graph.dense_layers for layer in model.layers])
+    is_dense = torch.tensor([layer < graph.dense_layers for layer in dense.layers])
     num_pages = -(-dense.lengths // graph.page_size)[:, None].expand_as(kept)
     found = {
         "mass": reserved + kept,
         "oracle_mass": reserved + best_kept,
         "random_mass": reserved + num_chosen / num_candidates.clamp(min=1) * (mass * candidates).sum(-1),
         "recall": recall.masked_fill((num_candidates == 0) | is_dense[:, None, None], float("nan")),
-        "output_error": error,
         "pages_attended": attended.sum(-1).float(),
         "pages_dense": num_pages.float(),
     }
-    num_texts = len(dense.recording.names)
-    return {name: rows.unflatten(-1, (num_texts, -1)) for name, rows in found.items()}
+    return Rows({name: x.unflatten(-1, (len(dense.names), -1)) for name, x in found.items()}, attended)
 
 
-def _attended(graph: Graph, model: Model, dense: Dense) -> tuple[torch.Tensor, torch.Tensor]:
-    """Give the attended pages, bool [layer, step, row, page], and the output error [layer, step, row]."""
-    mass = dense.page_mass(graph.page_size)
+def _attended(graph: Graph, model: Model, dense: Dense) -> torch.Tensor:
+    """Give the attended pages: bool [layer, step, row, page]."""
+    mass, part = dense.page_mass(graph.page_size), dense.part
     index, count = torch.arange(mass.shape[-1]), -(-dense.lengths // graph.page_size)
     attended = (index < count[:, None, None]).expand(mass.shape).clone()
-    error = torch.zeros(mass.shape[:-1])
-    for layers, pages in attended_pages(graph, model, dense.recording, dense.judged):
-        if pages is None:
-            continue
-        tokens = pages.transpose(0, 1).repeat_interleave(graph.page_size, 2)[..., : dense.weights.shape[-1]]
-        for layer in layers:
-            attended[layer] = pages
-            error[layer] = _output_error(dense, layer, tokens).T
-    return attended, error
+    for places, pages in Choices(graph, model, part).attended():
+        if pages is not None:
+            attended[[part.places.index(place) for place in places]] = pages
+    return attended
 
 
-def _output_error(dense: Dense, layer: int, tokens: torch.Tensor) -> torch.Tensor:
+def _with_error(graph: Graph, dense: Dense, found: Rows) -> Rows:
+    """Add the output error, which is 0 in layers that are dense."""
+    values, error = Opened(dense.part.recording.v), torch.zeros(found.attended.shape[:3])
+    for layer, place in enumerate(dense.part.places):
+        if dense.layers[layer] >= graph.dense_layers:
+            tokens = found.attended[layer].transpose(0, 1).repeat_interleave(graph.page_size, 2)
+            error[layer] = _output_error(dense, layer, tokens, values.tokens(place)).T
+    shaped = error.unflatten(-1, (len(dense.names), -1))
+    return found._replace(figures=found.figures | {"output_error": shaped})
+
+
+def _output_error(dense: Dense, layer: int, tokens: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """Compare outputs where only some tokens are attended to: bool [row, step, token] -> [row, step]."""
-    weights = dense.weights[layer] * tokens[:, :, None]
-    sparse = dense.output(layer, weights) / weights.sum(-1, keepdim=True).clamp(min=1e-30)
+    weights = dense.weights[layer] * tokens[:, :, None, : values.shape[1]]
+    sparse = weighed(weights, values) / weights.sum(-1, keepdim=True).clamp(min=1e-30)
     out = dense.out[layer].flatten(2)
     return (sparse.flatten(2) - out).norm(dim=2) / out.norm(dim=2).clamp(min=1e-30)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,14 @@ from search.evaluator.session import RefusedError, named
 from search.records import Status, Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from search.evaluator.recall.figures import Asking
-    from search.evaluator.recall.recordings import Recorder
+    from search.evaluator.recall.parts import Part
+    from search.evaluator.recall.recordings import Recorder, Recordings
     from search.evaluator.recall.texts import Asked
     from search.evaluator.session import Session
+    from vortex_dsl.graph.graph import Graph
 
 NUM_STEPS = 16  # the longest time for which a program may keep its choice (`refresh_steps`)
 MAX_BYTES = 1 << 30  # of keys and values
@@ -47,16 +50,57 @@ def prompts(session: Session, workload: Workload, seed: int) -> list[tuple[int, 
 
 def measure(session: Session, file: str, text: str = "", values: Sequence[Sequence[Any]] = ()) -> dict[str, Any]:
     """Measure what a program keeps of the attention in a file of recordings; without a text only load them."""
-    from search.evaluator.recall import figures, recordings
-    from vortex_dsl import Shape, load_program, trace
+    from search.evaluator.recall import figures, parts
 
-    asking: Asking = session.kept(("recordings", file), lambda: figures.Asking(recordings.load(Path(file))))
+    asking = _asking(session, file, parts.whole)
     if not text:
         return {"measurements": []}
-    program = load_program(text).with_values(**dict(named(values)))
-    graph = trace(program, Shape(asking.group, asking.head_dim))
+    with _refusing():
+        return {"measurements": plain(figures.measure(_traced(asking, text, values), asking))}
+
+
+def screen(session: Session, file: str, text: str = "", values: Sequence[Sequence[Any]] = ()) -> dict[str, Any]:
+    """Screen a program on a part of a file of recordings; without a text only load that."""
+    from search.evaluator.recall import parts, screening
+
+    asking = _asking(session, file, parts.screened)
+    if not text:
+        return {"measurements": []}
+    with _refusing():
+        found = screening.screen(_traced(asking, text, values), asking)
+    status = Status.BELOW_GATE if found.objection else Status.OK
+    return {
+        "status": status,
+        "message": found.objection,
+        "measurements": plain(found.measurements),
+        "answers": found.signature,
+    }
+
+
+def _asking(session: Session, file: str, choose: Callable[[Recordings], list[Part]]) -> Asking:
+    """Give a part of a file of recordings, loaded once."""
+    from search.evaluator.recall import figures, recordings
+
+    def loaded() -> Asking:
+        found = recordings.load(Path(file))
+        return figures.Asking(found.model, choose(found))
+
+    asking: Asking = session.kept((choose.__name__, file), loaded)
+    return asking
+
+
+def _traced(asking: Asking, text: str, values: Sequence[Sequence[Any]]) -> Graph:
+    """Trace a program for the recorded model. Raises ProgramError."""
+    from vortex_dsl import Shape, load_program, trace
+
+    return trace(load_program(text).with_values(**dict(named(values))), Shape(asking.group, asking.head_dim))
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Refuse a program whose layers use a choice that none makes."""
     try:
-        return {"measurements": plain(figures.measure(graph, asking))}
+        yield
     except LookupError as error:
         raise RefusedError(Status.UNSUPPORTED, str(error)) from error
 

@@ -11,6 +11,7 @@ from search.evaluator.prefill.stage import prefilled
 from search.evaluator.sandbox import ChildError
 from search.evaluator.scratch.files import locked
 from search.records import digest_of
+from search.workloads import recorded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,25 +22,35 @@ if TYPE_CHECKING:
 
 def run(arms: Arms, task: EvaluationTask) -> Outcome:
     """Measure what the program keeps of the model's attention."""
-    file = _file(arms.settings, task)
+    return _ask(arms, task, "recall")
+
+
+def screen(arms: Arms, task: EvaluationTask) -> Outcome:
+    """Measure it on a small part of what is recorded for recall."""
+    return _ask(arms, task, "screen")
+
+
+def file_of(settings: WorkerSettings, task: EvaluationTask) -> Path:
+    """Name the recordings: stages, programs and cost ratios share them, and engines of two dtypes do not."""
+    parts = (task.key.model_digest, EVALUATOR_VERSION, settings.engine.dtype, recorded(task.workload).digest)
+    return settings.scratch / "recordings" / f"{digest_of((*parts, task.key.seed))}.safetensors"
+
+
+def _ask(arms: Arms, task: EvaluationTask, call: str) -> Outcome:
+    file = file_of(arms.settings, task)
     if not file.exists():
-        _record(arms, task, file)
+        workload = recorded(task.workload)
+        key = replace(task.key, stage=workload.stage, workload_digest=workload.digest)
+        _record(arms, replace(task, key=key, workload=workload), file)
     try:
         reply = arms.ask_light(
-            ("recall", {"file": str(file)}),
-            ("recall", {"file": str(file), "text": task.text, "values": task.values}),
+            (call, {"file": str(file)}),
+            (call, {"file": str(file), "text": task.text, "values": task.values}),
             arms.limits.recall_s,
         )
     except ChildError as error:  # no engine took part, so none is to blame
         return Outcome(error.status, str(error))
     return outcome_of(reply)
-
-
-def _file(settings: WorkerSettings, task: EvaluationTask) -> Path:
-    """Name the recordings: programs, and ratios to which they are fitted, share them; engines of two dtypes do not."""
-    workload = replace(task.workload, ratio=0.0)
-    parts = (task.key.model_digest, EVALUATOR_VERSION, settings.engine.dtype, workload.digest, task.key.seed)
-    return settings.scratch / "recordings" / f"{digest_of(parts)}.safetensors"
 
 
 def _record(arms: Arms, task: EvaluationTask, file: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from search.admission import admit
 from search.agents.drawing.generate import generate
 from search.agents.seeds import seed_proposals
+from search.archive.archivist import archive_of
 from search.config import CampaignConfig
 from search.records import Context, Evaluation, EvaluationKey, Measurement, Proposal, Record, Stage, Status
 
@@ -63,6 +64,8 @@ def context_at(records):
 
     def make(step, seed=5, shown=records):
         seen = frozenset(r.candidate.program_digest for r in shown if r.candidate.program_digest)
-        return Context(seed, step, tuple(shown), seen, CONFIG.group, CONFIG.head_dim, CONFIG.num_tokens)
+        archive = archive_of(shown, CONFIG)
+        shape = (CONFIG.group, CONFIG.head_dim)
+        return Context(seed, step, tuple(shown), seen, *shape, CONFIG.num_tokens, archive=archive)
 
     return make

@@ -55,10 +55,11 @@ def result_of(role, call, args):
     if call == "record":
         Path(args["file"]).write_text("recorded")
         return {"num_texts": 2}
-    if call == "recall":
+    if call in ("recall", "screen"):
         if Path(args["file"]).read_text() != "recorded":
             raise SystemExit("these are no recordings")
-        return {"measurements": [["recall", 0.75, 0.7, 0.8, 12], ["mass", 0.9, None, None, 12]]}
+        told = {"measurements": [["recall", 0.75, 0.7, 0.8, 12], ["mass", 0.9, None, None, 12]]}
+        return told if call == "recall" else told | {"status": "below_gate", "message": "junk", "answers": "ab" * 128}
     if call == "fidelity_reference":
         reference = Path.home() / "fidelity" / f"{args['name']}.safetensors"
         reference.parent.mkdir(exist_ok=True)

@@ -13,6 +13,7 @@ from search.evaluator.arms import Arms, TimeLimits, WorkerSettings
 from search.evaluator.engine import EngineSettings
 from search.evaluator.worker import Worker
 from search.records import EvaluationKey, EvaluationTask, Stage, Status, Workload
+from search.workloads import screening
 
 FAKE_HOST = (sys.executable, str(Path(__file__).with_name("fake_host.py")))
 
@@ -133,6 +134,20 @@ def test_recall_is_recorded_once_and_measured_without_an_engine(worker, settings
     files = [r["args"]["file"] for r in measured]
     assert files[0] == files[1] == files[2] != files[3]
     assert [r["role"] for r in requests(settings)] == ["dense", "sparse"]
+
+
+def test_the_screen_shares_the_recording_of_recall_and_may_say_that_a_program_is_junk(worker, settings):
+    asked = task(program(), Stage.RECALL)
+    workload = replace(screening(asked.workload), ratio=8.0)
+    key = replace(asked.key, stage=Stage.SCREEN, workload_digest=workload.digest)
+    found = worker.run(replace(asked, key=key, workload=workload))
+    assert (found.status, found.message, found.answers) == (Status.BELOW_GATE, "junk", "ab" * 128)
+    assert (found.value("mass"), found.ratio, found.key) == (0.9, 8.0, key)
+    assert worker.run(asked).status is Status.OK
+    (record,) = requests(settings, "record")
+    assert Workload(**record["args"]["workload"]) == replace(asked.workload, ratio=0.0)
+    (screened, recalled) = [r for r in requests(settings, "screen", "recall") if r["args"].get("text")]
+    assert (screened["role"], screened["args"]["file"]) == ("light", recalled["args"]["file"])
 
 
 def test_what_breaks_recall_leaves_the_engine_alone_and_is_tried_in_a_fresh_process(worker, settings):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from search.evaluator.recall.figures import Asking
+from search.evaluator.recall.parts import whole
 from search.evaluator.recall.recordings import Model, Recording, Recordings
 
 DIM, SCALE = 8, 0.5
@@ -22,7 +23,8 @@ def _drawn(length, names=("a",), layers=3, heads=2, group=2, seed=0, steps=6):
 
 def _asking(*recordings, judged_every=1):
     layers = recordings[0].q.shape[1]
-    return Asking(Recordings(Model(tuple(range(layers)), layers, SCALE), recordings), judged_every)
+    model = Model(tuple(range(layers)), layers, SCALE)
+    return Asking(model, whole(Recordings(model, recordings), judged_every))
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from search.evaluator.recall.choices import attended_pages
+from search.evaluator.recall.choices import Choices
+from search.evaluator.recall.parts import Part
 from search.evaluator.recall.recordings import Model
 from vortex_dsl import Shape, decode, load_program, trace, zoo
 
@@ -45,9 +46,10 @@ def test_a_program_attends_to_what_decode_has(case, length, drawn):
     layers, judged = recording.q.shape[1], (1, 3, 5)
     expected = decode(program, recording.q.flatten(3, 4), recording.k, recording.v, length, SCALE)[1]
     graph = trace(program, Shape(2, recording.q.shape[-1]))
+    model, places = Model(tuple(range(layers)), layers, SCALE), tuple(range(layers))
     seen = set()
-    for places, found in attended_pages(graph, Model(tuple(range(layers)), layers, SCALE), recording, judged):
-        for place in places:
+    for some, found in Choices(graph, model, Part(recording, places, judged)).attended():
+        for place in some:
             wanted = torch.stack([expected[i, place].flatten(0, 1) for i in judged])
             present = (
                 torch.arange(wanted.shape[-1]) * graph.page_size < length + 1 + torch.tensor(judged)[:, None, None]
@@ -61,4 +63,4 @@ def test_a_program_attends_to_what_decode_has(case, length, drawn):
 def test_a_choice_that_no_recorded_layer_makes_is_refused(drawn):
     graph = trace(load_program(zoo.text("quest")).with_values(share_layers=2, dense_layers=0), Shape(2, 8))
     with pytest.raises(LookupError, match=r"layer 0, which chooses nothing.*share_layers=1"):
-        list(attended_pages(graph, Model((1, 2), 4, SCALE), drawn(160, layers=2), (5,)))
+        list(Choices(graph, Model((1, 2), 4, SCALE), Part(drawn(160, layers=2), (0, 1), (5,))).attended())

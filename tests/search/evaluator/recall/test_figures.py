@@ -175,7 +175,7 @@ def test_a_deep_model_has_a_bounded_number_of_figures(drawn, figures):
 
 def test_judged_steps_are_every_so_many_and_the_last(drawn, figures, asking):
     recorded = drawn(160, steps=6)
-    assert asking(recorded, judged_every=4).dense[0].judged == (1, 5)
+    assert asking(recorded, judged_every=4).dense[0].part.steps == (1, 5)
     assert figures(BY_INDEX, recorded, judged_every=4)["mass"].value != figures(BY_INDEX, recorded)["mass"].value
 
 

@@ -1,25 +1,23 @@
-"""From options to machines: a model's folder, the workers that serve it, and a campaign run on them."""
+"""A campaign's machines: a model's folder, and the workers that serve it."""
 
 from __future__ import annotations
 
 import os
-import signal
-import sys
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.commands.exits import CommandError
+from search.campaigns.saying import said
+from search.config import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from search.contracts import Evaluator, Ledger, Proposer
+    from search.contracts import Evaluator
     from search.evaluator.arms import WorkerSettings
     from search.evaluator.models import ModelFacts
-    from search.loop import Loop, Outcome
-    from search.records import Campaign, Workload
+    from search.records import Workload
 
 ANY_GPU = "any"
 LEAST_ADDRESS_SPACE_BYTES = 16 << 30  # libraries alone map several GiB that they never touch
@@ -46,7 +44,6 @@ class Machines:
 
         Raises ModelError, before anything starts, for a model that is not whole or takes too few tokens, and PoolError.
         """
-        from search.commands.progress import said
         from search.evaluator.models.weights import read_weights
         from search.evaluator.pool import Placement, RayPool
 
@@ -58,48 +55,9 @@ class Machines:
         with closing(pool):
             yield pool
 
-    def search(self, ledger: Ledger, pool: Evaluator, proposers: Sequence[Proposer], campaign: Campaign) -> Outcome:
-        """Run a campaign to its end, watched and interruptible."""
-        from search.commands.progress import watched
-        from search.loop import Loop
-
-        with watched() as observer:
-            loop = Loop(ledger, pool, proposers, campaign, observer)
-            with interruptible(loop):
-                return loop.run()
-
-
-@contextmanager
-def interruptible(loop: Loop) -> Iterator[None]:
-    """Let Ctrl-C drain the loop, and a second one stop it. Ray's own handlers come back afterwards."""
-    presses = 0
-
-    def on_signal(number: int, frame: object) -> None:  # noqa: ARG001 - the signature of a signal's handler
-        nonlocal presses
-        presses += 1
-        if presses == 1:
-            _say("finishing what runs; press again to stop now")
-            loop.drain()
-        else:
-            _say("stopping now")
-            loop.stop()
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _say(sentence: str) -> None:
-    """Write past the stream's buffer, which the signal may have caught half-way."""
-    os.write(sys.stderr.fileno(), f"\n{sentence}\n".encode())
-
 
 def folder_and_name(model: str) -> tuple[Path, str]:
     """Give a model's folder, and the name that finds it again from anywhere. Raises ModelError."""
-    from search.commands.progress import said
     from search.evaluator.models import is_own, model_folder, smollm2
 
     converting = model == smollm2.NAME and not smollm2.is_converted()
@@ -111,7 +69,6 @@ def folder_and_name(model: str) -> tuple[Path, str]:
 
 def facts_of(model: str) -> ModelFacts:
     """Give what is known of a model, by its name or folder. Raises ModelError."""
-    from search.commands.progress import said
     from search.evaluator.models import model_facts
 
     folder, name = folder_and_name(model)
@@ -171,7 +128,7 @@ def _given_text(workloads: Sequence[Workload]) -> str:
     try:
         return kept_text(source, scratch()) if source else ""
     except TextError as error:
-        raise CommandError(str(error)) from None
+        raise ConfigError(str(error)) from None
 
 
 def scratch() -> Path:

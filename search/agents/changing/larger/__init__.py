@@ -1,0 +1,1 @@
+"""Larger changes: those that who knows the subject makes, each in one step."""

@@ -1,0 +1,86 @@
+"""The proposer that tunes: new numbers for rules that have earned their place at a cost ratio."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from search.agents.breed import Breed, baked, draw, fits_and_is_new
+from search.agents.tuning.rules import OPERATOR, Rules
+from search.agents.tuning.skeleton import skeleton_of
+from search.agents.tuning.study import Study
+from search.parents import tournament
+from search.records import Proposal
+from vortex_dsl.tunables import PLATFORM_TUNABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from search.agents.tuning.rules import Rule
+    from search.records import Context, Record
+    from vortex_dsl.tunables import Value
+
+MAX_ASKS = 12  # for one proposal
+
+
+class Tune:
+    """Tunes rules that have a result at a cost ratio with the budget fitted to it; the budget it leaves alone.
+
+    What it makes small is log KL, measured or, where a candidate did not get so far, foretold from its recall; before
+    results are enough to foretell others, the attention mass that is lost. Where there is nothing to tune yet, or
+    everything was tuned, it changes what is best so far. Its studies are rebuilt at each step, so that a proposal
+    depends on nothing but the records.
+    """
+
+    name = "tune"
+
+    def __init__(self) -> None:
+        self._rules = Rules()
+
+    def propose(self, context: Context) -> Proposal:
+        """Give a rule with other values, new in this campaign."""
+        rng = random.Random(f"{context.seed} {context.step} {self.name}")
+        return self.tuned(context, rng) or draw(self.name, context, rng, _change_the_best)
+
+    def tuned(self, context: Context, rng: random.Random) -> Proposal | None:
+        """Tune one of the rules that are best at one of the cost ratios: the better, the likelier; None if none is."""
+        if not context.ratios:
+            return None
+        self._rules.follow(context.records, context.ratios)
+        ratio = rng.choice(context.ratios)
+        best = self._rules.best(ratio)
+        if not best:
+            return None
+        (rule,) = rng.choices(best, [1 / (place + 1) for place in range(len(best))])
+        return self._asked(rule, ratio, context, rng.getrandbits(32))
+
+    def _asked(self, rule: Rule, ratio: float, context: Context, seed: int) -> Proposal | None:
+        """Ask for values until they make a program that is admitted."""
+        known = self._rules.known(rule, ratio)
+        parent, _ = min(
+            ((record, each.loss) for record, each in known if each.loss is not None), key=lambda pair: pair[1]
+        )
+        proposal = parent.candidate.proposal
+        study = Study(skeleton_of(proposal.text, proposal.values).tunables, [each for _, each in known], seed)
+        for _ in range(MAX_ASKS):
+            proposal = _with_values(parent, study.ask(), context)
+            if fits_and_is_new(proposal, context):
+                return proposal
+            study.refuse()
+        return None
+
+
+def _with_values(parent: Record, values: Mapping[str, Value], context: Context) -> Proposal:
+    """Write a candidate with other values as the defaults of its text."""
+    proposal = parent.candidate.proposal
+    old = dict(skeleton_of(proposal.text, proposal.values).values)
+    new = {name: value for name, value in values.items() if value != old[name]}
+    source = baked(parent, context.head_dim)
+    source.bake(new, {name: str(tunable) for name, tunable in PLATFORM_TUNABLES.items()})
+    change = "; ".join(f"{name} = {value} in place of {old[name]}" for name, value in new.items())
+    source.describe(f"{source.stem}{context.step}", source.idea, f"Tuned: {change}.")
+    return Proposal(source.text(), Tune.name, OPERATOR, (parent.candidate.program_digest,), change)
+
+
+def _change_the_best(context: Context, rng: random.Random) -> Breed:
+    return Breed(tournament(context, rng))

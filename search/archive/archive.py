@@ -1,0 +1,108 @@
+"""What is known after some steps of a campaign: frozen values that speak of records by their step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LEADER_LOSS = 0.05  # a leader loses at most so much more than the best: nats per token, or a share of the answers
+PARENT_LOSS = 0.5  # a parent, this
+NUM_LEADERS = 3
+
+
+@dataclass(frozen=True)
+class Point:
+    """A candidate at a cost ratio: what it loses, and how fast it is.
+
+    `cost_ratio`: by the cost model, 0 where it is not told. `speed`: as measured, else as foretold from it. `low`: the
+    lower end of what was measured, None for a program that was never served.
+    """
+
+    step: int
+    loss: float
+    cost_ratio: float
+    speed: float
+    low: float | None = None
+
+
+@dataclass(frozen=True)
+class Earned:
+    """What came of an operator's or a proposer's candidates.
+
+    `gains`: by cost ratio, how much larger they made the hypervolume (see `search.archive.fronts.hypervolume`).
+    `typical_s`: seconds that their evaluations take as a rule, from a table by stage: what they really took differs
+    from machine to machine, and what proposers learn from must not. A candidate of several moves counts for each of
+    them, its gains and seconds divided among them.
+    """
+
+    num_candidates: int = 0
+    gains: Mapping[float, float] = field(default_factory=dict)
+    typical_s: float = 0.0
+
+    @property
+    def gain(self) -> float:
+        """Give the gains of all cost ratios together."""
+        return sum(self.gains.values())
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What the first `num_records` steps of a campaign come to. A step of it is an index into `Context.records`.
+
+    `fronts`: by cost ratio (ascending), the Pareto front of (loss, speed) of what is sparse and did not fail, the least
+    loss first; no ratio without members. `operators` and `proposers`: what each earned by its name, yardsticks aside.
+    `bars`: by stage and cost ratio, the figure that a candidate must reach to go on from there (`search.stages`).
+    `signatures`: by cost ratio and behaviour, the first step that showed it; it may know later steps too.
+    """
+
+    num_records: int = 0
+    fronts: Mapping[float, tuple[Point, ...]] = field(default_factory=dict)
+    operators: Mapping[str, Earned] = field(default_factory=dict)
+    proposers: Mapping[str, Earned] = field(default_factory=dict)
+    bars: Mapping[tuple[str, float], float] = field(default_factory=dict)
+    signatures: Mapping[tuple[float, str], int] = field(default_factory=dict, repr=False)
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        """Give the cost ratios at which something can be served, ascending."""
+        return tuple(self.fronts)
+
+    def best_loss(self, ratio: float) -> float | None:
+        """Give the least loss at a cost ratio, None where there is none."""
+        members = self.fronts.get(ratio)
+        return members[0].loss if members else None
+
+    def parents(self, ratio: float) -> tuple[Point, ...]:
+        """Give the members of a front that lose little enough to breed."""
+        return within(self.fronts.get(ratio, ()), PARENT_LOSS)
+
+    def leaders(self, ratio: float, num: int = NUM_LEADERS) -> tuple[Point, ...]:
+        """Give the fastest members of a front that lose little more than the best: see `fastest`."""
+        return fastest(within(self.fronts.get(ratio, ()), LEADER_LOSS), num)
+
+    def bar(self, stage: str, ratio: float) -> float:
+        """Give what must be reached to go on from a stage at a cost ratio; minus infinity where all do."""
+        return self.bars.get((stage, ratio), -math.inf)
+
+    def twin(self, ratio: float, signature: str) -> int | None:
+        """Give the first step that behaves so at a cost ratio, None where none does."""
+        step = self.signatures.get((ratio, signature)) if signature else None
+        return step if step is not None and step < self.num_records else None
+
+
+def within(front: tuple[Point, ...], more: float) -> tuple[Point, ...]:
+    """Give the members of a front that lose at most so much more than the best of them."""
+    return tuple(point for point in front if point.loss <= front[0].loss + more)
+
+
+def fastest(points: tuple[Point, ...], num: int) -> tuple[Point, ...]:
+    """Give the fastest by the lower end of what was measured; what was never served comes last."""
+    return tuple(sorted(points, key=_slowness)[:num])
+
+
+def _slowness(point: Point) -> tuple[bool, float, int]:
+    return point.low is None, -(point.speed if point.low is None else point.low), point.step

@@ -1,0 +1,159 @@
+"""Keeps a campaign's archive, record by record, at a cost that does not grow with their number."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from search.archive.archive import Archive, Earned
+from search.archive.fronts import Front, hypervolume
+from search.parents import REFERENCE, SpeedFit, has_failed, is_sparse, loss, point
+from search.records import Stage, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from search.archive.archive import Point
+    from search.config import CampaignConfig
+    from search.records import Record
+
+    Losing = Callable[[Record, float], float | None]
+
+TYPICAL_S = {
+    Stage.CHECK: 0.03,
+    Stage.SCREEN: 0.1,
+    Stage.RECALL: 1.5,
+    Stage.ORACLE: 3.0,
+    Stage.FIDELITY: 6.0,
+    Stage.RETRIEVAL: 8.0,
+    Stage.PROBE: 5.0,
+    Stage.TASK: 20.0,
+    Stage.SERVE: 60.0,
+}
+RANKED = "recall"  # the figure of screen and recall by which candidates are compared
+LEAST_GOING_ON = 4  # so many go on from a stage before a share of those seen is more
+NUM_TIMED = 1  # a candidate is timed if fewer than so many are better: timing costs more than all other stages
+JOINT = "+"  # between the names of the moves that made one candidate
+
+
+class Archivist:
+    """Takes finished records in step order, the first of them step 0, and gives the archive after each.
+
+    `losing` says what a record loses at a cost ratio, None where that is not known; it is asked once of each.
+    """
+
+    def __init__(self, config: CampaignConfig, losing: Losing = loss) -> None:
+        self._losing = losing
+        self._shares = {Stage.SCREEN: config.screen_share, Stage.RECALL: config.recall_share}
+        self._fit = SpeedFit()
+        self._fronts: dict[float, Front] = {}
+        self._ranks: dict[tuple[Stage, float], _Rank] = {}
+        self._signatures: dict[tuple[float, str], int] = {}
+        self.archive = Archive(signatures=MappingProxyType(self._signatures))
+
+    def add(self, record: Record) -> Archive:
+        """Take in the next record and give the archive after it."""
+        archive = replace(self.archive, num_records=self.archive.num_records + 1)
+        if record.candidate.proposal.operator != REFERENCE:
+            self._note_behaviour(record)
+            fronts, gains = self._judged(record)
+            archive = replace(archive, fronts=fronts, bars=self._ranked(record), **self._credited(record, gains))
+        self.archive = archive
+        return archive
+
+    def _note_behaviour(self, record: Record) -> None:
+        """Note who behaves so first; who has failed stands for nobody."""
+        screened = [e for e in record.evaluations if e.key.stage is Stage.SCREEN and e.status is Status.OK]
+        for each in screened if not has_failed(record) else ():
+            if each.answers:
+                self._signatures.setdefault((each.ratio, each.answers), record.candidate.step)
+
+    def _judged(self, record: Record) -> tuple[Mapping[float, tuple[Point, ...]], dict[float, float]]:
+        """Give the fronts with a record among them, and what the hypervolume gained, both by cost ratio."""
+        is_served = self._fit.add(record)
+        losses = {} if has_failed(record) else self._losses(record)
+        if not (is_served or losses):
+            return self.archive.fronts, {}
+        speed, gains = self._fit.speed, {}
+        for ratio, lost in losses.items():
+            front = self._fronts.setdefault(ratio, Front())
+            before = hypervolume(front.members(speed))
+            front.add(point(record, ratio, lost, speed))
+            gains[ratio] = hypervolume(front.members(speed)) - before
+        changed = self._fronts if is_served else losses
+        fronts = {**self.archive.fronts, **{ratio: self._fronts[ratio].members(speed) for ratio in changed}}
+        return MappingProxyType(dict(sorted(fronts.items()))), gains
+
+    def _losses(self, record: Record) -> dict[float, float]:
+        ratios = dict.fromkeys(e.ratio for e in record.evaluations)
+        lost = {ratio: self._losing(record, ratio) for ratio in ratios if is_sparse(record, ratio)}
+        return {ratio: each for ratio, each in lost.items() if each is not None}
+
+    def _ranked(self, record: Record) -> Mapping[tuple[str, float], float]:
+        """Give the bars with a record's figures among those that they are set by."""
+        changed = {}
+        for evaluation in record.evaluations:
+            stage, ratio = evaluation.key.stage, evaluation.ratio
+            found = evaluation.value(RANKED) if stage in self._shares else _negated(loss(record, ratio, stage))
+            if found is not None and not math.isnan(found):
+                rank = self._ranks.setdefault((stage, ratio), _Rank())
+                rank.add(found)
+                least = LEAST_GOING_ON if stage in self._shares else NUM_TIMED
+                changed[stage.value, ratio] = rank.bar(self._shares.get(stage, 0.0), least)
+        return MappingProxyType({**self.archive.bars, **changed}) if changed else self.archive.bars
+
+    def _credited(self, record: Record, gains: Mapping[float, float]) -> dict[str, Mapping[str, Earned]]:
+        typical_s = sum(TYPICAL_S[evaluation.key.stage] for evaluation in record.evaluations)
+        proposal = record.candidate.proposal
+        return {
+            "operators": _with(self.archive.operators, proposal.operator.split(JOINT), gains, typical_s),
+            "proposers": _with(self.archive.proposers, [proposal.proposer], gains, typical_s),
+        }
+
+
+def archive_of(records: Iterable[Record], config: CampaignConfig) -> Archive:
+    """Give the archive after these records, all finished, in step order from step 0."""
+    archivist = Archivist(config)
+    for record in records:
+        archivist.add(record)
+    return archivist.archive
+
+
+class _Rank:
+    """Figures, more is better, and the bar that a share of them reaches."""
+
+    def __init__(self) -> None:
+        self._rising: list[float] = []
+
+    def add(self, figure: float) -> None:
+        bisect.insort(self._rising, figure)
+
+    def bar(self, share: float, least: int) -> float:
+        """Give the least figure that fewer than a share of all surpass, one more among them, or fewer than `least`."""
+        number = len(self._rising)
+        allowed = math.ceil(max(least, share * (number + 1)))
+        return self._rising[number - allowed] if allowed <= number else -math.inf
+
+
+def _negated(lost: float | None) -> float | None:
+    return None if lost is None else -lost
+
+
+def _with(
+    known: Mapping[str, Earned], names: list[str], gains: Mapping[float, float], typical_s: float
+) -> Mapping[str, Earned]:
+    """Give what is earned with one candidate more, which these names share."""
+    part = 1 / len(names)
+    changed = {}
+    for name in dict.fromkeys(names):
+        mine, times = known.get(name, Earned()), part * names.count(name)
+        grown = {ratio: mine.gains.get(ratio, 0.0) + times * gain for ratio, gain in gains.items()}
+        changed[name] = Earned(
+            mine.num_candidates + 1,
+            MappingProxyType({**mine.gains, **grown}) if gains else mine.gains,
+            mine.typical_s + times * typical_s,
+        )
+    return MappingProxyType({**known, **changed})

@@ -1,0 +1,83 @@
+"""The records of a campaign as they come, and what each step may know of them."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from search.archive.archivist import Archivist
+from search.archive.views import Beginning, KnownBefore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from search.archive.archive import Archive
+    from search.config import CampaignConfig
+    from search.records import Record
+
+
+class History:
+    """Records in step order. A step may see those of steps up to its own minus the lag, once all of them are finished.
+
+    A record is *settled* when it and all before it are finished. Archives are kept as far back as a step that is not
+    finished may look.
+    """
+
+    def __init__(self, config: CampaignConfig) -> None:
+        self.records: list[Record] = []
+        self._lag = config.lag
+        self._archivist = Archivist(config)
+        self._archives = deque([self._archivist.archive])  # the last one after `num_settled` records
+        self._known: dict[str, int] = {}  # digests, and the first step that knows each
+        self._finished: set[int] = set()  # steps that are not settled yet
+        self.num_settled = 0
+
+    @property
+    def num_steps(self) -> int:
+        """Give the number of records, which is the next step."""
+        return len(self.records)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every record is finished."""
+        return self.num_settled == self.num_steps
+
+    def add(self, record: Record, digests: Iterable[str]) -> None:
+        """Take in the next step's record, with the digests of all that its program means."""
+        for digest in digests:
+            self._known.setdefault(digest, self.num_steps)
+        self.records.append(record)
+
+    def finish(self, step: int) -> None:
+        """Note that nothing more will come of a step. Idempotent."""
+        if step >= self.num_settled:
+            self._finished.add(step)
+        while self.num_settled in self._finished:
+            self._finished.discard(self.num_settled)
+            self._archives.append(self._archivist.add(self.records[self.num_settled]))
+            self.num_settled += 1
+            if len(self._archives) > self._lag:
+                self._archives.popleft()
+
+    def is_finished(self, step: int) -> bool:
+        """Say whether nothing more will come of a step."""
+        return step < self.num_settled or step in self._finished
+
+    def is_visible(self, step: int) -> bool:
+        """Say whether all that a step may see is finished."""
+        return self.num_settled >= min(self._num_visible(step), self.num_steps)
+
+    def visible(self, step: int) -> Beginning[Record]:
+        """Give the records that a step may see."""
+        return Beginning(self.records, self._num_visible(step))
+
+    def archive(self, step: int) -> Archive:
+        """Give what the records come to that a step may see, which is not finished yet."""
+        return self._archives[self._num_visible(step) - self.num_settled - 1]
+
+    def known(self, step: int, *, ahead: bool = False) -> KnownBefore:
+        """Give the digests of the steps before one; of a question asked `ahead`, of those that it may see."""
+        return KnownBefore(self._known, self._num_visible(step) if ahead else step)
+
+    def _num_visible(self, step: int) -> int:
+        return max(0, step - self._lag + 1)

@@ -1,0 +1,240 @@
+"""What a campaign would do and take, before anything is started: evaluations, time, dollars, disk."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from search.agents.seeds import seed_proposals
+from search.archive.archive import NUM_LEADERS
+from search.archive.archivist import LEAST_GOING_ON
+from search.campaigns.machines import facts_of
+from search.campaigns.settings import settings_of
+from search.parents import LOSSES, REFERENCE
+from search.records import Context, Stage
+from search.stages import LUCKY
+from search.workloads import NUM_DOCUMENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from search.campaigns.setup import Setup
+    from search.config import CampaignConfig
+    from search.evaluator.models import ModelFacts
+    from search.records import Record, Workload
+
+# Mean seconds of one evaluation where none is on record: SmolLM2 at 4,000 tokens on two cores of a server
+# (docs/evaluator.md), which does not tell of those that are guessed.
+TYPICAL_S = {
+    Stage.CHECK: 0.02,
+    Stage.SCREEN: 0.1,
+    Stage.RECALL: 2.0,
+    Stage.ORACLE: 0.27,
+    Stage.FIDELITY: 12.0,
+    Stage.RETRIEVAL: 7.8,
+    Stage.SERVE: 46.5,
+    Stage.PROBE: 5.0,
+    Stage.TASK: 60.0,
+}
+GUESSED = (Stage.SCREEN, Stage.PROBE, Stage.TASK)
+FROM_PAGE, A_GUESS = "docs/evaluator.md", "a guess"
+MAX_CAMPAIGNS = 8  # the newest of a model, from which seconds and tokens are read
+CHARACTERS_PER_TOKEN = 4
+COMPLETION_TOKENS = 800  # of an answer with a program and its idea, where none is on record
+EVALUATION_BYTES, CANDIDATE_BYTES = 2000, 3000  # in the ledger, indices included
+KEPT_BYTES_PER_VALUE = 4  # of prefilled keys and values: float32 on a CPU, half of it on a GPU
+EULER = 0.5772
+
+
+@dataclass(frozen=True)
+class StageForecast:
+    """How often a stage is expected to run, and for how long: `from_what` says whence the seconds are known."""
+
+    stage: Stage
+    num_evaluations: int
+    seconds_each: float
+    from_what: str
+
+    @property
+    def seconds(self) -> float:
+        """Give the seconds of all of them, one after the other."""
+        return self.num_evaluations * self.seconds_each
+
+
+@dataclass(frozen=True)
+class AgentForecast:
+    """What a language model is expected to cost."""
+
+    name: str
+    num_proposals: int
+    prompt_tokens: int
+    completion_tokens: int
+    dollars: float
+    from_what: str
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The plan of a campaign and what it is expected to take.
+
+    `worker_seconds`: of all evaluations; `seconds`: on the clock, with all workers busy. What starts engines, records
+    and prefills comes on top, once. `limits`: what may end it earlier.
+    """
+
+    model: str
+    candidates: int
+    seeds: tuple[str, ...]
+    ratios: tuple[float, ...]
+    round: tuple[str, ...]
+    workers: int
+    workloads: tuple[Workload, ...]
+    stages: tuple[StageForecast, ...]
+    agents: tuple[AgentForecast, ...]
+    worker_seconds: float
+    seconds: float
+    dollars: float
+    disk_bytes: int
+    limits: tuple[str, ...]
+
+
+def forecast(setup: Setup) -> Forecast:
+    """Give the plan of what was asked for. Reads the model's shape and the database, where there is one, and no more.
+
+    Raises ConfigError, ModelError, ProgramError and StoreError as a run would.
+    """
+    facts = facts_of(setup.model)
+    config = settings_of(setup, facts)
+    records = on_record(setup)
+    seeds = seed_proposals(config)
+    num_references = sum(seed.operator == REFERENCE for seed in seeds)
+    stages = tuple(
+        StageForecast(stage, number, *_seconds(stage, records))
+        for stage, number in expected(config, len(seeds) - num_references, num_references).items()
+    )
+    agents = _agents(setup, config, records)
+    worker_s = sum(each.seconds for each in stages if each.stage is not Stage.CHECK)
+    if config.max_worker_seconds is not None:
+        worker_s = min(worker_s, config.max_worker_seconds)
+    dollars = sum(each.dollars for each in agents)
+    return Forecast(
+        model=config.model,
+        candidates=config.num_candidates,
+        seeds=(*config.seeds, *map(str, setup.seed_programs)),
+        ratios=config.ratios,
+        round=config.proposers,
+        workers=setup.workers,
+        workloads=config.workloads,
+        stages=stages,
+        agents=agents,
+        worker_seconds=worker_s,
+        seconds=worker_s / setup.workers,
+        dollars=dollars if setup.max_dollars is None else min(dollars, setup.max_dollars),
+        disk_bytes=_disk_bytes(facts, config, sum(each.num_evaluations for each in stages)),
+        limits=_limits(config),
+    )
+
+
+def expected(config: CampaignConfig, num_seeds: int, num_references: int) -> dict[Stage, int]:
+    """Give how many evaluations of each stage are expected, as if every candidate were sound.
+
+    Seeds enter an engine, and of the others the shares that screen and recall let in. At each ratio the best so far are
+    timed: of n in any order, ln n + 0.577 are the best when they come (the expected number of records).
+    """
+    num_ratios, invented = max(1, len(config.ratios)), config.num_candidates
+    recalled = _going_on(config.screen_share, invented) if Stage.SCREEN in config.stages else 1.0
+    share = recalled * _going_on(config.recall_share, round(recalled * invented))
+    entering = num_seeds + share * invented
+    told = [stage for stage in (Stage.FIDELITY, Stage.RETRIEVAL) if stage in config.stages]
+    timed = min(entering, len(told) * (math.log(max(1.0, entering)) + EULER)) if told else entering
+    numbers = dict.fromkeys(config.stages, entering * num_ratios + num_references) | {
+        Stage.CHECK: (num_seeds + invented) * num_ratios + num_references,
+        Stage.SCREEN: (num_seeds + invented) * num_ratios + num_references,
+        Stage.RECALL: (num_seeds + recalled * invented) * num_ratios + num_references,
+        Stage.ORACLE: num_seeds + num_references + min(1.0, share * num_ratios) * invented,
+        Stage.SERVE: timed * num_ratios,
+    }
+    confirmed = NUM_LEADERS * num_ratios
+    return {stage: math.ceil(numbers[stage] + (confirmed if stage in LOSSES else 0)) for stage in config.stages}
+
+
+def _going_on(share: float, number: int) -> float:
+    """Give the share of so many candidates that a gate lets through, the lucky ones too."""
+    return min(1.0, max(share, LEAST_GOING_ON / max(1, number)) + LUCKY)
+
+
+def on_record(setup: Setup) -> list[Record]:
+    """Give what the database holds of this model's newest campaigns, on the device of the newest, if there is one."""
+    from search.store.ledger import SqlLedger
+
+    file = setup.db.removeprefix("sqlite:///")
+    if file != setup.db and not Path(file).is_file():
+        return []
+    ledger = SqlLedger(setup.db)
+    try:
+        theirs = [each for each in ledger.campaigns() if each.model == setup.model][-MAX_CAMPAIGNS:]
+        return [record for campaign in reversed(theirs) for record in ledger.records(campaign.id)]
+    finally:
+        ledger.close()
+
+
+def _seconds(stage: Stage, records: Sequence[Record]) -> tuple[float, str]:
+    """Give the mean seconds of a stage, and whence they are known: those of the environment measured last."""
+    found = [e for record in records for e in record.evaluations if e.key.stage is stage and e.elapsed_s > 0]
+    here = [e.elapsed_s for e in found if e.key.environment_digest == found[0].key.environment_digest]
+    if here:
+        return fmean(here), f"{len(here):,} on record"
+    return TYPICAL_S[stage], A_GUESS if stage in GUESSED else FROM_PAGE
+
+
+def _agents(setup: Setup, config: CampaignConfig, records: Sequence[Record]) -> tuple[AgentForecast, ...]:
+    from search.agents.llm import Endpoint
+
+    told = []
+    for name, asked in setup.endpoints.items():
+        number = math.ceil(config.num_candidates * config.proposers.count(name) / len(config.proposers))
+        prompt, completion, source = _tokens(name, config, records)
+        dollars = Endpoint(asked.llm, prompt_price=asked.price[0], completion_price=asked.price[1]).dollars(
+            number * prompt, number * completion
+        )
+        told.append(AgentForecast(name, number, prompt, completion, dollars, source))
+    return tuple(told)
+
+
+def _tokens(name: str, config: CampaignConfig, records: Sequence[Record]) -> tuple[int, int, str]:
+    """Give the tokens that one proposal reads and writes: the mean of those on record, else those of the prompt."""
+    made = [p for record in records if (p := record.candidate.proposal).proposer == name and p.prompt_tokens]
+    if made:
+        prompt, completion = fmean(p.prompt_tokens for p in made), fmean(p.completion_tokens for p in made)
+        return round(prompt), round(completion), f"{len(made):,} on record"
+    from search.agents.llm import ask, system
+
+    context = Context(
+        config.seed, 0, (), frozenset(), config.group, config.head_dim, config.num_tokens, config.num_layers,
+        config.terms.lengths, config.ratios,
+    )  # fmt: skip
+    characters = len(system(context)) + len(ask(context, name)[1])
+    return characters // CHARACTERS_PER_TOKEN, COMPLETION_TOKENS, "the prompt's length"
+
+
+def _disk_bytes(facts: ModelFacts, config: CampaignConfig, num_evaluations: int) -> int:
+    """Give what the ledger grows by, and what prefilled prompts take in the cache's folder."""
+    from search.evaluator.prefill.kept import MAX_BYTES
+
+    token_bytes = 2 * facts.num_layers * facts.num_kv_heads * facts.head_dim * KEPT_BYTES_PER_VALUE
+    prefilled = [each for each in config.workloads if each.lengths and each.stage in (Stage.FIDELITY, Stage.RETRIEVAL)]
+    num_tokens = sum(max(each.num_sequences, NUM_DOCUMENTS) * each.num_tokens for each in prefilled)
+    ledger = num_evaluations * EVALUATION_BYTES + config.num_candidates * CANDIDATE_BYTES
+    return ledger + min(MAX_BYTES, num_tokens * token_bytes)
+
+
+def _limits(config: CampaignConfig) -> tuple[str, ...]:
+    told = [
+        (config.max_worker_seconds, "workers have measured for {:,.0f} s together"),
+        (config.max_dollars, "language models have cost ${:,.2f}"),
+        (config.stop_at or None, "a rule reaches {}"),
+        (config.patience, "{:,} candidates in a row bring no progress"),
+    ]
+    return tuple(sentence.format(value) for value, sentence in told if value is not None)

@@ -1,0 +1,61 @@
+"""From the names of proposers to proposers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from search.agents.seeds import GIVEN, given
+from search.config import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from search.agents.llm import Endpoint
+    from search.config import CampaignConfig
+    from search.contracts import Proposer
+    from search.records import Context, Proposal
+    from vortex_dsl.frontend.program import Program
+
+LLM = "llm"
+KNOWN = ("grammar", LLM, "tune", "greedy", "best_of_n", "random")
+# With an endpoint agents take turns with the grammar; the baselines keep theirs.
+WITH_LLM = (LLM, "grammar", "greedy", LLM, "grammar", "best_of_n", LLM, "random")
+
+
+class Given:
+    """Proposes one program that a person gave."""
+
+    name = GIVEN
+
+    def __init__(self, program: Program) -> None:
+        self._proposal = given(program)
+
+    def propose(self, context: Context) -> Proposal:  # noqa: ARG002 - the same whatever came before
+        """Give the program."""
+        return self._proposal
+
+
+def proposers_of(config: CampaignConfig, endpoints: Mapping[str, Endpoint]) -> tuple[Proposer, ...]:
+    """Give a proposer for each turn of a campaign's round. Raises ConfigError where agents have no endpoint."""
+    built = {name: proposer_of(name, endpoints) for name in set(config.proposers)}
+    return tuple(built[name] for name in config.proposers)
+
+
+def proposer_of(name: str, endpoints: Mapping[str, Endpoint]) -> Proposer:
+    """Build a proposer by its name: one of `KNOWN`, or that of an endpoint. Raises ConfigError for another."""
+    from search.agents.baselines import BestOfN, Greedy, Random
+    from search.agents.grammar import Grammar
+    from search.agents.llm import Llm
+    from search.agents.tuning.tune import Tune
+
+    if name in endpoints:
+        return Llm(endpoints[name], name)
+    for kind in (Grammar, Tune, Greedy, BestOfN, Random):
+        if kind.name == name:
+            return kind()
+    if name == LLM:
+        raise ConfigError("the proposer llm needs --llm MODEL, and --base-url URL unless OpenAI's own is meant")
+    raise ConfigError(
+        f"there is no proposer {name!r} here; there are {', '.join((*KNOWN, *endpoints))}, and every endpoint of the "
+        "campaign's file"
+    )

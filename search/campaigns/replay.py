@@ -1,0 +1,312 @@
+"""A campaign once more from its record: the same loop, asked again whatever can be, measured nothing.
+
+Answers of language models and measurements are taken from the record; every other proposer is asked again, and what
+the language tells of a program is computed again. So whatever decides (proposers, gates, stop rules, leaders) decides
+once more, and its decisions are compared with those on record.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from search.admission import check
+from search.campaigns.proposers import proposer_of
+from search.config import CampaignConfig, ConfigError
+from search.contracts import Claim, ProposerError
+from search.dispatch import UNFINISHED
+from search.loop import Loop, start_campaign
+from search.observer import Silent
+from search.records import Evaluation, Stage, Status
+from search.store.ledger import SqlLedger
+from search.workloads import HELD_OUT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from search.contracts import Ledger, Proposer
+    from search.loop import Outcome
+    from search.records import (
+        Campaign,
+        Candidate,
+        Context,
+        Environment,
+        EvaluationKey,
+        EvaluationTask,
+        Proposal,
+        Record,
+    )
+
+FAILED = "failed"  # the operator of a step for which a proposer gave nothing
+
+
+class DifferenceError(Exception):
+    """What was decided again is not what is on record; from this step on the two are different campaigns."""
+
+    def __init__(self, step: int, what: str) -> None:
+        super().__init__(f"step {step}: {what}")
+        self.step, self.what = step, what
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a replay found. `difference` is the first; empty where there is none.
+
+    `num_absent`: evaluations that the last steps ask for and the record does not have: it was interrupted before them.
+    `asked_again` and `from_record` are the proposers whose proposals were made again, and were not.
+    """
+
+    campaign: int
+    num_steps: int
+    num_evaluations: int
+    num_absent: int
+    asked_again: tuple[str, ...]
+    from_record: tuple[str, ...]
+    step: int | None = None
+    difference: str = ""
+
+
+def replay(ledger: Ledger, campaign: Campaign) -> Replay:
+    """Run a recorded campaign again without an engine, as far as its record goes; nothing is written to `ledger`.
+
+    Raises ConfigError where it cannot be replayed: nothing was measured, or in several circumstances.
+    """
+    recorded = _Recorded.of(ledger, campaign)
+    config = CampaignConfig.from_json(campaign.settings)
+    proposers = [_Again(name, recorded) for name in config.proposers]
+    with (
+        tempfile.TemporaryDirectory(prefix="vortex-replay-") as folder,
+        closing(_Scratch(f"sqlite:///{folder}/replay.db", recorded, config)) as scratch,
+    ):
+        found = _first_difference(scratch, recorded, config, proposers)
+    again = dict.fromkeys(each.name for each in proposers if each.is_asked)
+    taken = dict.fromkeys(each.name for each in proposers if not each.is_asked)
+    return Replay(
+        campaign.id,
+        num_steps=len(recorded.records),
+        num_evaluations=sum(len(record.evaluations) for record in recorded.records),
+        num_absent=scratch.num_absent,
+        asked_again=tuple(again),
+        from_record=tuple(taken),
+        step=found.step if found else None,
+        difference=found.what if found else "",
+    )
+
+
+def _first_difference(
+    scratch: _Scratch, recorded: _Recorded, config: CampaignConfig, proposers: Sequence[Proposer]
+) -> DifferenceError | None:
+    copy = start_campaign(scratch, config)
+    loop = Loop(scratch, _Nobody(recorded), proposers, copy, _Comparing(recorded))
+    num_steps = len(recorded.records)
+    try:
+        outcome = loop.run(num_steps)
+        if outcome.num_steps < num_steps:
+            why = outcome.message or outcome.end
+            raise DifferenceError(outcome.num_steps, f"the campaign ends before it ({why}), and goes on on record")
+        recorded.compare_confirmed(outcome)
+    except DifferenceError as difference:
+        return difference
+    return None
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """What is on record of a campaign, in the one circumstance in which it was measured."""
+
+    ledger: Ledger
+    campaign: Campaign
+    records: tuple[Record, ...]
+    place: tuple[str, str, str]  # digests of model and environment, and the evaluator's version
+
+    @classmethod
+    def of(cls, ledger: Ledger, campaign: Campaign) -> _Recorded:
+        """Read it. Raises ConfigError where there is nothing to replay, or too much."""
+        records = tuple(ledger.records(campaign.id))
+        places = {_place(e.key): None for record in records for e in record.evaluations}
+        if not places:
+            raise ConfigError(f"nothing was measured in campaign {campaign.id}, so that there is nothing to replay")
+        if len(places) > 1:
+            raise ConfigError(
+                f"campaign {campaign.id} was measured in {len(places)} circumstances (models, machines or versions): "
+                "its steps were decided by what is on record of neither alone, and are not replayed"
+            )
+        return cls(ledger, campaign, records, next(iter(places)))
+
+    @property
+    def environment(self) -> Environment:
+        return self.ledger.environment(self.place[1])
+
+    def candidate(self, step: int) -> Candidate:
+        return self.records[step].candidate
+
+    def evaluation(self, step: int, task: EvaluationTask) -> Evaluation | None:
+        """Find what was measured of a step; what is held out is shown for one candidate at a time."""
+        record = self.records[step]
+        found = self.ledger.candidate(record.candidate.id) if task.workload.split == HELD_OUT else record
+        return next((each for each in found.evaluations if each.key == task.key), None)
+
+    def compare_confirmed(self, outcome: Outcome) -> None:
+        """Compare the leaders with those that are confirmed on record. An interrupted record has fewer."""
+        standings = self.ledger.standings(self.campaign.id)
+        on_record = {(each.id, each.ratio) for each in standings if each.confirmed}
+        led = {(self.candidate(each.record.candidate.step).id, each.ratio) for each in outcome.leaders}
+        if not on_record <= led:
+            other, ratio = min(on_record - led)
+            at = f" at {ratio:g}x" if ratio else ""
+            last = len(self.records) - 1
+            raise DifferenceError(last, f"candidate {other} is confirmed on record{at}, and leads no more")
+
+
+class _Again:
+    """Asks a proposer again and compares; takes the record's word for a language model's."""
+
+    def __init__(self, name: str, recorded: _Recorded) -> None:
+        self.name, self._recorded = name, recorded
+        try:
+            self._real: Proposer | None = proposer_of(name, {})
+        except ConfigError:  # it needs an endpoint, or a person
+            self._real = None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether there is somebody to ask."""
+        return self._real is not None
+
+    def propose(self, context: Context) -> Proposal:
+        """Give the step's proposal as it is on record, once it is known to be the same."""
+        on_record = self._recorded.candidate(context.step).proposal
+        if on_record.proposer != self.name:
+            raise DifferenceError(context.step, f"it is the turn of {self.name}, and on record of {on_record.proposer}")
+        if on_record.operator == FAILED and not on_record.text:
+            raise ProposerError(on_record.rationale)
+        if self._real is not None:
+            _compare_proposals(context.step, self._real.propose(context), on_record)
+        return on_record
+
+
+class _Scratch(SqlLedger):
+    """A ledger of its own for the replay, which answers from the record what was measured."""
+
+    def __init__(self, url: str, recorded: _Recorded, config: CampaignConfig) -> None:
+        super().__init__(url)
+        self._recorded, self._config = recorded, config
+        self._steps: dict[int, int] = {}  # of candidates by their id here
+        self._absent: set[EvaluationKey] = set()
+
+    @property
+    def num_absent(self) -> int:
+        """How many evaluations were asked for that are not on record."""
+        return len(self._absent)
+
+    def add_candidate(self, candidate: Candidate) -> Candidate:
+        """Compare what became of a proposal, and store it here."""
+        _compare_candidates(candidate, self._recorded.candidate(candidate.step))
+        stored = super().add_candidate(candidate)
+        self._steps[stored.id] = stored.step
+        return stored
+
+    def claim(
+        self, task: EvaluationTask, owner: str, lease_s: float, candidate_id: int | None = None
+    ) -> Evaluation | Claim:
+        """Give what is on record; what is not can be missing from the steps that nothing on record depends on."""
+        assert candidate_id is not None, "the loop names the candidate whose record shows the result"
+        step = self._steps[candidate_id]
+        found = self._recorded.evaluation(step, task)
+        if found is not None and found.status not in UNFINISHED:
+            if task.key.stage is Stage.CHECK:
+                _compare_checks(step, check(task, self._config), found)
+            return found
+        is_needed = task.workload.split != HELD_OUT and step + self._config.lag < len(self._recorded.records)
+        if is_needed and found is None:
+            raise DifferenceError(step, f"its gates open {_named(task.key.stage, task.workload.ratio)}, never measured")
+        self._absent.add(task.key)
+        return super().claim(task, owner, lease_s, candidate_id)
+
+
+class _Nobody:
+    """An evaluator that measures nothing: whatever is not on record stays so."""
+
+    num_workers = 1
+
+    def __init__(self, recorded: _Recorded) -> None:
+        self.model_digest, _, self.version = recorded.place
+        self.environment = recorded.environment
+        self._asked: list[EvaluationTask] = []
+
+    def submit(self, task: EvaluationTask) -> None:
+        self._asked.append(task)
+
+    def completed(self, timeout_s: float) -> list[Evaluation]:  # noqa: ARG002 - nothing is worth waiting for
+        asked, self._asked = self._asked, []
+        return [Evaluation(task.key, Status.INTERRUPTED, "it is not on record") for task in asked]
+
+    def running(self) -> list[EvaluationKey]:
+        return []
+
+    def close(self) -> None: ...
+
+
+class _Comparing(Silent):
+    """Compares which stages a candidate went through, once it has none left."""
+
+    def __init__(self, recorded: _Recorded) -> None:
+        self._recorded = recorded
+
+    def on_finished(self, record: Record) -> None:
+        """Raise DifferenceError where more was measured on record: a gate is closed now that was open."""
+        step = record.candidate.step
+        taken = {(e.key.stage, e.ratio) for e in record.evaluations}
+        for each in self._recorded.records[step].evaluations:
+            if (each.key.stage, each.ratio) not in taken:
+                raise DifferenceError(step, f"its gates close {_named(each.key.stage, each.ratio)}, measured on record")
+
+
+def _place(key: EvaluationKey) -> tuple[str, str, str]:
+    return key.model_digest, key.environment_digest, key.evaluator_version
+
+
+def _named(stage: Stage, ratio: float) -> str:
+    return f"stage {stage} at {ratio:g}x" if ratio else f"stage {stage}"
+
+
+def _compare_proposals(step: int, again: Proposal, on_record: Proposal) -> None:
+    for name in ("text", "values", "operator", "parents", "rationale"):
+        new, old = getattr(again, name), getattr(on_record, name)
+        if new != old:
+            raise DifferenceError(step, f"{again.proposer} proposes another {name}: {_shown(new, old)}")
+
+
+def _compare_candidates(again: Candidate, on_record: Candidate) -> None:
+    _compare_proposals(again.step, again.proposal, on_record.proposal)
+    for name in ("status", "program_digest", "name", "message"):
+        new, old = getattr(again, name), getattr(on_record, name)
+        if new != old:
+            raise DifferenceError(again.step, f"its {name} is another: {_shown(new, old)}")
+
+
+def _compare_checks(step: int, again: Evaluation, on_record: Evaluation) -> None:
+    """Compare all that the language tells of a program; the seconds it took are the only part that may differ."""
+    again = replace(again, elapsed_s=on_record.elapsed_s)
+    for new, old in zip(again.measurements, on_record.measurements, strict=False):
+        if new != old:
+            raise DifferenceError(
+                step, f"check{_at(again)} finds {new.name} {new.value:g}, on record {old.name} {old.value:g}"
+            )
+    if again != on_record:
+        new_end, old_end = (f"{e.status} {len(e.measurements)} {e.message}" for e in (again, on_record))
+        raise DifferenceError(step, f"check{_at(again)} ends otherwise: {_shown(new_end, old_end)}")
+
+
+def _at(evaluation: Evaluation) -> str:
+    return f" at {evaluation.ratio:g}x" if evaluation.ratio else ""
+
+
+def _shown(new: object, old: object) -> str:
+    """Show what differs, of texts the first line that does."""
+    if isinstance(new, str) and isinstance(old, str):
+        lines = list(zip([*new.splitlines(), "(its end)"], [*old.splitlines(), "(its end)"], strict=False))
+        new, old = next(((a, b) for a, b in lines if a != b), (new, old))
+    return f"{new!r}, on record {old!r}"

@@ -1,0 +1,152 @@
+"""From what a person asks for, and what a model has, to the settings of a campaign."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from search.config import ANSWER_TOKENS, RATIOS, CampaignConfig, ConfigError, SeedProgram, lag_for
+from search.evaluator.probe import PROBE
+from search.records import Stage
+from vortex_dsl import load_program, trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from search.campaigns.setup import Setup
+    from search.evaluator.models import ModelFacts
+    from vortex_dsl import Shape
+
+PROBE_RATIOS = (8.0,)
+SCREEN_SHARE = 0.1  # of them go on from a small part of the recordings to all, which takes fifteen times as long
+RECALL_SHARE = 0.05  # of invented candidates enter an engine; recall costs a second, an engine's stages fifteen
+
+
+def settings_of(setup: Setup, model: ModelFacts) -> CampaignConfig:
+    """Give the settings of a campaign that searches.
+
+    Raises ConfigError for what does not go together or is out of range, and ProgramError for a seed program that is
+    refused, which names its file and line.
+    """
+    judged = judged_by(setup, model)
+    lag = setup.lag or lag_for(setup.workers, setup.candidates, is_cheap=Stage.SCREEN in judged.stages)
+    return replace(
+        judged,
+        seed=setup.seed,
+        lag=lag,
+        num_candidates=setup.candidates,
+        proposers=setup.round,
+        max_dollars=setup.max_dollars,
+        max_worker_seconds=_worker_seconds(setup),
+        stop_at=setup.stop_at,
+        patience=setup.patience,
+        seed_programs=seed_programs(setup.seed_programs, judged.terms.shape),
+    )
+
+
+def judged_by(setup: Setup, model: ModelFacts, *, as_written: bool = False) -> CampaignConfig:
+    """Give how a model's programs are judged: its shape, workloads, cost ratios and published seeds.
+
+    The probe has texts and lengths of its own. `as_written`: judge programs so where no ratio was asked for. Raises
+    ConfigError.
+    """
+    from search.evaluator.models import smollm2
+    from search.workloads import SMALL, lengths_of, workloads_for
+    from vortex_dsl import zoo
+
+    shape = CampaignConfig(
+        model=model.name,
+        group=model.group,
+        head_dim=model.head_dim,
+        num_layers=model.num_layers,
+        num_kv_heads=model.num_kv_heads,
+        target=setup.target,
+    )
+    usual = PROBE_RATIOS if model.name == PROBE else RATIOS
+    ratios = setup.ratios or (() if as_written else usual)
+    if model.name == PROBE:
+        _check_probe(setup)
+        return replace(shape, ratios=ratios)
+    longest = _longest(setup, model)
+    texts = "" if setup.text is None else _kept(setup.text)
+    task = _built(setup.task, model, lengths_of(0, longest)) if setup.task else ""
+    kinds = SMALL if model.name == smollm2.NAME else ""
+    workloads = workloads_for(0, longest, texts, task, kinds)
+    return replace(
+        shape,
+        ratios=ratios,
+        workloads=workloads,
+        seeds=zoo.names(),
+        recall_share=RECALL_SHARE,
+        screen_share=SCREEN_SHARE,
+    )
+
+
+def seed_programs(files: Iterable[Path], shape: Shape) -> tuple[SeedProgram, ...]:
+    """Read programs to begin with, each of which must load and trace at the model's shape.
+
+    Raises ConfigError for a file that is not there or given twice, ProgramError with file and line for a text.
+    """
+    found: dict[SeedProgram, Path] = {}
+    for file in files:
+        if not file.is_file():
+            raise ConfigError(f"there is no seed program {file}; give the path of a program's text")
+        program = load_program(file)
+        trace(program, shape)
+        given = SeedProgram(program.text)
+        if given in found:
+            raise ConfigError(f"the seed programs {found[given]} and {file} are one text; give it once")
+        found[given] = file
+    return tuple(found)
+
+
+def _worker_seconds(setup: Setup) -> float | None:
+    """Give the seconds that all workers have together: those of each, or those of GPUs, of which each holds one."""
+    from search.campaigns.machines import accelerators
+
+    if setup.max_gpu_seconds is not None and accelerators(setup.gpus) is None:
+        raise ConfigError("max_gpu_seconds bounds what GPUs do, and workers here have none; give max_seconds, or gpus")
+    of_each = None if setup.max_seconds is None else setup.max_seconds * setup.workers
+    return min((each for each in (of_each, setup.max_gpu_seconds) if each is not None), default=None)
+
+
+def _check_probe(setup: Setup) -> None:
+    given = (("tokens", setup.tokens), ("text", setup.text), ("task", setup.task))
+    named = [key for key, value in given if value]
+    if named:
+        raise ConfigError(f"{named[0]} says what a real model is judged on, and the probe has its own; name a model")
+
+
+def _longest(setup: Setup, model: ModelFacts) -> int:
+    from search.workloads import MODEL_TOKENS
+
+    room = model.max_tokens - ANSWER_TOKENS
+    if setup.tokens is not None and setup.tokens > room:
+        raise ConfigError(
+            f"tokens {setup.tokens} are too many: the model {model.name} takes {model.max_tokens:,} tokens, "
+            f"{ANSWER_TOKENS} of them for answers; give at most {room}"
+        )
+    return setup.tokens or min(MODEL_TOKENS, room)
+
+
+def _built(task: str, model: ModelFacts, lengths: tuple[int, ...]) -> str:
+    """Build an lm-eval task once, to see that it can be, and give the source of its workload."""
+    from search.campaigns.machines import scratch
+    from search.evaluator.tasks.named import TaskError, source_of
+
+    try:
+        return source_of(task, model.folder, lengths, scratch())
+    except TaskError as error:
+        raise ConfigError(f"task: {error}") from None
+
+
+def _kept(file: Path) -> str:
+    """Keep a text for this run and for `resume`, and give the source of workloads that are cut from it."""
+    from search.campaigns.machines import scratch
+    from search.evaluator.fidelity.given import TextError, keep_text, read_text
+
+    try:
+        return keep_text(read_text(file), scratch())
+    except TextError as error:
+        raise ConfigError(f"text: {error}") from None

@@ -1,0 +1,222 @@
+"""A campaign as people ask for it: the keys of campaign files, notebooks and options, with what each may be."""
+
+from __future__ import annotations
+
+import math
+import os
+from functools import reduce
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from search.campaigns.bounds import (
+    DATABASE_URL,
+    LARGEST,
+    LEAST_TOKENS,
+    MAX_DOLLARS,
+    MAX_LAG,
+    MAX_ROUND,
+    MAX_SECONDS,
+    MAX_SEED_PROGRAMS,
+    MAX_WORKERS,
+)
+from search.campaigns.proposers import KNOWN, LLM, WITH_LLM
+from search.config import MAX_RATIOS, PROPOSERS, TARGET, ConfigError
+from search.evaluator.probe import PROBE
+from vortex_dsl.errors import did_you_mean
+from vortex_dsl.values import MAX_TOKENS
+
+if TYPE_CHECKING:
+    from search.agents.llm import Endpoint
+
+MAX_ENDPOINTS = 16
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
+
+
+def _a_url(text: str) -> str:
+    if text and not text.startswith(("http://", "https://")):
+        raise ValueError(f"is no URL, but {text!r}; give one such as http://localhost:8000/v1")
+    return text
+
+
+def _a_price(prices: tuple[float, float]) -> tuple[float, float]:
+    if not all(0 <= dollars < math.inf for dollars in prices):
+        raise ValueError(f"is no price, but {prices[0]} {prices[1]}; give dollars per million tokens, 0 or more")
+    return prices
+
+
+class EndpointSetup(BaseModel):
+    """Where agents ask a language model. Its key never stands here, only the name of the variable that holds it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    llm: str = Field(min_length=1, max_length=200, description="The model that agents ask there.")
+    base_url: Annotated[str, AfterValidator(_a_url)] = Field(
+        "", max_length=2000, description="Any OpenAI-compatible endpoint; OpenAI's own if left out."
+    )
+    price: Annotated[tuple[float, float], AfterValidator(_a_price)] = Field(
+        (0.0, 0.0), strict=False, description="Dollars per million tokens that the model reads, and writes."
+    )
+    api_key_env: str = Field(
+        "OPENAI_API_KEY",
+        pattern=VARIABLE,
+        description="The environment variable that holds the endpoint's key; never the key itself.",
+    )
+
+
+class Setup(BaseModel):
+    """All that a person may say of a campaign; what is left out has its default. The keys are flat but for endpoints.
+
+    `proposers` is the round in which proposers take turns, empty for the usual one; from a table of weights, each has
+    so many turns, spread evenly.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    # What is judged
+    model: str = Field(
+        PROBE, min_length=1, max_length=8192, description="The model to serve: a folder, a hub name, smollm2 or probe."
+    )
+    tokens: int | None = Field(
+        None, ge=LEAST_TOKENS, le=MAX_TOKENS, description="Longest text that the model is judged on, in tokens."
+    )
+    text: Path | None = Field(
+        None, strict=False, description="A file with the text to judge on, instead of Python's own help topics."
+    )
+    task: str = Field("", max_length=200, description="An lm-eval task to run too.")
+    ratios: tuple[float, ...] = Field(
+        (), strict=False, max_length=MAX_RATIOS,
+        description="Cost ratios: budgets are fitted so that dense attention reads so many times the bytes.",
+    )  # fmt: skip
+    target: str = Field(TARGET, max_length=32, description="Model speed on this GPU too: H100, H200 or B200.")
+
+    # Who searches, and from where
+    seed: int = Field(
+        0, ge=-LARGEST, le=LARGEST, description="Decides the sequence of candidates, given the same measurements."
+    )
+    lag: int | None = Field(
+        None, ge=1, le=MAX_LAG,
+        description="Steps under way at a time, none of which knows the others; by the workers if left out.",
+    )  # fmt: skip
+    proposers: tuple[str, ...] = Field(
+        (), description="Who invents: a table of weights, or a list of names that take turns."
+    )
+    endpoints: dict[str, EndpointSetup] = Field(
+        {}, max_length=MAX_ENDPOINTS, description="Language models; each is a proposer of the table's name."
+    )
+    seed_programs: tuple[Path, ...] = Field(
+        (), strict=False, max_length=MAX_SEED_PROGRAMS, description="Files of programs to begin with, after the zoo's."
+    )
+
+    # How long
+    candidates: int = Field(100, ge=0, le=LARGEST, description="Programs to invent beside the seeds.")
+    max_seconds: float | None = Field(
+        None, gt=0, le=MAX_SECONDS, description="Stop inventing once each worker has measured for so many seconds."
+    )
+    max_gpu_seconds: float | None = Field(
+        None, gt=0, le=MAX_SECONDS, description="Stop inventing once all GPUs together have worked for so many seconds."
+    )
+    max_dollars: float | None = Field(
+        None, ge=0, le=MAX_DOLLARS, description="Stop inventing once language models have cost so much."
+    )
+    stop_at: str = Field(
+        "", max_length=200, description="Stop inventing once a rule reaches this, such as 'kl < 0.05 at 8'."
+    )
+    patience: int | None = Field(
+        None, ge=1, le=LARGEST, description="Stop inventing once so many candidates in a row brought no progress."
+    )
+
+    # On what
+    workers: int = Field(1, ge=1, le=MAX_WORKERS, description="Engines that measure side by side.")
+    ray: str = Field(
+        "local", max_length=2000, description="A Ray cluster's address; 'local' starts one on this machine."
+    )
+    gpus: tuple[str, ...] = Field(
+        (), strict=False, max_length=16, description="Place workers on GPUs of these kinds, ['any'] for all."
+    )
+    db: str = Field(DATABASE_URL, min_length=1, max_length=8192, description="The database, as an SQLAlchemy URL.")
+
+    @field_validator("proposers", mode="before")
+    @classmethod
+    def _a_round(cls, given: Any) -> Any:
+        """Spread weights over a round; a list is one already."""
+        if isinstance(given, dict):
+            return round_of(given)
+        return tuple(given) if isinstance(given, list) else given
+
+    @field_validator("endpoints")
+    @classmethod
+    def _names(cls, endpoints: dict[str, EndpointSetup]) -> dict[str, EndpointSetup]:
+        for name in endpoints:
+            if name != LLM and name in KNOWN:
+                raise ValueError(f"cannot be called '{name}', which is another proposer's name; give another")
+            if not name.isidentifier() or not name.islower() or len(name) > 32:
+                raise ValueError(f"cannot be called {name!r}; give small letters, digits and _, at most 32")
+        return endpoints
+
+    @model_validator(mode="after")
+    def _together(self) -> Setup:
+        known = (*KNOWN, *self.endpoints)
+        for name in self.proposers:
+            if name == LLM and name not in self.endpoints:
+                raise ValueError(
+                    "the proposer llm has nobody to ask; give --llm MODEL, and --base-url URL unless OpenAI's own is "
+                    "meant, or a table [endpoints.llm] in a campaign file"
+                )
+            if name not in known:
+                hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+                raise ValueError(f"there is no proposer {name!r}{hint}")
+        if len(self.proposers) > MAX_ROUND:
+            raise ValueError(f"proposers have {len(self.proposers)} turns; give at most {MAX_ROUND}")
+        priced = any(any(each.price) for each in self.endpoints.values())
+        if self.max_dollars is not None and not priced:
+            raise ValueError("max_dollars needs what a model costs per million tokens: --price IN OUT, price in a file")
+        return self
+
+    @property
+    def round(self) -> tuple[str, ...]:
+        """Who takes turns: those asked for, else the usual round, with agents where there are endpoints."""
+        if self.proposers or not self.endpoints:
+            return self.proposers or PROPOSERS
+        agents = cycle(self.endpoints)
+        return tuple(next(agents) if name == LLM else name for name in WITH_LLM)
+
+    def agents(self) -> dict[str, Endpoint]:
+        """Give where each language model is asked. Raises ConfigError where OpenAI's own is meant and has no key."""
+        from search.agents.llm import Endpoint
+
+        found = {}
+        for name, asked in self.endpoints.items():
+            if not asked.base_url and asked.api_key_env not in os.environ:
+                raise ConfigError(
+                    f"the endpoint {name} needs --base-url URL (base_url in a file), or a key for OpenAI's own in "
+                    f"the environment variable {asked.api_key_env}"
+                )
+            found[name] = Endpoint(asked.llm, asked.base_url, asked.api_key_env, *asked.price)
+        return found
+
+
+def round_of(weights: dict[str, Any]) -> tuple[str, ...]:
+    """Spread proposers over a round, each with as many turns as its weight, as evenly as whole turns allow.
+
+    Each turn goes to whoever is furthest behind its share, of equal ones to the first (smooth weighted round-robin).
+    Raises ValueError for a weight that is no whole number from 1 to `MAX_ROUND`, and for more turns in all.
+    """
+    for name, weight in weights.items():
+        if isinstance(weight, bool) or not isinstance(weight, int) or not 1 <= weight <= MAX_ROUND:
+            raise ValueError(f"'{name}' must have a whole number of turns from 1 to {MAX_ROUND}, but has {weight!r}")
+    divisor = reduce(math.gcd, weights.values(), 0) or 1
+    shares = {name: weight // divisor for name, weight in weights.items()}
+    num_turns = sum(shares.values())
+    if num_turns > MAX_ROUND:
+        raise ValueError(f"weights come to {num_turns} turns in a round; give smaller ones, at most {MAX_ROUND} in all")
+    behind = dict.fromkeys(shares, 0)
+    turns: list[str] = []
+    for _ in range(num_turns):
+        behind = {name: behind[name] + share for name, share in shares.items()}
+        chosen = max(behind, key=lambda name: behind[name])
+        behind[chosen] -= num_turns
+        turns.append(chosen)
+    return tuple(turns)

@@ -1,0 +1,221 @@
+"""The options of `run`, `resume` and `eval`: keys of a campaign file, by which what is given replaces the file's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from search.campaigns.bounds import DATABASE_URL, LARGEST, LEAST_TOKENS, MAX_DOLLARS, MAX_LAG, MAX_SECONDS, MAX_WORKERS
+from vortex_dsl.values import MAX_TOKENS
+
+if TYPE_CHECKING:
+    from search.campaigns.setup import Setup
+
+# Where an option, one of many of its kind, is not called as the key is.
+KEYS = {"ratio": "ratios", "proposer": "proposers", "gpu": "gpus", "seed_program": "seed_programs"}
+LLM = "llm"  # the endpoint that options describe
+
+CampaignFile = Annotated[
+    Path | None,
+    typer.Argument(metavar="[FILE]", help="A campaign file (TOML); options replace what it says."),
+]
+FileToGoOnWith = Annotated[
+    Path | None, typer.Option("--file", metavar="FILE", help="The campaign file with endpoints and machines.")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Options; those that are left out are None."""
+
+    def setup(self, file: Path | None = None) -> Setup:
+        """Give what the file says, with what was given as options instead. Raises ConfigError."""
+        from search.campaigns.reading import read_setup
+
+        return read_setup(file, self._given())
+
+    def _given(self) -> dict[str, Any]:
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        given = {KEYS.get(name, name): value for name, value in given.items() if value is not None}
+        endpoint = {name: given.pop(name) for name in (LLM, "base_url", "price") if name in given}
+        return given | ({"endpoints": {LLM: endpoint}} if endpoint else {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searched(Asked):
+    """How programs are invented."""
+
+    candidates: Annotated[
+        int | None,
+        typer.Option(
+            "-n", "--candidates", metavar="N", min=0, max=LARGEST, show_default="100",
+            help="Programs to invent beside the seeds.",
+        ),
+    ] = None  # fmt: skip
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed", min=-LARGEST, max=LARGEST, show_default="0",
+            help="Decides the sequence of candidates, given the same measurements.",
+        ),
+    ] = None  # fmt: skip
+    proposer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--proposer", metavar="NAME", help="Who invents: grammar, llm, tune, greedy, best_of_n, random; repeatable."
+        ),
+    ] = None
+    lag: Annotated[
+        int | None,
+        typer.Option(
+            "--lag", metavar="N", min=1, max=MAX_LAG,
+            help="Steps under way at a time, none of which knows the others; by the workers if left out.",
+        ),
+    ] = None  # fmt: skip
+    seed_program: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--seed-program", metavar="FILE", help="Begin with this program too, after the zoo's; repeatable."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agents(Asked):
+    """Where agents ask."""
+
+    base_url: Annotated[
+        str | None,
+        typer.Option("--base-url", metavar="URL", help="Where agents ask: any OpenAI-compatible endpoint."),
+    ] = None
+    llm: Annotated[str | None, typer.Option("--llm", metavar="MODEL", help="The model that agents ask there.")] = None
+    price: Annotated[
+        tuple[float, float] | None,
+        typer.Option("--price", metavar="IN OUT", help="Dollars per million tokens that the model reads and writes."),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limited(Asked):
+    """What ends a campaign before it has its candidates."""
+
+    max_dollars: Annotated[
+        float | None,
+        typer.Option(
+            "--max-dollars", metavar="D", min=0.0, max=MAX_DOLLARS, help="Stop inventing once so much is spent."
+        ),
+    ] = None
+    max_seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--max-seconds", metavar="S", min=0.001, max=MAX_SECONDS,
+            help="Stop inventing once each worker has measured for so long.",
+        ),
+    ] = None  # fmt: skip
+    max_gpu_seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--max-gpu-seconds", metavar="S", min=0.001, max=MAX_SECONDS,
+            help="Stop inventing once all GPUs together have worked for so long.",
+        ),
+    ] = None  # fmt: skip
+    stop_at: Annotated[
+        str | None,
+        typer.Option(
+            "--stop-at", metavar="TARGET", help="Stop inventing once a rule reaches this, as 'kl < 0.05 at 8'."
+        ),
+    ] = None
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            "--patience", metavar="N", min=1, max=LARGEST, help="Stop after so many candidates without progress."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged(Asked):
+    """What is judged, and on what."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", metavar="FOLDER_OR_NAME", show_default="probe",
+            help="The model to serve: a folder, a hub name, smollm2 or probe.",
+        ),
+    ] = None  # fmt: skip
+    ratio: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--ratio",
+            metavar="R",
+            help="Judge with budgets fitted so that dense attention reads R times the bytes; repeatable.",
+        ),
+    ] = None
+    tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--tokens", min=LEAST_TOKENS, max=MAX_TOKENS, help="Longest text that a model is judged on, in tokens."
+        ),
+    ] = None
+    text: Annotated[
+        Path | None,
+        typer.Option("--text", metavar="FILE", help="Judge on this text instead of Python's own help topics."),
+    ] = None
+    task: Annotated[str | None, typer.Option("--task", metavar="NAME", help="Run this lm-eval task too.")] = None
+    target: Annotated[
+        str | None,
+        typer.Option("--target", metavar="NAME", help="Model speed on this GPU too: H100, H200 (if left out), B200."),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed(Asked):
+    """Where it is measured and kept."""
+
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray", metavar="ADDRESS", show_default="local",
+            help="A Ray cluster's address; 'local' starts one on this machine.",
+        ),
+    ] = None  # fmt: skip
+    gpu: Annotated[
+        list[str] | None,
+        typer.Option("--gpu", metavar="KIND", help="Place workers on GPUs of this kind, 'any' for all; repeatable."),
+    ] = None
+    db: Annotated[
+        str | None,
+        typer.Option("--db", metavar="URL", show_default=DATABASE_URL, help="The database, as an SQLAlchemy URL."),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staffed(Asked):
+    """How many measure."""
+
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", min=1, max=MAX_WORKERS, show_default="1", help="Engines that measure side by side."
+        ),
+    ] = None  # fmt: skip
+
+
+# Options are listed from the last base to the first.
+@dataclass(frozen=True, kw_only=True)
+class ToRun(Placed, Staffed, Judged, Limited, Agents, Searched):
+    """All that `run` takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToResume(Placed, Staffed, Agents):
+    """What `resume` takes: the campaign's settings are kept with it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToEvaluate(Placed, Judged):
+    """What `eval` takes."""

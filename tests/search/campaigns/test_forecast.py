@@ -1,0 +1,100 @@
+"""What a campaign is expected to take, before it starts: by hand where numbers are small, else from records."""
+
+import json
+
+import pytest
+
+from search.agents.baselines import Random
+from search.campaigns.forecast import FROM_PAGE, expected, forecast
+from search.campaigns.reading import read_setup
+from search.cli import main
+from search.commands.exits import ExitCode
+from search.config import CampaignConfig
+from search.loop import Loop, start_campaign
+from search.records import Stage
+from search.workloads import WORKLOADS, workloads_for
+
+
+@pytest.fixture(autouse=True)
+def nothing_starts(monkeypatch):
+    """A forecast that starts a pool fails."""
+
+    def started(*_):
+        raise AssertionError("a dry run starts nothing")
+
+    monkeypatch.setattr("search.campaigns.machines.Machines.pool", started)
+
+
+def test_evaluations_are_counted_by_hand():
+    config = CampaignConfig(num_candidates=100, ratios=(4, 8), workloads=workloads_for(0), recall_share=0.08)
+    found = expected(config, num_seeds=10, num_references=3)
+    assert found[Stage.CHECK] == found[Stage.RECALL] == 110 * 2 + 3
+    entering = 10 + 100 * (0.08 + 0.02)
+    assert found[Stage.ORACLE] == 10 + 3 + 20
+    assert found[Stage.FIDELITY] == found[Stage.RETRIEVAL] == entering * 2 + 3 + 3 * 2  # three leaders a ratio, again
+    assert found[Stage.SERVE] == 15  # 2 stages * (ln 20 + 0.577) * 2 ratios
+
+
+def test_where_everybody_enters_everybody_is_counted():
+    config = CampaignConfig(num_candidates=0, ratios=(8,), workloads=WORKLOADS)
+    assert expected(config, 5, 2) == {
+        Stage.CHECK: 7, Stage.RECALL: 7, Stage.ORACLE: 7, Stage.PROBE: 7 + 3, Stage.SERVE: 5,
+    }  # fmt: skip
+
+
+def test_without_a_database_seconds_are_those_of_the_page(db):
+    told = forecast(read_setup(None, {"db": db, "candidates": 20, "workers": 4}))
+    recall = next(each for each in told.stages if each.stage is Stage.RECALL)
+    assert (recall.seconds_each, recall.from_what) == (2.0, FROM_PAGE)
+    assert told.seconds == told.worker_seconds / 4 > 0
+    assert told.dollars == 0
+    assert told.disk_bytes > 0
+
+
+def test_with_a_database_seconds_are_those_on_record(db, ledger, fake, monkeypatch):
+    monkeypatch.undo()
+    config = CampaignConfig(num_candidates=1, model="probe", seeds=("dense", "quest"), proposers=("random",))
+    campaign = start_campaign(ledger, config)
+    Loop(ledger, fake(2), [Random()], campaign).run()
+    taken = [e.elapsed_s for r in ledger.records(campaign.id) for e in r.evaluations if e.key.stage is Stage.RECALL]
+    told = forecast(read_setup(None, {"db": db}))
+    recall = next(each for each in told.stages if each.stage is Stage.RECALL)
+    assert recall.seconds_each == pytest.approx(sum(taken) / len(taken))
+    assert recall.from_what == f"{len(taken)} on record"
+
+
+def test_language_models_cost_what_their_turns_and_prices_come_to(db):
+    agent = {"llm": "m", "base_url": "http://127.0.0.1:1/v1", "price": (10.0, 100.0)}
+    asked = {"db": db, "candidates": 30, "proposers": {"grammar": 2, "big": 1}, "endpoints": {"big": agent}}
+    told = forecast(read_setup(None, asked))
+    (big,) = told.agents
+    assert big.num_proposals == 10
+    assert big.prompt_tokens > 1000
+    assert told.dollars == pytest.approx(10 * (big.prompt_tokens * 10 + big.completion_tokens * 100) / 1e6)
+    assert forecast(read_setup(None, asked | {"max_dollars": 0.01})).dollars == 0.01
+
+
+def test_seconds_end_where_the_budget_does(db):
+    told = forecast(read_setup(None, {"db": db, "candidates": 100_000, "max_seconds": 60.0, "workers": 2}))
+    assert (told.worker_seconds, told.seconds) == (120.0, 60.0)
+    assert any("120 s" in limit for limit in told.limits)
+
+
+def test_a_dry_run_prints_its_plan_and_leaves_nothing_behind(capsys, tmp_path, db):
+    file = tmp_path / "c.toml"
+    file.write_text("candidates = 12\nratios = [8]\npatience = 5\n")
+    assert main(["run", str(file), "--dry-run", "-n", "7", "--db", db]) == ExitCode.DONE
+    out = capsys.readouterr().out
+    for expected_part in ("7 candidates on probe", "quest", "grammar 5", "recall", "about", "5 candidates in a row"):
+        assert expected_part in out
+    assert main(["run", str(file), "--dry-run", "--db", db, "--json"]) == ExitCode.DONE
+    told = json.loads(capsys.readouterr().out)
+    assert (told["candidates"], told["ratios"]) == (12, [8.0])
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_dry_run_of_an_unknown_key_is_one_sentence(capsys, tmp_path):
+    file = tmp_path / "c.toml"
+    file.write_text("candidate = 12\n")
+    assert main(["run", str(file), "--dry-run"]) == ExitCode.USAGE
+    assert capsys.readouterr().err == f"vortex: {file}: there is no key 'candidate'; did you mean 'candidates'?\n"

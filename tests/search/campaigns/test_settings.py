@@ -1,0 +1,79 @@
+"""From what is asked for to a campaign's settings: seed programs, limits, and how they are kept."""
+
+from pathlib import Path
+
+import pytest
+
+from search.agents.baselines import Random
+from search.agents.seeds import seed_proposals
+from search.campaigns.reading import read_setup
+from search.campaigns.settings import seed_programs, settings_of
+from search.config import CampaignConfig, ConfigError, SeedProgram
+from search.evaluator.models import ModelFacts
+from search.loop import Loop, start_campaign
+from search.records import Status
+from vortex_dsl import ProgramError, Shape, zoo
+
+SHAPE = Shape(2, 64)
+PROBE = ModelFacts("probe", Path("model"), "m" * 16, "Llama", 3, 4, 2, 64, 2, 16384, 576)
+MINE = zoo.text("quest").replace("class Quest", "class Mine").replace("Int(64", "Int(32")
+
+
+@pytest.fixture
+def mine(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(MINE)
+    return path
+
+
+def test_seed_programs_follow_the_zoo_and_go_through_the_loop(ledger, fake, mine):
+    setup = read_setup(None, {"seed_programs": [mine], "candidates": 1, "proposers": ["random"]})
+    config = CampaignConfig.from_json(settings_of(setup, PROBE).to_json())
+    assert config.seed_programs == (SeedProgram(MINE),)
+    last = seed_proposals(config)[-1]
+    assert (last.text, last.proposer, last.operator, last.values) == (MINE, "given", "seed", ())
+    campaign = start_campaign(ledger, config)
+    Loop(ledger, fake(4), [Random()], campaign).run()
+    found = ledger.records(campaign.id)[len(seed_proposals(config)) - 1].candidate
+    assert (found.name, found.status, found.proposal.proposer) == ("Mine", Status.OK, "given")
+
+
+def test_a_seed_program_that_is_refused_names_file_line_and_column(tmp_path):
+    bad = tmp_path / "bad.py"
+    bad.write_text(MINE.replace('.sum("dim")', '.sum("dims")'))
+    with pytest.raises(ProgramError, match="did you mean 'dim'") as refused:
+        seed_programs([bad], SHAPE)
+    assert str(refused.value).startswith(f"{bad}:")
+    line = next(i for i, each in enumerate(bad.read_text().splitlines(), 1) if '"dims"' in each)
+    assert refused.value.line == line
+
+
+def test_a_seed_program_that_is_not_there_or_stands_twice_is_refused(tmp_path, mine):
+    with pytest.raises(ConfigError, match=r"no seed program .*nowhere\.py"):
+        seed_programs([tmp_path / "nowhere.py"], SHAPE)
+    with pytest.raises(ConfigError, match="are one text"):
+        seed_programs([mine, mine], SHAPE)
+
+
+def test_a_stored_seed_program_is_known_by_its_digest():
+    stored = CampaignConfig(seed_programs=(SeedProgram(MINE),)).to_json()
+    assert CampaignConfig.from_json(stored).seed_programs[0].text == MINE
+    with pytest.raises(ConfigError, match="is another text"):
+        CampaignConfig.from_json(stored.replace("class Mine", "class Yours"))
+
+
+def test_seconds_are_of_each_worker_and_gpu_seconds_of_all(monkeypatch):
+    setup = read_setup(None, {"max_seconds": 100.0, "workers": 4})
+    assert settings_of(setup, PROBE).max_worker_seconds == 400.0
+    both = read_setup(None, {"max_seconds": 100.0, "max_gpu_seconds": 150.0, "workers": 4, "gpus": ["any"]})
+    assert settings_of(both, PROBE).max_worker_seconds == 150.0
+    assert settings_of(read_setup(), PROBE).max_worker_seconds is None
+    monkeypatch.setattr("vortex_dsl.serving.plugin.on_cpu_build", lambda: True)
+    with pytest.raises(ConfigError, match="workers here have none"):
+        settings_of(read_setup(None, {"max_gpu_seconds": 150.0}), PROBE)
+
+
+def test_the_lag_is_what_is_asked_for_or_follows_the_workers():
+    assert settings_of(read_setup(None, {"lag": 5}), PROBE).lag == 5
+    few, many = (settings_of(read_setup(None, {"workers": n}), PROBE).lag for n in (1, 16))
+    assert few < many

@@ -1,0 +1,86 @@
+"""Who is promoted hangs on what is visible alone, and costs little to ask."""
+
+import time
+
+import pytest
+
+from search.foresight.foresight import Foresight
+from search.foresight.outlook import LEAST_ENTERING, Outlook, by_chance
+from search.records import Record
+
+RATIO = 8.0
+
+
+def looked_at(records):
+    outlook = Outlook(RATIO)
+    for record in records:
+        outlook.add(record)
+    return outlook
+
+
+def unmeasured(record):
+    return Record(record.candidate, record.evaluations[:1])
+
+
+def test_it_foretells_as_a_model_of_the_visible_records_does(make):
+    records, _ = make.drawn(40)
+    outlook = looked_at(records)
+    for number in (40, 12, 25, 3):
+        alone = Foresight.fit(records[:number], RATIO)
+        assert outlook.foresight(number).foretell(records[0]) == alone.foretell(records[0])
+
+
+def test_what_promises_most_is_promoted(make):
+    records, truth = make.drawn(200)
+    measured = records[:40] + [unmeasured(each) for each in records[40:]]
+    outlook = looked_at(measured)
+    promoted = [step for step in range(40, 200) if outlook.promotes(measured[step], 200, 0.1)]
+    assert 10 <= len(promoted) <= 24
+    best = sorted(range(40, 200), key=truth.__getitem__)[:24]
+    assert len(set(promoted) & set(best)) >= 0.8 * len(promoted)
+
+
+def test_the_answer_is_the_same_whatever_was_asked_or_added_before(make):
+    records = [each if i % 3 else unmeasured(each) for i, each in enumerate(make.drawn(60)[0])]
+    whole = looked_at(records)
+    for number in (60, 20, 45, 20):
+        asked = [whole.promotes(each, number, 0.2) for each in records]
+        assert asked == [looked_at(records[:number]).promotes(each, number, 0.2) for each in records]
+
+
+def test_a_few_are_promoted_before_a_share_is_more(make):
+    records, _ = make.drawn(LEAST_ENTERING)
+    outlook = looked_at(records[:-1])
+    assert all(outlook.promotes(each, 3, 0.0) for each in records)
+
+
+def test_what_is_not_added_yet_cannot_be_seen(make):
+    with pytest.raises(ValueError, match="4 steps are to be seen, but only 3"):
+        looked_at(make.drawn(3)[0]).foresight(4)
+
+
+def test_references_are_no_rivals(make):
+    records, _ = make.drawn(30)
+    perfect = [make.candidate(i, [0.0] * 12, operator="reference") for i in range(30)]
+    outlook = looked_at(perfect + records)
+    assert [outlook.promotes(each, 60, 0.2) for each in records] == [
+        looked_at(records).promotes(each, 30, 0.2) for each in records
+    ]
+
+
+def test_the_lot_falls_on_its_share_and_always_on_the_same():
+    drawn = [by_chance(1, step, RATIO, 0.1) for step in range(2000)]
+    assert drawn == [by_chance(1, step, RATIO, 0.1) for step in range(2000)]
+    assert 140 < sum(drawn) < 260
+    assert drawn != [by_chance(2, step, RATIO, 0.1) for step in range(2000)]
+
+
+def test_ten_thousand_candidates_are_asked_about_in_milliseconds(make):
+    records, _ = make.drawn(50)
+    unknown = unmeasured(records[0])
+    outlook = looked_at([*records, *[unknown] * 10_000])
+    outlook.promotes(unknown, 10_000, 0.1)
+    start = time.process_time()
+    for step in range(10_000, 10_050):
+        outlook.promotes(unknown, step, 0.1)
+    assert (time.process_time() - start) / 50 < 0.01
