@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from search.leaderboard import board
 from search.ranking.front import sections
+from search.ranking.leaderboard import board
 from search.store.ledger import SqlLedger
 
 WIDTH = 150

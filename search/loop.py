@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from search.admission import admit, check, digests
@@ -19,7 +18,8 @@ from search.contracts import Distant, ProposerError
 from search.dispatch import UNFINISHED, Dispatcher, Job
 from search.fit import fit
 from search.observer import Observer, Running, Silent
-from search.parents import LOSSES, Leader, front, leaders, untimed
+from search.outcome import End, Outcome
+from search.parents import LOSSES, front, leaders, untimed
 from search.records import (
     Campaign,
     Candidate,
@@ -37,7 +37,7 @@ from search.stages import course, next_workload
 from search.workloads import held_out
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from search.contracts import Evaluator, Ledger, Proposer
 
@@ -45,27 +45,6 @@ TURN_S = 0.25
 ANSWER_S = 0.02  # a proposer that computes answers within this; one that waits for a server is looked after later
 MAX_FAILURES = 5  # of proposals in a row
 MAX_UNMEASURED = 4  # candidates in a row
-
-
-class End(StrEnum):
-    """How a run of a campaign ended."""
-
-    DONE = "done"
-    INTERRUPTED = "interrupted"  # drained or stopped: resume continues
-    NO_FEASIBLE = "no feasible candidate"
-    INFRASTRUCTURE = "infrastructure"  # a proposer or the evaluator is out of order
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run leaves: its end, the leaders (by cost ratio, best first) and what confirmed them, held out."""
-
-    end: End
-    message: str
-    num_steps: int
-    num_admitted: int
-    leaders: tuple[Leader, ...] = ()
-    confirmations: tuple[Evaluation, ...] = ()
 
 
 def start_campaign(ledger: Ledger, config: CampaignConfig) -> Campaign:
@@ -313,10 +292,12 @@ class Loop:
     def _start(self, step: int) -> None:
         workload = None if self._history.is_finished(step) else self._next(step)
         if workload is not None and not self._draining:
-            candidate = self._history.records[step].candidate
-            task = self._task(candidate, workload, self.config.evaluation_seed)
-            self._steps[task.key] = step
-            self._dispatcher.start(Job(task, candidate.id))
+            self._measure(self._history.records[step].candidate, workload)
+
+    def _measure(self, candidate: Candidate, workload: Workload) -> None:
+        task = self._task(candidate, workload, self.config.evaluation_seed)
+        self._steps[task.key] = candidate.step
+        self._dispatcher.start(Job(task, candidate.id))
 
     def _take(self, evaluation: Evaluation) -> None:
         """Add a result to its candidate's record and start what comes next."""
@@ -363,13 +344,9 @@ class Loop:
         """Time leaders that no step was allowed to: the first steps have nobody to be compared with."""
         left = untimed(self._history.records) if Stage.SERVE in self.config.stages and not self._draining else []
         for each in left:
-            candidate = each.record.candidate
-            task = self._task(candidate, self.config.workload(Stage.SERVE, each.ratio), self.config.evaluation_seed)
-            self._steps[task.key] = candidate.step
-            self._dispatcher.start(Job(task, candidate.id))
-        while not self._dispatcher.idle and not self._draining:
-            for evaluation in self._collect(TURN_S):
-                self._take(evaluation)
+            self._measure(each.record.candidate, self.config.workload(Stage.SERVE, each.ratio))
+        for evaluation in self._rest():
+            self._take(evaluation)
 
     def _confirm(self) -> tuple[Evaluation, ...]:
         """Measure the leaders again: fresh engine, other problems, on the split that no proposer is shown."""
@@ -381,10 +358,12 @@ class Loop:
                 workload = held_out(self.config.workload(stage, each.ratio), seed)
                 task = self._task(each.record.candidate, workload, seed, fresh=True)
                 self._dispatcher.start(Job(task, each.record.candidate.id))
-        confirmed: list[Evaluation] = []
+        return tuple(self._rest())
+
+    def _rest(self) -> Iterator[Evaluation]:
+        """Give what is still measured, as it comes."""
         while not self._dispatcher.idle and not self._draining:
-            confirmed += self._collect(TURN_S)
-        return tuple(confirmed)
+            yield from self._collect(TURN_S)
 
     def _outcome(self, confirmed: Sequence[Evaluation]) -> Outcome:
         if self._draining:

@@ -95,7 +95,7 @@ RULES = (
 HEAVY = ("torch", "vllm", "ray", "sqlalchemy", "alembic", "openai", "lm_eval", "transformers", "optuna", "triton")
 LIGHT = (
     "search.cli", "search.commands", "search.config", "search.contracts", "search.records", "search.doctor",
-    "search.leaderboard", "search.plugin.export", "search.plugin.verify", "search.store.errors",
+    "search.ranking.leaderboard", "search.plugin.export", "search.plugin.verify", "search.store.errors",
     "vortex_dsl.__init__", "vortex_dsl.errors", "vortex_dsl.values", "vortex_dsl.tunables", "vortex_dsl.frontend",
     "vortex_dsl.api", "vortex_dsl.backends.contract", "vortex_dsl.analysis", "vortex_dsl.graph", "vortex_dsl.passes",
     "vortex_dsl.serving.plugin",

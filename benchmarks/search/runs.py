@@ -13,7 +13,8 @@ from benchmarks.search.problems import SEARCH
 from search.campaigns.proposers import proposers_of
 from search.config import PROPOSERS, CampaignConfig
 from search.fit import fit, traced
-from search.loop import End, Loop, start_campaign
+from search.loop import Loop, start_campaign
+from search.outcome import End
 from search.parents import REFERENCE, SEED, cost_ratio
 from search.records import Record, Stage, Status, Workload
 from search.store.ledger import SqlLedger

@@ -62,9 +62,9 @@ def grouped(
         gains.update(each.gains)
         number, typical_s = number + each.num_candidates, typical_s + each.typical_s
     rest = {other: each for other, each in earned.items() if other not in members}
-    before, others = [], []
-    for each in experience:
-        (before if each.name in members else others).append(each)
+    before, others = list[Experience](), list[Experience]()
+    for known in experience:
+        (before if known.name in members else others).append(known)
     num_before = sum(each.num_candidates for each in before)
     if num_before:
         rate = math.fsum(each.rate * each.num_candidates for each in before) / num_before

@@ -13,8 +13,9 @@ from search.campaigns.proposers import proposers_of
 from search.campaigns.reading import read_setup
 from search.campaigns.settings import settings_of
 from search.config import CampaignConfig, ConfigError
-from search.loop import Loop, Outcome, start_campaign
+from search.loop import Loop, start_campaign
 from search.observer import Observer, Silent
+from search.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

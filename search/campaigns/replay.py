@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from search.contracts import Ledger, Proposer
-    from search.loop import Outcome
+    from search.outcome import Outcome
     from search.records import (
         Campaign,
         Candidate,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from search.campaigns.setup import Setup
     from search.contracts import Evaluator, Ledger, Proposer
     from search.evaluator.models import ModelFacts
-    from search.loop import Outcome
+    from search.outcome import Outcome
     from search.records import Campaign, Workload
 
 CampaignArgument = Annotated[
@@ -152,9 +152,9 @@ def _to_resume(ledger: Ledger, campaign_id: int | None) -> Campaign:
 
 def _told(ledger: Ledger, campaign: Campaign, outcome: Outcome, as_json: bool) -> int:
     """End with the leaderboard, and with what to do next."""
-    from search.leaderboard import board, verdict
     from search.plugin.export import answered
     from search.ranking.front import sections
+    from search.ranking.leaderboard import board, verdict
 
     standings = ledger.standings(campaign.id)
     found = sections(standings)
@@ -189,7 +189,7 @@ def _judged(outcome: Outcome) -> ExitCode:
 
 def exit_code(outcome: Outcome) -> ExitCode:
     """Give the exit code of a campaign's end."""
-    from search.loop import End
+    from search.outcome import End
 
     codes = {
         End.DONE: ExitCode.DONE,

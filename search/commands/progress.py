@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from search.campaigns.saying import SILENCE_S
 from search.commands.output import console, note
-from search.leaderboard import interval
 from search.parents import LOSSES, REFERENCE, Leader, loss, speedup
+from search.ranking.leaderboard import interval
 from search.records import Record, Stage, Status
 
 if TYPE_CHECKING:

@@ -177,7 +177,7 @@ def _by_ratio(record: Record) -> list[tuple[str, list[Evaluation]]]:
 
 
 def _row(ledger: Ledger, evaluation: Evaluation) -> list[str]:
-    from search.leaderboard import interval
+    from search.ranking.leaderboard import interval
 
     key = evaluation.key
     measured = "\n".join(f"{m.name} {interval(m.value, m.low, m.high)}" for m in evaluation.measurements)

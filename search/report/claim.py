@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from search.leaderboard import named, speedup
 from search.ranking.comparison import ComparisonError, compare
 from search.ranking.front import is_faster
+from search.ranking.leaderboard import named, speedup
 from search.records import Stage, Status
 from search.report.material import HELD_OUT, SEARCH
 from search.report.merit import KL, RETRIEVAL, Merit, figure, is_found, is_published, merit_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search.leaderboard import NOTHING, PUBLISHED
+from search.ranking.leaderboard import NOTHING, PUBLISHED
 from search.records import Stage
 
 if TYPE_CHECKING:

@@ -80,7 +80,7 @@ def _spending(row: models.Evaluation, asked: models.Workload, num_asked: int, be
     return Spending(
         row.stage,
         asked.split,
-        rows.ratio_of(asked),
+        rows.ratio_of(asked.definition),
         row.status or "",
         row.model_digest,
         row.environment_digest,

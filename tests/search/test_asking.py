@@ -13,7 +13,8 @@ from search.agents.grammar import Grammar
 from search.asking import Questions
 from search.config import CampaignConfig
 from search.contracts import Distant, ProposerError
-from search.loop import End, Loop, start_campaign
+from search.loop import Loop, start_campaign
+from search.outcome import End
 from search.records import Context, Proposal, Status
 from search.store.ledger import SqlLedger
 

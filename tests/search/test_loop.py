@@ -12,7 +12,8 @@ from search.archive.archivist import NUM_TIMED
 from search.config import LAG, CampaignConfig, ConfigError
 from search.contracts import ProposerError
 from search.fit import fit
-from search.loop import End, Loop, start_campaign
+from search.loop import Loop, start_campaign
+from search.outcome import End
 from search.parents import judged_ratios, loss
 from search.records import Proposal, Stage, Status
 from search.store.ledger import SqlLedger

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from search.cli import commands, main
-from search.leaderboard import COLUMNS
+from search.ranking.leaderboard import COLUMNS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()

@@ -51,7 +51,7 @@ def _drawn(records: Sequence[Record], differences: Sequence[Difference]) -> Rend
     from rich.table import Table
     from rich.text import Text
 
-    from search.leaderboard import interval
+    from search.ranking.leaderboard import interval
 
     names = {record.candidate.id: record.candidate.name for record in records}
     tables = []

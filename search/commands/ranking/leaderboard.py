@@ -66,7 +66,7 @@ def leaderboard(
         front = {id(each) for section in divided for each in section.front}
         print_json([asdict(each) | {"front": id(each) in front} for each in standings[:top]])
         return
-    from search.leaderboard import board
+    from search.ranking.leaderboard import board
 
     shown = divided if listed else [_best(each, top) for each in divided]
     print_data(board(shown, everything=listed, marked=limit is None))

@@ -6,8 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search.leaderboard import NOTHING
 from search.parents import REFERENCE, SEED
+from search.ranking.leaderboard import NOTHING
 from search.records import Stage, Status
 from search.report.blocks import Block, Column, Grid
 from search.report.merit import merit_of

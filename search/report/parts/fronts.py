@@ -6,15 +6,15 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from search.leaderboard import COLUMNS, NOTHING, UNDECIDED, cells_of, columns_of, named, told, verdict
 from search.ranking.front import has_figure, has_loss
+from search.ranking.leaderboard import COLUMNS, NOTHING, UNDECIDED, cells_of, columns_of, named, told, verdict
 from search.report.blocks import Block, Column, Grid, Part, Picture, Words
 from search.report.merit import Merit, is_found, is_published, merit_of
 from search.report.plot import Mark, Plot, Series
 from search.report.wording import title_case
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from search.ranking.front import Section
     from search.records import Standing
@@ -114,9 +114,10 @@ def _picture(section: Section, name: str) -> list[Block]:
     target = next((s.target for s in shown if s.target), "")
     speed = "measured speed-up over dense attention" if is_measured else f"modelled speed-up on {target}"
     on_front = {id(s) for s in section.front}
+    kinds: tuple[tuple[Kind, Callable[[Standing], bool]], ...] = (("found", is_found), ("published", is_published))
     series = [
         _series(kind, [s for s in shown if of(s) and (id(s) in on_front) == front], merit, front, is_measured)
-        for kind, of in (("found", is_found), ("published", is_published))
+        for kind, of in kinds
         for front in (False, True)
     ]
     plot = Plot(speed, merit.title, tuple(series), y_log=merit.is_loss and merit.field == "kl")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from search.leaderboard import NOTHING
 from search.ranking.comparison import ComparisonError, compare
+from search.ranking.leaderboard import NOTHING
 from search.records import Stage, Status
 from search.report.blocks import Block, Column, Grid, Listing, Part, Words
 from search.report.merit import KL, figure

@@ -9,7 +9,8 @@ from search.admission import admit
 from search.agents.llm import Endpoint, Llm, system
 from search.config import LAG, CampaignConfig
 from search.contracts import ProposerError
-from search.loop import End, Loop, start_campaign
+from search.loop import Loop, start_campaign
+from search.outcome import End
 from search.parents import front
 from search.records import Proposal, Record, Status
 from search.store.ledger import SqlLedger

@@ -12,7 +12,7 @@ import pytest
 from search import Campaign
 from search.agents.seeds import seed_proposals
 from search.config import ConfigError
-from search.loop import End
+from search.outcome import End
 from search.records import Status
 
 ROOT = Path(__file__).resolve().parents[3]

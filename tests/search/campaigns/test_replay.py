@@ -13,7 +13,8 @@ from search.cli import main
 from search.commands.exits import ExitCode
 from search.config import CampaignConfig, ConfigError
 from search.contracts import ProposerError
-from search.loop import End, Loop, start_campaign
+from search.loop import Loop, start_campaign
+from search.outcome import End
 from search.records import Proposal, Stage
 from search.store.ledger import SqlLedger
 from search.workloads import workloads_for

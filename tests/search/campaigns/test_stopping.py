@@ -8,7 +8,8 @@ from search.agents.baselines import Random
 from search.campaigns.stopping import Stopping, reason_to_stop
 from search.campaigns.target import TargetError, parse_target
 from search.config import CampaignConfig, ConfigError
-from search.loop import End, Loop, start_campaign
+from search.loop import Loop, start_campaign
+from search.outcome import End
 from search.records import Candidate, Evaluation, EvaluationKey, Measurement, Proposal, Record, Stage, Status
 from search.store.ledger import SqlLedger
 from search.workloads import workloads_for

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from search.leaderboard import board, spread, verdict
 from search.ranking.front import sections
+from search.ranking.leaderboard import board, spread, verdict
 from search.records import Standing
 
 RULE = Standing(

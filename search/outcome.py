@@ -1,0 +1,32 @@
+"""How a run of a campaign ended, and what it leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from search.parents import Leader
+    from search.records import Evaluation
+
+
+class End(StrEnum):
+    """How a run of a campaign ended."""
+
+    DONE = "done"
+    INTERRUPTED = "interrupted"  # drained or stopped: resume continues
+    NO_FEASIBLE = "no feasible candidate"
+    INFRASTRUCTURE = "infrastructure"  # a proposer or the evaluator is out of order
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run leaves: its end, the leaders (by cost ratio, best first) and what confirmed them, held out."""
+
+    end: End
+    message: str
+    num_steps: int
+    num_admitted: int
+    leaders: tuple[Leader, ...] = ()
+    confirmations: tuple[Evaluation, ...] = ()
