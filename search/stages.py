@@ -6,10 +6,10 @@ So whoever measures, and however many at a time, the same candidates enter an en
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING
 
 from search.archive.archivist import RANKED
+from search.foresight.outlook import by_chance
 from search.parents import REFERENCE, SEED, accuracy, loss
 from search.records import Stage, Status
 
@@ -25,7 +25,6 @@ CHEAP = (Stage.CHECK, Stage.SCREEN, Stage.RECALL)  # without an engine, at all r
 PER_RATIO = (Stage.FIDELITY, Stage.RETRIEVAL, Stage.PROBE, Stage.TASK)  # in an engine, one ratio after the other
 PASSED = (Status.OK,)
 PASSED_BY_SEEDS = (Status.OK, Status.BELOW_GATE)
-LUCKY = 0.02  # share of the others that go on: what is underrated is found out
 GIVEN = (SEED, REFERENCE)  # operators of what no proposer invented
 
 
@@ -112,18 +111,14 @@ class _Gates:
         evaluation = self._record.evaluation(stage, ratio)
         if self._is_given or evaluation is None:
             return True
-        mass, by_chance, found = (evaluation.value(name) for name in ("mass", "random_mass", RANKED))
-        if mass is None or by_chance is None or found is None:
+        mass, chance, found = (evaluation.value(name) for name in ("mass", "random_mass", RANKED))
+        if mass is None or chance is None or found is None:
             return True
-        if mass <= by_chance or (stage is Stage.SCREEN and self._archive.twin(ratio, evaluation.answers) is not None):
+        if mass <= chance or (stage is Stage.SCREEN and self._archive.twin(ratio, evaluation.answers) is not None):
             return False
         promoted = self._archive.promotes(stage, ratio, self._record, self._shares[stage])
         is_good = found >= self._archive.bar(stage, ratio) if promoted is None else promoted
-        return is_good or self._is_lucky(stage, ratio)
-
-    def _is_lucky(self, stage: Stage, ratio: float) -> bool:
-        place = f"{self._config.seed} {self._record.candidate.step} {ratio} goes on from {stage}"
-        return random.Random(place).random() < LUCKY
+        return is_good or by_chance(self._config.seed, self._record.candidate.step, stage, ratio)
 
     def _is_worth_timing(self, ratio: float) -> bool:
         """Whether it answers well enough, and is near the best in what it loses, of text or of answers."""

@@ -13,9 +13,9 @@ from search.archive.archive import NUM_LEADERS
 from search.archive.archivist import LEAST_GOING_ON
 from search.campaigns.machines import facts_of
 from search.campaigns.settings import settings_of
+from search.foresight.outlook import LUCKY
 from search.parents import LOSSES, REFERENCE
 from search.records import Context, Stage
-from search.stages import LUCKY
 from search.workloads import NUM_DOCUMENTS
 
 if TYPE_CHECKING:

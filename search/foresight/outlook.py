@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from search.records import Record
 
 MAX_KEPT = 64  # models: more than there are questions at a time
+LUCKY = 0.02  # share of the candidates that go on by lot: what is underrated is found out
 LEAST_ENTERING = 4  # so many are promoted before a share of those seen is more
 
 
-def by_chance(seed: int, step: int, ratio: float, share: float) -> bool:
-    """Say whether a step's candidate is among the share that is promoted by lot: what foresight underrates shows."""
-    return random.Random(f"{seed} {step} {ratio} enters").random() < share
+def by_chance(seed: int, step: int, stage: Stage, ratio: float, share: float = LUCKY) -> bool:
+    """Say whether a step's candidate goes on from a stage by lot, whatever is told of it."""
+    return random.Random(f"{seed} {step} {ratio} goes on from {stage}").random() < share
 
 
 class Outlook:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search.foresight.foresight import Foretold, log_kl
-from search.foresight.outlook import Outlook, by_chance
+from search.foresight.outlook import LUCKY, Outlook, by_chance
 from search.parents import REFERENCE, SEED
+from search.records import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,11 +54,11 @@ class Errors:
         return self.num_worse_than_chance / self.num_foreseen
 
 
-def promotions(records: Sequence[Record], ratio: float, seed: int, lag: int, lucky: float) -> list[Promotion]:
-    """Give what was promoted at a cost ratio, seeds and references aside, by the records of a campaign in step order.
+def promotions(records: Sequence[Record], ratio: float, seed: int, lag: int, lucky: float = LUCKY) -> list[Promotion]:
+    """Give what was promoted into an engine at a cost ratio, seeds and references aside.
 
-    `lucky` is the share that is promoted by lot. What was foretold is what the steps up to a candidate's own minus
-    `lag` foretell.
+    records: of a campaign with this seed and lag, in step order; lucky: the share that is promoted by lot. What was
+    foretold is what the steps up to a candidate's own minus the lag foretell.
     """
     outlook, found = Outlook(ratio), []
     for step, record in enumerate(records):
@@ -67,7 +68,7 @@ def promotions(records: Sequence[Record], ratio: float, seed: int, lag: int, luc
         if came_out is None or record.candidate.proposal.operator in (SEED, REFERENCE):
             continue
         foretold = outlook.foretell(record, max(0, step - lag + 1))
-        found.append(Promotion(step, by_chance(seed, step, ratio, lucky), foretold, came_out))
+        found.append(Promotion(step, by_chance(seed, step, Stage.RECALL, ratio, lucky), foretold, came_out))
     return found
 
 

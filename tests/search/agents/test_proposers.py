@@ -8,15 +8,16 @@ from search.admission import admit
 from search.agents.baselines import BestOfN, Greedy, Random
 from search.agents.grammar import Grammar
 from search.agents.llm import Endpoint, Llm
+from search.agents.tuning.tune import Tune
 from search.config import CampaignConfig
 from search.records import Proposal, Status
 from vortex_dsl import zoo
 
 CONFIG = CampaignConfig(group=2, head_dim=64)
-COMPUTING = (Grammar, Random, BestOfN, Greedy)
+COMPUTING = (Grammar, Tune, Random, BestOfN, Greedy)
 
 
-@pytest.fixture(params=[*COMPUTING, Llm], ids=lambda each: each.name)
+@pytest.fixture(params=[*COMPUTING, Llm], ids=lambda each: each.__name__)
 def proposer(request, httpserver):
     if request.param is not Llm:
         return request.param()
@@ -34,7 +35,7 @@ def proposer(request, httpserver):
     return Llm(Endpoint("m", httpserver.url_for("/v1")))
 
 
-@pytest.fixture(params=COMPUTING, ids=lambda each: each.name)
+@pytest.fixture(params=COMPUTING, ids=lambda each: each.__name__)
 def computing(request):
     return request.param()
 

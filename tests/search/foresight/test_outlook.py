@@ -4,7 +4,7 @@ import time
 
 from search.foresight.foresight import Foresight
 from search.foresight.outlook import LEAST_ENTERING, Outlook, by_chance
-from search.records import Record
+from search.records import Record, Stage
 
 RATIO = 8.0
 
@@ -71,10 +71,10 @@ def test_references_are_no_rivals(make):
 
 
 def test_the_lot_falls_on_its_share_and_always_on_the_same():
-    drawn = [by_chance(1, step, RATIO, 0.1) for step in range(2000)]
-    assert drawn == [by_chance(1, step, RATIO, 0.1) for step in range(2000)]
+    drawn = [by_chance(1, step, Stage.RECALL, RATIO, 0.1) for step in range(2000)]
+    assert drawn == [by_chance(1, step, Stage.RECALL, RATIO, 0.1) for step in range(2000)]
     assert 140 < sum(drawn) < 260
-    assert drawn != [by_chance(2, step, RATIO, 0.1) for step in range(2000)]
+    assert drawn != [by_chance(2, step, Stage.RECALL, RATIO, 0.1) for step in range(2000)]
 
 
 def test_ten_thousand_candidates_are_asked_about_in_milliseconds(make):
