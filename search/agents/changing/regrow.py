@@ -29,6 +29,7 @@ from search.agents.drawing.estimates import estimate
 from search.agents.drawing.shaping import along_pages as drawn_along_pages
 from search.agents.drawing.shaping import over_heads as drawn_over_heads
 from search.agents.drawing.states import remembering
+from vortex_dsl.frontend.source import parsed
 
 if TYPE_CHECKING:
     import random
@@ -182,7 +183,7 @@ def _put(source: Source, draft: Draft, old: ast.expr, new: str) -> None:
     assert select is not None
     line = next(i for i, statement in enumerate(select.body) if any(node is old for node in ast.walk(statement)))
     replace(select, lambda node: node is old, lambda _: expression(new))
-    drawn = [ast.parse(text).body[0] for text in draft.select if not text.endswith(_OLD)]
+    drawn = [parsed(text).body[0] for text in draft.select if not text.endswith(_OLD)]
     select.body[line:line] = drawn
     for name in [name for name in draft.fields if name not in source.field_names]:
         source.add_field(name, expression(draft.fields[name]))
