@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from vortex_dsl.errors import CompilerError
+from vortex_dsl.frontend.source import parsed
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*_[0-9]+")
 _COMMENT = re.compile(r"# [a-z0-9_ ,:>\[\]-]+")
@@ -41,7 +42,7 @@ def helpers() -> frozenset[str]:
     spec = importlib.util.find_spec("kernels.arithmetic")
     assert spec is not None
     assert spec.origin is not None
-    tree = ast.parse(Path(spec.origin).read_text())
+    tree = parsed(Path(spec.origin).read_text())
     return frozenset(statement.name for statement in tree.body if isinstance(statement, ast.FunctionDef))
 
 
@@ -55,7 +56,7 @@ def check_emitted(text: str) -> None:
         if "#" in line and not _COMMENT.fullmatch(line):
             message = f"emitted code has a comment that no kernel needs: {line:.80}"
             raise EmissionError(message)
-    for statement in ast.parse(text).body:
+    for statement in parsed(text).body:
         if not isinstance(statement, ast.FunctionDef):
             raise _refused(statement)
         _check_function(statement)

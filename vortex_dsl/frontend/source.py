@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
+import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from vortex_dsl.errors import ProgramError, quoted
 
@@ -31,6 +32,22 @@ _REST_OF_STRING = {
     "'''": re.compile(r"(?:[^\\']|\\.|'(?!''))*'''", re.DOTALL),
     '"""': re.compile(r'(?:[^\\"]|\\.|"(?!""))*"""', re.DOTALL),
 }
+
+# CPython 3.11 counts how deep it is in a tree once for all threads, and takes trees that are built side by side for
+# broken ("AST constructor recursion depth mismatch"). Proposers and the loop parse in threads of their own.
+_PARSER = threading.Lock()
+
+
+def parsed(text: str, **options: Any) -> ast.Module:
+    """Parse a module as `ast.parse` does, one thread at a time."""
+    with _PARSER:
+        return ast.parse(text, **options)
+
+
+def parsed_expression(text: str) -> ast.expr:
+    """Parse an expression as `ast.parse` does, one thread at a time."""
+    with _PARSER:
+        return ast.parse(text, mode="eval").body
 
 
 @dataclass(frozen=True)
@@ -143,7 +160,7 @@ def parse(source: Source) -> ast.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(source.text, feature_version=(3, 11))
+            tree = parsed(source.text, feature_version=(3, 11))
     except (SyntaxError, ValueError) as error:
         _refuse_syntax(source, error)
     except (RecursionError, MemoryError):

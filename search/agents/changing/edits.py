@@ -6,6 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from search.agents.changing.source import assigned
+from vortex_dsl.frontend.source import parsed_expression
 from vortex_dsl.ops import OPS
 from vortex_dsl.ops.op import OpKind, Take
 
@@ -52,7 +53,7 @@ def method(value: ast.expr, name: str, *axes: str, **lengths: int) -> ast.Call:
 
 def expression(text: str) -> ast.expr:
     """Read an expression."""
-    return ast.parse(text, mode="eval").body
+    return parsed_expression(text)
 
 
 def replace(root: ast.AST, wanted: Callable[[ast.AST], bool], change: Callable[[ast.expr], ast.expr]) -> None:

@@ -6,6 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from search.agents.changing.edits import REDUCTIONS, axes_of, calls, expression, is_named, method, method_name, replace
+from vortex_dsl.frontend.source import parsed_expression
 
 if TYPE_CHECKING:
     import random
@@ -84,7 +85,7 @@ def narrow(source: Source, rng: random.Random) -> str | None:
         (quarter, all_of_them, 1),
     )
     start, stop, step = rng.choice(ranges)
-    channels = ast.parse(f"slice({start}, {stop}, {step})", mode="eval").body
+    channels = parsed_expression(f"slice({start}, {stop}, {step})")
 
     def taken(node: ast.expr) -> ast.expr:
         return ast.Call(ast.Attribute(node, "take", ast.Load()), [ast.Constant("dim"), channels], [])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search.agents.drawing.draft import imports
+from vortex_dsl.frontend.source import parsed
 from vortex_dsl.frontend.vocabulary import STATE
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Source:
     @classmethod
     def parse(cls, text: str, head_dim: int) -> Source:
         """Read a text; a docstring of its own, which stands before the imports, is left out."""
-        tree = ast.parse(text)
+        tree = parsed(text)
         tree.body = [node for node in tree.body if not isinstance(node, ast.Expr)]
         return cls(tree, head_dim)
 
@@ -99,7 +100,7 @@ class Source:
     def add_field(self, name: str, value: ast.expr) -> None:
         """Add a field; one needs `fields`, or no summarize at all."""
         if self.method("summarize") is None:
-            function = ast.parse("def summarize(self, k, v):\n    return {}").body[0]
+            function = parsed("def summarize(self, k, v):\n    return {}").body[0]
             body = self.program.body
             body.insert(next(i for i, node in enumerate(body) if isinstance(node, ast.FunctionDef)), function)
         fields = self.fields
@@ -109,7 +110,7 @@ class Source:
 
     def declare(self, name: str, tunable: str) -> None:
         """Declare a tunable or a state, in place of one of the same name."""
-        line = ast.parse(f"{name} = {tunable}").body[0]
+        line = parsed(f"{name} = {tunable}").body[0]
         body = self.program.body
         for i, node in enumerate(body):
             if assigned(node) == name:

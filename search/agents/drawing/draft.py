@@ -6,6 +6,7 @@ import ast
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from vortex_dsl.frontend.source import parsed
 from vortex_dsl.frontend.vocabulary import IMPORTABLE
 from vortex_dsl.storage import scale_bytes, vector_bytes
 
@@ -131,7 +132,7 @@ def _free(name: str, taken: object) -> str:
 
 def imports(text: str) -> str:
     """Give the import line for the names of the language that a text uses."""
-    names = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+    names = {node.id for node in ast.walk(parsed(text)) if isinstance(node, ast.Name)}
     return f"from {MODULE} import {', '.join(sorted(names & IMPORTABLE, key=_order))}"
 
 

@@ -182,6 +182,7 @@ def campaign(tmp_path, server, num_candidates, *answers):
     config = CampaignConfig(num_candidates=num_candidates, proposers=("llm",), seeds=(), ratios=())
     stored = start_campaign(ledger, config)
     proposer = Llm(Endpoint("tiny", server.url, prompt_price=3.0, max_retries=0))
+    proposer.num_at_once = 1  # answers are given out in the order in which they are asked for
     outcome = Loop(ledger, Evaluator(), [proposer], stored).run()
     records = ledger.records(stored.id)
     ledger.close()

@@ -18,7 +18,7 @@ from search.outcome import End
 from search.records import Context, Proposal, Status
 from search.store.ledger import SqlLedger
 
-_spec = importlib.util.spec_from_file_location("fake_evaluator", Path(__file__).parent / "fake_evaluator.py")
+_spec = importlib.util.spec_from_file_location("fake_evaluator", Path(__file__).parents[1] / "fake_evaluator.py")
 fake_evaluator = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(fake_evaluator)
 FakeEvaluator = fake_evaluator.FakeEvaluator
