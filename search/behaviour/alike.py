@@ -37,26 +37,6 @@ def nearest_earlier(record: Record, others: Iterable[Record]) -> list[Nearest]:
     return [Nearest(earlier[near[0]], each.ratio, near[1]) for each, near in found if near is not None]
 
 
-def same_behaviour(record: Record, others: Iterable[Record], ratio: float) -> Record | None:
-    """Give the first of others that attended to just the same at this cost ratio; None where none is known to have.
-
-    That is a published rule in other words where the others are the seeds.
-    """
-    own = record.evaluation(Stage.SCREEN, ratio)
-    if own is None or not own.answers:
-        return None
-    place = _circumstances(own.key)
-    return next(
-        (
-            other
-            for other in others
-            for each in _screens(other)
-            if each.answers == own.answers and _circumstances(each.key) == place
-        ),
-        None,
-    )
-
-
 def _screens(record: Record) -> Iterator[Evaluation]:
     return (each for each in record.evaluations if each.key.stage is Stage.SCREEN and each.answers)
 

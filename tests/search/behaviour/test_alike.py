@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from search.behaviour import nearest_earlier, same_behaviour, sketch
+from search.behaviour import nearest_earlier, sketch
 from search.records import Candidate, Evaluation, EvaluationKey, Proposal, Record, Stage, Status
 
 
@@ -41,13 +41,3 @@ def test_the_nearest_is_sought_among_earlier_candidates_on_the_same_queries():
     assert found[0].likeness == pytest.approx(700 / 800, abs=0.08)
     assert found[1].likeness < 0.15
     assert nearest_earlier(record(5), others) == nearest_earlier(others[0], others) == []
-
-
-def test_the_same_behaviour_is_one_signature_at_one_ratio():
-    seeds = [record(0, (8.0, FAR, "m")), record(1, (8.0, SAME, "m"), (16.0, NEAR, "m")), record(2, (8.0, SAME, "m"))]
-    assert same_behaviour(record(9, (8.0, SAME, "m")), seeds, 8.0) is seeds[1]
-    assert same_behaviour(record(9, (8.0, SAME, "m"), (16.0, SAME, "m")), seeds, 16.0) is None
-    assert same_behaviour(record(9, (8.0, NEAR, "m")), seeds, 8.0) is None
-    assert same_behaviour(record(9, (8.0, SAME, "another model")), seeds, 8.0) is None
-    assert same_behaviour(record(9), seeds, 8.0) is None
-    assert same_behaviour(record(9, (8.0, "", "m")), [record(0, (8.0, "", "m"))], 8.0) is None
