@@ -653,6 +653,22 @@ def test_run_ends_with_the_leaderboard(capsys, pool, db):
     assert f"[{len({row['id'] for row in rows})}/" in err  # progress, one line for each, where stderr is no terminal
 
 
+def test_run_takes_a_file_and_options_stand_above_it(capsys, pool, db, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        QUEST.read_text().replace("class Quest", "class Mine").replace("Int(64", "Int(63")
+    )
+    file = tmp_path / "campaign.toml"
+    file.write_text('seed = 9\ncandidates = 3\nlag = 2\nproposers = ["random"]\nseed_programs = ["mine.py"]\n')
+    pool(FakePool())
+    code, out, _ = call(capsys, "run", str(file), "-n", "1", "--ratio", "4", "--db", db, "--json")
+    ledger = SqlLedger(db)
+    config = CampaignConfig.from_json(ledger.campaign().settings)
+    ledger.close()
+    assert code == ExitCode.DONE
+    assert (config.seed, config.num_candidates, config.lag, config.ratios) == (9, 1, 2, (4.0,))
+    assert [row["name"] for row in json.loads(out) if row["origin"] == "given/seed"] == ["Mine"]
+
+
 def test_run_draws_a_table_and_says_what_next(capsys, pool, db):
     pool(FakePool())
     code, out, err = call(capsys, "run", "-n", "0", "--db", db)
