@@ -13,6 +13,7 @@ from search.report.parts.credit import credit
 from search.report.parts.dead_ends import dead_ends
 from search.report.parts.fronts import curves, fronts
 from search.report.parts.lineage import lineages
+from search.report.wording import title_case
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,12 +61,12 @@ def _headline(said: Sequence[tuple[Place, str, bool]]) -> Answer:
         return Answer(False, "Nothing has been measured yet, so nothing is claimed.")
     if len(said) == 1:
         return Answer(said[0][2], said[0][1])
-    told = " ".join(f"{_device(place)}: {text}" for place, text, _ in said)
+    told = " ".join(f"{title_case(_device(place))}: {text}" for place, text, _ in said)
     return Answer(any(holds for *_, holds in said), told)
 
 
 def _answers(claims: Sequence[Claim], place: Place, is_alone: bool) -> list[Answer]:
-    before = "" if is_alone else f"{_device(place)}. "
+    before = "" if is_alone else f"{title_case(_device(place))}. "
     return [Answer(each.holds, before + sentence(each), each.shortfalls, each.caveats) for each in claims]
 
 

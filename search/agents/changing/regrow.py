@@ -27,7 +27,6 @@ from search.agents.drawing.estimates import estimate
 from search.agents.drawing.shaping import along_pages as drawn_along_pages
 from search.agents.drawing.shaping import over_heads as drawn_over_heads
 from search.agents.drawing.states import remembering
-from vortex_dsl.frontend.source import parsed
 
 if TYPE_CHECKING:
     import random

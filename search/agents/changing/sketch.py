@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from search.agents.changing.edits import expression, method, replace, returned, scored
 from search.agents.drawing.draft import Draft, field_bytes_limit
+from vortex_dsl.frontend.source import parsed
 
 if TYPE_CHECKING:
     import random
@@ -58,7 +59,7 @@ def noted(source: Source, name: str, value: str) -> str:
     taken = {n.id for n in ast.walk(summarize) if isinstance(n, ast.Name)}
     while name in taken:
         name += "_b"
-    summarize.body.insert(len(summarize.body) - 1, ast.parse(f"{name} = {value}").body[0])
+    summarize.body.insert(len(summarize.body) - 1, parsed(f"{name} = {value}").body[0])
     return name
 
 
@@ -73,7 +74,7 @@ def put(source: Source, draft: Draft, old: ast.expr, new: str) -> None:
     assert select is not None
     line = next(i for i, statement in enumerate(select.body) if any(node is old for node in ast.walk(statement)))
     replace(select, lambda node: node is old, lambda _: expression(new))
-    drawn = [ast.parse(text).body[0] for text in draft.select if not text.endswith(_OLD)]
+    drawn = [parsed(text).body[0] for text in draft.select if not text.endswith(_OLD)]
     select.body[line:line] = drawn
     for name in [name for name in draft.fields if name not in source.field_names]:
         source.add_field(name, expression(draft.fields[name]))

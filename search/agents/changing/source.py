@@ -125,7 +125,7 @@ class Source:
     def define(self, name: str, value: str) -> None:
         """Define a constant before the class, unless it is there."""
         if name not in map(assigned, self.constants):
-            self.tree.body.insert(self.tree.body.index(self.program), ast.parse(f"{name} = {value}").body[0])
+            self.tree.body.insert(self.tree.body.index(self.program), parsed(f"{name} = {value}").body[0])
 
     def bake(self, values: Mapping[str, float | int | str], platform: Mapping[str, str]) -> None:
         """Make values the defaults. `platform` says how to declare a tunable that the text leaves to the platform."""

@@ -10,7 +10,7 @@ from search.ranking.front import has_figure, has_loss
 from search.ranking.leaderboard import COLUMNS, NOTHING, UNDECIDED, cells_of, columns_of, named, told, verdict
 from search.report.blocks import Block, Column, Grid, Part, Picture, Words
 from search.report.merit import Merit, is_found, is_published, merit_of
-from search.report.plot import Mark, Plot, Series
+from search.report.plot import Kind, Mark, Plot, Series
 from search.report.wording import title_case
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from search.ranking.front import Section
     from search.records import Standing
     from search.report.material import Place
-    from search.report.plot import Kind
 
 MAX_FRONT, MAX_BEHIND, MAX_REFERENCES, MAX_RECALL = 24, 6, 8, 8
+KINDS: tuple[tuple[Kind, Callable[[Standing], bool]], ...] = (("found", is_found), ("published", is_published))
 LEAST_SERVED = 2  # of rules: fewer measured speeds make no picture
 LEAST_DRAWN = 1e-6  # a logarithmic axis that held dense attention's own loss would show nothing else
 
@@ -114,10 +114,9 @@ def _picture(section: Section, name: str) -> list[Block]:
     target = next((s.target for s in shown if s.target), "")
     speed = "measured speed-up over dense attention" if is_measured else f"modelled speed-up on {target}"
     on_front = {id(s) for s in section.front}
-    kinds: tuple[tuple[Kind, Callable[[Standing], bool]], ...] = (("found", is_found), ("published", is_published))
     series = [
         _series(kind, [s for s in shown if of(s) and (id(s) in on_front) == front], merit, front, is_measured)
-        for kind, of in kinds
+        for kind, of in KINDS
         for front in (False, True)
     ]
     plot = Plot(speed, merit.title, tuple(series), y_log=merit.is_loss and merit.field == "kl")
@@ -165,14 +164,9 @@ def _curve(place: Place, merit: Merit, ratios: Sequence[float]) -> Picture:
         pairs = ((ratio, _bests(place.at[ratio], merit)[best]) for ratio in ratios)
         return tuple(_at(ratio, s, merit) for ratio, s in pairs if s is not None)
 
-    def all_of(of: object) -> tuple[Mark, ...]:
-        rows = ((ratio, s) for ratio in ratios for s in merit.ranked(_rules(place.at[ratio])) if s.status == "ok")
-        shift = 1.02 if of is is_published else 1 / 1.02
-        return tuple(Mark(ratio * shift, _number(merit.value(s))) for ratio, s in rows if of(s))  # type: ignore[operator]
-
     series = (
-        Series("other found", "found", all_of(is_found), is_behind=True),
-        Series("other published", "published", all_of(is_published), is_behind=True),
+        Series("other found", "found", _others(place, merit, ratios, is_found), is_behind=True),
+        Series("other published", "published", _others(place, merit, ratios, is_published), is_behind=True),
         Series("best found", "found", over(0), is_line=True),
         Series("best published", "published", over(1), is_line=True),
         *_oracles(place, merit),
@@ -185,6 +179,15 @@ def _curve(place: Place, merit: Merit, ratios: Sequence[float]) -> Picture:
     )
     caption = f"{title_case(merit.title)} by cost ratio: bytes that dense attention reads per byte of the rule."
     return Picture(f"curve-{place.slug}", plot, f"{alt}.", caption)
+
+
+def _others(place: Place, merit: Merit, ratios: Sequence[float], of: Callable[[Standing], bool]) -> tuple[Mark, ...]:
+    """Give all of a kind but the best: published rules a little to the right, what was found a little to the left."""
+    shift = 1.02 if of is is_published else 1 / 1.02
+    ranked = ((ratio, [s for s in merit.ranked(_rules(place.at[ratio])) if s.status == "ok"]) for ratio in ratios)
+    return tuple(
+        Mark(ratio * shift, _number(merit.value(s))) for ratio, rows in ranked for s in list(filter(of, rows))[1:]
+    )
 
 
 def _best_figure(place: Place, merit: Merit, ratio: float, which: int) -> str:

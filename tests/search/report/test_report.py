@@ -65,6 +65,8 @@ def test_curves_tell_the_best_of_both_and_the_references(searched):
     curve = next(b for b in blocks(report.parts) if isinstance(b, Picture) and b.name.startswith("curve"))
     assert {s.name for s in curve.plot.series if s.marks} >= {"best found", "best published"}
     assert "best found 0.135" in curve.alt
+    drawn = {s.name: len(s.marks) for s in curve.plot.series}
+    assert (drawn["other found"], drawn["other published"]) == (1, 1), "each rule once"
 
 
 def test_lineage_goes_back_to_the_seeds_and_says_what_each_step_brought(searched):
@@ -164,8 +166,8 @@ def test_nothing_of_two_machines_stands_in_one_table(book):
         [(1, 0), (0, 1)],
         [(0, 1), (1, 0)],
     )
-    assert "a small CPU, float32" in report.headline.text
-    assert "a large GPU, float32" in report.headline.text
+    assert "A small CPU, float32" in report.headline.text
+    assert "A large GPU, float32" in report.headline.text
     for chapter in chapters:
         (front,) = [b for b in blocks([chapter]) if isinstance(b, Grid) and b.title.startswith("The front")]
         figures = {row[2].split(" ")[0] for row in front.rows}

@@ -9,6 +9,7 @@ from search.agents.changing.edits import calls, is_named, method_name
 from search.agents.changing.products import products
 from search.agents.changing.sketch import noted, put, sketch
 from search.agents.drawing.draft import NUMBERS, SIGNS
+from vortex_dsl.frontend.source import parsed_expression
 
 if TYPE_CHECKING:
     import random
@@ -111,7 +112,7 @@ def _kept(draft: Draft, name: str, query: str, value: str, kinds: Mapping[str, f
 
 def _is_whole(product: Product) -> bool:
     """Whether a product takes all channels as they come, as far as its text tells."""
-    calls_there = [*calls(product.value), *calls(ast.parse(product.query, mode="eval"))]
+    calls_there = [*calls(product.value), *calls(parsed_expression(product.query))]
     own = any(is_named(call.func.value, "self") for call in calls_there if isinstance(call.func, ast.Attribute))
     names = {method_name(call) for call in calls_there}
     return not own and not names & {"take", "rename"} and "split('dim'" not in product.stored
