@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PROBE_RATIOS = (8.0,)
 SCREEN_SHARE = 0.1  # of them go on from a small part of the recordings to all, which takes fifteen times as long
-RECALL_SHARE = 0.05  # of invented candidates enter an engine; recall costs a second, an engine's stages fifteen
+RECALL_SHARE = 0.4  # of these enter an engine, whose stages take fifteen seconds
 
 
 def settings_of(setup: Setup, model: ModelFacts) -> CampaignConfig:
