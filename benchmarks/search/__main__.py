@@ -1,0 +1,135 @@
+"""Is the search any good? `python -m benchmarks.search --record FILE`, then `--recordings FILE`.
+
+What may be asked, in one call or in several; each goes into a file of its own in benchmarks/results/:
+
+* `--record FILE`: decode some documents with a model in vLLM, and keep its queries, keys and values.
+* `--recordings FILE`: search on one part of them by every method, at each cost ratio and with each seed, and tell what
+  was chosen by the other part: other documents and other layers.
+* `--markdown`: docs/search.md, printed from the newest files.
+
+`--quick` asks for two seeds at one cost ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.search import results
+from benchmarks.search.problems import from_file
+from benchmarks.search.published import published
+from benchmarks.search.runs import EVALUATIONS, METHODS
+from benchmarks.search.trials import RECORDED, Asked, Where, runs_of
+from search.config import LEAST_RATIO, MOST_RATIO, RATIOS
+from search.evaluator.models import ModelError
+from search.evaluator.models.cache import cache_folder
+from vortex_dsl.values import MAX_TOKENS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SEEDS = 10
+MAX_SEEDS, MAX_EVALUATIONS, MAX_WORKERS, MAX_DOCUMENTS = 1000, 10_000, 256, 64
+QUICK = Asked(tuple(METHODS), (8.0,), (0, 1), 40)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what is asked, and say where it was written."""
+    given = parser().parse_args(arguments)
+    if not (given.record or given.recordings or given.markdown):
+        parser().error("ask for at least one of --record, --recordings and --markdown")
+    try:
+        _answer(given)
+    except (ModelError, LookupError, ValueError, OSError, RuntimeError) as error:
+        print(f"benchmarks.search: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _answer(given: argparse.Namespace) -> None:
+    asked = _asked(given)
+    if given.record:
+        from benchmarks.search.record import record
+
+        record(given.model, given.documents, given.tokens, given.record)
+    if given.recordings:
+        _search(Where(RECORDED, given.cache, given.recordings), asked, given)
+    if given.markdown:
+        from benchmarks.search import page
+
+        print(page.page(given.out), end="")
+
+
+def _search(where: Where, asked: Asked, given: argparse.Namespace) -> None:
+    problem = where.problem()
+    yardsticks = {ratio: published(problem, ratio) for ratio in asked.ratios}
+    runs = runs_of(where, asked, given.workers)
+    _tell(where.name, results.of_selection(from_file(given.recordings), asked, yardsticks, runs), given)
+
+
+def _tell(about: str, found: dict[str, object], given: argparse.Namespace) -> None:
+    from benchmarks.search import page
+
+    path = results.write(about, found, given.out)
+    print("\n\n".join(page.SECTIONS[about](found)), file=sys.stderr if given.markdown else sys.stdout)
+    print(f"written to {path}", file=sys.stderr)
+
+
+def _asked(given: argparse.Namespace) -> Asked:
+    usual = QUICK if given.quick else Asked(tuple(METHODS), RATIOS, tuple(range(SEEDS)), EVALUATIONS)
+    return Asked(
+        tuple(given.methods or usual.methods),
+        tuple(given.ratios or usual.ratios),
+        tuple(range(given.seeds)) if given.seeds else usual.seeds,
+        given.evaluations or usual.evaluations,
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """Give the options."""
+    made = argparse.ArgumentParser(
+        "python -m benchmarks.search", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = made.add_argument
+    add("--record", metavar="FILE", type=Path, help="record a model's queries, keys and values; starts an engine")
+    add("--model", default="smollm2", help="of --record: a folder, or a name that `vortex model` knows")
+    add("--documents", metavar="N", type=_whole(2, MAX_DOCUMENTS), default=8, help="of --record")
+    add("--tokens", metavar="N", type=_whole(64, MAX_TOKENS), default=3072, help="of --record: of each document")
+    add("--recordings", metavar="FILE", type=Path, help="search on what was recorded")
+    add("--methods", metavar="NAME", nargs="+", choices=METHODS, help=f"who searches: {', '.join(METHODS)}")
+    add("--ratios", metavar="R", nargs="+", type=_ratio, help="cost ratios; 8, 16 and 32 are usual")
+    add("--seeds", metavar="N", type=_whole(1, MAX_SEEDS), help=f"how many; {SEEDS} are usual")
+    add("--evaluations", metavar="N", type=_whole(1, MAX_EVALUATIONS), help=f"of each run; {EVALUATIONS} are usual")
+    add("--quick", action="store_true", help="two seeds at one cost ratio, where nothing else is said")
+    workers = min(os.cpu_count() or 1, MAX_WORKERS)
+    add("--workers", metavar="N", type=_whole(1, MAX_WORKERS), default=workers, help="processes that search")
+    add("--cache", metavar="FOLDER", type=Path, default=cache_folder() / "benchmarks", help="where figures are kept")
+    add("--markdown", action="store_true", help="print docs/search.md from the newest files")
+    add("--out", metavar="FOLDER", type=Path, default=results.FOLDER, help="where results are written and read")
+    return made
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def whole(text: str) -> int:
+        if not (text.isdecimal() and len(text) < 18 and low <= int(text) <= high):
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {low} to {high}")
+        return int(text)
+
+    return whole
+
+
+def _ratio(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not LEAST_RATIO <= found <= MOST_RATIO:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from {LEAST_RATIO:g} to {MOST_RATIO:g}")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
