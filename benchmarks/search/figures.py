@@ -43,6 +43,21 @@ class Gain:
 
 
 @dataclass(frozen=True)
+class Height:
+    """How high searches came on one landscape: by method, and the house's own against the best baseline.
+
+    `shortfall`: by which share of the best baseline's mean height the house's own stays below it; negative is above.
+    `difference`: between the two with the same seed.
+    """
+
+    landscape: str
+    heights: dict[str, Interval]
+    best_baseline: str
+    shortfall: float
+    difference: Interval
+
+
+@dataclass(frozen=True)
 class Pair:
     """How much more of the held-out mass one method's choice keeps than another's with the same seed."""
 
@@ -72,6 +87,15 @@ def _gain(method: str, ratio: float, runs: Sequence[Run], yardstick: Published) 
         share_wrong=fmean(each > 0 for each in lost),
         regret=fmean(lost),
     )
+
+
+def heights(landscape: str, reached: Mapping[str, Sequence[float]], own: str, baselines: Sequence[str]) -> Height:
+    """Compare what methods reached on a landscape, by seed in the same order."""
+    found = {method: intervals.mean(each) for method, each in reached.items()}
+    best = max(baselines, key=lambda method: found[method].value)
+    differences = [mine - theirs for mine, theirs in zip(reached[own], reached[best], strict=True)]
+    shortfall = 1.0 - found[own].value / found[best].value
+    return Height(landscape, found, best, shortfall, intervals.mean(differences))
 
 
 def pairs(runs: Iterable[Run]) -> list[Pair]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.search import results
-from benchmarks.search.trials import RECORDED
+from benchmarks.search.trials import PLANTED, RECORDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 NONE = "–"
 NUM_RULES = 6  # of the published ones, that are shown at each cost ratio
+MOST_BELOW = 0.02  # of its height, that the search may stay behind the best baseline on a landscape
 GOAL = 0.03  # of the gain over the best published rule
 
 HEAD = """\
@@ -25,6 +26,7 @@ Written from the newest files of `benchmarks/results/` by
 ```sh
 python -m benchmarks.search --record recorded.safetensors       # once: a model's queries, keys and values, in vLLM
 python -m benchmarks.search --recordings recorded.safetensors   # searches on one part, told by the other
+python -m benchmarks.search --planted --peers peers --landscapes
 python -m benchmarks.search --markdown > docs/search.md
 ```
 
@@ -51,6 +53,11 @@ PAIRS = """\
 How much more of the held-out mass the choice of the row keeps than that of the column, with the same seed; at each cost
 ratio."""
 
+LANDSCAPES = f"""\
+Whom to change, apart from what is changed: the height of a program is a function of what is written in it, and the top
+is where a program of the grammar lies (height 1). Height of the choices, without noise; of two objectives, the share of
+losses and bytes that the front dominates. Goal: at most {MOST_BELOW:.0%} below the best baseline."""
+
 MISSING = "*Not measured yet.*"
 
 
@@ -66,6 +73,7 @@ def page(folder: Path) -> str:
 def of_selection(found: Found) -> list[str]:
     """Give the sections about searches on recorded or planted selection."""
     problem, asked = found["problem"], found["asked"]
+    skipped = "; ".join(f"{each['method']}: {each['reason']}" for each in found["skipped"])
     size = f"{_numbers(problem['lengths'])} tokens, {problem['layers']} layers"
     where = [
         f"Measured {found['measured_to']}: {asked['evaluations']} evaluations, {len(asked['seeds'])} seeds; {size}.",
@@ -77,7 +85,29 @@ def of_selection(found: Found) -> list[str]:
         f"{PUBLISHED}\n\n{_published(found['published'])}",
         f"{GAINS}\n\n{_gains(found['gains'])}",
         f"{PAIRS}\n\n{_pairs(found['pairs'], asked['ratios'])}",
+        *([f"Skipped: {skipped}."] if skipped else []),
     ]
+
+
+def of_landscapes(found: Found) -> list[str]:
+    """Give the section about landscapes."""
+    asked = found["asked"]
+    rows = [
+        (
+            each["landscape"],
+            *(_interval(each["heights"][method]) for method in asked["methods"]),
+            each["best_baseline"],
+            _interval(each["difference"], signed=True),
+            f"{each['shortfall']:.1%}" if each["shortfall"] > 0 else "none",
+        )
+        for each in found["heights"]
+    ]
+    table = _table(("landscape", *asked["methods"], "best baseline", "mix less that", "below it"), rows)
+    where = (
+        f"Measured {found['measured_to']}: {asked['evaluations']} evaluations, {len(asked['seeds'])} seeds, each with "
+        f"a best place of its own. {_device(found)}."
+    )
+    return [f"## {TITLES[results.LANDSCAPES]}\n\n{LANDSCAPES}\n\n{table}\n\n{where}"]
 
 
 def _part(part: Found) -> str:
@@ -168,5 +198,13 @@ def _device(found: Found) -> str:
     return f"{here['device']}, torch {here['torch']}, Python {here['python']}{commit}"
 
 
-TITLES = {RECORDED: "On recorded queries, keys and values"}
-SECTIONS: dict[str, Callable[[Found], list[str]]] = {RECORDED: of_selection}
+TITLES = {
+    RECORDED: "On recorded queries, keys and values",
+    PLANTED: "On planted queries, keys and values",
+    results.LANDSCAPES: "On synthetic landscapes",
+}
+SECTIONS: dict[str, Callable[[Found], list[str]]] = {
+    RECORDED: of_selection,
+    PLANTED: of_selection,
+    results.LANDSCAPES: of_landscapes,
+}

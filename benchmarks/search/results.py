@@ -8,8 +8,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.search.figures import gains, pairs
+from benchmarks.search.figures import gains, heights, pairs
+from benchmarks.search.landscapes import Landscape
 from benchmarks.search.problems import SEARCH
+from benchmarks.search.runs import BASELINES, MIX
 from search.evaluator.identity import EVALUATOR_VERSION, environment
 from search.workloads import HELD_OUT
 
@@ -19,14 +21,19 @@ if TYPE_CHECKING:
     from benchmarks.search.problems import Selection
     from benchmarks.search.published import Published
     from benchmarks.search.runs import Judged, Run
-    from benchmarks.search.trials import Asked
+    from benchmarks.search.trials import Asked, Skipped
 
+LANDSCAPES = "landscapes"
 DTYPE = "float32"  # in which figures are computed
 FOLDER = Path(__file__).parents[1] / "results"
 
 
 def of_selection(
-    problem: Selection, asked: Asked, yardsticks: Mapping[float, Published], runs: Sequence[Run]
+    problem: Selection,
+    asked: Asked,
+    yardsticks: Mapping[float, Published],
+    runs: Sequence[Run],
+    skipped: Sequence[Skipped],
 ) -> dict[str, Any]:
     """Tell what searches chose on recorded or planted selection."""
     return _here() | {
@@ -36,8 +43,29 @@ def of_selection(
         "gains": [asdict(each) for each in gains(runs, yardsticks)],
         "pairs": [asdict(each) for each in pairs(runs)],
         "best": [asdict(each) for each in _best(runs)],
-        "runs": [asdict(replace(run, best=tuple(map(_brief, run.best)))) for run in runs],
+        "skipped": [asdict(each) for each in skipped],
+        "runs": _told(runs),
     }
+
+
+def of_landscapes(asked: Asked, runs: Mapping[Landscape, Sequence[Run]]) -> dict[str, Any]:
+    """Tell how high searches came on landscapes."""
+    found = [
+        heights(landscape.value, {method: reached(landscape, some, method) for method in asked.methods}, MIX, BASELINES)
+        for landscape, some in runs.items()
+    ]
+    told = {landscape.value: _told(some) for landscape, some in runs.items()}
+    return _here() | {"asked": asdict(asked), "heights": [asdict(each) for each in found], "runs": told}
+
+
+def reached(landscape: Landscape, runs: Sequence[Run], method: str) -> list[float]:
+    """Give how high each choice of a method really is, by seed; where cost is free, what the whole front dominates."""
+    mine = [run for run in runs if run.method == method]
+    return [run.volume if landscape is Landscape.TWO_OBJECTIVES else run.best[0].held_out for run in mine]
+
+
+def _told(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    return [asdict(replace(run, best=tuple(map(_brief, run.best)))) for run in runs]
 
 
 def _here() -> dict[str, Any]:

@@ -14,7 +14,7 @@ from search.commands.proposers import proposers_of
 from search.config import PROPOSERS, CampaignConfig
 from search.fit import fit, traced
 from search.loop import End, Loop, start_campaign
-from search.parents import REFERENCE, SEED
+from search.parents import REFERENCE, SEED, cost_ratio
 from search.records import Record, Stage, Status, Workload
 from search.store.ledger import SqlLedger
 from search.workloads import HELD_OUT
@@ -56,8 +56,9 @@ class Judged:
 class Run:
     """What one search found: its best rules by what it saw, seeds among them, best first.
 
-    `curve`: the best mass so far, after each of `NUM_POINTS` equal shares of the evaluations. `num_refused`: proposals
-    beside those that were evaluated.
+    `num_refused`: proposals beside those that were evaluated. `curve`: the best mass so far, after each of `NUM_POINTS`
+    equal shares of the evaluations. `volume`: the share of losses and bytes (dense attention reads 1) that what was
+    measured dominates: where cost is free, how good the whole front is.
     """
 
     method: str
@@ -67,6 +68,7 @@ class Run:
     num_refused: int
     best: tuple[Judged, ...]
     curve: tuple[float, ...]
+    volume: float = 0.0
 
 
 def run(problem: Problem, method: str, ratio: float, seed: int, num: int = EVALUATIONS) -> Run:
@@ -77,7 +79,8 @@ def run(problem: Problem, method: str, ratio: float, seed: int, num: int = EVALU
     evaluated = [record for record in found if record.candidate.status is Status.OK]
     best = best_of(records, ratio)
     judged = tuple(_judged(problem, each, ratio) for each in best[:NUM_BEST])
-    return Run(method, ratio, seed, len(evaluated), len(found) - len(evaluated), judged, curve(evaluated, ratio))
+    num_refused = len(found) - len(evaluated)
+    return Run(method, ratio, seed, len(evaluated), num_refused, judged, curve(evaluated, ratio), volume(best, ratio))
 
 
 def config_of(terms: Terms, proposers: Sequence[str], ratio: float, seed: int, num: int) -> CampaignConfig:
@@ -126,6 +129,21 @@ def curve(evaluated: Sequence[Record], ratio: float) -> tuple[float, ...]:
     """Give the best mass of the found so far, after each share of the evaluations; 0 before there is one."""
     points = [len(evaluated) * (i + 1) // NUM_POINTS for i in range(NUM_POINTS)]
     return tuple(max((found for each in evaluated[:n] if (found := mass(each, ratio))), default=0.0) for n in points)
+
+
+def volume(records: Iterable[Record], ratio: float) -> float:
+    """Give the share of the square of losses and bytes, each from 0 to 1, that the records dominate."""
+    points = [
+        (1.0 - kept, 1.0 / cost)
+        for each in records
+        if (kept := mass(each, ratio)) is not None and (cost := cost_ratio(each, ratio))
+    ]
+    dominated, least = 0.0, 1.0
+    for lost, read in sorted(points):  # of each, the strip of bytes that none before it saves
+        if read < least:
+            dominated += (1.0 - lost) * (least - read)
+            least = read
+    return dominated
 
 
 def _judged(problem: Problem, record: Record, ratio: float) -> Judged:

@@ -6,33 +6,65 @@ import multiprocessing
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING
 
 from benchmarks.search.kept import Kept
-from benchmarks.search.problems import from_file
-from benchmarks.search.runs import Run, run
+from benchmarks.search.landscapes import Landscape, Synthetic
+from benchmarks.search.peers.peers import PEERS, PeerError, run_peer
+from benchmarks.search.planted import planted
+from benchmarks.search.problems import Selection, from_file, split
+from benchmarks.search.runs import Judged, Run, run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from benchmarks.search.problems import Problem
 
-RECORDED = "recorded"
+RECORDED, PLANTED = "recorded", "planted"
+PLANTED_SEED = 0
 
 
 @dataclass(frozen=True)
 class Where:
-    """Which problem: what is recorded in a file, or what has a name; and where figures of programs are kept."""
+    """Which problem, by name: what is recorded in a file, what is planted, or a landscape, another for each seed.
+
+    `cache`: the folder where figures of programs are kept.
+    """
 
     name: str
     cache: Path
     file: Path | None = None
 
-    def problem(self) -> Problem:
-        """Read or make it."""
-        assert self.file is not None
-        return Kept(from_file(self.file), self.cache / "figures.db")
+    def selection(self) -> Selection:
+        """Read or draw the problem, unless it is a landscape. Raises FileNotFoundError."""
+        if self.name == PLANTED:
+            return split(PLANTED, f"planted {PLANTED_SEED}", planted(PLANTED_SEED).recordings)
+        assert self.file is not None, "what is recorded is in a file"
+        return from_file(self.file)
+
+    def problem(self, seed: int) -> Problem:
+        """Give what a search with this seed is tried on."""
+        return Synthetic(Landscape(self.name), seed) if self.name in set(Landscape) else _kept(self)
+
+
+@lru_cache(maxsize=1)
+def _kept(where: Where) -> Kept:
+    return Kept(where.selection(), where.cache / "figures.db")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One search: `num` evaluations by a method, or by a peer with its Python and the rules that it may start from."""
+
+    method: str
+    ratio: float
+    seed: int
+    num: int
+    python: Path | None = None
+    start: tuple[Judged, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,39 +76,57 @@ class Asked:
     seeds: tuple[int, ...]
     evaluations: int
 
+    def cases(self) -> list[Case]:
+        """Give the searches by the house's own proposers; seed after seed, so that a part of them is of use."""
+        return [
+            Case(method, ratio, seed, self.evaluations)
+            for seed, ratio, method in product(self.seeds, self.ratios, self.methods)
+        ]
 
-def runs_of(where: Where, asked: Asked, workers: int) -> list[Run]:
-    """Search again and again. The order is that of `asked`, whatever the number of processes."""
-    cases = list(product(asked.methods, asked.ratios, asked.seeds))
+
+@dataclass(frozen=True)
+class Skipped:
+    """A peer that could not search, and why."""
+
+    method: str
+    reason: str
+
+
+def runs_of(where: Where, cases: Iterable[Case], workers: int) -> tuple[list[Run], list[Skipped]]:
+    """Search again and again. The order is that of the cases, whatever the number of processes."""
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin, initargs=(where,)) as pool:
-        futures = [pool.submit(_run, *case, asked.evaluations) for case in cases]
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin) as pool:
+        futures = [pool.submit(_run, where, case) for case in cases]
         for n, future in enumerate(as_completed(futures), 1):
-            _tell(where, future.result(), n, len(cases))
-        return [future.result() for future in futures]
+            _tell(where, future.result(), n, len(futures))
+        done = [future.result() for future in futures]
+    return [each for each in done if isinstance(each, Run)], [each for each in done if isinstance(each, Skipped)]
 
 
-def _tell(where: Where, done: Run, n: int, num: int) -> None:
-    best = done.best[0]
-    print(
-        f"{n}/{num} {where.name} {done.method} at {done.ratio:g}, seed {done.seed}: {best.name} by {best.origin}, "
-        f"{best.search:.4f} seen, {best.held_out:.4f} held out",
-        file=sys.stderr,
-        flush=True,
-    )
-
-
-_problem: Problem
-
-
-def _begin(where: Where) -> None:
-    """Prepare one process: one thread, since there are several processes."""
+def _begin() -> None:
+    """Compute in one thread: there are several processes."""
     import torch
 
-    global _problem
     torch.set_num_threads(1)
-    _problem = where.problem()
 
 
-def _run(method: str, ratio: float, seed: int, num: int) -> Run:
-    return run(_problem, method, ratio, seed, num)
+def _run(where: Where, case: Case) -> Run | Skipped:
+    problem = where.problem(case.seed)
+    if case.python is None:
+        return run(problem, case.method, case.ratio, case.seed, case.num)
+    try:
+        return run_peer(problem, PEERS[case.method], case.python, case.start, case.ratio, case.seed, case.num)
+    except PeerError as error:
+        return Skipped(case.method, str(error))
+
+
+def _tell(where: Where, done: Run | Skipped, n: int, num: int) -> None:
+    print(f"{n}/{num} {where.name} {_said(done)}", file=sys.stderr, flush=True)
+
+
+def _said(done: Run | Skipped) -> str:
+    if isinstance(done, Skipped):
+        return f"{done.method}: {done.reason}"
+    best = done.best[0]
+    told = f"{best.name} by {best.origin}, {best.search:.4f} seen, {best.held_out:.4f} held out"
+    return f"{done.method} at {done.ratio:g}, seed {done.seed}: {told}"
