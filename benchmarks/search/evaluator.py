@@ -8,6 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from search.evaluator.identity import EVALUATOR_VERSION, environment
+from search.evaluator.outcomes import Outcome
 from search.fit import traced
 from search.records import Evaluation, Measurement, Stage, Status
 from vortex_dsl import ProgramError
@@ -20,7 +21,7 @@ DTYPE = "float32"
 
 
 class InProcess:
-    """`search.contracts.Evaluator` on a problem: recall as it is measured, and as fidelity the mass that is lost."""
+    """`search.contracts.Evaluator` on a problem: the screen and recall as they are, and as fidelity the lost mass."""
 
     num_workers = 1
     version = EVALUATOR_VERSION
@@ -51,20 +52,31 @@ class InProcess:
 
     def _measured(self, task: EvaluationTask) -> Evaluation:
         start = time.monotonic()
-        status, message, measurements = self._judged(task)
-        return Evaluation(task.key, status, message, measurements, elapsed_s=time.monotonic() - start)
+        outcome = self._judged(task)
+        return Evaluation(
+            task.key,
+            outcome.status,
+            outcome.message,
+            outcome.measurements,
+            answers=outcome.answers,
+            elapsed_s=time.monotonic() - start,
+        )
 
-    def _judged(self, task: EvaluationTask) -> tuple[Status, str, tuple[Measurement, ...]]:
+    def _judged(self, task: EvaluationTask) -> Outcome:
         try:
             _, graph = traced(task.text, task.values, self._problem.terms.shape)
             found = self._problem.measured(graph, task.workload.split)
         except ProgramError as error:
-            return Status.PROGRAM_ERROR, str(error), ()
+            return Outcome(Status.PROGRAM_ERROR, str(error))
         except LookupError as error:
-            return Status.UNSUPPORTED, str(error), ()
-        odd = [name for name, value in found.items() if not math.isfinite(value)]
+            return Outcome(Status.UNSUPPORTED, str(error))
+        odd = [name for name, value in found.figures.items() if not math.isfinite(value)]
         if odd:
-            return Status.WRONG_RESULT, f"not a finite number: {', '.join(odd)}", ()
+            return Outcome(Status.WRONG_RESULT, f"not a finite number: {', '.join(odd)}")
         if task.key.stage is Stage.FIDELITY:
-            found = {"kl": 1.0 - found["mass"]}
-        return Status.OK, "", tuple(Measurement(*each) for each in found.items())
+            return Outcome(measurements=(Measurement("kl", 1.0 - found.figures["mass"]),))
+        measurements = tuple(Measurement(*each) for each in found.figures.items())
+        if task.key.stage is not Stage.SCREEN:
+            return Outcome(measurements=measurements)
+        status = Status.BELOW_GATE if found.objection else Status.OK
+        return Outcome(status, found.objection, measurements, answers=found.signature)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
+from benchmarks.search.problems import Found
 from search.evaluator.identity import EVALUATOR_VERSION
 from search.records import digest_of
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from benchmarks.search.problems import Problem
     from vortex_dsl.graph.graph import Graph
 
-VERSION = 1  # raised whenever a problem measures something else under the same digest
+VERSION = 2  # raised whenever a problem measures something else under the same digest
 BUSY_S = 30.0
 REFUSED = "refused"
 
@@ -32,7 +34,7 @@ class Kept:
             opened.execute("PRAGMA journal_mode = WAL")
             opened.execute("CREATE TABLE IF NOT EXISTS figures (key TEXT PRIMARY KEY, found TEXT NOT NULL) STRICT")
 
-    def measured(self, graph: Graph, split: str) -> dict[str, float]:
+    def measured(self, graph: Graph, split: str) -> Found:
         """Measure a program, or read what came of it before (`Problem.measured`)."""
         key = digest_of((VERSION, EVALUATOR_VERSION, self.digest, split, graph.digest))
         with closing(self._open()) as opened:
@@ -42,11 +44,11 @@ class Kept:
                 opened.execute("INSERT OR IGNORE INTO figures VALUES (?, ?)", (key, json.dumps(found)))
         if REFUSED in found:
             raise LookupError(found[REFUSED])
-        return found
+        return Found(**found)
 
-    def _anew(self, graph: Graph, split: str) -> dict[str, float | str]:
+    def _anew(self, graph: Graph, split: str) -> dict[str, Any]:
         try:
-            return dict(self._problem.measured(graph, split))
+            return asdict(self._problem.measured(graph, split))
         except LookupError as error:
             return {REFUSED: str(error)}
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.search.problems import SEARCH
+from benchmarks.search.problems import SEARCH, Found
 from search.agents.drawing.generate import generate
 from search.fit import Terms, fit, traced
 from search.records import digest_of
@@ -75,7 +75,7 @@ class Synthetic:
         """Tell landscapes apart."""
         return digest_of((self.landscape, self.seed))
 
-    def measured(self, graph: Graph, split: str) -> dict[str, float]:
+    def measured(self, graph: Graph, split: str) -> Found:
         """Give a program's height as `mass`; without noise on the held-out split."""
         place, best = self._place(graph), self._best(0)
         height = _peak(place, best, WIDTH)
@@ -92,7 +92,7 @@ class Synthetic:
                 height += NOISE * random.Random(f"{self.digest} {graph.digest}").gauss()
             case _:
                 pass
-        return {"mass": min(max(height, 0.0), 1.0)}
+        return Found({"mass": min(max(height, 0.0), 1.0)})
 
     def _place(self, graph: Graph) -> np.ndarray:
         counts = occurrences(graph)

@@ -82,8 +82,8 @@ def planted(seed: int, num_documents: int = 8) -> Planted:
 
 
 def _kind(layer: int, head: int) -> Kind:
-    """Let kinds go round, so that every block of layers has all of them."""
-    return tuple(Kind)[(NUM_KV_HEADS * layer + head) % len(Kind)]
+    """Let kinds go round, so that layers next to each other have them all, and every third layer too."""
+    return tuple(Kind)[(NUM_KV_HEADS * layer + head + layer // 3) % len(Kind)]
 
 
 @dataclass(frozen=True)

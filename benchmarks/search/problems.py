@@ -7,11 +7,12 @@ milliseconds; what a search finds is told by the other.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
-from statistics import fmean
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from search.evaluator.recall import figures, recordings
+from search.evaluator.recall.parts import JUDGED_EVERY, Part
+from search.evaluator.recall.screening import screen
 from search.fit import Terms
 from search.workloads import HELD_OUT
 from vortex_dsl import Shape
@@ -20,44 +21,47 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from search.evaluator.recall.recordings import Recording, Recordings
+    from search.evaluator.recall.recordings import Model, Recording, Recordings
     from vortex_dsl.graph.graph import Graph
 
 SEARCH = "search"  # the split that proposers see, beside `HELD_OUT`
-BLOCK = 4  # neighbouring layers that stay in one part: as many as a mutation lets share a choice
-SEARCH_STEPS_APART, HELD_OUT_STEPS_APART = 8, figures.JUDGED_EVERY  # between two judged steps
+EVERY = 3  # of layers, the second of so many is seen: no number of layers that programs let share a choice
+DOCUMENTS = 4  # and of documents the first of so many
+SEEN_STEPS_APART = 8  # of the recorded ones
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a problem says of a program.
+
+    `figures`: as the recall stage names them, `mass` among them: the more the better, at most 1. `signature` and
+    `objection` as the screen gives them, empty where there are none.
+    """
+
+    figures: Mapping[str, float]
+    signature: str = ""
+    objection: str = ""
 
 
 class Problem(Protocol):
-    """What programs are good or bad at: measured without noise and without an engine."""
+    """What programs are good or bad at, and on what terms they are compared."""
 
     name: str
     digest: str
     terms: Terms
 
-    def measured(self, graph: Graph, split: str) -> dict[str, float]:
-        """Give figures as the recall stage names them, `mass` among them: the more the better, at most 1.
-
-        `split` is "search" or "held_out". Raises LookupError for a program that cannot be measured.
-        """
+    def measured(self, graph: Graph, split: str) -> Found:
+        """Measure a program; `split` is "search" or "held_out". Raises LookupError where it cannot be measured."""
         ...
 
 
 @dataclass(frozen=True)
-class Part:
-    """One part: its documents, its layers, and what is asked. Where more layers are asked, these alone count."""
+class Seen:
+    """One part of a recording: its documents and its layers, which alone are judged; layers may share with others."""
 
     documents: tuple[str, ...]
     layers: tuple[int, ...]
-    asking: figures.Asking
-
-    def measured(self, graph: Graph) -> dict[str, float]:
-        """Measure a program on the layers that count."""
-        found = {each.name: each.value for each in figures.measure(graph, self.asking)}
-        if self.layers == self.asking.model.layers:
-            return found
-        masses = {name: found[name] for name in (f"mass_layer_{layer}" for layer in self.layers)}
-        return {"mass": fmean(masses.values())} | masses
+    asking: figures.Asking = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,12 @@ class Selection:
     name: str
     digest: str
     terms: Terms
-    parts: Mapping[str, Part]
+    parts: Mapping[str, Seen]
 
-    def measured(self, graph: Graph, split: str) -> dict[str, float]:
+    def measured(self, graph: Graph, split: str) -> Found:
         """Measure a program on one part."""
-        return self.parts[split].measured(graph)
+        found = screen(graph, self.parts[split].asking)
+        return Found({each.name: each.value for each in found.measurements}, found.signature, found.objection)
 
 
 def from_file(file: Path) -> Selection:
@@ -86,32 +91,39 @@ def from_file(file: Path) -> Selection:
 
 
 def split(name: str, digest: str, kept: Recordings) -> Selection:
-    """Cut recordings in two: documents, and blocks of four layers in turn.
+    """Cut recordings in two, by documents and by layers.
 
-    A search sees one text, the shortest, of every fourth document, and judges every eighth step; the other part has all
-    texts of all other documents. There all layers are asked, since some use the choice of one that does not count.
-    Raises ValueError where there are not two documents and two blocks of layers.
+    A search sees every fourth document, one text of each, the shortest, and of three layers the second, at every eighth
+    step. The other part has all texts of all other documents, and all other layers. Raises ValueError where there are
+    not two documents and two layers.
     """
     documents = sorted({document for each in kept.by_length for document in each.names})
-    layers = kept.model.layers
-    blocks = [layers[i : i + BLOCK] for i in range(0, len(layers), BLOCK)]
-    if len(documents) < 2 or len(blocks) < 2 or len(layers) > figures.MAX_LAYERS:
+    places = range(len(kept.model.layers))
+    if len(documents) < 2 or len(places) < 2:
         raise ValueError(
-            f"a recording of {len(documents)} documents and {len(layers)} layers cannot be cut into two parts; record "
-            f"at least two documents of a model with {BLOCK + 1} to {figures.MAX_LAYERS} layers"
+            f"a recording of {len(documents)} documents and {len(places)} layers cannot be cut into two parts; record "
+            "at least two of each"
         )
-    seen = tuple(documents[::4])
+    seen = tuple(documents[::DOCUMENTS])
     others = tuple(each for each in documents if each not in seen)
-    mine, theirs = (tuple(layer for block in some for layer in block) for some in (blocks[::2], blocks[1::2]))
-    small = figures.Asking(_cut(_shortest(kept, seen), mine), SEARCH_STEPS_APART)
-    large = figures.Asking(replace(kept, by_length=_of(kept.by_length, others)), HELD_OUT_STEPS_APART)
+    small = _seen(kept.model, _shortest(kept, seen), seen, places[1::EVERY], SEEN_STEPS_APART)
+    rest = [place for place in places if place % EVERY != 1]
+    large = _seen(kept.model, _of(kept.by_length, others), others, rest, JUDGED_EVERY)
     lengths = [each.num_tokens for each in kept.by_length]
-    ends = tuple(sorted({min(lengths), max(lengths)}))  # what reaches a ratio at both reaches it between them
-    terms = Terms(Shape(small.group, small.head_dim), kept.model.num_layers, ends)
-    return Selection(name, digest, terms, {SEARCH: Part(seen, mine, small), HELD_OUT: Part(others, theirs, large)})
+    ends = tuple(sorted({min(lengths), max(lengths)}))
+    terms = Terms(Shape(small.asking.group, small.asking.head_dim), kept.model.num_layers, ends)
+    return Selection(name, digest, terms, {SEARCH: small, HELD_OUT: large})
 
 
-def _of(all_texts: Sequence[Recording], documents: Sequence[str]) -> tuple[Recording, ...]:
+def _seen(
+    model: Model, texts: Sequence[Recording], documents: tuple[str, ...], places: Sequence[int], steps_apart: int
+) -> Seen:
+    """Judge some layers, by their place in `Model.layers`, at every so many-th step, the last among them."""
+    parts = [Part(each, tuple(places), tuple(range(each.num_steps))[::-steps_apart][::-1]) for each in texts]
+    return Seen(documents, tuple(model.layers[place] for place in places), figures.Asking(model, parts))
+
+
+def _of(all_texts: Sequence[Recording], documents: Sequence[str]) -> list[Recording]:
     """Keep the texts of some documents."""
     found = []
     for each in all_texts:
@@ -119,21 +131,15 @@ def _of(all_texts: Sequence[Recording], documents: Sequence[str]) -> tuple[Recor
         if places:
             names = tuple(each.names[i] for i in places)
             found.append(replace(each, names=names, q=each.q[:, :, places], k=each.k[:, places], v=each.v[:, places]))
-    return tuple(found)
+    return found
 
 
-def _shortest(kept: Recordings, documents: Sequence[str]) -> Recordings:
+def _shortest(kept: Recordings, documents: Sequence[str]) -> list[Recording]:
     """Keep one text of each document."""
-    found, left = [], list(documents)
+    found: list[Recording] = []
+    left = list(documents)
     for each in _of(kept.by_length, documents):
         here = [name for name in dict.fromkeys(each.names) if name in left]
         left = [name for name in left if name not in here]
         found += _of([each], here)
-    return replace(kept, by_length=tuple(found))
-
-
-def _cut(kept: Recordings, layers: tuple[int, ...]) -> Recordings:
-    """Keep some layers, in float32: converting them costs as much as choosing."""
-    at = [kept.model.layers.index(layer) for layer in layers]
-    texts = [replace(each, q=each.q[:, at], k=each.k[at].float(), v=each.v[at].float()) for each in kept.by_length]
-    return replace(kept, model=replace(kept.model, layers=layers), by_length=tuple(texts))
+    return found

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from search.commands.engines import facts_of, worker_settings
+from search.campaigns.machines import facts_of, worker_settings
 from search.evaluator.identity import EVALUATOR_VERSION, environment
 from search.evaluator.worker import Worker
 from search.records import EvaluationKey, EvaluationTask, Stage, Status, Workload

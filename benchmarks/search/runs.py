@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.search.evaluator import InProcess
 from benchmarks.search.problems import SEARCH
-from search.commands.proposers import proposers_of
+from search.campaigns.proposers import proposers_of
 from search.config import PROPOSERS, CampaignConfig
 from search.fit import fit, traced
 from search.loop import End, Loop, start_campaign
@@ -29,6 +29,7 @@ MIX = "mix"  # the house's own round
 METHODS: dict[str, tuple[str, ...]] = {
     MIX: PROPOSERS,
     "grammar": ("grammar",),
+    "tune": ("tune",),
     "random": ("random",),
     "greedy": ("greedy",),
     "best_of_n": ("best_of_n",),
@@ -84,9 +85,9 @@ def run(problem: Problem, method: str, ratio: float, seed: int, num: int = EVALU
 
 
 def config_of(terms: Terms, proposers: Sequence[str], ratio: float, seed: int, num: int) -> CampaignConfig:
-    """Give a campaign as it usually is, at one cost ratio: check, recall, and what recall cannot tell for fidelity."""
+    """Give a campaign as it usually is, at one cost ratio, with all stages that need no engine and fidelity."""
     longest, lengths = max(terms.lengths), terms.lengths
-    stages = (Stage.CHECK, Stage.RECALL, Stage.FIDELITY)
+    stages = (Stage.CHECK, Stage.SCREEN, Stage.RECALL, Stage.FIDELITY)
     return CampaignConfig(
         seed=seed,
         num_candidates=num,
@@ -107,7 +108,7 @@ def _records(problem: Problem, config: CampaignConfig) -> list[Record]:
         closing(SqlLedger(f"sqlite:///{Path(folder) / 'results.db'}")) as ledger,
     ):
         campaign = start_campaign(ledger, config)
-        outcome = Loop(ledger, InProcess(problem), proposers_of(config, None), campaign).run()
+        outcome = Loop(ledger, InProcess(problem), proposers_of(config, {}), campaign).run()
         if outcome.end not in (End.DONE, End.NO_FEASIBLE):
             raise RuntimeError(f"the search by {', '.join(config.proposers)} ended early: {outcome.message}")
         return ledger.records(campaign.id)
@@ -165,5 +166,5 @@ def judge(
     if fitted.refusal:
         return None
     program, graph = traced(text, fitted.values, problem.terms.shape)
-    seen, other = (problem.measured(graph, split)["mass"] for split in (SEARCH, HELD_OUT))
+    seen, other = (problem.measured(graph, split).figures["mass"] for split in (SEARCH, HELD_OUT))
     return Judged(program.name, fitted.digest, text, fitted.values, origin, seen, other)

@@ -15,14 +15,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.search.problems import SEARCH
-from search.agents.breed import Breed, draw
-from search.agents.grammar import CROSS, EXPLORE
+from search.agents.breed import CROSS, RANDOM, Breed, draw
+from search.agents.grammar import WAYS
 from search.fit import fit, traced
 from search.records import Candidate, Context, Proposal, Record, Status
 from vortex_dsl import ProgramError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from benchmarks.search.problems import Problem
 
@@ -32,7 +32,7 @@ CURRENT = re.compile(r"^#+ current program\b", re.IGNORECASE | re.MULTILINE)  # 
 
 
 class Mutations:
-    """Our operators as a model: random programs, changes and crosses in the shares that the grammar draws."""
+    """Our operators as a model: random programs, changes and crosses in the shares with which the grammar begins."""
 
     def __init__(self, problem: Problem, ratio: float, seed: int) -> None:
         self._problem, self._ratio, self._seed = problem, ratio, seed
@@ -70,11 +70,9 @@ class Mutations:
 
 def _breed(parent: Record | None, others: Sequence[Record], rng: random.Random) -> Breed:
     chance = rng.random()
-    if parent is None or chance < EXPLORE:
-        return Breed("random")
-    if others and chance < EXPLORE + CROSS:
-        return Breed("cross", parent, rng.choice(others))
-    return Breed("mutate", parent)
+    if parent is None or chance < WAYS[RANDOM]:
+        return Breed()
+    return Breed(parent, rng.choice(others) if others and chance < WAYS[RANDOM] + WAYS[CROSS] else None)
 
 
 class Desk:
@@ -110,12 +108,13 @@ class Desk:
                 "left": self._num - len(self.evaluated),
             }
 
-    def _measured(self, text: str) -> tuple[dict[str, float], str]:
+    def _measured(self, text: str) -> tuple[Mapping[str, float], str]:
         try:
             fitted = fit(text, (), self._problem.terms, self._ratio)
             if fitted.refusal:
                 return {}, fitted.refusal
-            return self._problem.measured(traced(text, fitted.values, self._problem.terms.shape)[1], SEARCH), ""
+            found = self._problem.measured(traced(text, fitted.values, self._problem.terms.shape)[1], SEARCH)
+            return found.figures, ""
         except (ProgramError, LookupError) as error:
             return {}, str(error)
 

@@ -26,10 +26,10 @@ def graphs(landscape):
 def test_the_best_place_is_the_highest(landscape):
     problem = Synthetic(landscape, seed=3)
     best = best_program(3, 0, TERMS, landscape.ratio)
-    assert problem.measured(best, HELD_OUT) == {"mass": pytest.approx(1.0)}
+    assert problem.measured(best, HELD_OUT).figures == {"mass": pytest.approx(1.0)}
     for graph in graphs(Landscape.SMOOTH):
         try:
-            assert 0 <= problem.measured(graph, HELD_OUT)["mass"] < 0.99
+            assert 0 <= problem.measured(graph, HELD_OUT).figures["mass"] < 0.99
         except LookupError:
             assert landscape is Landscape.INVALID
 
@@ -38,7 +38,7 @@ def test_only_a_noisy_one_differs_between_splits():
     for landscape in set(Landscape) - {Landscape.INVALID}:
         problem = Synthetic(landscape, seed=0)
         differences = [
-            abs(problem.measured(graph, SEARCH)["mass"] - problem.measured(graph, HELD_OUT)["mass"])
+            abs(problem.measured(graph, SEARCH).figures["mass"] - problem.measured(graph, HELD_OUT).figures["mass"])
             for graph in graphs(Landscape.SMOOTH)
         ]
         assert (fmean(differences) > 0.01) == (landscape is Landscape.NOISY)
@@ -47,7 +47,7 @@ def test_only_a_noisy_one_differs_between_splits():
 def test_a_deceptive_one_has_a_false_peak():
     false = best_program(0, 1, TERMS, RATIO)
     deceptive, smooth = (
-        Synthetic(each, 0).measured(false, HELD_OUT)["mass"] for each in (Landscape.DECEPTIVE, Landscape.SMOOTH)
+        Synthetic(each, 0).measured(false, HELD_OUT).figures["mass"] for each in (Landscape.DECEPTIVE, Landscape.SMOOTH)
     )
     assert deceptive == pytest.approx(0.7)
     assert smooth < deceptive

@@ -39,7 +39,7 @@ def test_a_search_is_written_and_shown(tmp_path, capsys):
     assert (found["pairs"][0]["method"], found["pairs"][0]["other"]) == ("random", "best_of_n")
     assert "class " in found["best"][0]["best"][0]["text"]
     assert {rule["text"] for each in found["published"] for rule in each["rules"]} == {""}
-    assert "Seen: one, layers 0-3; held out: two, layers 4-7." in said.out
+    assert "Seen: one, layers 1, 4, 7; held out: two, layers 0, 2-3, 5-6." in said.out
     assert said.out.count(page.MISSING) == 2
 
 
