@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from vortex_dsl.graph.graph import Graph
 
 NUM_COORDINATES = 8
-WIDTH = 0.15  # from the best place to where a landscape has fallen to 1 / e
-NARROW, WIDE, FALSE_PEAK = 0.1, 0.4, 0.7  # widths of the true and the false peak of a deceptive one, and its height
+WIDTH = 0.25  # from the best place to where a landscape has fallen to 1 / e
+NARROW, WIDE, FALSE_PEAK = 0.18, 0.5, 0.7  # widths of the true and the false peak of a deceptive one, and its height
 WAVES, DEPTH = 3.0, 0.4  # of a rugged one: periods to a coordinate, and how far they go down
 FORBIDDEN = 0.4  # share of an invalid one's places
 NOISE = 0.1  # standard deviation, of a noisy one
