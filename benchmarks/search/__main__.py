@@ -136,7 +136,7 @@ def parser() -> argparse.ArgumentParser:
     add = made.add_argument
     add("--record", metavar="FILE", type=Path, help="record a model's queries, keys and values; starts an engine")
     add("--model", default="smollm2", help="of --record: a folder, or a name that `vortex model` knows")
-    add("--documents", metavar="N", type=_whole(2, MAX_DOCUMENTS), default=8, help="of --record")
+    add("--documents", metavar="N", type=_whole(2, MAX_DOCUMENTS), default=6, help="of --record")
     add("--tokens", metavar="N", type=_whole(64, MAX_TOKENS), default=3072, help="of --record: of each document")
     add("--recordings", metavar="FILE", type=Path, help="search on what was recorded")
     add("--planted", action="store_true", help="search on what is planted")
