@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
+import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import lru_cache
@@ -104,10 +106,18 @@ def runs_of(where: Where, cases: Iterable[Case], workers: int) -> tuple[list[Run
 
 
 def _begin() -> None:
-    """Compute in one thread: there are several processes."""
+    """Compute in one thread, since there are several processes, and end with the one that started this."""
     import torch
 
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _run(where: Where, case: Case) -> Run | Skipped:
