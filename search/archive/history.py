@@ -64,8 +64,8 @@ class History:
         return step < self.num_settled or step in self._finished
 
     def is_visible(self, step: int) -> bool:
-        """Say whether all that a step may see is finished."""
-        return self.num_settled >= min(self._num_visible(step), self.num_steps)
+        """Say whether all that a step may see is there and finished."""
+        return self.num_settled >= self._num_visible(step)
 
     def visible(self, step: int) -> Beginning[Record]:
         """Give the records that a step may see."""
