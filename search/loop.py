@@ -19,7 +19,7 @@ from search.dispatch import UNFINISHED, Dispatcher, Job
 from search.fit import fit
 from search.observer import Observer, Running, Silent
 from search.outcome import End, Outcome
-from search.parents import LOSSES, front, leaders, untimed
+from search.parents import LOSSES, front, leaders, rivals, untimed
 from search.records import (
     Campaign,
     Candidate,
@@ -302,6 +302,7 @@ class Loop:
     def _take(self, evaluation: Evaluation) -> None:
         """Add a result to its candidate's record and start what comes next."""
         step = self._steps.pop(evaluation.key)
+        was_finished = self._history.is_finished(step)  # a leader that is timed in the end
         before = self._history.records[step]
         record = replace(before, evaluations=(*before.evaluations, evaluation))
         self._history.records[step] = record
@@ -310,7 +311,7 @@ class Loop:
         if self._num_unmeasured == MAX_UNMEASURED:
             raise _OutOfOrderError(f"{MAX_UNMEASURED} candidates in a row could not be measured: {evaluation.message}")
         self._start_next(step)
-        if self._history.is_finished(step):
+        if self._history.is_finished(step) and not was_finished:
             self._observer.on_finished(record)
 
     def _key(self, digest: str, workload: Workload, seed: int) -> EvaluationKey:
@@ -342,19 +343,19 @@ class Loop:
 
     def _time_leaders(self) -> None:
         """Time leaders that no step was allowed to: the first steps have nobody to be compared with."""
-        left = untimed(self._history.records) if Stage.SERVE in self.config.stages and not self._draining else []
-        for each in left:
+        is_asked = Stage.SERVE in self.config.stages and not self._draining
+        for each in untimed(self._history.records, self.config.serve_floor) if is_asked else ():
             self._measure(each.record.candidate, self.config.workload(Stage.SERVE, each.ratio))
         for evaluation in self._rest():
             self._take(evaluation)
 
     def _confirm(self) -> tuple[Evaluation, ...]:
-        """Measure the leaders again: fresh engine, other problems, on the split that no proposer is shown."""
+        """Measure leaders and rivals again: fresh engine, other problems, on the split that no proposer is shown."""
         best = leaders(self._history.records)
         self._observer.on_confirming(best)
         seed = self.config.evaluation_seed + 1
         for stage in (stage for stage in LOSSES if stage in self.config.stages):
-            for each in best:
+            for each in (*best, *rivals(self._history.records)):
                 workload = held_out(self.config.workload(stage, each.ratio), seed)
                 task = self._task(each.record.candidate, workload, seed, fresh=True)
                 self._dispatcher.start(Job(task, each.record.candidate.id))
@@ -369,8 +370,9 @@ class Loop:
         if self._draining:
             return self._end(End.INTERRUPTED, "interrupted; resume goes on from here")
         if front(self._history.records):
-            best, why = tuple(leaders(self._history.records)), self._reason_to_stop(self._history.num_steps)
-            return replace(self._end(End.DONE, why), leaders=best, confirmations=tuple(confirmed))
+            best, others = (tuple(found(self._history.records)) for found in (leaders, rivals))
+            done = self._end(End.DONE, self._reason_to_stop(self._history.num_steps))
+            return replace(done, leaders=best, rivals=others, confirmations=tuple(confirmed))
         ours = [r for r in self._history.records if r.status in (*UNFINISHED, Status.QUARANTINED)]
         if ours:
             return self._end(End.INFRASTRUCTURE, f"no candidate could be measured: {_reason(ours[-1])}")

@@ -22,11 +22,15 @@ class End(StrEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run leaves: its end, the leaders (by cost ratio, best first) and what confirmed them, held out."""
+    """What a run leaves: its end, the leaders (by cost ratio, best first) and what confirmed them, held out.
+
+    `rivals`: the best published rules that lead nowhere, which are measured beside the leaders.
+    """
 
     end: End
     message: str
     num_steps: int
     num_admitted: int
     leaders: tuple[Leader, ...] = ()
+    rivals: tuple[Leader, ...] = ()
     confirmations: tuple[Evaluation, ...] = ()

@@ -182,18 +182,33 @@ def leaders(records: Sequence[Record], num: int = NUM_LEADERS) -> list[Leader]:
     return found
 
 
-def untimed(records: Sequence[Record]) -> list[Leader]:
+def untimed(records: Sequence[Record], floor: float = 0.0) -> list[Leader]:
     """Give who has still to be timed before leaders can be told: these, and the best published rules beside them.
 
-    The best at each cost ratio by each stage that tells what is lost.
+    The best at each cost ratio by each stage that tells what is lost; none that answers less of the probe than `floor`.
     """
-    published = [record for record in records if record.candidate.proposal.operator == SEED]
     found = leaders(records)
     for ratio, stage in itertools.product(judged_ratios(records), LOSSES):
-        lost = [(each, r.candidate.step, r) for r in published if (each := loss(r, ratio, stage)) is not None]
-        found += [Leader(best[2], ratio) for best in ([min(lost)] if lost else [])]
+        found += _published(records, ratio, stage)[:1]
     steps = {(each.record.candidate.step, each.ratio): each for each in found}
-    return [each for each in steps.values() if each.record.evaluation(Stage.SERVE, each.ratio) is None]
+    left = (each for each in steps.values() if each.record.evaluation(Stage.SERVE, each.ratio) is None)
+    return [each for each in left if (answered := accuracy(each.record, each.ratio)) is None or answered >= floor]
+
+
+def rivals(records: Sequence[Record]) -> list[Leader]:
+    """Give the published rules with which leaders are compared on held-out data: the best that do not lead."""
+    leading = {(each.record.candidate.step, each.ratio) for each in leaders(records)}
+    best = (each for ratio in judged_ratios(records) for each in _published(records, ratio)[:NUM_LEADERS])
+    return [each for each in best if (each.record.candidate.step, each.ratio) not in leading]
+
+
+def _published(records: Sequence[Record], ratio: float, stage: Stage | None = None) -> list[Leader]:
+    """Give the published rules that have a loss at a cost ratio, the least first."""
+    published = (
+        record for record in records if record.candidate.proposal.operator == SEED and is_sparse(record, ratio)
+    )
+    lost = [(each, r.candidate.step, r) for r in published if (each := loss(r, ratio, stage)) is not None]
+    return [Leader(record, ratio) for *_, record in sorted(lost, key=lambda each: each[:2])]
 
 
 def leader(context: Context) -> Record | None:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from benchmarks.search import page, results
 from benchmarks.search.landscapes import Landscape
 from benchmarks.search.peers.peers import NUM_INITIAL, PEERS, PeerError, python_of
+from benchmarks.search.problems import BenchmarkError
 from benchmarks.search.published import published
 from benchmarks.search.runs import BASELINES, EVALUATIONS, METHODS, MIX
 from benchmarks.search.trials import PLANTED, RECORDED, Asked, Case, Skipped, Where, runs_of
@@ -35,7 +36,8 @@ from vortex_dsl.values import MAX_TOKENS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from benchmarks.search.published import Published
+    from benchmarks.search.problems import BenchmarkError
+from benchmarks.search.published import Published
 
 SEEDS = 10
 LANDSCAPE_EVALUATIONS = 100
@@ -50,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser().error(f"ask for at least one of {', '.join(f'--{what}' for what in WHAT)}")
     try:
         _answer(given)
-    except (ModelError, LookupError, ValueError, OSError, RuntimeError) as error:
+    except (BenchmarkError, ModelError, ValueError, OSError) as error:
         print(f"benchmarks.search: {error}", file=sys.stderr)
         return 1
     return 0

@@ -30,6 +30,10 @@ DOCUMENTS = 4  # and of documents the first of so many
 SEEN_STEPS_APART = 8  # of the recorded ones
 
 
+class BenchmarkError(Exception):
+    """What was asked cannot be measured, for a reason that is not a fault of ours. The message says why."""
+
+
 @dataclass(frozen=True)
 class Found:
     """What a problem says of a program.

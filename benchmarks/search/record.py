@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.search.problems import BenchmarkError
 from search.campaigns.machines import facts_of, worker_settings
 from search.evaluator.arms import TimeLimits
 from search.evaluator.identity import EVALUATOR_VERSION, environment
@@ -23,7 +24,7 @@ PATIENT = TimeLimits(start_s=1200.0, record_s=3600.0, prefill_s=3600.0)  # for a
 def record(model: str, num_documents: int, num_tokens: int, file: Path) -> None:
     """Decode the beginnings of some documents, and keep what each layer saw in a file.
 
-    Raises ModelError for a model that is not whole, RuntimeError where it cannot be recorded.
+    Raises ModelError for a model that is not whole, BenchmarkError where it cannot be recorded.
     """
     facts = facts_of(model)
     workload = Workload(Stage.RECALL, num_tokens, num_documents, lengths=(num_tokens,))
@@ -36,7 +37,7 @@ def record(model: str, num_documents: int, num_tokens: int, file: Path) -> None:
         with closing(Worker(settings)) as worker:
             done = worker.run(task)
         if done.status is not Status.OK:
-            raise RuntimeError(f"{model} was not recorded: {done.message}")
+            raise BenchmarkError(f"{model} was not recorded: {done.message}")
         (made,) = (Path(folder) / "recordings").glob("*.safetensors")
         file.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(made, file)

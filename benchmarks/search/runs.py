@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.search.evaluator import InProcess
-from benchmarks.search.problems import SEARCH
+from benchmarks.search.problems import SEARCH, BenchmarkError
 from search.campaigns.proposers import proposers_of
 from search.config import PROPOSERS, CampaignConfig
 from search.fit import fit, traced
@@ -103,7 +103,7 @@ def config_of(terms: Terms, proposers: Sequence[str], ratio: float, seed: int, n
 
 
 def _records(problem: Problem, config: CampaignConfig) -> list[Record]:
-    """Run a campaign to its end. Raises RuntimeError where it has none."""
+    """Run a campaign to its end. Raises BenchmarkError where it has none."""
     with (
         tempfile.TemporaryDirectory() as folder,
         closing(SqlLedger(f"sqlite:///{Path(folder) / 'results.db'}")) as ledger,
@@ -111,7 +111,7 @@ def _records(problem: Problem, config: CampaignConfig) -> list[Record]:
         campaign = start_campaign(ledger, config)
         outcome = Loop(ledger, InProcess(problem), proposers_of(config, {}), campaign).run()
         if outcome.end not in (End.DONE, End.NO_FEASIBLE):
-            raise RuntimeError(f"the search by {', '.join(config.proposers)} ended early: {outcome.message}")
+            raise BenchmarkError(f"the search by {', '.join(config.proposers)} ended early: {outcome.message}")
         return ledger.records(campaign.id)
 
 

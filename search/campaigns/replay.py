@@ -150,15 +150,18 @@ class _Recorded:
         return next((each for each in found.evaluations if each.key == task.key), None)
 
     def compare_confirmed(self, outcome: Outcome) -> None:
-        """Compare the leaders with those that are confirmed on record. An interrupted record has fewer."""
+        """Compare leaders and rivals with what is confirmed on record. An interrupted record has fewer."""
         standings = self.ledger.standings(self.campaign.id)
         on_record = {(each.id, each.ratio) for each in standings if each.confirmed}
-        led = {(self.candidate(each.record.candidate.step).id, each.ratio) for each in outcome.leaders}
+        named = (*outcome.leaders, *outcome.rivals)
+        led = {(self.candidate(each.record.candidate.step).id, each.ratio) for each in named}
         if not on_record <= led:
             other, ratio = min(on_record - led)
             at = f" at {ratio:g}x" if ratio else ""
             last = len(self.records) - 1
-            raise DifferenceError(last, f"candidate {other} is confirmed on record{at}, and leads no more")
+            raise DifferenceError(
+                last, f"candidate {other} is confirmed on record{at}, and neither leads nor is among the best published"
+            )
 
 
 class _Again:

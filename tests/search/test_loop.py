@@ -8,6 +8,7 @@ import pytest
 
 from search.agents.baselines import BestOfN, Greedy, Random
 from search.agents.grammar import Grammar
+from search.agents.tuning.tune import Tune
 from search.archive.archivist import NUM_TIMED
 from search.config import LAG, CampaignConfig, ConfigError
 from search.contracts import ProposerError
@@ -25,7 +26,7 @@ fake_evaluator = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(fake_evaluator)
 FakeEvaluator = fake_evaluator.FakeEvaluator
 
-CLASSES = {each.name: each for each in (Grammar, Random, BestOfN, Greedy)}
+CLASSES = {each.name: each for each in (Grammar, Tune, Random, BestOfN, Greedy)}
 WINDOW = """from vortex_dsl import Int, Program, reserved_only
 
 
@@ -161,7 +162,7 @@ def test_leaders_are_confirmed_afresh_and_no_proposer_is_shown(ledger):
     campaign = start_campaign(ledger, config)
     outcome = Loop(ledger, evaluator, [Watching()], campaign).run()
     held_out = [task for task in evaluator.tasks if task.workload.split == "held_out"]
-    assert len(held_out) == len(outcome.leaders) == len(outcome.confirmations) > 0
+    assert len(held_out) == len((*outcome.leaders, *outcome.rivals)) == len(outcome.confirmations) > 0
     assert all(task.fresh and task.key.seed != config.evaluation_seed for task in held_out)
     assert sum(standing.confirmed for standing in ledger.standings(campaign.id)) == len(held_out)
     shown = {e.key.workload_digest for c in seen for r in c.records for e in r.evaluations}
@@ -242,7 +243,7 @@ def test_few_enter_an_engine_and_fewer_are_timed(ledger):
         assert set(map(id, top)) <= set(map(id, timed))
     (dense,) = [r for r in records if r.candidate.name == "Dense"]
     assert dense.candidate.proposal.operator == "reference"
-    stages = [Stage.CHECK, Stage.RECALL, Stage.ORACLE, Stage.FIDELITY, Stage.RETRIEVAL]
+    stages = [Stage.CHECK, Stage.SCREEN, Stage.RECALL, Stage.ORACLE, Stage.FIDELITY, Stage.RETRIEVAL]
     assert [(e.key.stage, e.ratio) for e in dense.evaluations] == [(stage, 0.0) for stage in stages]
     assert dense.candidate.step not in {each.record.candidate.step for each in outcome.leaders}
 
@@ -253,7 +254,8 @@ def test_leaders_of_a_real_model_are_confirmed_at_a_length_that_was_held_out(led
     confirming = [task for task in evaluator.tasks if task.workload.split == "held_out"]
     assert {each.ratio for each in outcome.leaders} == set(REAL.ratios)
     assert {task.key.stage for task in confirming} == {Stage.FIDELITY, Stage.RETRIEVAL}
-    assert len(confirming) == 2 * len(outcome.leaders) == len(outcome.confirmations)
+    assert len(confirming) == 2 * len((*outcome.leaders, *outcome.rivals)) == len(outcome.confirmations)
+    assert all(each.record.candidate.proposal.operator == "seed" for each in outcome.rivals)
     for task in (task for task in confirming if task.key.stage is Stage.FIDELITY):
         (length,) = set(task.workload.lengths) - set(REAL.terms.lengths)
         assert min(REAL.terms.lengths) < length < max(REAL.terms.lengths)

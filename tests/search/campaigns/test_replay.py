@@ -71,10 +71,10 @@ def test_a_changed_text_is_found_at_its_step(db, ledger, recorded):
 
 
 def test_a_changed_measurement_is_found_by_what_it_decided(db, ledger, recorded):
-    """All recall of the seeds made perfect: nobody after them would have entered an engine."""
+    """The first seeds' answers made wrong: others would have bred."""
     change(
         db,
-        "UPDATE measurement SET value = 1.5 WHERE name = 'recall' AND evaluation_id IN "
+        "UPDATE measurement SET value = 0.01 WHERE name = 'accuracy' AND evaluation_id IN "
         "(SELECT evaluation_id FROM candidate_evaluation JOIN candidate ON candidate.id = candidate_id WHERE step < 8)",
     )
     found = replay(ledger, recorded)

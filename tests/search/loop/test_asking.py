@@ -40,6 +40,7 @@ class Away(Grammar):
     name = "distant"
 
     def __init__(self, num_at_once=16, shuffle=0):
+        super().__init__()
         self.num_at_once, self.contexts = num_at_once, {}
         self.most_at_once = self._num_open = 0
         self._luck, self._lock = random.Random(shuffle), threading.Lock()

@@ -230,10 +230,10 @@ def test_programs_as_written_are_told_as_such(book):
 def test_settings_that_a_newer_version_wrote_are_told_too(book):
     told = book()
     told.judge(told.propose("Found"), LOSSES)
-    settings = told.campaign.settings.replace('{"', '{"lag":32,"islands":["a","a"],"', 1)
+    settings = told.campaign.settings.replace('{"', '{"depth":32,"islands":["a","a"],"', 1)
     told.campaign = replace(told.campaign, settings=settings)
     shown = table(told.report(), "Settings")
-    assert (shown["lag"]["value"], shown["islands"]["value"]) == ("32", "a (x2)")
+    assert (shown["depth"]["value"], shown["islands"]["value"]) == ("32", "a (x2)")
 
 
 def test_a_table_is_cut_off_and_says_so(book):
