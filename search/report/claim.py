@@ -2,7 +2,8 @@
 
 It does if, at one cost ratio and under one circumstance, its lead over each published rule has an interval above 0 on
 texts that nobody learned from, in pairs where the ledger holds them, and it answers no fewer questions than any of them
-beyond the interval. As it must beat every one of them, no interval is widened for their number (Berger's
+beyond the interval. A published rule that was not measured there counts as beaten where the lead is as sure on texts that
+proposers see, which is told. As it must beat every one of them, no interval is widened for their number (Berger's
 intersection-union test, Technometrics 24, 1982).
 """
 
@@ -56,6 +57,7 @@ class Duel:
     published: Standing
     gain: Gain | None
     answers: Gain | None
+    is_held_out: bool = True
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,10 @@ def headline(claims: Sequence[Claim]) -> str:
     rest = [_at(each.ratio) for each in judged if not each.holds]
     if not holding:
         return f"Nothing found is shown to beat every published rule on held-out data at equal cost ({_all(rest)})."
-    sure = f"{title_case(_all(holding))}, a found rule beats every published rule on held-out data, intervals apart"
+    duels = [duel for each in judged if each.holds for duel in each.duels]
+    where = "on held-out data" if all(duel.is_held_out for duel in duels) else "the best of them on held-out data"
+    comma = "" if where.startswith("on") else ","
+    sure = f"{title_case(_all(holding))}, a found rule beats every published rule{comma} {where}, intervals apart"
     return f"{sure}; {_all(rest)}, none does." if rest else f"{sure}."
 
 
@@ -156,7 +161,16 @@ class _Judges:
             Duel(each, self._gain(found, each, merit, split), self._gain(found, each, RETRIEVAL, split))
             for each in rivals
         ]
-        return sorted(judged, key=lambda d: (d.gain is not None, d.gain.value if d.gain else 0.0, d.published.id))
+        return sorted(judged, key=_lead_of)
+
+    def duels_held_out(self, found: Standing, rivals: Sequence[Standing], merit: Merit) -> list[Duel]:
+        """Compare on held-out data; with rivals not measured there as proposers see them, where that is enough."""
+        judged = self.duels(found, rivals, merit, HELD_OUT)
+        left = [duel.published for duel in judged if duel.gain is None]
+        seen = {duel.published.id: duel for duel in self.duels(found, left, merit, SEARCH)}
+        behind = {each: duel for each, duel in seen.items() if duel.gain is not None and duel.gain.is_sure}
+        known = (replace(behind[d.published.id], is_held_out=False) if d.published.id in behind else d for d in judged)
+        return sorted(known, key=_lead_of)
 
     def asked(self, duels: Iterable[Duel]) -> list[Duel]:
         """Leave out rules that cannot be brought to the cost ratio at the lengths of questions, so are never asked."""
@@ -207,10 +221,11 @@ def _apart(found: Standing, other: Standing, merit: Merit, *, confirmed: bool) -
 def _weighed(found: Standing, published: Sequence[Standing], merit: Merit, judges: _Judges) -> Claim:
     split = HELD_OUT if merit.value(found, confirmed=True) is not None else SEARCH
     rivals = [s for s in published if merit.value(s) is not None or merit.value(s, confirmed=True) is not None]
-    duels = judges.duels(found, rivals, merit, split)
+    is_held_out = split == HELD_OUT
+    duels = judges.duels_held_out(found, rivals, merit) if is_held_out else judges.duels(found, rivals, merit, split)
     shortfalls = [
         "programs as written do not cost the same" if not found.ratio else "",
-        "" if split == HELD_OUT else "it was not measured on held-out data",
+        "" if is_held_out else "it was not measured on held-out data",
         _unmeasured([d.published for d in duels if d.gain is None], "were not measured on held-out data"),
         _unmeasured(
             [s for s in published if s not in rivals and not _is_out_of_reach(s)], "have no figure at this cost"
@@ -219,8 +234,19 @@ def _weighed(found: Standing, published: Sequence[Standing], merit: Merit, judge
         *(_answers_lost(judges.asked(duels)) if judges.asks_retrieval and merit is not RETRIEVAL else ()),
         f"it is slower than dense attention, {speedup(found)}" if _is_slow(found) else "",
     ]
-    caveats = (*_speed(found), *_retrieval(judges, duels, merit), *_left_out(published, merit))
+    caveats = (*_seen_only(duels), *_speed(found), *_retrieval(judges, duels, merit), *_left_out(published, merit))
     return Claim(found.ratio, merit, found, tuple(duels), split, tuple(filter(None, shortfalls)), caveats)
+
+
+def _lead_of(duel: Duel) -> tuple[bool, float, int]:
+    return duel.gain is not None, duel.gain.value if duel.gain else 0.0, duel.published.id
+
+
+def _seen_only(duels: Iterable[Duel]) -> tuple[str, ...]:
+    number = sum(not duel.is_held_out for duel in duels)
+    told = "one published rule is" if number == 1 else f"{number} published rules are"
+    again = "was not measured again" if number == 1 else "were not measured again"
+    return (f"{told} behind it on the texts that proposers see, and {again}",) if number else ()
 
 
 def _nearness(each: Claim) -> tuple[object, ...]:
