@@ -2,8 +2,8 @@
 
 It does if, at one cost ratio and under one circumstance, its lead over each published rule has an interval above 0 on
 texts that nobody learned from, in pairs where the ledger holds them, and it answers no fewer questions than any of them
-beyond the interval. A published rule that was not measured there counts as beaten where the lead is as sure on texts that
-proposers see, which is told. As it must beat every one of them, no interval is widened for their number (Berger's
+beyond the interval. A published rule that was not measured there counts as beaten where the lead is as sure on texts
+that proposers see, which is told. As it must beat every one of them, no interval is widened for their number (Berger's
 intersection-union test, Technometrics 24, 1982).
 """
 
