@@ -64,14 +64,21 @@ def test_the_campaign_takes_the_models_shape_and_judges_the_same_lengths_everywh
 @pytest.mark.parametrize("name", ["Quest", "RandomPages"])
 def test_a_rule_has_every_figure_at_the_ratio(ran, name):
     record = named(ran[2], name)
-    assert {evaluation.status for evaluation in record.evaluations} == {Status.OK}
+    assert {e.status for e in record.evaluations if e.key.stage is not Stage.SCREEN} == {Status.OK}
+    assert (record.evaluation(Stage.SCREEN, RATIO).status is Status.OK) == (name != "RandomPages")  # as good as chance
     assert record.value(Stage.CHECK, "cost_ratio", RATIO) >= RATIO
     assert 0 < record.value(Stage.RECALL, "mass", RATIO) < 1
     assert record.value(Stage.FIDELITY, "kl", RATIO) > 1e-9
-    assert record.value(Stage.SERVE, "speedup", RATIO) > 0
-    assert 0 < record.value(Stage.SERVE, "pages_attended", RATIO) < record.value(Stage.SERVE, "pages_dense", RATIO)
     assert record.value(Stage.TASK, "dense_exact_match", RATIO) is not None
     assert record.evaluation(Stage.ORACLE, 0.0).ratio == 0.0
+
+
+def test_the_best_are_timed_in_the_end(ran):
+    timed = [record for record in ran[2] if record.evaluation(Stage.SERVE, RATIO)]
+    assert min(ran[2][1:3], key=lambda record: record.value(Stage.FIDELITY, "kl", RATIO)) in timed
+    for record in timed:
+        assert record.value(Stage.SERVE, "speedup", RATIO) > 0
+        assert 0 < record.value(Stage.SERVE, "pages_attended", RATIO) < record.value(Stage.SERVE, "pages_dense", RATIO)
 
 
 def test_questions_that_the_model_cannot_answer_or_be_asked_are_told_and_stop_nobody(ran):
@@ -96,7 +103,8 @@ def test_the_leaderboard_has_a_row_with_figures_or_a_reason_for_each(ran):
     for name in ("Quest", "RandomPages"):
         row = rows[name]
         assert (row.ratio, row.mixed_lengths, tuple(sorted(row.lengths))) == (RATIO, False, lengths)
-        assert None not in (row.kl, row.recall, row.speedup, row.cost_ratio)
+        assert None not in (row.kl, row.recall, row.cost_ratio)
+    assert any(row.speedup is not None for row in ran[3])
 
 
 def test_eval_takes_another_program_through_the_same_stages(ran, capsys, tmp_path):
