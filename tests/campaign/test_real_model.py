@@ -65,7 +65,8 @@ def test_the_campaign_takes_the_models_shape_and_judges_the_same_lengths_everywh
 def test_a_rule_has_every_figure_at_the_ratio(ran, name):
     record = named(ran[2], name)
     assert {e.status for e in record.evaluations if e.key.stage is not Stage.SCREEN} == {Status.OK}
-    assert (record.evaluation(Stage.SCREEN, RATIO).status is Status.OK) == (name != "RandomPages")  # as good as chance
+    screened = record.evaluation(Stage.SCREEN, RATIO).status  # chance may keep no more than chance
+    assert screened is Status.OK or (name, screened) == ("RandomPages", Status.BELOW_GATE)
     assert record.value(Stage.CHECK, "cost_ratio", RATIO) >= RATIO
     assert 0 < record.value(Stage.RECALL, "mass", RATIO) < 1
     assert record.value(Stage.FIDELITY, "kl", RATIO) > 1e-9
