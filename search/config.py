@@ -81,7 +81,8 @@ class CampaignConfig:
     accuracy in the probe that a candidate needs to be timed. `evaluation_seed` draws the problems: campaigns that share
     it share their measurements. A step sees the records of steps up to its own minus `lag`: so many candidates may be
     under way at a time, and so much later is learnt from each. `screen_share` is the share of candidates, the best by a
-    small part of the recordings, that all of them are spent on, where there is a stage for it. `group`, `head_dim`,
+    small part of the recordings, that all of them are spent on, where there is a stage for it. `published_share` is
+    the share of the published rules, the best by recall at each cost ratio, that enter an engine. `group`, `head_dim`,
     `num_layers` and `num_kv_heads` are those of `model`; `target` is the GPU for which speed is modelled.
     `seed_programs` follow the `seeds`. `stop_at`, `patience` (candidates in a row without progress),
     `max_worker_seconds` and `max_dollars` end a campaign before it has its candidates: see `search.campaigns.stopping`.
@@ -106,6 +107,7 @@ class CampaignConfig:
     num_layers: int = 3
     recall_share: float = 1.0
     screen_share: float = 1.0
+    published_share: float = 1.0
     lag: int = LAG
     experience: tuple[Experience, ...] = ()
     seed_programs: tuple[SeedProgram, ...] = ()
@@ -123,7 +125,7 @@ class CampaignConfig:
         _require(self.seed_pages >= 1, f"seed_pages must be at least 1, but is {self.seed_pages}")
         _sized("num_layers", self.num_layers, MAX_LAYERS)
         _sized("lag", self.lag, MAX_LAG)
-        for name in ("serve_floor", "recall_share", "screen_share"):
+        for name in ("serve_floor", "recall_share", "screen_share", "published_share"):
             share = getattr(self, name)
             _require(0 <= share <= 1, f"{name} must lie between 0 and 1, but is {share}")
         self._check_ratios()

@@ -33,7 +33,7 @@ from search.records import (
     Status,
     Workload,
 )
-from search.stages import course, next_workload
+from search.stages import Published, course, next_workload
 from search.workloads import held_out
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Loop:
         self._seeds, self._proposers = Seeds(self.config), tuple(proposers)
         self._observer = observer or Silent()
         self._dispatcher = Dispatcher(ledger, evaluator, lambda task: check(task, self.config))
-        self._history = History(self.config)
+        self._history = History(self.config, self._seeds.num)
         self._steps: dict[EvaluationKey, int] = {}
         self._names: dict[int, str] = {}  # by candidate
         self._questions = Questions()
@@ -92,6 +92,8 @@ class Loop:
         self._rules = Stopping(self.config)
         self._num_steps: int | None = None
         self._held: deque[int] = deque()  # steps that wait for what they are compared with, in order
+        self._uncompared: set[int] = set()  # published rules that wait for each other
+        self._published = Published(self._history.records, self.config, self._seeds.num)
         self._num_unmeasured = 0  # candidates in a row that no worker could measure
         self._draining = self._stopping = False
 
@@ -279,13 +281,18 @@ class Loop:
             if not self._history.is_visible(step):
                 self._held.append(step)  # a campaign that is measured again elsewhere
                 return None
-            workload = next_workload(record, self._history.archive(step), self.config)
+            workload = next_workload(record, self._history.archive(step), self.config, self._published)
+            if self._published.delay(record, workload):
+                self._uncompared.add(step)
+                return None
         if workload is None:
             self._history.finish(step)
         return workload
 
     def _start_next(self, step: int) -> None:
         self._start(step)
+        while self._uncompared and self._published.are_compared:
+            self._start(self._uncompared.pop())
         while self._held and self._history.is_visible(self._held[0]):
             self._start(self._held.popleft())
 

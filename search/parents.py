@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from search.records import Context
 
 SEED = "seed"  # the operator of a seed's proposal
+GIVEN = "given"  # the proposer of what a person gives
 REFERENCE = "reference"  # that of a yardstick's: dense attention and the oracles, which nobody could serve faster
 LEAST_RATIO = 2.0  # what reads more than half of dense attention's bytes is a yardstick, not a result
 LEAST_SERVED = 3  # measured speeds, before they are told from the cost model by more than itself

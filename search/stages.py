@@ -6,17 +6,18 @@ So whoever measures, and however many at a time, the same candidates enter an en
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+from search.archive.archive import Archive
 from search.archive.archivist import RANKED
 from search.foresight.outlook import by_chance
-from search.parents import REFERENCE, SEED, accuracy, loss
+from search.parents import GIVEN, REFERENCE, SEED, accuracy, loss
 from search.records import Stage, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from search.archive.archive import Archive
     from search.config import CampaignConfig
     from search.records import Candidate, Record, Workload
 
@@ -25,17 +26,20 @@ CHEAP = (Stage.CHECK, Stage.SCREEN, Stage.RECALL)  # without an engine, at all r
 PER_RATIO = (Stage.FIDELITY, Stage.RETRIEVAL, Stage.PROBE, Stage.TASK)  # in an engine, one ratio after the other
 PASSED = (Status.OK,)
 PASSED_BY_SEEDS = (Status.OK, Status.BELOW_GATE)
-GIVEN = (SEED, REFERENCE)  # operators of what no proposer invented
+NOT_INVENTED = (SEED, REFERENCE)  # operators
 
 
-def next_workload(record: Record, archive: Archive, config: CampaignConfig) -> Workload | None:
+def next_workload(
+    record: Record, archive: Archive, config: CampaignConfig, published: Published | None = None
+) -> Workload | None:
     """Give what to run next, None when there is nothing: refused, failed, below every gate or through.
 
-    `archive`: what the records that the candidate's step may see come to.
+    `archive`: what the records that the candidate's step may see come to; `published`: the rules beside which a
+    published one enters an engine, all of them where it is None.
     """
     if record.candidate.status is not Status.OK or any(e.status not in PASSED_BY_SEEDS for e in record.evaluations):
         return None
-    gates = _Gates(record, archive, config)
+    gates = _Gates(record, archive, config, published)
     for stage, ratio in course(record.candidate, config):
         if record.evaluation(stage, ratio) is None and gates.open(stage, ratio):
             return config.workload(stage, ratio)
@@ -59,13 +63,53 @@ def course(candidate: Candidate, config: CampaignConfig) -> Iterator[tuple[Stage
     return ((stage, ratio) for stage, ratio in steps if stage in config.stages)
 
 
+class Published:
+    """The published rules of a campaign beside each other: so many of them enter an engine, the best by recall.
+
+    `records`: of a campaign as they come, its `num_given` first steps first. What a person gave enters, and yardsticks.
+    """
+
+    def __init__(self, records: Sequence[Record], config: CampaignConfig, num_given: int) -> None:
+        self._records, self._config, self._num_given = records, config, num_given
+
+    @property
+    def are_compared(self) -> bool:
+        """Whether nothing is left to be measured of any without an engine."""
+        if len(self._records) < self._num_given:
+            return False
+        following = (next_workload(each, Archive(), self._config) for each in self._rules())
+        return all(each is None or each.stage not in CHEAP for each in following)
+
+    def delay(self, record: Record, following: Workload | None) -> bool:
+        """Say whether what follows for a record has to wait until all of them are compared."""
+        is_cheap = following is not None and following.stage in CHEAP
+        return not is_cheap and self._config.published_share < 1 and _is_published(record) and not self.are_compared
+
+    def enter(self, record: Record, ratio: float) -> bool:
+        """Say whether a record is one of the best, or none of these rules."""
+        if self._config.published_share == 1 or not _is_published(record):
+            return True
+        found = ((each.candidate.step, each.value(Stage.RECALL, RANKED, ratio)) for each in self._rules())
+        ranked = sorted((-recall, step) for step, recall in found if recall is not None)
+        entering = ranked[: math.ceil(self._config.published_share * len(ranked))]
+        return any(step == record.candidate.step for _, step in entering)
+
+    def _rules(self) -> list[Record]:
+        return [each for each in self._records[: self._num_given] if _is_published(each)]
+
+
+def _is_published(record: Record) -> bool:
+    proposal = record.candidate.proposal
+    return proposal.operator == SEED and proposal.proposer != GIVEN
+
+
 class _Gates:
     """What keeps one candidate from one stage."""
 
-    def __init__(self, record: Record, archive: Archive, config: CampaignConfig) -> None:
-        self._record, self._archive, self._config = record, archive, config
+    def __init__(self, record: Record, archive: Archive, config: CampaignConfig, published: Published | None) -> None:
+        self._record, self._archive, self._config, self._published = record, archive, config, published
         self._shares = {Stage.SCREEN: config.screen_share, Stage.RECALL: config.recall_share}
-        self._is_given = record.candidate.proposal.operator in GIVEN
+        self._is_given = record.candidate.proposal.operator in NOT_INVENTED
         self._passing = PASSED_BY_SEEDS if self._is_given else PASSED
 
     def open(self, stage: Stage, ratio: float) -> bool:
@@ -100,6 +144,8 @@ class _Gates:
 
     def _enters(self, ratio: float) -> bool:
         """Whether it is among the best without an engine, or lucky."""
+        if self._published is not None and not self._published.enter(self._record, ratio):
+            return False
         return self._is_open(ratio) and all(self._goes_on(stage, ratio) for stage in (Stage.SCREEN, Stage.RECALL))
 
     def _goes_on(self, stage: Stage, ratio: float) -> bool:
@@ -131,7 +177,7 @@ class _Gates:
         return not told or any(self._is_near_the_best(stage, ratio) for stage in told)
 
     def _sees_all_seeds(self) -> bool:
-        return not self._config.seeds or any(operator not in GIVEN for operator in self._archive.operators)
+        return not self._config.seeds or any(operator not in NOT_INVENTED for operator in self._archive.operators)
 
     def _is_near_the_best(self, stage: Stage, ratio: float) -> bool:
         own = loss(self._record, ratio, stage)

@@ -10,6 +10,7 @@ from search.records import Stage, Workload
 
 NUM_LENGTHS = 6  # of the split that proposers see, another one is held out; texts of a document share their prefill
 LEAST_SHARE = 0.75  # of the longest length: at shorter ones a fixed budget would stand for another cost altogether
+LARGEST_PAGE = 128  # of a prompt with one token more than such pages, prefix caches hold all but that one
 HELD_OUT = "held_out"
 
 NUM_DOCUMENTS = 4  # of fidelity, each in all lengths, and of speed, each in one: they are prefilled once for both
@@ -32,11 +33,19 @@ def lengths_of(seed: int, num_tokens: int) -> tuple[int, ...]:
     """Draw the lengths in tokens that are judged: six up to `num_tokens`, one in each sixth of what is left open.
 
     They depend on the seed and on `num_tokens` alone, so that accuracy, cost and speed are told for the same ones.
+    Where a sixth holds lengths whose prompts a prefix cache keeps to the last token, one of these is drawn: what else
+    is prefilled again, program by program, is dense and tells nothing of a rule.
     """
     least = max(1, int(LEAST_SHARE * num_tokens))
     edges = [least + i * (num_tokens + 1 - least) // NUM_LENGTHS for i in range(NUM_LENGTHS + 1)]
     rng = random.Random(f"{seed} {num_tokens} lengths")
-    return tuple(rng.randrange(low, high) for low, high in itertools.pairwise(edges) if low < high)
+    return tuple(rng.choice(_cached(low, high)) for low, high in itertools.pairwise(edges) if low < high)
+
+
+def _cached(low: int, high: int) -> range:
+    """Give the lengths in [low, high) of which a cache of any page size holds all but the last token, else all."""
+    whole = range(low + (1 - low) % LARGEST_PAGE, high, LARGEST_PAGE)
+    return whole or range(low, high)
 
 
 def workloads_for(
@@ -77,7 +86,7 @@ def held_out(workload: Workload, seed: int) -> Workload:
     """Give what leaders are confirmed on: other texts, one of their lengths between those judged."""
     lengths = workload.lengths
     if lengths and workload.stage is not Stage.RETRIEVAL:
-        others = [each for each in range(min(lengths), max(lengths)) if each not in lengths] or lengths
+        others = [each for each in _cached(min(lengths), max(lengths)) if each not in lengths] or lengths
         lengths = (random.Random(f"{seed} {lengths} held out").choice(others), *lengths[1:])
     num_tokens = max(lengths, default=workload.num_tokens)
     return replace(workload, split=HELD_OUT, lengths=lengths, num_tokens=num_tokens)

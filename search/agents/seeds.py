@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from search.parents import REFERENCE, SEED
+from search.parents import GIVEN, REFERENCE, SEED
 from search.records import Proposal
 from vortex_dsl import load_program, zoo
 from vortex_dsl.tunables import BUDGET
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from search.records import Context
     from vortex_dsl.frontend.program import Program
 
-GIVEN = "given"  # the proposer of what a person gives
 CEILING = "oracle_mass"
 ORACLES = (CEILING, "oracle_max")  # they read every key to choose, so that no budget makes them cheap
 REFERENCES = ("dense", *ORACLES)

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 class History:
     """Records in step order. A step may see those of steps up to its own minus the lag, once all of them are finished.
 
-    A record is *settled* when it and all before it are finished. Archives are kept as far back as a step that is not
-    finished may look.
+    The first `num_given` steps see none: nobody proposes them. A record is *settled* when it and all before it are
+    finished. Archives are kept as far back as a step that is not finished may look.
     """
 
-    def __init__(self, config: CampaignConfig) -> None:
+    def __init__(self, config: CampaignConfig, num_given: int = 0) -> None:
         self.records: list[Record] = []
-        self._lag = config.lag
+        self._lag, self._num_given = config.lag, num_given
         self._archivist = Archivist(config)
         self._archives = deque([self._archivist.archive])  # the last one after `num_settled` records
         self._known: dict[str, int] = {}  # digests, and the first step that knows each
@@ -56,7 +56,7 @@ class History:
             self._finished.discard(self.num_settled)
             self._archives.append(self._archivist.add(self.records[self.num_settled]))
             self.num_settled += 1
-            if len(self._archives) > self._lag:
+            if len(self._archives) > self._lag and self.num_settled >= self._num_given:
                 self._archives.popleft()
 
     def is_finished(self, step: int) -> bool:
@@ -82,4 +82,4 @@ class History:
         return KnownBefore(self._known, self._num_visible(step) if ahead else step)
 
     def _num_visible(self, step: int) -> int:
-        return max(0, step - self._lag + 1)
+        return max(0, step - self._lag + 1) if step >= self._num_given else 0

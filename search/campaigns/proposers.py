@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from search.agents.seeds import GIVEN, given
+from search.agents.seeds import given
 from search.config import ConfigError
+from search.parents import GIVEN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

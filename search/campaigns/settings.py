@@ -35,6 +35,7 @@ def settings_of(setup: Setup, model: ModelFacts) -> CampaignConfig:
         judged,
         seed=setup.seed,
         lag=lag,
+        published_share=setup.published_share,
         num_candidates=setup.candidates,
         proposers=setup.round,
         max_dollars=setup.max_dollars,

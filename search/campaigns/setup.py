@@ -108,6 +108,11 @@ class Setup(BaseModel):
     endpoints: dict[str, EndpointSetup] = Field(
         {}, max_length=MAX_ENDPOINTS, description="Language models; each is a proposer of the table's name."
     )
+    published_share: float = Field(
+        1.0, gt=0, le=1,
+        description="Share of the published rules, the best by recall at each cost ratio, that enter an engine. No "
+        "found rule is said to beat those left out.",
+    )  # fmt: skip
     seed_programs: tuple[File, ...] = Field(
         (), strict=False, max_length=MAX_SEED_PROGRAMS, description="Files of programs to begin with, after the zoo's."
     )

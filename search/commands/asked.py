@@ -75,6 +75,13 @@ class Searched(Asked):
             help="Steps under way at a time, none of which knows the others; by the workers if left out.",
         ),
     ] = None  # fmt: skip
+    published_share: Annotated[
+        float | None,
+        typer.Option(
+            "--published-share", metavar="S", min=0.001, max=1.0, show_default="1",
+            help="Let this share of the published rules enter an engine, the best by recall at each cost ratio.",
+        ),
+    ] = None  # fmt: skip
     seed_program: Annotated[
         list[Path] | None,
         typer.Option(

@@ -137,7 +137,7 @@ def _searched(ledger: Ledger, pool: Evaluator, proposers: Sequence[Proposer], ca
 
 def _to_resume(ledger: Ledger, campaign_id: int | None) -> Campaign:
     """Give the campaign to go on with: the one asked for, or the newest that `vortex run` started."""
-    from search.agents.seeds import GIVEN
+    from search.parents import GIVEN
 
     if campaign_id is None:
         runs = [each for each in ledger.campaigns() if each.proposers != (GIVEN,)]

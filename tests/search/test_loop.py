@@ -1,6 +1,7 @@
 """The loop: one sequence of candidates per seed, whoever measures and however often it is interrupted."""
 
 import importlib.util
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from search.agents.baselines import BestOfN, Greedy, Random
 from search.agents.grammar import Grammar
+from search.agents.seeds import seed_proposals
 from search.agents.tuning.tune import Tune
 from search.archive.archivist import NUM_TIMED
 from search.config import LAG, CampaignConfig, ConfigError
@@ -76,7 +78,10 @@ REAL = replace(SMALL, num_candidates=16, num_layers=30, workloads=workloads_for(
 NUM_SEEDS = 4
 
 
-@pytest.mark.parametrize("config", [SMALL, REAL], ids=["probe", "real model"])
+HALF = replace(REAL, seeds=("dense", *sorted(set(zoo.names()) - {"dense"})[:19]), published_share=0.5, lag=8)
+
+
+@pytest.mark.parametrize("config", [SMALL, REAL, HALF], ids=["probe", "real model", "half of the published rules"])
 def test_one_worker_and_eight_give_the_same_candidates(tmp_path, config):
     sequences = []
     for num_workers, shuffle in ((1, 0), (8, 1), (8, 2)):
@@ -86,7 +91,8 @@ def test_one_worker_and_eight_give_the_same_candidates(tmp_path, config):
         sequences.append(sequence(ledger, campaign))
         ledger.close()
     assert sequences[0] == sequences[1] == sequences[2]
-    assert sum(status is Status.OK for _, _, status, _, _ in sequences[0]) == config.num_candidates + NUM_SEEDS
+    num_seeds = len(seed_proposals(config))
+    assert sum(status is Status.OK for _, _, status, _, _ in sequences[0]) == config.num_candidates + num_seeds
 
 
 def test_another_seed_gives_other_candidates(ledger):
@@ -246,6 +252,22 @@ def test_few_enter_an_engine_and_fewer_are_timed(ledger):
     stages = [Stage.CHECK, Stage.SCREEN, Stage.RECALL, Stage.ORACLE, Stage.FIDELITY, Stage.RETRIEVAL]
     assert [(e.key.stage, e.ratio) for e in dense.evaluations] == [(stage, 0.0) for stage in stages]
     assert dense.candidate.step not in {each.record.candidate.step for each in outcome.leaders}
+
+
+def test_the_better_half_of_the_published_rules_enters_an_engine(ledger):
+    """At each cost ratio by recall, however many more they are than the lag; yardsticks always."""
+    _, campaign = run(ledger, HALF, FakeEvaluator(4, failure_rate=0.0))
+    seeds = ledger.records(campaign.id)[: len(seed_proposals(HALF))]
+    published = [r for r in seeds if r.candidate.proposal.operator == "seed"]
+    assert len(published) > 2 * HALF.lag
+    for ratio in HALF.ratios:
+        recalls = {r.candidate.step: r.value(Stage.RECALL, "recall", ratio) for r in published}
+        known = sorted((step for step, found in recalls.items() if found is not None), key=lambda step: -recalls[step])
+        entered = {r.candidate.step for r in published if r.evaluation(Stage.FIDELITY, ratio)}
+        assert len(known) > 8
+        assert entered == set(known[: math.ceil(len(known) / 2)])
+    references = [r for r in seeds if r.candidate.proposal.operator == "reference"]
+    assert all(r.evaluation(Stage.FIDELITY) for r in references)
 
 
 def test_leaders_of_a_real_model_are_confirmed_at_a_length_that_was_held_out(ledger):

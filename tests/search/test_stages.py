@@ -6,9 +6,9 @@ import pytest
 
 from search.archive.archivist import LEAST_GOING_ON, NUM_TIMED, archive_of
 from search.config import CampaignConfig
-from search.parents import REFERENCE, SEED
+from search.parents import GIVEN, REFERENCE, SEED
 from search.records import Candidate, Evaluation, EvaluationKey, Measurement, Proposal, Record, Stage, Status
-from search.stages import course, next_workload
+from search.stages import Published, course, next_workload
 from search.workloads import workloads_for
 
 AS_WRITTEN = CampaignConfig(serve_floor=0.5, ratios=())
@@ -247,3 +247,38 @@ def test_what_chooses_the_same_pages_as_an_earlier_one_is_not_measured_again():
     assert goes_on(visible, 0.6, operator=SEED, signature="ab")
     crashed = replace(visible[0], evaluations=(*visible[0].evaluations, evaluation(Stage.ORACLE, 0, Status.CRASHED)))
     assert goes_on([crashed], 0.6, step=9, signature="ab")
+
+
+def published_rule(step, recall, proposer="zoo", operator=SEED):
+    done = [evaluation(stage, ratio) for stage in (Stage.CHECK, Stage.SCREEN) for ratio in (8.0, 16.0)]
+    if recall is not None:
+        done += [evaluation(Stage.RECALL, ratio, mass=0.5, random_mass=0.1, recall=recall) for ratio in (8.0, 16.0)]
+    candidate = Candidate(1, step, Proposal("", proposer, operator), Status.OK, program_digest="p")
+    return Record(candidate, tuple(done))
+
+
+def test_the_best_published_rules_enter_an_engine_once_all_are_compared():
+    config = replace(REAL, published_share=0.5)
+    records = [published_rule(step, recall) for step, recall in enumerate([0.1, 0.4, 0.3, 0.2])]
+    refused = Record(Candidate(1, 4, Proposal("", "zoo", SEED), Status.DUPLICATE))
+    records += [refused, published_rule(5, 0.05, GIVEN), published_rule(6, 0.01, operator=REFERENCE)]
+    published = Published(records, config, num_given=7)
+    assert published.are_compared
+    assert [published.enter(each, 8.0) for each in records if each is not refused] == [False, True, True, False, 1, 1]
+    following = [next_workload(each, archive_of((), config), config, published) for each in records]
+    assert [each and each.stage for each in following[:4]] == [None, Stage.ORACLE, Stage.ORACLE, None]
+    assert all(Published(records, REAL, num_given=7).enter(each, 8.0) for each in records)
+
+
+def test_they_wait_for_each_other_and_nobody_for_them():
+    config = replace(REAL, published_share=0.5)
+    records = [published_rule(0, 0.4), published_rule(1, None), published_rule(2, None, GIVEN)]
+    published, oracle = Published(records, config, num_given=3), config.workload(Stage.ORACLE)
+    assert not published.are_compared
+    assert [published.delay(each, oracle) for each in records] == [True, True, False]
+    assert not published.delay(records[0], config.workload(Stage.RECALL, 8.0))
+    assert published.delay(records[0], None)
+    assert not Published(records, REAL, num_given=3).delay(records[0], oracle)
+    records[1] = published_rule(1, 0.2)
+    assert not published.delay(records[0], oracle)
+    assert not Published(records, config, num_given=4).are_compared  # one is not even proposed

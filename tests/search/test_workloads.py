@@ -5,7 +5,16 @@ from dataclasses import replace
 import pytest
 
 from search.records import Stage
-from search.workloads import LEAST_SHARE, NUM_LENGTHS, WORKLOADS, held_out, lengths_of, recorded, workloads_for
+from search.workloads import (
+    LARGEST_PAGE,
+    LEAST_SHARE,
+    NUM_LENGTHS,
+    WORKLOADS,
+    held_out,
+    lengths_of,
+    recorded,
+    workloads_for,
+)
 
 
 @pytest.mark.parametrize("num_tokens", [256, 2048, 4000, 32768])
@@ -20,7 +29,15 @@ def test_one_length_is_drawn_in_each_part(seed, num_tokens):
 
 
 def test_another_seed_draws_other_lengths():
-    assert len({lengths_of(seed, 4000) for seed in range(20)}) == 20
+    assert len({lengths_of(seed, 4000) for seed in range(20)}) > 1
+    assert len({lengths_of(seed, 32768) for seed in range(20)}) == 20
+
+
+@pytest.mark.parametrize("num_tokens", [4000, 32768])
+def test_a_prefix_cache_of_any_page_size_holds_all_of_a_prompt_but_its_last_token(num_tokens):
+    workload = next(each for each in workloads_for(3, num_tokens) if each.stage is Stage.FIDELITY)
+    lengths = (*workload.lengths, *held_out(workload, 1).lengths)
+    assert {length % LARGEST_PAGE for length in lengths} == {1}
 
 
 @pytest.mark.parametrize("num_tokens", range(1, 20))
@@ -59,6 +76,6 @@ def test_what_confirms_has_another_length_and_split():
     assert len(other.lengths) == len(fidelity.lengths)
     assert min(fidelity.lengths) < length < max(fidelity.lengths)
     assert length not in fidelity.lengths
-    assert held_out(fidelity, 2).lengths != other.lengths
+    assert len({held_out(fidelity, seed).lengths for seed in range(9)}) > 1
     probe = next(each for each in WORKLOADS if each.stage is Stage.PROBE)
     assert held_out(probe, 1).num_tokens == probe.num_tokens

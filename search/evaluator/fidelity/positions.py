@@ -51,19 +51,19 @@ class Against:
     def hear(self, step: int, said: torch.Tensor) -> None:
         """Compare what is said after `step` tokens. said: [vocabulary]."""
         if step:
-            dense = self._dense[step - 1].to(said.device)
-            self._first.append(said.argmax())
-            self._found.append(compared(dense, said, self._forced[step]))
+            dense, first = self._dense[step - 1].to(said.device), said.argmax()
+            self._first.append(first)
+            self._found.append(compared(dense, said, first, self._forced[step]))
 
 
-def compared(dense: torch.Tensor, sparse: torch.Tensor, token: int) -> torch.Tensor:
-    """Compare two distributions by their log-probabilities, [vocabulary], of which `token` comes true.
+def compared(dense: torch.Tensor, sparse: torch.Tensor, first: torch.Tensor, token: int) -> torch.Tensor:
+    """Compare two distributions by their log-probabilities, [vocabulary] in float32, of which `token` comes true.
 
-    Gives KL(dense || sparse) in nats, 1 where the first choices are the same (else 0), and both log-probabilities of
-    the token. With d = log p - log q it sums p (d + exp(-d) - 1), which is p d for distributions, but has no term below
-    0: what rounding does to a logarithm enters squared.
+    `first`: the sparse one's most likely token. Gives KL(dense || sparse) in nats, 1 where the first choices are the
+    same (else 0), and both log-probabilities of the token, in float64. With d = log p - log q it sums
+    p (d + exp(-d) - 1), which is p d for distributions, but has no term below 0: what rounding does to a logarithm
+    enters squared.
     """
-    p, q = dense.double(), sparse.double()
-    d = torch.where(p == q, 0.0, p - q)  # also where both are impossible
-    kl = (p.exp() * (d + torch.expm1(-d))).sum()
-    return torch.stack([kl, (p.argmax() == q.argmax()).double(), p[token], q[token]])
+    d = torch.where(dense == sparse, 0.0, dense - sparse)  # also where both are impossible
+    kl = (dense.exp() * (d + torch.expm1(-d)).clamp_(min=0.0)).sum(dtype=torch.float64)
+    return torch.stack([kl, (dense.argmax() == first).double(), dense[token].double(), sparse[token].double()])

@@ -18,6 +18,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 from search.evaluator.fidelity.given import TextError, kept_text
+from search.workloads import LARGEST_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 NUM_DECODED = 33  # tokens after each prompt where the workload does not say; the first of them comes from prefill
 SPLITS = ("search", "held_out")
 PARAGRAPH = "\n\n"
-LARGEST_PAGE = 128
 
 
 @dataclass(frozen=True)

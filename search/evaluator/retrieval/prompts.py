@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.evaluator.retrieval.kinds import KINDS, passage_of
 from search.evaluator.retrieval.material import SPLITS
+from search.workloads import LARGEST_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     Encode = Callable[[str], list[int]]
 
 MARK = "\u2042"  # stands for the passage while a chat template is written; no template has it
-LARGEST_PAGE = 128  # a prompt is one token more than such pages, so that prefix caches hold all but its last token
 SPARE_TOKENS = 2  # beyond what the right answer takes, so that a space or a full stop does not cut it off
 SEPARATOR = ":"
 
@@ -123,7 +123,10 @@ def questions_of(workload: Workload, seed: int, encode: Encode, form: Form) -> Q
 
 
 def _prompt(kind: str, num_tokens: int, name: str, split: str, encode: Encode, form: Form) -> Prompt | TooShort:
-    """Write one prompt that leaves room for its longest question and answer."""
+    """Write one prompt that leaves room for its longest question and answer.
+
+    Prefix caches, of whatever page size, hold all but its last token.
+    """
     rng = random.Random(name)
     passage = passage_of(kind, rng, split)
     leads = tuple(tuple(encode(question.lead)) for question in passage.questions)

@@ -14,3 +14,16 @@ def test_a_step_sees_nothing_before_all_of_it_is_there():
         history.finish(step)
     assert [history.is_visible(step) for step in range(8)] == [True] * 6 + [False] * 2
     assert len(history.visible(5)) == history.num_settled == 2
+
+
+def test_what_is_given_sees_nothing():
+    """All of it can be under way at once, however small the lag; whoever comes later sees it as ever."""
+    history = History(CampaignConfig(lag=2), num_given=6)
+    for step in range(8):
+        assert history.is_visible(step) == (step < 6)
+        history.add(Record(Candidate(1, step, Proposal("(\n", "zoo", "seed"), Status.PROGRAM_ERROR, "bad")), ())
+    for step in range(6):
+        assert len(history.visible(step)) == history.archive(step).num_records == 0
+        history.finish(step)
+    assert history.is_visible(6)
+    assert len(history.visible(6)) == history.archive(6).num_records == 5
