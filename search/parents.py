@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Iterable, Sequence
 
+    from search.archive.archive import Archive
     from search.records import Context
 
 SEED = "seed"  # the operator of a seed's proposal
@@ -24,6 +25,8 @@ LEAST_RATIO = 2.0  # what reads more than half of dense attention's bytes is a y
 LEAST_SERVED = 3  # measured speeds, before they are told from the cost model by more than itself
 FAILED = (Status.WRONG_RESULT, Status.NOT_SPARSE, Status.CRASHED, Status.TIMED_OUT, Status.OUT_OF_MEMORY)
 # By what a candidate loses, the first that was measured: how far from dense attention it is, or answers it gets wrong.
+BEFORE_ENGINES = (Stage.RECALL, Stage.SCREEN)  # stages that tell of who was in none, the dearer first
+PASSED_OVER = 0.8
 LOSSES = {Stage.FIDELITY: "kl", Stage.PROBE: "accuracy", Stage.RETRIEVAL: "accuracy"}
 
 
@@ -221,14 +224,40 @@ def leader(context: Context) -> Record | None:
     return context.records[best.step]
 
 
-def tournament(context: Context, rng: random.Random, size: int = 2) -> Record | None:
-    """Draw `size` accurate sparse members of the front at a ratio and give the best of them; None while there is none.
+def breeders(context: Context, ratio: float) -> list[Record]:
+    """Give who may breed at a cost ratio, the least loss first: as measured, or as foretold of who was in no engine.
 
-    Where candidates are judged at several cost ratios, one of these is drawn first.
+    Where nothing can be foretold, who was in no engine follows, by the mass that the stages before tell.
     """
-    ratios = context.archive.ratios
-    if not ratios:
+    known = [context.records[step] for step in context.archive.promising.get(ratio, ())]
+    return sorted(known, key=lambda record: _expected_loss(record, ratio, context.archive))
+
+
+def _expected_loss(record: Record, ratio: float, archive: Archive) -> tuple[float, float, int]:
+    lost = loss(record, ratio)
+    if lost is None:
+        told = (archive.foretell(stage, ratio, record) for stage in BEFORE_ENGINES)
+        foretold = next(filter(None, told), None)
+        lost = math.exp(foretold[0]) if foretold else math.inf
+    masses = (record.value(stage, "mass", ratio) for stage in BEFORE_ENGINES)
+    mass = next((each for each in masses if each is not None), 0.0)
+    return lost, -mass, record.candidate.step
+
+
+def breeder(context: Context, rng: random.Random, *, is_mate: bool = False) -> Record | None:
+    """Draw who breeds, None while there is nobody. A mate of another is any of them, however good.
+
+    At one of the cost ratios, drawn first: each is passed over for the next with the same chance, the best first. Where
+    programs are judged as written, the better of two accurate sparse members of the front, since what is better there
+    may only be dearer.
+    """
+    ratios = [ratio for ratio in context.ratios if context.archive.promising.get(ratio)]
+    if ratios:
+        ranked = breeders(context, rng.choice(ratios))
+        return rng.choices(ranked, [1.0 if is_mate else PASSED_OVER**place for place in range(len(ranked))])[0]
+    as_written = () if context.ratios else context.archive.ratios
+    if not as_written:
         return None
-    members = context.archive.parents(rng.choice(ratios) if len(ratios) > 1 else ratios[0])
-    best = min((rng.choice(members) for _ in range(size)), key=lambda each: (each.loss, each.step))
-    return context.records[best.step]
+    members = context.archive.parents(rng.choice(as_written) if len(as_written) > 1 else as_written[0])
+    drawn = [rng.choice(members) for _ in range(1 if is_mate else 2)]
+    return context.records[min(drawn, key=lambda each: (each.loss, each.step)).step]

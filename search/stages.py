@@ -167,14 +167,14 @@ class _Gates:
         return is_good or by_chance(self._config.seed, self._record.candidate.step, stage, ratio)
 
     def _is_worth_timing(self, ratio: float) -> bool:
-        """Whether it answers well enough, and is near the best in what it loses, of text or of answers."""
+        """Whether it answers well enough, and is near the best in what leaders are told by."""
         is_accurate = (accuracy(self._record, ratio) or 0.0) >= self._config.serve_floor
         if Stage.PROBE in self._config.stages and not (is_accurate or self._is_given):
             return False
         told = [stage for stage in (Stage.FIDELITY, Stage.RETRIEVAL) if stage in self._config.stages]
         if told and not self._sees_all_seeds():
             return False  # the first of them would be the best so far; leaders that were not timed are so in the end
-        return not told or any(self._is_near_the_best(stage, ratio) for stage in told)
+        return not told or self._is_near_the_best(told[0], ratio)
 
     def _sees_all_seeds(self) -> bool:
         return not self._config.seeds or any(operator not in NOT_INVENTED for operator in self._archive.operators)

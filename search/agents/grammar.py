@@ -11,7 +11,7 @@ from search.agents.changing.mutate import PRIORS
 from search.agents.credit import grouped, shares
 from search.agents.tuning.rules import OPERATOR as TUNE
 from search.agents.tuning.tune import Tune
-from search.parents import tournament
+from search.parents import breeder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,5 +50,5 @@ def _breed(context: Context, rng: random.Random, ways: Mapping[str, float], move
     (way,) = rng.choices((RANDOM, CROSS, CHANGE), [ways[each] for each in (RANDOM, CROSS, CHANGE)])
     if way == RANDOM:
         return Breed()
-    other = tournament(context, rng, size=1) if way == CROSS else None
-    return Breed(tournament(context, rng), other, moves)
+    other = breeder(context, rng, is_mate=True) if way == CROSS else None
+    return Breed(breeder(context, rng), other, moves)

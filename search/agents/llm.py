@@ -15,7 +15,7 @@ from search.agents.breed import baked
 from search.agents.drawing.draft import field_bytes_limit
 from search.agents.shown import failures, language, leaderboard, measured
 from search.contracts import ProposerError
-from search.parents import tournament
+from search.parents import breeder
 from search.records import Proposal, Status
 from vortex_dsl import zoo
 
@@ -133,7 +133,7 @@ def ask(context: Context, name: str) -> tuple[str, str, tuple[str, ...]]:
         text = refused.candidate.proposal.text
         return "repair", prompt("repair", error=refused.candidate.message, refused=text.strip()), ()
     rng = random.Random(f"{context.seed} {context.step} {name}")
-    parent = tournament(context, rng)
+    parent = breeder(context, rng)
     shown = {"leaders": leaderboard(context), "failures": failures(context.records, name)}
     if parent is None or rng.random() < EXPLORE:
         return "explore", prompt("explore", **shown), ()

@@ -67,15 +67,17 @@ class Archive:
 
     `fronts`: by cost ratio (ascending), the Pareto front of (loss, speed) of what is sparse and did not fail, the least
     loss first; no ratio without members. `operators` and `proposers`: what each earned by its name, yardsticks aside.
-    `bars`: by stage and cost ratio, the figure that a candidate must reach to go on from there (`search.stages`).
-    `signatures`: by cost ratio and behaviour, the first step that showed it. `outlooks`: by stage and cost ratio, what
-    foretells fidelity from that stage. Both may know later steps too, which do not count here.
+    `promising`: by cost ratio, who may breed (`search.parents.breeders`). `bars`: by stage and cost ratio, the figure
+    that a candidate must reach to go on from there (`search.stages`). `signatures`: by cost ratio and behaviour, the
+    first step that showed it. `outlooks`: by stage and cost ratio, what foretells fidelity from that stage. Both may
+    know later steps too, which do not count here.
     """
 
     num_records: int = 0
     fronts: Mapping[float, tuple[Point, ...]] = field(default_factory=dict)
     operators: Mapping[str, Earned] = field(default_factory=dict)
     proposers: Mapping[str, Earned] = field(default_factory=dict)
+    promising: Mapping[float, tuple[int, ...]] = field(default_factory=dict)
     bars: Mapping[tuple[str, float], float] = field(default_factory=dict)
     signatures: Mapping[tuple[float, str], int] = field(default_factory=dict, repr=False)
     outlooks: Mapping[tuple[str, float], Foretelling] = field(default_factory=dict, repr=False)
@@ -91,7 +93,7 @@ class Archive:
         return members[0].loss if members else None
 
     def parents(self, ratio: float) -> tuple[Point, ...]:
-        """Give the members of a front that lose little enough to breed."""
+        """Give the members of a front that lose little enough to breed where cost is free."""
         return within(self.fronts.get(ratio, ()), PARENT_LOSS)
 
     def leaders(self, ratio: float, num: int = NUM_LEADERS) -> tuple[Point, ...]:

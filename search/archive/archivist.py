@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from search.archive.archive import Archive, Earned
 from search.archive.fronts import Front, hypervolume
+from search.archive.promising import Promising
 from search.foresight.outlook import Outlook
 from search.parents import REFERENCE, SpeedFit, has_failed, is_sparse, loss, point
 from search.records import Stage, Status
@@ -51,6 +52,7 @@ class Archivist:
         self._shares = {Stage.SCREEN: config.screen_share, Stage.RECALL: config.recall_share}
         self._fit = SpeedFit()
         self._fronts: dict[float, Front] = {}
+        self._promising: dict[float, Promising] = {}
         self._ranks: dict[tuple[Stage, float], _Rank] = {}
         self._signatures: dict[tuple[float, str], int] = {}
         self._outlooks: dict[tuple[str, float], Outlook] = {}
@@ -66,7 +68,12 @@ class Archivist:
             fronts, gains = self._judged(record)
             operators, proposers = self._credited(record, gains)
             archive = replace(
-                archive, fronts=fronts, bars=self._ranked(record), operators=operators, proposers=proposers
+                archive,
+                fronts=fronts,
+                promising=self._breeding(record),
+                bars=self._ranked(record),
+                operators=operators,
+                proposers=proposers,
             )
         self.archive = archive
         return archive
@@ -106,6 +113,21 @@ class Archivist:
         ratios = dict.fromkeys(e.ratio for e in record.evaluations)
         lost = {ratio: self._losing(record, ratio) for ratio in ratios if is_sparse(record, ratio)}
         return {ratio: each for ratio, each in lost.items() if each is not None}
+
+    def _breeding(self, record: Record) -> Mapping[float, tuple[int, ...]]:
+        """Give who may breed with a record among them, unless it failed or behaves as an earlier one."""
+        if has_failed(record):
+            return self.archive.promising
+        changed = {}
+        for ratio in dict.fromkeys(e.ratio for e in record.evaluations):
+            screened = record.evaluation(Stage.SCREEN, ratio)
+            step = record.candidate.step
+            first = self._signatures.get((ratio, screened.answers), step) if screened else step
+            if is_sparse(record, ratio) and first == step:
+                known = self._promising.setdefault(ratio, Promising())
+                known.add(record, ratio, self._losing(record, ratio))
+                changed[ratio] = known.steps
+        return MappingProxyType({**self.archive.promising, **changed})
 
     def _ranked(self, record: Record) -> Mapping[tuple[str, float], float]:
         """Give the bars with a record's figures among those that they are set by."""

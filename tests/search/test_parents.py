@@ -1,6 +1,8 @@
 """Who leads and who breeds."""
 
+import math
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from search.archive.archive import LEADER_LOSS
 from search.archive.archivist import archive_of
 from search.config import CampaignConfig
-from search.parents import fit_speed, front, leaders, loss, point, tournament
+from search.parents import PASSED_OVER, breeder, breeders, fit_speed, front, leaders, loss, point
 from search.records import Candidate, Context, Evaluation, EvaluationKey, Measurement, Proposal, Record, Stage, Status
 
 
@@ -38,7 +40,7 @@ def steps(records):
 
 def drawn(records, seed):
     context = Context(0, 0, records, frozenset(), 2, 64, 1000, archive=archive_of(records, CampaignConfig()))
-    found = tournament(context, random.Random(seed))
+    found = breeder(context, random.Random(seed))
     return found and found.candidate.step
 
 
@@ -102,7 +104,7 @@ def test_a_fit_never_predicts_nonsense(pairs, ratio):
     assert 0 < speed(ratio) < 1e6
 
 
-def test_a_tournament_draws_from_the_front_and_prefers_accuracy():
+def test_where_cost_is_free_the_front_breeds_and_accuracy_is_preferred():
     records = [record(0, 1.0, 1.0), record(1, 0.9, 2.0), record(2, 0.8, 1.5), record(3, 0.5, 3.0), record(4, 0.1, 9.0)]
     found = [drawn(records, i) for i in range(200)]
     assert set(found) == {0, 1, 3}
@@ -116,3 +118,50 @@ def test_yardsticks_neither_lead_nor_breed():
     assert leading(records) == [2]
     assert {drawn(records, i) for i in range(50)} == {2, 3}
     assert leaders(records[:2]) == []
+
+
+def judged(step, kl=None, mass=None, operator="mutate"):
+    """A record at a cost ratio of 8."""
+    figures = (Stage.CHECK, "cost_ratio", 8.5), (Stage.SCREEN, "mass", mass), (Stage.FIDELITY, "kl", kl)
+    found = tuple(
+        Evaluation(
+            EvaluationKey(f"p{step}", stage, "w", "m", "e", "1", 0),
+            Status.OK,
+            "",
+            (Measurement(name, value),),
+            ratio=8.0,
+        )
+        for stage, name, value in figures
+        if value is not None
+    )
+    return Record(Candidate(1, step, Proposal("", "x", operator), Status.OK, program_digest=f"p{step}"), found)
+
+
+class ByMass:
+    """Foretells that as much is lost in nats as there is mass lost."""
+
+    def foretell(self, record, num_visible):
+        return math.log(1 - record.value(Stage.SCREEN, "mass", 8.0)), 0.1
+
+
+def at_eight(records, **known):
+    archive = replace(archive_of(records, CampaignConfig()), **known)
+    return Context(0, 0, records, frozenset(), 2, 64, 1000, ratios=(8.0,), archive=archive)
+
+
+def test_who_was_in_no_engine_breeds_by_what_is_foretold_of_it():
+    records = [judged(0, 0.2, 0.6), judged(1, mass=0.9), judged(2, 0.15, 0.7), judged(3, mass=0.5)]
+    context = at_eight(records, outlooks={(Stage.SCREEN, 8.0): ByMass()})
+    assert steps(breeders(context, 8.0)) == [1, 2, 0, 3]
+    untold = at_eight(records, outlooks={})
+    assert steps(breeders(untold, 8.0)) == [2, 0, 1, 3]  # by mass, after what was measured
+
+
+def test_the_best_at_a_ratio_breeds_most_and_the_others_too():
+    records = [judged(step, 0.1 + step / 100) for step in range(6)]
+    context = at_eight(records)
+    found = [breeder(context, random.Random(seed)).candidate.step for seed in range(2000)]
+    numbers = [found.count(step) for step in range(6)]
+    assert numbers == sorted(numbers, reverse=True)
+    assert numbers[5] / numbers[0] == pytest.approx(PASSED_OVER**5, rel=0.3)
+    assert breeder(at_eight([]), random.Random(0)) is None

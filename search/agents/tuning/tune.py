@@ -10,7 +10,7 @@ from search.agents.breed import Breed, baked, draw, fits_and_is_new
 from search.agents.tuning.rules import OPERATOR, Rules, known_of
 from search.agents.tuning.skeleton import skeleton_of
 from search.agents.tuning.study import Study
-from search.parents import tournament
+from search.parents import breeder
 from search.records import Proposal
 from vortex_dsl.tunables import PLATFORM_TUNABLES
 
@@ -87,4 +87,4 @@ def _skeleton(record: Record) -> Skeleton:
 
 
 def _change_the_best(context: Context, rng: random.Random) -> Breed:
-    return Breed(tournament(context, rng))
+    return Breed(breeder(context, rng))
