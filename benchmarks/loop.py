@@ -161,7 +161,7 @@ def drawn(task: EvaluationTask) -> Evaluation:
     """Draw a stage's figures: cheap stages and dear ones agree on how good a program is, with some noise."""
     digest, stage = task.key.program_digest, task.key.stage
     kept = 0.8 * _chance(digest) + 0.2 * _chance(digest, stage)
-    layers = [Measurement(f"mass_layer_{layer}", kept) for layer in range(LAYERS)]
+    layers = [Measurement(f"error_layer_{layer}", 1.1 - kept) for layer in range(LAYERS)]
     told = {
         Stage.SCREEN: {"mass": 0.2 + kept, "random_mass": 0.1, "recall": kept},
         Stage.RECALL: {"mass": 0.2 + kept, "random_mass": 0.1, "recall": kept},

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from benchmarks.search.problems import Problem
     from vortex_dsl.graph.graph import Graph
 
-VERSION = 2  # raised whenever a problem measures something else under the same digest
+VERSION = 3  # raised whenever a problem measures something else under the same digest
 BUSY_S = 30.0
 REFUSED = "refused"
 

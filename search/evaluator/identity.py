@@ -9,7 +9,7 @@ from pathlib import Path
 
 from search.records import Environment
 
-EVALUATOR_VERSION = "3"  # raised whenever a stage measures something else under the same name
+EVALUATOR_VERSION = "4"  # raised whenever a stage measures something else under the same name
 
 
 def environment(dtype: str) -> Environment:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from search.foresight.foresight import Foresight, layers_of, log_kl, lost_mass
+from search.foresight.foresight import Foresight, layers_of, log_errors, log_kl
 from search.parents import REFERENCE
 from search.records import Stage
 
@@ -37,8 +37,8 @@ class Outlook:
     def __init__(self, ratio: float, stage: Stage = Stage.RECALL) -> None:
         self.ratio, self.stage = ratio, stage
         self._layers: tuple[str, ...] = ()
-        self._lost: list[tuple[float, ...]] = []
-        self._steps: list[int] = []  # of the candidates in `_lost`
+        self._errors: list[tuple[float, ...]] = []
+        self._steps: list[int] = []  # of the candidates in `_errors`
         self._results: list[Record] = []
         self._result_steps: list[int] = []
         self._models: dict[int, tuple[Foresight, Array]] = {}  # by number of results, with what candidates promise
@@ -48,10 +48,10 @@ class Outlook:
         if record.candidate.proposal.operator == REFERENCE:
             return
         self._layers = self._layers or layers_of(record, self.ratio, self.stage)
-        lost = lost_mass(record, self.ratio, self.stage, self._layers)
-        if not lost:
+        errors = log_errors(record, self.ratio, self.stage, self._layers)
+        if not errors:
             return
-        self._lost.append(lost)
+        self._errors.append(errors)
         self._steps.append(step)
         if log_kl(record, self.ratio) is not None:
             self._results.append(record)
@@ -71,10 +71,10 @@ class Outlook:
         None where nothing can be foretold of it.
         """
         foresight, promises = self._model(num_visible)
-        lost = lost_mass(record, self.ratio, self.stage, foresight.layers)
-        if not (foresight.is_informed and lost):
+        errors = log_errors(record, self.ratio, self.stage, foresight.layers)
+        if not (foresight.is_informed and errors):
             return None
-        num_better = int((promises > foresight.promises([lost])[0]).sum())
+        num_better = int((promises > foresight.promises([errors])[0]).sum())
         return num_better < max(LEAST_ENTERING, share * (len(promises) + 1))
 
     def _model(self, num_visible: int) -> tuple[Foresight, Array]:
@@ -86,7 +86,7 @@ class Outlook:
         foresight, promises = self._models[num_results]
         num_seen = bisect_left(self._steps, num_visible) if foresight.is_informed else 0
         if len(promises) < num_seen:
-            promises = np.concatenate([promises, foresight.promises(self._lost[len(promises) : num_seen])])
+            promises = np.concatenate([promises, foresight.promises(self._errors[len(promises) : num_seen])])
             self._models[num_results] = foresight, promises
         while len(self._models) > MAX_KEPT:
             del self._models[min(self._models)]

@@ -148,8 +148,8 @@ def test_the_best_by_recall_enter_an_engine():
 
 
 def by_layer(mass, told, recall):
-    """Recall where one of two layers keeps so much, and the other, which says nothing about KL, that."""
-    layers = {"mass_layer_0": told, "mass_layer_1": mass}
+    """Recall where one of two layers does so well, and the other, which says nothing about KL, so."""
+    layers = {"error_layer_0": 1 - told, "error_layer_1": 1 - mass}
     return evaluation(Stage.RECALL, 8.0, mass=mass, random_mass=0.1, recall=recall, **layers)
 
 

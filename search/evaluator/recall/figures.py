@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
@@ -103,8 +105,8 @@ def weighed(weights: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
 class Rows(NamedTuple):
     """What a program did in texts of one length.
 
-    figures: [layer, step, text, kv_head] each; recall is NaN on rows that do not count. attended: bool [layer, step,
-    row, page], whole in layers that are dense.
+    figures: [layer, step, text, kv_head] each; recall is NaN on rows that do not count, the output error 0 in layers
+    that are dense. attended: bool [layer, step, row, page], whole in layers that are dense.
     """
 
     figures: dict[str, torch.Tensor]
@@ -125,22 +127,25 @@ def measure(graph: Graph, asking: Asking) -> list[Measurement]:
     * `output_error`: |sparse - dense| / |dense| of the attention output, Euclidean over the heads and channels;
     * `pages_attended`, `pages_dense`: pages read and pages there are.
 
-    `mass_layer_<i>`, `mass_head_<h>` and `mass_<length>` are the mass of some rows, the first two named by the first of
-    neighbours that share a figure. Each figure is averaged over the rows of a name of texts first; the interval is
-    Student's over names, cut to what is possible. Raises LookupError for a choice that no layer makes.
+    `mass_layer_<i>`, `mass_head_<h>` and `mass_<length>` are the mass of some rows, `error_layer_<i>` the root of the
+    mean square of their output error; layers and heads are named by the first of neighbours that share a figure. Each
+    figure is averaged over the rows of a name of texts first; the interval is Student's over names, cut to what is
+    possible. Raises LookupError for a choice that no layer makes.
     """
-    model = asking.model
-    found = [_with_error(graph, dense, rows(graph, model, dense)) for dense in asking.dense]
-    return summary(found, asking)
+    return summary([rows(graph, asking.model, dense) for dense in asking.dense], asking)
 
 
 def summary(found: Sequence[Rows], asking: Asking) -> list[Measurement]:
-    """Average the rows of every figure, and those of the mass by layer, by KV head and by length."""
+    """Average the rows of every figure, those of the error by layer, and of the mass by layer, KV head and length."""
     names, each = [dense.names for dense in asking.dense], [of.figures for of in found]
     told = [_over_names(name, [figures[name] for figures in each], names) for name in each[0]]
-    masses = [figures["mass"] for figures in each]
+    masses, squares = [figures["mass"] for figures in each], [figures["output_error"] ** 2 for figures in each]
     for first, some in _neighbours(len(asking.layers), MAX_LAYERS):
-        told.append(_of_layers(asking, asking.layers[first], asking.layers[some], masses))
+        of_layers = asking.layers[first], asking.layers[some]
+        told += [
+            _of_layers("mass", asking, *of_layers, masses),
+            _root(_of_layers("error", asking, *of_layers, squares)),
+        ]
     for first, some in _neighbours(masses[0].shape[-1], MAX_HEADS):
         told.append(_over_names(f"mass_head_{first}", [mass[..., some] for mass in masses], names))
     for dense, mass in zip(asking.dense, masses, strict=True):
@@ -148,12 +153,20 @@ def summary(found: Sequence[Rows], asking: Asking) -> list[Measurement]:
     return told
 
 
-def _of_layers(asking: Asking, first: int, layers: Sequence[int], masses: Sequence[torch.Tensor]) -> Measurement:
-    """Average the mass of some layers, over the texts after which they are judged."""
+def _of_layers(
+    name: str, asking: Asking, first: int, layers: Sequence[int], masses: Sequence[torch.Tensor]
+) -> Measurement:
+    """Average a figure of some layers, over the texts after which they are judged."""
     some = [[i for i, layer in enumerate(dense.layers) if layer in layers] for dense in asking.dense]
     taken = [(mass[own], dense.names) for mass, own, dense in zip(masses, some, asking.dense, strict=True) if own]
     parts, names = zip(*taken, strict=True)
-    return _over_names(f"mass_layer_{first}", parts, names)
+    return _over_names(f"{name}_layer_{first}", parts, names)
+
+
+def _root(squares: Measurement) -> Measurement:
+    """Give the root of a mean of squares, and of its interval."""
+    low, high = (None if end is None else math.sqrt(max(end, 0.0)) for end in (squares.low, squares.high))
+    return replace(squares, value=math.sqrt(squares.value), low=low, high=high)
 
 
 def _neighbours(num: int, most: int) -> Iterable[tuple[int, slice]]:
@@ -181,6 +194,7 @@ def rows(graph: Graph, model: Model, dense: Dense) -> Rows:
         "recall": recall.masked_fill((num_candidates == 0) | is_dense[:, None, None], float("nan")),
         "pages_attended": attended.sum(-1).float(),
         "pages_dense": num_pages.float(),
+        "output_error": _output_errors(graph, dense, attended),
     }
     return Rows({name: x.unflatten(-1, (len(dense.names), -1)) for name, x in found.items()}, attended)
 
@@ -196,15 +210,14 @@ def _attended(graph: Graph, model: Model, dense: Dense) -> torch.Tensor:
     return attended
 
 
-def _with_error(graph: Graph, dense: Dense, found: Rows) -> Rows:
-    """Add the output error, which is 0 in layers that are dense."""
-    values, error = Opened(dense.part.recording.v), torch.zeros(found.attended.shape[:3])
+def _output_errors(graph: Graph, dense: Dense, attended: torch.Tensor) -> torch.Tensor:
+    """Compare outputs layer by layer: [layer, step, row]."""
+    values, error = Opened(dense.part.recording.v), torch.zeros(attended.shape[:3])
     for layer, place in enumerate(dense.part.places):
         if dense.layers[layer] >= graph.dense_layers:
-            tokens = found.attended[layer].transpose(0, 1).repeat_interleave(graph.page_size, 2)
+            tokens = attended[layer].transpose(0, 1).repeat_interleave(graph.page_size, 2)
             error[layer] = _output_error(dense, layer, tokens, values.tokens(place)).T
-    shaped = error.unflatten(-1, (len(dense.names), -1))
-    return found._replace(figures=found.figures | {"output_error": shaped})
+    return error
 
 
 def _output_error(dense: Dense, layer: int, tokens: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

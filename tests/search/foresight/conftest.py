@@ -19,10 +19,10 @@ def evaluation(stage, figures, status=Status.OK):
 
 
 def candidate(step, lost, log_kl=None, operator="random"):
-    """Give a record whose layers lose so much of the mass, with a KL if it was in an engine."""
-    masses = {f"mass_layer_{i}": 1 - each for i, each in enumerate(lost)}
+    """Give a record whose layers err so much, with a KL if it was in an engine."""
+    errors = {f"error_layer_{i}": each for i, each in enumerate(lost)}
     mean = 1 - math.fsum(lost) / len(lost)
-    found = [evaluation(Stage.RECALL, {"mass": mean, **masses})]
+    found = [evaluation(Stage.RECALL, {"mass": mean, **errors})]
     if log_kl is not None:
         found.append(evaluation(Stage.FIDELITY, {"kl": math.exp(log_kl)}))
     return Record(Candidate(1, step, Proposal("", "random", operator), Status.OK), tuple(found))

@@ -14,9 +14,9 @@ from search.foresight.foresight import (
     Foresight,
     Foretold,
     expected_improvement,
+    log_errors,
     log_expected_improvement,
     log_kl,
-    lost_mass,
 )
 from search.foresight.ridge import Ridge
 from search.records import Record, Stage, Status
@@ -100,18 +100,18 @@ def test_a_candidate_without_its_layers_is_not_foretold(make):
     assert foresight.foretell(make.candidate(0, [0.5] * 3)) is None
 
 
-def test_a_layer_that_keeps_all_is_no_infinity(make):
-    lost = lost_mass(make.candidate(0, [0.0, 1.0]), RATIO, Stage.RECALL, ("mass_layer_0", "mass_layer_1"))
-    assert lost == pytest.approx((math.log(1e-3), 0.0), abs=0.01)
+def test_a_layer_without_an_error_is_no_infinity(make):
+    errors = log_errors(make.candidate(0, [0.0, 1.0]), RATIO, Stage.RECALL, ("error_layer_0", "error_layer_1"))
+    assert errors == pytest.approx((math.log(1e-2), 0.0), abs=0.01)
 
 
-def test_the_masses_of_the_stage_that_is_named_are_read(make):
+def test_the_errors_of_the_stage_that_is_named_are_read(make):
     records = []
     for i, record in enumerate(make.drawn(20)[0]):
-        elsewhere = make.evaluation(Stage.CHECK, {"mass_layer_0": 0.9 - 0.01 * i})
+        elsewhere = make.evaluation(Stage.CHECK, {"error_layer_0": 0.1 + 0.01 * i})
         records.append(replace(record, evaluations=(elsewhere, *record.evaluations)))
     assert len(Foresight.fit(records, RATIO).layers) == 12
-    assert Foresight.fit(records, RATIO, Stage.CHECK).layers == ("mass_layer_0",)
+    assert Foresight.fit(records, RATIO, Stage.CHECK).layers == ("error_layer_0",)
     assert not Foresight.fit(records, RATIO, Stage.ORACLE).is_informed
 
 

@@ -68,8 +68,8 @@ def measured(proposal, step, seen=frozenset(), *, in_engine=True):
     if checked.status is not Status.OK:
         return Record(candidate, (checked,))
     loss = lost(dict(skeleton_of(proposal.text, proposal.values).values))
-    masses = [Measurement(f"mass_layer_{i}", 1 - loss * (1 + 0.1 * i)) for i in range(NUM_LAYERS)]
-    recall = Evaluation(key(Stage.RECALL), Status.OK, "", (Measurement("mass", 1 - loss), *masses), ratio=RATIO)
+    errors = [Measurement(f"error_layer_{i}", loss * (1 + 0.1 * i)) for i in range(NUM_LAYERS)]
+    recall = Evaluation(key(Stage.RECALL), Status.OK, "", (Measurement("mass", 1 - loss), *errors), ratio=RATIO)
     fidelity = Evaluation(key(Stage.FIDELITY), Status.OK, "", (Measurement("kl", loss**2),), ratio=RATIO)
     return Record(candidate, (checked, recall, fidelity) if in_engine else (checked, recall))
 

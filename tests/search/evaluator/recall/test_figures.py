@@ -120,6 +120,9 @@ def test_a_dense_layer_keeps_everything_and_its_pages_count(drawn, figures):
     assert found["mass"].value == pytest.approx((1 + sparse["mass_layer_1"].value) / 2)
     assert found["pages_attended"].value == pytest.approx((found["pages_dense"].value + 5) / 2)
     assert found["output_error"].value < sparse["output_error"].value
+    assert found["error_layer_0"].value == 0
+    assert found["error_layer_1"].value == pytest.approx(sparse["error_layer_1"].value)
+    assert found["error_layer_1"].value >= 2 * found["output_error"].value  # a root of mean squares is no mean
     assert figures(BY_INDEX, recorded, dense_layers=8)["recall"].value == 1
 
 

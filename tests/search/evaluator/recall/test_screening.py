@@ -76,17 +76,32 @@ def test_the_screen_is_recall_on_its_part(case, recordings, asking):
             wanted = figures[list(dense.layers)][:, :, :1]
             assert torch.allclose(found.figures[name], wanted, atol=1e-6, equal_nan=True), name
     told = screen(graph, asking).measurements
-    assert plain(told) == [each for each in plain(measure(graph, asking)) if each[0] != "output_error"]
-    assert {"mass", "oracle_mass", "random_mass", "recall", "mass_layer_0", "mass_160", "mass_300"} <= {
-        each.name for each in told
-    }
+    assert plain(told) == plain(measure(graph, asking))
+    assert {
+        "mass",
+        "oracle_mass",
+        "random_mass",
+        "recall",
+        "mass_layer_0",
+        "error_layer_0",
+        "mass_160",
+        "mass_300",
+    } <= {each.name for each in told}
 
 
-def test_what_is_screened_is_spread_over_depth_and_lengths(recordings, asking):
+def test_every_layer_is_screened_once_and_after_each_text_as_many(recordings, asking):
     assert [dense.names for dense in asking.dense] == [("a",), ("b",)]
     short, long = (dense.layers for dense in asking.dense)
-    assert len(short) + len(long) == SCREENED == len({*short, *long})
-    assert np.diff((-1, *asking.layers, LAYERS)).max() <= np.ceil(LAYERS / SCREENED)
+    assert sorted((*short, *long)) == list(range(LAYERS))
+    assert abs(len(short) - len(long)) <= 1
+
+
+def test_of_a_deep_model_layers_are_screened_evenly_over_its_depth(recordings):
+    depth = 3 * SCREENED + 5
+    deep = replace(recordings, model=Model(tuple(range(depth)), depth, SCALE))
+    places = sorted(place for part in screened(deep) for place in part.places)
+    assert len(places) == SCREENED
+    assert set(np.diff((*places, depth))) <= {3, 4}
 
 
 def test_one_length_is_screened_after_two_texts_and_a_model_of_one_layer_in_it(recordings):
