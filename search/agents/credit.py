@@ -13,14 +13,13 @@ was right.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from search.archive.archive import Earned
 from search.archive.experience import Experience
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
 BONUS = 0.25
 SHARPNESS = 6
@@ -51,25 +50,6 @@ def shares(
     weights = {name: even[name] * _index(rates.get(name, 1.0), numbers.get(name, 0), num_tries) for name in priors}
     learned = math.fsum(weights.values())
     return {name: LEAST * even[name] + (1 - LEAST) * weights[name] / learned for name in priors}
-
-
-def grouped(
-    name: str, members: Collection[str], earned: Mapping[str, Earned], experience: Iterable[Experience]
-) -> tuple[dict[str, Earned], list[Experience]]:
-    """Put what several names earned under one, and leave the rest as it is."""
-    gains, number, typical_s = Counter[float](), 0, 0.0
-    for each in (earned[member] for member in members if member in earned):
-        gains.update(each.gains)
-        number, typical_s = number + each.num_candidates, typical_s + each.typical_s
-    rest = {other: each for other, each in earned.items() if other not in members}
-    before, others = list[Experience](), list[Experience]()
-    for known in experience:
-        (before if known.name in members else others).append(known)
-    num_before = sum(each.num_candidates for each in before)
-    if num_before:
-        rate = math.fsum(each.rate * each.num_candidates for each in before) / num_before
-        others.append(Experience(name, rate, num_before))
-    return rest | ({name: Earned(number, gains, typical_s)} if number else {}), others
 
 
 def _rates(earned: Mapping[str, Earned]) -> tuple[dict[str, float], dict[str, int]]:
