@@ -12,6 +12,7 @@ NUM_LENGTHS = 6  # of the split that proposers see, another one is held out; tex
 LEAST_SHARE = 0.75  # of the longest length: at shorter ones a fixed budget would stand for another cost altogether
 LARGEST_PAGE = 128  # of a prompt with one token more than such pages, prefix caches hold all but that one
 HELD_OUT = "held_out"
+FURTHER_LENGTHS = 2  # of the texts that leaders are confirmed on
 
 NUM_DOCUMENTS = 4  # of fidelity, each in all lengths, and of speed, each in one: they are prefilled once for both
 NUM_PASSAGES = 12  # of retrieval, each with up to four questions
@@ -83,10 +84,24 @@ def recorded(workload: Workload) -> Workload:
 
 
 def held_out(workload: Workload, seed: int) -> Workload:
-    """Give what leaders are confirmed on: other texts, one of their lengths between those judged."""
+    """Give what leaders are confirmed on: other texts, some of their lengths between those judged.
+
+    Of fidelity it is more than candidates are judged on, further lengths of each document and twice as many tokens
+    after each: documents are dear to prefill, and few rules come so far.
+    """
     lengths = workload.lengths
-    if lengths and workload.stage is not Stage.RETRIEVAL:
-        others = [each for each in _cached(min(lengths), max(lengths)) if each not in lengths] or lengths
-        lengths = (random.Random(f"{seed} {lengths} held out").choice(others), *lengths[1:])
-    num_tokens = max(lengths, default=workload.num_tokens)
-    return replace(workload, split=HELD_OUT, lengths=lengths, num_tokens=num_tokens)
+    if not lengths or workload.stage is Stage.RETRIEVAL:
+        return replace(workload, split=HELD_OUT)
+    others = [each for each in _cached(min(lengths), max(lengths)) if each not in lengths] or list(lengths)
+    rng = random.Random(f"{seed} {lengths} held out")
+    if workload.stage is not Stage.FIDELITY:
+        return _at((rng.choice(others), *lengths[1:]), replace(workload, split=HELD_OUT))
+    further = rng.sample(others, min(len(others), FURTHER_LENGTHS))
+    decoded = workload.num_decoded + max(0, workload.num_decoded - 1)
+    return _at(tuple(sorted({*lengths, *further})), replace(workload, split=HELD_OUT, num_decoded=decoded))
+
+
+def _at(lengths: tuple[int, ...], workload: Workload) -> Workload:
+    """Give a workload at other lengths, with as many texts of each."""
+    number = max(1, workload.num_sequences // len(workload.lengths)) * len(lengths)
+    return replace(workload, lengths=lengths, num_tokens=max(lengths), num_sequences=number)

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from search.records import Stage
-from search.workloads import recorded
+from search.workloads import held_out, recorded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,7 @@ def cache_bytes(
 ) -> int:
     """Give the KV cache that holds every workload's prompts and answers at once, so that each is prefilled once."""
     asked = {recorded(each) if each.stage is Stage.SCREEN else each for each in workloads}
+    asked |= {held_out(each, 0) for each in asked if each.stage is Stage.FIDELITY}
     on_texts = [workload for workload in asked if workload.lengths and workload.stage in ON_TEXTS]
     others = [workload for workload in asked if workload not in on_texts and workload.stage is not Stage.CHECK]
     num_tokens = max(map(_of_texts, on_texts), default=0) + sum(map(_of_prompts, others))

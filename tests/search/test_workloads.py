@@ -66,16 +66,26 @@ def test_the_screen_asks_for_what_is_recorded_for_recall():
         assert recorded(each) == recall
 
 
-def test_what_confirms_has_another_length_and_split():
-    fidelity = next(each for each in workloads_for(0) if each.stage is Stage.FIDELITY)
+def test_what_confirms_has_other_lengths_and_another_split_and_is_more():
+    fidelity = next(each for each in workloads_for(0, 32768) if each.stage is Stage.FIDELITY)
     other = held_out(fidelity, 1)
     assert other.split == "held_out"
-    assert other.num_sequences == fidelity.num_sequences
-    assert other.num_decoded == fidelity.num_decoded
-    (length,) = set(other.lengths) - set(fidelity.lengths)
-    assert len(other.lengths) == len(fidelity.lengths)
-    assert min(fidelity.lengths) < length < max(fidelity.lengths)
-    assert length not in fidelity.lengths
+    assert set(other.lengths) > set(fidelity.lengths)
+    further = set(other.lengths) - set(fidelity.lengths)
+    assert len(further) == 2
+    assert all(min(fidelity.lengths) < length < max(fidelity.lengths) for length in further)
+    assert other.num_tokens == max(other.lengths)
+    assert other.num_sequences * len(fidelity.lengths) == fidelity.num_sequences * len(other.lengths)
+    assert other.num_decoded - 1 == 2 * (fidelity.num_decoded - 1)  # the first comes from prefill
     assert len({held_out(fidelity, seed).lengths for seed in range(9)}) > 1
+
+
+@pytest.mark.parametrize("num_tokens", [20, 300, 4000])
+def test_texts_of_any_length_are_held_out(num_tokens):
+    for each in workloads_for(0, num_tokens):
+        other = held_out(each, 1)
+        assert other.split == "held_out"
+        assert other.num_sequences >= 1
+        assert max(other.all_lengths) <= max(each.all_lengths)
     probe = next(each for each in WORKLOADS if each.stage is Stage.PROBE)
-    assert held_out(probe, 1).num_tokens == probe.num_tokens
+    assert held_out(probe, 1) == replace(probe, split="held_out")
