@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from prompts import prompt
 from search.agents.bounds import objections
 from search.agents.llm.drafts import Draft, drafted
+from search.agents.llm.endpoint import Chat
 from search.agents.llm.operators import ask, system
 from search.agents.llm.tools import TOOLS, Desk
 from search.contracts import LookError, ProposerError
 from search.records import Proposal
 
 if TYPE_CHECKING:
-    from search.agents.llm.endpoint import Answer, Call, Chat
+    from search.agents.llm.endpoint import Answer, Call, Endpoint
+    from search.agents.llm.money import Purse
     from search.agents.llm.operators import Asked
     from search.agents.look import Look
     from search.contracts import Looker
@@ -35,8 +37,16 @@ class Llm:
 
     num_at_once = NUM_AT_ONCE
 
-    def __init__(self, chat: Chat, name: str = "llm", looker: Looker | None = None, turns: int = TURNS) -> None:
-        self._chat, self.name, self._looker, self._turns = chat, name, looker, turns
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        name: str = "llm",
+        purse: Purse | None = None,
+        looker: Looker | None = None,
+        turns: int = TURNS,
+    ) -> None:
+        self._chat = Chat(endpoint, purse)
+        self.name, self._looker, self._turns = name, looker, turns
 
     def propose(self, context: Context) -> Proposal:
         """Give the program that a conversation comes to; where none is sound, the last one, which is refused.
@@ -89,7 +99,7 @@ class Conversation:
                 if left == turns - 1:
                     raise
                 self._faults.append(str(error))
-                self._dollars += getattr(error, "dollars", 0.0)
+                self._dollars += error.dollars
                 return
             self._pay(answer)
             reply = self._replies(answer)

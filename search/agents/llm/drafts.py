@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from search.agents.answers import PROGRAM, split_answer
+from search.agents.answers import has_program, split_answer
 from search.agents.changing.source import Source
 from search.agents.llm.edits import EditError, edited, has_edits, reasons_of
 from vortex_dsl import ProgramError, load_program
@@ -39,13 +39,13 @@ class Draft:
 
 def drafted(answer: str, shown: str, context: Context) -> Draft:
     """Read an answer; edits and values are those of the program that was shown last, which may be none ("")."""
-    if has_edits(answer) and not PROGRAM.search(answer):
+    if has_edits(answer) and not has_program(answer):
         return _by_edits(answer, shown)
     values = _values(answer)
-    if values is not None and not PROGRAM.search(answer):
+    if values is not None and not has_program(answer):
         return _by_values(answer, values, shown, context)
     text, rationale = split_answer(answer)
-    return Draft(text, rationale, "" if PROGRAM.search(text) else NO_PROGRAM)
+    return Draft(text, rationale, "" if has_program(text) else NO_PROGRAM)
 
 
 def _by_edits(answer: str, shown: str) -> Draft:
