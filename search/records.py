@@ -169,7 +169,11 @@ class Environment:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A program text that somebody suggests, and how it came about."""
+    """A program text that somebody suggests, and how it came about.
+
+    `conversation`: what a language model was asked and what it answered, the JSON of a list of messages. The ledger
+    keeps it for people, without keys and within a bound; records that proposers see do not have it.
+    """
 
     text: str
     proposer: str
@@ -181,6 +185,7 @@ class Proposal:
     dollars: float = 0.0
     elapsed_s: float = 0.0
     values: tuple[tuple[str, float | int | str], ...] = ()  # tunables that differ from the text's defaults
+    conversation: str = ""
 
 
 @dataclass(frozen=True)

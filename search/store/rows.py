@@ -64,8 +64,8 @@ def campaign(row: models.Campaign) -> Campaign:
     return Campaign(row.seed, row.num_candidates, tuple(row.proposers), row.model, row.settings, row.id)
 
 
-def candidate(row: models.Candidate, text: str) -> Candidate:
-    """Read a candidate."""
+def candidate(row: models.Candidate, text: str, conversation: str = "") -> Candidate:
+    """Read a candidate, with what was said about it where that was asked for."""
     proposal = Proposal(
         text=text,
         proposer=row.proposer,
@@ -77,6 +77,7 @@ def candidate(row: models.Candidate, text: str) -> Candidate:
         dollars=row.dollars,
         elapsed_s=row.elapsed_s,
         values=tuple((name, value) for name, value in row.values),
+        conversation=conversation,
     )
     status, digest = Status(row.status), row.program_digest or ""
     return Candidate(row.campaign_id, row.step, proposal, status, row.message, digest, row.name, row.id)
