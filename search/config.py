@@ -11,7 +11,7 @@ from search.archive.experience import Experience
 from search.campaigns.bounds import MAX_LAG
 from search.campaigns.target import FIGURES, TargetError, parse_target
 from search.fit import Terms
-from search.records import Stage, Workload, digest_of
+from search.records import Demands, Stage, Workload, digest_of
 from search.workloads import WORKLOADS
 from vortex_dsl import Shape
 from vortex_dsl.analysis.devices import DEVICES
@@ -198,6 +198,12 @@ class CampaignConfig:
         if workload.stage is not Stage.RETRIEVAL:
             return self.terms
         return replace(self.terms, lengths=workload.all_lengths)
+
+    @cached_property
+    def demands(self) -> Demands:
+        """What proposers are told of how candidates are judged."""
+        shares = self.screen_share, self.recall_share, self.serve_floor
+        return Demands(self.model, self.num_kv_heads, self.workloads, *shares, self.target)
 
     @property
     def num_tokens(self) -> int:

@@ -11,7 +11,7 @@ from search.agents.seeds import Seeds
 from search.archive.allowance import Allowance
 from search.archive.earlier import experience_with
 from search.archive.history import History
-from search.asking import Questions
+from search.asking import Questions, context_of
 from search.campaigns.stopping import Stopping
 from search.config import CampaignConfig, ConfigError
 from search.contracts import Distant, ProposerError
@@ -23,7 +23,6 @@ from search.parents import LOSSES, front, leaders, rivals, untimed
 from search.records import (
     Campaign,
     Candidate,
-    Context,
     Evaluation,
     EvaluationKey,
     EvaluationTask,
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from search.contracts import Evaluator, Ledger, Proposer
+    from search.records import Context
 
 TURN_S = 0.25
 ANSWER_S = 0.02  # a proposer that computes answers within this; one that waits for a server is looked after later
@@ -225,21 +225,7 @@ class Loop:
         return self._proposers[(step - self._seeds.num) % len(self._proposers)]
 
     def _context(self, step: int) -> Context:
-        config, history = self.config, self._history
-        return Context(
-            config.seed,
-            step,
-            history.visible(step),
-            history.known(step, ahead=isinstance(self._proposer(step), Distant)),
-            config.group,
-            config.head_dim,
-            config.num_tokens,
-            config.num_layers,
-            config.terms.lengths,
-            config.ratios,
-            history.archive(step),
-            config.experience,
-        )
+        return context_of(self.config, self._history, step, ahead=isinstance(self._proposer(step), Distant))
 
     def _record_failure(self, name: str, error: ProposerError) -> None:
         """Record a step for which there is no proposal, unless the proposer never worked at all."""

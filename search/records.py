@@ -228,12 +228,33 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Demands:
+    """What candidates of a campaign meet: a model, the stages, and who goes on from them (`CampaignConfig` has them).
+
+    `target`: the GPU for which speed is modelled.
+    """
+
+    model: str = ""
+    num_kv_heads: int = 0
+    workloads: tuple[Workload, ...] = ()
+    screen_share: float = 1.0
+    recall_share: float = 1.0
+    serve_floor: float = 0.0
+    target: str = ""
+
+    def workload(self, stage: Stage) -> Workload | None:
+        """Give what a stage runs on, None where the campaign has no such stage."""
+        return next((each for each in self.workloads if each.stage is stage), None)
+
+
+@dataclass(frozen=True)
 class Context:
     """Exactly what a proposer is shown when it decides step `step`.
 
     `records` are those of steps up to `step - lag` in step order, all finished, and `archive` what they come to. `seen`
-    are digests, as written and with budgets fitted, of every earlier step; for a proposer that is asked ahead of its
-    turn (`search.contracts.Distant`), of the steps that `records` holds.
+    are digests, as written and with budgets fitted, of every earlier step, and `pending` the candidates of those that
+    `records` does not hold; for a proposer that is asked ahead of its turn (`search.contracts.Distant`), nothing is
+    pending and only what `records` holds is seen.
     """
 
     seed: int
@@ -248,6 +269,8 @@ class Context:
     ratios: tuple[float, ...] = ()  # to which budgets are fitted
     archive: Archive = field(default_factory=Archive)
     experience: tuple[Experience, ...] = ()  # of operators, from earlier campaigns
+    demands: Demands = field(default_factory=Demands)
+    pending: Sequence[Candidate] = ()
 
 
 @dataclass(frozen=True)
