@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Evaluation,
         EvaluationKey,
         EvaluationTask,
+        Measurement,
         Progress,
         Proposal,
         Record,
@@ -44,6 +45,21 @@ class Distant(Proposer, Protocol):
     """
 
     num_at_once: int
+
+
+class Looker(Protocol):
+    """Tells within seconds, and without an engine, what a program keeps of the model's attention."""
+
+    def look(self, text: str, values: tuple[tuple[str, float | int | str], ...]) -> tuple[Measurement, ...]:
+        """Give figures of recall on recorded queries, keys and values: see `search.evaluator.recall.looking`.
+
+        Raises LookError where there are none. Safe from several threads.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of whatever looks. Idempotent."""
+        ...
 
 
 class Evaluator(Protocol):
@@ -194,4 +210,15 @@ class Ledger(Protocol):
 
 
 class ProposerError(Exception):
-    """A proposer has nothing to give, for a reason outside the program: its endpoint is away, refuses or is broken."""
+    """A proposer has nothing to give, for a reason outside the program: its endpoint is away, refuses or is broken.
+
+    `dollars` is the most that asking in vain has cost.
+    """
+
+    def __init__(self, message: str, dollars: float = 0.0) -> None:
+        super().__init__(message)
+        self.dollars = dollars
+
+
+class LookError(Exception):
+    """There is no look at a program to be had; the message is a sentence that says why."""
