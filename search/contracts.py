@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Proposal,
         Record,
         Standing,
+        Submission,
         Workload,
     )
     from search.store.spent import Spent
@@ -98,6 +99,22 @@ class Ledger(Protocol):
 
         These are what proposers may see: evaluations on the held-out split are never among them.
         """
+        ...
+
+    def submit(self, submission: Submission) -> Submission:
+        """Let a proposal from outside wait for a step, and give it back with its id.
+
+        The same text with the same values from the same agent is the same submission, which comes back as it stands.
+        Raises LookupError where there is no campaign, SubmissionError where as many of the agent's wait as may.
+        """
+        ...
+
+    def submissions(self, campaign_id: int) -> list[Submission]:
+        """Give what came from outside, in order of arrival."""
+        ...
+
+    def assign(self, campaign_id: int, step: int) -> Submission | None:
+        """Give a step to whatever has waited longest; None where nothing waits. A step that has one keeps it."""
         ...
 
     def claim(
@@ -195,3 +212,7 @@ class Ledger(Protocol):
 
 class ProposerError(Exception):
     """A proposer has nothing to give, for a reason outside the program: its endpoint is away, refuses or is broken."""
+
+
+class SubmissionError(Exception):
+    """A submission from outside is not taken. The message is one sentence for whoever brought it."""

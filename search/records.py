@@ -198,6 +198,16 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Submission:
+    """A proposal that an agent from outside brought to a campaign; its proposer is the agent's name."""
+
+    campaign_id: int
+    proposal: Proposal
+    step: int | None = None  # the step that it takes, None while it waits for one
+    id: int = 0  # given by the store, in order of arrival
+
+
+@dataclass(frozen=True)
 class Record:
     """A candidate with all that was measured of it: what proposers are shown."""
 

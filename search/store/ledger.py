@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Double, bindparam, case, func, select, update
+from sqlalchemy import Double, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from search.contracts import Claim
@@ -22,9 +22,11 @@ from search.records import (
     Record,
     Standing,
     Status,
+    Submission,
     Workload,
 )
-from search.store import board, lease, models, rows, schema, standing
+from search.store import board, lease, models, rows, schema, standing, submissions
+from search.store import progress as counting
 from search.store import spent as spending
 from search.store.database import Epoch, Kept, connect, explained, insert_new, keep, reader
 
@@ -156,6 +158,25 @@ class SqlLedger:
         with self._reading() as session:
             return session.get(models.Candidate, candidate_id) is not None
 
+    # Submissions
+
+    def submit(self, submission: Submission) -> Submission:
+        """Let a proposal from outside wait for a step, and give it back with its id. Raises SubmissionError."""
+        with self._writing() as session:
+            if session.get(models.Campaign, submission.campaign_id) is None:
+                raise LookupError(_missing(submission.campaign_id))
+            return submissions.submit(session, submission)
+
+    def submissions(self, campaign_id: int) -> list[Submission]:
+        """Give what came from outside, in order of arrival."""
+        with self._reading() as session:
+            return submissions.submissions(session, campaign_id)
+
+    def assign(self, campaign_id: int, step: int) -> Submission | None:
+        """Give a step to whatever has waited longest; None where nothing waits. A step that has one keeps it."""
+        with self._writing() as session:
+            return submissions.assign(session, campaign_id, step)
+
     # Evaluations
 
     def claim(
@@ -268,11 +289,7 @@ class SqlLedger:
     def progress(self, campaign_id: int) -> Progress:
         """Count a campaign's candidates by how far they got, and the evaluations under way."""
         with self._reading() as session:
-            counts = session.execute(_statuses(campaign_id)).all()
-            num_running = session.scalars(_num_running(campaign_id)).one()
-        numbers = {Status(status): number for status, number in counts}
-        statuses = tuple((status, numbers[status]) for status in Status if status in numbers)
-        return Progress(sum(numbers.values()), statuses, num_running)
+            return counting.progress(session, campaign_id)
 
     def spent(self, campaign_id: int) -> Spent:
         """Tell what a campaign's evaluations took, and when. Raises LookupError where there is no campaign."""
@@ -357,34 +374,3 @@ def _link(session: Session, evaluation_id: int, candidate_id: int | None) -> Seq
 
 def _linked(session: Session, evaluation_id: int) -> Sequence[int]:
     return session.connection().scalars(LINKED, {"evaluation": evaluation_id}).all()
-
-
-def _statuses(campaign_id: int) -> Select[str, int]:
-    """Count candidates by status: OK where one circumstance is, else any of its rows' (the first by name)."""
-    row = models.Standing
-    reached = (
-        select(
-            row.candidate_id,
-            func.coalesce(func.max(case((row.status == Status.OK, row.status))), func.min(row.status)).label("status"),
-        )
-        .where(row.campaign_id == campaign_id)
-        .group_by(row.candidate_id)
-        .subquery()
-    )
-    status = func.coalesce(reached.c.status, models.Candidate.status)
-    return (
-        select(status, func.count())
-        .outerjoin_from(models.Candidate, reached, reached.c.candidate_id == models.Candidate.id)
-        .where(models.Candidate.campaign_id == campaign_id)
-        .group_by(status)
-    )
-
-
-def _num_running(campaign_id: int) -> Select[int]:
-    link = models.CandidateEvaluation
-    return (
-        select(func.count(models.Evaluation.id.distinct()))
-        .join(link, link.evaluation_id == models.Evaluation.id)
-        .join(models.Candidate, models.Candidate.id == link.candidate_id)
-        .where(models.Candidate.campaign_id == campaign_id, models.Evaluation.lease_until > Epoch())
-    )

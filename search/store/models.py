@@ -140,6 +140,24 @@ class Candidate(Base):
     created_at: Mapped[Now]
 
 
+class Submission(Base):
+    """A proposal from outside, and the step that it took: NULL while it waits. See `records.Submission`."""
+
+    __tablename__ = "submission"
+    __table_args__ = (UniqueConstraint("campaign_id", "step"),)
+
+    id: Mapped[Id]
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaign.id"))
+    step: Mapped[int | None]
+    source_digest: Mapped[Digest] = mapped_column(ForeignKey("source.digest"))
+    values: Mapped[Pairs] = mapped_column(JSON)
+    proposer: Mapped[str]
+    operator: Mapped[str]
+    parents: Mapped[list[str]] = mapped_column(JSON)
+    rationale: Mapped[str] = mapped_column(Prose)
+    created_at: Mapped[Now]
+
+
 class Workload(Base):
     """What a stage ran on. `split` stands by itself because proposers must never see "held_out"."""
 
