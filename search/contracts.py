@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Evaluation,
         EvaluationKey,
         EvaluationTask,
+        Measurement,
         Progress,
         Proposal,
         Record,
@@ -45,6 +46,21 @@ class Distant(Proposer, Protocol):
     """
 
     num_at_once: int
+
+
+class Looker(Protocol):
+    """Tells within seconds, and without an engine, what a program keeps of the model's attention."""
+
+    def look(self, text: str, values: tuple[tuple[str, float | int | str], ...]) -> tuple[Measurement, ...]:
+        """Give figures of recall on recorded queries, keys and values: see `search.evaluator.recall.looking`.
+
+        Raises LookError where there are none. Safe from several threads.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of whatever looks. Idempotent."""
+        ...
 
 
 class Evaluator(Protocol):
@@ -216,3 +232,7 @@ class ProposerError(Exception):
 
 class SubmissionError(Exception):
     """A submission from outside is not taken. The message is one sentence for whoever brought it."""
+
+
+class LookError(Exception):
+    """There is no look at a program to be had; the message is a sentence that says why."""

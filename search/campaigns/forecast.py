@@ -191,7 +191,7 @@ def _seconds(stage: Stage, records: Sequence[Record]) -> tuple[float, str]:
 
 
 def _agents(setup: Setup, config: CampaignConfig, records: Sequence[Record]) -> tuple[AgentForecast, ...]:
-    from search.agents.llm import Endpoint
+    from search.agents.llm.endpoint import Endpoint
 
     told = []
     for name, asked in setup.endpoints.items():
@@ -210,7 +210,7 @@ def _tokens(name: str, config: CampaignConfig, records: Sequence[Record]) -> tup
     if made:
         prompt, completion = fmean(p.prompt_tokens for p in made), fmean(p.completion_tokens for p in made)
         return round(prompt), round(completion), f"{len(made):,} on record"
-    from search.agents.llm import ask, system
+    from search.agents.llm.conversation import ask, system
 
     context = config.context(0, (), frozenset())
     characters = len(system(context)) + len(ask(context, name)[1])

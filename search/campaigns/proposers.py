@@ -11,7 +11,7 @@ from search.parents import GIVEN
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from search.agents.llm import Endpoint
+    from search.agents.llm.endpoint import Endpoint
     from search.config import CampaignConfig
     from search.contracts import Proposer
     from search.records import Context, Proposal
@@ -46,7 +46,7 @@ def proposer_of(name: str, endpoints: Mapping[str, Endpoint]) -> Proposer:
     """Build a proposer by its name: one of `KNOWN`, or that of an endpoint. Raises ConfigError for another."""
     from search.agents.baselines import BestOfN, Greedy, Random
     from search.agents.grammar import Grammar
-    from search.agents.llm import Llm
+    from search.agents.llm.conversation import Llm
     from search.agents.tuning.tune import Tune
 
     if name in endpoints:

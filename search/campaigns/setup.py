@@ -32,7 +32,7 @@ from vortex_dsl.errors import did_you_mean
 from vortex_dsl.values import MAX_TOKENS
 
 if TYPE_CHECKING:
-    from search.agents.llm import Endpoint
+    from search.agents.llm.endpoint import Endpoint
 
 MAX_ENDPOINTS = 16
 File = Annotated[Path, Field(strict=False)]  # or a text that is one
@@ -217,7 +217,7 @@ class Setup(BaseModel):
 
     def agents(self) -> dict[str, Endpoint]:
         """Give where each language model is asked. Raises ConfigError where OpenAI's own is meant and has no key."""
-        from search.agents.llm import Endpoint
+        from search.agents.llm.endpoint import Endpoint
 
         found = {}
         for name, asked in self.endpoints.items():

@@ -897,7 +897,7 @@ def test_an_endpoint_brings_the_llm_into_the_round():
 
 
 def test_an_endpoint_that_does_not_answer_is_infrastructure(capsys, pool, db, monkeypatch):
-    monkeypatch.setattr("search.agents.llm.Endpoint.max_retries", 0)
+    monkeypatch.setattr("search.agents.llm.endpoint.Endpoint.max_retries", 0)
     pool(FakePool())
     where = ["--base-url", "http://127.0.0.1:1/v1", "--llm", "m"]
     code, _, err = call(capsys, "run", "-n", "1", "--proposer", "llm", *where, "--db", db)

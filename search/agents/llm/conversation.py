@@ -1,11 +1,10 @@
-"""A language model as proposer, behind any OpenAI-compatible endpoint: explore, mutate, and repair what was refused."""
+"""A language model as proposer: explore, mutate, and repair what was refused."""
 
 from __future__ import annotations
 
 import os
 import random
 import time
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -23,31 +22,12 @@ if TYPE_CHECKING:
     from openai import OpenAI
     from openai.types.chat import ChatCompletion
 
+    from search.agents.llm.endpoint import Endpoint
     from search.records import Context, Record
 
 EXPLORE = 0.3  # share of the steps that look for another idea
 NO_KEY = "none"  # for endpoints that want no key
 NUM_AT_ONCE = 16  # requests; an endpoint that takes fewer lets the others wait, or asks for patience
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where to ask and what it costs: dollars per million tokens. `base_url` is OpenAI's own when empty.
-
-    The key is read from the environment variable `api_key_env`, and from nowhere else.
-    """
-
-    model: str
-    base_url: str = ""
-    api_key_env: str = "OPENAI_API_KEY"
-    prompt_price: float = 0.0
-    completion_price: float = 0.0
-    timeout_s: float = 120.0
-    max_retries: int = 4
-
-    def dollars(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Give what a request cost."""
-        return (prompt_tokens * self.prompt_price + completion_tokens * self.completion_price) / 1e6
 
 
 class Llm:
