@@ -90,7 +90,10 @@ class Ledger(Protocol):
         ...
 
     def add_candidate(self, candidate: Candidate) -> Candidate:
-        """Store a step's candidate; the stored one comes back if that step is already there."""
+        """Store a step's candidate; the stored one comes back if that step is already there.
+
+        Its hypotheses and notes are stored in the same transaction, so before anything of it is measured.
+        """
         ...
 
     def records(self, campaign_id: int) -> list[Record]:

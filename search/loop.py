@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from search.config import CampaignConfig, ConfigError
 from search.contracts import Distant, ProposerError
 from search.dispatch import UNFINISHED, Dispatcher, Job
 from search.fit import fit
+from search.journal.reflecting import is_due
 from search.observer import Observer, Running, Silent
 from search.outcome import End, Outcome
 from search.parents import LOSSES, front, leaders, rivals, untimed
@@ -85,6 +86,7 @@ class Loop:
         self._history = History(self.config, self._seeds.num)
         self._steps: dict[EvaluationKey, int] = {}
         self._names: dict[int, str] = {}  # by candidate
+        self._num_steps_of: Counter[str] = Counter()  # by proposer
         self._questions = Questions()
         self._ahead = 0  # the first step whose question may still be put ahead of its turn
         self._answered: set[str] = set()
@@ -225,12 +227,13 @@ class Loop:
         return self._proposers[(step - self._seeds.num) % len(self._proposers)]
 
     def _context(self, step: int) -> Context:
-        config, history = self.config, self._history
+        config, history, proposer = self.config, self._history, self._proposer(step)
+        num_asked = self._num_steps_of[proposer.name] + self._questions.num_to(proposer)
         return Context(
             config.seed,
             step,
             history.visible(step),
-            history.known(step, ahead=isinstance(self._proposer(step), Distant)),
+            history.known(step, ahead=isinstance(proposer, Distant)),
             config.group,
             config.head_dim,
             config.num_tokens,
@@ -239,6 +242,7 @@ class Loop:
             config.ratios,
             history.archive(step),
             config.experience,
+            is_due(num_asked, config.reflect_every),
         )
 
     def _record_failure(self, name: str, error: ProposerError) -> None:
@@ -267,6 +271,7 @@ class Loop:
         self._history.add(record, known)
         self._allowance.add(candidate)
         self._names[candidate.id] = candidate.name
+        self._num_steps_of[candidate.proposal.proposer] += 1
 
     # Evaluations
 

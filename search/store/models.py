@@ -140,6 +140,28 @@ class Candidate(Base):
     created_at: Mapped[Now]
 
 
+class Hypothesis(Base):
+    """What a candidate's proposer predicted of it: stored with the candidate, so before anything is measured."""
+
+    __tablename__ = "hypothesis"
+
+    candidate_id: Mapped[int] = mapped_column(ForeignKey("candidate.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str] = mapped_column(Prose)
+    prediction: Mapped[str] = mapped_column(Prose)
+
+
+class Note(Base):
+    """What a candidate's proposer had concluded when it proposed."""
+
+    __tablename__ = "note"
+
+    candidate_id: Mapped[int] = mapped_column(ForeignKey("candidate.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    text: Mapped[str] = mapped_column(Prose)
+
+
 class Workload(Base):
     """What a stage ran on. `split` stands by itself because proposers must never see "held_out"."""
 
