@@ -49,6 +49,7 @@ LEAST_RATIO, MOST_RATIO = 1.0, 1024.0
 # Steps go round this list: most of them to the grammar, and each baseline always has its place.
 PROPOSERS = ("grammar", "grammar", "greedy", "grammar", "tune", "best_of_n", "grammar", "random")
 
+REFLECT_EVERY = 8  # turns of an agent: its notes are young when it reads them, and cost it one answer in eight
 TARGET = "H200"  # on which speed is modelled beside what is measured
 MAX_KV_HEADS = 4096
 ANSWER_TOKENS = 160  # more than any stage decodes after a prompt
@@ -91,7 +92,8 @@ class CampaignConfig:
     `seed_programs` follow the `seeds`. `outside` are the names of agents that bring programs by themselves: what they
     bring takes the next steps that nobody was asked for, and without `proposers` steps wait for it. `stop_at`,
     `patience` (candidates in a row without progress), `max_worker_seconds` and `max_dollars` end a campaign before it
-    has its candidates: see `search.campaigns.stopping`.
+    has its candidates: see `search.campaigns.stopping`. Each agent reflects at every `reflect_every`th of its turns
+    (`search.journal.reflecting`), never where it is 0.
     """
 
     seed: int = 0
@@ -121,6 +123,7 @@ class CampaignConfig:
     patience: int | None = None
     max_worker_seconds: float | None = None
     outside: tuple[str, ...] = ()
+    reflect_every: int = REFLECT_EVERY
 
     def __post_init__(self) -> None:
         _require(self.num_candidates >= 0, f"num_candidates must not be negative, but is {self.num_candidates}")
@@ -140,6 +143,7 @@ class CampaignConfig:
         number = len(self.experience)
         _require(number <= MAX_EXPERIENCE, f"experience tells of {number} operators; give at most {MAX_EXPERIENCE}")
         _require(self.patience is None or self.patience >= 1, f"patience must be at least 1, but is {self.patience}")
+        _require(self.reflect_every >= 0, f"reflect_every must not be negative, but is {self.reflect_every}")
         stages = [workload.stage for workload in self.workloads]
         named = ", ".join(stages) or "none"
         _require(len(set(stages)) == len(stages), f"workloads must name stages once each, but name {named}")
@@ -214,7 +218,13 @@ class CampaignConfig:
         return self.workload(stage).num_tokens
 
     def context(
-        self, step: int, records: Sequence[Record], seen: AbstractSet[str], archive: Archive | None = None
+        self,
+        step: int,
+        records: Sequence[Record],
+        seen: AbstractSet[str],
+        archive: Archive | None = None,
+        *,
+        reflects: bool = False,
     ) -> Context:
         """Give what the proposer of a step is shown: these records, what they come to, and the campaign's facts."""
         return Context(
@@ -230,6 +240,7 @@ class CampaignConfig:
             self.ratios,
             Archive() if archive is None else archive,
             self.experience,
+            reflects,
         )
 
     def to_json(self) -> str:
@@ -240,13 +251,14 @@ class CampaignConfig:
     def from_json(cls, text: str) -> CampaignConfig:
         """Read the JSON that `to_json` writes; missing keys take their default.
 
-        A campaign from before there were ratios goes on without them. Raises ConfigError for unknown keys and for
-        values of the wrong type.
+        A campaign from before there were ratios, or reflections, goes on without them. Raises ConfigError for unknown
+        keys and for values of the wrong type.
         """
         values = _checked(cls, _parsed(text))
         if "workloads" in values:
             values["workloads"] = tuple(_workload(each) for each in values["workloads"])
             values.setdefault("ratios", ())
+            values.setdefault("reflect_every", 0)
         values["experience"] = tuple(_experience(each) for each in values.get("experience", ()))
         if "seed_programs" in values:
             values["seed_programs"] = tuple(SeedProgram(**_checked(SeedProgram, e)) for e in values["seed_programs"])

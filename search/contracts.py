@@ -107,7 +107,10 @@ class Ledger(Protocol):
         ...
 
     def add_candidate(self, candidate: Candidate) -> Candidate:
-        """Store a step's candidate; the stored one comes back if that step is already there."""
+        """Store a step's candidate; the stored one comes back if that step is already there.
+
+        Its hypotheses and notes are stored in the same transaction, so before anything of it is measured.
+        """
         ...
 
     def records(self, campaign_id: int) -> list[Record]:
@@ -127,6 +130,10 @@ class Ledger(Protocol):
 
     def submissions(self, campaign_id: int) -> list[Submission]:
         """Give what came from outside, in order of arrival."""
+        ...
+
+    def submission(self, submission_id: int) -> Submission:
+        """Give one of them by its id. Raises LookupError where there is none."""
         ...
 
     def assign(self, campaign_id: int, step: int) -> Submission | None:

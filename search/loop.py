@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from search.config import CampaignConfig, ConfigError
 from search.contracts import Distant, ProposerError
 from search.dispatch import UNFINISHED, Dispatcher, Job
 from search.fit import fit
+from search.journal.reflecting import is_due
 from search.observer import Observer, Running, Silent
 from search.outcome import End, Outcome
 from search.outside.arrivals import Arrivals
@@ -86,6 +87,7 @@ class Loop:
         self._history = History(self.config, self._seeds.num)
         self._steps: dict[EvaluationKey, int] = {}
         self._names: dict[int, str] = {}  # by candidate
+        self._num_steps_of: Counter[str] = Counter()  # by proposer
         self._questions = Questions()
         self._arrivals = Arrivals(ledger, campaign, self.config.outside)
         self._ahead = 0  # the first step whose question may still be put ahead of its turn
@@ -236,9 +238,11 @@ class Loop:
         return self._proposers[(step - self._seeds.num) % len(self._proposers)]
 
     def _context(self, step: int) -> Context:
-        history, is_ahead = self._history, isinstance(self._proposer(step), Distant)
-        known = history.known(step, ahead=is_ahead)
-        return self.config.context(step, history.visible(step), known, history.archive(step))
+        history, proposer = self._history, self._proposer(step)
+        known = history.known(step, ahead=isinstance(proposer, Distant))
+        num_asked = self._num_steps_of[proposer.name] + self._questions.num_to(proposer)
+        reflects = is_due(num_asked, self.config.reflect_every)
+        return self.config.context(step, history.visible(step), known, history.archive(step), reflects=reflects)
 
     def _record_failure(self, name: str, error: ProposerError) -> None:
         """Record a step for which there is no proposal, unless the proposer never worked at all."""
@@ -266,6 +270,7 @@ class Loop:
         self._history.add(record, known)
         self._allowance.add(candidate)
         self._names[candidate.id] = candidate.name
+        self._num_steps_of[candidate.proposal.proposer] += 1
 
     # Evaluations
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from search.archive.experience import Experience
+    from search.journal.entries import Hypothesis, Note
 
 
 class Stage(StrEnum):
@@ -169,7 +170,10 @@ class Environment:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A program text that somebody suggests, and how it came about."""
+    """A program text that somebody suggests, and how it came about.
+
+    `hypotheses` predict what will be measured of it, `notes` say what was concluded from what was measured before.
+    """
 
     text: str
     proposer: str
@@ -181,6 +185,8 @@ class Proposal:
     dollars: float = 0.0
     elapsed_s: float = 0.0
     values: tuple[tuple[str, float | int | str], ...] = ()  # tunables that differ from the text's defaults
+    hypotheses: tuple[Hypothesis, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -204,6 +210,7 @@ class Submission:
     campaign_id: int
     proposal: Proposal
     step: int | None = None  # the step that it takes, None while it waits for one
+    candidate_id: int = 0  # once the step is recorded
     id: int = 0  # given by the store, in order of arrival
 
 
@@ -238,7 +245,8 @@ class Context:
 
     `records` are those of steps up to `step - lag` in step order, all finished, and `archive` what they come to. `seen`
     are digests, as written and with budgets fitted, of every earlier step; for a proposer that is asked ahead of its
-    turn (`search.contracts.Distant`), of the steps that `records` holds.
+    turn (`search.contracts.Distant`), of the steps that `records` holds. `reflects`: the agent whose turn it is shall
+    say first what the records teach (`search.journal.reflecting`).
     """
 
     seed: int
@@ -253,6 +261,7 @@ class Context:
     ratios: tuple[float, ...] = ()  # to which budgets are fitted
     archive: Archive = field(default_factory=Archive)
     experience: tuple[Experience, ...] = ()  # of operators, from earlier campaigns
+    reflects: bool = False
 
 
 @dataclass(frozen=True)

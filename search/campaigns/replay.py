@@ -298,7 +298,7 @@ def _named(stage: Stage, ratio: float) -> str:
 
 
 def _compare_proposals(step: int, again: Proposal, on_record: Proposal) -> None:
-    for name in ("text", "values", "operator", "parents", "rationale"):
+    for name in ("text", "values", "operator", "parents", "rationale", "hypotheses", "notes"):
         new, old = getattr(again, name), getattr(on_record, name)
         if new != old:
             raise DifferenceError(step, f"{again.proposer} proposes another {name}: {_shown(new, old)}")

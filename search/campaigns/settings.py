@@ -43,6 +43,7 @@ def settings_of(setup: Setup, model: ModelFacts) -> CampaignConfig:
         max_worker_seconds=_worker_seconds(setup),
         stop_at=setup.stop_at,
         patience=setup.patience,
+        reflect_every=setup.reflect_every,
         seed_programs=seed_programs(setup.seed_programs, judged.terms.shape),
     )
 

@@ -24,7 +24,7 @@ from search.campaigns.bounds import (
     MAX_WORKERS,
 )
 from search.campaigns.proposers import KNOWN, LLM, WITH_LLM
-from search.config import MAX_RATIOS, PROPOSERS, TARGET, ConfigError
+from search.config import MAX_RATIOS, PROPOSERS, REFLECT_EVERY, TARGET, ConfigError
 from search.evaluator.probe import PROBE
 from search.outside.arrivals import Arrivals
 from search.parents import GIVEN
@@ -117,6 +117,10 @@ class Setup(BaseModel):
     endpoints: dict[str, EndpointSetup] = Field(
         {}, max_length=MAX_ENDPOINTS, description="Language models; each is a proposer of the table's name."
     )
+    reflect_every: int = Field(
+        REFLECT_EVERY, ge=0, le=LARGEST,
+        description="After so many turns a language model notes what was learnt; never if 0.",
+    )  # fmt: skip
     published_share: float = Field(
         1.0, gt=0, le=1,
         description="Share of the published rules, the best by recall at each cost ratio, that enter an engine. No "

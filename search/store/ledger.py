@@ -25,8 +25,7 @@ from search.records import (
     Submission,
     Workload,
 )
-from search.store import board, lease, models, rows, schema, standing, submissions
-from search.store import progress as counting
+from search.store import board, entries, lease, models, progress, rows, schema, standing, submissions
 from search.store import spent as spending
 from search.store.database import Epoch, Kept, connect, explained, insert_new, keep, reader
 
@@ -112,18 +111,21 @@ class SqlLedger:
                 raise LookupError(_missing(candidate.campaign_id))
             is_new = _insert(session, candidate)
             row, text = session.execute(_candidates().filter_by(**where)).one()
-            if is_new and candidate.status is Status.OK:
-                _admit(session, row)
-            return rows.candidate(row, text)
+            if is_new:
+                entries.store(session, row.id, candidate.proposal)
+                if candidate.status is Status.OK:
+                    _admit(session, row)
+            return rows.candidate(row, text, _written(session, row.id))
 
     def records(self, campaign_id: int) -> list[Record]:
         """Give a campaign's candidates in step order with their finished evaluations, never the held-out ones."""
         query = _candidates().where(models.Candidate.campaign_id == campaign_id).order_by(models.Candidate.step)
         with self._reading() as session:
             judged = rows.OF_CAMPAIGN(session, campaign=campaign_id)
+            written = entries.read(session, models.Candidate.campaign_id == campaign_id)
             return [
                 Record(
-                    rows.candidate(row, text),
+                    rows.candidate(row, text, written.get(row.id, entries.NOTHING)),
                     tuple(j.evaluation for j in judged.get(row.id, ()) if j.split != standing.HELD_OUT),
                 )
                 for row, text in session.execute(query)
@@ -136,7 +138,9 @@ class SqlLedger:
             if found is None:
                 raise LookupError(f"There is no candidate {candidate_id}.")
             judged = rows.OF_CANDIDATES(session, ids=[candidate_id]).get(candidate_id, [])
-            return Record(rows.candidate(*found), tuple(item.evaluation for item in judged))
+            return Record(
+                rows.candidate(*found, _written(session, candidate_id)), tuple(item.evaluation for item in judged)
+            )
 
     def find(self, name: str) -> Record:
         """Give a candidate by its id or by the beginning of its program's digest, the newest that was admitted.
@@ -171,6 +175,14 @@ class SqlLedger:
         """Give what came from outside, in order of arrival."""
         with self._reading() as session:
             return submissions.submissions(session, campaign_id)
+
+    def submission(self, submission_id: int) -> Submission:
+        """Give one of them by its id. Raises LookupError where there is none."""
+        with self._reading() as session:
+            found = submissions.submission(session, submission_id)
+        if found is None:
+            raise LookupError(f"There is no submission {submission_id}.")
+        return found
 
     def assign(self, campaign_id: int, step: int) -> Submission | None:
         """Give a step to whatever has waited longest; None where nothing waits. A step that has one keeps it."""
@@ -289,7 +301,7 @@ class SqlLedger:
     def progress(self, campaign_id: int) -> Progress:
         """Count a campaign's candidates by how far they got, and the evaluations under way."""
         with self._reading() as session:
-            return counting.progress(session, campaign_id)
+            return progress.progress(session, campaign_id)
 
     def spent(self, campaign_id: int) -> Spent:
         """Tell what a campaign's evaluations took, and when. Raises LookupError where there is no campaign."""
@@ -338,10 +350,15 @@ def _candidates() -> Select[models.Candidate, str]:
     return select(models.Candidate, source.text).join(source, source.digest == models.Candidate.source_digest)
 
 
+def _written(session: Session, candidate_id: int) -> entries.Written:
+    return entries.read(session, models.Candidate.id == candidate_id).get(candidate_id, entries.NOTHING)
+
+
 def _insert(session: Session, candidate: Candidate) -> bool:
     """Insert a candidate with its text and program unless its step is taken; say whether it was inserted."""
     columns = asdict(candidate.proposal)
     columns.update(parents=list(columns["parents"]), values=[list(pair) for pair in columns["values"]])
+    del columns["hypotheses"], columns["notes"]  # they have tables of their own
     columns["source_digest"] = source = rows.store_source(session, columns.pop("text"))
     digest, name = candidate.program_digest or None, candidate.name
     if digest:

@@ -155,7 +155,31 @@ class Submission(Base):
     operator: Mapped[str]
     parents: Mapped[list[str]] = mapped_column(JSON)
     rationale: Mapped[str] = mapped_column(Prose)
+    hypotheses: Mapped[Pairs] = mapped_column(JSON)  # [text, prediction] of each
+    notes: Mapped[Pairs] = mapped_column(JSON)  # [kind, text]
     created_at: Mapped[Now]
+
+
+class Hypothesis(Base):
+    """What a candidate's proposer predicted of it: stored with the candidate, so before anything is measured."""
+
+    __tablename__ = "hypothesis"
+
+    candidate_id: Mapped[int] = mapped_column(ForeignKey("candidate.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str] = mapped_column(Prose)
+    prediction: Mapped[str] = mapped_column(Prose)
+
+
+class Note(Base):
+    """What a candidate's proposer had concluded when it proposed."""
+
+    __tablename__ = "note"
+
+    candidate_id: Mapped[int] = mapped_column(ForeignKey("candidate.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    text: Mapped[str] = mapped_column(Prose)
 
 
 class Workload(Base):

@@ -1,4 +1,4 @@
-"""How far a campaign is."""
+"""How far a campaign is, counted by the database."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 def progress(session: Session, campaign_id: int) -> Progress:
     """Count a campaign's candidates by how far they got, and the evaluations under way."""
-    numbers = {Status(status): number for status, number in session.execute(_statuses(campaign_id))}
+    counts = session.execute(_statuses(campaign_id)).all()
+    num_running = session.scalars(_num_running(campaign_id)).one()
+    numbers = {Status(status): number for status, number in counts}
     statuses = tuple((status, numbers[status]) for status in Status if status in numbers)
-    return Progress(sum(numbers.values()), statuses, session.scalars(_num_running(campaign_id)).one())
+    return Progress(sum(numbers.values()), statuses, num_running)
 
 
 def _statuses(campaign_id: int) -> Select[str, int]:

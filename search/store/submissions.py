@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from search.contracts import SubmissionError
+from search.journal.entries import Hypothesis, Note
 from search.records import Proposal, Submission
 from search.store import models, rows
+from search.store.models import storable
 
 if TYPE_CHECKING:
     from sqlalchemy import Select
@@ -41,16 +43,24 @@ def submit(session: Session, submission: Submission) -> Submission:
         operator=proposal.operator,
         parents=list(proposal.parents),
         rationale=proposal.rationale,
+        hypotheses=[[storable(each.text), storable(each.prediction)] for each in proposal.hypotheses],
+        notes=[[storable(each.kind), storable(each.text)] for each in proposal.notes],
     )
     session.add(row)
     session.flush()
-    return _submission(row, models.storable(proposal.text))
+    return _submission(row, storable(proposal.text))
 
 
 def submissions(session: Session, campaign_id: int) -> list[Submission]:
     """Give a campaign's, in order of arrival."""
     found = session.execute(_submissions().where(ROW.campaign_id == campaign_id).order_by(ROW.id))
     return [_submission(row, text) for row, text in found]
+
+
+def submission(session: Session, submission_id: int) -> Submission | None:
+    """Give one by its id, None where there is none."""
+    found = session.execute(_submissions().where(ROW.id == submission_id)).one_or_none()
+    return None if found is None else _submission(*found)
 
 
 def assign(session: Session, campaign_id: int, step: int) -> Submission | None:
@@ -67,7 +77,12 @@ def assign(session: Session, campaign_id: int, step: int) -> Submission | None:
 
 
 def _submissions() -> Select[Any]:
-    return select(ROW, SOURCE.text).join(SOURCE, SOURCE.digest == ROW.source_digest)
+    step = models.Candidate.step == ROW.step
+    return (
+        select(ROW, SOURCE.text, models.Candidate.id)
+        .join(SOURCE, SOURCE.digest == ROW.source_digest)
+        .outerjoin(models.Candidate, (models.Candidate.campaign_id == ROW.campaign_id) & step)
+    )
 
 
 def _waiting(campaign_id: int) -> Select[Any]:
@@ -75,7 +90,15 @@ def _waiting(campaign_id: int) -> Select[Any]:
     return waiting.order_by(ROW.id).limit(1)
 
 
-def _submission(row: models.Submission, text: str) -> Submission:
-    values = tuple((name, value) for name, value in row.values)
-    proposal = Proposal(text, row.proposer, row.operator, tuple(row.parents), row.rationale, values=values)
-    return Submission(row.campaign_id, proposal, row.step, row.id)
+def _submission(row: models.Submission, text: str, candidate_id: int | None = None) -> Submission:
+    proposal = Proposal(
+        text=text,
+        proposer=row.proposer,
+        operator=row.operator,
+        parents=tuple(row.parents),
+        rationale=row.rationale,
+        values=tuple((name, value) for name, value in row.values),
+        hypotheses=tuple(Hypothesis(*each) for each in row.hypotheses),
+        notes=tuple(Note(*each) for each in row.notes),
+    )
+    return Submission(row.campaign_id, proposal, row.step, candidate_id or 0, row.id)

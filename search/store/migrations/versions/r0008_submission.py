@@ -25,6 +25,8 @@ def upgrade() -> None:
         _required("operator", Text()),
         _required("parents", sa.JSON()),
         _required("rationale", Text()),
+        _required("hypotheses", sa.JSON()),
+        _required("notes", sa.JSON()),
         _required("created_at", sa.DateTime(timezone=True), server_default=sa.func.now()),
         PrimaryKeyConstraint("id", name="pk_submission"),
         UniqueConstraint("campaign_id", "step", name="uq_submission_campaign_id"),

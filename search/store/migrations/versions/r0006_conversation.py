@@ -1,4 +1,4 @@
-"""Keeps the place of conversations, which comes with a branch of its own: whoever merges replaces this file."""
+"""Holds the place of the version before the journal's. It changes nothing."""
 
 revision = "0006"
 down_revision = "0005"
