@@ -205,7 +205,7 @@ class Ledger(Protocol):
         ...
 
     def candidate(self, candidate_id: int) -> Record:
-        """Give one candidate with everything measured of it, held-out split included. For people.
+        """Give one candidate with everything measured of it, held-out split included, and its conversation. For people.
 
         Raises LookupError where there is none.
         """

@@ -173,6 +173,8 @@ class Proposal:
     """A program text that somebody suggests, and how it came about.
 
     `hypotheses` predict what will be measured of it, `notes` say what was concluded from what was measured before.
+    `conversation`: what a language model was asked and what it answered, the JSON of a list of messages. The ledger
+    keeps it for people, without keys and within a bound; records that proposers see do not have it.
     """
 
     text: str
@@ -187,6 +189,7 @@ class Proposal:
     values: tuple[tuple[str, float | int | str], ...] = ()  # tunables that differ from the text's defaults
     hypotheses: tuple[Hypothesis, ...] = ()
     notes: tuple[Note, ...] = ()
+    conversation: str = ""
 
 
 @dataclass(frozen=True)

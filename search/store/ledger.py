@@ -132,15 +132,16 @@ class SqlLedger:
             ]
 
     def candidate(self, candidate_id: int) -> Record:
-        """Give one candidate with everything measured of it. Raises LookupError where there is none."""
+        """Give one candidate with all that was measured and said of it. Raises LookupError where there is none."""
+        query = _candidates().add_columns(models.Candidate.conversation).where(models.Candidate.id == candidate_id)
         with self._reading() as session:
-            found = session.execute(_candidates().where(models.Candidate.id == candidate_id)).one_or_none()
+            found = session.execute(query).one_or_none()
             if found is None:
                 raise LookupError(f"There is no candidate {candidate_id}.")
             judged = rows.OF_CANDIDATES(session, ids=[candidate_id]).get(candidate_id, [])
-            return Record(
-                rows.candidate(*found, _written(session, candidate_id)), tuple(item.evaluation for item in judged)
-            )
+            row, text, conversation = found
+            written = _written(session, candidate_id)
+            return Record(rows.candidate(row, text, written, conversation), tuple(item.evaluation for item in judged))
 
     def find(self, name: str) -> Record:
         """Give a candidate by its id or by the beginning of its program's digest, the newest that was admitted.
