@@ -6,36 +6,9 @@ import queue
 import threading
 from typing import TYPE_CHECKING
 
-from search.records import Context
-
 if TYPE_CHECKING:
-    from search.archive.history import History
-    from search.config import CampaignConfig
     from search.contracts import Proposer
-    from search.records import Proposal
-
-
-def context_of(config: CampaignConfig, history: History, step: int, *, ahead: bool = False) -> Context:
-    """Give what the proposer of a step is shown: the same whoever measures, and however many at a time.
-
-    `ahead`: it is asked before its turn, so that nothing may depend on steps whose answers are still out.
-    """
-    return Context(
-        config.seed,
-        step,
-        history.visible(step),
-        history.known(step, ahead=ahead),
-        config.group,
-        config.head_dim,
-        config.num_tokens,
-        config.num_layers,
-        config.terms.lengths,
-        config.ratios,
-        history.archive(step),
-        config.experience,
-        config.demands,
-        () if ahead else history.pending(step),
-    )
+    from search.records import Context, Proposal
 
 
 class Question:

@@ -15,7 +15,7 @@ from search.campaigns.machines import facts_of
 from search.campaigns.settings import settings_of
 from search.foresight.outlook import LUCKY
 from search.parents import LOSSES, REFERENCE
-from search.records import Context, Stage
+from search.records import Stage
 from search.workloads import NUM_DOCUMENTS
 
 if TYPE_CHECKING:
@@ -212,10 +212,7 @@ def _tokens(name: str, config: CampaignConfig, records: Sequence[Record]) -> tup
         return round(prompt), round(completion), f"{len(made):,} on record"
     from search.agents.llm.conversation import ask, system
 
-    context = Context(
-        config.seed, 0, (), frozenset(), config.group, config.head_dim, config.num_tokens, config.num_layers,
-        config.terms.lengths, config.ratios,
-    )  # fmt: skip
+    context = config.context(0, (), frozenset())
     characters = len(system(context)) + len(ask(context, name)[1])
     return characters // CHARACTERS_PER_TOKEN, COMPLETION_TOKENS, "the prompt's length"
 

@@ -160,6 +160,48 @@ class Candidate(Base):
     conversation: Mapped[str | None] = mapped_column(Conversation, deferred=True)
 
 
+class Submission(Base):
+    """A proposal from outside, and the step that it took: NULL while it waits. See `records.Submission`."""
+
+    __tablename__ = "submission"
+    __table_args__ = (UniqueConstraint("campaign_id", "step"),)
+
+    id: Mapped[Id]
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaign.id"))
+    step: Mapped[int | None]
+    source_digest: Mapped[Digest] = mapped_column(ForeignKey("source.digest"))
+    values: Mapped[Pairs] = mapped_column(JSON)
+    proposer: Mapped[str]
+    operator: Mapped[str]
+    parents: Mapped[list[str]] = mapped_column(JSON)
+    rationale: Mapped[str] = mapped_column(Prose)
+    hypotheses: Mapped[Pairs] = mapped_column(JSON)  # [text, prediction] of each
+    notes: Mapped[Pairs] = mapped_column(JSON)  # [kind, text]
+    created_at: Mapped[Now]
+
+
+class Hypothesis(Base):
+    """What a candidate's proposer predicted of it: stored with the candidate, so before anything is measured."""
+
+    __tablename__ = "hypothesis"
+
+    candidate_id: Mapped[int] = mapped_column(ForeignKey("candidate.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str] = mapped_column(Prose)
+    prediction: Mapped[str] = mapped_column(Prose)
+
+
+class Note(Base):
+    """What a candidate's proposer had concluded when it proposed."""
+
+    __tablename__ = "note"
+
+    candidate_id: Mapped[int] = mapped_column(ForeignKey("candidate.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    text: Mapped[str] = mapped_column(Prose)
+
+
 class Workload(Base):
     """What a stage ran on. `split` stands by itself because proposers must never see "held_out"."""
 

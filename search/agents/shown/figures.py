@@ -59,7 +59,7 @@ def passed(record: Record, stage: Stage, ratio: float, name: str) -> Measurement
     """Give a figure of a stage that was passed, None where there is none."""
     evaluation = record.evaluation(stage, ratio)
     found = evaluation.measurement(name) if evaluation and evaluation.status is Status.OK else None
-    return found if found is not None and found.value == found.value else None  # noqa: PLR0124 - NaN was not a number
+    return found if found is not None and found.value == found.value else None
 
 
 def with_interval(found: Measurement, form: str = ".3f", *, num: bool = True) -> str:

@@ -62,7 +62,9 @@ def _candidates(context: Context, ratio: float) -> list[Record]:
 
 def _unbeaten(records: Iterable[Record], ratio: float) -> list[Record]:
     """Give the Pareto front of loss and bytes read, the least loss first; who was in no engine is not on it."""
-    lost = [(each, -(cost_ratio(r, ratio) or 0.0), r.candidate.step, r) for r in records if _lost(each := loss(r, ratio))]
+    lost = [
+        (each, -(cost_ratio(r, ratio) or 0.0), r.candidate.step, r) for r in records if _lost(each := loss(r, ratio))
+    ]
     kept, most = [], -math.inf
     for _, negated, _, record in sorted(lost, key=lambda each: each[:3]):
         if -negated > most:

@@ -99,7 +99,9 @@ def _of_tasks(workload: Workload) -> str:
 
 
 def _of_speed(workload: Workload) -> str:
-    return f"*Throughput* beside dense attention at {workload.num_tokens:,} tokens, timed for the nearest to dense only."
+    return (
+        f"*Throughput* beside dense attention at {workload.num_tokens:,} tokens, timed for the nearest to dense only."
+    )
 
 
 def bounds(context: Context) -> str:
