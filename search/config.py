@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from collections.abc import Set as AbstractSet
 
-    from search.records import Record
+    from search.records import Candidate, Record
 
 LAG = 16  # of campaigns that do not say
 LAG_OF_A_WORKER, LAG_OF_CHEAP = 8, 64

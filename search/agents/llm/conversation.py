@@ -10,8 +10,9 @@ from prompts import prompt
 from search.agents.bounds import objections
 from search.agents.llm.drafts import Draft, drafted
 from search.agents.llm.endpoint import Chat
-from search.agents.llm.operators import ask, system
+from search.agents.llm.operators import ask
 from search.agents.llm.tools import TOOLS, Desk
+from search.agents.shown.questions import instructions
 from search.contracts import LookError, ProposerError
 from search.records import Proposal
 
@@ -77,7 +78,7 @@ class Conversation:
     def __init__(self, chat: Chat, desk: Desk, asked: Asked) -> None:
         self._chat, self._desk, self._asked = chat, desk, asked
         self.messages: list[dict[str, Any]] = [
-            {"role": "system", "content": system(desk.context)},
+            {"role": "system", "content": instructions(desk.context)},
             {"role": "user", "content": asked.question},
         ]
         self._shown = asked.shown

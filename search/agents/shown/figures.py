@@ -11,8 +11,6 @@ from search.parents import BEFORE_ENGINES, REFERENCE, SEED, cost_ratio, has_fail
 from search.records import Measurement, Record, Stage, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from search.archive.archive import Archive
 
 MAX_IDEA, MAX_CHANGE = 160, 120  # characters
@@ -71,50 +69,58 @@ def with_interval(found: Measurement, form: str = ".3f", *, num: bool = True) ->
     return f"{value} ({', '.join(around)})" if around else value
 
 
-def figures(record: Record, ratio: float, archive: Archive) -> str:
-    """Say in a line what a candidate is worth at a cost ratio: what it loses, chooses and reads."""
-    told = [*_losses(record, ratio, archive), *_choices(record, ratio), *_costs(record, ratio)]
-    return ", ".join(told) or "nothing measured"
+def figures(record: Record, ratio: float, archive: Archive) -> dict[str, str]:
+    """Say in a few words each what a candidate loses, chooses and reads at a cost ratio; what is not known is left out.
+
+    What was in no engine has a KL that is foretold, as parents are chosen by it.
+    """
+    told = {
+        "KL in nats": _kl(record, ratio) or _foretold(record, ratio, archive),
+        "retrieval, dense's": _beside(record, Stage.RETRIEVAL, ratio, ("accuracy", "dense_accuracy")),
+        "accuracy": _accuracy(record, ratio),
+        "mass, the oracle's": _mass(record, ratio),
+        "bytes of fields a page": _number(record.value(Stage.CHECK, "bytes_per_page", ratio), ".0f"),
+        "dense's bytes per byte": _number(cost_ratio(record, ratio), ".1f"),
+        "speed here, dense = 1": _speed(record, ratio),
+    }
+    return {name: value for name, value in told.items() if value}
 
 
-def _losses(record: Record, ratio: float, archive: Archive) -> Iterable[str]:
-    kl = passed(record, Stage.FIDELITY, ratio, "kl")
-    if kl:
-        yield f"KL {with_interval(kl, '.4f', num=False)} nats"
-    elif foretold := _foretold(record, ratio, archive):
-        yield foretold
-    answers = passed(record, Stage.RETRIEVAL, ratio, "accuracy")
-    dense = passed(record, Stage.RETRIEVAL, ratio, "dense_accuracy")
-    if answers:
-        beside = f" of dense's {dense.value:.2f}" if dense else ""
-        yield f"retrieval {answers.value:.2f}{beside} (n = {answers.num_samples})"
-    if accuracy := passed(record, Stage.PROBE, ratio, "accuracy"):
-        yield f"accuracy {with_interval(accuracy)}"
+def _kl(record: Record, ratio: float) -> str:
+    found = passed(record, Stage.FIDELITY, ratio, "kl")
+    return with_interval(found, ".4f", num=False) if found else ""
 
 
 def _foretold(record: Record, ratio: float, archive: Archive) -> str:
-    """Say what is foretold of a candidate that was in no engine, as its parents are chosen by it."""
     told = (archive.foretell(stage, ratio, record) for stage in BEFORE_ENGINES) if not has_failed(record) else ()
-    mean, deviation = next(filter(None, told), (None, 0.0))
-    if mean is None:
+    foretold = next(filter(None, told), None)
+    if foretold is None:
         return ""
+    mean, deviation = foretold
     low, high = math.exp(mean - 2 * deviation), math.exp(mean + 2 * deviation)
-    return f"in no engine; KL foretold {math.exp(mean):.4f} ({low:.4f} to {high:.4f}) nats"
+    return f"foretold {math.exp(mean):.4f} ({low:.4f} to {high:.4f})"
 
 
-def _choices(record: Record, ratio: float) -> Iterable[str]:
-    stage = next((each for each in BEFORE_ENGINES if passed(record, each, ratio, "mass")), None)
-    if stage:
-        mass, best = (passed(record, stage, ratio, name) for name in ("mass", "oracle_mass"))
-        beside = f" of the oracle's {best.value:.3f}" if best else ""
-        yield f"{'' if stage is Stage.RECALL else 'on the screen '}mass {mass.value if mass else 0:.3f}{beside}"
+def _beside(record: Record, stage: Stage, ratio: float, names: tuple[str, str]) -> str:
+    found, other = (passed(record, stage, ratio, name) for name in names)
+    return f"{found.value:.3f}, {other.value:.3f}" if found and other else ""
 
 
-def _costs(record: Record, ratio: float) -> Iterable[str]:
-    per_page = record.value(Stage.CHECK, "bytes_per_page", ratio)
-    if per_page is not None:
-        yield f"{per_page:.0f} bytes of fields a page"
-    if reads := cost_ratio(record, ratio):
-        yield f"reads 1/{reads:.1f} of dense's bytes"
-    if speedup := passed(record, Stage.SERVE, ratio, "speedup"):
-        yield f"{speedup.value:.2f}x dense's throughput on this machine"
+def _accuracy(record: Record, ratio: float) -> str:
+    found = passed(record, Stage.PROBE, ratio, "accuracy")
+    return with_interval(found) if found else ""
+
+
+def _mass(record: Record, ratio: float) -> str:
+    told = ((stage, _beside(record, stage, ratio, ("mass", "oracle_mass"))) for stage in BEFORE_ENGINES)
+    stage, both = next(((stage, both) for stage, both in told if both), (None, ""))
+    return f"{both} on the screen" if stage is Stage.SCREEN else both
+
+
+def _number(found: float | None, form: str) -> str:
+    return "" if found is None else f"{found:{form}}"
+
+
+def _speed(record: Record, ratio: float) -> str:
+    found = passed(record, Stage.SERVE, ratio, "speedup")
+    return f"{found.value:.2f}" if found else ""

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 NUM_IDEAS = 8  # at each cost ratio
 NUM_POOL = 12  # ideas among which inspirations are chosen
 NUM_INSPIRATIONS = 3
-LEADERS, INSPIRATIONS = "The best programs so far", "Programs that choose differently"
+LEADERS, INSPIRATIONS = "The best programs so far", "A program of another idea"
 LEADERS_PRIORITY, FIRST_INSPIRATION = 1, 4
 NONE_YET = "Nothing has been measured yet."
 READING = (
-    "Sparse programs only, one of each idea, that with the least loss at the cost ratio first. KL is from dense "
-    "attention, 0 for dense itself; mass is the share of dense attention's weights on the pages attended, the oracle's "
-    "what as many of the best pages hold."
+    "Sparse programs only, the best of each idea, that with the least loss first. KL is from dense attention, 0 for "
+    "dense itself, and foretold from the mass by layer of what was in no engine; mass is the share of dense attention's "
+    "weights on the pages attended to, the oracle's what as many of the best pages hold."
 )
 
 
@@ -62,39 +62,43 @@ def _candidates(context: Context, ratio: float) -> list[Record]:
 
 def _unbeaten(records: Iterable[Record], ratio: float) -> list[Record]:
     """Give the Pareto front of loss and bytes read, the least loss first; who was in no engine is not on it."""
-    lost = [
-        (each, -(cost_ratio(r, ratio) or 0.0), r.candidate.step, r) for r in records if _lost(each := loss(r, ratio))
-    ]
+    lost = ((loss(record, ratio), cost_ratio(record, ratio) or 0.0, record) for record in records)
+    known = [(each, -reads, record.candidate.step, record) for each, reads, record in lost if each is not None]
     kept, most = [], -math.inf
-    for _, negated, _, record in sorted(lost, key=lambda each: each[:3]):
+    for _, negated, _, record in sorted(known, key=lambda each: each[:3]):
         if -negated > most:
             kept.append(record)
             most = -negated
     return kept
 
 
-def _lost(found: float | None) -> bool:
-    return found is not None
-
-
 def leaders(context: Context) -> Section:
     """List the best at each cost ratio with what they lose and read."""
     parts = []
     for ratio in context.ratios or context.archive.ratios:
-        lines = [_line(each, ratio, context) for each in ranked(context, ratio)[:NUM_IDEAS]]
-        if lines:
-            parts.append("\n".join((f"## {at(ratio).capitalize()}", "", *lines)))
+        best = ranked(context, ratio)[:NUM_IDEAS]
+        if best:
+            parts.append(f"## {at(ratio).capitalize()}\n\n{_table(best, ratio, context)}")
     return Section(LEADERS, "\n\n".join((READING, *parts)) if parts else NONE_YET, LEADERS_PRIORITY)
 
 
-def _line(each: Idea, ratio: float, context: Context) -> str:
-    others = f" ({each.num_others} more of this family)" if each.num_others else ""
-    told = figures(each.record, ratio, context.archive)
-    return f"* {each.record.candidate.name}: {idea(each.record)}{others}: {told}"
+def _table(best: Sequence[Idea], ratio: float, context: Context) -> str:
+    told = [figures(each.record, ratio, context.archive) for each in best]
+    columns = list(dict.fromkeys(name for row in told for name in row))
+    rows = [
+        f"| {_named(each)} | " + " | ".join(row.get(name, "-") for name in columns) + " |"
+        for each, row in zip(best, told, strict=True)
+    ]
+    return "\n".join((f"| program | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|", *rows))
+
+
+def _named(each: Idea) -> str:
+    others = f" ({each.num_others} more like it)" if each.num_others else ""
+    return f"{each.record.candidate.name}: {idea(each.record)}{others}".replace("|", "/")
 
 
 def inspirations(context: Context, beside: Sequence[Record] = ()) -> list[Section]:
-    """Give the texts of a few good programs of other ideas, each chosen for being least like those before it.
+    """Give the texts of a few good programs of other ideas: the best, then each that is least like those before it.
 
     How alike two are is told by what they attended to on the screen's queries (`search.behaviour`), where there is a
     screen; else by whether they are of one family. `beside`: the parents, which are shown already.
@@ -107,7 +111,7 @@ def inspirations(context: Context, beside: Sequence[Record] = ()) -> list[Sectio
     pool = [each.record for each in ranked(context, ratio)[:NUM_POOL] if family(each.record) not in ideas]
     chosen: list[Record] = []
     while pool and len(chosen) < NUM_INSPIRATIONS:
-        best = min(pool, key=lambda record: _nearness(record, shown, ratio)) if shown else pool[0]
+        best = min(pool, key=lambda record: _nearness(record, shown, ratio)) if chosen else pool[0]
         pool.remove(best)
         shown.append(best)
         chosen.append(best)
@@ -133,9 +137,11 @@ def _are_comparable(*screens: Evaluation | None) -> bool:
 
 
 def _inspiration(record: Record, place: int, ratio: float, context: Context) -> Section:
-    told = f"{at(ratio)}: {figures(record, ratio, context.archive)}".capitalize()
+    told = ", ".join(f"{name}: {value}" for name, value in figures(record, ratio, context.archive).items())
     title = f"{INSPIRATIONS}: {record.candidate.name}"
-    return Section(title, f"{told}.\n\n{program(record, context)}", FIRST_INSPIRATION + 2 * place)
+    return Section(
+        title, f"{at(ratio).capitalize()} {told}.\n\n{program(record, context)}", FIRST_INSPIRATION + 2 * place
+    )
 
 
 def program(record: Record, context: Context) -> str:

@@ -1,4 +1,4 @@
-"""The zoo as a list of ideas, and the journal's place."""
+"""What others thought: the published rules as a list of ideas, and the campaign's journal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from search.agents.shown.figures import at, line, ratios_of
 from search.agents.shown.section import Section
+from search.journal.journal import journal_of
+from search.journal.section import journal_section
 from search.parents import SEED, loss
 from vortex_dsl import load_program, zoo
 
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
     from search.records import Context, Record
 
 ZOO_PRIORITY, JOURNAL_PRIORITY = 7, 2
-MAX_JOURNAL = 8_000  # characters
 MAX_DOC = 140
 YARDSTICKS = ("dense", "oracle_mass", "oracle_max", "random_pages")
 
@@ -38,6 +39,7 @@ def _zoo() -> tuple[tuple[str, str, str], ...]:
     return tuple((name, program.name, line(program.doc, MAX_DOC)) for name, program in programs)
 
 
-def journal(notes: str) -> Section:
-    """Give the notes that were kept of the campaign: hypotheses with their verdicts, and what to stop trying."""
-    return Section("The journal", notes.strip()[:MAX_JOURNAL], JOURNAL_PRIORITY)
+def journal(context: Context) -> Section:
+    """Tell the hypotheses with their verdicts, and the notes of what holds, what to stop trying and what to try."""
+    known = journal_of(context.records)
+    return Section("The journal", journal_section(known.notes, known.hypotheses), JOURNAL_PRIORITY)

@@ -40,8 +40,8 @@ def _shape(context: Context) -> Iterator[str]:
 def _rotary(context: Context) -> str:
     half = context.head_dim // 2
     return (
-        f"Keys and queries come after rotary embedding, in Llama's order: channels i and i + {half} turn together, pair "
-        f"0 by one radian a token, each later pair more slowly. So the last of each half ({half // 2} to {half - 1} "
+        f"Keys and queries come after rotary embedding, in Llama's order: channels i and i + {half} turn together, pair"
+        f" 0 by one radian a token, each later pair more slowly. So the last of each half ({half // 2} to {half - 1} "
         f"and {half + half // 2} to {context.head_dim - 1}) hardly turn within a page; the first blur in its average."
     )
 
@@ -90,18 +90,22 @@ def _named(values: dict[int, float], layers: Sequence[int]) -> str:
 
 
 def _by_chance(context: Context) -> Iterator[str]:
-    """Tell what pages by lot hold, with as many as a cost ratio buys a program without fields."""
+    """Tell what pages by lot hold, for the program that attends to most pages at a cost ratio and leaves some out."""
     for ratio in context.ratios:
-        measured = (r for r in context.records if passed(r, Stage.RECALL, ratio, "random_mass"))
-        widest = max(measured, key=lambda record: record.value(Stage.RECALL, "random_mass", ratio) or 0.0, default=None)
-        names = ("pages_attended", "oracle_mass", "random_mass")
-        found = [passed(widest, Stage.RECALL, ratio, name) for name in names] if widest else []
-        if all(found) and found:
-            pages, best, chance = (each.value for each in found if each)
+        told = (_compared(record, ratio) for record in context.records)
+        pages, best, chance = max((each for each in told if each and each[2] < each[1]), default=(0.0, 0.0, 0.0))
+        if pages:
             yield (
-                f"{at(ratio)} at most {pages:.0f} pages were attended: as many of the best hold {best:.3f} of the "
-                f"mass, drawn by lot {chance:.3f}."
+                f"{at(ratio).capitalize()} at most {pages:.0f} pages are attended to: as many of the best hold "
+                f"{best:.3f} of the mass, as many by lot {chance:.3f}."
             )
+
+
+def _compared(record: Record, ratio: float) -> tuple[float, float, float] | None:
+    """Give the pages attended to, and what as many of the best and as many by lot hold."""
+    names = ("pages_attended", "oracle_mass", "random_mass")
+    pages, best, chance = (passed(record, Stage.RECALL, ratio, name) for name in names)
+    return (pages.value, best.value, chance.value) if pages and best and chance else None
 
 
 def _weighed(context: Context) -> Iterator[str]:
@@ -112,4 +116,4 @@ def _weighed(context: Context) -> Iterator[str]:
         heavy = sorted(weights, key=lambda layer: -weights[layer])[:NUM_LAYERS_SHOWN]
         if total:
             told = ", ".join(f"{layer} ({weights[layer] / total:.0%})" for layer in heavy if weights[layer] > 0)
-            yield f"{at(ratio)} what a layer loses of its mass costs most fidelity in the layers {told}."
+            yield f"{at(ratio).capitalize()} what a layer loses of its mass costs most fidelity in the layers {told}."

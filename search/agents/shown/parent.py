@@ -9,7 +9,7 @@ from search.agents.shown.section import Section
 from search.behaviour import nearest_earlier
 from search.fit import at_ratio, traced
 from search.foresight.foresight import BY_LAYER
-from search.records import Stage
+from search.records import Stage, Status
 from vortex_dsl import Shape
 from vortex_dsl.analysis.advice import warnings
 from vortex_dsl.analysis.cost import cost_of
@@ -149,7 +149,7 @@ def _each(values: dict[str, float]) -> str:
 
 def _ended(record: Record, ratio: float) -> Iterator[str]:
     """Tell where it came to an end, and why."""
-    last = [each for each in record.evaluations if each.ratio == ratio and each.message]
+    last = [each for each in record.evaluations if each.ratio == ratio and each.status is not Status.OK]
     yield from (f"{each.key.stage.capitalize()}: {each.status}: {' '.join(each.message.split())}" for each in last)
 
 
@@ -176,8 +176,8 @@ def _cost_at(record: Record, ratio: float, context: Context) -> str:
     tokens = max(context.lengths, default=context.num_tokens)
     found = cost_of(graph, tokens, context.num_layers)
     head = (
-        f"{at(ratio).capitalize()}, {tokens:,} tokens, per sequence, KV head and sparse layer: {found.bytes:,.0f} bytes "
-        f"where dense attention reads {found.dense_bytes:,.0f}."
+        f"{at(ratio).capitalize()}, {tokens:,} tokens, for each sequence, KV head and sparse layer: {found.bytes:,.0f} "
+        f"bytes where dense attention reads {found.dense_bytes:,.0f}."
     )
     advice = [f"* Mind: {sentence}." for sentence in warnings(graph, found)]
     return "\n".join((head, "", *_stages(found), *_fields(graph), *advice))
@@ -194,7 +194,7 @@ def _fields(graph: Graph) -> Iterator[str]:
     layout = Layout(graph)
     for field in layout.fields:
         axes = ", ".join(f"{name} {length}" for name, length in zip(field.field.type.names, field.axes, strict=True))
-        yield f"* field {field.name} [{axes}] in {field.kind}: {field.num_bytes:,} of {layout.bytes_per_page:,} bytes"
+        yield f"* a field [{axes}] in {field.kind}: {field.num_bytes:,} of a page's {layout.bytes_per_page:,} bytes"
 
 
 def curve(records: Iterable[Record], context: Context) -> Section:

@@ -24,7 +24,10 @@ class PromptError(ValueError):
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a prompt. `priority`: the less, the sooner it has room; `REQUIRED` always has. No text is no section."""
+    """A part of a prompt. `priority`: the less, the sooner it has room; `REQUIRED` always has.
+
+    One without a text is none.
+    """
 
     title: str
     text: str

@@ -1,4 +1,4 @@
-"""What programs are judged by: the aim, the bounds that are enforced, and the gates as they stand."""
+"""What programs are judged by: the aim, and the gates as they stand. `search.agents.bounds` has the bounds."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.agents.breed import MIN_RATIO
-from search.agents.drawing.draft import PAGE_SIZE, field_bytes_limit
 from search.agents.shown.figures import at
 from search.agents.shown.section import Section
 from search.records import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from search.records import Context, Workload
 
@@ -71,7 +69,7 @@ def _counting(context: Context) -> Iterator[str]:
 def _of_fidelity(workload: Workload) -> str:
     kind = "given texts" if workload.source else "real text"
     return (
-        f"*Fidelity*: the mean KL divergence, in nats per token, of the program's next token from dense attention's, "
+        "*Fidelity*: the mean KL divergence, in nats per token, of the program's next token from dense attention's, "
         f"over the tokens that follow each of {workload.num_sequences} prompts of {kind}. 0 is dense attention; less "
         "is better."
     )
@@ -104,56 +102,38 @@ def _of_speed(workload: Workload) -> str:
     )
 
 
-def bounds(context: Context) -> str:
-    """List what a program must keep to, with the numbers by which it is refused."""
-    least = max(min(context.ratios, default=0.0), MIN_RATIO)
-    budget = "with some value of its budget" if context.ratios else "as it is written"
-    return "\n".join(
-        (
-            f"* The fields of a page take at most {field_bytes_limit(context.head_dim):,} bytes in all, for one KV "
-            f"head. `page_size` stays {PAGE_SIZE}.",
-            f"* Dense attention reads at least {least:g} times its bytes {budget}, {_lengths(context)}.",
-            "* Its score differs from page to page by what the pages hold, and depends on the query.",
-            "* It chooses by another rule than every earlier program: one that means the same is refused.",
-        )
-    )
-
-
 def gates(context: Context) -> Section:
     """Say what a program must reach in each stage to go on, as the records that this step may see set it."""
     ratios = context.ratios or context.archive.ratios
     lines = [line for ratio in ratios for line in _gates_at(context, ratio)]
-    shares = _shares(context)
-    return Section(GATES, "\n".join([*shares, *lines]) if lines else "", GATES_PRIORITY)
+    return Section(GATES, "\n".join([*_shares(context), *lines]), GATES_PRIORITY)
 
 
-def _shares(context: Context) -> Sequence[str]:
+def _shares(context: Context) -> list[str]:
     demands = context.demands
     shares = ((Stage.SCREEN, demands.screen_share), (Stage.RECALL, demands.recall_share))
     told = [f"{share:.0%} of {stage.value}" for stage, share in shares if demands.workload(stage) and share < 1]
     if not told:
         return []
-    return [
-        f"Before an engine sees a program, its choice is compared with dense attention on recorded q, k and v, and the "
+    sentences = (
+        "Before an engine sees a program, its choice is compared with dense attention on recorded q, k and v, and the "
         f"best go on ({', '.join(told)}): by the KL that is foretold from the mass that each layer keeps, and by "
         "recall while too little is known for that. None goes on that keeps no more mass than pages drawn by lot, nor "
-        "one that attends to the same tokens as an earlier program.",
-        "",
-    ]
+        "one that attends to the same tokens as an earlier program."
+    )
+    return [sentences, ""]
 
 
 def _gates_at(context: Context, ratio: float) -> Iterator[str]:
-    archive = context.archive
+    archive, where = context.archive, at(ratio).capitalize()
     for stage in (Stage.SCREEN, Stage.RECALL):
         bar = archive.bar(stage, ratio)
-        if archive.weights(stage, ratio):
-            yield f"* {at(ratio)}, after {stage}: who goes on is foretold from the mass by layer."
-        elif math.isfinite(bar):
-            yield f"* {at(ratio)}, after {stage}: a recall of {bar:.3f}."
-    for stage, name in ((Stage.FIDELITY, "a KL below"), (Stage.RETRIEVAL, "a share of wrong answers below")):
-        bar = archive.bar(stage, ratio)
-        if math.isfinite(bar) and context.demands.workload(Stage.SERVE):
-            yield f"* {at(ratio)}, to be timed: {name} {-bar:.4f}."
-            return
-    if context.demands.workload(Stage.PROBE) and context.demands.serve_floor:
-        yield f"* {at(ratio)}, to be timed: an accuracy of {context.demands.serve_floor:g}."
+        if math.isfinite(bar) and not archive.weights(stage, ratio):
+            yield f"* {where}, after {stage}: a recall of {bar:.3f}."
+    if not context.demands.workload(Stage.SERVE):
+        return
+    if context.demands.workload(Stage.PROBE):
+        yield f"* {where}, to be timed: an accuracy of {context.demands.serve_floor:g}."
+    bar = archive.bar(Stage.FIDELITY, ratio)
+    if math.isfinite(bar):
+        yield f"* {where}, to be timed: a KL below {-bar:.4f}."

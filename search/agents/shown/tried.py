@@ -16,11 +16,11 @@ from search.records import Record, Status
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from search.records import Candidate, Context, Stage
+    from search.records import Candidate, Context
 
-NUM_FAMILIES, NUM_MOVES, NUM_PENDING = 20, 16, 12
+NUM_FAMILIES, NUM_MOVES, NUM_PENDING = 20, 12, 8
 NUM_OWN, NUM_OTHERS = 3, 4  # failures
-MAX_MESSAGE = 240  # characters
+MAX_MESSAGE, MAX_CHANGE = 240, 60  # characters
 FAMILIES_PRIORITY, MOVES_PRIORITY, PENDING_PRIORITY, FAILURES_PRIORITY = 3, 6, 5, 2
 NOT_TRIED = (SEED, REFERENCE)
 
@@ -40,9 +40,10 @@ class _Family:
         for ratio in ratios:
             lost, kept = loss(record, ratio), _mass(record, ratio)
             if lost is not None and not has_failed(record):
-                self.best[ratio] = min(self.best.get(ratio, (lost, "")), (lost, record.candidate.name))
+                own = lost, record.candidate.name
+                self.best[ratio] = min(self.best.get(ratio, own), own)
             if kept is not None:
-                self.mass[ratio] = max(self.mass.get(ratio, 0.0), kept[1])
+                self.mass[ratio] = max(self.mass.get(ratio, 0.0), kept)
 
     @property
     def order(self) -> tuple[float, float]:
@@ -72,10 +73,10 @@ def _outcome(each: _Family) -> str:
     return f"{each.num} tried{failed}; {losses}" + (f"; most mass {', '.join(masses)}" if masses and not told else "")
 
 
-def _mass(record: Record, ratio: float) -> tuple[Stage, float] | None:
-    """Give the mass that a program keeps, by the dearest stage that tells it, and by which."""
-    told = ((stage, passed(record, stage, ratio, "mass")) for stage in BEFORE_ENGINES)
-    return next(((stage, mass.value) for stage, mass in told if mass), None)
+def _mass(record: Record, ratio: float) -> float | None:
+    """Give the mass that a program keeps, by the dearest stage that tells it."""
+    told = (passed(record, stage, ratio, "mass") for stage in BEFORE_ENGINES)
+    return next((mass.value for mass in told if mass), None)
 
 
 @dataclass
@@ -99,7 +100,7 @@ def moves(context: Context) -> Section:
         move = found.setdefault(proposal.operator, _Move())
         move.num += 1
         move.gains += [
-            (gain, f"{line(proposal.rationale, 80)}, of {parent.candidate.name} {at(ratio)}")
+            (gain, f"{line(proposal.rationale, MAX_CHANGE)}, of {parent.candidate.name} {at(ratio)}")
             for ratio in ratios
             if (gain := _gain(record, parent, ratio)) is not None
         ]
