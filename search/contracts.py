@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from search.ranking.standing import Standing
     from search.records import (
         Campaign,
         Candidate,
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
         Progress,
         Proposal,
         Record,
-        Standing,
+        Submission,
         Workload,
     )
     from search.store.spent import Spent
@@ -106,7 +107,10 @@ class Ledger(Protocol):
         ...
 
     def add_candidate(self, candidate: Candidate) -> Candidate:
-        """Store a step's candidate; the stored one comes back if that step is already there."""
+        """Store a step's candidate; the stored one comes back if that step is already there.
+
+        Its hypotheses and notes are stored in the same transaction, so before anything of it is measured.
+        """
         ...
 
     def records(self, campaign_id: int) -> list[Record]:
@@ -114,6 +118,26 @@ class Ledger(Protocol):
 
         These are what proposers may see: evaluations on the held-out split are never among them.
         """
+        ...
+
+    def submit(self, submission: Submission) -> Submission:
+        """Let a proposal from outside wait for a step, and give it back with its id.
+
+        The same text with the same values from the same agent is the same submission, which comes back as it stands.
+        Raises LookupError where there is no campaign, SubmissionError where as many of the agent's wait as may.
+        """
+        ...
+
+    def submissions(self, campaign_id: int) -> list[Submission]:
+        """Give what came from outside, in order of arrival."""
+        ...
+
+    def submission(self, submission_id: int) -> Submission:
+        """Give one of them by its id. Raises LookupError where there is none."""
+        ...
+
+    def assign(self, campaign_id: int, step: int) -> Submission | None:
+        """Give a step to whatever has waited longest; None where nothing waits. A step that has one keeps it."""
         ...
 
     def claim(
@@ -181,7 +205,7 @@ class Ledger(Protocol):
         ...
 
     def candidate(self, candidate_id: int) -> Record:
-        """Give one candidate with everything measured of it, held-out split included. For people.
+        """Give one candidate with everything measured of it, held-out split included, and its conversation. For people.
 
         Raises LookupError where there is none.
         """
@@ -218,6 +242,10 @@ class ProposerError(Exception):
     def __init__(self, message: str, dollars: float = 0.0) -> None:
         super().__init__(message)
         self.dollars = dollars
+
+
+class SubmissionError(Exception):
+    """A submission from outside is not taken. The message is one sentence for whoever brought it."""
 
 
 class LookError(Exception):
