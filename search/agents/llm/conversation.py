@@ -11,7 +11,7 @@ from search.agents.bounds import objections
 from search.agents.llm.drafts import Draft, drafted
 from search.agents.llm.endpoint import Chat
 from search.agents.llm.operators import ask
-from search.agents.llm.tools import TOOLS, Desk
+from search.agents.llm.tools import TOOLS, Desk, spoken
 from search.agents.shown.questions import instructions
 from search.config import TURNS
 from search.contracts import LookError, ProposerError
@@ -148,6 +148,10 @@ class Conversation:
         entries = entries_of(answer.text)
         self._notes += entries.notes
         draft = drafted(entries.rest, self._shown, self._desk.context)
+        questions = spoken(answer.text)[:MAX_CALLS] if draft.complaint else []
+        if questions:
+            told = "\n\n".join(f"# {name}\n\n{self._desk.answer(name, given)}" for name, given in questions)
+            return [{"role": "user", "content": told}]
         if draft.complaint and self._sound:
             return []
         self._last = draft
