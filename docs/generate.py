@@ -366,8 +366,7 @@ def midway_context(step: int = 100) -> Any:
         history.add(record, [record.candidate.program_digest])
     for number in range(len(history.visible(step))):
         history.finish(number)
-    known = history.visible(step), history.known(step), history.archive(step)
-    return config.context(step, *known, pending=history.pending(step))
+    return history.context(step)
 
 
 def prompt_page() -> str:
