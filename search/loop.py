@@ -187,7 +187,8 @@ class Loop:
     def _may_ask_ahead(self) -> bool:
         is_needed = self._allowance.is_needed(self._ahead, len(self._questions))
         is_visible = self._ahead >= self._seeds.num and self._history.is_visible(self._ahead)
-        return is_needed and is_visible and not self._reason_to_stop(self._ahead)
+        is_reached = (self._num_steps is None or self._ahead < self._num_steps) and not self._no_money
+        return is_needed and is_reached and is_visible and not self._reason_to_stop(self._ahead)
 
     def _put(self, step: int) -> None:
         self._questions.put(self._proposer(step), self._context(step))
