@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from search.agents.llm.endpoint import Endpoint
 from search.archive.archive import Archive
 from search.archive.experience import Experience
 from search.campaigns.bounds import MAX_LAG, MAX_TURNS
@@ -95,7 +96,8 @@ class CampaignConfig:
     `patience` (candidates in a row without progress), `max_worker_seconds` and `max_dollars` end a campaign before it
     has its candidates: see `search.campaigns.stopping`. Each agent reflects at every `reflect_every`th of its turns
     (`search.journal.reflecting`), never where it is 0, and has `turns` exchanges in a step to repair and revise its
-    program (`search.agents.llm.conversation`).
+    program (`search.agents.llm.conversation`). `endpoints` are the language models among the
+    proposers, with their prices and without their keys.
     """
 
     seed: int = 0
@@ -127,6 +129,7 @@ class CampaignConfig:
     outside: tuple[str, ...] = ()
     reflect_every: int = REFLECT_EVERY
     turns: int = TURNS
+    endpoints: tuple[Endpoint, ...] = ()
 
     def __post_init__(self) -> None:
         _require(self.num_candidates >= 0, f"num_candidates must not be negative, but is {self.num_candidates}")
@@ -276,6 +279,7 @@ class CampaignConfig:
         values["experience"] = tuple(_experience(each) for each in values.get("experience", ()))
         if "seed_programs" in values:
             values["seed_programs"] = tuple(SeedProgram(**_checked(SeedProgram, e)) for e in values["seed_programs"])
+        values["endpoints"] = tuple(_endpoint(each) for each in values.get("endpoints", ()))
         return cls(**values)
 
 
@@ -334,6 +338,13 @@ def _experience(values: object) -> Experience:
         return Experience(**checked)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def _endpoint(values: object) -> Endpoint:
+    checked = _checked(Endpoint, values)
+    for name in ("name", "model"):
+        _require(bool(checked.get(name)), f"an endpoint does not say its {name}: {checked}")
+    return Endpoint(**checked)
 
 
 def _checked(kind: Any, values: object) -> dict[str, Any]:
