@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,16 +14,17 @@ from search.archive.history import History
 from search.asking import Questions
 from search.campaigns.stopping import Stopping
 from search.config import CampaignConfig, ConfigError
-from search.contracts import Distant, ProposerError
+from search.contracts import Distant, NoMoneyError, ProposerError
 from search.dispatch import UNFINISHED, Dispatcher, Job
 from search.fit import fit
+from search.journal.reflecting import is_due
 from search.observer import Observer, Running, Silent
 from search.outcome import End, Outcome
+from search.outside.arrivals import Arrivals
 from search.parents import LOSSES, front, leaders, rivals, untimed
 from search.records import (
     Campaign,
     Candidate,
-    Context,
     Evaluation,
     EvaluationKey,
     EvaluationTask,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from search.contracts import Evaluator, Ledger, Proposer
+    from search.records import Context
 
 TURN_S = 0.25
 ANSWER_S = 0.02  # a proposer that computes answers within this; one that waits for a server is looked after later
@@ -85,10 +87,13 @@ class Loop:
         self._history = History(self.config, self._seeds.num)
         self._steps: dict[EvaluationKey, int] = {}
         self._names: dict[int, str] = {}  # by candidate
+        self._num_steps_of: Counter[str] = Counter()  # by proposer
         self._questions = Questions()
+        self._arrivals = Arrivals(ledger, campaign, self.config.outside)
         self._ahead = 0  # the first step whose question may still be put ahead of its turn
         self._answered: set[str] = set()
         self._allowance = Allowance(self.config, self._seeds.num)
+        self._no_money = ""  # why no more is asked, once that is so
         self._rules = Stopping(self.config)
         self._num_steps: int | None = None
         self._held: deque[int] = deque()  # steps that wait for what they are compared with, in order
@@ -186,15 +191,26 @@ class Loop:
     def _may_ask_ahead(self) -> bool:
         is_needed = self._allowance.is_needed(self._ahead, len(self._questions))
         is_visible = self._ahead >= self._seeds.num and self._history.is_visible(self._ahead)
-        return is_needed and is_visible and not self._reason_to_stop(self._ahead)
+        is_reached = (self._num_steps is None or self._ahead < self._num_steps) and not self._no_money
+        return is_needed and is_reached and is_visible and not self._reason_to_stop(self._ahead)
 
     def _put(self, step: int) -> None:
-        self._questions.put(self._proposer(step), self._context(step))
+        """Ask whose turn a step is, unless something from outside takes it; a round of nobody waits for that."""
+        is_taken = not self._draining and step >= self._seeds.num and self._arrivals.take(step)
+        if is_taken or self._is_due(step):
+            self._questions.put(self._proposer(step), self._context(step))
+
+    def _is_due(self, step: int) -> bool:
+        """Whether there is somebody to ask for a step."""
+        return bool(self._proposers) or step < self._seeds.num or step in self._arrivals
 
     def _take_answer(self, step: int) -> None:
         name = self._proposer(step).name
         try:
             proposal = self._questions.take(step, ANSWER_S)
+        except NoMoneyError as error:
+            self._no_money = str(error)
+            return
         except ProposerError as error:
             self._record_failure(name, error)
             return
@@ -207,7 +223,8 @@ class Loop:
         return self._history.is_visible(step) and not self._is_over(step)
 
     def _is_over(self, step: int) -> bool:
-        return self._allowance.is_over or step == self._num_steps or bool(self._reason_to_stop(step))
+        is_over = self._allowance.is_over or step == self._num_steps
+        return is_over or bool(self._no_money or self._reason_to_stop(step))
 
     def _reason_to_stop(self, step: int) -> str:
         """Say why a step does not follow, from what it might see: nothing before the seeds are through."""
@@ -217,35 +234,26 @@ class Loop:
     def _is_at_hand(self) -> bool:
         """Whether the next step's proposal is asked for, or will be, and does not wait for a server."""
         step = self._history.num_steps
-        return self._may_ask(step) and not isinstance(self._proposer(step), Distant)
+        return self._may_ask(step) and self._is_due(step) and not isinstance(self._proposer(step), Distant)
 
     def _proposer(self, step: int) -> Proposer:
         if step < self._seeds.num:
             return self._seeds
+        if step in self._arrivals or not self._proposers:
+            return self._arrivals
         return self._proposers[(step - self._seeds.num) % len(self._proposers)]
 
     def _context(self, step: int) -> Context:
-        config, history = self.config, self._history
-        return Context(
-            config.seed,
-            step,
-            history.visible(step),
-            history.known(step, ahead=isinstance(self._proposer(step), Distant)),
-            config.group,
-            config.head_dim,
-            config.num_tokens,
-            config.num_layers,
-            config.terms.lengths,
-            config.ratios,
-            history.archive(step),
-            config.experience,
-        )
+        proposer = self._proposer(step)
+        num_asked = self._num_steps_of[proposer.name] + self._questions.num_to(proposer)
+        reflects = is_due(num_asked, self.config.reflect_every)
+        return self._history.context(step, ahead=isinstance(proposer, Distant), reflects=reflects)
 
     def _record_failure(self, name: str, error: ProposerError) -> None:
         """Record a step for which there is no proposal, unless the proposer never worked at all."""
         if name not in self._answered:
             raise _OutOfOrderError(f"proposer '{name}' gave no answer from the start: {error}")
-        failed = Proposal("", name, "failed", rationale=str(error))
+        failed = Proposal("", name, "failed", rationale=str(error), dollars=error.dollars)
         step = self._history.num_steps
         self._record(Candidate(self._campaign.id, step, failed, Status.INFRASTRUCTURE, str(error)))
         last = self._history.records[-MAX_FAILURES:]
@@ -267,6 +275,7 @@ class Loop:
         self._history.add(record, known)
         self._allowance.add(candidate)
         self._names[candidate.id] = candidate.name
+        self._num_steps_of[candidate.proposal.proposer] += 1
 
     # Evaluations
 
@@ -344,7 +353,7 @@ class Loop:
                     self._take(evaluation)
 
     def _awaits_answers(self) -> bool:
-        return bool(self._questions) and not self._allowance.is_over
+        return bool(self._questions) and not self._allowance.is_over and not self._no_money
 
     # The end
 
@@ -378,7 +387,7 @@ class Loop:
             return self._end(End.INTERRUPTED, "interrupted; resume goes on from here")
         if front(self._history.records):
             best, others = (tuple(found(self._history.records)) for found in (leaders, rivals))
-            done = self._end(End.DONE, self._reason_to_stop(self._history.num_steps))
+            done = self._end(End.DONE, self._no_money or self._reason_to_stop(self._history.num_steps))
             return replace(done, leaders=best, rivals=others, confirmations=tuple(confirmed))
         ours = [r for r in self._history.records if r.status in (*UNFINISHED, Status.QUARANTINED)]
         if ours:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 from functools import reduce
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from search.agents.seeds import Seeds
 from search.campaigns.bounds import (
     DATABASE_URL,
     LARGEST,
@@ -20,51 +20,24 @@ from search.campaigns.bounds import (
     MAX_ROUND,
     MAX_SECONDS,
     MAX_SEED_PROGRAMS,
+    MAX_TURNS,
     MAX_WORKERS,
 )
+from search.campaigns.endpoints import EndpointSetup, check_priced, with_keys
 from search.campaigns.proposers import KNOWN, LLM, WITH_LLM
-from search.config import MAX_RATIOS, PROPOSERS, TARGET, ConfigError
+from search.config import MAX_RATIOS, PROPOSERS, REFLECT_EVERY, TARGET, TURNS
 from search.evaluator.probe import PROBE
+from search.outside.arrivals import Arrivals
+from search.parents import GIVEN
 from vortex_dsl.errors import did_you_mean
 from vortex_dsl.values import MAX_TOKENS
 
 if TYPE_CHECKING:
-    from search.agents.llm import Endpoint
+    from search.agents.llm.endpoint import Endpoint
 
 MAX_ENDPOINTS = 16
 File = Annotated[Path, Field(strict=False)]  # or a text that is one
-VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
-
-
-def _a_url(text: str) -> str:
-    if text and not text.startswith(("http://", "https://")):
-        raise ValueError(f"is no URL, but {text!r}; give one such as http://localhost:8000/v1")
-    return text
-
-
-def _a_price(prices: tuple[float, float]) -> tuple[float, float]:
-    if not all(0 <= dollars < math.inf for dollars in prices):
-        raise ValueError(f"is no price, but {prices[0]} {prices[1]}; give dollars per million tokens, 0 or more")
-    return prices
-
-
-class EndpointSetup(BaseModel):
-    """Where agents ask a language model. Its key never stands here, only the name of the variable that holds it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    llm: str = Field(min_length=1, max_length=200, description="The model that agents ask there.")
-    base_url: Annotated[str, AfterValidator(_a_url)] = Field(
-        "", max_length=2000, description="Any OpenAI-compatible endpoint; OpenAI's own if left out."
-    )
-    price: Annotated[tuple[float, float], AfterValidator(_a_price)] = Field(
-        (0.0, 0.0), strict=False, description="Dollars per million tokens that the model reads, and writes."
-    )
-    api_key_env: str = Field(
-        "OPENAI_API_KEY",
-        pattern=VARIABLE,
-        description="The environment variable that holds the endpoint's key; never the key itself.",
-    )
+TAKEN = (*KNOWN, Seeds.name, GIVEN, Arrivals.name)
 
 
 class Setup(BaseModel):
@@ -105,9 +78,22 @@ class Setup(BaseModel):
     proposers: tuple[str, ...] = Field(
         (), description="Who invents: a table of weights, or a list of names that take turns."
     )
+    outside: tuple[str, ...] = Field(
+        (), strict=False, max_length=MAX_ENDPOINTS,
+        description="Agents that bring programs by themselves (`vortex mcp`, `vortex tell`), by name. What they bring "
+        "takes the next step. Where `proposers` names nobody else, they are waited for.",
+    )  # fmt: skip
     endpoints: dict[str, EndpointSetup] = Field(
         {}, max_length=MAX_ENDPOINTS, description="Language models; each is a proposer of the table's name."
     )
+    turns: int = Field(
+        TURNS, ge=1, le=MAX_TURNS,
+        description="Exchanges that a language model has in a step, to repair and revise what it proposes.",
+    )  # fmt: skip
+    reflect_every: int = Field(
+        REFLECT_EVERY, ge=0, le=LARGEST,
+        description="After so many turns a language model notes what was learnt; never if 0.",
+    )  # fmt: skip
     published_share: float = Field(
         1.0, gt=0, le=1,
         description="Share of the published rules, the best by recall at each cost ratio, that enter an engine. No "
@@ -159,13 +145,24 @@ class Setup(BaseModel):
         for name in endpoints:
             if name != LLM and name in KNOWN:
                 raise ValueError(f"cannot be called '{name}', which is another proposer's name; give another")
-            if not name.isidentifier() or not name.islower() or len(name) > 32:
-                raise ValueError(f"cannot be called {name!r}; give small letters, digits and _, at most 32")
+            _check_name(name)
         return endpoints
+
+    @field_validator("outside")
+    @classmethod
+    def _agents(cls, outside: tuple[str, ...]) -> tuple[str, ...]:
+        for name in outside:
+            _check_name(name)
+            if name in TAKEN or outside.count(name) > 1:
+                raise ValueError(f"cannot name {name!r}, which is another proposer's name; give another")
+        return outside
 
     @model_validator(mode="after")
     def _together(self) -> Setup:
-        known = (*KNOWN, *self.endpoints)
+        known = (*KNOWN, *self.endpoints, *self.outside)
+        both = set(self.outside) & set(self.endpoints)
+        if both:
+            raise ValueError(f"outside and endpoints both name {min(both)!r}; give one of them another name")
         for name in self.proposers:
             if name == LLM and name not in self.endpoints:
                 raise ValueError(
@@ -177,32 +174,34 @@ class Setup(BaseModel):
                 raise ValueError(f"there is no proposer {name!r}{hint}")
         if len(self.proposers) > MAX_ROUND:
             raise ValueError(f"proposers have {len(self.proposers)} turns; give at most {MAX_ROUND}")
-        priced = any(any(each.price) for each in self.endpoints.values())
-        if self.max_dollars is not None and not priced:
-            raise ValueError("max_dollars needs what a model costs per million tokens: --price IN OUT, price in a file")
+        check_priced(self.endpoints, self.max_dollars)
         return self
 
     @property
     def round(self) -> tuple[str, ...]:
-        """Who takes turns: those asked for, else the usual round, with agents where there are endpoints."""
-        if self.proposers or not self.endpoints:
-            return self.proposers or PROPOSERS
+        """Who takes turns: those asked for, else the usual round, with agents where there are endpoints.
+
+        Agents from outside have no turns: a round of nobody else is empty.
+        """
+        if self.proposers:
+            return tuple(name for name in self.proposers if name not in self.outside)
+        if not self.endpoints:
+            return PROPOSERS
         agents = cycle(self.endpoints)
         return tuple(next(agents) if name == LLM else name for name in WITH_LLM)
 
-    def agents(self) -> dict[str, Endpoint]:
-        """Give where each language model is asked. Raises ConfigError where OpenAI's own is meant and has no key."""
-        from search.agents.llm import Endpoint
+    def models(self) -> dict[str, Endpoint]:
+        """Give the language models that are asked, by name."""
+        return {name: asked.named(name) for name, asked in self.endpoints.items()}
 
-        found = {}
-        for name, asked in self.endpoints.items():
-            if not asked.base_url and asked.api_key_env not in os.environ:
-                raise ConfigError(
-                    f"the endpoint {name} needs --base-url URL (base_url in a file), or a key for OpenAI's own in "
-                    f"the environment variable {asked.api_key_env}"
-                )
-            found[name] = Endpoint(asked.llm, asked.base_url, asked.api_key_env, *asked.price)
-        return found
+    def agents(self) -> dict[str, Endpoint]:
+        """Give the same for who asks them. Raises ConfigError where OpenAI's own is meant and has no key."""
+        return with_keys(self.models())
+
+
+def _check_name(name: str) -> None:
+    if not name.isidentifier() or not name.islower() or len(name) > 32:
+        raise ValueError(f"cannot be called {name!r}; give small letters, digits and _, at most 32")
 
 
 def round_of(weights: dict[str, Any]) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ import pytest
 from search.admission import admit
 from search.agents.baselines import BestOfN, Greedy, Random
 from search.agents.grammar import Grammar
-from search.agents.llm import Endpoint, Llm
+from search.agents.llm.conversation import Llm
+from search.agents.llm.endpoint import Endpoint
 from search.agents.tuning.tune import Tune
 from search.config import CampaignConfig
 from search.records import Proposal, Status
