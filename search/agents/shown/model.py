@@ -116,4 +116,4 @@ def _weighed(context: Context) -> Iterator[str]:
         heavy = sorted(weights, key=lambda layer: -weights[layer])[:NUM_LAYERS_SHOWN]
         if total:
             told = ", ".join(f"{layer} ({weights[layer] / total:.0%})" for layer in heavy if weights[layer] > 0)
-            yield f"{at(ratio).capitalize()} what a layer loses of its mass costs most fidelity in the layers {told}."
+            yield f"{at(ratio).capitalize()} an error of the attention output costs most fidelity in the layers {told}."
