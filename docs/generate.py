@@ -93,7 +93,10 @@ same step as one that was not. What is under way is finished, and the leaders ar
   campaign was started with. It is the clock's time while all workers are busy; starting engines and waiting for an
   answer are not counted, measurements that another campaign left in the database are.
 * `max_gpu_seconds`: the same for all workers together, each of which holds one GPU.
-* `max_dollars`: what all proposals have cost, by the endpoints' prices.
+* `max_dollars`: what is left of it does not cover the most that another question can cost. Before a model is asked, as
+  much is reserved as its `max_tokens` and the question's length can come to; afterwards what the provider counted is
+  paid, tokens from its cache and reasoning included. An answer that never came whole counts as dear as it can have been.
+  Every endpoint needs a price then, `[0, 0]` where it costs nothing.
 * `stop_at`: a rule, published or found, reaches the target: one or more comparisons joined by `and`, at one cost ratio
   or, where none is named, at any. They are of figures on the split that proposers see; confirmation afterwards says
   what those are worth on texts that were held out. There are {figures}.
@@ -101,10 +104,12 @@ same step as one that was not. What is under way is finished, and the leaders ar
 
 ## Resume and replay
 
-`vortex resume ID` goes on with what the database keeps; `--file FILE` names endpoints and machines anew. `vortex
-replay ID` decides a campaign once more from its record, without an engine: measurements and answers of language models
-are taken from the record, every other proposer is asked again, every check is computed again, and texts, values,
-digests, refusals, gates and leaders are compared. The first difference is told with its step, and the exit code is 1.
+`vortex resume ID` goes on with what the database keeps, models and prices included; `--file FILE` says anew on which
+machines, and at which address and by which key models are asked. Keys are in no database: each is read from its
+variable when it is sent, and taken out of whatever a server echoes. `vortex replay ID` decides a campaign once more
+from its record, without an engine: measurements and answers of language models are taken from the record, every other
+proposer is asked again, every check is computed again, and texts, values, digests, refusals, gates and leaders are
+compared. The first difference is told with its step, and the exit code is 1.
 
 ## From Python
 

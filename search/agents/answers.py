@@ -62,10 +62,10 @@ def without_thoughts(text: str) -> str:
 
 
 def _found(said: str, depth: int) -> tuple[str, str] | None:
-    if depth == 0:
+    if depth <= 0:
         return None
     found = _of_json(said, depth) or _of_blocks(said, depth) or _of_tags(said, depth) or _of_prose(said)
-    if found is None and "&lt;" not in said and "\\n" in said and not has_program(said):
+    if found is None and "\\n" in said and not has_program(said):
         return _of_prose(said.replace("\\n", "\n").replace('\\"', '"'))  # a text that was quoted once too often
     return found
 
@@ -112,7 +112,7 @@ def _of_blocks(said: str, depth: int) -> tuple[str, str] | None:
 def _of_tags(said: str, depth: int) -> tuple[str, str] | None:
     for tag in reversed(list(TAG.finditer(said))):
         content = tag[2].strip("\n") + "\n"
-        inner = _found(content if has_program(content) else html.unescape(content), depth - 1)
+        inner = _found(html.unescape(content), depth - 1)
         if inner and has_program(inner[0]):
             return inner[0], (said[: tag.start()] + said[tag.end() :]).strip()[:MAX_RATIONALE]
     return None

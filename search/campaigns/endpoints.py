@@ -91,7 +91,7 @@ def _header_values(headers: dict[str, str]) -> dict[str, str]:
 class EndpointSetup(BaseModel):
     """Where agents ask a language model. Its key never stands here, only the name of the variable that holds it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     llm: str = Field("", max_length=200, description="The model that agents ask there.")
     base_url: Annotated[str, AfterValidator(_a_url)] = Field(
@@ -101,7 +101,10 @@ class EndpointSetup(BaseModel):
         None, strict=False, description="Dollars per million tokens that the model reads, and writes."
     )
     cached_price: float | None = Field(
-        None, ge=0, description="Dollars per million tokens read from the provider's cache; as others if left out."
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Dollars per million tokens read from the provider's cache; as others if left out.",
     )
     api_key_env: Annotated[str, AfterValidator(_a_variable)] = Field(
         "OPENAI_API_KEY",

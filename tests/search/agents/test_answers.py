@@ -1,6 +1,8 @@
 """A good program in an answer of any form is found."""
 
+import html
 import json
+import time
 
 import pytest
 
@@ -22,6 +24,24 @@ FORMS = {
     "four backticks": f"Idea.\n````python\n{P}````\n",
     "no block": f"Idea.\n\n{P}",
     "JSON": json.dumps({"idea": "Idea.", "program": P}),
+    "JSON in a block": f"Idea.\n```json\n{json.dumps({'program': P})}\n```\n",
+    "a block in JSON": json.dumps({"idea": "Idea.", "content": f"```python\n{P}```\n"}),
+    "a list of JSON": json.dumps([{"idea": "Idea.", "program": P}]),
+    "JSON twice": json.dumps(f"Idea.\n```python\n{P}```\n"),
+    "a tag": f"Idea.\n<program>\n{P}</program>\n",
+    "an escaped tag": f"Idea.\n<code>\n{html.escape(P)}</code>\n",
+    "a tag around a block": f"Idea.\n<answer>\n```python\n{P}```\n</answer>\n",
+    "indented, without a fence": "Idea.\n\n" + "".join(f"    {line}\n" for line in P.splitlines()),
+    "prose behind it, no block": f"Idea.\n\n{P}\nThis bounds every score from above.\n",
+    "within HTML": f"Idea.\n<details>\n```python\n{P}```\n</details>\n",
+    "a mark of byte order and hard spaces": f"\ufeffIdea.\n```python\n{P.replace('    ', chr(160) * 4)}```\n",
+    "old carriage returns": f"Idea.\n```python\n{P}```\n".replace("\n", "\r"),
+    "an open thought behind it": f"Idea.\n```python\n{P}```\n<think>Shall I",
+    "the end of a thought alone": f"```python\nclass Draft(Program): pass\n```\n</think>\nIdea.\n```python\n{P}```\n",
+    "thoughts in capitals": f"<Thinking>hm</Thinking>\nIdea.\n```python\n{P}```\n",
+    "other blocks around it": f"Idea.\n```text\nq . k\n```\n```python\n{P}```\n```json\n{{}}\n```\n",
+    "an edge in another fence": f"Idea.\n`````python\n{P}`````\n",
+    "a quotation": "Idea.\n" + "".join(f"> {line}\n" for line in f"```python\n{P}```".splitlines()),
 }
 
 
@@ -31,6 +51,25 @@ def test_the_program_and_its_reasons_are_found(form):
     assert load_program(text).name == "Quest"
     assert reasons.removeprefix("1. ").startswith("Idea.")
     assert "maximum(q * page.hi, q * page.lo)" not in reasons
+
+
+def test_a_program_that_is_in_thoughts_alone_is_better_than_none():
+    text, _ = split_answer(f"<think>I shall write\n```python\n{P}```\nand then I was cut off")
+    assert load_program(text).name == "Quest"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "<think>" * 9000, "</think>" * 9000, "[" * 65_000, "![" * 32_000, "a\n" * 32_000, "```\n" * 16_000,
+        "<code>" * 10_000, "class A(Program):\n" * 3_500, "> " * 32_000, '{"program": ' * 900,
+    ],
+    ids=lambda answer: answer[:12],
+)  # fmt: skip
+def test_no_answer_takes_long(answer):
+    start = time.process_time()
+    split_answer(answer)
+    assert time.process_time() - start < 5
 
 
 def test_the_last_program_counts():

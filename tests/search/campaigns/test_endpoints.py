@@ -1,5 +1,6 @@
 """Models and prices belong to a campaign; keys do not, and stand in none of what it keeps."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from search.agents.llm.endpoint import Endpoint
 from search.campaigns.endpoints import endpoints_of
 from search.campaigns.proposers import proposers_of
 from search.campaigns.reading import read_setup
+from search.cli import main
 from search.config import CampaignConfig, ConfigError
 from search.loop import Loop, start_campaign
 from search.outcome import End
@@ -83,6 +85,15 @@ def test_money_that_covers_no_question_ends_a_campaign_with_its_reason(config, l
     assert (outcome.end, outcome.num_admitted) == (End.DONE, 1)
     assert "do not cover it" in outcome.message
     assert httpserver.log == []
+
+
+def test_status_tells_what_each_model_cost(config, ledger, fake, db, capsys):
+    campaign = start_campaign(ledger, config)
+    resumed(ledger, campaign, fake(2), 3)
+    assert main(["status", "--db", db, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["dollars"] == {"big": {"spent": pytest.approx(0.012), "programs": 1}}
+    assert main(["status", "--db", db]) == 0
+    assert "0.0120, 0.0120 for each program that was admitted (1)" in capsys.readouterr().out
 
 
 def stored(**given):

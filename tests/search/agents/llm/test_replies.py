@@ -292,6 +292,7 @@ class Nobody:
         pass
 
 
+@pytest.mark.slow
 def test_no_kind_ends_a_campaign_and_none_is_charged_wrongly(tmp_path, wire, endpoint):
     names, replies = list(KINDS), list(KINDS.values())
     order = sorted(range(len(KINDS)), key=lambda i: (i * 37) % len(KINDS))  # breakdowns apart from each other
