@@ -14,6 +14,8 @@ from search.agents.breed import baked
 from search.agents.drawing.draft import field_bytes_limit
 from search.agents.shown import failures, language, leaderboard, measured
 from search.contracts import ProposerError
+from search.journal.answers import entries_of
+from search.journal.reflecting import REFLECT, reflection
 from search.parents import breeder
 from search.records import Proposal, Status
 from vortex_dsl import zoo
@@ -48,13 +50,16 @@ class Llm:
         completion = self._completion(system(context), question)
         if not completion.choices:
             raise ProposerError(f"{self._where} answered without a choice; is '{self._endpoint.model}' a chat model?")
-        text, rationale = split_answer(completion.choices[0].message.content or "")
+        said = entries_of(completion.choices[0].message.content or "")
+        text, rationale = split_answer(said.rest)
         usage = completion.usage
         tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
         elapsed_s = time.monotonic() - start
+        dollars = self._endpoint.dollars(*tokens)
         return Proposal(
-            text, self.name, operator, parents, rationale, *tokens, self._endpoint.dollars(*tokens), elapsed_s
-        )
+            text, self.name, operator, parents, rationale, *tokens, dollars, elapsed_s,
+            hypotheses=said.hypotheses, notes=said.notes,
+        )  # fmt: skip
 
     def _completion(self, instructions: str, question: str) -> ChatCompletion:
         from openai import OpenAIError
@@ -112,6 +117,8 @@ def ask(context: Context, name: str) -> tuple[str, str, tuple[str, ...]]:
     if refused is not None:
         text = refused.candidate.proposal.text
         return "repair", prompt("repair", error=refused.candidate.message, refused=text.strip()), ()
+    if context.reflects and (question := reflection(context, name)):
+        return REFLECT, question, ()
     rng = random.Random(f"{context.seed} {context.step} {name}")
     parent = breeder(context, rng)
     shown = {"leaders": leaderboard(context), "failures": failures(context.records, name)}
