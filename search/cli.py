@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from search.commands import campaign, doctor, journal, model, plugin, quarantine, replay, report, results
+from search.commands import campaign, doctor, model, plugin, quarantine, replay, report, results
+from search.commands.agents import journal
 from search.commands.exits import CommandError, ExitCode, explain
 from search.commands.programs import program, zoo
 from search.commands.ranking import compare, leaderboard
