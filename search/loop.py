@@ -20,11 +20,11 @@ from search.fit import fit
 from search.journal.reflecting import is_due
 from search.observer import Observer, Running, Silent
 from search.outcome import End, Outcome
+from search.outside.arrivals import Arrivals
 from search.parents import LOSSES, front, leaders, rivals, untimed
 from search.records import (
     Campaign,
     Candidate,
-    Context,
     Evaluation,
     EvaluationKey,
     EvaluationTask,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from search.contracts import Evaluator, Ledger, Proposer
+    from search.records import Context
 
 TURN_S = 0.25
 ANSWER_S = 0.02  # a proposer that computes answers within this; one that waits for a server is looked after later
@@ -88,6 +89,7 @@ class Loop:
         self._names: dict[int, str] = {}  # by candidate
         self._num_steps_of: Counter[str] = Counter()  # by proposer
         self._questions = Questions()
+        self._arrivals = Arrivals(ledger, campaign, self.config.outside)
         self._ahead = 0  # the first step whose question may still be put ahead of its turn
         self._answered: set[str] = set()
         self._allowance = Allowance(self.config, self._seeds.num)
@@ -191,7 +193,14 @@ class Loop:
         return is_needed and is_visible and not self._reason_to_stop(self._ahead)
 
     def _put(self, step: int) -> None:
-        self._questions.put(self._proposer(step), self._context(step))
+        """Ask whose turn a step is, unless something from outside takes it; a round of nobody waits for that."""
+        is_taken = not self._draining and step >= self._seeds.num and self._arrivals.take(step)
+        if is_taken or self._is_due(step):
+            self._questions.put(self._proposer(step), self._context(step))
+
+    def _is_due(self, step: int) -> bool:
+        """Whether there is somebody to ask for a step."""
+        return bool(self._proposers) or step < self._seeds.num or step in self._arrivals
 
     def _take_answer(self, step: int) -> None:
         name = self._proposer(step).name
@@ -219,37 +228,33 @@ class Loop:
     def _is_at_hand(self) -> bool:
         """Whether the next step's proposal is asked for, or will be, and does not wait for a server."""
         step = self._history.num_steps
-        return self._may_ask(step) and not isinstance(self._proposer(step), Distant)
+        return self._may_ask(step) and self._is_due(step) and not isinstance(self._proposer(step), Distant)
 
     def _proposer(self, step: int) -> Proposer:
         if step < self._seeds.num:
             return self._seeds
+        if step in self._arrivals or not self._proposers:
+            return self._arrivals
         return self._proposers[(step - self._seeds.num) % len(self._proposers)]
 
     def _context(self, step: int) -> Context:
-        config, history, proposer = self.config, self._history, self._proposer(step)
+        history, proposer = self._history, self._proposer(step)
+        ahead = isinstance(proposer, Distant)
         num_asked = self._num_steps_of[proposer.name] + self._questions.num_to(proposer)
-        return Context(
-            config.seed,
+        return self.config.context(
             step,
             history.visible(step),
-            history.known(step, ahead=isinstance(proposer, Distant)),
-            config.group,
-            config.head_dim,
-            config.num_tokens,
-            config.num_layers,
-            config.terms.lengths,
-            config.ratios,
+            history.known(step, ahead=ahead),
             history.archive(step),
-            config.experience,
-            is_due(num_asked, config.reflect_every),
+            reflects=is_due(num_asked, self.config.reflect_every),
+            pending=() if ahead else history.pending(step),
         )
 
     def _record_failure(self, name: str, error: ProposerError) -> None:
         """Record a step for which there is no proposal, unless the proposer never worked at all."""
         if name not in self._answered:
             raise _OutOfOrderError(f"proposer '{name}' gave no answer from the start: {error}")
-        failed = Proposal("", name, "failed", rationale=str(error))
+        failed = Proposal("", name, "failed", rationale=str(error), dollars=error.dollars)
         step = self._history.num_steps
         self._record(Candidate(self._campaign.id, step, failed, Status.INFRASTRUCTURE, str(error)))
         last = self._history.records[-MAX_FAILURES:]

@@ -10,6 +10,7 @@ from sqlalchemy import Double, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from search.contracts import Claim
+from search.ranking.standing import Standing
 from search.records import (
     Campaign,
     Candidate,
@@ -20,11 +21,11 @@ from search.records import (
     EvaluationTask,
     Progress,
     Record,
-    Standing,
     Status,
+    Submission,
     Workload,
 )
-from search.store import board, entries, lease, models, progress, rows, schema, standing
+from search.store import board, entries, lease, models, progress, rows, schema, standing, submissions
 from search.store import spent as spending
 from search.store.database import Epoch, Kept, connect, explained, insert_new, keep, reader
 
@@ -131,15 +132,16 @@ class SqlLedger:
             ]
 
     def candidate(self, candidate_id: int) -> Record:
-        """Give one candidate with everything measured of it. Raises LookupError where there is none."""
+        """Give one candidate with all that was measured and said of it. Raises LookupError where there is none."""
+        query = _candidates().add_columns(models.Candidate.conversation).where(models.Candidate.id == candidate_id)
         with self._reading() as session:
-            found = session.execute(_candidates().where(models.Candidate.id == candidate_id)).one_or_none()
+            found = session.execute(query).one_or_none()
             if found is None:
                 raise LookupError(f"There is no candidate {candidate_id}.")
             judged = rows.OF_CANDIDATES(session, ids=[candidate_id]).get(candidate_id, [])
-            return Record(
-                rows.candidate(*found, _written(session, candidate_id)), tuple(item.evaluation for item in judged)
-            )
+            row, text, conversation = found
+            written = _written(session, candidate_id)
+            return Record(rows.candidate(row, text, written, conversation), tuple(item.evaluation for item in judged))
 
     def find(self, name: str) -> Record:
         """Give a candidate by its id or by the beginning of its program's digest, the newest that was admitted.
@@ -160,6 +162,33 @@ class SqlLedger:
     def _has_candidate(self, candidate_id: int) -> bool:
         with self._reading() as session:
             return session.get(models.Candidate, candidate_id) is not None
+
+    # Submissions
+
+    def submit(self, submission: Submission) -> Submission:
+        """Let a proposal from outside wait for a step, and give it back with its id. Raises SubmissionError."""
+        with self._writing() as session:
+            if session.get(models.Campaign, submission.campaign_id) is None:
+                raise LookupError(_missing(submission.campaign_id))
+            return submissions.submit(session, submission)
+
+    def submissions(self, campaign_id: int) -> list[Submission]:
+        """Give what came from outside, in order of arrival."""
+        with self._reading() as session:
+            return submissions.submissions(session, campaign_id)
+
+    def submission(self, submission_id: int) -> Submission:
+        """Give one of them by its id. Raises LookupError where there is none."""
+        with self._reading() as session:
+            found = submissions.submission(session, submission_id)
+        if found is None:
+            raise LookupError(f"There is no submission {submission_id}.")
+        return found
+
+    def assign(self, campaign_id: int, step: int) -> Submission | None:
+        """Give a step to whatever has waited longest; None where nothing waits. A step that has one keeps it."""
+        with self._writing() as session:
+            return submissions.assign(session, campaign_id, step)
 
     # Evaluations
 

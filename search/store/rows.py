@@ -65,8 +65,8 @@ def campaign(row: models.Campaign) -> Campaign:
     return Campaign(row.seed, row.num_candidates, tuple(row.proposers), row.model, row.settings, row.id)
 
 
-def candidate(row: models.Candidate, text: str, written: Written = NOTHING) -> Candidate:
-    """Read a candidate, with what was written beside its program."""
+def candidate(row: models.Candidate, text: str, written: Written = NOTHING, conversation: str = "") -> Candidate:
+    """Read a candidate, with what was written beside its program, and what was said of it where that was asked for."""
     proposal = Proposal(
         text=text,
         proposer=row.proposer,
@@ -80,6 +80,7 @@ def candidate(row: models.Candidate, text: str, written: Written = NOTHING) -> C
         values=tuple((name, value) for name, value in row.values),
         hypotheses=written.hypotheses,
         notes=written.notes,
+        conversation=conversation,
     )
     status, digest = Status(row.status), row.program_digest or ""
     return Candidate(row.campaign_id, row.step, proposal, status, row.message, digest, row.name, row.id)

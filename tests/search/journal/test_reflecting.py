@@ -32,7 +32,7 @@ FakeEvaluator = fake_evaluator.FakeEvaluator
 EVERY, LAG = 3, 4
 SEEDS = ("dense", "quest", "centroid")
 CONFIG = CampaignConfig(
-    seed=3, num_candidates=14, seeds=SEEDS, ratios=(4, 8), lag=LAG, proposers=("llm", "llm"), reflect_every=EVERY
+    seed=3, num_candidates=14, seeds=SEEDS, ratios=(2, 4), lag=LAG, proposers=("llm", "llm"), reflect_every=EVERY
 )
 STEP = re.compile(r"step (\d+)[\])]")
 
@@ -40,10 +40,9 @@ STEP = re.compile(r"step (\d+)[\])]")
 def answered(question):
     """Answer as a model that answers a question always alike: a program, a prediction, maybe notes."""
     number = int(hashlib.sha256(question.encode()).hexdigest()[:6], 16)
-    program = (
-        zoo.text("quest").replace("class Quest", f"class Quest{number}").replace("Int(64", f"Int({number % 900 + 4}")
-    )
-    said = f"```hypotheses\nsigns of {number}: bytes_per_page < {number % 512}\n```\n"
+    program = zoo.text("quest").replace("class Quest", f"class Quest{number}")
+    program = program.replace("q * page.lo", f"{1 + number / 16**6:.6f} * q * page.lo")
+    said = f"```hypotheses\nsigns of {number}: bytes_per_page < 300\nsigns of {number}: bytes_per_page < 200\n```\n"
     if "```notes" in question:
         said += f"```notes\nholds: {number} holds\nstop: **all** <b>else</b>\n```\n"
     return f"{said}```python\n{program}```\n"
@@ -55,9 +54,9 @@ def server(httpserver):
     asked = []
 
     def answer(request):
-        question = json.loads(request.data)["messages"][-1]["content"]
-        asked.append(question)
-        message = {"role": "assistant", "content": answered(question)}
+        said = [each["content"] for each in json.loads(request.data)["messages"]]
+        asked.append(said[-1])
+        message = {"role": "assistant", "content": answered("\n".join(said[1:]))}
         body = {
             "id": "1", "object": "chat.completion", "created": 0, "model": "tiny",
             "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
@@ -120,11 +119,11 @@ def test_a_campaign_reflects_in_turn_and_is_shown_what_its_step_may_see(ledger, 
     assert len(reflected) > 2
     for step in reflected:
         question = reflection(llm.contexts[step], "llm")
-        assert question in server.asked
+        assert any(question.strip() in asked for asked in server.asked)
         seen = [int(found) for found in STEP.findall(question)]
         assert max(seen) == step - LAG
         assert [note.kind for note in proposals[step].notes] == ["holds", "stop"]
-    assert all(len(proposals[step].hypotheses) == 1 for step in own)
+    assert all(len(proposals[step].hypotheses) == 2 for step in own)
     text = reflection(llm.contexts[reflected[-1]], "llm")
     assert "confirmed: signs of" in text
     assert "refuted: signs of" in text
@@ -141,7 +140,7 @@ def test_workers_and_their_luck_change_nothing(tmp_path, server):
     assert any(proposal.notes for _, proposal, *_ in sequences[0])
 
 
-@pytest.mark.parametrize("crash_after", [5, 10])
+@pytest.mark.parametrize("crash_after", [8, 12])
 def test_a_killed_campaign_goes_on_as_if_undisturbed(tmp_path, ledger, server, crash_after):
     whole = SqlLedger(f"sqlite:///{tmp_path / 'whole.db'}")
     undisturbed = sequence(whole, run(whole, Watched(server), FakeEvaluator(4))[1])
@@ -175,7 +174,7 @@ def test_what_agents_are_told_to_write_is_what_is_read(ledger, server, has_paren
     told = predicting(context, has_parent=has_parent)
     (hypothesis,) = entries_of(told).hypotheses
     assert fault(hypothesis) == ""
-    assert hypothesis.prediction == "bytes_per_page <= 160 and accuracy > 0.9 at 8", "this campaign measures no kl"
+    assert hypothesis.prediction == "bytes_per_page <= 160 and accuracy > 0.9 at 4", "this campaign measures no kl"
     assert ("`0.5 parent`" in told) is has_parent
     assert "`kl`" not in told
     assert {name for name in FIGURES if f"`{name}`" in told} >= {"bytes_per_page", "accuracy"}

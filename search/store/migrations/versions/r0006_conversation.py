@@ -1,4 +1,7 @@
-"""Holds the place of the version before the journal's. It changes nothing."""
+"""What a language model was asked and what it answered, kept beside the candidate that came of it."""
+
+import sqlalchemy as sa
+from alembic import op
 
 revision = "0006"
 down_revision = "0005"
@@ -7,8 +10,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Change nothing."""
+    """Add the column; nothing was kept of candidates before it."""
+    op.add_column("candidate", sa.Column("conversation", sa.LargeBinary(), nullable=True))
 
 
 def downgrade() -> None:
-    """Change nothing."""
+    """Take the column away again, and what was kept with it."""
+    op.drop_column("candidate", "conversation")
