@@ -49,8 +49,10 @@ class Journal:
         """Give what one proposer wrote; all of it for an empty name."""
         if not proposer:
             return self
-        mine = (tuple(e for e in entries if e.proposer == proposer) for entries in (self.hypotheses, self.notes))
-        return Journal(*mine)
+        return Journal(
+            tuple(each for each in self.hypotheses if each.proposer == proposer),
+            tuple(each for each in self.notes if each.proposer == proposer),
+        )
 
     def __bool__(self) -> bool:
         return bool(self.hypotheses or self.notes)

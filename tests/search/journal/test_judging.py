@@ -106,6 +106,17 @@ def test_texts_are_compared_in_pairs(recorded):
     assert judged("kl < 0.3", record).verdict is Verdict.NOT_TOLD_APART
 
 
+def test_the_reason_tells_the_difference_that_decides(recorded):
+    def figures(kl, more):
+        return {Stage.FIDELITY: [("kl", kl, 0.0, 1.0), *((f"kl_text_{i}", kl + more * i) for i in range(5))]}
+
+    found = judged("kl < parent", recorded(1, figures(0.3, 0.01)), recorded(0, figures(0.4, 0.012)))
+    assert found.reason.endswith("predicted < parent (0.4 [0, 1]), difference -0.104 [-0.1079, -0.1001]")
+    recall = {Stage.RECALL: [("recall", 0.8, 0.77, 0.83)]}
+    found = judged("recall > parent", recorded(1, recall), recorded(0, {Stage.RECALL: [("recall", 0.7, 0.66, 0.74)]}))
+    assert found.reason.endswith("(0.7 [0.66, 0.74]), difference 0.1 [0.05, 0.15]")
+
+
 def test_what_was_measured_elsewhere_is_no_parent(recorded):
     figures = {Stage.FIDELITY: [KL]}
     found = judged("kl < parent + 1", recorded(1, figures), recorded(0, figures, where="other texts "))
