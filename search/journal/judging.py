@@ -80,6 +80,7 @@ def _at(predicted: Predicted, record: Record, parent: Record | None, ratio: floa
             theirs = _of_parent(parent, mine)
             told += f" ({_shown(_interval(theirs, predicted.figure))})"
             more = _more_than_parent(predicted, mine, theirs)
+            told += f", difference {_shown(more)}" if more.low != more.value else ""
         else:
             more = difference(figure, _exactly(predicted.offset))
     except _MissingError as missing:
@@ -104,8 +105,8 @@ def _more_than_parent(predicted: Predicted, mine: Evaluation, theirs: Evaluation
         if len(common) > 1:
             return mean([ours[i] - (factor * parents[i] + offset) for i in common])
     figure, other = (_interval(each, predicted.figure) for each in (mine, theirs))
-    ends = (None if end is None else factor * end + offset for end in (other.low, other.high))
-    return difference(figure, Interval(factor * other.value + offset, *ends, other.num_samples))
+    low, high = (None if end is None else factor * end + offset for end in (other.low, other.high))
+    return difference(figure, Interval(factor * other.value + offset, low, high, other.num_samples))
 
 
 def _of_parent(parent: Record | None, mine: Evaluation) -> Evaluation:
