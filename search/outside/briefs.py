@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search.agents.llm.conversation import ask, system
+from search.agents.llm.operators import ask, system
 from search.archive.archivist import archive_of
 from search.config import CampaignConfig
 from search.outside.tickets import Ticket
@@ -38,6 +38,6 @@ def context_of(campaign: Campaign, records: Sequence[Record]) -> Context:
 
 def brief(context: Context, campaign: Campaign, agent: str) -> Brief:
     """Ask an agent for its next program."""
-    operator, question, parents = ask(context, agent)
-    ticket = Ticket(campaign.id, context.step, operator, parents)
-    return Brief(str(ticket), f"{system(context).strip()}\n\n{question.strip()}")
+    asked = ask(context, agent)
+    ticket = Ticket(campaign.id, context.step, asked.operator, asked.digests)
+    return Brief(str(ticket), f"{system(context).strip()}\n\n{asked.question.strip()}")
