@@ -23,6 +23,7 @@ class Outside{number}(Program):
     """Rank pages by q·(mean key + {number}.5 of the greatest)."""
 
     pages = Int(64, low=1, high=1024, log=True)
+    dense_layers = Int(0, 0, 8)
 
     def summarize(self, k, v):
         return {{"middle": k.mean("token") + k.max("token") * {number}.5}}
@@ -56,7 +57,7 @@ def ledger(db):
 
 
 CONFIG = CampaignConfig(
-    seed=4, num_candidates=3, proposers=(), seeds=("quest", "centroid"), ratios=(8,), lag=3, outside=("claude",)
+    seed=4, num_candidates=3, proposers=(), seeds=("quest", "centroid"), ratios=(4,), lag=3, outside=("claude",)
 )
 
 
