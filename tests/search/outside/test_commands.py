@@ -85,9 +85,8 @@ def test_every_command_and_option_of_the_guide_is_there(tmp_path):
     text = (tmp_path / "AGENTS.md").read_text()
     known = commands()
     called = re.findall(r"\bvortex ((?!`)[a-z][^`\n|<>&]*)", re.sub(r"(?m)^\s*\{\"mcp.*", "", text))
-    called.append(
-        " ".join(json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])["mcpServers"]["vortex"]["args"])
-    )
+    served = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])["mcpServers"]["vortex"]
+    called.append(" ".join(served["args"]))
     assert len(called) > 8
     for line in called:
         name, *words = shlex.split(line)

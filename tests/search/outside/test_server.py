@@ -29,11 +29,11 @@ async def play(client, text):
     """What a coding agent does in one round; gives the number of its candidate and all that it read."""
     read = {}
 
-    async def call(name, **arguments):
-        result = await client.call_tool(name, arguments)
+    async def call(tool, **arguments):
+        result = await client.call_tool(tool, arguments)
         assert not result.is_error, result.content
         (content,) = result.content
-        read[name] = content.text
+        read[tool] = content.text
         return content.text
 
     assert {tool.name for tool in (await client.list_tools()).tools} == {tool.name for tool in TOOLS}
