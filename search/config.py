@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from search.archive.archive import Archive
 from search.archive.experience import Experience
-from search.campaigns.bounds import MAX_LAG
+from search.campaigns.bounds import MAX_LAG, MAX_TURNS
 from search.campaigns.target import FIGURES, TargetError, parse_target
 from search.fit import Terms
-from search.records import Context, Stage, Workload, digest_of
+from search.records import Context, Demands, Stage, Workload, digest_of
 from search.workloads import WORKLOADS
 from vortex_dsl import Shape
 from vortex_dsl.analysis.devices import DEVICES
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from collections.abc import Set as AbstractSet
 
-    from search.records import Record
+    from search.records import Candidate, Record
 
 LAG = 16  # of campaigns that do not say
 LAG_OF_A_WORKER, LAG_OF_CHEAP = 8, 64
@@ -49,6 +49,7 @@ LEAST_RATIO, MOST_RATIO = 1.0, 1024.0
 # Steps go round this list: most of them to the grammar, and each baseline always has its place.
 PROPOSERS = ("grammar", "grammar", "greedy", "grammar", "tune", "best_of_n", "grammar", "random")
 
+TURNS = 4  # exchanges with a language model in one step
 REFLECT_EVERY = 8  # turns of an agent: its notes are young when it reads them, and cost it one answer in eight
 TARGET = "H200"  # on which speed is modelled beside what is measured
 MAX_KV_HEADS = 4096
@@ -93,7 +94,8 @@ class CampaignConfig:
     bring takes the next steps that nobody was asked for, and without `proposers` steps wait for it. `stop_at`,
     `patience` (candidates in a row without progress), `max_worker_seconds` and `max_dollars` end a campaign before it
     has its candidates: see `search.campaigns.stopping`. Each agent reflects at every `reflect_every`th of its turns
-    (`search.journal.reflecting`), never where it is 0.
+    (`search.journal.reflecting`), never where it is 0, and has `turns` exchanges in a step to repair and revise its
+    program (`search.agents.llm.conversation`).
     """
 
     seed: int = 0
@@ -124,6 +126,7 @@ class CampaignConfig:
     max_worker_seconds: float | None = None
     outside: tuple[str, ...] = ()
     reflect_every: int = REFLECT_EVERY
+    turns: int = TURNS
 
     def __post_init__(self) -> None:
         _require(self.num_candidates >= 0, f"num_candidates must not be negative, but is {self.num_candidates}")
@@ -143,6 +146,7 @@ class CampaignConfig:
         number = len(self.experience)
         _require(number <= MAX_EXPERIENCE, f"experience tells of {number} operators; give at most {MAX_EXPERIENCE}")
         _require(self.patience is None or self.patience >= 1, f"patience must be at least 1, but is {self.patience}")
+        _sized("turns", self.turns, MAX_TURNS)
         _require(self.reflect_every >= 0, f"reflect_every must not be negative, but is {self.reflect_every}")
         stages = [workload.stage for workload in self.workloads]
         named = ", ".join(stages) or "none"
@@ -211,6 +215,12 @@ class CampaignConfig:
             return self.terms
         return replace(self.terms, lengths=workload.all_lengths)
 
+    @cached_property
+    def demands(self) -> Demands:
+        """What proposers are told of how candidates are judged."""
+        shares = self.screen_share, self.recall_share, self.serve_floor
+        return Demands(self.model, self.num_kv_heads, self.workloads, *shares, self.target)
+
     @property
     def num_tokens(self) -> int:
         """The context length that proposers design for: the longest by which candidates are told apart."""
@@ -225,6 +235,7 @@ class CampaignConfig:
         archive: Archive | None = None,
         *,
         reflects: bool = False,
+        pending: Sequence[Candidate] = (),
     ) -> Context:
         """Give what the proposer of a step is shown: these records, what they come to, and the campaign's facts."""
         return Context(
@@ -241,6 +252,8 @@ class CampaignConfig:
             Archive() if archive is None else archive,
             self.experience,
             reflects,
+            self.demands,
+            pending,
         )
 
     def to_json(self) -> str:
@@ -259,6 +272,7 @@ class CampaignConfig:
             values["workloads"] = tuple(_workload(each) for each in values["workloads"])
             values.setdefault("ratios", ())
             values.setdefault("reflect_every", 0)
+            values.setdefault("turns", 1)
         values["experience"] = tuple(_experience(each) for each in values.get("experience", ()))
         if "seed_programs" in values:
             values["seed_programs"] = tuple(SeedProgram(**_checked(SeedProgram, e)) for e in values["seed_programs"])

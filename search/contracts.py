@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from search.ranking.standing import Standing
     from search.records import (
         Campaign,
         Candidate,
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
         Progress,
         Proposal,
         Record,
-        Standing,
         Submission,
         Workload,
     )

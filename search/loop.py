@@ -25,7 +25,6 @@ from search.parents import LOSSES, front, leaders, rivals, untimed
 from search.records import (
     Campaign,
     Candidate,
-    Context,
     Evaluation,
     EvaluationKey,
     EvaluationTask,
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from search.contracts import Evaluator, Ledger, Proposer
+    from search.records import Context
 
 TURN_S = 0.25
 ANSWER_S = 0.02  # a proposer that computes answers within this; one that waits for a server is looked after later
@@ -239,10 +239,16 @@ class Loop:
 
     def _context(self, step: int) -> Context:
         history, proposer = self._history, self._proposer(step)
-        known = history.known(step, ahead=isinstance(proposer, Distant))
+        ahead = isinstance(proposer, Distant)
         num_asked = self._num_steps_of[proposer.name] + self._questions.num_to(proposer)
-        reflects = is_due(num_asked, self.config.reflect_every)
-        return self.config.context(step, history.visible(step), known, history.archive(step), reflects=reflects)
+        return self.config.context(
+            step,
+            history.visible(step),
+            history.known(step, ahead=ahead),
+            history.archive(step),
+            reflects=is_due(num_asked, self.config.reflect_every),
+            pending=() if ahead else history.pending(step),
+        )
 
     def _record_failure(self, name: str, error: ProposerError) -> None:
         """Record a step for which there is no proposal, unless the proposer never worked at all."""

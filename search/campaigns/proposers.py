@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from search.agents.seeds import given
-from search.config import ConfigError
+from search.config import TURNS, ConfigError
 from search.parents import GIVEN
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from search.agents.llm.endpoint import Endpoint
     from search.config import CampaignConfig
-    from search.contracts import Proposer
+    from search.contracts import Looker, Proposer
     from search.records import Context, Proposal
     from vortex_dsl.frontend.program import Program
 
@@ -38,19 +38,27 @@ class Given:
 
 def proposers_of(config: CampaignConfig, endpoints: Mapping[str, Endpoint]) -> tuple[Proposer, ...]:
     """Give a proposer for each turn of a campaign's round. Raises ConfigError where agents have no endpoint."""
-    built = {name: proposer_of(name, endpoints) for name in set(config.proposers)}
+    from search.campaigns.machines import looker_of
+
+    looker = looker_of(config) if endpoints else None
+    built = {name: proposer_of(name, endpoints, looker, config.turns) for name in set(config.proposers)}
     return tuple(built[name] for name in config.proposers)
 
 
-def proposer_of(name: str, endpoints: Mapping[str, Endpoint]) -> Proposer:
-    """Build a proposer by its name: one of `KNOWN`, or that of an endpoint. Raises ConfigError for another."""
+def proposer_of(
+    name: str, endpoints: Mapping[str, Endpoint], looker: Looker | None = None, turns: int = TURNS
+) -> Proposer:
+    """Build a proposer by its name: one of `KNOWN`, or that of an endpoint. Raises ConfigError for another.
+
+    looker, turns: of language models, see `search.agents.llm.conversation`.
+    """
     from search.agents.baselines import BestOfN, Greedy, Random
     from search.agents.grammar import Grammar
     from search.agents.llm.conversation import Llm
     from search.agents.tuning.tune import Tune
 
     if name in endpoints:
-        return Llm(endpoints[name], name)
+        return Llm(endpoints[name], name, looker=looker, turns=turns)
     for kind in (Grammar, Tune, Greedy, BestOfN, Random):
         if kind.name == name:
             return kind()

@@ -10,6 +10,7 @@ from sqlalchemy import Double, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from search.contracts import Claim
+from search.ranking.standing import Standing
 from search.records import (
     Campaign,
     Candidate,
@@ -20,7 +21,6 @@ from search.records import (
     EvaluationTask,
     Progress,
     Record,
-    Standing,
     Status,
     Submission,
     Workload,

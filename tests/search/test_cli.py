@@ -28,6 +28,7 @@ from search.commands.exits import ExitCode, explain
 from search.config import CampaignConfig
 from search.evaluator.fidelity.given import source_of
 from search.loop import start_campaign
+from search.ranking.standing import Standing
 from search.records import (
     Candidate,
     Environment,
@@ -37,7 +38,6 @@ from search.records import (
     Measurement,
     Proposal,
     Stage,
-    Standing,
     Status,
 )
 from search.store.ledger import SqlLedger

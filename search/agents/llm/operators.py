@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from prompts import prompt
 from search.agents.breed import baked
-from search.agents.drawing.draft import field_bytes_limit
-from search.agents.shown import failures, language, leaderboard, measured
-from search.agents.tuning.skeleton import skeleton_of
+from search.agents.shown.questions import Brief, numbers, question_of
+from search.agents.shown.section import tokens_of
+from search.journal.reflecting import REFLECT, predicting, reflection
 from search.parents import breeder
-from vortex_dsl import zoo
 
 if TYPE_CHECKING:
     from search.records import Context, Record
@@ -43,70 +42,27 @@ def ask(context: Context, name: str) -> Asked:
     Where an operator has not what it needs, the next simpler one is asked for: without a second parent or a number to
     tune the first parent is changed, without any another idea is asked for.
     """
+    if context.reflects and reflection(context, name):
+        return Asked(REFLECT, question_of(REFLECT, Brief(context, name)))
     rng = random.Random(f"{context.seed} {context.step} {name}")
     (way,) = rng.choices(list(WAYS), list(WAYS.values()))
     parent = None if way == EXPLORE else breeder(context, rng)
     if parent is None:
-        return Asked(EXPLORE, prompt(EXPLORE, **_facts(context, name)))
+        return _asked(EXPLORE, Brief(context, name))
     if way == CROSS:
         other = breeder(context, rng, is_mate=True)
         if other is not None and other.candidate.program_digest != parent.candidate.program_digest:
-            return _cross(context, parent, other)
-    if way == TUNE and (numbers := _numbers(parent)):
-        return _of_one(TUNE, context, parent, numbers=numbers)
-    if way == SIMPLIFY:
-        return _of_one(SIMPLIFY, context, parent)
-    return _of_one(MUTATE, context, parent, **_facts(context, name))
+            return _asked(CROSS, Brief(context, name, (parent, other)))
+    if way == SIMPLIFY or (way == TUNE and numbers(parent)):
+        return _asked(way, Brief(context, name, (parent,)))
+    return _asked(MUTATE, Brief(context, name, (parent,)))
 
 
-def _of_one(operator: str, context: Context, parent: Record, **facts: str) -> Asked:
-    text = _text(parent, context)
-    question = prompt(operator, parent_measured=measured(parent), parent=text, **facts)
-    edits = "" if operator == TUNE else f"\n{prompt('edits')}"
-    return Asked(operator, question + edits, (parent,), text)
-
-
-def _cross(context: Context, parent: Record, other: Record) -> Asked:
-    text = _text(parent, context)
-    question = prompt(
-        CROSS,
-        parent_measured=measured(parent),
-        parent=text,
-        other_measured=measured(other),
-        other=_text(other, context),
-    )
-    return Asked(CROSS, question, (parent, other))
-
-
-def _facts(context: Context, name: str) -> dict[str, str]:
-    return {"leaders": leaderboard(context), "failures": failures(context.records, name)}
-
-
-def _text(record: Record, context: Context) -> str:
-    return baked(record, context.head_dim).text().strip()
-
-
-def _numbers(record: Record) -> str:
-    """List the tunables of a program beside its budget, with their ranges and its values."""
-    skeleton = skeleton_of(record.candidate.proposal.text, record.candidate.proposal.values)
-    values = dict(skeleton.values)
-    return "\n".join(f"* `{name} = {tunable}`, now {values[name]}" for name, tunable in skeleton.tunables)
-
-
-def system(context: Context) -> str:
-    """Write the instructions: aim, limits, language, form of the answer."""
-    return prompt(
-        "system",
-        num_tokens=str(context.num_tokens),
-        head_dim=str(context.head_dim),
-        group=str(context.group),
-        field_bytes=str(field_bytes_limit(context.head_dim)),
-        example=_example(),
-        language=language(),
-    )
-
-
-def _example() -> str:
-    """Give a program as seeds are: sparse in every layer."""
-    first, rest = zoo.text("quest").strip().split("\n\n    def ", 1)
-    return f"{first}\n    dense_layers = Int(0, 0, 8)\n\n    def {rest}"
+def _asked(operator: str, brief: Brief) -> Asked:
+    """Write the question; tell how predictions are written, and edits where one program is to be changed."""
+    is_edited = len(brief.parents) == 1 and operator != TUNE
+    forms = [prompt("edits").strip()] * is_edited + [predicting(brief.context, has_parent=bool(brief.parents))]
+    told = "\n\n".join(forms)
+    question = question_of(operator, replace(brief, budget_tokens=brief.budget_tokens - tokens_of(told)))
+    shown = baked(brief.parents[0], brief.context.head_dim).text().strip() if len(brief.parents) == 1 else ""
+    return Asked(operator, f"{question}\n\n{told}", brief.parents, shown)

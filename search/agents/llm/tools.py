@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from search.agents.bounds import facts, objections
 from search.agents.breed import baked
 from search.agents.look import Look, look
-from search.agents.shown import language, leaderboard, measured
+from search.agents.shown import language
+from search.agents.shown.front import leaders
+from search.agents.shown.parent import cost, measured
 from search.contracts import LookError
 from search.records import Proposal, Status
 from vortex_dsl import ProgramError, load_program, zoo
@@ -135,11 +137,14 @@ class Desk:
         if record.candidate.status is not Status.OK:
             return f"{record.candidate.name or 'it'} was refused: {record.candidate.message}"
         text = baked(record, self.context.head_dim).text().strip()
-        return f"{measured(record)}\n\n```python\n{text}\n```"
+        told = (
+            section.text for section in (measured(record, self.context), cost(record, self.context)) if section.text
+        )
+        return "\n\n".join((f"```python\n{text}\n```", *told))
 
     def leaderboard(self) -> str:
         """List the best programs so far."""
-        return leaderboard(self.context)
+        return leaders(self.context).text
 
     def zoo(self, name: str = "") -> str:
         """List the published rules with their ideas, or give the text of one."""
