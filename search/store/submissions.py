@@ -55,7 +55,7 @@ def submit(session: Session, submission: Submission) -> Submission:
 def submissions(session: Session, campaign_id: int) -> list[Submission]:
     """Give a campaign's, in order of arrival."""
     found = session.execute(_submissions().where(ROW.campaign_id == campaign_id).order_by(ROW.id))
-    return [_submission(row, text) for row, text in found]
+    return [_submission(*each) for each in found]
 
 
 def submission(session: Session, submission_id: int) -> Submission | None:

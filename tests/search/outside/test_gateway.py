@@ -25,12 +25,13 @@ def gateway(ledger, campaign):
 
 
 def test_a_brief_is_what_a_called_agent_gets(ledger, running):
-    from search.agents.llm.operators import ask, system
+    from search.agents.llm.operators import ask
+    from search.agents.shown.questions import instructions
     from search.outside.briefs import context_of
 
     given = Gateway(ledger).brief()
     context = context_of(running, ledger.records(running.id))
-    assert given.text == f"{system(context).strip()}\n\n{ask(context, 'claude').question.strip()}"
+    assert given.text == f"{instructions(context).strip()}\n\n{ask(context, 'claude').question.strip()}"
     assert Ticket.parse(given.ticket).num_steps == 2
 
 
