@@ -241,14 +241,10 @@ class Loop:
         history, proposer = self._history, self._proposer(step)
         ahead = isinstance(proposer, Distant)
         num_asked = self._num_steps_of[proposer.name] + self._questions.num_to(proposer)
-        return self.config.context(
-            step,
-            history.visible(step),
-            history.known(step, ahead=ahead),
-            history.archive(step),
-            reflects=is_due(num_asked, self.config.reflect_every),
-            pending=() if ahead else history.pending(step),
-        )
+        seen, archive = history.known(step, ahead=ahead), history.archive(step)
+        reflects = is_due(num_asked, self.config.reflect_every)
+        pending = () if ahead else history.pending(step)
+        return self.config.context(step, history.visible(step), seen, archive, reflects=reflects, pending=pending)
 
     def _record_failure(self, name: str, error: ProposerError) -> None:
         """Record a step for which there is no proposal, unless the proposer never worked at all."""

@@ -109,9 +109,9 @@ class Gateway:
         """Show how two candidates' texts differ."""
         here = self._here()
         first, second = (here.candidate(each) for each in (name, other))
-        texts = [each.candidate.proposal.text.splitlines() for each in (first, second)]
+        old, new = (each.candidate.proposal.text.splitlines() for each in (first, second))
         named = [f"{each.candidate.name or 'refused'} ({each.candidate.id})" for each in (first, second)]
-        lines = list(difflib.unified_diff(*texts, *named, lineterm=""))
+        lines = list(difflib.unified_diff(old, new, *named, lineterm=""))
         return "\n".join(lines) or f"{named[0]} and {named[1]} have the same text"
 
     def journal(self, agent: str = "") -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -32,7 +32,7 @@ class Tell(Ask, OfSubmission):
     wait_s: float = Field(0.0, ge=0, le=MAX_TOLD_WAIT_S, strict=False)
 
     @property
-    def brought(self) -> dict[str, object]:
+    def brought(self) -> dict[str, Any]:
         """Give what belongs to the program."""
         return {name: getattr(self, name) for name in OfSubmission.model_fields}
 

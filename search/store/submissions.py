@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
@@ -77,7 +77,7 @@ def assign(session: Session, campaign_id: int, step: int) -> Submission | None:
     return _submission(*found)
 
 
-def _submissions() -> Select[Any]:
+def _submissions() -> Select[models.Submission, str, int]:
     step = models.Candidate.step == ROW.step
     return (
         select(ROW, SOURCE.text, models.Candidate.id)
@@ -86,7 +86,7 @@ def _submissions() -> Select[Any]:
     )
 
 
-def _waiting(campaign_id: int) -> Select[Any]:
+def _waiting(campaign_id: int) -> Select[models.Submission, str, int]:
     waiting = _submissions().where(ROW.campaign_id == campaign_id, ROW.step.is_(None))
     return waiting.order_by(ROW.id).limit(1)
 

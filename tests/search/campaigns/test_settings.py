@@ -8,7 +8,7 @@ from search.agents.baselines import Random
 from search.agents.seeds import seed_proposals
 from search.campaigns.reading import read_setup
 from search.campaigns.settings import seed_programs, settings_of
-from search.config import CampaignConfig, ConfigError, SeedProgram
+from search.config import PROPOSERS, CampaignConfig, ConfigError, SeedProgram
 from search.evaluator.models import ModelFacts
 from search.loop import Loop, start_campaign
 from search.records import Status
@@ -77,3 +77,33 @@ def test_the_lag_is_what_is_asked_for_or_follows_the_workers():
     assert settings_of(read_setup(None, {"lag": 5}), PROBE).lag == 5
     few, many = (settings_of(read_setup(None, {"workers": n}), PROBE).lag for n in (1, 16))
     assert few < many
+
+
+@pytest.mark.parametrize(
+    ("asked", "round"),
+    [
+        ({}, PROPOSERS),
+        ({"proposers": ["claude"]}, ()),
+        ({"proposers": ["random", "claude", "greedy"]}, ("random", "greedy")),
+    ],
+)
+def test_agents_from_outside_have_no_turns(asked, round):
+    setup = read_setup(None, {"outside": ["claude"], **asked})
+    config = CampaignConfig.from_json(settings_of(setup, PROBE).to_json())
+    assert (config.outside, config.proposers) == (("claude",), round)
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"outside": ["grammar"]}, "another proposer's name"),
+        ({"outside": ["claude", "claude"]}, "another proposer's name"),
+        ({"outside": ["Claude 4"]}, "small letters"),
+        ({"outside": ["zoo"]}, "another proposer's name"),
+        ({"proposers": ["claude"]}, "no proposer 'claude'"),
+        ({"outside": ["a"], "endpoints": {"a": {"llm": "m", "base_url": "http://localhost:1/v1"}}}, "both name 'a'"),
+    ],
+)
+def test_names_of_agents_from_outside_are_nobody_elses(asked, says):
+    with pytest.raises(ConfigError, match=says):
+        read_setup(None, asked)
