@@ -80,17 +80,17 @@ def test_the_lag_is_what_is_asked_for_or_follows_the_workers():
 
 
 @pytest.mark.parametrize(
-    ("asked", "round"),
+    ("asked", "turns"),
     [
         ({}, PROPOSERS),
         ({"proposers": ["claude"]}, ()),
         ({"proposers": ["random", "claude", "greedy"]}, ("random", "greedy")),
     ],
 )
-def test_agents_from_outside_have_no_turns(asked, round):
+def test_agents_from_outside_have_no_turns(asked, turns):
     setup = read_setup(None, {"outside": ["claude"], **asked})
     config = CampaignConfig.from_json(settings_of(setup, PROBE).to_json())
-    assert (config.outside, config.proposers) == (("claude",), round)
+    assert (config.outside, config.proposers) == (("claude",), turns)
 
 
 @pytest.mark.parametrize(
