@@ -12,6 +12,7 @@ import typer
 from search.commands import campaign, doctor, model, plugin, quarantine, replay, report, results
 from search.commands.agents import journal
 from search.commands.exits import CommandError, ExitCode, explain
+from search.commands.outside import guiding, serving, telling
 from search.commands.programs import program, zoo
 from search.commands.ranking import compare, leaderboard
 
@@ -54,6 +55,10 @@ app.command("compare")(compare.compare)
 app.command("show")(results.show)
 app.command("journal")(journal.journal)
 app.command("report")(report.report)
+app.command("ask")(telling.ask)
+app.command("tell")(telling.tell)
+app.command("mcp")(serving.mcp)
+app.command("agents-guide")(guiding.guide)
 app.command("export")(plugin.export)
 app.command("verify")(plugin.verify)
 app.command("doctor")(doctor.doctor)

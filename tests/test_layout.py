@@ -90,9 +90,22 @@ RULES = (
     Rule(OURS, ("sqlalchemy", "alembic"), but=("search.store",)),
     Rule(OURS, ("openai",), but=("search.agents",)),
     Rule(OURS, ("optuna",), but=("search.agents",)),
+    Rule(OURS, ("mcp", "uvicorn"), but=("search.outside.server",)),
 )
 # What `import X` may not load at the top of a module: each costs seconds or belongs to one place.
-HEAVY = ("torch", "vllm", "ray", "sqlalchemy", "alembic", "openai", "lm_eval", "transformers", "optuna", "triton")
+HEAVY = (
+    "torch",
+    "vllm",
+    "ray",
+    "sqlalchemy",
+    "alembic",
+    "openai",
+    "lm_eval",
+    "transformers",
+    "optuna",
+    "triton",
+    "mcp",
+)
 LIGHT = (
     "search.cli", "search.commands", "search.config", "search.contracts", "search.records", "search.doctor",
     "search.ranking.leaderboard", "search.plugin.export", "search.plugin.verify", "search.store.errors",

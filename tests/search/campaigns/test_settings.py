@@ -8,7 +8,7 @@ from search.agents.baselines import Random
 from search.agents.seeds import seed_proposals
 from search.campaigns.reading import read_setup
 from search.campaigns.settings import seed_programs, settings_of
-from search.config import CampaignConfig, ConfigError, SeedProgram
+from search.config import PROPOSERS, CampaignConfig, ConfigError, SeedProgram
 from search.evaluator.models import ModelFacts
 from search.loop import Loop, start_campaign
 from search.records import Status
@@ -88,3 +88,33 @@ def test_turns_of_a_conversation_are_kept_with_the_campaign_and_bounded():
             read_setup(None, {"turns": turns})
         with pytest.raises(ConfigError, match="turns"):
             CampaignConfig(turns=turns)
+
+
+@pytest.mark.parametrize(
+    ("asked", "turns"),
+    [
+        ({}, PROPOSERS),
+        ({"proposers": ["claude"]}, ()),
+        ({"proposers": ["random", "claude", "greedy"]}, ("random", "greedy")),
+    ],
+)
+def test_agents_from_outside_have_no_turns(asked, turns):
+    setup = read_setup(None, {"outside": ["claude"], **asked})
+    config = CampaignConfig.from_json(settings_of(setup, PROBE).to_json())
+    assert (config.outside, config.proposers) == (("claude",), turns)
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"outside": ["grammar"]}, "another proposer's name"),
+        ({"outside": ["claude", "claude"]}, "another proposer's name"),
+        ({"outside": ["Claude 4"]}, "small letters"),
+        ({"outside": ["zoo"]}, "another proposer's name"),
+        ({"proposers": ["claude"]}, "no proposer 'claude'"),
+        ({"outside": ["a"], "endpoints": {"a": {"llm": "m", "base_url": "http://localhost:1/v1"}}}, "both name 'a'"),
+    ],
+)
+def test_names_of_agents_from_outside_are_nobody_elses(asked, says):
+    with pytest.raises(ConfigError, match=says):
+        read_setup(None, asked)

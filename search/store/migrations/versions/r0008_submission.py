@@ -11,13 +11,15 @@ down_revision = "0007"
 branch_labels = None
 depends_on = None
 
+ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
     """Make the table."""
     op.create_table(
         "submission",
-        _required("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite")),
-        _required("campaign_id", sa.BigInteger(), ForeignKey("campaign.id", name="fk_submission_campaign_id")),
+        _required("id", ID),
+        _required("campaign_id", ID, ForeignKey("campaign.id", name="fk_submission_campaign_id")),
         Column("step", sa.BigInteger()),
         _required("source_digest", Text(), ForeignKey("source.digest", name="fk_submission_source_digest")),
         _required("values", sa.JSON()),
