@@ -114,6 +114,7 @@ class CampaignConfig:
     stop_at: str = ""
     patience: int | None = None
     max_worker_seconds: float | None = None
+    bandit: bool = True
 
     def __post_init__(self) -> None:
         _require(self.num_candidates >= 0, f"num_candidates must not be negative, but is {self.num_candidates}")
@@ -220,6 +221,7 @@ class CampaignConfig:
         if "workloads" in values:
             values["workloads"] = tuple(_workload(each) for each in values["workloads"])
             values.setdefault("ratios", ())
+            values.setdefault("bandit", False)
         values["experience"] = tuple(_experience(each) for each in values.get("experience", ()))
         if "seed_programs" in values:
             values["seed_programs"] = tuple(SeedProgram(**_checked(SeedProgram, e)) for e in values["seed_programs"])
@@ -304,6 +306,8 @@ def _fits(value: object, annotation: str) -> bool:
         return isinstance(value, list)
     if value is None:
         return annotation.endswith("None")
+    if annotation == "bool":
+        return isinstance(value, bool)
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if annotation.startswith("float"):
         return number

@@ -1,4 +1,4 @@
-"""Who gets the next steps: a bandit over operators, by what each has earned per second of evaluation.
+"""Who gets the next steps: a bandit over operators or proposers, by what each earned per second and dollar.
 
 The index of a name is its rate of gain relative to that of all, plus a bonus for what was seldom tried (UCB1: Auer et
 al. 2002; for the operators of a search: Fialho et al. 2010). A share is the prior weight times a power of the index,
@@ -12,8 +12,8 @@ was right.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from search.archive.archive import Earned
@@ -57,10 +57,8 @@ def grouped(
     name: str, members: Collection[str], earned: Mapping[str, Earned], experience: Iterable[Experience]
 ) -> tuple[dict[str, Earned], list[Experience]]:
     """Put what several names earned under one, and leave the rest as it is."""
-    gains, number, typical_s = Counter[float](), 0, 0.0
-    for each in (earned[member] for member in members if member in earned):
-        gains.update(each.gains)
-        number, typical_s = number + each.num_candidates, typical_s + each.typical_s
+    theirs = [earned[member] for member in members if member in earned]
+    together = functools.reduce(Earned.joined, theirs) if theirs else None
     rest = {other: each for other, each in earned.items() if other not in members}
     before, others = list[Experience](), list[Experience]()
     for known in experience:
@@ -69,17 +67,26 @@ def grouped(
     if num_before:
         rate = math.fsum(each.rate * each.num_candidates for each in before) / num_before
         others.append(Experience(name, rate, num_before))
-    return rest | ({name: Earned(number, gains, typical_s)} if number else {}), others
+    return rest | ({name: together} if together else {}), others
+
+
+def experience_of(earned: Mapping[str, Earned]) -> list[Experience]:
+    """Give what names earned relative to all of them, as experience for somebody else."""
+    rates, numbers = _rates(earned)
+    return [Experience(name, rate, numbers[name]) for name, rate in rates.items()]
 
 
 def _rates(earned: Mapping[str, Earned]) -> tuple[dict[str, float], dict[str, int]]:
-    """Give gains per second relative to those of all together, and the numbers of candidates; nothing without gains."""
+    """Give gains per second relative to those of all together, and the numbers of candidates; nothing without gains.
+
+    Dollars count as the seconds of evaluation that they would pay for.
+    """
     gain = math.fsum(each.gain for each in earned.values())
-    seconds = math.fsum(each.typical_s for each in earned.values())
-    if gain <= 0 or seconds <= 0:
+    cost_s = math.fsum(each.cost_s for each in earned.values())
+    if gain <= 0 or cost_s <= 0:
         return {}, {}
-    known = {name: each for name, each in earned.items() if each.typical_s > 0}
-    rates = {name: each.gain / each.typical_s * seconds / gain for name, each in known.items()}
+    known = {name: each for name, each in earned.items() if each.cost_s > 0}
+    rates = {name: each.gain / each.cost_s * cost_s / gain for name, each in known.items()}
     return rates, {name: each.num_candidates for name, each in known.items()}
 
 

@@ -11,6 +11,7 @@ from search.agents.changing.mutate import PRIORS
 from search.agents.credit import grouped, shares
 from search.agents.tuning.rules import OPERATOR as TUNE
 from search.agents.tuning.tune import Tune
+from search.config import PROPOSERS
 from search.parents import breeder
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Grammar:
     def propose(self, context: Context) -> Proposal:
         """Give a program that loads, traces and has not been seen in this campaign, as far as can be drawn."""
         rng = random.Random(f"{context.seed} {context.step} {self.name}")
-        earned, experience = context.archive.operators, context.experience
+        earned, experience = context.archive.operators_of(PROPOSERS), context.experience
         ways = shares(WAYS, *grouped(CHANGE, PRIORS, earned, experience))
         moves = shares(PRIORS, earned, experience)
         tuned = self._tune.tuned(context, rng) if rng.random() < ways[TUNE] else None

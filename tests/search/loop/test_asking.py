@@ -30,6 +30,7 @@ CONFIG = CampaignConfig(
     seeds=("quest", "centroid"),
     ratios=(8,),
     lag=5,
+    bandit=False,
 )
 NUM_SEEDS = 2
 
@@ -173,10 +174,13 @@ def test_a_proposer_is_asked_ahead_only_if_it_says_so():
 
 
 def test_answers_are_taken_by_step():
+    may_answer = threading.Event()
+
     class Scripted:
         name = "scripted"
 
         def propose(self, context):
+            may_answer.wait(5.0)
             if context.step == 2:
                 raise ProposerError("away")
             return Proposal(str(context.step), self.name, "explore")
@@ -186,9 +190,44 @@ def test_answers_are_taken_by_step():
     for step in (3, 1, 2):
         questions.put(scripted, Context(0, step, (), frozenset(), 2, 64, 1000))
     assert (questions.last, len(questions), questions.num_to(scripted)) == (3, 3, 3)
+    assert not questions.is_answered(3)
+    may_answer.set()
     assert questions.take(1, 5.0).text == "1"
     with pytest.raises(ProposerError, match="away"):
         questions.take(2, 5.0)
     assert 1 not in questions
     assert 2 not in questions
+    while not questions.is_answered(3):
+        time.sleep(0.001)
+    assert (len(questions), questions.num_to(scripted)) == (1, 0), "what waits to be taken keeps nobody busy"
     assert questions.take(3, 5.0).text == "3"
+
+
+class Slow(Away):
+    """Answers once it may, and notes the steps it was asked for."""
+
+    def __init__(self, name, num_at_once, may_answer=None):
+        super().__init__(num_at_once)
+        self.name, self._may_answer = name, may_answer
+
+    def propose(self, context):
+        if self._may_answer is not None:
+            self._may_answer.wait(10.0)
+        return replace(super().propose(context), proposer=self.name)
+
+
+def test_a_slow_endpoint_with_all_its_slots_taken_keeps_no_other_from_being_asked(ledger):
+    may_answer = threading.Event()
+    slow, quick = Slow("slow", 1, may_answer), Slow("quick", 16)
+    config = replace(CONFIG, proposers=("slow", "quick"), lag=8, num_candidates=12)
+    campaign = start_campaign(ledger, config)
+    loop = Loop(ledger, FakeEvaluator(4), [slow, quick], campaign)
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    while len(quick.contexts) < 3 and thread.is_alive():
+        time.sleep(0.001)
+    assert slow.contexts == {}, "the first answer of the slow one is not there yet"
+    may_answer.set()
+    thread.join(30.0)
+    drawn = [r.candidate.proposal.proposer for r in ledger.records(campaign.id)[NUM_SEEDS:]]
+    assert drawn == ["slow", "quick"] * 6
