@@ -194,4 +194,11 @@ class Ledger(Protocol):
 
 
 class ProposerError(Exception):
-    """A proposer has nothing to give, for a reason outside the program: its endpoint is away, refuses or is broken."""
+    """A proposer has nothing to give, for a reason outside the program: its endpoint is away, refuses or is broken.
+
+    `dollars` is the most that asking in vain has cost.
+    """
+
+    def __init__(self, message: str, dollars: float = 0.0) -> None:
+        super().__init__(message)
+        self.dollars = dollars

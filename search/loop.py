@@ -251,7 +251,7 @@ class Loop:
         """Record a step for which there is no proposal, unless the proposer never worked at all."""
         if name not in self._answered:
             raise _OutOfOrderError(f"proposer '{name}' gave no answer from the start: {error}")
-        failed = Proposal("", name, "failed", rationale=str(error))
+        failed = Proposal("", name, "failed", rationale=str(error), dollars=error.dollars)
         step = self._history.num_steps
         self._record(Candidate(self._campaign.id, step, failed, Status.INFRASTRUCTURE, str(error)))
         last = self._history.records[-MAX_FAILURES:]

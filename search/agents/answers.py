@@ -2,54 +2,136 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
+import textwrap
 
 MAX_RATIONALE = 2000  # characters
-THOUGHT = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL)
-PROGRAM = re.compile(r"^class +\w+ *\( *Program *\) *:", re.MULTILINE)
-BEGINNING = re.compile(r"^from +vortex_dsl +import +", re.MULTILINE)
-KEYS = ("program", "code", "text")  # of an answer that is a JSON object
+MAX_CHARACTERS = 1 << 18  # of an answer that is looked through
+MAX_NESTED = 3  # forms within forms: a program in a block in a JSON object
+THINK = r"think(?:ing)?|thought|reasoning"
+TAG_OF_THOUGHT = re.compile(rf"<(/?)(?:{THINK})>", re.IGNORECASE)
+PROGRAM = re.compile(r"^[ \t]*class +\w+ *\( *(?:vortex_dsl\.)?Program *\) *:", re.MULTILINE)
+BEGINNING = re.compile(r"^[ \t]*(?:from +vortex_dsl +import\b|import +vortex_dsl\b)", re.MULTILINE)
+FENCE = re.compile(r"^[ \t]*(?:`{3,}|~{3,}).*$", re.MULTILINE)
+TAG = re.compile(r"<(program|code|answer|python)>(.*?)(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
+PROSE = re.compile(r"^(?![#@)\]}\"'])\S", re.MULTILINE)  # a line at the margin that ends a class, unless it is code
+BESIDE_BLOCKS = ["inline", "table", "reference", "html_block", "lheading"]  # rules of Markdown that find no code
+KEYS = ("program", "code", "text", "answer", "content", "source")  # of an answer that is a JSON object
+INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060\x00")) | {0xA0: " ", 0x2028: "\n", 0x2029: "\n"}
 
 
 def split_answer(answer: str) -> tuple[str, str]:
     """Give an answer's program and its reasons; where there is none, all of it stands for the program.
 
     The program is the last block of code with a class of it in it, else the last block, fenced as CommonMark has it
-    (https://spec.commonmark.org); without a block, what begins with the language's import; or a text in a JSON
-    object. What stands between thinking tags is neither.
+    (https://spec.commonmark.org); without a block, what stands in a tag, or what begins with the language's import; or
+    a text in a JSON object. What stands between thinking tags counts only where there is no program elsewhere.
     """
-    said = THOUGHT.sub("", answer.replace("\r\n", "\n"))
-    return _of_json(said) or _of_blocks(said) or _of_prose(said) or (answer, "")
+    plain = answer[:MAX_CHARACTERS].replace("\r\n", "\n").replace("\r", "\n").translate(INVISIBLE)
+    said = without_thoughts(plain)
+    found = _found(said, MAX_NESTED)
+    if (found is None or not has_program(found[0])) and has_program(plain):
+        found = _found(TAG_OF_THOUGHT.sub("\n", plain), MAX_NESTED) or found
+    return found or (answer, "")
 
 
-def _of_json(said: str) -> tuple[str, str] | None:
+def has_program(text: str) -> bool:
+    """Say whether a class of a program begins somewhere in a text."""
+    return PROGRAM.search(text) is not None
+
+
+def without_thoughts(text: str) -> str:
+    """Give an answer without what stands between thinking tags, one of which may be missing.
+
+    Without a tag before it, the end of a thought ends all that stands before it: some templates begin it themselves.
+    """
+    said: list[str] = []
+    start, depth = 0, 0
+    for tag in TAG_OF_THOUGHT.finditer(text):
+        if tag[1]:
+            if depth == 0:
+                said.clear()
+            start, depth = tag.end(), 0
+        else:
+            if depth == 0:
+                said.append(text[start : tag.start()])
+            depth = 1
+    return "".join(said) + ("" if depth else text[start:])
+
+
+def _found(said: str, depth: int) -> tuple[str, str] | None:
+    if depth == 0:
+        return None
+    found = _of_json(said, depth) or _of_blocks(said, depth) or _of_tags(said, depth) or _of_prose(said)
+    if found is None and "&lt;" not in said and "\\n" in said and not has_program(said):
+        return _of_prose(said.replace("\\n", "\n").replace('\\"', '"'))  # a text that was quoted once too often
+    return found
+
+
+def _of_json(said: str, depth: int) -> tuple[str, str] | None:
     try:
         given = json.loads(said)
     except (ValueError, RecursionError):
         return None
+    if isinstance(given, str):
+        return _found(given, depth - 1)
+    if isinstance(given, list):
+        given = next((each for each in given if isinstance(each, dict)), None)
     if not isinstance(given, dict):
         return None
     program = next((given[key] for key in KEYS if isinstance(given.get(key), str)), None)
+    if program is None:
+        return None
     reasons = "\n".join(value for value in given.values() if isinstance(value, str) and value != program)
-    return None if program is None else (program, reasons[:MAX_RATIONALE])
+    inner = _found(program, depth - 1)
+    text, more = inner if inner and has_program(inner[0]) else (program, "")
+    return text, "\n".join(filter(None, (reasons, more)))[:MAX_RATIONALE]
 
 
-def _of_blocks(said: str) -> tuple[str, str] | None:
+def _of_blocks(said: str, depth: int) -> tuple[str, str] | None:
     from markdown_it import MarkdownIt
 
-    blocks = [token for token in MarkdownIt().parse(said) if token.type == "fence" and token.map]
+    tokens = MarkdownIt().disable(BESIDE_BLOCKS).parse(said)
+    blocks = [token for token in tokens if token.type == "fence" and token.map]
+    blocks += [t for t in tokens if t.type == "code_block" and t.map and PROGRAM.search(t.content)]
     if not blocks:
         return None
-    programs = [token for token in blocks if PROGRAM.search(token.content)]
-    chosen = (programs or blocks)[-1]
+    chosen = ([token for token in blocks if PROGRAM.search(token.content)] or blocks)[-1]
     assert chosen.map is not None, "a block knows its lines"
     lines, (start, end) = said.split("\n"), chosen.map
-    return chosen.content, "\n".join([*lines[:start], *lines[end:]]).strip()[:MAX_RATIONALE]
+    reasons = "\n".join([*lines[:start], *lines[end:]]).strip()
+    inner = None if PROGRAM.search(chosen.content) else _of_json(chosen.content, depth - 1)
+    if not PROGRAM.search(chosen.content) and inner is None and has_program(said):
+        return None  # it stands beside the blocks
+    text, more = inner or (_dedented(chosen.content), "")
+    return text, "\n".join(filter(None, (reasons, more)))[:MAX_RATIONALE]
+
+
+def _of_tags(said: str, depth: int) -> tuple[str, str] | None:
+    for tag in reversed(list(TAG.finditer(said))):
+        content = tag[2].strip("\n") + "\n"
+        inner = _found(content if has_program(content) else html.unescape(content), depth - 1)
+        if inner and has_program(inner[0]):
+            return inner[0], (said[: tag.start()] + said[tag.end() :]).strip()[:MAX_RATIONALE]
+    return None
 
 
 def _of_prose(said: str) -> tuple[str, str] | None:
-    start = BEGINNING.search(said)
-    if start is None or not PROGRAM.search(said, start.start()):
+    """Take what begins with the import, or else with the class, to where prose begins again."""
+    program = PROGRAM.search(said)
+    if program is None:
         return None
-    return said[start.start() :], said[: start.start()].strip()[:MAX_RATIONALE]
+    imports = [found.start() for found in BEGINNING.finditer(said, 0, program.start())]
+    start = imports[-1] if imports else program.start()
+    after = said.find("\n", program.end())
+    ended = (PROSE.search(said, after + 1) or FENCE.search(said, after + 1)) if after >= 0 else None
+    end = ended.start() if ended and not said.startswith(("class ", "from ", "import "), ended.start()) else len(said)
+    reasons = f"{FENCE.sub('', said[:start]).strip()}\n{said[end:].strip() if ended else ''}".strip()
+    return _dedented(said[start:end]), reasons[:MAX_RATIONALE]
+
+
+def _dedented(text: str) -> str:
+    """Give a text at the margin, as a program stands."""
+    return textwrap.dedent(text) if text[:1] in " \t" else text

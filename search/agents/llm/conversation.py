@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import random
-import time
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from prompts import prompt
 from search.agents.answers import split_answer
 from search.agents.breed import baked
 from search.agents.drawing.draft import field_bytes_limit
+from search.agents.llm.endpoint import Chat
 from search.agents.shown import failures, language, leaderboard, measured
-from search.contracts import ProposerError
 from search.parents import breeder
 from search.records import Proposal, Status
 from vortex_dsl import zoo
 
 if TYPE_CHECKING:
-    from openai import OpenAI
-    from openai.types.chat import ChatCompletion
-
     from search.agents.llm.endpoint import Endpoint
+    from search.agents.llm.money import Purse
     from search.records import Context, Record
 
 EXPLORE = 0.3  # share of the steps that look for another idea
-NO_KEY = "none"  # for endpoints that want no key
 NUM_AT_ONCE = 16  # requests; an endpoint that takes fewer lets the others wait, or asks for patience
 
 
@@ -35,8 +29,9 @@ class Llm:
 
     num_at_once = NUM_AT_ONCE
 
-    def __init__(self, endpoint: Endpoint, name: str = "llm") -> None:
-        self._endpoint, self.name = endpoint, name
+    def __init__(self, endpoint: Endpoint, name: str = "llm", purse: Purse | None = None) -> None:
+        self.name = name
+        self._chat = Chat(endpoint, purse)
 
     def propose(self, context: Context) -> Proposal:
         """Ask once. An answer without a program is proposed as it is, and refused with a message.
@@ -44,47 +39,12 @@ class Llm:
         Raises ProposerError when the endpoint gives no answer after its retries.
         """
         operator, question, parents = ask(context, self.name)
-        start = time.monotonic()
-        completion = self._completion(system(context), question)
-        if not completion.choices:
-            raise ProposerError(f"{self._where} answered without a choice; is '{self._endpoint.model}' a chat model?")
-        text, rationale = split_answer(completion.choices[0].message.content or "")
-        usage = completion.usage
-        tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
-        elapsed_s = time.monotonic() - start
-        return Proposal(
-            text, self.name, operator, parents, rationale, *tokens, self._endpoint.dollars(*tokens), elapsed_s
-        )
-
-    def _completion(self, instructions: str, question: str) -> ChatCompletion:
-        from openai import OpenAIError
-
-        try:
-            return self._client.chat.completions.create(
-                model=self._endpoint.model,
-                messages=[{"role": "system", "content": instructions}, {"role": "user", "content": question}],
-            )
-        except OpenAIError as error:
-            raise ProposerError(f"{self._where} gave no answer: {type(error).__name__}: {error}") from error
-
-    @cached_property
-    def _client(self) -> OpenAI:
-        from openai import OpenAI
-
-        endpoint = self._endpoint
-        key = os.environ.get(endpoint.api_key_env, NO_KEY if endpoint.base_url else "")
-        if not key:
-            raise ProposerError(f"{endpoint.api_key_env} is not set; set it, or name an endpoint by --base-url")
-        return OpenAI(
-            api_key=key,
-            base_url=endpoint.base_url or None,
-            timeout=endpoint.timeout_s,
-            max_retries=endpoint.max_retries,
-        )
-
-    @property
-    def _where(self) -> str:
-        return f"the endpoint {self._endpoint.base_url or 'of OpenAI'}"
+        messages = ({"role": "system", "content": system(context)}, {"role": "user", "content": question})
+        answer = self._chat.ask(messages)
+        text, rationale = split_answer(answer.text)
+        tokens = (answer.usage.prompt, answer.usage.completion)
+        why = "\n".join(filter(None, (answer.fault, rationale)))
+        return Proposal(text, self.name, operator, parents, why, *tokens, answer.dollars, answer.elapsed_s)
 
 
 def system(context: Context) -> str:

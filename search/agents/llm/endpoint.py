@@ -1,15 +1,47 @@
-"""Where a language model is asked: any OpenAI-compatible endpoint."""
+"""A language model behind any OpenAI-compatible endpoint: where it is, what it costs, and asking it once."""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import math
+import time
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from search.agents.llm.keys import key_in, redacted
+from search.agents.llm.money import MOST_TOKENS, Price, Purse, Usage, usage_of
+from search.agents.llm.replies import Call, Reply, read_reply
+from search.contracts import ProposerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from search.agents.llm.transport import Client
+
+__all__ = ["Answer", "Call", "Chat", "Endpoint", "Usage"]
+
+OPENAI = "https://api.openai.com/v1"
+NO_KEY = "none"  # for endpoints that want no key
+MAX_ASKED_BYTES = 1 << 20  # of messages and tools
+TOKENS_OF_A_MESSAGE = 16  # that templates add
+BYTES_PER_TOKEN = 4  # of English and of programs, where nothing better is known
+ANSWER_TOKENS = 16384  # the most of an answer that has a price, where nothing is said
+NOTHING_USED = Usage()
+MAX_SHOWN = 500  # characters of an error
+REFUSING = (400, 404, 422, 501)  # statuses of servers that take no tools
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where to ask and what it costs: dollars per million tokens. `base_url` is OpenAI's own when empty.
+    """Where to ask, which model, what it costs and how long it may take. `base_url` is OpenAI's own when empty.
 
-    The key is read from the environment variable `api_key_env`, and from nowhere else.
+    Prices are in dollars per million tokens; `cached_price` of those that the provider had in its cache, that of others
+    where it is None. The key is read from the environment variable `api_key_env` when it is sent, and stands nowhere
+    else. `timeout_s` bounds the wait for the next byte, `deadline_s` an answer with all its retries. `max_tokens`
+    bounds an answer with its reasoning, `ANSWER_TOKENS` where it is None and the model has a price. `body` and
+    `headers` are JSON objects that go with every request; a header "$NAME" is read from that environment variable.
     """
 
     model: str
@@ -17,9 +49,207 @@ class Endpoint:
     api_key_env: str = "OPENAI_API_KEY"
     prompt_price: float = 0.0
     completion_price: float = 0.0
-    timeout_s: float = 120.0
+    timeout_s: float = 300.0
     max_retries: int = 4
+    cached_price: float | None = None
+    deadline_s: float = 600.0
+    max_tokens: int | None = None
+    temperature: float | None = None
+    seed: int | None = None
+    body: str = "{}"
+    headers: str = "{}"
 
-    def dollars(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Give what a request cost."""
-        return (prompt_tokens * self.prompt_price + completion_tokens * self.completion_price) / 1e6
+    @cached_property
+    def price(self) -> Price:
+        """What tokens cost."""
+        cached = self.prompt_price if self.cached_price is None else self.cached_price
+        return Price(self.prompt_price, cached, self.completion_price)
+
+    @property
+    def most_written(self) -> int | None:
+        """The most tokens of an answer, None where the server decides."""
+        return self.max_tokens or (ANSWER_TOKENS if self.completion_price else None)
+
+    @property
+    def where(self) -> str:
+        """The endpoint, as people are told of it."""
+        return f"the endpoint {self.base_url or 'of OpenAI'}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of asking once. `fault` says in a sentence what was odd, nothing where nothing was.
+
+    `dollars` are exact where the server told its usage, else the most that it can have cost, or, where the answer is
+    there, what its length comes to. `elapsed_s` is in seconds, retries included.
+    """
+
+    text: str
+    calls: tuple[Call, ...] = ()
+    usage: Usage = NOTHING_USED
+    dollars: float = 0.0
+    elapsed_s: float = 0.0
+    fault: str = ""
+
+
+class Chat:
+    """Asks one endpoint, from as many threads as want. Without a purse of its campaign, what it spends has no bound."""
+
+    def __init__(self, endpoint: Endpoint, purse: Purse | None = None) -> None:
+        self.endpoint = endpoint
+        self._purse = purse or Purse()
+        self._takes_tools = True
+
+    def ask(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> Answer:
+        """Ask once, with retries, and give whatever was replied. Not from within a running event loop.
+
+        Messages and tools have OpenAI's form. An endpoint that refuses tools is asked without them from then on. Raises
+        ProposerError, which tells of dollars, where no answer came at all, and NoMoneyError where the purse does not
+        cover the most that this can cost; then nothing was asked.
+        """
+        num_bytes = len(json.dumps([list(messages), list(tools)], ensure_ascii=False).encode("utf-8", "replace"))
+        if num_bytes > MAX_ASKED_BYTES:
+            raise ProposerError(f"a question has {num_bytes:,} bytes; {self.endpoint.where} is asked at most 1 MiB")
+        read = num_bytes + TOKENS_OF_A_MESSAGE * len(messages)
+        most = self.endpoint.price.most(read, self.endpoint.most_written or 0)
+        with self._purse.reserved(most) as bill:
+            try:
+                answer = self._asked(list(messages), list(tools), num_bytes, most)
+            except ProposerError as error:
+                bill.dollars = error.dollars
+                raise
+            bill.dollars = answer.dollars
+        return answer
+
+    def _asked(self, messages: list[Any], tools: list[Any], num_bytes: int, most: float) -> Answer:
+        start = time.monotonic()
+        offered = tools if self._takes_tools else []
+        try:
+            got = asyncio.run(self._received(messages, offered))
+        except _ToolsRefusedError:
+            self._takes_tools = False
+            return self._asked(messages, [], num_bytes, most)
+        except _InVainError as error:
+            told = redacted(f"{self.endpoint.where} gave no answer: {error}", self._secrets)
+            raise ProposerError(told, error.num_lost * most) from None
+        reply = Reply(is_answer=False) if got.body is None else read_reply(got.body, offers_tools=bool(offered))
+        usage, guessed = self._usage(reply, num_bytes)
+        lost = f"requests that gave nothing, {got.num_lost}, are counted as dear as they can have been"
+        faults = (got.fault, *reply.faults, guessed, lost if got.num_lost and most else "")
+        dollars = self.endpoint.price.dollars(usage) + got.num_lost * most
+        told = redacted("; ".join(filter(None, faults)), self._secrets)
+        return Answer(reply.text, reply.calls, usage, dollars, time.monotonic() - start, told)
+
+    def _usage(self, reply: Reply, num_bytes: int) -> tuple[Usage, str]:
+        """Give what a reply used: as told, else as long as it is; nothing for what no model wrote."""
+        if not reply.is_answer and not isinstance(reply.usage, dict):
+            return Usage(), ""
+        read, written = (math.ceil(size / BYTES_PER_TOKEN) for size in (num_bytes, reply.num_written))
+        most = self.endpoint.most_written or MOST_TOKENS
+        usage, guessed = usage_of(reply.usage, Usage(read, 0, written), most)
+        return usage, guessed if self.endpoint.price.dollars(usage) else ""
+
+    async def _received(self, messages: list[Any], tools: list[Any]) -> _Received:
+        """Give what came. Raises _InVainError where nothing did, _ToolsRefusedError where tools were the reason."""
+        import httpx2
+        from openai import APIStatusError, OpenAIError
+
+        from search.agents.llm.transport import Client, TooLongError
+
+        endpoint = self.endpoint
+        async with Client(endpoint.where, endpoint.timeout_s, self._headers, self._verify) as client:
+            try:
+                async with asyncio.timeout(endpoint.deadline_s):
+                    return _Received(await self._sent(client, messages, tools), client.num_lost)
+            except TooLongError as error:
+                return _Received(None, client.num_lost, str(error))
+            except APIStatusError as error:
+                if tools and error.status_code in REFUSING and "tool" in str(error).lower():
+                    raise _ToolsRefusedError from None
+                raise _InVainError(f"{client.last}: {_said(error)}", client.num_lost) from None
+            except (TimeoutError, OpenAIError, httpx2.InvalidURL) as error:
+                late = f"not whole after {endpoint.deadline_s:g} s" if isinstance(error, TimeoutError) else ""
+                if client.has_begun:
+                    return _Received(None, client.num_lost, f"the reply was {late or f'broken off: {_said(error)}'}")
+                before = f"; the last reply was {client.last}" if client.last else ""
+                raise _InVainError(f"{late or _said(error)}{before}", client.num_lost) from None
+
+    async def _sent(self, client: Client, messages: list[Any], tools: list[Any]) -> bytes:
+        from openai import AsyncOpenAI
+
+        endpoint = self.endpoint
+        asking = AsyncOpenAI(
+            api_key=self._key,
+            base_url=endpoint.base_url or OPENAI,
+            timeout=client.timeout,
+            max_retries=endpoint.max_retries,
+            http_client=client,
+        )
+        raw = await asking.chat.completions.with_raw_response.create(
+            model=endpoint.model, messages=messages, extra_body=self._body(tools)
+        )
+        return raw.content
+
+    def _body(self, tools: list[Any]) -> dict[str, Any]:
+        """Give what is asked beside the messages: nothing that the endpoint's owner left out."""
+        endpoint = self.endpoint
+        # OpenAI's own models refuse the older name, and most other servers know no other.
+        longest = "max_tokens" if endpoint.base_url else "max_completion_tokens"
+        given = {"temperature": endpoint.temperature, "seed": endpoint.seed, longest: endpoint.most_written}
+        asked = {name: value for name, value in given.items() if value is not None}
+        return asked | ({"tools": tools} if tools else {}) | json.loads(endpoint.body)
+
+    @cached_property
+    def _key(self) -> str:
+        endpoint = self.endpoint
+        key = key_in(endpoint.api_key_env) or (NO_KEY if endpoint.base_url else "")
+        if not key:
+            raise ProposerError(f"{endpoint.api_key_env} is not set; set it, or name an endpoint by --base-url")
+        return key
+
+    @cached_property
+    def _headers(self) -> dict[str, str]:
+        """Headers beside those that every request has; those that name a variable hold what is in it."""
+        given: dict[str, str] = json.loads(self.endpoint.headers)
+        return {n: key_in(v[1:]) if v.startswith("$") else v for n, v in given.items()} | {
+            "accept-encoding": "identity"
+        }
+
+    @property
+    def _secrets(self) -> tuple[str, ...]:
+        given: dict[str, str] = json.loads(self.endpoint.headers)
+        return (self._key, *(self._headers[name] for name, value in given.items() if value.startswith("$")))
+
+    @cached_property
+    def _verify(self) -> Any:
+        """The certificates that are trusted, read once."""
+        import httpx2
+
+        return httpx2.create_ssl_context()
+
+
+@dataclass(frozen=True)
+class _Received:
+    """The bytes of a reply, None where none came whole; how many requests may have cost and gave nothing; and why."""
+
+    body: bytes | None
+    num_lost: int
+    fault: str = ""
+
+
+class _InVainError(Exception):
+    """Nothing was replied, after all retries."""
+
+    def __init__(self, message: str, num_lost: int) -> None:
+        super().__init__(message)
+        self.num_lost = num_lost
+
+
+class _ToolsRefusedError(Exception):
+    """The endpoint takes no tools."""
+
+
+def _said(error: Exception) -> str:
+    """Give what a library says of an error, in one line, with what lies behind a failed connection."""
+    behind = f" ({type(error.__cause__).__name__}: {error.__cause__})" if error.__cause__ else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:MAX_SHOWN]}{behind[:MAX_SHOWN]}"

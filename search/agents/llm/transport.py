@@ -1,0 +1,80 @@
+"""HTTP that reads no more of a reply than it must, and knows which requests may have been paid for nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import httpx2
+
+MAX_BODY_BYTES = 4 << 20  # an answer of 64 KiB, its reasoning, and what is told beside it
+LEAST_TOLD_S = 5  # a server that asks for a shorter rest is not talked of
+CONNECT_S = 10.0
+RETRY_AFTER = "retry-after"
+OF_THE_TRANSFER = ("content-encoding", "content-length", "transfer-encoding")
+
+
+class TooLongError(Exception):
+    """A reply has more bytes than an answer can have."""
+
+
+class Client(httpx2.AsyncClient):
+    """Reads replies whole, up to `MAX_BODY_BYTES`; `num_lost` counts requests that may cost and gave nothing.
+
+    Those are whose answer began and broke off, and those that were waited for in vain: the provider may have written
+    all of it. Redirects are not followed: a key goes to the address that it was given for.
+    """
+
+    def __init__(self, where: str, timeout_s: float, headers: dict[str, str], verify: Any) -> None:
+        timeout = httpx2.Timeout(timeout_s, connect=CONNECT_S)
+        super().__init__(timeout=timeout, headers=headers, verify=verify, follow_redirects=False)
+        self._where = where
+        self.num_lost = 0
+        self.last = ""  # what the server last said instead of an answer
+        self.has_begun = False  # whether an answer ever began
+
+    async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:  # noqa: ARG002 - read whole in any case
+        """Send a request and read the reply. Raises as the library does, and TooLongError."""
+        response: httpx2.Response | None = None
+        try:
+            response = await super().send(request, stream=True, **options)
+            self._note(response)
+            content = await _content(response)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout):
+            raise
+        except BaseException as error:
+            began = response is not None and response.is_success
+            self.num_lost += began or isinstance(error, httpx2.ReadTimeout | asyncio.CancelledError)
+            raise
+        finally:
+            if response is not None:
+                await response.aclose()
+        headers = [(name, value) for name, value in response.headers.items() if name not in OF_THE_TRANSFER]
+        return httpx2.Response(response.status_code, headers=headers, content=content, request=request)
+
+    def _note(self, response: httpx2.Response) -> None:
+        if response.is_success:
+            self.has_begun = True
+            return
+        self.last = f"HTTP {response.status_code}{asked_to_wait(response.headers.get(RETRY_AFTER, ''))}"
+        wait = response.headers.get(RETRY_AFTER, "")
+        if wait.isdigit() and int(wait) >= LEAST_TOLD_S:
+            logging.getLogger(__name__).warning("%s replied with %s", self._where, self.last)
+
+
+async def _content(response: httpx2.Response) -> bytes:
+    """Read a reply, unpacked, up to a bound."""
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) > MAX_BODY_BYTES:
+            raise TooLongError(f"the reply has more than {MAX_BODY_BYTES:,} bytes")
+    return bytes(content)
+
+
+def asked_to_wait(retry_after: str) -> str:
+    """Say how long a server asks to be left alone, nothing where it does not."""
+    if not retry_after:
+        return ""
+    return f", and asks to wait {f'{int(retry_after):,} s' if retry_after.isdigit() else f'until {retry_after[:40]}'}"
