@@ -142,6 +142,7 @@ TYPES = (
     ("tuple[float, float]", "two numbers"),
     ("tuple[float", "numbers"),
     ("tuple[str", "texts"),
+    ("bool", "true or false"),
     ("int", "a whole number"),
     ("float", "a number"),
     ("str", "a text"),

@@ -74,7 +74,8 @@ class SeedProgram:
 class CampaignConfig:
     """The settings of one campaign. Two campaigns with equal settings and measurements propose the same.
 
-    `proposers` take the steps in turn; a name that stands twice gets twice as many. Every candidate is judged at each
+    `proposers` take the steps in turn; a name that stands twice gets twice as many. With `bandit` those are prior
+    weights, and turns are drawn by what each earned (`search.campaigns.turns`). Every candidate is judged at each
     of `ratios`, its budget fitted so that dense attention reads so many times its bytes; as written where there are
     none. `seed_pages` is the small budget that then makes the seeds comparable, `ceiling_pages` the large one of the
     oracle. `recall_share` is the share of candidates, the best by recall, that enter an engine; `serve_floor` the
@@ -114,7 +115,7 @@ class CampaignConfig:
     stop_at: str = ""
     patience: int | None = None
     max_worker_seconds: float | None = None
-    bandit: bool = True
+    bandit: bool = False
 
     def __post_init__(self) -> None:
         _require(self.num_candidates >= 0, f"num_candidates must not be negative, but is {self.num_candidates}")
@@ -221,7 +222,6 @@ class CampaignConfig:
         if "workloads" in values:
             values["workloads"] = tuple(_workload(each) for each in values["workloads"])
             values.setdefault("ratios", ())
-            values.setdefault("bandit", False)
         values["experience"] = tuple(_experience(each) for each in values.get("experience", ()))
         if "seed_programs" in values:
             values["seed_programs"] = tuple(SeedProgram(**_checked(SeedProgram, e)) for e in values["seed_programs"])

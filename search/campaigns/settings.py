@@ -38,6 +38,7 @@ def settings_of(setup: Setup, model: ModelFacts) -> CampaignConfig:
         published_share=setup.published_share,
         num_candidates=setup.candidates,
         proposers=setup.round,
+        bandit=bool(setup.endpoints) if setup.bandit is None else setup.bandit,
         max_dollars=setup.max_dollars,
         max_worker_seconds=_worker_seconds(setup),
         stop_at=setup.stop_at,

@@ -105,6 +105,11 @@ class Setup(BaseModel):
     proposers: tuple[str, ...] = Field(
         (), description="Who invents: a table of weights, or a list of names that take turns."
     )
+    bandit: bool | None = Field(
+        None,
+        description="Draw turns by what each proposer earned, the weights being where it begins; with endpoints if "
+        "left out.",
+    )
     endpoints: dict[str, EndpointSetup] = Field(
         {}, max_length=MAX_ENDPOINTS, description="Language models; each is a proposer of the table's name."
     )

@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from search.agents.credit import shares
+from search.archive.experience import Experience
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 BASELINES = ("greedy", "best_of_n", "random")  # what is found is told apart from chance by them, so they go on
 KEPT = 0.5  # of a baseline's prior share, whatever it earns
+PRESUMED = 30  # candidates for which each is taken to be like all: gains come seldom, and one of them says little
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -50,7 +52,7 @@ def turn_shares(priors: Mapping[str, float], archive: Archive) -> dict[str, floa
     total = math.fsum(priors.values())
     kept = {name: KEPT * priors[name] / total for name in BASELINES if name in priors}
     rest = 1.0 - math.fsum(kept.values())
-    found = shares(priors, archive.proposers)
+    found = shares(priors, archive.proposers, [Experience(name, 1.0, PRESUMED) for name in priors])
     return {name: rest * share + kept.get(name, 0.0) for name, share in found.items()}
 
 
