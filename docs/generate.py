@@ -123,7 +123,8 @@ print(best.name, best.accuracy)
 
 def campaigns_page() -> str:
     """Tell every key of a campaign file, from the model that checks it, and what campaigns do."""
-    from search.campaigns.setup import EndpointSetup, Setup
+    from search.campaigns.endpoints import EndpointSetup
+    from search.campaigns.setup import Setup
     from search.campaigns.target import FIGURES
 
     return CAMPAIGNS.format(
@@ -136,7 +137,8 @@ def campaigns_page() -> str:
 
 
 TYPES = (
-    ("dict", "tables"),
+    ("dict[str, search", "tables"),
+    ("dict", "a table"),
     ("tuple[pathlib.Path", "files"),
     ("Path", "a file"),
     ("tuple[float, float]", "two numbers"),

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from search.agents.llm.endpoint import Endpoint
 from search.archive.experience import Experience
 from search.campaigns.bounds import MAX_LAG
 from search.campaigns.target import FIGURES, TargetError, parse_target
@@ -87,6 +88,7 @@ class CampaignConfig:
     `num_layers` and `num_kv_heads` are those of `model`; `target` is the GPU for which speed is modelled.
     `seed_programs` follow the `seeds`. `stop_at`, `patience` (candidates in a row without progress),
     `max_worker_seconds` and `max_dollars` end a campaign before it has its candidates: see `search.campaigns.stopping`.
+    `endpoints` are the language models among the proposers, with their prices and without their keys.
     """
 
     seed: int = 0
@@ -116,6 +118,7 @@ class CampaignConfig:
     patience: int | None = None
     max_worker_seconds: float | None = None
     bandit: bool = False
+    endpoints: tuple[Endpoint, ...] = ()
 
     def __post_init__(self) -> None:
         _require(self.num_candidates >= 0, f"num_candidates must not be negative, but is {self.num_candidates}")
@@ -225,6 +228,7 @@ class CampaignConfig:
         values["experience"] = tuple(_experience(each) for each in values.get("experience", ()))
         if "seed_programs" in values:
             values["seed_programs"] = tuple(SeedProgram(**_checked(SeedProgram, e)) for e in values["seed_programs"])
+        values["endpoints"] = tuple(_endpoint(each) for each in values.get("endpoints", ()))
         return cls(**values)
 
 
@@ -283,6 +287,13 @@ def _experience(values: object) -> Experience:
         return Experience(**checked)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def _endpoint(values: object) -> Endpoint:
+    checked = _checked(Endpoint, values)
+    for name in ("name", "model"):
+        _require(bool(checked.get(name)), f"an endpoint does not say its {name}: {checked}")
+    return Endpoint(**checked)
 
 
 def _checked(kind: Any, values: object) -> dict[str, Any]:

@@ -202,3 +202,7 @@ class ProposerError(Exception):
     def __init__(self, message: str, dollars: float = 0.0) -> None:
         super().__init__(message)
         self.dollars = dollars
+
+
+class NoMoneyError(ProposerError):
+    """What is left of a campaign's dollars does not cover what another proposal may cost: nothing was asked."""

@@ -15,7 +15,7 @@ from search.asking import Questions
 from search.campaigns.stopping import Stopping
 from search.campaigns.turns import Turns
 from search.config import CampaignConfig, ConfigError
-from search.contracts import Distant, ProposerError
+from search.contracts import Distant, NoMoneyError, ProposerError
 from search.dispatch import UNFINISHED, Dispatcher, Job, Tasks
 from search.observer import Observer, Running, Silent
 from search.outcome import End, Outcome
@@ -90,6 +90,7 @@ class Loop:
         self._unasked: list[int] = []  # steps before it whose proposer waits for a server and was too busy so far
         self._answered: set[str] = set()
         self._allowance = Allowance(self.config, self._seeds.num)
+        self._no_money = ""  # why no more is asked, once that is so
         self._rules = Stopping(self.config)
         self._num_steps: int | None = None
         self._held: deque[int] = deque()  # steps that wait for what they are compared with, in order
@@ -200,6 +201,9 @@ class Loop:
         name = proposer.name
         try:
             proposal = self._questions.take(step, 0.0 if isinstance(proposer, Distant) else ANSWER_S)
+        except NoMoneyError as error:
+            self._no_money = str(error)
+            return
         except ProposerError as error:
             self._record_failure(name, error)
             return
@@ -212,7 +216,8 @@ class Loop:
         return self._history.is_visible(step) and not self._is_over(step)
 
     def _is_over(self, step: int) -> bool:
-        return self._allowance.is_over or step == self._num_steps or bool(self._reason_to_stop(step))
+        is_over = self._allowance.is_over or step == self._num_steps
+        return is_over or bool(self._no_money or self._reason_to_stop(step))
 
     def _reason_to_stop(self, step: int) -> str:
         """Say why a step does not follow, from what it might see: nothing before the seeds are through."""
@@ -337,7 +342,7 @@ class Loop:
                     self._take(evaluation)
 
     def _awaits_answers(self) -> bool:
-        return bool(self._questions) and not self._allowance.is_over
+        return bool(self._questions) and not self._allowance.is_over and not self._no_money
 
     # The end
 
@@ -371,7 +376,7 @@ class Loop:
             return self._end(End.INTERRUPTED, "interrupted; resume goes on from here")
         if front(self._history.records):
             best, others = (tuple(found(self._history.records)) for found in (leaders, rivals))
-            done = self._end(End.DONE, self._reason_to_stop(self._history.num_steps))
+            done = self._end(End.DONE, self._no_money or self._reason_to_stop(self._history.num_steps))
             return replace(done, leaders=best, rivals=others, confirmations=tuple(confirmed))
         ours = [r for r in self._history.records if r.status in (*UNFINISHED, Status.QUARANTINED)]
         if ours:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+from search.agents.llm.money import Purse
 from search.agents.seeds import given
 from search.config import ConfigError
 from search.parents import GIVEN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from search.agents.llm.endpoint import Endpoint
     from search.config import CampaignConfig
     from search.contracts import Proposer
-    from search.records import Context, Proposal
+    from search.records import Context, Proposal, Record
     from vortex_dsl.frontend.program import Program
 
 LLM = "llm"
@@ -36,13 +38,20 @@ class Given:
         return self._proposal
 
 
-def proposers_of(config: CampaignConfig, endpoints: Mapping[str, Endpoint]) -> tuple[Proposer, ...]:
-    """Give a proposer for each turn of a campaign's round. Raises ConfigError where agents have no endpoint."""
-    built = {name: proposer_of(name, endpoints) for name in set(config.proposers)}
+def proposers_of(
+    config: CampaignConfig, endpoints: Mapping[str, Endpoint], records: Sequence[Record] = ()
+) -> tuple[Proposer, ...]:
+    """Give a proposer for each turn of a campaign's round. Raises ConfigError where agents have no endpoint.
+
+    `records` are those that there are already: what they cost is spent.
+    """
+    most = math.inf if config.max_dollars is None else config.max_dollars
+    purse = Purse(most, math.fsum(record.candidate.proposal.dollars for record in records))
+    built = {name: proposer_of(name, endpoints, purse) for name in set(config.proposers)}
     return tuple(built[name] for name in config.proposers)
 
 
-def proposer_of(name: str, endpoints: Mapping[str, Endpoint]) -> Proposer:
+def proposer_of(name: str, endpoints: Mapping[str, Endpoint], purse: Purse | None = None) -> Proposer:
     """Build a proposer by its name: one of `KNOWN`, or that of an endpoint. Raises ConfigError for another."""
     from search.agents.baselines import BestOfN, Greedy, Random
     from search.agents.grammar import Grammar
@@ -50,7 +59,7 @@ def proposer_of(name: str, endpoints: Mapping[str, Endpoint]) -> Proposer:
     from search.agents.tuning.tune import Tune
 
     if name in endpoints:
-        return Llm(endpoints[name], name)
+        return Llm(endpoints[name], name, purse)
     for kind in (Grammar, Tune, Greedy, BestOfN, Random):
         if kind.name == name:
             return kind()

@@ -39,6 +39,7 @@ def settings_of(setup: Setup, model: ModelFacts) -> CampaignConfig:
         num_candidates=setup.candidates,
         proposers=setup.round,
         bandit=bool(setup.endpoints) if setup.bandit is None else setup.bandit,
+        endpoints=tuple(setup.models().values()),
         max_dollars=setup.max_dollars,
         max_worker_seconds=_worker_seconds(setup),
         stop_at=setup.stop_at,

@@ -31,11 +31,14 @@ FileToGoOnWith = Annotated[
 class Asked:
     """Options; those that are left out are None."""
 
-    def setup(self, file: Path | None = None) -> Setup:
-        """Give what the file says, with what was given as options instead. Raises ConfigError."""
+    def setup(self, file: Path | None = None, *, goes_on: bool = False) -> Setup:
+        """Give what the file says, with what was given as options instead. Raises ConfigError.
+
+        `goes_on`: for a campaign that is stored already.
+        """
         from search.campaigns.reading import read_setup
 
-        return read_setup(file, self._given())
+        return read_setup(file, self._given(), goes_on=goes_on)
 
     def _given(self) -> dict[str, Any]:
         given = {each.name: getattr(self, each.name) for each in fields(self)}

@@ -42,6 +42,7 @@ class Endpoint:
     else. `timeout_s` bounds the wait for the next byte, `deadline_s` an answer with all its retries. `max_tokens`
     bounds an answer with its reasoning, `ANSWER_TOKENS` where it is None and the model has a price. `body` and
     `headers` are JSON objects that go with every request; a header "$NAME" is read from that environment variable.
+    `name` is the proposer's.
     """
 
     model: str
@@ -58,6 +59,7 @@ class Endpoint:
     seed: int | None = None
     body: str = "{}"
     headers: str = "{}"
+    name: str = ""
 
     @cached_property
     def price(self) -> Price:
