@@ -59,6 +59,10 @@ class Questions:
         return max(self._open, default=-1)
 
     def num_to(self, proposer: Proposer) -> int:
+        """Count those that a proposer was asked, answered or not."""
+        return sum(question.proposer is proposer for question in self._open.values())
+
+    def num_waiting(self, proposer: Proposer) -> int:
         """Count those that a proposer is at: an answer that waits for its turn keeps nobody busy."""
         asked = (question for question in self._open.values() if question.proposer is proposer)
         return sum(not question.is_answered for question in asked)

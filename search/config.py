@@ -8,18 +8,22 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from search.agents.llm.endpoint import Endpoint
+from search.archive.archive import Archive
 from search.archive.experience import Experience
 from search.campaigns.bounds import MAX_LAG
 from search.campaigns.target import FIGURES, TargetError, parse_target
 from search.fit import Terms
-from search.records import Stage, Workload, digest_of
+from search.records import Context, Demands, Stage, Workload, digest_of
 from search.workloads import WORKLOADS
 from vortex_dsl import Shape
 from vortex_dsl.analysis.devices import DEVICES
 from vortex_dsl.values import MAX_GROUP, MAX_HEAD_DIM, MAX_LAYERS, MAX_REPEATS, MAX_SEQUENCES, MAX_TOKENS, check_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from search.records import Candidate, Record
 
 LAG = 16  # of campaigns that do not say
 LAG_OF_A_WORKER, LAG_OF_CHEAP = 8, 64
@@ -46,6 +50,7 @@ LEAST_RATIO, MOST_RATIO = 1.0, 1024.0
 # Steps go round this list: most of them to the grammar, and each baseline always has its place.
 PROPOSERS = ("grammar", "grammar", "greedy", "grammar", "tune", "best_of_n", "grammar", "random")
 
+REFLECT_EVERY = 8  # turns of an agent: its notes are young when it reads them, and cost it one answer in eight
 TARGET = "H200"  # on which speed is modelled beside what is measured
 MAX_KV_HEADS = 4096
 ANSWER_TOKENS = 160  # more than any stage decodes after a prompt
@@ -86,9 +91,12 @@ class CampaignConfig:
     small part of the recordings, that all of them are spent on, where there is a stage for it. `published_share` is
     the share of the published rules, the best by recall at each cost ratio, that enter an engine. `group`, `head_dim`,
     `num_layers` and `num_kv_heads` are those of `model`; `target` is the GPU for which speed is modelled.
-    `seed_programs` follow the `seeds`. `stop_at`, `patience` (candidates in a row without progress),
-    `max_worker_seconds` and `max_dollars` end a campaign before it has its candidates: see `search.campaigns.stopping`.
-    `endpoints` are the language models among the proposers, with their prices and without their keys.
+    `seed_programs` follow the `seeds`. `outside` are the names of agents that bring programs by themselves: what they
+    bring takes the next steps that nobody was asked for, and without `proposers` steps wait for it. `stop_at`,
+    `patience` (candidates in a row without progress), `max_worker_seconds` and `max_dollars` end a campaign before it
+    has its candidates: see `search.campaigns.stopping`. Each agent reflects at every `reflect_every`th of its turns
+    (`search.journal.reflecting`), never where it is 0. `endpoints` are the language models among
+    the proposers, with their prices and without their keys.
     """
 
     seed: int = 0
@@ -119,6 +127,8 @@ class CampaignConfig:
     max_worker_seconds: float | None = None
     bandit: bool = False
     endpoints: tuple[Endpoint, ...] = ()
+    outside: tuple[str, ...] = ()
+    reflect_every: int = REFLECT_EVERY
 
     def __post_init__(self) -> None:
         _require(self.num_candidates >= 0, f"num_candidates must not be negative, but is {self.num_candidates}")
@@ -126,7 +136,8 @@ class CampaignConfig:
         _sized("head_dim", self.head_dim, MAX_HEAD_DIM)
         _sized("num_kv_heads", self.num_kv_heads, MAX_KV_HEADS)
         _require(self.target in DEVICES, f"target is {self.target!r}; give one of {', '.join(DEVICES)}")
-        _require(bool(self.proposers), "proposers is empty; name at least one, for example 'grammar'")
+        anybody = bool(self.proposers or self.outside)
+        _require(anybody, "proposers is empty; name at least one, for example 'grammar'")
         _require(self.seed_pages >= 1, f"seed_pages must be at least 1, but is {self.seed_pages}")
         _sized("num_layers", self.num_layers, MAX_LAYERS)
         _sized("lag", self.lag, MAX_LAG)
@@ -137,6 +148,7 @@ class CampaignConfig:
         number = len(self.experience)
         _require(number <= MAX_EXPERIENCE, f"experience tells of {number} operators; give at most {MAX_EXPERIENCE}")
         _require(self.patience is None or self.patience >= 1, f"patience must be at least 1, but is {self.patience}")
+        _require(self.reflect_every >= 0, f"reflect_every must not be negative, but is {self.reflect_every}")
         stages = [workload.stage for workload in self.workloads]
         named = ", ".join(stages) or "none"
         _require(len(set(stages)) == len(stages), f"workloads must name stages once each, but name {named}")
@@ -204,11 +216,46 @@ class CampaignConfig:
             return self.terms
         return replace(self.terms, lengths=workload.all_lengths)
 
+    @cached_property
+    def demands(self) -> Demands:
+        """What proposers are told of how candidates are judged."""
+        shares = self.screen_share, self.recall_share, self.serve_floor
+        return Demands(self.model, self.num_kv_heads, self.workloads, *shares, self.target)
+
     @property
     def num_tokens(self) -> int:
         """The context length that proposers design for: the longest by which candidates are told apart."""
         stage = next(stage for stage in JUDGING if stage in self.stages)
         return self.workload(stage).num_tokens
+
+    def context(
+        self,
+        step: int,
+        records: Sequence[Record],
+        seen: AbstractSet[str],
+        archive: Archive | None = None,
+        *,
+        reflects: bool = False,
+        pending: Sequence[Candidate] = (),
+    ) -> Context:
+        """Give what the proposer of a step is shown: these records, what they come to, and the campaign's facts."""
+        return Context(
+            self.seed,
+            step,
+            records,
+            seen,
+            self.group,
+            self.head_dim,
+            self.num_tokens,
+            self.num_layers,
+            self.terms.lengths,
+            self.ratios,
+            Archive() if archive is None else archive,
+            self.experience,
+            reflects,
+            self.demands,
+            pending,
+        )
 
     def to_json(self) -> str:
         """Give the canonical JSON: sorted keys, no spaces."""
@@ -218,13 +265,14 @@ class CampaignConfig:
     def from_json(cls, text: str) -> CampaignConfig:
         """Read the JSON that `to_json` writes; missing keys take their default.
 
-        A campaign from before there were ratios goes on without them. Raises ConfigError for unknown keys and for
-        values of the wrong type.
+        A campaign from before there were ratios, or reflections, goes on without them. Raises ConfigError for unknown
+        keys and for values of the wrong type.
         """
         values = _checked(cls, _parsed(text))
         if "workloads" in values:
             values["workloads"] = tuple(_workload(each) for each in values["workloads"])
             values.setdefault("ratios", ())
+            values.setdefault("reflect_every", 0)
         values["experience"] = tuple(_experience(each) for each in values.get("experience", ()))
         if "seed_programs" in values:
             values["seed_programs"] = tuple(SeedProgram(**_checked(SeedProgram, e)) for e in values["seed_programs"])

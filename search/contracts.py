@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from search.ranking.standing import Standing
     from search.records import (
         Campaign,
         Candidate,
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
         Evaluation,
         EvaluationKey,
         EvaluationTask,
+        Measurement,
         Progress,
         Proposal,
         Record,
-        Standing,
+        Submission,
         Workload,
     )
     from search.store.spent import Spent
@@ -44,6 +46,21 @@ class Distant(Proposer, Protocol):
     """
 
     num_at_once: int
+
+
+class Looker(Protocol):
+    """Tells within seconds, and without an engine, what a program keeps of the model's attention."""
+
+    def look(self, text: str, values: tuple[tuple[str, float | int | str], ...]) -> tuple[Measurement, ...]:
+        """Give figures of recall on recorded queries, keys and values: see `search.evaluator.recall.looking`.
+
+        Raises LookError where there are none. Safe from several threads.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of whatever looks. Idempotent."""
+        ...
 
 
 class Evaluator(Protocol):
@@ -90,7 +107,10 @@ class Ledger(Protocol):
         ...
 
     def add_candidate(self, candidate: Candidate) -> Candidate:
-        """Store a step's candidate; the stored one comes back if that step is already there."""
+        """Store a step's candidate; the stored one comes back if that step is already there.
+
+        Its hypotheses and notes are stored in the same transaction, so before anything of it is measured.
+        """
         ...
 
     def records(self, campaign_id: int) -> list[Record]:
@@ -98,6 +118,26 @@ class Ledger(Protocol):
 
         These are what proposers may see: evaluations on the held-out split are never among them.
         """
+        ...
+
+    def submit(self, submission: Submission) -> Submission:
+        """Let a proposal from outside wait for a step, and give it back with its id.
+
+        The same text with the same values from the same agent is the same submission, which comes back as it stands.
+        Raises LookupError where there is no campaign, SubmissionError where as many of the agent's wait as may.
+        """
+        ...
+
+    def submissions(self, campaign_id: int) -> list[Submission]:
+        """Give what came from outside, in order of arrival."""
+        ...
+
+    def submission(self, submission_id: int) -> Submission:
+        """Give one of them by its id. Raises LookupError where there is none."""
+        ...
+
+    def assign(self, campaign_id: int, step: int) -> Submission | None:
+        """Give a step to whatever has waited longest; None where nothing waits. A step that has one keeps it."""
         ...
 
     def claim(
@@ -165,7 +205,7 @@ class Ledger(Protocol):
         ...
 
     def candidate(self, candidate_id: int) -> Record:
-        """Give one candidate with everything measured of it, held-out split included. For people.
+        """Give one candidate with everything measured of it, held-out split included, and its conversation. For people.
 
         Raises LookupError where there is none.
         """
@@ -206,3 +246,11 @@ class ProposerError(Exception):
 
 class NoMoneyError(ProposerError):
     """What is left of a campaign's dollars does not cover what another proposal may cost: nothing was asked."""
+
+
+class SubmissionError(Exception):
+    """A submission from outside is not taken. The message is one sentence for whoever brought it."""
+
+
+class LookError(Exception):
+    """There is no look at a program to be had; the message is a sentence that says why."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,13 +17,14 @@ from search.campaigns.turns import Turns
 from search.config import CampaignConfig, ConfigError
 from search.contracts import Distant, NoMoneyError, ProposerError
 from search.dispatch import UNFINISHED, Dispatcher, Job, Tasks
+from search.journal.reflecting import is_due
 from search.observer import Observer, Running, Silent
-from search.outcome import End, Outcome
+from search.outcome import End, Outcome, fruitless
+from search.outside.arrivals import Arrivals
 from search.parents import LOSSES, front, leaders, rivals, untimed
 from search.records import (
     Campaign,
     Candidate,
-    Context,
     Evaluation,
     EvaluationKey,
     Proposal,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from search.contracts import Evaluator, Ledger, Proposer
+    from search.records import Context
 
 TURN_S = 0.25
 ANSWER_S = 0.02  # a proposer that computes answers within this; one that waits for a server is looked after so often
@@ -85,7 +87,9 @@ class Loop:
         self._history = History(self.config, self._seeds.num)
         self._steps: dict[EvaluationKey, int] = {}
         self._names: dict[int, str] = {}  # by candidate
+        self._num_steps_of: Counter[str] = Counter()  # by proposer
         self._questions = Questions()
+        self._arrivals = Arrivals(ledger, campaign, self.config.outside)
         self._ahead = 0  # the first step that nobody was chosen for ahead of its turn
         self._unasked: list[int] = []  # steps before it whose proposer waits for a server and was too busy so far
         self._answered: set[str] = set()
@@ -183,7 +187,7 @@ class Loop:
     def _put_ahead(self, step: int) -> bool:
         proposer = self._proposer(step)
         assert isinstance(proposer, Distant), "nobody else is asked ahead"
-        is_put = self._questions.num_to(proposer) < proposer.num_at_once and self._may_ask_ahead(step)
+        is_put = self._questions.num_waiting(proposer) < proposer.num_at_once and self._may_ask_ahead(step)
         if is_put:
             self._put(step)
         return is_put
@@ -194,7 +198,14 @@ class Loop:
         return not self._draining and is_needed and is_visible and not self._reason_to_stop(step)
 
     def _put(self, step: int) -> None:
-        self._questions.put(self._proposer(step), self._context(step))
+        """Ask whose turn a step is, unless something from outside takes it; a round of nobody waits for that."""
+        is_taken = not self._draining and step >= self._seeds.num and self._arrivals.take(step)
+        if is_taken or self._is_due(step):
+            self._questions.put(self._proposer(step), self._context(step))
+
+    def _is_due(self, step: int) -> bool:
+        """Whether there is somebody to ask for a step."""
+        return bool(self._turns) or step < self._seeds.num or step in self._arrivals
 
     def _take_answer(self, step: int) -> None:
         proposer = self._proposer(step)
@@ -228,28 +239,30 @@ class Loop:
         """Whether the next step's proposal is there, or asked for and does not wait for a server."""
         step = self._history.num_steps
         is_answered = self._questions.is_answered(step)
-        return self._may_ask(step) and (is_answered or not isinstance(self._proposer(step), Distant))
+        return (
+            self._may_ask(step)
+            and self._is_due(step)
+            and (is_answered or not isinstance(self._proposer(step), Distant))
+        )
 
     def _proposer(self, step: int) -> Proposer:
         if step < self._seeds.num:
             return self._seeds
+        if step in self._arrivals or not self._turns:
+            return self._arrivals
         return self._turns.of(step - self._seeds.num, self._history.archive(step))
 
     def _context(self, step: int) -> Context:
-        config, history = self.config, self._history
-        return Context(
-            config.seed,
+        history, proposer = self._history, self._proposer(step)
+        ahead = isinstance(proposer, Distant)
+        num_asked = self._num_steps_of[proposer.name] + self._questions.num_to(proposer)
+        return self.config.context(
             step,
             history.visible(step),
-            history.known(step, ahead=isinstance(self._proposer(step), Distant)),
-            config.group,
-            config.head_dim,
-            config.num_tokens,
-            config.num_layers,
-            config.terms.lengths,
-            config.ratios,
+            history.known(step, ahead=ahead),
             history.archive(step),
-            config.experience,
+            reflects=is_due(num_asked, self.config.reflect_every),
+            pending=() if ahead else history.pending(step),
         )
 
     def _record_failure(self, name: str, error: ProposerError) -> None:
@@ -278,6 +291,7 @@ class Loop:
         self._history.add(record, known)
         self._allowance.add(candidate)
         self._names[candidate.id] = candidate.name
+        self._num_steps_of[candidate.proposal.proposer] += 1
 
     # Evaluations
 
@@ -378,15 +392,8 @@ class Loop:
             best, others = (tuple(found(self._history.records)) for found in (leaders, rivals))
             done = self._end(End.DONE, self._no_money or self._reason_to_stop(self._history.num_steps))
             return replace(done, leaders=best, rivals=others, confirmations=tuple(confirmed))
-        ours = [r for r in self._history.records if r.status in (*UNFINISHED, Status.QUARANTINED)]
-        if ours:
-            return self._end(End.INFRASTRUCTURE, f"no candidate could be measured: {_reason(ours[-1])}")
-        return self._end(End.NO_FEASIBLE, "no candidate passed what tells them apart")
+        return self._end(*fruitless(self._history.records))
 
     def _end(self, end: End, message: str) -> Outcome:
         admitted = sum(record.candidate.status is Status.OK for record in self._history.records)
         return Outcome(end, message, self._history.num_steps, admitted)
-
-
-def _reason(record: Record) -> str:
-    return record.evaluations[-1].message if record.evaluations else record.candidate.message

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from search.archive.experience import Experience
+    from search.journal.entries import Hypothesis, Note
 
 
 class Stage(StrEnum):
@@ -169,7 +170,12 @@ class Environment:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A program text that somebody suggests, and how it came about."""
+    """A program text that somebody suggests, and how it came about.
+
+    `hypotheses` predict what will be measured of it, `notes` say what was concluded from what was measured before.
+    `conversation`: what a language model was asked and what it answered, the JSON of a list of messages. The ledger
+    keeps it for people, without keys and within a bound; records that proposers see do not have it.
+    """
 
     text: str
     proposer: str
@@ -181,6 +187,9 @@ class Proposal:
     dollars: float = 0.0
     elapsed_s: float = 0.0
     values: tuple[tuple[str, float | int | str], ...] = ()  # tunables that differ from the text's defaults
+    hypotheses: tuple[Hypothesis, ...] = ()
+    notes: tuple[Note, ...] = ()
+    conversation: str = ""
 
 
 @dataclass(frozen=True)
@@ -195,6 +204,17 @@ class Candidate:
     program_digest: str = ""
     name: str = ""
     id: int = 0  # given by the store
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A proposal that an agent from outside brought to a campaign; its proposer is the agent's name."""
+
+    campaign_id: int
+    proposal: Proposal
+    step: int | None = None  # the step that it takes, None while it waits for one
+    candidate_id: int = 0  # once the step is recorded
+    id: int = 0  # given by the store, in order of arrival
 
 
 @dataclass(frozen=True)
@@ -223,12 +243,34 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Demands:
+    """What candidates of a campaign meet: a model, the stages, and who goes on from them (`CampaignConfig` has them).
+
+    `target`: the GPU for which speed is modelled.
+    """
+
+    model: str = ""
+    num_kv_heads: int = 0
+    workloads: tuple[Workload, ...] = ()
+    screen_share: float = 1.0
+    recall_share: float = 1.0
+    serve_floor: float = 0.0
+    target: str = ""
+
+    def workload(self, stage: Stage) -> Workload | None:
+        """Give what a stage runs on, None where the campaign has no such stage."""
+        return next((each for each in self.workloads if each.stage is stage), None)
+
+
+@dataclass(frozen=True)
 class Context:
     """Exactly what a proposer is shown when it decides step `step`.
 
     `records` are those of steps up to `step - lag` in step order, all finished, and `archive` what they come to. `seen`
-    are digests, as written and with budgets fitted, of every earlier step; for a proposer that is asked ahead of its
-    turn (`search.contracts.Distant`), of the steps that `records` holds.
+    are digests, as written and with budgets fitted, of every earlier step, and `pending` the candidates of those that
+    `records` does not hold; for a proposer that is asked ahead of its turn (`search.contracts.Distant`), nothing is
+    pending and only what `records` holds is seen. `reflects`: the agent whose turn it is shall say first what the
+    records teach (`search.journal.reflecting`).
     """
 
     seed: int
@@ -243,6 +285,9 @@ class Context:
     ratios: tuple[float, ...] = ()  # to which budgets are fitted
     archive: Archive = field(default_factory=Archive)
     experience: tuple[Experience, ...] = ()  # of operators, from earlier campaigns
+    reflects: bool = False
+    demands: Demands = field(default_factory=Demands)
+    pending: Sequence[Candidate] = ()
 
 
 @dataclass(frozen=True)
@@ -255,80 +300,6 @@ class Campaign:
     model: str
     settings: str = field(default="{}")  # canonical JSON of search.config.CampaignConfig
     id: int = 0
-
-
-@dataclass(frozen=True)
-class Standing:
-    """One row of the leaderboard: a candidate at one cost ratio under one circumstance.
-
-    Field names are a public contract (`vortex leaderboard --json`). No figure of another model, machine, evaluator's
-    version or length stands in the row; `retrieval_lengths` and `accuracy_lengths` are those of the questions, which
-    choose their own. Figures that are lost against dense attention of the same run end in `_loss`: positive is worse.
-    """
-
-    id: int  # the candidate's
-    name: str
-    digest: str
-    origin: str
-    parents: tuple[str, ...]
-    accuracy: float | None  # of the probe
-    accuracy_low: float | None
-    accuracy_high: float | None
-    recall: float | None
-    speedup: float | None
-    speedup_low: float | None
-    speedup_high: float | None
-    pages_attended: float | None
-    bytes_per_page: float | None
-    device: str
-    model: str
-    status: str = "ok"
-    confirmed: bool = False  # measured again in a fresh engine on the held-out split
-    confirmed_accuracy: float | None = None
-    confirmed_accuracy_low: float | None = None
-    confirmed_accuracy_high: float | None = None
-    ratio: float = 0.0  # the cost ratio that the budget was fitted to, 0 for a program as written
-    cost_ratio: float | None = None  # the one that it reached, by the cost model
-    budget: float | None = None  # the fitted value
-    reference: bool = False  # saves less than half of the bytes, as dense attention and the oracles: never a winner
-    lengths: tuple[int, ...] = ()
-    mixed_lengths: bool = False  # its stages had different ones: only of programs as written
-    reason: str = ""  # why it got no further
-    kl: float | None = None
-    kl_low: float | None = None
-    kl_high: float | None = None
-    agreement: float | None = None
-    perplexity_ratio: float | None = None
-    perplexity_ratio_low: float | None = None
-    perplexity_ratio_high: float | None = None
-    retrieval: float | None = None
-    retrieval_low: float | None = None
-    retrieval_high: float | None = None
-    dense_retrieval: float | None = None
-    retrieval_loss: float | None = None
-    retrieval_loss_low: float | None = None
-    retrieval_loss_high: float | None = None
-    retrieval_lengths: tuple[int, ...] = ()
-    accuracy_lengths: tuple[int, ...] = ()
-    task_loss: float | None = None
-    task_loss_low: float | None = None
-    task_loss_high: float | None = None
-    modelled_speedup: float | None = None
-    target: str = ""  # the device that `modelled_speedup` is modelled for
-    confirmed_kl: float | None = None
-    confirmed_kl_low: float | None = None
-    confirmed_kl_high: float | None = None
-    confirmed_retrieval_loss: float | None = None
-    confirmed_retrieval_loss_low: float | None = None
-    confirmed_retrieval_loss_high: float | None = None
-    fitted_digest: str = ""  # the program that ran: the candidate's with the fitted budget
-    campaign: int = 0
-    workload: str = ""  # digest of what the campaign asks: rows of one ask the same
-    model_digest: str = ""
-    environment: str = ""
-    evaluator_version: str = ""
-    versions: tuple[tuple[str, str], ...] = ()  # of what is in the environment: name and version
-    dtype: str = ""  # in which engines ran; empty where an older database does not know it
 
 
 @dataclass(frozen=True)

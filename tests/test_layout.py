@@ -47,7 +47,7 @@ CHAINS = {
     "search.agents": (
         ("drawing",),
         ("changing",),
-        ("answers", "baselines", "breed", "credit", "grammar", "llm", "seeds", "shown", "tuning"),
+        ("answers", "baselines", "bounds", "breed", "credit", "grammar", "llm", "look", "seeds", "shown", "tuning"),
     ),
 }
 

@@ -5,18 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from search.admission import digests
+from search.agents.bounds import objections
 from search.agents.changing.cross import cross
 from search.agents.changing.mutate import mutate
 from search.agents.changing.simplify import tidy
 from search.agents.changing.source import Source
-from search.agents.drawing.draft import PAGE_SIZE, field_bytes_limit
 from search.agents.drawing.generate import generate
-from search.fit import Terms, fit, traced
 from search.records import Proposal
-from vortex_dsl import ProgramError, Shape
-from vortex_dsl.analysis.influence import aimless
-from vortex_dsl.analysis.layout import Layout
 from vortex_dsl.tunables import PLATFORM_TUNABLES
 
 if TYPE_CHECKING:
@@ -28,7 +23,6 @@ if TYPE_CHECKING:
 RANDOM, CROSS = "random", "cross"  # operators; that of a change is the names of its moves, joined by "+"
 MAX_DRAWS = 40
 NUM_CHANGES = (1, 1, 1, 2, 3)
-MIN_RATIO = 1.1  # bytes that dense attention reads per byte of a program: less cannot become fast
 
 
 @dataclass(frozen=True)
@@ -58,25 +52,8 @@ def draw(
 
 
 def fits_and_is_new(proposal: Proposal, context: Context) -> bool:
-    """Say whether a proposal loads, means what none did, has an aim, and small fields, and can beat dense attention.
-
-    Where programs are judged at cost ratios, it must reach the least of them.
-    """
-    terms = Terms(Shape(context.group, context.head_dim), context.num_layers, context.lengths or (context.num_tokens,))
-    try:
-        _, graph = traced(proposal.text, proposal.values, terms.shape)
-        if (
-            aimless(graph)
-            or graph.page_size != PAGE_SIZE
-            or Layout(graph).bytes_per_page > field_bytes_limit(context.head_dim)
-        ):
-            return False
-        found = fit(proposal.text, proposal.values, terms, min(context.ratios, default=0.0))
-        if found.refusal or found.cost_ratio < MIN_RATIO:
-            return False
-        return context.seen.isdisjoint(digests(proposal, terms, context.ratios))
-    except ProgramError:
-        return False
+    """Say whether a proposal loads and is within the bounds: one of them is that it means what none did."""
+    return next(objections(proposal, context), None) is None
 
 
 def _written(name: str, context: Context, rng: random.Random, breed: Breed) -> Proposal | None:

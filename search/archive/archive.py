@@ -75,6 +75,10 @@ class Foretelling(Protocol):
         """Say whether a record is in the share that promises most, None where nothing can be foretold."""
         ...
 
+    def weights(self, num_visible: int) -> Mapping[int, float]:
+        """Say how much each layer counts: empty where nothing can be foretold."""
+        ...
+
 
 @dataclass(frozen=True)
 class Archive:
@@ -138,6 +142,14 @@ class Archive:
         """Say whether a record is in the share that promises most after a stage, None where that cannot be told."""
         outlook = self.outlooks.get((stage, ratio))
         return outlook.promotes(record, self.num_records, share) if outlook else None
+
+    def weights(self, stage: str, ratio: float) -> Mapping[int, float]:
+        """Give by layer how much log KL is foretold to rise with what the layer loses; empty where it cannot be told.
+
+        In log nats for one standard deviation of the log of the lost mass, by a stage at a cost ratio.
+        """
+        outlook = self.outlooks.get((stage, ratio))
+        return outlook.weights(self.num_records) if outlook else {}
 
     def twin(self, ratio: float, signature: str) -> int | None:
         """Give the first step that behaves so at a cost ratio, None where none does."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from search.archive.archive import Archive
     from search.config import CampaignConfig
-    from search.records import Record
+    from search.records import Candidate, Record
 
 
 class History:
@@ -76,6 +76,10 @@ class History:
         back = self.num_settled - self._num_visible(step)
         assert 0 <= back < len(self._archives), f"step {step} looks {back} records back"
         return self._archives[-1 - back]
+
+    def pending(self, step: int) -> tuple[Candidate, ...]:
+        """Give the candidates before a step whose records it may not see."""
+        return tuple(record.candidate for record in self.records[self._num_visible(step) : step])
 
     def known(self, step: int, *, ahead: bool = False) -> KnownBefore:
         """Give the digests of the steps before one; of a question asked `ahead`, of those that it may see."""

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from search.contracts import Evaluator, Ledger
+    from search.ranking.standing import Standing
     from search.records import Campaign as Stored
-    from search.records import Record, Standing
+    from search.records import Record
 
 ELSEWHERE = ("db", "workers", "ray", "gpus", "endpoints")  # what a campaign may change when it goes on
 

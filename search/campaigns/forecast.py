@@ -15,7 +15,7 @@ from search.campaigns.machines import facts_of
 from search.campaigns.settings import settings_of
 from search.foresight.outlook import LUCKY
 from search.parents import LOSSES, REFERENCE
-from search.records import Context, Stage
+from search.records import Stage
 from search.workloads import NUM_DOCUMENTS
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ TYPICAL_S = {
 GUESSED = (Stage.SCREEN, Stage.PROBE, Stage.TASK)
 FROM_PAGE, A_GUESS = "docs/evaluator.md", "a guess"
 MAX_CAMPAIGNS = 8  # the newest of a model, from which seconds and tokens are read
-CHARACTERS_PER_TOKEN = 4
 COMPLETION_TOKENS = 800  # of an answer with a program and its idea, where none is on record
 EVALUATION_BYTES, CANDIDATE_BYTES = 2000, 3000  # in the ledger, indices included
 KEPT_BYTES_PER_VALUE = 4  # of prefilled keys and values: float32 on a CPU, half of it on a GPU
@@ -208,14 +207,13 @@ def _tokens(name: str, config: CampaignConfig, records: Sequence[Record]) -> tup
     if made:
         prompt, completion = fmean(p.prompt_tokens for p in made), fmean(p.completion_tokens for p in made)
         return round(prompt), round(completion), f"{len(made):,} on record"
-    from search.agents.llm.conversation import ask, system
+    from search.agents.llm.operators import ask
+    from search.agents.shown.questions import instructions
+    from search.agents.shown.section import tokens_of
 
-    context = Context(
-        config.seed, 0, (), frozenset(), config.group, config.head_dim, config.num_tokens, config.num_layers,
-        config.terms.lengths, config.ratios,
-    )  # fmt: skip
-    characters = len(system(context)) + len(ask(context, name)[1])
-    return characters // CHARACTERS_PER_TOKEN, COMPLETION_TOKENS, "the prompt's length"
+    context = config.context(0, (), frozenset())
+    prompted = tokens_of(instructions(context)) + tokens_of(ask(context, name).question)
+    return prompted, COMPLETION_TOKENS, "the first prompt's length"
 
 
 def _disk_bytes(facts: ModelFacts, config: CampaignConfig, num_evaluations: int) -> int:

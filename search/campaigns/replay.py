@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         EvaluationTask,
         Proposal,
         Record,
+        Submission,
     )
 
 FAILED = "failed"  # the operator of a step for which a proposer gave nothing
@@ -82,7 +83,7 @@ def replay(ledger: Ledger, campaign: Campaign) -> Replay:
     ):
         found = _first_difference(scratch, recorded, config, proposers)
     again = dict.fromkeys(each.name for each in proposers if each.is_asked)
-    taken = dict.fromkeys(each.name for each in proposers if not each.is_asked)
+    taken = dict.fromkeys([*(each.name for each in proposers if not each.is_asked), *config.outside])
     return Replay(
         campaign.id,
         num_steps=len(recorded.records),
@@ -213,6 +214,10 @@ class _Scratch(SqlLedger):
         self._steps[stored.id] = stored.step
         return stored
 
+    def submissions(self, campaign_id: int) -> list[Submission]:  # noqa: ARG002 - of the campaign that is replayed
+        """Give what came from outside, with the steps that it took on record."""
+        return self._recorded.ledger.submissions(self._recorded.campaign.id)
+
     def claim(
         self, task: EvaluationTask, owner: str, lease_s: float, candidate_id: int | None = None
     ) -> Evaluation | Claim:
@@ -293,7 +298,7 @@ def _named(stage: Stage, ratio: float) -> str:
 
 
 def _compare_proposals(step: int, again: Proposal, on_record: Proposal) -> None:
-    for name in ("text", "values", "operator", "parents", "rationale"):
+    for name in ("text", "values", "operator", "parents", "rationale", "hypotheses", "notes"):
         new, old = getattr(again, name), getattr(on_record, name)
         if new != old:
             raise DifferenceError(step, f"{again.proposer} proposes another {name}: {_shown(new, old)}")

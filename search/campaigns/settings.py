@@ -40,10 +40,12 @@ def settings_of(setup: Setup, model: ModelFacts) -> CampaignConfig:
         proposers=setup.round,
         bandit=bool(setup.endpoints) if setup.bandit is None else setup.bandit,
         endpoints=tuple(setup.models().values()),
+        outside=setup.outside,
         max_dollars=setup.max_dollars,
         max_worker_seconds=_worker_seconds(setup),
         stop_at=setup.stop_at,
         patience=setup.patience,
+        reflect_every=setup.reflect_every,
         seed_programs=seed_programs(setup.seed_programs, judged.terms.shape),
     )
 

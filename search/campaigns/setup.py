@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from search.agents.seeds import Seeds
 from search.campaigns.bounds import (
     DATABASE_URL,
     LARGEST,
@@ -23,8 +24,10 @@ from search.campaigns.bounds import (
 )
 from search.campaigns.endpoints import EndpointSetup, check_priced, with_keys
 from search.campaigns.proposers import KNOWN, LLM, WITH_LLM
-from search.config import MAX_RATIOS, PROPOSERS, TARGET
+from search.config import MAX_RATIOS, PROPOSERS, REFLECT_EVERY, TARGET
 from search.evaluator.probe import PROBE
+from search.outside.arrivals import Arrivals
+from search.parents import GIVEN
 from vortex_dsl.errors import did_you_mean
 from vortex_dsl.values import MAX_TOKENS
 
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
 MAX_ENDPOINTS = 16
 File = Annotated[Path, Field(strict=False)]  # or a text that is one
+TAKEN = (*KNOWN, Seeds.name, GIVEN, Arrivals.name)
 
 
 class Setup(BaseModel):
@@ -78,9 +82,18 @@ class Setup(BaseModel):
         description="Draw turns by what each proposer earned, the weights being where it begins; with endpoints if "
         "left out.",
     )
+    outside: tuple[str, ...] = Field(
+        (), strict=False, max_length=MAX_ENDPOINTS,
+        description="Agents that bring programs by themselves (`vortex mcp`, `vortex tell`), by name. What they bring "
+        "takes the next step. Where `proposers` names nobody else, they are waited for.",
+    )  # fmt: skip
     endpoints: dict[str, EndpointSetup] = Field(
         {}, max_length=MAX_ENDPOINTS, description="Language models; each is a proposer of the table's name."
     )
+    reflect_every: int = Field(
+        REFLECT_EVERY, ge=0, le=LARGEST,
+        description="After so many turns a language model notes what was learnt; never if 0.",
+    )  # fmt: skip
     published_share: float = Field(
         1.0, gt=0, le=1,
         description="Share of the published rules, the best by recall at each cost ratio, that enter an engine. No "
@@ -132,13 +145,24 @@ class Setup(BaseModel):
         for name in endpoints:
             if name != LLM and name in KNOWN:
                 raise ValueError(f"cannot be called '{name}', which is another proposer's name; give another")
-            if not name.isidentifier() or not name.islower() or len(name) > 32:
-                raise ValueError(f"cannot be called {name!r}; give small letters, digits and _, at most 32")
+            _check_name(name)
         return endpoints
+
+    @field_validator("outside")
+    @classmethod
+    def _agents(cls, outside: tuple[str, ...]) -> tuple[str, ...]:
+        for name in outside:
+            _check_name(name)
+            if name in TAKEN or outside.count(name) > 1:
+                raise ValueError(f"cannot name {name!r}, which is another proposer's name; give another")
+        return outside
 
     @model_validator(mode="after")
     def _together(self) -> Setup:
-        known = (*KNOWN, *self.endpoints)
+        known = (*KNOWN, *self.endpoints, *self.outside)
+        both = set(self.outside) & set(self.endpoints)
+        if both:
+            raise ValueError(f"outside and endpoints both name {min(both)!r}; give one of them another name")
         for name in self.proposers:
             if name == LLM and name not in self.endpoints:
                 raise ValueError(
@@ -155,9 +179,14 @@ class Setup(BaseModel):
 
     @property
     def round(self) -> tuple[str, ...]:
-        """Who takes turns: those asked for, else the usual round, with agents where there are endpoints."""
-        if self.proposers or not self.endpoints:
-            return self.proposers or PROPOSERS
+        """Who takes turns: those asked for, else the usual round, with agents where there are endpoints.
+
+        Agents from outside have no turns: a round of nobody else is empty.
+        """
+        if self.proposers:
+            return tuple(name for name in self.proposers if name not in self.outside)
+        if not self.endpoints:
+            return PROPOSERS
         agents = cycle(self.endpoints)
         return tuple(next(agents) if name == LLM else name for name in WITH_LLM)
 
@@ -168,6 +197,11 @@ class Setup(BaseModel):
     def agents(self) -> dict[str, Endpoint]:
         """Give the same for who asks them. Raises ConfigError where OpenAI's own is meant and has no key."""
         return with_keys(self.models())
+
+
+def _check_name(name: str) -> None:
+    if not name.isidentifier() or not name.islower() or len(name) > 32:
+        raise ValueError(f"cannot be called {name!r}; give small letters, digits and _, at most 32")
 
 
 def round_of(weights: dict[str, Any]) -> tuple[str, ...]:

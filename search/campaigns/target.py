@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 # What a target may ask for: where it is measured, and under which name.
 FIGURES = {
+    "bytes_per_page": (Stage.CHECK, "bytes_per_page"),
+    "cost_ratio": (Stage.CHECK, "cost_ratio"),
+    "screen_mass": (Stage.SCREEN, "mass"),
     "recall": (Stage.RECALL, "recall"),
     "mass": (Stage.RECALL, "mass"),
     "kl": (Stage.FIDELITY, "kl"),
@@ -31,7 +34,8 @@ SIGNS: dict[str, Callable[[float, float], bool]] = {
 }
 EXAMPLE = "'kl < 0.05 at 8'"
 MAX_CHARACTERS = 200
-NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
+UNSIGNED = r"(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
+NUMBER = rf"[+-]?{UNSIGNED}"
 COMPARISON = re.compile(rf"\s*(\w+)\s*(<=|>=|<|>)\s*({NUMBER})\s*", re.IGNORECASE)
 AT = re.compile(rf"(.*\S)\s+at\s+({NUMBER})\s*x?\s*", re.IGNORECASE)
 

@@ -37,6 +37,10 @@ class Turns:
         self._offset = random.Random(f"{config.seed} turns").random()
         self._drawn: dict[int, Proposer] = {}  # what a step may see stays what it is
 
+    def __bool__(self) -> bool:
+        """Whether there is anybody to take turns."""
+        return bool(self._round)
+
     def of(self, number: int, archive: Archive) -> Proposer:
         """Give who proposes the step that is `number`th after the seeds, from 0, and may see so much."""
         if not self._is_drawn or len(self._by_name) == 1:

@@ -71,6 +71,13 @@ class Searched(Asked):
             "--proposer", metavar="NAME", help="Who invents: grammar, llm, tune, greedy, best_of_n, random; repeatable."
         ),
     ] = None
+    outside: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--outside", metavar="NAME",
+            help="Take programs that an agent of this name brings (`vortex mcp`, `vortex tell`); repeatable.",
+        ),
+    ] = None  # fmt: skip
     lag: Annotated[
         int | None,
         typer.Option(

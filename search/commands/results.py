@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from search.commands import options
 from search.commands.database import campaign_of, candidate_of, existing
-from search.commands.output import print_data, print_json
+from search.commands.output import note, print_data, print_json
 from search.records import Stage
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from search.records import Campaign, Evaluation, Record
 
 Name = Annotated[str, typer.Argument(metavar="ID", help="A candidate's id, or the beginning of its digest.")]
+
+Prompt = Annotated[bool, typer.Option("--prompt", help="Print what a language model was asked, and its answers.")]
 
 
 def status(
@@ -37,10 +41,19 @@ def status(
         print_data(_drawn_counts(counted, others))
 
 
-def show(name: Name, db: options.Database = options.DATABASE_URL, as_json: options.Json = False) -> None:
+def show(
+    name: Name,
+    prompt: Prompt = False,
+    db: options.Database = options.DATABASE_URL,
+    as_json: options.Json = False,
+) -> None:
     """Tell everything about one candidate: its text, its parents, and what every stage made of it."""
     with existing(db) as ledger:
-        print_record(ledger, candidate_of(ledger, name), as_json)
+        record = candidate_of(ledger, name)
+        if prompt:
+            _print_conversation(record, as_json)
+        else:
+            print_record(ledger, record, as_json)
 
 
 def print_record(ledger: Ledger, record: Record, as_json: bool) -> None:
@@ -97,7 +110,7 @@ def _told(ledger: Ledger, record: Record) -> dict[str, object]:
     """Give a record with the environments and workloads that its evaluations name by digest."""
     keys = [evaluation.key for evaluation in record.evaluations]
     return {
-        "candidate": record.candidate,
+        "candidate": replace(record.candidate, proposal=replace(record.candidate.proposal, conversation="")),
         "status": record.status,
         "evaluations": record.evaluations,
         "nearest": [
@@ -168,6 +181,35 @@ def _likenesses(ledger: Ledger, record: Record) -> list[tuple[str, str]]:
         at = f"at {each.ratio:g}x" if each.ratio else "as written"
         told.append(f"{other.name} (id {other.id}) {at}: overlap {each.likeness:.2f}")
     return [("attends as", "; ".join(told))] if told else []
+
+
+def _print_conversation(record: Record, as_json: bool) -> None:
+    """Print the messages in order, each below who said it."""
+    conversation = record.candidate.proposal.conversation
+    messages = json.loads(conversation) if conversation else []
+    if as_json:
+        print_json(messages)
+    elif messages:
+        print_data(_drawn_conversation(messages))
+    else:
+        proposal = record.candidate.proposal
+        note(f"nothing was said about candidate {record.candidate.id}: {proposal.proposer} proposed it without asking")
+
+
+def _drawn_conversation(messages: list[Any]) -> RenderableType:
+    from rich.console import Group
+    from rich.rule import Rule
+    from rich.text import Text
+
+    drawn: list[RenderableType] = []
+    for message in messages:
+        told = message if isinstance(message, dict) else {"content": message}
+        drawn.append(Rule(str(told.get("role", "message")), align="left"))
+        said = {key: value for key, value in told.items() if key != "role" and value}
+        content = said.pop("content", "")
+        drawn.append(Text(content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, indent=2)))
+        drawn += [Text(f"{key}: {json.dumps(value, ensure_ascii=False)}") for key, value in said.items()]
+    return Group(*drawn)
 
 
 def _by_ratio(record: Record) -> list[tuple[str, list[Evaluation]]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from search.foresight.foresight import Foresight, layers_of, log_kl, lost_mass
+from search.foresight.foresight import BY_LAYER, Foresight, layers_of, log_kl, lost_mass
 from search.parents import REFERENCE
 from search.records import Stage
 
@@ -76,6 +76,17 @@ class Outlook:
             return None
         num_better = int((promises > foresight.promises([lost])[0]).sum())
         return num_better < max(LEAST_ENTERING, share * (len(promises) + 1))
+
+    def weights(self, num_visible: int) -> dict[int, float]:
+        """Give by layer the slope of log KL for one standard deviation of log lost mass; empty without enough results.
+
+        A ridge regression shares a slope among layers that lose together, so they tell what counts, not what to mend.
+        """
+        foresight = self.foresight(num_visible)
+        if foresight.ridge is None:
+            return {}
+        layers = [int(name.removeprefix(BY_LAYER)) for name in foresight.layers]
+        return dict(zip(layers, foresight.ridge.slopes.tolist(), strict=True))
 
     def _model(self, num_visible: int) -> tuple[Foresight, Array]:
         """Give the model of the results that are visible, and what the visible candidates promise by it."""

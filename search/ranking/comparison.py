@@ -81,10 +81,11 @@ def _pair(a: Record, b: Record, known: Circumstances) -> list[Difference]:
 
 
 def _by_circumstance(record: Record) -> dict[tuple[object, ...], Evaluation]:
-    return {_circumstance(e.key): e for e in record.evaluations if e.status in MEASURED}
+    return {circumstance(e.key): e for e in record.evaluations if e.status in MEASURED}
 
 
-def _circumstance(key: EvaluationKey) -> tuple[object, ...]:
+def circumstance(key: EvaluationKey) -> tuple[object, ...]:
+    """Give all of a key but the program: figures of two programs are compared where it is the same."""
     return (
         key.stage, key.workload_digest, key.model_digest, key.environment_digest, key.evaluator_version, key.seed,
         key.repeat,
@@ -154,7 +155,7 @@ def _blocks(evaluation: Evaluation) -> list[tuple[dict[str, str], range]]:
 
 def _texts(pair: tuple[Evaluation, Evaluation], workload: Workload) -> Iterator[Found]:
     """Compare the distance from dense attention text by text, which have the workload's lengths in turn."""
-    values = [_numbered(each, TEXT) for each in pair]
+    values = [numbered(each, TEXT) for each in pair]
     common = sorted(values[0].keys() & values[1].keys())
     if not common:
         return
@@ -168,7 +169,8 @@ def _texts(pair: tuple[Evaluation, Evaluation], workload: Workload) -> Iterator[
             yield "kl", part, _means(a, b), _mean_difference(a, b)
 
 
-def _numbered(evaluation: Evaluation, pattern: re.Pattern[str]) -> dict[int, float]:
+def numbered(evaluation: Evaluation, pattern: re.Pattern[str]) -> dict[int, float]:
+    """Give the measurements whose names a pattern fits, by the number that it finds there."""
     named = ((pattern.fullmatch(m.name), m.value) for m in evaluation.measurements)
     return {int(found.group(1)): value for found, value in named if found}
 

@@ -1,6 +1,6 @@
 """What `--where` and `--sort` say of a standing's fields: read, checked, and never executed.
 
-`kl < .1 and (speedup_low > 1 or not confirmed)`: fields of `search.records.Standing`, numbers, "text", the six
+`kl < .1 and (speedup_low > 1 or not confirmed)`: fields of `search.ranking.standing.Standing`, numbers, "text", the six
 comparisons (chained too), and, or, not, parentheses. A field without a figure fulfils no comparison, as in SQL.
 """
 
@@ -11,7 +11,7 @@ import difflib
 from dataclasses import fields
 from typing import TYPE_CHECKING, Literal
 
-from search.records import Standing
+from search.ranking.standing import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from search.records import Standing
+    from search.ranking.standing import Standing
 
 
 @dataclass(frozen=True)

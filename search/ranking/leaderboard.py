@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
 
     from search.ranking.front import Section
-    from search.records import Standing
+    from search.ranking.standing import Standing
 
 NOTHING = "–"
 PUBLISHED = "zoo/"  # the origin of a published rule

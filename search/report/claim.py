@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from search.ranking.comparison import Circumstances
     from search.ranking.front import Section
-    from search.records import Record, Standing
+    from search.ranking.standing import Standing
+    from search.records import Record
     from search.report.material import Place
 
 MAX_WEIGHED = 12  # found rules that are looked at besides the confirmed ones: best first, so the nearest is among them

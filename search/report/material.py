@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from search.contracts import Ledger
     from search.ranking.front import Section
-    from search.records import Campaign, Candidate, Environment, Evaluation, Record, Standing
+    from search.ranking.standing import Standing
+    from search.records import Campaign, Candidate, Environment, Evaluation, Record
     from search.store.spent import Spending, Spent
 
 SEARCH, HELD_OUT = "search", "held_out"

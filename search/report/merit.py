@@ -11,7 +11,7 @@ from search.records import Stage
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from search.records import Standing
+    from search.ranking.standing import Standing
 
 SMALL = 0.1
 

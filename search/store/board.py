@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, func, l
 
 from search.parents import LEAST_RATIO
 from search.ranking import conditions
-from search.records import Standing
+from search.ranking.standing import Standing
 from search.store import models
 
 if TYPE_CHECKING:

@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Double, bindparam, case, func, select, update
+from sqlalchemy import Double, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from search.contracts import Claim
+from search.ranking.standing import Standing
 from search.records import (
     Campaign,
     Candidate,
@@ -20,11 +21,11 @@ from search.records import (
     EvaluationTask,
     Progress,
     Record,
-    Standing,
     Status,
+    Submission,
     Workload,
 )
-from search.store import board, lease, models, rows, schema, standing
+from search.store import board, entries, lease, models, progress, rows, schema, standing, submissions
 from search.store import spent as spending
 from search.store.database import Epoch, Kept, connect, explained, insert_new, keep, reader
 
@@ -110,31 +111,37 @@ class SqlLedger:
                 raise LookupError(_missing(candidate.campaign_id))
             is_new = _insert(session, candidate)
             row, text = session.execute(_candidates().filter_by(**where)).one()
-            if is_new and candidate.status is Status.OK:
-                _admit(session, row)
-            return rows.candidate(row, text)
+            if is_new:
+                entries.store(session, row.id, candidate.proposal)
+                if candidate.status is Status.OK:
+                    _admit(session, row)
+            return rows.candidate(row, text, _written(session, row.id))
 
     def records(self, campaign_id: int) -> list[Record]:
         """Give a campaign's candidates in step order with their finished evaluations, never the held-out ones."""
         query = _candidates().where(models.Candidate.campaign_id == campaign_id).order_by(models.Candidate.step)
         with self._reading() as session:
             judged = rows.OF_CAMPAIGN(session, campaign=campaign_id)
+            written = entries.read(session, models.Candidate.campaign_id == campaign_id)
             return [
                 Record(
-                    rows.candidate(row, text),
+                    rows.candidate(row, text, written.get(row.id, entries.NOTHING)),
                     tuple(j.evaluation for j in judged.get(row.id, ()) if j.split != standing.HELD_OUT),
                 )
                 for row, text in session.execute(query)
             ]
 
     def candidate(self, candidate_id: int) -> Record:
-        """Give one candidate with everything measured of it. Raises LookupError where there is none."""
+        """Give one candidate with all that was measured and said of it. Raises LookupError where there is none."""
+        query = _candidates().add_columns(models.Candidate.conversation).where(models.Candidate.id == candidate_id)
         with self._reading() as session:
-            found = session.execute(_candidates().where(models.Candidate.id == candidate_id)).one_or_none()
+            found = session.execute(query).one_or_none()
             if found is None:
                 raise LookupError(f"There is no candidate {candidate_id}.")
             judged = rows.OF_CANDIDATES(session, ids=[candidate_id]).get(candidate_id, [])
-            return Record(rows.candidate(*found), tuple(item.evaluation for item in judged))
+            row, text, conversation = found
+            written = _written(session, candidate_id)
+            return Record(rows.candidate(row, text, written, conversation), tuple(item.evaluation for item in judged))
 
     def find(self, name: str) -> Record:
         """Give a candidate by its id or by the beginning of its program's digest, the newest that was admitted.
@@ -155,6 +162,33 @@ class SqlLedger:
     def _has_candidate(self, candidate_id: int) -> bool:
         with self._reading() as session:
             return session.get(models.Candidate, candidate_id) is not None
+
+    # Submissions
+
+    def submit(self, submission: Submission) -> Submission:
+        """Let a proposal from outside wait for a step, and give it back with its id. Raises SubmissionError."""
+        with self._writing() as session:
+            if session.get(models.Campaign, submission.campaign_id) is None:
+                raise LookupError(_missing(submission.campaign_id))
+            return submissions.submit(session, submission)
+
+    def submissions(self, campaign_id: int) -> list[Submission]:
+        """Give what came from outside, in order of arrival."""
+        with self._reading() as session:
+            return submissions.submissions(session, campaign_id)
+
+    def submission(self, submission_id: int) -> Submission:
+        """Give one of them by its id. Raises LookupError where there is none."""
+        with self._reading() as session:
+            found = submissions.submission(session, submission_id)
+        if found is None:
+            raise LookupError(f"There is no submission {submission_id}.")
+        return found
+
+    def assign(self, campaign_id: int, step: int) -> Submission | None:
+        """Give a step to whatever has waited longest; None where nothing waits. A step that has one keeps it."""
+        with self._writing() as session:
+            return submissions.assign(session, campaign_id, step)
 
     # Evaluations
 
@@ -268,11 +302,7 @@ class SqlLedger:
     def progress(self, campaign_id: int) -> Progress:
         """Count a campaign's candidates by how far they got, and the evaluations under way."""
         with self._reading() as session:
-            counts = session.execute(_statuses(campaign_id)).all()
-            num_running = session.scalars(_num_running(campaign_id)).one()
-        numbers = {Status(status): number for status, number in counts}
-        statuses = tuple((status, numbers[status]) for status in Status if status in numbers)
-        return Progress(sum(numbers.values()), statuses, num_running)
+            return progress.progress(session, campaign_id)
 
     def spent(self, campaign_id: int) -> Spent:
         """Tell what a campaign's evaluations took, and when. Raises LookupError where there is no campaign."""
@@ -321,10 +351,15 @@ def _candidates() -> Select[models.Candidate, str]:
     return select(models.Candidate, source.text).join(source, source.digest == models.Candidate.source_digest)
 
 
+def _written(session: Session, candidate_id: int) -> entries.Written:
+    return entries.read(session, models.Candidate.id == candidate_id).get(candidate_id, entries.NOTHING)
+
+
 def _insert(session: Session, candidate: Candidate) -> bool:
     """Insert a candidate with its text and program unless its step is taken; say whether it was inserted."""
     columns = asdict(candidate.proposal)
     columns.update(parents=list(columns["parents"]), values=[list(pair) for pair in columns["values"]])
+    del columns["hypotheses"], columns["notes"]  # they have tables of their own
     columns["source_digest"] = source = rows.store_source(session, columns.pop("text"))
     digest, name = candidate.program_digest or None, candidate.name
     if digest:
@@ -357,34 +392,3 @@ def _link(session: Session, evaluation_id: int, candidate_id: int | None) -> Seq
 
 def _linked(session: Session, evaluation_id: int) -> Sequence[int]:
     return session.connection().scalars(LINKED, {"evaluation": evaluation_id}).all()
-
-
-def _statuses(campaign_id: int) -> Select[str, int]:
-    """Count candidates by status: OK where one circumstance is, else any of its rows' (the first by name)."""
-    row = models.Standing
-    reached = (
-        select(
-            row.candidate_id,
-            func.coalesce(func.max(case((row.status == Status.OK, row.status))), func.min(row.status)).label("status"),
-        )
-        .where(row.campaign_id == campaign_id)
-        .group_by(row.candidate_id)
-        .subquery()
-    )
-    status = func.coalesce(reached.c.status, models.Candidate.status)
-    return (
-        select(status, func.count())
-        .outerjoin_from(models.Candidate, reached, reached.c.candidate_id == models.Candidate.id)
-        .where(models.Candidate.campaign_id == campaign_id)
-        .group_by(status)
-    )
-
-
-def _num_running(campaign_id: int) -> Select[int]:
-    link = models.CandidateEvaluation
-    return (
-        select(func.count(models.Evaluation.id.distinct()))
-        .join(link, link.evaluation_id == models.Evaluation.id)
-        .join(models.Candidate, models.Candidate.id == link.candidate_id)
-        .where(models.Candidate.campaign_id == campaign_id, models.Evaluation.lease_until > Epoch())
-    )

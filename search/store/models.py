@@ -15,6 +15,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Text,
     UniqueConstraint,
@@ -23,6 +24,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
+
+from search.store.conversations import packed, unpacked
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
@@ -53,6 +56,21 @@ class Number(TypeDecorator[float]):
     def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:  # noqa: ARG002
         """Turn NaN into NULL."""
         return None if value is None or math.isnan(value) else float(value)
+
+
+class Conversation(TypeDecorator[str]):
+    """What was asked and answered, compressed and without keys; NULL where nothing was said."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:  # noqa: ARG002
+        """Compress what was said."""
+        return packed(value) if value else None
+
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> str:  # noqa: ARG002
+        """Give the JSON of the messages."""
+        return unpacked(value) if value else ""
 
 
 Digest = Annotated[str, mapped_column(Text)]
@@ -138,6 +156,50 @@ class Candidate(Base):
     program_digest: Mapped[Digest | None] = mapped_column(ForeignKey("program.digest"), index=True)
     name: Mapped[str] = mapped_column(Prose)
     created_at: Mapped[Now]
+    # Only people read it, one candidate at a time: no query loads it unasked.
+    conversation: Mapped[str | None] = mapped_column(Conversation, deferred=True)
+
+
+class Submission(Base):
+    """A proposal from outside, and the step that it took: NULL while it waits. See `records.Submission`."""
+
+    __tablename__ = "submission"
+    __table_args__ = (UniqueConstraint("campaign_id", "step"),)
+
+    id: Mapped[Id]
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaign.id"))
+    step: Mapped[int | None]
+    source_digest: Mapped[Digest] = mapped_column(ForeignKey("source.digest"))
+    values: Mapped[Pairs] = mapped_column(JSON)
+    proposer: Mapped[str]
+    operator: Mapped[str]
+    parents: Mapped[list[str]] = mapped_column(JSON)
+    rationale: Mapped[str] = mapped_column(Prose)
+    hypotheses: Mapped[Pairs] = mapped_column(JSON)  # [text, prediction] of each
+    notes: Mapped[Pairs] = mapped_column(JSON)  # [kind, text]
+    created_at: Mapped[Now]
+
+
+class Hypothesis(Base):
+    """What a candidate's proposer predicted of it: stored with the candidate, so before anything is measured."""
+
+    __tablename__ = "hypothesis"
+
+    candidate_id: Mapped[int] = mapped_column(ForeignKey("candidate.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str] = mapped_column(Prose)
+    prediction: Mapped[str] = mapped_column(Prose)
+
+
+class Note(Base):
+    """What a candidate's proposer had concluded when it proposed."""
+
+    __tablename__ = "note"
+
+    candidate_id: Mapped[int] = mapped_column(ForeignKey("candidate.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    text: Mapped[str] = mapped_column(Prose)
 
 
 class Workload(Base):

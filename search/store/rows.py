@@ -25,6 +25,7 @@ from search.records import (
 )
 from search.store import models
 from search.store.database import keep
+from search.store.entries import NOTHING, Written
 from search.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ def campaign(row: models.Campaign) -> Campaign:
     return Campaign(row.seed, row.num_candidates, tuple(row.proposers), row.model, row.settings, row.id)
 
 
-def candidate(row: models.Candidate, text: str) -> Candidate:
-    """Read a candidate."""
+def candidate(row: models.Candidate, text: str, written: Written = NOTHING, conversation: str = "") -> Candidate:
+    """Read a candidate, with what was written beside its program, and what was said of it where that was asked for."""
     proposal = Proposal(
         text=text,
         proposer=row.proposer,
@@ -77,6 +78,9 @@ def candidate(row: models.Candidate, text: str) -> Candidate:
         dollars=row.dollars,
         elapsed_s=row.elapsed_s,
         values=tuple((name, value) for name, value in row.values),
+        hypotheses=written.hypotheses,
+        notes=written.notes,
+        conversation=conversation,
     )
     status, digest = Status(row.status), row.program_digest or ""
     return Candidate(row.campaign_id, row.step, proposal, status, row.message, digest, row.name, row.id)

@@ -28,6 +28,7 @@ from search.commands.exits import ExitCode, explain
 from search.config import CampaignConfig
 from search.evaluator.fidelity.given import source_of
 from search.loop import start_campaign
+from search.ranking.standing import Standing
 from search.records import (
     Candidate,
     Environment,
@@ -37,7 +38,6 @@ from search.records import (
     Measurement,
     Proposal,
     Stage,
-    Standing,
     Status,
 )
 from search.store.ledger import SqlLedger
@@ -595,6 +595,38 @@ def test_show_tells_everything(capsys, filled, name):
 def test_show_tells_why_a_candidate_failed(capsys, filled):
     assert "the engine died" in call(capsys, "show", "2", "--db", filled)[1]
     assert "x:1:1: bad" in call(capsys, "show", "3", "--db", filled)[1]
+
+
+def _asked(db):
+    """Add a candidate of a language model's, that was asked twice."""
+    said = [
+        {"role": "system", "content": "You invent sparse attention."},
+        {"role": "user", "content": "Improve [bold]this[/bold]:\n\nclass Quest(Program)"},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "name": "check"}]},
+    ]
+    ledger = SqlLedger(db)
+    proposal = Proposal("(\n", "llm", "mutate", conversation=json.dumps(said))
+    ledger.add_candidate(Candidate(ledger.campaign().id, 3, proposal, Status.PROGRAM_ERROR, "x:1:1: bad"))
+    ledger.close()
+    return said
+
+
+def test_show_prints_what_was_asked_and_answered(capsys, filled):
+    said = _asked(filled)
+    code, out, _ = call(capsys, "show", "4", "--prompt", "--db", filled)
+    assert code == 0
+    expected = ("system", "You invent", "user", "Improve [bold]this[/bold]:", "class Quest", "assistant", "tool_calls")
+    assert sorted(out.index(text) for text in expected) == [out.index(text) for text in expected]
+    assert json.loads(call(capsys, "show", "4", "--prompt", "--json", "--db", filled)[1]) == said
+    told = json.loads(call(capsys, "show", "4", "--json", "--db", filled)[1])
+    assert told["candidate"]["proposal"]["conversation"] == ""
+
+
+def test_show_says_that_nobody_was_asked(capsys, filled):
+    code, out, err = call(capsys, "show", "2", "--prompt", "--db", filled)
+    assert (code, out) == (0, "")
+    assert "grammar proposed it without asking" in err
+    assert json.loads(call(capsys, "show", "2", "--prompt", "--json", "--db", filled)[1]) == []
 
 
 def test_show_json_names_the_circumstances(capsys, filled):

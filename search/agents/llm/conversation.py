@@ -1,89 +1,187 @@
-"""A language model as proposer: explore, mutate, and repair what was refused."""
+"""A language model as proposer: what it proposes is checked and looked at, and it may answer to that, in one step."""
 
 from __future__ import annotations
 
-import random
-from typing import TYPE_CHECKING
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from prompts import prompt
-from search.agents.answers import split_answer
-from search.agents.breed import baked
-from search.agents.drawing.draft import field_bytes_limit
+from search.agents.bounds import objections
+from search.agents.llm.drafts import Draft, drafted
 from search.agents.llm.endpoint import Chat
-from search.agents.shown import failures, language, leaderboard, measured
-from search.parents import breeder
-from search.records import Proposal, Status
-from vortex_dsl import zoo
+from search.agents.llm.operators import ask
+from search.agents.llm.tools import TOOLS, Desk
+from search.agents.shown.questions import instructions
+from search.contracts import LookError, ProposerError
+from search.records import Proposal
 
 if TYPE_CHECKING:
-    from search.agents.llm.endpoint import Endpoint
+    from search.agents.llm.endpoint import Answer, Call, Endpoint
     from search.agents.llm.money import Purse
-    from search.records import Context, Record
+    from search.agents.llm.operators import Asked
+    from search.agents.look import Look
+    from search.contracts import Looker
+    from search.records import Context
 
-EXPLORE = 0.3  # share of the steps that look for another idea
+TURNS = 4  # exchanges of one step, unless a campaign says otherwise
 NUM_AT_ONCE = 16  # requests; an endpoint that takes fewer lets the others wait, or asks for patience
+MAX_CALLS = 8  # of one answer that are answered
+FUNCTIONS = tuple(tool.function for tool in TOOLS)
 
 
 class Llm:
-    """Asks a language model. The prompt is a pure function of the context; the answer is the model's own."""
+    """Asks a language model, in up to `turns` exchanges a step.
+
+    The questions are a pure function of the context and of the answers; the answers are the model's own.
+    """
 
     num_at_once = NUM_AT_ONCE
 
-    def __init__(self, endpoint: Endpoint, name: str = "llm", purse: Purse | None = None) -> None:
-        self.name = name
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        name: str = "llm",
+        purse: Purse | None = None,
+        looker: Looker | None = None,
+        turns: int = TURNS,
+    ) -> None:
         self._chat = Chat(endpoint, purse)
+        self.name, self._looker, self._turns = name, looker, turns
 
     def propose(self, context: Context) -> Proposal:
-        """Ask once. An answer without a program is proposed as it is, and refused with a message.
+        """Give the program that a conversation comes to; where none is sound, the last one, which is refused.
 
-        Raises ProposerError when the endpoint gives no answer after its retries.
+        Raises ProposerError when the endpoint gives no answer at all.
         """
-        operator, question, parents = ask(context, self.name)
-        messages = ({"role": "system", "content": system(context)}, {"role": "user", "content": question})
-        answer = self._chat.ask(messages)
-        text, rationale = split_answer(answer.text)
-        tokens = (answer.usage.prompt, answer.usage.completion)
-        why = "\n".join(filter(None, (answer.fault, rationale)))
-        return Proposal(text, self.name, operator, parents, why, *tokens, answer.dollars, answer.elapsed_s)
+        asked = ask(context, self.name)
+        conversation = Conversation(self._chat, Desk(context, self._looker, asked.parents), asked)
+        conversation.run(self._turns)
+        return conversation.proposal(self.name)
 
 
-def system(context: Context) -> str:
-    """Write the instructions: aim, limits, language, form of the answer."""
-    return prompt(
-        "system",
-        num_tokens=str(context.num_tokens),
-        head_dim=str(context.head_dim),
-        group=str(context.group),
-        field_bytes=str(field_bytes_limit(context.head_dim)),
-        example=_example(),
-        language=language(),
-    )
+@dataclass(frozen=True)
+class _Sound:
+    """A program that is within the bounds, with what a look at it showed, if there was one."""
+
+    draft: Draft
+    look: Look | None
+
+    @property
+    def mass(self) -> float:
+        return self.look.own.mass if self.look else 0.0
 
 
-def _example() -> str:
-    """Give a program as seeds are: sparse in every layer."""
-    first, rest = zoo.text("quest").strip().split("\n\n    def ", 1)
-    return f"{first}\n    dense_layers = Int(0, 0, 8)\n\n    def {rest}"
+class Conversation:
+    """One step's exchanges. A program that is refused or looked at is answered to; the last word is the model's."""
+
+    def __init__(self, chat: Chat, desk: Desk, asked: Asked) -> None:
+        self._chat, self._desk, self._asked = chat, desk, asked
+        self.messages: list[dict[str, Any]] = [
+            {"role": "system", "content": instructions(desk.context)},
+            {"role": "user", "content": asked.question},
+        ]
+        self._shown = asked.shown
+        self._sound: list[_Sound] = []
+        self._last = Draft("")
+        self._faults: list[str] = []
+        self._prompt_tokens = self._completion_tokens = 0
+        self._dollars = self._elapsed_s = 0.0
+
+    def run(self, turns: int) -> None:
+        """Exchange messages until the model has nothing to add, or has had its turns.
+
+        Raises ProposerError where the first question is not answered; what comes later ends the conversation.
+        """
+        for left in reversed(range(turns)):
+            try:
+                answer = self._chat.ask(self.messages, FUNCTIONS if left else ())
+            except ProposerError as error:
+                if left == turns - 1:
+                    raise
+                self._faults.append(str(error))
+                self._dollars += error.dollars
+                return
+            self._pay(answer)
+            reply = self._replies(answer)
+            if not reply:
+                return
+            self.messages += reply
+
+    def proposal(self, name: str) -> Proposal:
+        """Give what came of it, with all that it cost: of what is sound the program that keeps most, else the last."""
+        best = max(enumerate(self._sound), key=lambda each: (each[1].mass, each[0]))[1] if self._sound else None
+        draft = best.draft if best else self._last
+        return Proposal(
+            draft.text,
+            name,
+            self._asked.operator,
+            self._asked.digests,
+            "\n".join(filter(None, (draft.rationale, *self._faults))),
+            self._prompt_tokens,
+            self._completion_tokens,
+            self._dollars,
+            self._elapsed_s,
+        )
+
+    def _pay(self, answer: Answer) -> None:
+        self._prompt_tokens += answer.usage.prompt
+        self._completion_tokens += answer.usage.completion
+        self._dollars += answer.dollars
+        self._elapsed_s += answer.elapsed_s
+        if answer.fault:
+            self._faults.append(answer.fault)
+
+    def _replies(self, answer: Answer) -> list[dict[str, Any]]:
+        """Give the messages that follow an answer, itself among them; none where nothing is left to say."""
+        self.messages.append(_said(answer))
+        if answer.calls:
+            return [self._called(call, at) for at, call in enumerate(answer.calls)]
+        draft = drafted(answer.text, self._shown, self._desk.context)
+        if draft.complaint and self._sound:
+            return []
+        self._last = draft
+        reply = self._judged(draft, answer)
+        return [{"role": "user", "content": reply}] if reply else []
+
+    def _called(self, call: Call, at: int) -> dict[str, Any]:
+        told = self._desk.answer(call.name, call.arguments) if at < MAX_CALLS else f"at most {MAX_CALLS} calls at once"
+        return {"role": "tool", "tool_call_id": call.id, "content": told}
+
+    def _judged(self, draft: Draft, answer: Answer) -> str:
+        """Say what is to be said of a draft; nothing where it goes through as it is."""
+        if draft.complaint:
+            return prompt("refused", objections="\n".join(f"* {e}" for e in (draft.complaint, answer.fault) if e))
+        self._shown = draft.text
+        found = list(objections(_proposed(draft), self._desk.context))
+        if found:
+            return prompt("refused", objections="\n".join(f"* {each}" for each in found))
+        seen = self._looked(draft)
+        self._sound.append(_Sound(draft, seen))
+        return "" if seen is None or seen.is_best else prompt("looked", look=seen.told())
+
+    def _looked(self, draft: Draft) -> Look | None:
+        """Look at a sound draft, None where there is no look to be had: then it needs none."""
+        try:
+            return self._desk.looked(draft.text)
+        except LookError:
+            return None
 
 
-def ask(context: Context, name: str) -> tuple[str, str, tuple[str, ...]]:
-    """Decide what to ask: give the operator, the question and the parents' digests."""
-    refused = _refused(context, name)
-    if refused is not None:
-        text = refused.candidate.proposal.text
-        return "repair", prompt("repair", error=refused.candidate.message, refused=text.strip()), ()
-    rng = random.Random(f"{context.seed} {context.step} {name}")
-    parent = breeder(context, rng)
-    shown = {"leaders": leaderboard(context), "failures": failures(context.records, name)}
-    if parent is None or rng.random() < EXPLORE:
-        return "explore", prompt("explore", **shown), ()
-    question = prompt(
-        "mutate", **shown, parent_measured=measured(parent), parent=baked(parent, context.head_dim).text().strip()
-    )
-    return "mutate", question, (parent.candidate.program_digest,)
+def _said(answer: Answer) -> dict[str, Any]:
+    """Give an answer as a message of the conversation."""
+    message: dict[str, Any] = {"role": "assistant", "content": answer.text}
+    if answer.calls:
+        message["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": json.dumps(call.arguments)},
+            }
+            for call in answer.calls
+        ]
+    return message
 
 
-def _refused(context: Context, name: str) -> Record | None:
-    """Give this proposer's newest visible candidate if it was refused: each is the newest at one step only."""
-    newest = next((r for r in reversed(context.records) if r.candidate.proposal.proposer == name), None)
-    return newest if newest and newest.candidate.status is Status.PROGRAM_ERROR else None
+def _proposed(draft: Draft) -> Proposal:
+    return Proposal(draft.text, "", "")

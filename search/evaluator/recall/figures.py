@@ -139,8 +139,7 @@ def summary(found: Sequence[Rows], asking: Asking) -> list[Measurement]:
     names, each = [dense.names for dense in asking.dense], [of.figures for of in found]
     told = [_over_names(name, [figures[name] for figures in each], names) for name in each[0]]
     masses = [figures["mass"] for figures in each]
-    for first, some in _neighbours(len(asking.layers), MAX_LAYERS):
-        told.append(_of_layers(asking, asking.layers[first], asking.layers[some], masses))
+    told += by_layer("mass", masses, asking)
     for first, some in _neighbours(masses[0].shape[-1], MAX_HEADS):
         told.append(_over_names(f"mass_head_{first}", [mass[..., some] for mass in masses], names))
     for dense, mass in zip(asking.dense, masses, strict=True):
@@ -148,12 +147,43 @@ def summary(found: Sequence[Rows], asking: Asking) -> list[Measurement]:
     return told
 
 
-def _of_layers(asking: Asking, first: int, layers: Sequence[int], masses: Sequence[torch.Tensor]) -> Measurement:
-    """Average the mass of some layers, over the texts after which they are judged."""
+def by_layer(figure: str, rows: Sequence[torch.Tensor], asking: Asking) -> list[Measurement]:
+    """Average a figure's rows, of texts of each length, by layer: `<figure>_layer_<i>`, named as `measure` says."""
+    return [
+        _of_layers(f"{figure}_layer_{asking.layers[first]}", asking, asking.layers[some], rows)
+        for first, some in _neighbours(len(asking.layers), MAX_LAYERS)
+    ]
+
+
+def _of_layers(name: str, asking: Asking, layers: Sequence[int], rows: Sequence[torch.Tensor]) -> Measurement:
+    """Average the rows of some layers, over the texts after which they are judged."""
     some = [[i for i, layer in enumerate(dense.layers) if layer in layers] for dense in asking.dense]
-    taken = [(mass[own], dense.names) for mass, own, dense in zip(masses, some, asking.dense, strict=True) if own]
+    taken = [(each[own], dense.names) for each, own, dense in zip(rows, some, asking.dense, strict=True) if own]
     parts, names = zip(*taken, strict=True)
-    return _over_names(f"mass_layer_{first}", parts, names)
+    return _over_names(name, parts, names)
+
+
+def by_kind(figure: str, rows: Sequence[torch.Tensor], asking: Asking) -> list[Measurement]:
+    """Average a figure's rows, of texts of each length, by what texts are called but for their numbers.
+
+    Such as `<figure>_kind_prose`, of the texts "prose 3" and "prose 6".
+    """
+    kinds = sorted({_kind(name) for dense in asking.dense for name in dense.names})
+    found = []
+    for kind in kinds:
+        some = [[i for i, name in enumerate(dense.names) if _kind(name) == kind] for dense in asking.dense]
+        taken = [
+            (each[..., own, :], [dense.names[i] for i in own])
+            for each, own, dense in zip(rows, some, asking.dense, strict=True)
+            if own
+        ]
+        parts, names = zip(*taken, strict=True)
+        found.append(_over_names(f"{figure}_kind_{kind}", parts, names))
+    return found
+
+
+def _kind(name: str) -> str:
+    return name.rpartition(" ")[0] or name
 
 
 def _neighbours(num: int, most: int) -> Iterable[tuple[int, slice]]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from search.evaluator.recall.recordings import Recording, Recordings
 
 JUDGED_EVERY = (
@@ -47,12 +49,25 @@ def screened(recordings: Recordings) -> list[Part]:
     texts = [_some(each, slice(1)) for each in recordings.by_length]
     if len(texts) == 1:
         texts = [_some(recordings.by_length[0], slice(None, None, max(1, len(recordings.by_length[0].names) - 1)))]
-    per_text, depth = max(1, SCREENED // len(texts)), len(recordings.model.layers)
+    return _spread(texts, max(1, SCREENED // len(texts)), len(recordings.model.layers), JUDGED_EVERY)
+
+
+def glanced(recordings: Recordings) -> list[Part]:
+    """Give the part that a quick look judges: the last step after every text, and half of the layers after each.
+
+    Layers are spread as in the screen, so that all are seen. PLACEHOLDER
+    """
+    depth = len(recordings.model.layers)
+    return _spread(recordings.by_length, -(-depth // 2), depth, max(each.num_steps for each in recordings.by_length))
+
+
+def _spread(texts: Sequence[Recording], per_text: int, depth: int, judged_every: int) -> list[Part]:
+    """Take so many layers after each text, evenly over the depth, those after one between those after the others."""
     found = []
     for i, text in enumerate(texts):
         offset = (i + 0.5) / len(texts)
         places = sorted({int((j + offset) * depth / per_text) for j in range(per_text)})
-        found.append(Part(text, tuple(places), _every(JUDGED_EVERY, text.num_steps)))
+        found.append(Part(text, tuple(places), _every(judged_every, text.num_steps)))
     return found
 
 

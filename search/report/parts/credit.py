@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from search.archive.families import ancestor
 from search.parents import REFERENCE, SEED
 from search.ranking.leaderboard import NOTHING
 from search.records import Stage, Status
@@ -68,11 +69,7 @@ def moves(candidate: Candidate) -> tuple[str, ...]:
 
 
 def _family(record: Record, people: Mapping[str, Record]) -> str:
-    """Name the oldest ancestor on the first parents' side."""
-    seen: set[str] = set()
-    while (parents := record.candidate.proposal.parents) and parents[0] in people and parents[0] not in seen:
-        seen.add(parents[0])
-        record = people[parents[0]]
+    record = ancestor(record, people)
     is_drawn = not record.candidate.proposal.parents and record.candidate.proposal.operator != SEED
     return "drawn anew" if is_drawn else record.candidate.name or NOTHING
 

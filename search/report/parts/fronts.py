@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from search.ranking.front import Section
-    from search.records import Standing
+    from search.ranking.standing import Standing
     from search.report.material import Place
 
 MAX_FRONT, MAX_BEHIND, MAX_REFERENCES, MAX_RECALL = 24, 6, 8, 8

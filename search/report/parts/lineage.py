@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from search.ranking.comparison import Circumstances
-    from search.records import Record, Standing
+    from search.ranking.standing import Standing
+    from search.records import Record
     from search.report.claim import Claim
     from search.report.material import Place
 

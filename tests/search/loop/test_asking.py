@@ -199,7 +199,9 @@ def test_answers_are_taken_by_step():
     assert 2 not in questions
     while not questions.is_answered(3):
         time.sleep(0.001)
-    assert (len(questions), questions.num_to(scripted)) == (1, 0), "what waits to be taken keeps nobody busy"
+    assert (questions.num_to(scripted), questions.num_waiting(scripted)) == (1, 0), (
+        "what waits to be taken keeps nobody busy"
+    )
     assert questions.take(3, 5.0).text == "3"
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from search.ranking.front import beats, is_faster, sections
-from search.records import Standing
+from search.ranking.standing import Standing
 
 NOTHING = dict.fromkeys(
     (

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from search.ranking.front import sections
 from search.ranking.leaderboard import board, spread, verdict
-from search.records import Standing
+from search.ranking.standing import Standing
 
 RULE = Standing(
     12, "TwoStageValueGated", "d", "grammar/mutate", ("x",), None, None, None, 0.9, 1.23, 1.1, 1.34, 16.3, 288.0,

@@ -8,6 +8,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from search.ranking.comparison import Circumstances
+from search.ranking.standing import Standing
 from search.records import (
     Candidate,
     Environment,
@@ -18,7 +19,6 @@ from search.records import (
     Proposal,
     Record,
     Stage,
-    Standing,
     Status,
     Workload,
 )

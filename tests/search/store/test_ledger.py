@@ -150,6 +150,18 @@ class LedgerContract:
             ledger.campaign()
         assert ledger.standings() == []
 
+    def test_conversation_is_kept_for_people_alone(self, ledger, campaign):
+        """Whoever asks for one candidate gets it; records, which proposers and the loop hold, do not."""
+        said = '[{"role": "user", "content": "Improve this, with sk-%s."}]' % ("a1" * 12)
+        given = ledger.add_candidate(propose(campaign, 0, conversation=said))
+        silent = ledger.add_candidate(propose(campaign, 1))
+        assert given.proposal.conversation == ""
+        assert [r.candidate.proposal.conversation for r in ledger.records(campaign.id)] == ["", ""]
+        kept = ledger.candidate(given.id).candidate.proposal.conversation
+        assert kept == '[{"role": "user", "content": "Improve this, with [redacted]."}]'
+        assert ledger.find("p0").candidate.proposal.conversation == kept
+        assert ledger.candidate(silent.id).candidate.proposal.conversation == ""
+
     def test_candidate_comes_back_as_it_was(self, ledger, campaign):
         candidate = propose(
             campaign,

@@ -6,7 +6,8 @@ import pytest
 from werkzeug import Response
 
 from search.admission import admit
-from search.agents.llm.conversation import Llm, system
+from search.agents.llm.conversation import Llm
+from search.agents.shown.questions import instructions as system
 from search.agents.llm.endpoint import Endpoint
 from search.config import LAG, CampaignConfig
 from search.contracts import ProposerError

@@ -1,0 +1,185 @@
+"""What was tried before and what came of it: by family, by kind of change, what is under way, and what failed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from search.agents.shown.figures import at, family, idea, line, passed
+from search.agents.shown.section import Section
+from search.archive.archivist import JOINT
+from search.parents import BEFORE_ENGINES, REFERENCE, SEED, has_failed, loss
+from search.records import Record, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from search.records import Candidate, Context
+
+NUM_FAMILIES, NUM_MOVES, NUM_PENDING = 20, 12, 8
+NUM_OWN, NUM_OTHERS = 3, 4  # failures
+MAX_MESSAGE, MAX_CHANGE = 240, 60  # characters
+FAMILIES_PRIORITY, MOVES_PRIORITY, PENDING_PRIORITY, FAILURES_PRIORITY = 3, 6, 5, 2
+NOT_TRIED = (SEED, REFERENCE)
+
+
+@dataclass
+class _Family:
+    """What came of the candidates of one family; `best`: by cost ratio the least loss, and whose."""
+
+    num: int = 0
+    num_failed: int = 0
+    best: dict[float, tuple[float, str]] = field(default_factory=dict)
+    mass: dict[float, float] = field(default_factory=dict)
+
+    def add(self, record: Record, ratios: Sequence[float]) -> None:
+        self.num += 1
+        self.num_failed += has_failed(record)
+        for ratio in ratios:
+            lost, kept = loss(record, ratio), _mass(record, ratio)
+            if lost is not None and not has_failed(record):
+                own = lost, record.candidate.name
+                self.best[ratio] = min(self.best.get(ratio, own), own)
+            if kept is not None:
+                self.mass[ratio] = max(self.mass.get(ratio, 0.0), kept)
+
+    @property
+    def order(self) -> tuple[float, float]:
+        """Order by the least loss at any cost ratio, then by the most mass: what was in no engine comes last."""
+        return min((lost for lost, _ in self.best.values()), default=float("inf")), -max(self.mass.values(), default=0)
+
+
+def families(context: Context) -> Section:
+    """List the families of programs that were tried, with how many there are and the best that came of each."""
+    ratios = context.ratios or context.archive.ratios
+    found: dict[str, _Family] = {}
+    for record in context.records:
+        if record.candidate.status is Status.OK and record.candidate.proposal.operator != REFERENCE:
+            found.setdefault(family(record), _Family()).add(record, ratios)
+    ordered = sorted(found.items(), key=lambda each: each[1].order)
+    lines = [f"* {name}: {_outcome(each)}" for name, each in ordered[:NUM_FAMILIES]]
+    rest = [name for name, _ in ordered[NUM_FAMILIES:]]
+    lines += [f"* and {len(rest)} that did worse: {line(', '.join(rest), 400)}"] if rest else []
+    return Section("Ideas that were tried, by family", "\n".join(lines), FAMILIES_PRIORITY)
+
+
+def _outcome(each: _Family) -> str:
+    failed = f", {each.num_failed} failed" if each.num_failed else ""
+    told = [f"{at(ratio)} {lost:.4f} by {name}" for ratio, (lost, name) in sorted(each.best.items())]
+    masses = [f"{at(ratio)} {mass:.3f}" for ratio, mass in sorted(each.mass.items())]
+    losses = f"least loss {', '.join(told)}" if told else "none was in an engine"
+    return f"{each.num} tried{failed}; {losses}" + (f"; most mass {', '.join(masses)}" if masses and not told else "")
+
+
+def _mass(record: Record, ratio: float) -> float | None:
+    """Give the mass that a program keeps, by the dearest stage that tells it."""
+    told = (passed(record, stage, ratio, "mass") for stage in BEFORE_ENGINES)
+    return next((mass.value for mass in told if mass), None)
+
+
+@dataclass
+class _Move:
+    """What a kind of change did to the mass that its parents keep; `best`: the largest gain, and by which change."""
+
+    gains: list[tuple[float, str]] = field(default_factory=list)
+    num: int = 0
+
+
+def moves(context: Context) -> Section:
+    """List the kinds of change with how often they let a program keep more of the mass than its parent, at one cost."""
+    ratios = context.ratios or context.archive.ratios
+    by_digest = {r.candidate.program_digest: r for r in context.records if r.candidate.status is Status.OK}
+    found: dict[str, _Move] = {}
+    for record in context.records:
+        proposal = record.candidate.proposal
+        parent = by_digest.get(proposal.parents[0]) if len(proposal.parents) == 1 else None
+        if parent is None or record.candidate.status is not Status.OK or JOINT in proposal.operator:
+            continue
+        move = found.setdefault(proposal.operator, _Move())
+        move.num += 1
+        move.gains += [
+            (gain, f"{line(proposal.rationale, MAX_CHANGE)}, of {parent.candidate.name} {at(ratio)}")
+            for ratio in ratios
+            if (gain := _gain(record, parent, ratio)) is not None
+        ]
+    ordered = sorted(found.items(), key=lambda each: (-len(each[1].gains), each[0]))[:NUM_MOVES]
+    return Section("What changes did", "\n".join(_told(*each) for each in ordered), MOVES_PRIORITY)
+
+
+def _gain(record: Record, parent: Record, ratio: float) -> float | None:
+    """Give how much more mass a candidate keeps than its parent, by the dearest stage that measured both."""
+    for stage in BEFORE_ENGINES:
+        own, before = (passed(each, stage, ratio, "mass") for each in (record, parent))
+        if own and before:
+            return own.value - before.value
+    return None
+
+
+def _told(name: str, move: _Move) -> str:
+    if not move.gains:
+        return f"* {name}: {move.num} tried, none compared with its parent"
+    better = sum(gain > 0 for gain, _ in move.gains)
+    (most, best), (least, worst) = max(move.gains), min(move.gains)
+    told = f"* {name}: {move.num} tried, more mass than the parent in {better} of {len(move.gains)} comparisons; best "
+    told += f"{most:+.3f} ({best})"
+    return told if len(move.gains) == 1 else f"{told}, worst {least:+.3f} ({worst})"
+
+
+def pending(context: Context) -> Section:
+    """Say what is under way and not measured yet, as far as this step may know it."""
+    number = context.step - len(context.records)
+    if number <= 0:
+        return Section(_UNDER_WAY, "", PENDING_PRIORITY)
+    first = f"{number} programs, of steps {len(context.records)} to {context.step - 1}, are not measured yet"
+    known = [each for each in context.pending if each.status is Status.OK][-NUM_PENDING:]
+    if not known:
+        return Section(_UNDER_WAY, f"{first}; what they are is not known here.", PENDING_PRIORITY)
+    lines = [f"* {_proposed(each)}" for each in known]
+    return Section(_UNDER_WAY, "\n".join((f"{first}. The latest:", "", *lines)), PENDING_PRIORITY)
+
+
+_UNDER_WAY = "Under way"
+
+
+def _proposed(candidate: Candidate) -> str:
+    return f"{candidate.name}: {idea(Record(candidate))}"
+
+
+def failures(context: Context, name: str) -> Section:
+    """Tell what failed lately of this proposer's programs, and how often which of all others' did."""
+    own = list(islice((r for r in reversed(context.records) if _is_failure(r) and _is_of(r, name)), NUM_OWN))
+    others = [r for r in context.records if _is_failure(r) and not _is_of(r, name)]
+    lines = [f"* {_failure(record)}" for record in reversed(own)]
+    parts = ["\n".join(("Of your earlier programs these failed:", "", *lines))] if lines else []
+    counted = list(_counted(others))
+    parts += ["\n".join(("Of other proposers' programs:", "", *counted))] if counted else []
+    return Section("What failed", "\n\n".join(parts), FAILURES_PRIORITY)
+
+
+def _is_of(record: Record, name: str) -> bool:
+    return record.candidate.proposal.proposer == name
+
+
+def _is_failure(record: Record) -> bool:
+    """Whether it was refused or did not behave; who only went no further than others has not failed."""
+    refused = record.candidate.status is not Status.OK
+    return refused or has_failed(record) or bool(record.evaluations and _is_closed(record))
+
+
+def _is_closed(record: Record) -> bool:
+    """Whether it was brought to no cost ratio at all."""
+    return all(each.status is not Status.OK for each in record.evaluations)
+
+
+def _failure(record: Record) -> str:
+    message = next((e.message for e in record.evaluations if e.status is not Status.OK), record.candidate.message)
+    return f"{record.candidate.name or 'refused'}: {record.status}: {line(message, MAX_MESSAGE)}"
+
+
+def _counted(records: Sequence[Record]) -> Iterator[str]:
+    numbers = Counter(record.status for record in records)
+    for status, number in numbers.most_common(NUM_OTHERS):
+        latest = next(record for record in reversed(records) if record.status is status)
+        yield f"* {status}, {number} times, the latest: {_failure(latest)}"

@@ -1,0 +1,1 @@
+"""What agents predicted before it was measured, what the numbers said, and what they noted of it."""

@@ -1,0 +1,91 @@
+"""The bounds: one list for the grammar and for agents, each refusal with its reason."""
+
+from dataclasses import replace
+
+import pytest
+
+from search.agents.bounds import BOUNDS, facts, objections, rules
+from search.agents.breed import fits_and_is_new
+from search.records import Proposal
+from vortex_dsl import zoo
+
+RULE = """
+from vortex_dsl import Choice, Int, Program, topk
+
+
+class Rule(Program):
+    \"\"\"Mean keys.\"\"\"
+
+    pages = Int(8, low=1, high=1024, log=True)
+    dense_layers = Int(0, 0, 8)
+
+    def summarize(self, k, v):
+        return {"mean": k.mean("token")}
+
+    def select(self, q, page):
+        return topk((q * page.mean).sum("dim").max("head"), self.pages)
+"""
+
+
+def proposed(text):
+    return Proposal(text, "llm", "explore")
+
+
+@pytest.fixture
+def context(context_at, seeds):
+    return replace(context_at(30, shown=seeds), ratios=(8.0, 16.0), lengths=(8000,))
+
+
+def test_a_program_within_the_bounds_has_no_objection(context):
+    assert list(objections(proposed(RULE), context)) == []
+    assert fits_and_is_new(proposed(RULE), context)
+
+
+KEPT, SCORE = '{"mean": k.mean("token")}', '(q * page.mean).sum("dim").max("head")'
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({SCORE: SCORE.replace("mean", "means")}, "means"),
+        ({SCORE: "page.index * 1.0"}, "does not depend on what a page holds"),
+        ({"    pages": "    page_size = Choice(32, (16, 32))\n    pages"}, "pages of 16; leave it so"),
+        ({KEPT: '{"all": k.to("float32")}', SCORE: '(q * page.all).sum("dim").max("token", "head")'}, "at most 1,024"),
+        ({"Int(8, low=1,": "Int(900, low=900,"}, "cost ratio of 8"),
+    ],
+    ids=["text", "aim", "page_size", "bytes", "cost"],
+)
+def test_each_bound_says_what_was_seen_and_what_is_asked(context, changes, told):
+    text = RULE
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    found = list(objections(proposed(text), context))
+    assert any(told in each for each in found), found
+    assert not fits_and_is_new(proposed(text), context)
+
+
+def test_what_means_the_same_is_named(context, seeds):
+    text = zoo.text("centroid").replace("class Centroid", "class Another")
+    known = next(r for r in seeds if r.candidate.name == "Centroid")
+    seen = replace(known.candidate.proposal, text=text, proposer="llm")
+    (told,) = objections(seen, context)
+    assert "'Centroid'" in told
+
+
+def test_every_bound_is_told_beforehand(context):
+    told = rules(context)
+    assert len(told) == len(BOUNDS)
+    assert any("at most 1,024 bytes" in each for each in told)
+    assert any("at least 8 times" in each for each in told)
+    assert any("1.1 times" in each for each in rules(replace(context, ratios=())))
+
+
+def test_facts_tell_bytes_by_field_and_the_budget_at_each_ratio(context):
+    found = facts(proposed(RULE), context)
+    assert found.name == "Rule"
+    assert found.fields == (("[dim 64]", "bfloat16", 128),)
+    assert found.bytes_per_page == 128
+    budgets = {ratio: fitted.budget for ratio, fitted in found.fitted}
+    assert set(budgets) == {8.0, 16.0}
+    assert budgets[8.0] > budgets[16.0]

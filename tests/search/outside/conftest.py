@@ -1,0 +1,50 @@
+"""Campaigns on the fake evaluator of the loop's tests, and programs that differ."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from search.store.ledger import SqlLedger
+
+_spec = importlib.util.spec_from_file_location("fake_evaluator", Path(__file__).parents[1] / "fake_evaluator.py")
+fake_evaluator = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(fake_evaluator)
+
+PROGRAM = '''from vortex_dsl import Int, Program, dot, topk
+
+
+class Outside{number}(Program):
+    """Rank pages by q·(mean key + {number}.5 of the greatest)."""
+
+    pages = Int(64, low=1, high=1024, log=True)
+
+    def summarize(self, k, v):
+        return {{"middle": k.mean("token") + k.max("token") * {number}.5}}
+
+    def select(self, q, page):
+        return topk(dot(q.mean("head"), page.middle, "dim"), self.pages)
+'''
+
+
+@pytest.fixture(scope="session")
+def fake():
+    """The class of evaluators that draw their numbers from programs' digests."""
+    return fake_evaluator.FakeEvaluator
+
+
+@pytest.fixture(scope="session")
+def text_of():
+    return lambda number: PROGRAM.format(number=number)
+
+
+@pytest.fixture
+def db(tmp_path):
+    return f"sqlite:///{tmp_path / 'results.db'}"
+
+
+@pytest.fixture
+def ledger(db):
+    opened = SqlLedger(db)
+    yield opened
+    opened.close()
