@@ -11,6 +11,7 @@ import typer
 
 from search.commands import campaign, doctor, model, plugin, quarantine, replay, report, results
 from search.commands.exits import CommandError, ExitCode, explain
+from search.commands.outside import guiding, serving, telling
 from search.commands.programs import program, zoo
 from search.commands.ranking import compare, leaderboard
 
@@ -52,6 +53,10 @@ app.command("leaderboard")(leaderboard.leaderboard)
 app.command("compare")(compare.compare)
 app.command("show")(results.show)
 app.command("report")(report.report)
+app.command("ask")(telling.ask)
+app.command("tell")(telling.tell)
+app.command("mcp")(serving.mcp)
+app.command("agents-guide")(guiding.guide)
 app.command("export")(plugin.export)
 app.command("verify")(plugin.verify)
 app.command("doctor")(doctor.doctor)

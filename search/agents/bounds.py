@@ -152,7 +152,7 @@ def _novelty(_: Context) -> str:
 
 
 def _is_known(proposal: Proposal, _graph: Graph, context: Context) -> str:
-    same = context.seen & set(digests(proposal, terms_of(context), context.ratios))
+    same = [each for each in digests(proposal, terms_of(context), context.ratios) if each in context.seen]
     if not same:
         return ""
     first = next((r.candidate.name for r in context.records if r.candidate.program_digest in same), "")

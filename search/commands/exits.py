@@ -43,6 +43,7 @@ def explain(error: Exception) -> CommandError | None:
 
 def _deliberate_errors() -> tuple[tuple[type[Exception], ExitCode], ...]:
     from search.config import ConfigError
+    from search.contracts import SubmissionError
     from search.evaluator.cluster import PoolError
     from search.evaluator.models import ModelError
     from search.plugin.export import ExportError
@@ -58,6 +59,7 @@ def _deliberate_errors() -> tuple[tuple[type[Exception], ExitCode], ...]:
         (VerifyError, ExitCode.REFUSED),
         (ConfigError, ExitCode.USAGE),
         (ModelError, ExitCode.USAGE),
+        (SubmissionError, ExitCode.USAGE),
         (ConditionError, ExitCode.USAGE),
         (ComparisonError, ExitCode.USAGE),
         (StoreError, ExitCode.INFRASTRUCTURE),

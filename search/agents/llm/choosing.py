@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
     from search.records import Context
 
+EXPLORE, MUTATE, CROSS, TUNE, SIMPLIFY = "explore", "mutate", "cross", "tune", "simplify"
 # Prior shares of the steps. What repairs or reflects is no choice: the one follows a refusal, the other a count.
-OPERATORS = {"explore": 0.3, "mutate": 0.35, "cross": 0.15, "tune": 0.1, "simplify": 0.1}
+OPERATORS = {EXPLORE: 0.3, MUTATE: 0.35, CROSS: 0.15, TUNE: 0.1, SIMPLIFY: 0.1}
 BORROWED = 8  # candidates for which the record of other models counts at most, of one operator
 
 

@@ -7,8 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from search.agents.answers import has_program, split_answer
+from search.agents.answers import MAX_RATIONALE, has_program, split_answer
 from search.agents.changing.source import Source
+from search.agents.drawing.draft import MODULE
 from search.agents.llm.edits import EditError, edited, has_edits, reasons_of
 from vortex_dsl import ProgramError, load_program
 from vortex_dsl.tunables import PLATFORM_TUNABLES
@@ -39,10 +40,12 @@ class Draft:
 
 def drafted(answer: str, shown: str, context: Context) -> Draft:
     """Read an answer; edits and values are those of the program that was shown last, which may be none ("")."""
-    if has_edits(answer) and not has_program(answer):
+    beside = reasons_of(answer)
+    is_whole = has_program(beside) and MODULE in beside
+    if has_edits(answer) and not is_whole:
         return _by_edits(answer, shown)
-    values = _values(answer)
-    if values is not None and not has_program(answer):
+    values = None if is_whole else _values(answer)
+    if values is not None:
         return _by_values(answer, values, shown, context)
     text, rationale = split_answer(answer)
     return Draft(text, rationale, "" if has_program(text) else NO_PROGRAM)
@@ -52,7 +55,7 @@ def _by_edits(answer: str, shown: str) -> Draft:
     if not shown:
         return Draft(answer, "", "there is no program that edits could change; give a whole one")
     try:
-        return Draft(edited(answer, shown), reasons_of(answer))
+        return Draft(edited(answer, shown), reasons_of(answer)[:MAX_RATIONALE])
     except EditError as error:
         return Draft(answer, "", str(error))
 
@@ -82,7 +85,7 @@ def _by_values(answer: str, values: Mapping[str, Any], shown: str, context: Cont
     source.bake(dict(program.overrides), {name: str(each) for name, each in PLATFORM_TUNABLES.items()})
     change = ", ".join(f"{name} = {value}" for name, value in program.overrides)
     source.describe(f"{source.stem}{context.step}", source.idea, f"Tuned: {change}.")
-    return Draft(source.text(), _reasons(answer))
+    return Draft(source.text(), _reasons(answer)[:MAX_RATIONALE])
 
 
 def _reasons(answer: str) -> str:

@@ -18,6 +18,7 @@ EDIT = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 BEGINNING = re.compile(r"^[ \t]*<{5,9} ?SEARCH[ \t]*$", re.MULTILINE)
+MARKER = re.compile(r"^[ \t]*(?:<{5,9}|>{5,9}|={5,9}[ \t]*$)", re.MULTILINE)
 MAX_EDITS = 64
 MAX_SHOWN = 80  # characters
 
@@ -43,7 +44,8 @@ def edited(answer: str, text: str) -> str:
     lines lack or have too much do not count.
     """
     found = list(EDIT.finditer(answer))
-    if len(found) != len(BEGINNING.findall(answer)):
+    are_whole = not any(MARKER.search(edit["old"]) or MARKER.search(edit["new"]) for edit in found)
+    if len(found) != len(BEGINNING.findall(answer)) or not are_whole:
         raise EditError(
             "an edit is not whole: after <<<<<<< SEARCH come the lines, =======, others and >>>>>>> REPLACE"
         )

@@ -29,11 +29,13 @@ MAX_NAME = 200  # characters
 NO_LOOKER = "there is no look here: no recordings of a model's attention belong to this campaign"
 
 
-class _Arguments(BaseModel):
+class Arguments(BaseModel):
+    """What a tool is given: nothing that it does not know, nothing of another type."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class _OfProgram(_Arguments):
+class _OfProgram(Arguments):
     program: str = Field(max_length=MAX_BYTES, description="The whole text of a program.")
 
 
@@ -43,11 +45,11 @@ class _OfLook(_OfProgram):
     )
 
 
-class _OfName(_Arguments):
+class _OfName(Arguments):
     name: str = Field(max_length=MAX_NAME, description="A candidate's name, number, or the beginning of its digest.")
 
 
-class _OfZoo(_Arguments):
+class _OfZoo(Arguments):
     name: str = Field("", max_length=MAX_NAME, description="A published rule; the list of all of them if left out.")
 
 
@@ -75,9 +77,9 @@ TOOLS = (
     Tool("check", "Is a program sound and within the bounds, what it stores, and its budget at each cost.", _OfProgram),
     Tool("look", "What a program keeps of the model's attention on recorded queries, within seconds.", _OfLook),
     Tool("show", "The text of a candidate of this campaign, and all that was measured of it.", _OfName),
-    Tool("leaderboard", "The best programs so far.", _Arguments),
+    Tool("leaderboard", "The best programs so far.", Arguments),
     Tool("zoo", "Published rules: a list of their ideas, or the text of one.", _OfZoo),
-    Tool("language", "The language that programs are written in.", _Arguments),
+    Tool("language", "The language that programs are written in.", Arguments),
 )
 
 
@@ -100,16 +102,8 @@ class Desk:
 
     def answer(self, name: str, arguments: dict[str, Any]) -> str:
         """Answer a call by its name and arguments, whatever these are."""
-        tool = next((each for each in TOOLS if each.name == name), None)
-        if tool is None:
-            names = [each.name for each in TOOLS]
-            return f"there is no tool '{name[:MAX_NAME]}'{did_you_mean(name, names)}; there are {', '.join(names)}"
-        try:
-            given = tool.arguments.model_validate(arguments).model_dump()
-        except ValidationError as error:
-            return f"{name}: {_sentence(error)}"
-        method: Callable[..., str] = getattr(self, name)
-        return method(**given)
+        tool = tool_of(name, TOOLS)
+        return tool if isinstance(tool, str) else called(self, tool, arguments)
 
     def check(self, program: str) -> str:
         """Say whether a program is within the bounds, else why not; and what is known without running it."""
@@ -136,7 +130,7 @@ class Desk:
 
     def show(self, name: str) -> str:
         """Give a candidate's text, with the values that it has, and all that was measured of it."""
-        record = self._found(name)
+        record = self.find(name)
         if record is None:
             hint = did_you_mean(name, [r.candidate.name for r in self.context.records if r.candidate.name])
             return f"no candidate '{name}' is known at this step{hint}; leaderboard names the best"
@@ -177,7 +171,7 @@ class Desk:
             )
         return "\n".join(lines)
 
-    def _found(self, name: str) -> Record | None:
+    def find(self, name: str) -> Record | None:
         """Find a candidate by number or name, the newest of that name, or by the beginning of its digest."""
         newest = list(reversed(self.context.records))
         by_name = (r for r in newest if name in (r.candidate.name, str(r.candidate.id)))
@@ -185,11 +179,29 @@ class Desk:
         return next(by_name, None) or next(by_digest, None)
 
 
+def tool_of(name: str, tools: Sequence[Tool]) -> Tool | str:
+    """Give a tool by its name, or a sentence that there is none."""
+    names = [each.name for each in tools]
+    if name in names:
+        return tools[names.index(name)]
+    return f"there is no tool '{name[:MAX_NAME]}'{did_you_mean(name, names)}; there are {', '.join(names)}"
+
+
+def called(desk: object, tool: Tool, arguments: dict[str, Any]) -> str:
+    """Call the method of a tool's name, or say in a sentence what is wrong with the arguments."""
+    try:
+        given = dict(tool.arguments.model_validate(arguments))
+    except ValidationError as error:
+        return f"{tool.name}: {fault(error)}"
+    method: Callable[..., str] = getattr(desk, tool.name)
+    return method(**given)
+
+
 def _proposed(program: str) -> Proposal:
     return Proposal(program, "", "")
 
 
-def _sentence(error: ValidationError) -> str:
+def fault(error: ValidationError) -> str:
     """Say what is wrong with the first argument that is; others are counted."""
     first, num_more = error.errors(include_url=False)[0], error.error_count() - 1
     place = ".".join(map(str, first["loc"])) or "the arguments"

@@ -1,10 +1,15 @@
 """Campaigns on the fake evaluator of the loop's tests, and programs that differ."""
 
 import importlib.util
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from search.config import CampaignConfig
+from search.loop import Loop, start_campaign
 from search.store.ledger import SqlLedger
 
 _spec = importlib.util.spec_from_file_location("fake_evaluator", Path(__file__).parents[1] / "fake_evaluator.py")
@@ -48,3 +53,29 @@ def ledger(db):
     opened = SqlLedger(db)
     yield opened
     opened.close()
+
+
+CONFIG = CampaignConfig(
+    seed=4, num_candidates=3, proposers=(), seeds=("quest", "centroid"), ratios=(8,), lag=3, outside=("claude",)
+)
+
+
+@pytest.fixture
+def campaign(ledger):
+    """A campaign that waits for programs of one agent. Nothing runs it yet."""
+    return start_campaign(ledger, CONFIG)
+
+
+@pytest.fixture
+def running(db, ledger, campaign, fake):
+    """The same, run on the fake evaluator until the test ends."""
+    with closing(SqlLedger(db)) as own, ThreadPoolExecutor(1) as thread:
+        loop = Loop(own, fake(2, failure_rate=0), (), campaign)
+        ended = thread.submit(loop.run)
+        try:
+            while len(ledger.records(campaign.id)) < len(CONFIG.seeds) and not ended.done():
+                time.sleep(0.02)
+            yield campaign
+        finally:
+            loop.drain()
+            ended.result(30)

@@ -299,7 +299,7 @@ def test_no_kind_ends_a_campaign_and_none_is_charged_wrongly(tmp_path, wire, end
     ledger = SqlLedger(f"sqlite:///{tmp_path / 'kinds.db'}")
     config = CampaignConfig(num_candidates=len(KINDS), proposers=("llm",), seeds=(), ratios=())
     stored = start_campaign(ledger, config)
-    proposer = Llm(endpoint)
+    proposer = Llm(endpoint, turns=1)
     proposer.num_at_once = 1
     outcome = Loop(ledger, Nobody(), [proposer], stored).run(num_steps=len(KINDS))
     records = ledger.records(stored.id)

@@ -1,0 +1,1 @@
+"""Commands for agents that people run themselves: `vortex ask`, `tell`, `mcp` and `agents-guide`."""

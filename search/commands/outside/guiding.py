@@ -1,0 +1,37 @@
+"""`vortex agents-guide`: what a coding agent has to know, written where it is started."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.commands.exits import CommandError
+from search.commands.output import note
+
+FILE = "AGENTS.md"  # which coding agents read by themselves: https://agents.md
+NAME = re.compile(r"[a-z_][a-z0-9_]{0,31}")
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the agent will be started.")]
+Agent = Annotated[
+    str, typer.Option("--agent", metavar="NAME", help="The agent's name as a proposer: small letters, digits and _.")
+]
+
+
+def guide(folder: Folder, agent: Agent = "coder") -> None:
+    """Write an AGENTS.md into a folder, so that a coding agent started there can run a campaign by itself."""
+    from prompts import prompt
+
+    if not NAME.fullmatch(agent):
+        raise CommandError(f"--agent {agent!r} is no name; give small letters, digits and _, at most 32")
+    if not folder.is_dir():
+        raise CommandError(f"there is no folder {folder}; make it first")
+    file = folder / FILE
+    try:
+        with file.open("x", encoding="utf-8") as opened:
+            opened.write(prompt("guide", agent=agent))
+    except FileExistsError:
+        raise CommandError(f"{file} is there already and is left as it is; give another folder") from None
+    note(f"wrote {file}; start the agent in {folder}")

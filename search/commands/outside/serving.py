@@ -1,0 +1,86 @@
+"""`vortex mcp`: the tools for agents that people run, as a server of the Model Context Protocol."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from search.commands import options
+from search.commands.database import opened
+from search.commands.exits import CommandError, ExitCode
+from search.commands.output import note
+
+if TYPE_CHECKING:
+    from search.outside.gateway import Gateway
+
+LOOPBACK = "127.0.0.1"
+TOKEN = "VORTEX_MCP_TOKEN"  # noqa: S105 - the name of a variable
+LEAST_TOKEN, MOST_TOKEN = 16, 512  # characters
+TOKEN_BYTES = 24
+
+Agent = Annotated[
+    str, typer.Option("--agent", metavar="NAME", help="Who brings programs; the campaign's only agent if left out.")
+]
+Campaign = Annotated[
+    int | None,
+    typer.Option(
+        "--campaign", metavar="ID", min=1, max=options.LARGEST,
+        help="The campaign; at each call the newest that takes the agent's programs if left out.",
+    ),
+]  # fmt: skip
+Http = Annotated[bool, typer.Option("--http", help="Serve over HTTP, with a token, instead of stdin and stdout.")]
+Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where HTTP is served: this machine alone.")]
+Port = Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="Its port; 0: any that is free.")]
+
+
+def mcp(
+    agent: Agent = "",
+    campaign: Campaign = None,
+    http: Http = False,
+    host: Host = LOOPBACK,
+    port: Port = 0,
+    db: options.Database = options.DATABASE_URL,
+) -> int:
+    """Let agents that speak MCP take part: brief, check, look, submit, wait and more; on stdio, or over HTTP.
+
+    Over HTTP whoever calls needs the token in VORTEX_MCP_TOKEN; where none is set one is made and told on stderr.
+    """
+    from search.outside.gateway import Gateway
+    from search.outside.server import serve_stdio
+
+    with opened(db) as ledger:
+        gateway = Gateway(ledger, agent, campaign)
+        if http:
+            _serve_http(gateway, host, port)
+        else:
+            serve_stdio(gateway)
+    return ExitCode.DONE
+
+
+def _serve_http(gateway: Gateway, host: str, port: int) -> None:
+    from search.outside.server import PATH, serve_http
+
+    token = _token()
+    try:
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise CommandError(f"--host {host} --port {port} cannot be served: {error.strerror}; give others") from error
+    with listening:
+        shown = f"[{host}]" if ":" in host else host
+        note(f"serving http://{shown}:{listening.getsockname()[1]}{PATH}")
+        serve_http(gateway, listening, token)
+
+
+def _token() -> str:
+    """Give the token from the environment, or make one and tell it."""
+    token = os.environ.get(TOKEN, "")
+    if not token:
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        note(f"{TOKEN} is not set; for this run the token is {token}")
+    elif not (LEAST_TOKEN <= len(token) <= MOST_TOKEN and token.isascii() and token.isprintable() and " " not in token):
+        raise CommandError(f"{TOKEN} must have {LEAST_TOKEN} to {MOST_TOKEN} printable ASCII characters without spaces")
+    return token

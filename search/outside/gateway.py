@@ -1,0 +1,206 @@
+"""All that an agent from outside can do: be told, check, look, submit, wait, and read what is known."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import time
+from dataclasses import dataclass, field
+from threading import Event
+from typing import TYPE_CHECKING
+
+from search.agents.bounds import objections
+from search.agents.llm.tools import Desk
+from search.agents.seeds import Seeds
+from search.archive.allowance import Allowance
+from search.campaigns.stopping import reason_to_stop
+from search.config import CampaignConfig
+from search.contracts import SubmissionError
+from search.journal.answers import HYPOTHESES, NOTES, entries_of
+from search.journal.journal import journal_of
+from search.journal.section import journal_section
+from search.outside.briefs import Brief, brief, context_of
+from search.outside.fates import Fate, State, fate_of
+from search.outside.tickets import MAX_PARENTS, Ticket
+from search.records import Proposal, Status, Submission
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from search.contracts import Ledger, Looker
+    from search.records import Campaign, Context, Record
+
+BROUGHT = "brought"  # the operator of a program that came without a ticket
+POLL_S = 0.2
+ENDED = (State.REFUSED, State.FINISHED)
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """The door of a ledger for one agent. `campaign_id` and `agent` are found where they are left out.
+
+    The campaign is then the newest that takes programs from the agent, at the time of each call, and the agent the only
+    one that the campaign names. Whatever cannot be done raises SubmissionError, whose message is for the agent.
+    """
+
+    ledger: Ledger
+    agent: str = ""
+    campaign_id: int | None = None
+    looker: Looker | None = None
+    closing: Event = field(default_factory=Event)  # set: whoever waits is let go
+
+    def brief(self) -> Brief:
+        """Tell what to invent next, with a ticket for it."""
+        here = self._here()
+        return brief(here.context, here.campaign, here.agent)
+
+    def desk(self) -> Desk:
+        """Give the desk at which programs are checked and looked at, with all that is measured so far."""
+        return Desk(self._here().context, self.looker)
+
+    def submit(
+        self,
+        program: str,
+        ticket: str = "",
+        rationale: str = "",
+        parents: Sequence[str] = (),
+        hypotheses: Sequence[str] = (),
+        notes: Sequence[str] = (),
+    ) -> Fate:
+        """Check a program with the bounds that all proposers keep to, and let it wait for the next step.
+
+        `parents`: names, numbers or digests of candidates, the ticket's if left out. `hypotheses` and `notes` are lines
+        for the journal (`search.journal.answers`).
+        """
+        here = self._here()
+        reason = here.reason_to_refuse()
+        if reason:
+            raise SubmissionError(reason)
+        asked = Ticket.parse(ticket) if ticket else Ticket(here.campaign.id, 0, BROUGHT)
+        if asked.campaign_id != here.campaign.id:
+            ours = f"campaign {here.campaign.id}"
+            raise SubmissionError(f"the ticket is of campaign {asked.campaign_id}, and this is {ours}; ask for a brief")
+        written = entries_of(_as_answer(hypotheses, notes))
+        proposal = Proposal(
+            program, here.agent, asked.operator, here.digests(parents or asked.parents), rationale,
+            hypotheses=written.hypotheses, notes=written.notes,
+        )  # fmt: skip
+        reasons = tuple(objections(proposal, here.context))
+        if reasons:
+            return Fate(0, State.REFUSED, reasons)
+        return self._fate(self.ledger.submit(Submission(here.campaign.id, proposal)))
+
+    def wait(self, submission: int, timeout_s: float, num_known: int = 0) -> Fate:
+        """Tell how far a submission is once there is more than `num_known` results of it, or it has ended.
+
+        After `timeout_s` seconds it is told in any case.
+        """
+        until = time.monotonic() + timeout_s
+        fate = self._fate(self._submission(submission))
+        while fate.state not in ENDED and len(fate.results) <= num_known and time.monotonic() < until:
+            if self.closing.wait(min(POLL_S, max(0.0, until - time.monotonic()))):
+                break
+            fate = self._fate(self._submission(submission))
+        return fate
+
+    def diff(self, name: str, other: str) -> str:
+        """Show how two candidates' texts differ."""
+        here = self._here()
+        first, second = (here.candidate(each) for each in (name, other))
+        texts = [each.candidate.proposal.text.splitlines() for each in (first, second)]
+        named = [f"{each.candidate.name or 'refused'} ({each.candidate.id})" for each in (first, second)]
+        lines = list(difflib.unified_diff(*texts, *named, lineterm=""))
+        return "\n".join(lines) or f"{named[0]} and {named[1]} have the same text"
+
+    def journal(self, agent: str = "") -> str:
+        """Tell what agents noted, and their hypotheses with what the numbers say of them."""
+        found = journal_of(self._here().context.records).of(agent)
+        return journal_section(found.notes, found.hypotheses) or "nothing has been predicted or noted yet"
+
+    def hypotheses(self, agent: str = "") -> str:
+        """Tell hypotheses alone."""
+        found = journal_of(self._here().context.records).of(agent)
+        return journal_section((), found.hypotheses) or "nothing has been predicted yet"
+
+    def _here(self) -> _Here:
+        campaign = self._campaign()
+        config = CampaignConfig.from_json(campaign.settings)
+        agent = self.agent or (config.outside[0] if len(config.outside) == 1 else "")
+        if agent not in config.outside:
+            named = ", ".join(config.outside) or "nobody"
+            asked = repr(self.agent) if self.agent else "an agent without a name"
+            raise SubmissionError(
+                f"campaign {campaign.id} takes no programs from {asked}, but from {named}; start one with "
+                f"`vortex run --outside {self.agent or 'NAME'}`"
+            )
+        return _Here(campaign, config, agent, context_of(campaign, self.ledger.records(campaign.id)))
+
+    def _campaign(self) -> Campaign:
+        if self.campaign_id is not None:
+            try:
+                return self.ledger.campaign(self.campaign_id)
+            except LookupError as error:
+                raise SubmissionError(str(error.args[0])) from None
+        for campaign in reversed(self.ledger.campaigns()):
+            names = CampaignConfig.from_json(campaign.settings).outside
+            if self.agent in names or (names and not self.agent):
+                return campaign
+        raise SubmissionError(
+            f"no campaign takes programs from {self.agent or 'outside'} here; start one with "
+            f"`vortex run --outside {self.agent or 'NAME'}`"
+        )
+
+    def _submission(self, submission: int) -> Submission:
+        try:
+            return self.ledger.submission(submission)
+        except LookupError as error:
+            raise SubmissionError(str(error.args[0])) from None
+
+    def _fate(self, submission: Submission) -> Fate:
+        campaign = self.ledger.campaign(submission.campaign_id)
+        records = self.ledger.records(campaign.id) if submission.candidate_id else ()
+        return fate_of(submission, campaign, records)
+
+
+@dataclass(frozen=True)
+class _Here:
+    """A campaign as an agent finds it."""
+
+    campaign: Campaign
+    config: CampaignConfig
+    agent: str
+    context: Context
+
+    def reason_to_refuse(self) -> str:
+        """Say why the campaign takes nothing more, nothing where it does."""
+        records = self.context.records
+        allowance = Allowance(self.config, Seeds(self.config).num)
+        for record in records:
+            allowance.add(record.candidate)
+        if allowance.is_over:
+            return f"campaign {self.campaign.id} is over: it has its candidates, or has spent what it may"
+        stopped = reason_to_stop(self.config, records)
+        return f"campaign {self.campaign.id} is over: {stopped}" if stopped else ""
+
+    def candidate(self, name: str) -> Record:
+        """Find a candidate of the campaign. Raises SubmissionError."""
+        found = Desk(self.context).find(name)
+        if found is None:
+            where = f"campaign {self.campaign.id}"
+            raise SubmissionError(f"{where} has no candidate {name[:80]!r}; leaderboard names the best")
+        return found
+
+    def digests(self, parents: Sequence[str]) -> tuple[str, ...]:
+        """Give parents by their programs' digests. Raises SubmissionError for one that was not admitted."""
+        if len(parents) > MAX_PARENTS:
+            raise SubmissionError(f"there are {len(parents)} parents; name at most {MAX_PARENTS}")
+        found = [self.candidate(each).candidate for each in parents]
+        refused = next((each for each in found if each.status is not Status.OK), None)
+        if refused is not None:
+            raise SubmissionError(f"candidate {refused.id} was refused, and is no parent; name one that was measured")
+        return tuple(dict.fromkeys(each.program_digest for each in found))
+
+
+def _as_answer(hypotheses: Sequence[str], notes: Sequence[str]) -> str:
+    """Write lines for the journal as an answer that holds nothing else."""
+    return json.dumps({HYPOTHESES: list(hypotheses), NOTES: list(notes)})

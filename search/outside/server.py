@@ -1,0 +1,111 @@
+"""The tools for agents from outside as a server of the Model Context Protocol, on stdio or over HTTP with a token.
+
+See https://modelcontextprotocol.io/specification; the protocol is the `mcp` package's.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import uvicorn
+from anyio.to_thread import run_sync
+from mcp import types
+from mcp.server.auth.provider import AccessToken
+from mcp.server.auth.settings import AuthSettings
+from mcp.server.lowlevel import Server
+from mcp.server.stdio import stdio_server
+from mcp.server.transport_security import TransportSecuritySettings
+from pydantic import AnyHttpUrl
+
+from search.outside.tools import TOOLS, answer
+
+if TYPE_CHECKING:
+    import socket
+
+    from starlette.applications import Starlette
+
+    from search.outside.gateway import Gateway
+
+NAME, PATH = "vortex", "/mcp"
+INSTRUCTIONS = (
+    "Invent sparse attention for vLLM. Ask for a brief, write a program, check it and look at what it keeps, submit "
+    "it, wait for what is measured, and go on from there."
+)
+MAX_REQUEST_BYTES = 1 << 20
+MAX_CALLS = 16  # that are answered at a time; others wait
+MAX_SESSIONS = 64
+
+
+def server_of(gateway: Gateway) -> Server[Any]:
+    """Give a server of the tools, which answers each call in a thread: looks take seconds, and waiting longer."""
+    limiter = anyio.CapacityLimiter(MAX_CALLS)
+
+    async def listed(_: object, _page: object) -> types.ListToolsResult:
+        return types.ListToolsResult(
+            tools=[types.Tool(name=t.name, description=t.description, input_schema=t.schema) for t in TOOLS]
+        )
+
+    async def called(_: object, asked: types.CallToolRequestParams) -> types.CallToolResult:
+        told = await run_sync(answer, gateway, asked.name, asked.arguments or {}, limiter=limiter)
+        return types.CallToolResult(content=[types.TextContent(type="text", text=told.text)], is_error=told.is_error)
+
+    return Server(NAME, instructions=INSTRUCTIONS, on_list_tools=listed, on_call_tool=called)
+
+
+def serve_stdio(gateway: Gateway) -> None:
+    """Serve whoever started this process, until its stdin ends."""
+
+    async def serve() -> None:
+        server = server_of(gateway)
+        async with stdio_server() as (reading, writing):
+            await server.run(reading, writing, server.create_initialization_options())
+
+    try:
+        anyio.run(serve)
+    finally:
+        gateway.closing.set()
+
+
+def serve_http(gateway: Gateway, listening: socket.socket, token: str) -> None:
+    """Serve whoever has the token at a socket that is bound already, until interrupted."""
+    app = app_of(gateway, listening.getsockname(), token)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        gateway.closing.set()
+
+
+def app_of(gateway: Gateway, address: tuple[Any, ...], token: str) -> Starlette:
+    """Give the application that answers at `PATH` whoever has the token.
+
+    Requests from pages of a browser are refused unless they were loaded from this very host: so no page can reach a
+    server on loopback by a name of its own (DNS rebinding).
+    """
+    host, port = address[:2]
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    hosts = [place, f"localhost:{port}"]
+    return server_of(gateway).streamable_http_app(
+        streamable_http_path=PATH,
+        max_request_body_size=MAX_REQUEST_BYTES,
+        max_sessions=MAX_SESSIONS,
+        transport_security=TransportSecuritySettings(
+            allowed_hosts=hosts, allowed_origins=[f"http://{each}" for each in hosts]
+        ),
+        auth=AuthSettings(issuer_url=AnyHttpUrl(f"http://{place}"), resource_server_url=None),
+        token_verifier=_Bearer(token),
+    )
+
+
+class _Bearer:
+    """Knows one token."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token.encode()
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """Compare in a time that does not tell how much of it is right."""
+        known = hmac.compare_digest(token.encode(), self._token)
+        return AccessToken(token=token, client_id="agent", scopes=[]) if known else None

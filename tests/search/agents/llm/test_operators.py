@@ -1,0 +1,70 @@
+"""What is asked at a step: a pure function of the context, about programs that are there."""
+
+from collections import Counter
+
+import pytest
+
+from search.agents.llm.operators import CROSS, EXPLORE, MUTATE, SIMPLIFY, TUNE, WAYS, ask
+from search.parents import front
+from vortex_dsl import load_program
+
+
+@pytest.fixture(scope="module")
+def asked(context_at):
+    return [ask(context_at(step), "llm") for step in range(30, 130)]
+
+
+def of(asked, operator):
+    return [each for each in asked if each.operator == operator]
+
+
+def test_every_operator_is_asked_for_about_as_often_as_it_should(asked):
+    counted = Counter(each.operator for each in asked)
+    assert set(counted) == set(WAYS)
+    assert counted[EXPLORE] + counted[MUTATE] > 50
+
+
+def test_a_question_depends_on_the_step_and_on_who_asks_alone(context_at):
+    assert ask(context_at(40), "llm") == ask(context_at(40), "llm")
+    names = {ask(context_at(40), f"llm{i}").question for i in range(8)}
+    assert len(names) > 1
+
+
+def test_leaders_are_shown_with_figures(asked, context_at):
+    leaders = front(context_at(30).records)
+    for each in (*of(asked, EXPLORE), *of(asked, MUTATE)):
+        assert all(record.candidate.name in each.question for record in leaders[:8])
+        assert "accuracy 0." in each.question
+
+
+def test_changes_of_one_program_show_it_as_edits_would_find_it(asked):
+    for operator in (MUTATE, SIMPLIFY, TUNE):
+        for each in of(asked, operator):
+            (parent,) = each.parents
+            assert each.shown in each.question
+            assert load_program(each.shown + "\n").name == parent.candidate.name
+            assert each.digests == (parent.candidate.program_digest,)
+    assert all("<<<<<<< SEARCH" in each.question for each in of(asked, MUTATE))
+
+
+def test_two_programs_are_crossed(asked):
+    for each in of(asked, CROSS):
+        first, second = each.parents
+        assert first.candidate.program_digest != second.candidate.program_digest
+        for parent in each.parents:
+            assert f"class {parent.candidate.name}(Program)" in each.question
+
+
+def test_numbers_to_tune_are_listed_without_the_budget(asked):
+    for each in of(asked, TUNE):
+        assert "* `sink = Int(" in each.question
+        assert "* `pages = " not in each.question
+
+
+def test_without_parents_another_idea_is_asked_for(context_at, seeds):
+    context = context_at(30, shown=[])
+    assert {ask(context, f"llm{i}").operator for i in range(20)} == {EXPLORE}
+
+
+def test_nothing_is_left_to_fill_in(asked):
+    assert not any("$" in each.question for each in asked)

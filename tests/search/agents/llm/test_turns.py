@@ -1,0 +1,188 @@
+"""Conversations with a scripted chat: what is checked, looked at, answered to, and what comes of it."""
+
+from dataclasses import replace
+
+import pytest
+
+from search.agents.llm.conversation import Conversation
+from search.agents.llm.endpoint import Answer, Call, Usage
+from search.agents.llm.operators import Asked
+from search.agents.llm.tools import Desk
+from search.contracts import ProposerError
+from search.records import Evaluation, EvaluationKey, Measurement, Stage, Status
+from tests.search.agents.looking import Scripted
+from vortex_dsl import zoo
+
+RATIO = 4.0
+
+
+class Script:
+    """Gives its answers in order, and keeps what it was asked and offered."""
+
+    def __init__(self, *answers):
+        self._answers, self.asked, self.offered = list(answers), [], []
+
+    def ask(self, messages, tools=()):
+        self.asked.append([dict(message) for message in messages])
+        self.offered.append(tools)
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        given = answer if isinstance(answer, Answer) else Answer(answer)
+        return replace(given, usage=Usage(100, 0, 20), dollars=0.25, elapsed_s=0.5)
+
+
+def program(name, zoo_name="narrow_centroid", why="Because."):
+    lines = zoo.text(zoo_name).splitlines(keepends=True)
+    text = "".join(f"class {name}(Program):\n" if line.startswith("class ") else line for line in lines)
+    return f"{why}\n\n```python\n{text}```"
+
+
+BROKEN = "```python\nfrom vortex_dsl import Program\n\n\nclass Broken(Program):\n    pass\n```"
+
+
+@pytest.fixture
+def context(context_at, seeds):
+    """Quest is the best published rule that was measured at the ratio."""
+    quest = next(r for r in seeds if r.candidate.name == "Quest")
+    key = EvaluationKey(quest.candidate.program_digest, Stage.RECALL, "w", "m", "e", "1", 0)
+    recalled = Evaluation(key, Status.OK, measurements=(Measurement("mass", 0.8),), ratio=RATIO)
+    shown = [replace(r, evaluations=(*r.evaluations, recalled)) if r is quest else r for r in seeds]
+    return replace(context_at(30, shown=shown), ratios=(RATIO,), lengths=(8000,))
+
+
+def converse(context, script, masses=None, turns=4, asked=None):
+    looker = None if masses is None else Scripted({"Quest": 0.8} | masses)
+    asked = asked or Asked("mutate", "Improve this one.", context.records[6:7])
+    conversation = Conversation(script, Desk(context, looker), asked)
+    conversation.run(turns)
+    return conversation.proposal("llm")
+
+
+def replies(script):
+    """Give what the model was answered at the end of each question."""
+    return [messages[-1]["content"] for messages in script.asked[1:]]
+
+
+def test_a_sound_program_goes_through_where_there_is_no_look(context):
+    script = Script(program("Plain"))
+    proposal = converse(context, script)
+    assert "class Plain" in proposal.text
+    assert (proposal.proposer, proposal.operator, proposal.rationale) == ("llm", "mutate", "Because.")
+    assert proposal.parents == (context.records[6].candidate.program_digest,)
+    assert len(script.asked) == 1
+
+
+def test_a_program_that_keeps_more_than_what_it_is_compared_with_goes_through(context):
+    script = Script(program("Better"))
+    assert "class Better" in converse(context, script, {"Better": 0.9}).text
+    assert len(script.asked) == 1
+
+
+def test_a_refused_program_is_repaired_in_the_same_step_with_its_parents_and_all_costs(context):
+    script = Script(BROKEN, program("Repaired"))
+    proposal = converse(context, script)
+    assert "class Repaired" in proposal.text
+    assert proposal.operator == "mutate"
+    assert proposal.parents == (context.records[6].candidate.program_digest,)
+    assert (proposal.prompt_tokens, proposal.completion_tokens) == (200, 40)
+    assert (proposal.dollars, proposal.elapsed_s) == (0.5, 1.0)
+    (reply,) = replies(script)
+    assert "<program>:" in reply
+    assert script.asked[1][2] == {"role": "assistant", "content": BROKEN}
+
+
+def test_every_objection_is_told_at_once(context):
+    wide = (
+        program("Wide", "sign_keys")
+        .replace('k.to("sign")', "k")
+        .replace("pages = Int", "page_size = 32\n    pages = Int")
+    )
+    script = Script(
+        wide.replace("page_size = 32", "page_size = Choice(32, (16, 32))").replace("import Int", "import Choice, Int"),
+        program("Small"),
+    )
+    assert "class Small" in converse(context, script).text
+    (reply,) = replies(script)
+    assert "pages of 16" in reply
+    assert "at most 1,024" in reply
+
+
+def test_what_was_looked_at_may_be_revised_and_the_best_is_proposed(context):
+    script = Script(program("First"), program("Second", "centroid"), program("Third", "ball"), "KEEP")
+    proposal = converse(context, script, {"First": 0.6, "Second": 0.75, "Third": 0.7})
+    assert "class Second" in proposal.text
+    first, second, third = replies(script)
+    assert "First at a cost ratio of 4" in first
+    assert "Quest, keeps 0.800 (-0.200 for yours)" in first
+    assert "Second at" in second
+    assert "Third at" in third
+    assert proposal.dollars == 1.0
+
+
+def test_an_answer_without_a_program_after_a_look_ends_the_conversation(context):
+    script = Script(program("First"), "KEEP")
+    assert "class First" in converse(context, script, {"First": 0.6}).text
+    assert len(script.asked) == 2
+
+
+def test_edits_after_a_refusal_are_of_the_programs_own_text(context):
+    edit = "<<<<<<< SEARCH\nclass Odd(Program):\n=======\nclass Even(Program):\n>>>>>>> REPLACE"
+    script = Script(program("Odd"), edit, "KEEP")
+    proposal = converse(context, script, {"Odd": 0.5, "Even": 0.7})
+    assert "class Even" in proposal.text
+
+
+def test_functions_are_answered_by_the_desk_and_their_calls_stand_in_the_messages(context):
+    call = Call("c1", "show", {"name": "Quest"})
+    script = Script(Answer("", (call, Call("c2", "nothing", {}))), program("Asked"))
+    assert "class Asked" in converse(context, script).text
+    said, first, second = script.asked[1][2:]
+    assert said["tool_calls"][0]["function"] == {"name": "show", "arguments": '{"name": "Quest"}'}
+    assert (first["role"], first["tool_call_id"]) == ("tool", "c1")
+    assert "class Quest(Program)" in first["content"]
+    assert "there is no tool 'nothing'" in second["content"]
+    assert [tool["function"]["name"] for tool in script.offered[0]] == [
+        *("check", "look", "show", "leaderboard", "zoo", "language")
+    ]
+
+
+def test_in_the_last_turn_no_functions_are_offered(context):
+    script = Script(BROKEN, BROKEN)
+    converse(context, script, turns=2)
+    assert [bool(tools) for tools in script.offered] == [True, False]
+
+
+def test_where_no_program_is_sound_the_last_one_is_proposed_and_what_was_odd_is_told(context):
+    last = BROKEN.replace("Broken", "Last")
+    script = Script(BROKEN, Answer(last, fault="the answer was cut off"))
+    proposal = converse(context, script, turns=2)
+    assert "class Last" in proposal.text
+    assert "the answer was cut off" in proposal.rationale
+    assert proposal.dollars == 0.5
+
+
+def test_a_cut_off_answer_is_told_so(context):
+    script = Script(Answer("I think that", fault="the answer was cut off at the most tokens"), program("Whole"))
+    assert "class Whole" in converse(context, script).text
+    assert "cut off at the most tokens" in replies(script)[0]
+
+
+def test_an_endpoint_that_breaks_off_later_leaves_what_there_is_with_its_cost(context):
+    script = Script(program("First"), ProposerError("away", 0.125))
+    proposal = converse(context, script, {"First": 0.6})
+    assert "class First" in proposal.text
+    assert "away" in proposal.rationale
+    assert proposal.dollars == 0.375
+
+
+def test_an_endpoint_that_never_answers_is_an_error(context):
+    with pytest.raises(ProposerError, match="away"):
+        converse(context, Script(ProposerError("away")))
+
+
+def test_functions_alone_come_to_nothing(context):
+    calls = [Answer("", (Call("c", "leaderboard", {}),))] * 3
+    proposal = converse(context, Script(*calls), turns=3)
+    assert proposal.text == ""
+    assert proposal.dollars == 0.75

@@ -1,0 +1,212 @@
+"""What an agent from outside is told, what is taken from it, and what it hears of it."""
+
+import time
+from dataclasses import replace
+from threading import Thread
+
+import pytest
+
+from search.config import CampaignConfig
+from search.contracts import SubmissionError
+from search.loop import start_campaign
+from search.outside.fates import State
+from search.outside.gateway import BROUGHT, Gateway
+from search.outside.tickets import Ticket
+from search.outside.tools import MAX_ANSWER, TOOLS, answer
+from search.records import Stage
+
+PATIENCE_S = 20.0
+MANY = 10**6
+
+
+@pytest.fixture
+def gateway(ledger, campaign):
+    return Gateway(ledger, "claude")
+
+
+def test_a_brief_is_what_a_called_agent_gets(ledger, running):
+    from search.agents.llm.operators import ask, system
+    from search.outside.briefs import context_of
+
+    given = Gateway(ledger).brief()
+    context = context_of(running, ledger.records(running.id))
+    assert given.text == f"{system(context).strip()}\n\n{ask(context, 'claude').question.strip()}"
+    assert Ticket.parse(given.ticket).num_steps == 2
+
+
+def test_a_program_is_measured_and_its_results_come(ledger, running, text_of):
+    gateway = Gateway(ledger, "claude")
+    asked = gateway.brief()
+    fate = gateway.submit(text_of(1), asked.ticket, "an idea", hypotheses=["it keeps most: recall > 0 at 8"])
+    assert fate.state in (State.WAITING, State.UNDER_WAY)
+    first = gateway.wait(fate.submission, PATIENCE_S)
+    assert first.results
+    last = gateway.wait(fate.submission, PATIENCE_S, MANY)
+    assert last.state is State.FINISHED
+    assert {each.stage for each in last.results} >= {Stage.CHECK, Stage.RECALL, Stage.PROBE}
+    record = ledger.candidate(last.candidate)
+    proposal, ticket = record.candidate.proposal, Ticket.parse(asked.ticket)
+    assert (proposal.proposer, proposal.operator, proposal.parents) == ("claude", ticket.operator, ticket.parents)
+    assert [each.prediction for each in proposal.hypotheses] == ["recall > 0 at 8"]
+    assert "it keeps most" in gateway.hypotheses()
+    assert "it keeps most" in gateway.journal("claude")
+    assert "it keeps most" not in gateway.journal("codex")
+
+
+def test_what_is_held_out_is_told_to_nobody(ledger, db, campaign, fake, text_of):
+    from contextlib import closing
+
+    from search.loop import Loop
+    from search.outcome import End
+    from search.store.ledger import SqlLedger
+
+    gateway = Gateway(ledger, "claude")
+    fates = [gateway.submit(text_of(number)) for number in range(3)]
+    with closing(SqlLedger(db)) as own:
+        outcome = Loop(own, fake(2, failure_rate=0), (), campaign).run()
+    assert outcome.end is End.DONE
+    assert outcome.confirmations
+    told = [gateway.wait(each.submission, 0.0) for each in fates]
+    for each in told:
+        whole = ledger.candidate(each.candidate).evaluations
+        seen = ledger.records(campaign.id)[each.step].evaluations
+        assert len(each.results) == len(seen) <= len(whole)
+    assert sum(len(ledger.candidate(e.candidate).evaluations) for e in told) > sum(len(e.results) for e in told)
+
+
+def test_without_a_ticket_parents_may_be_named(ledger, running, text_of):
+    gateway = Gateway(ledger, "claude")
+    parent = ledger.records(running.id)[0].candidate
+    fate = gateway.submit(text_of(1), parents=[parent.name, str(parent.id), parent.program_digest[:8]])
+    proposal = ledger.submission(fate.submission).proposal
+    assert (proposal.operator, proposal.parents) == (BROUGHT, (parent.program_digest,))
+    with pytest.raises(SubmissionError, match="no candidate 'nobody'"):
+        gateway.submit(text_of(2), parents=["nobody"])
+
+
+def test_what_is_not_within_the_bounds_is_refused_with_reasons_and_not_kept(ledger, gateway, campaign, text_of):
+    fate = gateway.submit(text_of(1).replace("topk(", "best("))
+    assert (fate.state, fate.submission) == (State.REFUSED, 0)
+    assert "best" in fate.reasons[0]
+    wide = text_of(1).replace('k.mean("token") + k.max("token") * 1.5', "k")
+    assert gateway.submit(wide).state is State.REFUSED
+    assert ledger.submissions(campaign.id) == []
+
+
+def test_a_known_program_is_refused(ledger, running):
+    from vortex_dsl import zoo
+
+    fate = Gateway(ledger, "claude").submit(zoo.text("quest"))
+    assert fate.state is State.REFUSED
+    assert "means the same" in fate.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("agent", "says"), [("codex", "takes no programs from 'codex', but from claude"), ("", None), ("claude", None)]
+)
+def test_only_agents_that_the_campaign_names_are_heard(ledger, campaign, agent, says):
+    gateway = Gateway(ledger, agent, campaign.id)
+    if says is None:
+        assert gateway.brief().ticket
+        return
+    with pytest.raises(SubmissionError, match=says):
+        gateway.brief()
+
+
+def test_where_there_is_no_campaign_it_is_said_how_to_start_one(ledger):
+    with pytest.raises(SubmissionError, match="vortex run --outside claude"):
+        Gateway(ledger, "claude").brief()
+    with pytest.raises(SubmissionError, match="no campaign 7"):
+        Gateway(ledger, "claude", 7).brief()
+
+
+def test_the_newest_campaign_that_takes_programs_is_meant(ledger, campaign):
+    newer = start_campaign(ledger, CampaignConfig.from_json(campaign.settings))
+    start_campaign(ledger, replace(CampaignConfig.from_json(campaign.settings), proposers=("random",), outside=()))
+    assert Ticket.parse(Gateway(ledger, "claude").brief().ticket).campaign_id == newer.id
+
+
+def test_a_ticket_of_another_campaign_or_none_at_all_is_refused(gateway, campaign, text_of):
+    with pytest.raises(SubmissionError, match=r"ticket is of campaign 9, and this is campaign 1"):
+        gateway.submit(text_of(1), str(Ticket(9, 2, "explore")))
+    for text in ("", "1", "1.2.explore", "../x", "1.2.Explore.", f"1.2.explore.{'a' * 2000}"):
+        with pytest.raises(SubmissionError, match="is no ticket"):
+            Ticket.parse(text)
+    ticket = Ticket(1, 2, "mutate", ("ab12", "cd34"))
+    assert Ticket.parse(str(ticket)) == ticket
+
+
+def test_a_campaign_that_is_over_takes_nothing(ledger, running, text_of):
+    gateway = Gateway(ledger, "claude")
+    for number in range(3):
+        fate = gateway.submit(text_of(number))
+    assert gateway.wait(fate.submission, PATIENCE_S, MANY).state is State.FINISHED
+    with pytest.raises(SubmissionError, match=f"campaign {running.id} is over"):
+        gateway.submit(text_of(9))
+
+
+def test_waiting_ends_in_time_and_when_the_gateway_closes(gateway, text_of):
+    fate = gateway.submit(text_of(1))
+    assert gateway.wait(fate.submission, 0.3).state is State.WAITING
+    started = time.monotonic()
+    waiting = Thread(target=gateway.wait, args=(fate.submission, 60.0))
+    waiting.start()
+    gateway.closing.set()
+    waiting.join(5.0)
+    assert not waiting.is_alive()
+    assert time.monotonic() - started < 5.0
+    with pytest.raises(SubmissionError, match="no submission 99"):
+        gateway.wait(99, 0.0)
+
+
+def test_two_candidates_are_compared_by_their_texts(ledger, running):
+    told = answer(Gateway(ledger), "diff", {"name": "Quest", "other": "Centroid"}).text
+    assert "-class Quest(Program):" in told
+    assert "+class Centroid(Program):" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "says"),
+    [
+        ("chekc", {}, "did you mean 'check'"),
+        ("wait", {"submission": "1"}, "valid integer"),
+        ("wait", {"submission": 1, "timeout_s": 1e9}, "timeout_s"),
+        ("submit", {"program": "x" * 10**6}, "program"),
+        ("submit", {"program": "x", "file": "/etc/passwd"}, "file"),
+        ("submit", {"program": "x", "parents": ["a"] * 99}, "parents"),
+        ("show", {"name": "../../etc/passwd"}, "no candidate"),
+        ("zoo", {"name": "../quest"}, "quest"),
+    ],
+)
+def test_whatever_is_asked_is_answered_in_a_sentence(gateway, name, arguments, says):
+    told = answer(gateway, name, arguments).text
+    assert says in told
+    assert len(told) < 1000
+
+
+def test_every_tool_answers_and_no_answer_is_longer_than_it_may_be(ledger, running, text_of, monkeypatch):
+    gateway = Gateway(ledger)
+    given = {
+        "check": {"program": text_of(1)}, "look": {"program": text_of(1)}, "submit": {"program": text_of(1)},
+        "show": {"name": "Quest"}, "diff": {"name": "Quest", "other": "Centroid"},
+        "wait": {"submission": 1, "timeout_s": 5},
+    }  # fmt: skip
+    for tool in TOOLS:
+        told = answer(gateway, tool.name, given.get(tool.name, {}))
+        assert told.text, tool.name
+        assert not told.is_error, (tool.name, told.text)
+        assert len(told.text) <= MAX_ANSWER
+    monkeypatch.setattr("search.outside.tools.MAX_ANSWER", 100)
+    cut = answer(gateway, "language", {}).text
+    assert len(cut) < 200
+    assert "of which 100 are shown" in cut
+
+
+def test_no_tool_takes_or_gives_a_path():
+    names = {name for tool in TOOLS for name in tool.schema.get("properties", {})}
+    assert names.isdisjoint({"path", "file", "folder", "url", "db"})
+    for tool in TOOLS:
+        assert tool.schema["additionalProperties"] is False
+        for each in tool.schema.get("properties", {}).values():
+            kinds = [each, *each.get("anyOf", ())]
+            assert any({"maxLength", "maximum", "maxItems"} & set(kind) or "minimum" in kind for kind in kinds), each
