@@ -1,9 +1,12 @@
 """docs/agents.md is true: each of its commands is run, against a scripted server where a key would be needed."""
 
+import io
 import itertools
 import json
 import re
 import shlex
+import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -99,11 +102,54 @@ def test_a_campaign_with_a_model_of_ones_own(place, server, capsys):
 
 def test_commands_for_agents_from_outside_exist():
     for _, name, *words in lines(CODING):
-        options = {opt for param in commands()[name].params for opt in param.opts}
+        options = {opt for param in commands()[name].params for opt in (*param.opts, *param.secondary_opts)}
         assert [word for word in words if word.startswith("-") and word not in options] == []
 
 
-def test_a_guide_is_written_for_a_coding_agent(place, server, capsys):
-    (guide,) = [words for words in lines(CODING) if "agents-guide" in words]
+def test_a_campaign_with_a_coding_agent(place, server, capsys, monkeypatch):
+    """The guide is written; a program that is told takes a step of the campaign, under the agent's name."""
+    guide, campaign, _, ask, tell = lines(CODING)
     assert run(guide, server) == 0
     assert "vortex mcp" in Path("AGENTS.md").read_text()
+    campaign[campaign.index("--model") + 1] = "probe"  # smollm2 would have to be fetched
+    campaign[campaign.index("--candidates") + 1] = "1"
+    told = []
+    thread = threading.Thread(target=lambda: told.append(_bring(ask, tell, monkeypatch, capsys)))
+    thread.start()  # signals belong to the main thread, and with them the campaign
+    assert run(campaign, server) == 0
+    thread.join(60)
+    (program,) = told
+    (brought,) = [each for each in proposers() if each.proposer == "coder"]
+    assert brought.text == program
+
+
+def _bring(ask, tell, monkeypatch, capsys):
+    """Wait for the campaign, ask what to invent and tell a program."""
+    while not _is_begun():
+        time.sleep(0.05)
+    brief = _piped(ask, {"agent": "coder"}, monkeypatch, capsys)
+    program = PROGRAM.format(step=1, slope=1)
+    answer = {"agent": "coder", "ticket": brief["ticket"], "program": program, "rationale": "Newer pages matter."}
+    _piped(tell, answer, monkeypatch, capsys)
+    return program
+
+
+def _is_begun():
+    """Whether there is a campaign in the ledger."""
+    if not Path("results.db").exists():
+        return False
+    ledger = SqlLedger("sqlite:///results.db")
+    try:
+        return bool(ledger.campaigns())
+    finally:
+        ledger.close()
+
+
+def _piped(words, asked, monkeypatch, capsys):
+    """Run a command with JSON on stdin, and give what it wrote."""
+    command = list(itertools.takewhile(lambda word: word != "<", words))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(json.dumps(asked).encode())))
+    capsys.readouterr()
+    assert main(command[1:]) == 0
+    out = capsys.readouterr().out  # the campaign's own may follow
+    return json.JSONDecoder().raw_decode(out[out.index("{") :])[0]

@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 
-from search.agents.llm.operators import CROSS, EXPLORE, MUTATE, SIMPLIFY, TUNE, WAYS, ask
+from search.agents.llm.choosing import CROSS, EXPLORE, MUTATE, OPERATORS, SIMPLIFY, TUNE
+from search.agents.llm.operators import ask
 from search.parents import front
 from vortex_dsl import load_program
 
@@ -20,7 +21,7 @@ def of(asked, operator):
 
 def test_every_operator_is_asked_for_about_as_often_as_it_should(asked):
     counted = Counter(each.operator for each in asked)
-    assert set(counted) == set(WAYS)
+    assert set(counted) == set(OPERATORS)
     assert counted[EXPLORE] + counted[MUTATE] > 50
 
 
