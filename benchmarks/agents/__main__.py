@@ -40,7 +40,7 @@ def slots(seeds: range) -> None:
             found = [busy(latency_s, num_workers, num_answers, seed, mixed=mixed) for seed in seeds]
             told = (
                 f"{name} {mean(values):.1%} (least {min(values):.1%})"
-                for name in ("workers", "slots", "answers")
+                for name in ("workers", "requests")
                 for values in [[getattr(each, name) for each in found]]
             )
             print(

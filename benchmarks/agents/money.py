@@ -47,7 +47,7 @@ def account(num_answers: int, seed: int, share: float = 2.0) -> Account:
         with ThreadPoolExecutor(NUM_AT_ONCE) as pool:
             spent = list(pool.map(lambda _: _asked(chat, messages), range(num_answers)))
         recorded = sum(each for each in spent if each is not None)
-        return Account(recorded, server.dollars, most, server.num_answers, server.num_requests, spent.count(None))
+        return Account(recorded, server.dollars, most, server.num_answers, len(server.arrivals), spent.count(None))
 
 
 def _asked(chat: Chat, messages: list[dict[str, Any]]) -> float | None:

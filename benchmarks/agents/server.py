@@ -41,12 +41,12 @@ class Habits:
 class Server:
     """Serves `/v1/chat/completions`. `answer` writes the text of the nth answer, from 0, to a request.
 
-    `dollars`: what it charged; `busy_s`: the seconds that requests were held, of all together.
+    `dollars`: what it charged; `arrivals`: when each request came, in seconds of the monotonic clock.
     """
 
     def __init__(self, answer: Callable[[int, dict[str, Any]], str], habits: Habits | None = None) -> None:
-        self.dollars = self.busy_s = 0.0
-        self.num_requests = self.num_answers = 0
+        self.dollars, self.num_answers = 0.0, 0
+        self.arrivals: list[float] = []
         self._answer, self._habits = answer, habits or Habits()
         self._luck = random.Random(self._habits.seed)
         self._lock, self._numbers = threading.Lock(), itertools.count()
@@ -82,11 +82,8 @@ class Server:
     def reply(self, handler: BaseHTTPRequestHandler) -> None:
         """Answer one request, late."""
         asked = handler.rfile.read(int(handler.headers["content-length"]))
-        begun_s = time.monotonic()
         status, body, waits_s = self._decided(asked)
         time.sleep(waits_s)
-        with self._lock:
-            self.busy_s += time.monotonic() - begun_s
         with contextlib.suppress(OSError):  # whoever asked has gone
             handler.send_response(status)
             handler.send_header("content-type", "application/json")
@@ -99,7 +96,7 @@ class Server:
         """Give status, body and seconds, and charge what the answer costs."""
         habits = self._habits
         with self._lock:
-            self.num_requests += 1
+            self.arrivals.append(time.monotonic())
             fails, is_cut, reasons, waits, caches = (self._luck.random() for _ in range(5))
             waits_s = habits.latency_s * (1 + JITTER * (2 * waits - 1))
             if fails < habits.errors:

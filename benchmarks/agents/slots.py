@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,14 +28,14 @@ TOKENS = 4096
 
 @dataclass(frozen=True)
 class Busy:
-    """Shares of the time, from the first question to the last evaluation, of a campaign's middle.
+    """Shares of what is possible.
 
-    `workers`: they measured. `slots`: requests were held. `answers`: of those that the slots allow at this latency.
+    `workers`: of their time from the first stage to the last, what they spent measuring. `requests`: of those that the
+    slots allow at this latency, as many as came after all slots were taken and before the last.
     """
 
     workers: float
-    slots: float
-    answers: float
+    requests: float
 
 
 class Sleeping(Drawn):
@@ -42,7 +43,7 @@ class Sleeping(Drawn):
 
     def __init__(self, num_workers: int, stage_s: float) -> None:
         super().__init__(num_workers)
-        self.busy_s = 0.0
+        self.begun_s, self.ended_s = math.inf, 0.0
         self._stage_s = stage_s
         self._waiting: list[EvaluationTask] = []
         self._ends: list[tuple[float, int, EvaluationTask]] = []
@@ -59,8 +60,8 @@ class Sleeping(Drawn):
             time.sleep(max(0.0, min(timeout_s, self._ends[0][0] - time.monotonic())))
         found = []
         while self._ends and self._ends[0][0] <= time.monotonic():
-            end_s, _, task = heapq.heappop(self._ends)
-            self._begin(end_s)  # a worker takes what waits by itself
+            self.ended_s, _, task = heapq.heappop(self._ends)
+            self._begin(self.ended_s)  # a worker takes what waits by itself
             found.append(drawn(task))
         return found
 
@@ -68,10 +69,15 @@ class Sleeping(Drawn):
         """Give what workers are at."""
         return [task.key for _, _, task in self._ends]
 
+    @property
+    def busy(self) -> float:
+        """Give the share of their time that they spent measuring."""
+        return self._num_begun * self._stage_s / (self.num_workers * (self.ended_s - self.begun_s))
+
     def _begin(self, now_s: float) -> None:
         while self._waiting and len(self._ends) < self.num_workers:
             task = self._waiting.pop(0)
-            self.busy_s += self._stage_s
+            self.begun_s = min(self.begun_s, now_s)
             self._num_begun += 1
             heapq.heappush(self._ends, (now_s + self._stage_s, self._num_begun, task))
 
@@ -93,16 +99,9 @@ def busy(latency_s: float, num_workers: int, num_answers: int, seed: int, *, mix
         llm.num_at_once = NUM_SLOTS
         evaluator = Sleeping(num_workers, STAGE_S)
         campaign = start_campaign(opened, config)
-        begun_s = time.monotonic()
         Loop(opened, evaluator, [llm, Grammar()][: len(names)], campaign).run()
-        # What the last questions leave free at the end says nothing of a long campaign.
-        taken_s = time.monotonic() - begun_s - latency_s - STAGE_S
-        allowed = taken_s / latency_s * NUM_SLOTS
-        return Busy(
-            evaluator.busy_s / (num_workers * taken_s),
-            server.busy_s / (NUM_SLOTS * taken_s),
-            server.num_answers / allowed,
-        )
+    taken_s = server.arrivals[-1] - server.arrivals[0]
+    return Busy(evaluator.busy, (len(server.arrivals) - NUM_SLOTS) * latency_s / (NUM_SLOTS * taken_s))
 
 
 def _program(number: int, _asked: dict[str, Any]) -> str:
