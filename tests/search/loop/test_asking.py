@@ -80,19 +80,23 @@ def sequence(ledger, campaign):
     ]
 
 
-def test_the_sequence_depends_on_no_workers_and_no_order_of_answers(tmp_path):
-    sequences, most = [], []
+BOTH = pytest.mark.parametrize("bandit", [False, True], ids=["a fixed round", "turns that are drawn"])
+
+
+@BOTH
+def test_the_sequence_depends_on_no_workers_and_no_order_of_answers(tmp_path, bandit):
+    sequences, most, config = [], [], replace(CONFIG, bandit=bandit)
     for num_workers, shuffle, num_at_once in ((1, 0, 1), (2, 1, 16), (8, 2, 16)):
         ledger = SqlLedger(f"sqlite:///{tmp_path / f'{num_workers}.db'}")
         away = Away(num_at_once, shuffle)
-        outcome, campaign = run(ledger, away, evaluator=FakeEvaluator(num_workers, shuffle=shuffle))
+        outcome, campaign = run(ledger, away, config, FakeEvaluator(num_workers, shuffle=shuffle))
         assert outcome.end is End.DONE
         sequences.append(sequence(ledger, campaign))
         most.append(away.most_at_once)
         ledger.close()
     assert sequences[0] == sequences[1] == sequences[2]
     assert most[0] == 1
-    assert min(most[1:]) > 1
+    assert bandit or min(most[1:]) > 1
 
 
 def test_a_question_ahead_knows_what_its_step_may_see_and_nothing_else(ledger):
@@ -108,11 +112,13 @@ def test_a_question_ahead_knows_what_its_step_may_see_and_nothing_else(ledger):
         assert later.isdisjoint(context.seen)
 
 
-def test_a_campaign_that_is_killed_with_questions_open_goes_on_as_if_undisturbed(tmp_path, ledger):
+@BOTH
+def test_a_campaign_that_is_killed_with_questions_open_goes_on_as_if_undisturbed(tmp_path, ledger, bandit):
+    config = replace(CONFIG, bandit=bandit)
     whole = SqlLedger(f"sqlite:///{tmp_path / 'whole.db'}")
-    undisturbed = sequence(whole, run(whole, Away())[1])
+    undisturbed = sequence(whole, run(whole, Away(), config)[1])
     whole.close()
-    campaign = start_campaign(ledger, CONFIG)
+    campaign = start_campaign(ledger, config)
     with pytest.raises(RuntimeError, match="killed"):
         run(ledger, Away(), evaluator=FakeEvaluator(4, crash_after=15), campaign=campaign)
     assert 0 < len(ledger.records(campaign.id)) < len(undisturbed)
