@@ -19,6 +19,7 @@ from search.records import Stage, Workload
 if TYPE_CHECKING:
     from typing import Any
 
+    from search.contracts import Proposer
     from search.records import Evaluation, EvaluationKey, EvaluationTask
 
 NUM_SLOTS = 8  # requests that the endpoint takes at once
@@ -99,7 +100,8 @@ def busy(latency_s: float, num_workers: int, num_answers: int, seed: int, *, mix
         llm.num_at_once = NUM_SLOTS
         evaluator = Sleeping(num_workers, STAGE_S)
         campaign = start_campaign(opened, config)
-        Loop(opened, evaluator, [llm, Grammar()][: len(names)], campaign).run()
+        proposers: list[Proposer] = [llm, Grammar()] if mixed else [llm]
+        Loop(opened, evaluator, proposers, campaign).run()
     taken_s = server.arrivals[-1] - server.arrivals[0]
     return Busy(evaluator.busy, (len(server.arrivals) - NUM_SLOTS) * latency_s / (NUM_SLOTS * taken_s))
 

@@ -67,4 +67,4 @@ def _at(point: float, found: Mapping[str, float]) -> str:
         end += share
         if point < end:
             return name
-    return next(reversed(found))
+    return list(found)[-1]  # where rounding left the end below 1
