@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from search.agents.llm.money import Purse
 from search.agents.seeds import given
-from search.config import ConfigError
+from search.config import TURNS, ConfigError
 from search.parents import GIVEN
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from search.agents.llm.endpoint import Endpoint
     from search.config import CampaignConfig
-    from search.contracts import Proposer
+    from search.contracts import Looker, Proposer
     from search.records import Context, Proposal, Record
     from vortex_dsl.frontend.program import Program
 
@@ -45,21 +45,33 @@ def proposers_of(
 
     `records` are those that there are already: what they cost is spent.
     """
+    from search.campaigns.machines import looker_of
+
     most = math.inf if config.max_dollars is None else config.max_dollars
     purse = Purse(most, math.fsum(record.candidate.proposal.dollars for record in records))
-    built = {name: proposer_of(name, endpoints, purse) for name in set(config.proposers)}
+    looker = looker_of(config) if endpoints else None
+    built = {name: proposer_of(name, endpoints, purse, looker, config.turns) for name in set(config.proposers)}
     return tuple(built[name] for name in config.proposers)
 
 
-def proposer_of(name: str, endpoints: Mapping[str, Endpoint], purse: Purse | None = None) -> Proposer:
-    """Build a proposer by its name: one of `KNOWN`, or that of an endpoint. Raises ConfigError for another."""
+def proposer_of(
+    name: str,
+    endpoints: Mapping[str, Endpoint],
+    purse: Purse | None = None,
+    looker: Looker | None = None,
+    turns: int = TURNS,
+) -> Proposer:
+    """Build a proposer by its name: one of `KNOWN`, or that of an endpoint. Raises ConfigError for another.
+
+    purse, looker, turns: of language models, see `search.agents.llm.conversation`.
+    """
     from search.agents.baselines import BestOfN, Greedy, Random
     from search.agents.grammar import Grammar
     from search.agents.llm.conversation import Llm
     from search.agents.tuning.tune import Tune
 
     if name in endpoints:
-        return Llm(endpoints[name], name, purse)
+        return Llm(endpoints[name], name, purse, looker=looker, turns=turns)
     for kind in (Grammar, Tune, Greedy, BestOfN, Random):
         if kind.name == name:
             return kind()

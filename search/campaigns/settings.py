@@ -46,6 +46,7 @@ def settings_of(setup: Setup, model: ModelFacts) -> CampaignConfig:
         stop_at=setup.stop_at,
         patience=setup.patience,
         reflect_every=setup.reflect_every,
+        turns=setup.turns,
         seed_programs=seed_programs(setup.seed_programs, judged.terms.shape),
     )
 

@@ -20,11 +20,12 @@ from search.campaigns.bounds import (
     MAX_ROUND,
     MAX_SECONDS,
     MAX_SEED_PROGRAMS,
+    MAX_TURNS,
     MAX_WORKERS,
 )
 from search.campaigns.endpoints import EndpointSetup, check_priced, with_keys
 from search.campaigns.proposers import KNOWN, LLM, WITH_LLM
-from search.config import MAX_RATIOS, PROPOSERS, REFLECT_EVERY, TARGET
+from search.config import MAX_RATIOS, PROPOSERS, REFLECT_EVERY, TARGET, TURNS
 from search.evaluator.probe import PROBE
 from search.outside.arrivals import Arrivals
 from search.parents import GIVEN
@@ -90,6 +91,10 @@ class Setup(BaseModel):
     endpoints: dict[str, EndpointSetup] = Field(
         {}, max_length=MAX_ENDPOINTS, description="Language models; each is a proposer of the table's name."
     )
+    turns: int = Field(
+        TURNS, ge=1, le=MAX_TURNS,
+        description="Exchanges that a language model has in a step, to repair and revise what it proposes.",
+    )  # fmt: skip
     reflect_every: int = Field(
         REFLECT_EVERY, ge=0, le=LARGEST,
         description="After so many turns a language model notes what was learnt; never if 0.",

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from search.campaigns.bounds import DATABASE_URL, LARGEST, LEAST_TOKENS, MAX_DOLLARS, MAX_LAG, MAX_SECONDS, MAX_WORKERS
+from search.campaigns.bounds import (
+    DATABASE_URL,
+    LARGEST,
+    LEAST_TOKENS,
+    MAX_DOLLARS,
+    MAX_LAG,
+    MAX_SECONDS,
+    MAX_TURNS,
+    MAX_WORKERS,
+)
 from vortex_dsl.values import MAX_TOKENS
 
 if TYPE_CHECKING:
@@ -83,6 +92,13 @@ class Searched(Asked):
         typer.Option(
             "--lag", metavar="N", min=1, max=MAX_LAG,
             help="Steps under way at a time, none of which knows the others; by the workers if left out.",
+        ),
+    ] = None  # fmt: skip
+    turns: Annotated[
+        int | None,
+        typer.Option(
+            "--turns", metavar="N", min=1, max=MAX_TURNS, show_default="4",
+            help="Exchanges that a language model has in a step, to repair and revise what it proposes.",
         ),
     ] = None  # fmt: skip
     published_share: Annotated[

@@ -24,7 +24,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from search.agents.answers import THOUGHT
+from search.agents.answers import without_thoughts
 from search.journal.entries import MAX_HYPOTHESES, MAX_NOTES, OTHER, TITLES, Hypothesis, Note
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Entries:
 
 def entries_of(answer: str) -> Entries:
     """Read an answer. What stands between thinking tags was not said; a line that cannot be judged is kept and told."""
-    said = THOUGHT.sub("", answer[:MAX_ANSWER].replace("\r\n", "\n"))
+    said = without_thoughts(answer[:MAX_ANSWER].replace("\r\n", "\n"))
     given = _object(said)
     lines, rest = _of_blocks(said) if given is None else _of_json(given)
     return Entries(

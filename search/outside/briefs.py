@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search.agents.llm.operators import ask, system
+from search.agents.llm.operators import ask
+from search.agents.shown.questions import instructions
 from search.archive.archivist import archive_of
 from search.config import CampaignConfig
 from search.outside.tickets import Ticket
@@ -40,4 +41,4 @@ def brief(context: Context, campaign: Campaign, agent: str) -> Brief:
     """Ask an agent for its next program."""
     asked = ask(context, agent)
     ticket = Ticket(campaign.id, context.step, asked.operator, asked.digests)
-    return Brief(str(ticket), f"{system(context).strip()}\n\n{asked.question.strip()}")
+    return Brief(str(ticket), f"{instructions(context).strip()}\n\n{asked.question.strip()}")

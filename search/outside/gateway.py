@@ -27,7 +27,8 @@ from search.records import Proposal, Status, Submission
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from search.contracts import Ledger, Looker
+    from search.contracts import Ledger
+    from search.outside.lookers import Lookers
     from search.records import Campaign, Context, Record
 
 BROUGHT = "brought"  # the operator of a program that came without a ticket
@@ -46,7 +47,7 @@ class Gateway:
     ledger: Ledger
     agent: str = ""
     campaign_id: int | None = None
-    looker: Looker | None = None
+    lookers: Lookers | None = None
     closing: Event = field(default_factory=Event)  # set: whoever waits is let go
 
     def brief(self) -> Brief:
@@ -56,7 +57,8 @@ class Gateway:
 
     def desk(self) -> Desk:
         """Give the desk at which programs are checked and looked at, with all that is measured so far."""
-        return Desk(self._here().context, self.looker)
+        here = self._here()
+        return Desk(here.context, self.lookers.of(here.config) if self.lookers else None)
 
     def submit(
         self,

@@ -24,20 +24,21 @@ def submit(session: Session, submission: Submission) -> Submission:
     """Store a submission unless it is there. Raises SubmissionError where too many wait."""
     proposal = submission.proposal
     source = rows.store_source(session, proposal.text)
-    same = {"campaign_id": submission.campaign_id, "proposer": proposal.proposer}
+    same = (ROW.campaign_id == submission.campaign_id, ROW.proposer == proposal.proposer)
     values = [list(pair) for pair in proposal.values]
-    earlier = session.execute(_submissions().filter_by(**same, source_digest=source)).all()
+    earlier = session.execute(_submissions().where(*same, ROW.source_digest == source)).all()
     known = next((found for found in earlier if found[0].values == values), None)
     if known is not None:
         return _submission(*known)
-    num_waiting = session.scalar(select(func.count(ROW.id)).filter_by(**same).where(ROW.step.is_(None)))
+    num_waiting = session.scalar(select(func.count(ROW.id)).where(*same, ROW.step.is_(None)))
     if num_waiting is not None and num_waiting >= MAX_WAITING:
         raise SubmissionError(
             f"{num_waiting} submissions of {proposal.proposer} wait for a step already, which is as many as may; "
             "wait until some are taken"
         )
     row = ROW(
-        **same,
+        campaign_id=submission.campaign_id,
+        proposer=proposal.proposer,
         source_digest=source,
         values=values,
         operator=proposal.operator,
@@ -54,7 +55,7 @@ def submit(session: Session, submission: Submission) -> Submission:
 def submissions(session: Session, campaign_id: int) -> list[Submission]:
     """Give a campaign's, in order of arrival."""
     found = session.execute(_submissions().where(ROW.campaign_id == campaign_id).order_by(ROW.id))
-    return [_submission(row, text) for row, text in found]
+    return [_submission(*each) for each in found]
 
 
 def submission(session: Session, submission_id: int) -> Submission | None:

@@ -13,7 +13,10 @@ from search.agents.llm.endpoint import Chat
 from search.agents.llm.operators import ask
 from search.agents.llm.tools import TOOLS, Desk
 from search.agents.shown.questions import instructions
+from search.config import TURNS
 from search.contracts import LookError, ProposerError
+from search.journal.answers import entries_of
+from search.journal.entries import MAX_NOTES
 from search.records import Proposal
 
 if TYPE_CHECKING:
@@ -22,9 +25,9 @@ if TYPE_CHECKING:
     from search.agents.llm.operators import Asked
     from search.agents.look import Look
     from search.contracts import Looker
+    from search.journal.entries import Hypothesis, Note
     from search.records import Context
 
-TURNS = 4  # exchanges of one step, unless a campaign says otherwise
 NUM_AT_ONCE = 16  # requests; an endpoint that takes fewer lets the others wait, or asks for patience
 MAX_CALLS = 8  # of one answer that are answered
 FUNCTIONS = tuple(tool.function for tool in TOOLS)
@@ -62,9 +65,10 @@ class Llm:
 
 @dataclass(frozen=True)
 class _Sound:
-    """A program that is within the bounds, with what a look at it showed, if there was one."""
+    """A program that is within the bounds, what its answer predicts, and what a look showed, if there was one."""
 
     draft: Draft
+    hypotheses: tuple[Hypothesis, ...]
     look: Look | None
 
     @property
@@ -84,6 +88,7 @@ class Conversation:
         self._shown = asked.shown
         self._sound: list[_Sound] = []
         self._last = Draft("")
+        self._notes: list[Note] = []
         self._faults: list[str] = []
         self._prompt_tokens = self._completion_tokens = 0
         self._dollars = self._elapsed_s = 0.0
@@ -122,6 +127,9 @@ class Conversation:
             self._completion_tokens,
             self._dollars,
             self._elapsed_s,
+            hypotheses=best.hypotheses if best else (),
+            notes=tuple(self._notes[:MAX_NOTES]),
+            conversation=json.dumps(self.messages, ensure_ascii=False),
         )
 
     def _pay(self, answer: Answer) -> None:
@@ -137,34 +145,39 @@ class Conversation:
         self.messages.append(_said(answer))
         if answer.calls:
             return [self._called(call, at) for at, call in enumerate(answer.calls)]
-        draft = drafted(answer.text, self._shown, self._desk.context)
+        entries = entries_of(answer.text)
+        self._notes += entries.notes
+        draft = drafted(entries.rest, self._shown, self._desk.context)
         if draft.complaint and self._sound:
             return []
         self._last = draft
-        reply = self._judged(draft, answer)
+        reply = self._judged(draft, entries.hypotheses, answer.fault)
         return [{"role": "user", "content": reply}] if reply else []
 
     def _called(self, call: Call, at: int) -> dict[str, Any]:
         told = self._desk.answer(call.name, call.arguments) if at < MAX_CALLS else f"at most {MAX_CALLS} calls at once"
         return {"role": "tool", "tool_call_id": call.id, "content": told}
 
-    def _judged(self, draft: Draft, answer: Answer) -> str:
+    def _judged(self, draft: Draft, hypotheses: tuple[Hypothesis, ...], fault: str) -> str:
         """Say what is to be said of a draft; nothing where it goes through as it is."""
         if draft.complaint:
-            return prompt("refused", objections="\n".join(f"* {e}" for e in (draft.complaint, answer.fault) if e))
+            return prompt("refused", objections="\n".join(f"* {e}" for e in (draft.complaint, fault) if e))
         self._shown = draft.text
         found = list(objections(_proposed(draft), self._desk.context))
         if found:
             return prompt("refused", objections="\n".join(f"* {each}" for each in found))
         seen = self._looked(draft)
-        self._sound.append(_Sound(draft, seen))
+        self._sound.append(_Sound(draft, hypotheses, seen))
         return "" if seen is None or seen.is_best else prompt("looked", look=seen.told())
 
     def _looked(self, draft: Draft) -> Look | None:
-        """Look at a sound draft, None where there is no look to be had: then it needs none."""
+        """Look at a sound draft; None, with the reason among what was odd, where there is no look to be had."""
+        if self._desk.looker is None:
+            return None
         try:
             return self._desk.looked(draft.text)
-        except LookError:
+        except LookError as error:
+            self._faults.append(str(error))
             return None
 
 

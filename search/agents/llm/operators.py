@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from prompts import prompt
 from search.agents.breed import baked
 from search.agents.llm.choosing import CROSS, EXPLORE, MUTATE, SIMPLIFY, TUNE, operator_of
 from search.agents.shown.questions import Brief, numbers, question_of
+from search.agents.shown.section import tokens_of
+from search.journal.reflecting import REFLECT, predicting, reflection
 from search.parents import breeder
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ def ask(context: Context, name: str) -> Asked:
     Where an operator has not what it needs, the next simpler one is asked for: without a second parent or a number to
     tune the first parent is changed, without any another idea is asked for.
     """
+    if context.reflects and reflection(context, name):
+        return Asked(REFLECT, question_of(REFLECT, Brief(context, name)))
     rng = random.Random(f"{context.seed} {context.step} {name}")
     way = operator_of(context, name, rng)
     parent = None if way == EXPLORE else breeder(context, rng)
@@ -52,10 +56,10 @@ def ask(context: Context, name: str) -> Asked:
 
 
 def _asked(operator: str, brief: Brief) -> Asked:
-    """Write the question; where one program is to be changed, tell how edits of it are written."""
-    question = question_of(operator, brief)
-    if len(brief.parents) != 1:
-        return Asked(operator, question, brief.parents)
-    edits = "" if operator == TUNE else f"\n\n{prompt('edits')}"
-    text = baked(brief.parents[0], brief.context.head_dim).text().strip()
-    return Asked(operator, question + edits, brief.parents, text)
+    """Write the question; tell how predictions are written, and edits where one program is to be changed."""
+    is_edited = len(brief.parents) == 1 and operator != TUNE
+    forms = [prompt("edits").strip()] * is_edited + [predicting(brief.context, has_parent=bool(brief.parents))]
+    told = "\n\n".join(forms)
+    question = question_of(operator, replace(brief, budget_tokens=brief.budget_tokens - tokens_of(told)))
+    shown = baked(brief.parents[0], brief.context.head_dim).text().strip() if len(brief.parents) == 1 else ""
+    return Asked(operator, f"{question}\n\n{told}", brief.parents, shown)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -49,11 +50,13 @@ def mcp(
 
     Over HTTP whoever calls needs the token in VORTEX_MCP_TOKEN; where none is set one is made and told on stderr.
     """
+    from search.campaigns.machines import looker_of
     from search.outside.gateway import Gateway
+    from search.outside.lookers import Lookers
     from search.outside.server import serve_stdio
 
-    with opened(db) as ledger:
-        gateway = Gateway(ledger, agent, campaign)
+    with opened(db) as ledger, closing(Lookers(looker_of)) as lookers:
+        gateway = Gateway(ledger, agent, campaign, lookers)
         if http:
             _serve_http(gateway, host, port)
         else:

@@ -17,7 +17,8 @@ def ask(db: options.Database = options.DATABASE_URL) -> None:
 
     given = read(Ask, sys.stdin.buffer.read(MAX_MESSAGE + 1))
     with existing(db) as ledger:
-        print_json(Gateway(ledger, given.agent, given.campaign).brief())
+        asked = Gateway(ledger, given.agent, given.campaign).brief()
+    print_json({"ticket": asked.ticket, "brief": asked.text})
 
 
 def tell(db: options.Database = options.DATABASE_URL) -> int:

@@ -10,6 +10,7 @@ import pytest
 
 from search.config import CampaignConfig
 from search.loop import Loop, start_campaign
+from search.records import Stage
 from search.store.ledger import SqlLedger
 
 _spec = importlib.util.spec_from_file_location("fake_evaluator", Path(__file__).parents[1] / "fake_evaluator.py")
@@ -23,6 +24,7 @@ class Outside{number}(Program):
     """Rank pages by q·(mean key + {number}.5 of the greatest)."""
 
     pages = Int(64, low=1, high=1024, log=True)
+    dense_layers = Int(0, 0, 8)
 
     def summarize(self, k, v):
         return {{"middle": k.mean("token") + k.max("token") * {number}.5}}
@@ -56,7 +58,7 @@ def ledger(db):
 
 
 CONFIG = CampaignConfig(
-    seed=4, num_candidates=3, proposers=(), seeds=("quest", "centroid"), ratios=(8,), lag=3, outside=("claude",)
+    seed=4, num_candidates=3, proposers=(), seeds=("quest", "centroid"), ratios=(4,), lag=3, outside=("claude",)
 )
 
 
@@ -66,6 +68,11 @@ def campaign(ledger):
     return start_campaign(ledger, CONFIG)
 
 
+def _are_timed(records):
+    """Whether the published rules are through, so that the loop waits."""
+    return len(records) == len(CONFIG.seeds) and all(each.evaluation(Stage.SERVE) for each in records)
+
+
 @pytest.fixture
 def running(db, ledger, campaign, fake):
     """The same, run on the fake evaluator until the test ends."""
@@ -73,7 +80,7 @@ def running(db, ledger, campaign, fake):
         loop = Loop(own, fake(2, failure_rate=0), (), campaign)
         ended = thread.submit(loop.run)
         try:
-            while len(ledger.records(campaign.id)) < len(CONFIG.seeds) and not ended.done():
+            while not _are_timed(ledger.records(campaign.id)) and not ended.done():
                 time.sleep(0.02)
             yield campaign
         finally:

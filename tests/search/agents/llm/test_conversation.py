@@ -8,7 +8,7 @@ from werkzeug import Response
 from search.admission import admit
 from search.agents.llm.conversation import TURNS, Llm
 from search.agents.llm.endpoint import Endpoint
-from search.agents.shown.questions import instructions as system
+from search.agents.shown.questions import instructions
 from search.config import CampaignConfig
 from search.contracts import ProposerError
 from search.loop import Loop, start_campaign
@@ -112,9 +112,9 @@ def test_an_answer_without_a_program_is_proposed_as_it_is_and_refused(server, ll
 def test_instructions_name_every_operation(context_at):
     from vortex_dsl.ops import OPS
 
-    text = system(context_at(30))
+    text = instructions(context_at(30))
     assert all(op.doc in text for op in OPS.values())
-    assert "at most 1024 bytes" in text
+    assert "at most 1,024 bytes" in text
     assert "$" not in text
 
 

@@ -1,12 +1,15 @@
 """What is asked at a step: a pure function of the context, about programs that are there."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from search.agents.llm.choosing import CROSS, EXPLORE, MUTATE, OPERATORS, SIMPLIFY, TUNE
 from search.agents.llm.operators import ask
-from search.parents import front
+from search.agents.shown.questions import instructions
+from search.agents.shown.section import BUDGET_TOKENS, tokens_of
+from search.journal.reflecting import REFLECT
 from vortex_dsl import load_program
 
 
@@ -31,11 +34,28 @@ def test_a_question_depends_on_the_step_and_on_who_asks_alone(context_at):
     assert len(names) > 1
 
 
-def test_leaders_are_shown_with_figures(asked, context_at):
-    leaders = front(context_at(30).records)
-    for each in (*of(asked, EXPLORE), *of(asked, MUTATE)):
-        assert all(record.candidate.name in each.question for record in leaders[:8])
-        assert "accuracy 0." in each.question
+def test_what_is_best_stands_in_every_question(asked, context_at):
+    (best, *_) = context_at(30).archive.leaders(0.0)
+    name = context_at(30).records[best.step].candidate.name
+    assert all(name in each.question for each in asked)
+
+
+def test_every_question_says_how_predictions_are_written_and_keeps_to_its_budget(asked, context_at):
+    for each in asked:
+        assert "```hypotheses" in each.question
+        assert tokens_of(instructions(context_at(30))) + tokens_of(each.question) <= BUDGET_TOKENS
+
+
+def test_an_agent_that_has_records_reflects_when_it_is_due(context_at, records):
+    own = replace(
+        records[-2],
+        candidate=replace(records[-2].candidate, proposal=replace(records[-2].candidate.proposal, proposer="llm")),
+    )
+    due = replace(context_at(40, shown=(*records, own)), reflects=True)
+    assert ask(due, "llm").operator == REFLECT
+    assert "```notes" in ask(due, "llm").question
+    assert ask(due, "other").operator != REFLECT
+    assert ask(replace(due, reflects=False), "llm").operator != REFLECT
 
 
 def test_changes_of_one_program_show_it_as_edits_would_find_it(asked):

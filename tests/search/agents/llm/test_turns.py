@@ -1,5 +1,6 @@
 """Conversations with a scripted chat: what is checked, looked at, answered to, and what comes of it."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -186,3 +187,21 @@ def test_functions_alone_come_to_nothing(context):
     proposal = converse(context, Script(*calls), turns=3)
     assert proposal.text == ""
     assert proposal.dollars == 0.75
+
+
+def test_what_the_chosen_answer_predicts_and_all_that_was_noted_goes_with_the_proposal(context):
+    notes = "```notes\nstop: larger budgets\n```\n"
+    first = notes + program("First", why="```hypotheses\nfewer bytes: bytes_per_page < 100\n```")
+    second = program("Second", "centroid", why="```hypotheses\nmore bytes: bytes_per_page > 100\n```")
+    proposal = converse(context, Script(first, second, "KEEP"), {"First": 0.6, "Second": 0.7})
+    assert "class Second" in proposal.text
+    assert [str(each) for each in proposal.hypotheses] == ["more bytes: bytes_per_page > 100"]
+    assert [(note.kind, note.text.strip()) for note in proposal.notes] == [("stop", "larger budgets")]
+
+
+def test_the_whole_conversation_is_kept(context):
+    proposal = converse(context, Script(BROKEN, program("Repaired")))
+    kept = json.loads(proposal.conversation)
+    assert [message["role"] for message in kept] == ["system", "user", "assistant", "user", "assistant"]
+    assert kept[1]["content"] == "Improve this one."
+    assert "class Repaired" in kept[4]["content"]

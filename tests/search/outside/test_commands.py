@@ -1,0 +1,106 @@
+"""`vortex ask`, `tell` and `agents-guide`, as scripts and people call them."""
+
+import io
+import json
+import re
+import shlex
+import sys
+
+import pytest
+
+from search.cli import commands, main
+from search.commands.exits import ExitCode
+from search.outside.messages import MAX_MESSAGE
+
+
+@pytest.fixture
+def vortex(monkeypatch, capsys, db):
+    """Run a command with a message on stdin; give its exit code and what it wrote."""
+
+    def run(*words, message=None, text=None):
+        given = (text if text is not None else json.dumps(message or {})).encode()
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
+        code = main([*words, "--db", db])
+        captured = capsys.readouterr()
+        return code, json.loads(captured.out) if captured.out else None, captured.err
+
+    return run
+
+
+def test_a_script_asks_and_tells(vortex, ledger, running, text_of):
+    code, asked, _ = vortex("ask", message={"agent": "claude"})
+    assert code == ExitCode.DONE
+    assert "class" in asked["brief"]
+    message = {"agent": "claude", "ticket": asked["ticket"], "program": text_of(2), "wait_s": 30}
+    code, told, _ = vortex("tell", message=message)
+    assert (code, told["state"]) == (ExitCode.DONE, "finished")
+    assert {each["stage"] for each in told["results"]} >= {"check", "recall", "probe"}
+    assert ledger.candidate(told["candidate"]).candidate.proposal.text == text_of(2)
+    code, again, _ = vortex("tell", message={"submission": told["submission"]})
+    assert (code, again) == (ExitCode.DONE, told)
+
+
+def test_a_refused_program_is_told_with_reasons_and_an_exit_code(vortex, campaign):
+    code, told, _ = vortex("tell", message={"agent": "claude", "program": "print('hello')"})
+    assert (code, told["state"]) == (ExitCode.REFUSED, "refused")
+    assert told["reasons"]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"text": "no JSON"}, "stdin: the arguments: Invalid JSON"),
+        ({"text": "x" * (MAX_MESSAGE + 1)}, f"more than {MAX_MESSAGE:,} bytes"),
+        ({"message": {"agent": "claude", "programme": "x"}}, "programme"),
+        ({"message": {"agent": "claude"}}, "either a program or the number of a submission"),
+        ({"message": {"agent": "claude", "program": "x", "submission": 1}}, "give one of the two"),
+        ({"message": {"agent": "codex", "program": "x"}}, "vortex run --outside codex"),
+        ({"message": {"agent": "claude", "submission": 77}}, "no submission 77"),
+    ],
+)
+def test_what_is_wrong_on_stdin_is_told_in_a_sentence(vortex, campaign, given, says):
+    code, told, said = vortex("tell", **given)
+    assert (code, told) == (ExitCode.USAGE, None)
+    assert says in said
+    assert said.count("\n") == 1
+
+
+def test_a_guide_is_written_once(tmp_path, capsys):
+    assert main(["agents-guide", str(tmp_path), "--agent", "claude"]) == ExitCode.DONE
+    text = (tmp_path / "AGENTS.md").read_text()
+    assert "--outside claude" in text
+    assert main(["agents-guide", str(tmp_path)]) == ExitCode.USAGE
+    assert "is there already" in capsys.readouterr().err
+    assert (tmp_path / "AGENTS.md").read_text() == text
+
+
+def test_a_guide_needs_a_folder_and_a_name(tmp_path, capsys):
+    assert main(["agents-guide", str(tmp_path / "nowhere")]) == ExitCode.USAGE
+    assert main(["agents-guide", str(tmp_path), "--agent", "$(rm)"]) == ExitCode.USAGE
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_command_and_option_of_the_guide_is_there(tmp_path):
+    main(["agents-guide", str(tmp_path), "--agent", "claude"])
+    text = (tmp_path / "AGENTS.md").read_text()
+    known = commands()
+    called = re.findall(r"\bvortex ((?!`)[a-z][^`\n|<>&]*)", re.sub(r"(?m)^\s*\{\"mcp.*", "", text))
+    served = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])["mcpServers"]["vortex"]
+    called.append(" ".join(served["args"]))
+    assert len(called) > 8
+    for line in called:
+        name, *words = shlex.split(line)
+        if name not in known:
+            pytest.fail(f"the guide names `vortex {line}`")
+        options = {option for parameter in known[name].params for option in parameter.opts} | {"--help"}
+        assert {word for word in words if word.startswith("-")} <= options | {"2"}, line
+
+
+def test_every_tool_of_the_guide_is_there(tmp_path):
+    from search.outside.tools import TOOLS
+
+    main(["agents-guide", str(tmp_path), "--agent", "claude"])
+    text = (tmp_path / "AGENTS.md").read_text()
+    named = set(re.findall(r"`([a-z]+)`", text[text.index("## Each round") : text.index("## The server")]))
+    assert {"brief", "check", "look", "submit", "wait"} <= named
+    assert named - {tool.name for tool in TOOLS} <= {"vortex", "agent", "ticket", "program", "rationale", "hypotheses"}

@@ -1,0 +1,150 @@
+"""A scripted agent with the real client of MCP takes part in a campaign, on stdio and over HTTP."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import httpx2
+import pytest
+from mcp import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.client.streamable_http import streamable_http_client
+
+from search.outside.tools import MAX_ANSWER, TOOLS
+from search.records import Status
+
+ROOT = Path(__file__).resolve().parents[3]
+VORTEX = "import sys; from search.cli import main; sys.exit(main())"
+TOKEN = "a-token-that-only-this-test-knows"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+PATIENCE_S = 120
+
+
+async def play(client, text):
+    """What a coding agent does in one round; gives the number of its candidate and all that it read."""
+    read = {}
+
+    async def call(tool, **arguments):
+        result = await client.call_tool(tool, arguments)
+        assert not result.is_error, result.content
+        (content,) = result.content
+        read[tool] = content.text
+        return content.text
+
+    assert {tool.name for tool in (await client.list_tools()).tools} == {tool.name for tool in TOOLS}
+    ticket = re.match(r"ticket: (\S+)", await call("brief"))[1]
+    await call("language")
+    await call("zoo", name="quest")
+    assert "within all bounds" in await call("check", program=text)
+    await call("look", program=text)
+    told = await call("submit", program=text, ticket=ticket, rationale="a mean", hypotheses=["good: recall > 0 at 4"])
+    number = int(re.search(r"submission (\d+)", told)[1])
+    known = 0
+    while "finished" not in (told := await call("wait", submission=number, timeout_s=20, num_known=known)):
+        assert told.count("\n*") >= known
+        known = told.count("\n*")
+    await call("show", name=re.search(r"candidate (\d+)", told)[1])
+    await call("diff", name="Quest", other=re.search(r"candidate (\d+)", told)[1])
+    await call("leaderboard")
+    assert "good" in await call("journal")
+    assert "good" in await call("hypotheses")
+    assert all(len(each) <= MAX_ANSWER for each in read.values())
+    refused = await client.call_tool("submit", {"program": text, "path": "/etc/passwd"})
+    assert "path" in refused.content[0].text
+    unknown = await client.call_tool("read_file", {"path": "/etc/passwd"})
+    assert unknown.is_error
+    return int(re.search(r"candidate (\d+)", told)[1]), read
+
+
+def check_played(ledger, campaign, candidate_id, read, text):
+    candidate = ledger.candidate(candidate_id).candidate
+    assert candidate.campaign_id == campaign.id
+    assert (candidate.status, candidate.proposal.proposer, candidate.proposal.text) == (Status.OK, "claude", text)
+    assert candidate.proposal.rationale == "a mean"
+    assert candidate.name in read["show"]
+    assert f"+class {candidate.name}(Program):" in read["diff"]
+
+
+def test_an_agent_takes_part_over_stdio(db, ledger, running, text_of):
+    words = ["-c", VORTEX, "mcp", "--agent", "claude", "--db", db]
+    server = StdioServerParameters(command=sys.executable, args=words, env=ENVIRONMENT)
+
+    async def session():
+        with anyio.fail_after(PATIENCE_S):
+            async with Client(stdio_client(server)) as client:
+                return await play(client, text_of(3))
+
+    check_played(ledger, running, *anyio.run(session), text_of(3))
+
+
+@contextmanager
+def served(db, token=TOKEN):
+    """Serve over HTTP in a process of its own; give the URL, and the token that it tells where it has none."""
+    environment = {**ENVIRONMENT, "VORTEX_MCP_TOKEN": token}
+    words = [sys.executable, "-c", VORTEX, "mcp", "--agent", "claude", "--http", "--db", db]
+    process = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        told = "" if token else re.search(r"the token is (\S+)", process.stderr.readline())[1]
+        yield re.search(r"http://\S+", process.stderr.readline())[0], told or token
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def test_an_agent_takes_part_over_http(db, ledger, running, text_of):
+    async def session(url, token):
+        with anyio.fail_after(PATIENCE_S):
+            headers = {"Authorization": f"Bearer {token}"}
+            async with (
+                httpx2.AsyncClient(headers=headers, timeout=60) as http,
+                Client(streamable_http_client(url, http_client=http)) as client,
+            ):
+                return await play(client, text_of(3))
+
+    with served(db, token="") as (url, token):
+        assert url.startswith("http://127.0.0.1:")
+        assert len(token) >= 32
+        check_played(ledger, running, *anyio.run(session, url, token), text_of(3))
+
+
+def test_nobody_is_served_without_the_token(db, campaign):
+    hello = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+    usual = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+
+    def status(url, content=None, **headers):
+        sent = json.dumps(hello) if content is None else content
+        return httpx2.post(url, content=sent, headers=usual | headers, timeout=30).status_code
+
+    with served(db) as (url, token):
+        right = {"Authorization": f"Bearer {token}"}
+        assert status(url) == 401
+        assert status(url, Authorization="Bearer wrong") == 401
+        assert status(url, Authorization=f"Bearer {token}é".encode("latin-1")) == 401
+        assert status(url, **right) not in (401, 403, 421)
+        assert status(url, **right, Host="evil.example") == 421
+        assert status(url, **right, Origin="http://evil.example") == 403
+        assert status(url, "x" * (2 << 20), **right) == 413
+
+
+@pytest.mark.parametrize("token", ["short", "has spaces in the middle of it", "x" * 600])
+def test_a_token_that_is_none_is_refused_and_not_repeated(db, capsys, monkeypatch, token):
+    from search.cli import main
+
+    monkeypatch.setenv("VORTEX_MCP_TOKEN", token)
+    assert main(["mcp", "--http", "--db", db]) == 2
+    said = capsys.readouterr().err
+    assert "VORTEX_MCP_TOKEN must have" in said
+    assert token not in said
+
+
+def test_an_address_that_is_not_ours_is_refused(db, capsys, monkeypatch):
+    from search.cli import main
+
+    monkeypatch.setenv("VORTEX_MCP_TOKEN", TOKEN)
+    assert main(["mcp", "--http", "--host", "203.0.113.1", "--db", db]) == 2
+    assert "cannot be served" in capsys.readouterr().err
