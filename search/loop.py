@@ -195,7 +195,8 @@ class Loop:
     def _may_ask_ahead(self, step: int) -> bool:
         is_needed = self._allowance.is_needed(step, len(self._questions))
         is_visible = step >= self._seeds.num and self._history.is_visible(step)
-        return not self._draining and is_needed and is_visible and not self._reason_to_stop(step)
+        is_reached = (self._num_steps is None or step < self._num_steps) and not (self._no_money or self._draining)
+        return is_needed and is_reached and is_visible and not self._reason_to_stop(step)
 
     def _put(self, step: int) -> None:
         """Ask whose turn a step is, unless something from outside takes it; a round of nobody waits for that."""

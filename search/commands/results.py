@@ -12,9 +12,11 @@ import typer
 from search.commands import options
 from search.commands.database import campaign_of, candidate_of, existing
 from search.commands.output import note, print_data, print_json
-from search.records import Stage
+from search.records import Stage, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import RenderableType
 
     from search.behaviour import Nearest
@@ -67,7 +69,8 @@ def print_record(ledger: Ledger, record: Record, as_json: bool) -> None:
 def _counts(ledger: Ledger, campaign: Campaign) -> dict[str, object]:
     progress = ledger.progress(campaign.id)
     stages: dict[str, Counter[str]] = {}
-    for record in ledger.records(campaign.id):
+    records = ledger.records(campaign.id)
+    for record in records:
         for evaluation in record.evaluations:
             stages.setdefault(evaluation.key.stage, Counter())[evaluation.status] += 1
     return {
@@ -80,7 +83,18 @@ def _counts(ledger: Ledger, campaign: Campaign) -> dict[str, object]:
         "num_running": progress.num_running,
         "candidates": {str(name): count for name, count in progress.statuses},
         "stages": {stage: dict(counter) for stage, counter in stages.items()},
+        "dollars": _dollars(records),
     }
+
+
+def _dollars(records: Sequence[Record]) -> dict[str, dict[str, float]]:
+    """Give what each proposer that cost anything has cost in all, and how many of its programs were admitted."""
+    found: dict[str, dict[str, float]] = {}
+    for candidate in (record.candidate for record in records):
+        told = found.setdefault(candidate.proposal.proposer, {"spent": 0.0, "programs": 0})
+        told["spent"] += candidate.proposal.dollars
+        told["programs"] += candidate.status is Status.OK
+    return {name: told for name, told in found.items() if told["spent"]}
 
 
 def _drawn_counts(counted: dict[str, object], campaigns: list[int]) -> RenderableType:
@@ -91,6 +105,8 @@ def _drawn_counts(counted: dict[str, object], campaigns: list[int]) -> Renderabl
     for name in ("campaign", "seed", "model", "proposers", "num_candidates", "num_steps", "num_running"):
         value = counted[name]
         facts.add_row(name, ", ".join(value) if isinstance(value, list) else str(value))
+    for name, told in _mapping(counted["dollars"]).items():
+        facts.add_row(f"dollars of {name}", _priced(**_mapping(told)))
     facts.add_row("campaigns here", ", ".join(map(str, campaigns)))
     drawn = Table("stage", "status")
     drawn.add_column("number", justify="right")
@@ -101,7 +117,13 @@ def _drawn_counts(counted: dict[str, object], campaigns: list[int]) -> Renderabl
     return Group(facts, drawn)
 
 
-def _mapping(value: object) -> dict[str, object]:
+def _priced(spent: float, programs: int) -> str:
+    if not programs:
+        return f"{spent:.4f}, and no program was admitted"
+    return f"{spent:.4f}, {spent / programs:.4f} for each program that was admitted ({programs:,})"
+
+
+def _mapping(value: object) -> dict[str, Any]:
     assert isinstance(value, dict)
     return value
 

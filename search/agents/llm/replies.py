@@ -175,7 +175,8 @@ def _calls(called: tuple[object, ...]) -> tuple[list[Call], list[str]]:
     faults: list[str] = []
     for each in called[:MAX_CALLS]:
         asked = each if isinstance(each, dict) else {}
-        function = asked.get("function") if isinstance(asked.get("function"), dict) else asked
+        inner = asked.get("function")
+        function = inner if isinstance(inner, dict) else asked
         name, given = function.get("name"), function.get("arguments")
         whole = given if isinstance(given, dict) else _parsed(given or "{}") if isinstance(given or "", str) else None
         if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or not isinstance(whole, dict):
