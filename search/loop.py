@@ -254,17 +254,10 @@ class Loop:
         return self._turns.of(step - self._seeds.num, self._history.archive(step))
 
     def _context(self, step: int) -> Context:
-        history, proposer = self._history, self._proposer(step)
-        ahead = isinstance(proposer, Distant)
+        proposer = self._proposer(step)
         num_asked = self._num_steps_of[proposer.name] + self._questions.num_to(proposer)
-        return self.config.context(
-            step,
-            history.visible(step),
-            history.known(step, ahead=ahead),
-            history.archive(step),
-            reflects=is_due(num_asked, self.config.reflect_every),
-            pending=() if ahead else history.pending(step),
-        )
+        reflects = is_due(num_asked, self.config.reflect_every)
+        return self._history.context(step, ahead=isinstance(proposer, Distant), reflects=reflects)
 
     def _record_failure(self, name: str, error: ProposerError) -> None:
         """Record a step for which there is no proposal, unless the proposer never worked at all."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from prompts import prompt
 from search.agents.bounds import rules
-from search.agents.shown.front import inspirations, leaders, program
+from search.agents.shown.front import inspirations, leaders, program, ranked
 from search.agents.shown.ideas import journal, published
 from search.agents.shown.language import language
 from search.agents.shown.model import model
@@ -133,11 +133,14 @@ def sections_of(brief: Brief) -> list[Section]:
 
 
 def _of_parents(brief: Brief) -> list[Section]:
-    told = [section(each, brief.context) for each in brief.parents for section in (measured, cost)]
-    return [*told, curve(brief.parents, brief.context)]
+    return [section(each, brief.context) for each in brief.parents for section in (measured, cost)]
 
 
 def _question(brief: Brief, task: str, more: list[Section]) -> str:
     """Put a question together: what is known, then the parents, then the task, which is read last."""
-    room = brief.budget_tokens - tokens_of(instructions(brief.context))
-    return prompt_of([*sections_of(brief), *more, Section(TASK, task, REQUIRED)], room)
+    context = brief.context
+    best = (each.record for ratio in context.ratios[:1] for each in ranked(context, ratio)[:1])
+    compared = {record.candidate.step: record for record in (*brief.parents, *best)}
+    known = [*sections_of(brief), *more, curve(compared.values(), context)]
+    room = brief.budget_tokens - tokens_of(instructions(context))
+    return prompt_of([*known, Section(TASK, task, REQUIRED)], room)

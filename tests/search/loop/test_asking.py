@@ -110,6 +110,8 @@ def test_a_question_ahead_knows_what_its_step_may_see_and_nothing_else(ledger):
         later = {r.candidate.program_digest for r in records[len(visible) :]}
         assert {c.program_digest for c in visible} <= context.seen
         assert later.isdisjoint(context.seen)
+        assert context.pending == ()
+        assert context.demands == CONFIG.demands
 
 
 @BOTH
