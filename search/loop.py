@@ -239,12 +239,9 @@ class Loop:
     def _is_at_hand(self) -> bool:
         """Whether the next step's proposal is there, or asked for and does not wait for a server."""
         step = self._history.num_steps
-        is_answered = self._questions.is_answered(step)
-        return (
-            self._may_ask(step)
-            and self._is_due(step)
-            and (is_answered or not isinstance(self._proposer(step), Distant))
-        )
+        if not (self._may_ask(step) and self._is_due(step)):
+            return False
+        return self._questions.is_answered(step) or not isinstance(self._proposer(step), Distant)
 
     def _proposer(self, step: int) -> Proposer:
         if step < self._seeds.num:

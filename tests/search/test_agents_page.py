@@ -3,8 +3,10 @@
 import io
 import itertools
 import json
+import os
 import re
 import shlex
+import signal
 import threading
 import time
 from contextlib import contextmanager
@@ -125,6 +127,14 @@ def test_a_campaign_with_a_coding_agent(place, server, capsys, monkeypatch):
 
 def _bring(ask, tell, monkeypatch, capsys):
     """Wait for the campaign, ask what to invent and tell a program."""
+    try:
+        return _asked_and_told(ask, tell, monkeypatch, capsys)
+    except BaseException:
+        os.kill(os.getpid(), signal.SIGINT)  # or the campaign would wait for ever
+        raise
+
+
+def _asked_and_told(ask, tell, monkeypatch, capsys):
     while not _is_begun():
         time.sleep(0.05)
     brief = _piped(ask, {"agent": "coder"}, monkeypatch, capsys)
