@@ -50,8 +50,8 @@ def slots(seeds: range) -> None:
 
 
 def money(seeds: range) -> None:
-    """Print what differs, with dollars enough and with a third of them."""
-    for share in (2.0, 0.3):
+    """Print what differs, with dollars enough and with less than half of them."""
+    for share in (2.0, 0.1):
         for seed in seeds:
             found = account(NUM_ANSWERS, seed, share)
             print(
