@@ -167,6 +167,7 @@ def drawn(task: EvaluationTask) -> Evaluation:
         Stage.RECALL: {"mass": 0.2 + kept, "random_mass": 0.1, "recall": kept},
         Stage.FIDELITY: {"kl": 1.1 - kept},
         Stage.RETRIEVAL: {"accuracy": kept, "loss": 0.1},
+        Stage.PROBE: {"accuracy": kept},
         Stage.SERVE: {"speedup": 1 + task.workload.ratio * _chance(digest, "speed")},
     }.get(stage, {})
     figures = [Measurement(name, value, value * 0.9, value * 1.1) for name, value in told.items()]

@@ -19,6 +19,11 @@ class Question:
         self._answers: queue.SimpleQueue[Proposal | BaseException] = queue.SimpleQueue()
         threading.Thread(target=self._ask, name=f"step-{context.step}", daemon=True).start()
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether there is an answer, of whatever kind."""
+        return not self._answers.empty()
+
     def answer(self, timeout_s: float) -> Proposal | None:
         """Give the proposal, None if there is none yet. Raises what the proposer raised."""
         try:
@@ -54,8 +59,17 @@ class Questions:
         return max(self._open, default=-1)
 
     def num_to(self, proposer: Proposer) -> int:
-        """Count those that a proposer is at."""
+        """Count those that a proposer was asked, answered or not."""
         return sum(question.proposer is proposer for question in self._open.values())
+
+    def num_waiting(self, proposer: Proposer) -> int:
+        """Count those that a proposer is at: an answer that waits for its turn keeps nobody busy."""
+        asked = (question for question in self._open.values() if question.proposer is proposer)
+        return sum(not question.is_answered for question in asked)
+
+    def is_answered(self, step: int) -> bool:
+        """Say whether a step's answer is there to be taken."""
+        return step in self._open and self._open[step].is_answered
 
     def put(self, proposer: Proposer, context: Context) -> None:
         """Ask for a step's proposal."""

@@ -81,7 +81,8 @@ class SeedProgram:
 class CampaignConfig:
     """The settings of one campaign. Two campaigns with equal settings and measurements propose the same.
 
-    `proposers` take the steps in turn; a name that stands twice gets twice as many. Every candidate is judged at each
+    `proposers` take the steps in turn; a name that stands twice gets twice as many. With `bandit` those are prior
+    weights, and turns are drawn by what each earned (`search.campaigns.turns`). Every candidate is judged at each
     of `ratios`, its budget fitted so that dense attention reads so many times its bytes; as written where there are
     none. `seed_pages` is the small budget that then makes the seeds comparable, `ceiling_pages` the large one of the
     oracle. `recall_share` is the share of candidates, the best by recall, that enter an engine; `serve_floor` the
@@ -96,8 +97,8 @@ class CampaignConfig:
     `patience` (candidates in a row without progress), `max_worker_seconds` and `max_dollars` end a campaign before it
     has its candidates: see `search.campaigns.stopping`. Each agent reflects at every `reflect_every`th of its turns
     (`search.journal.reflecting`), never where it is 0, and has `turns` exchanges in a step to repair and revise its
-    program (`search.agents.llm.conversation`). `endpoints` are the language models among the
-    proposers, with their prices and without their keys.
+    program (`search.agents.llm.conversation`). `endpoints` are the language models among the proposers, with their
+    prices and without their keys.
     """
 
     seed: int = 0
@@ -126,10 +127,11 @@ class CampaignConfig:
     stop_at: str = ""
     patience: int | None = None
     max_worker_seconds: float | None = None
+    bandit: bool = False
+    endpoints: tuple[Endpoint, ...] = ()
     outside: tuple[str, ...] = ()
     reflect_every: int = REFLECT_EVERY
     turns: int = TURNS
-    endpoints: tuple[Endpoint, ...] = ()
 
     def __post_init__(self) -> None:
         _require(self.num_candidates >= 0, f"num_candidates must not be negative, but is {self.num_candidates}")
@@ -368,6 +370,8 @@ def _fits(value: object, annotation: str) -> bool:
         return isinstance(value, list)
     if value is None:
         return annotation.endswith("None")
+    if annotation == "bool":
+        return isinstance(value, bool)
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if annotation.startswith("float"):
         return number

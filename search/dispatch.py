@@ -11,13 +11,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from search.contracts import Claim
-from search.records import Evaluation, EvaluationTask, Stage, Status
+from search.fit import fit
+from search.records import Evaluation, EvaluationKey, EvaluationTask, Stage, Status
+from search.stages import course
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from search.config import CampaignConfig
     from search.contracts import Evaluator, Ledger
-    from search.records import EvaluationKey
+    from search.records import Candidate, Workload
 
 LEASE_S = 30.0  # how long a killed driver's evaluations stay blocked
 HEARTBEAT_S = 10.0
@@ -32,6 +35,33 @@ class Job:
 
     task: EvaluationTask
     candidate_id: int
+
+
+class Tasks:
+    """What is asked of an evaluator: each workload of a candidate, of the program with the budget that is fitted."""
+
+    def __init__(self, evaluator: Evaluator, config: CampaignConfig) -> None:
+        self._config = config
+        self._where = (evaluator.model_digest, evaluator.environment.digest, evaluator.version)
+
+    def task(self, candidate: Candidate, workload: Workload, seed: int, *, fresh: bool = False) -> EvaluationTask:
+        """Ask for a workload, of the program with the budget that its cost ratio allows."""
+        text, values = candidate.proposal.text, candidate.proposal.values
+        if not workload.ratio:
+            return EvaluationTask(self._key(candidate.program_digest, workload, seed), text, values, workload, fresh)
+        fitted = fit(text, values, self._config.terms_of(workload), workload.ratio)
+        return EvaluationTask(self._key(fitted.digest, workload, seed), text, fitted.values, workload, fresh)
+
+    def keys(self, candidate: Candidate) -> set[EvaluationKey]:
+        """Give the keys of all that a run would measure of a candidate, here and now."""
+        if candidate.status is not Status.OK:
+            return set()
+        config = self._config
+        workloads = (config.workload(*each) for each in course(candidate, config))
+        return {self.task(candidate, workload, config.evaluation_seed).key for workload in workloads}
+
+    def _key(self, digest: str, workload: Workload, seed: int) -> EvaluationKey:
+        return EvaluationKey(digest, workload.stage, workload.digest, *self._where, seed)
 
 
 class Dispatcher:

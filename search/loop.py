@@ -13,13 +13,13 @@ from search.archive.earlier import experience_with
 from search.archive.history import History
 from search.asking import Questions
 from search.campaigns.stopping import Stopping
+from search.campaigns.turns import Turns
 from search.config import CampaignConfig, ConfigError
 from search.contracts import Distant, NoMoneyError, ProposerError
-from search.dispatch import UNFINISHED, Dispatcher, Job
-from search.fit import fit
+from search.dispatch import UNFINISHED, Dispatcher, Job, Tasks
 from search.journal.reflecting import is_due
 from search.observer import Observer, Running, Silent
-from search.outcome import End, Outcome
+from search.outcome import End, Outcome, fruitless
 from search.outside.arrivals import Arrivals
 from search.parents import LOSSES, front, leaders, rivals, untimed
 from search.records import (
@@ -27,14 +27,13 @@ from search.records import (
     Candidate,
     Evaluation,
     EvaluationKey,
-    EvaluationTask,
     Proposal,
     Record,
     Stage,
     Status,
     Workload,
 )
-from search.stages import Published, course, next_workload
+from search.stages import Published, next_workload
 from search.workloads import held_out
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     from search.records import Context
 
 TURN_S = 0.25
-ANSWER_S = 0.02  # a proposer that computes answers within this; one that waits for a server is looked after later
+ANSWER_S = 0.02  # a proposer that computes answers within this; one that waits for a server is looked after so often
 MAX_FAILURES = 5  # of proposals in a row
 MAX_UNMEASURED = 4  # candidates in a row
 
@@ -80,9 +79,10 @@ class Loop:
         if len(proposers) != len(self.config.proposers):
             names = ", ".join(self.config.proposers)
             raise ConfigError(f"{len(proposers)} proposers were given for the campaign's {names}; give one for each")
-        self._ledger, self._evaluator, self._campaign = ledger, evaluator, campaign
-        self._seeds, self._proposers = Seeds(self.config), tuple(proposers)
+        self._ledger, self._campaign = ledger, campaign
+        self._seeds, self._turns = Seeds(self.config), Turns(self.config, proposers)
         self._observer = observer or Silent()
+        self._tasks = Tasks(evaluator, self.config)
         self._dispatcher = Dispatcher(ledger, evaluator, lambda task: check(task, self.config))
         self._history = History(self.config, self._seeds.num)
         self._steps: dict[EvaluationKey, int] = {}
@@ -90,7 +90,8 @@ class Loop:
         self._num_steps_of: Counter[str] = Counter()  # by proposer
         self._questions = Questions()
         self._arrivals = Arrivals(ledger, campaign, self.config.outside)
-        self._ahead = 0  # the first step whose question may still be put ahead of its turn
+        self._ahead = 0  # the first step that nobody was chosen for ahead of its turn
+        self._unasked: list[int] = []  # steps before it whose proposer waits for a server and was too busy so far
         self._answered: set[str] = set()
         self._allowance = Allowance(self.config, self._seeds.num)
         self._no_money = ""  # why no more is asked, once that is so
@@ -133,7 +134,7 @@ class Loop:
     def _restore(self) -> None:
         """Read what is recorded, and start again what has a stage left."""
         for record in self._ledger.records(self._campaign.id):
-            ours = self._keys(record.candidate)
+            ours = self._tasks.keys(record.candidate)
             kept = tuple(e for e in record.evaluations if e.key in ours and e.status not in UNFINISHED)
             self._remember(Record(record.candidate, kept))
         history = self._history
@@ -146,16 +147,9 @@ class Loop:
         for step in [s for s in range(history.num_settled, history.num_steps) if s not in held]:
             self._start_next(step)
 
-    def _keys(self, candidate: Candidate) -> set[EvaluationKey]:
-        """Give the keys of all that this run would measure of a candidate, here and now."""
-        if candidate.status is not Status.OK:
-            return set()
-        workloads = (self.config.workload(*each) for each in course(candidate, self.config))
-        return {self._task(candidate, workload, self.config.evaluation_seed).key for workload in workloads}
-
     def _turn(self) -> None:
         self._ask()
-        for evaluation in self._collect(0.0 if self._is_at_hand() else TURN_S):
+        for evaluation in self._collect(0.0 if self._is_at_hand() else ANSWER_S if self._questions else TURN_S):
             self._take(evaluation)
 
     def _collect(self, timeout_s: float) -> list[Evaluation]:
@@ -178,21 +172,31 @@ class Loop:
             self._take_answer(step)
 
     def _ask_ahead(self) -> None:
-        """Put the questions to proposers that wait for a server, as far as their steps may look and will be needed."""
-        self._ahead = max(self._ahead, self._history.num_steps + 1)
-        while not self._draining and self._may_ask_ahead():
-            proposer = self._proposer(self._ahead)
-            if isinstance(proposer, Distant):
-                if self._questions.num_to(proposer) >= proposer.num_at_once:
-                    return
-                self._put(self._ahead)
-            self._ahead += 1
+        """Put the questions to proposers that wait for a server, as far as their steps may look and will be needed.
 
-    def _may_ask_ahead(self) -> bool:
-        is_needed = self._allowance.is_needed(self._ahead, len(self._questions))
-        is_visible = self._ahead >= self._seeds.num and self._history.is_visible(self._ahead)
-        is_reached = (self._num_steps is None or self._ahead < self._num_steps) and not self._no_money
-        return is_needed and is_reached and is_visible and not self._reason_to_stop(self._ahead)
+        Whoever has as many as it takes at once lets its steps wait, and nobody else's.
+        """
+        now = self._history.num_steps
+        self._ahead = max(self._ahead, now + 1)
+        while self._may_ask_ahead(self._ahead):
+            if isinstance(self._proposer(self._ahead), Distant):
+                self._unasked.append(self._ahead)
+            self._ahead += 1
+        self._unasked = [step for step in self._unasked if step > now and not self._put_ahead(step)]
+
+    def _put_ahead(self, step: int) -> bool:
+        proposer = self._proposer(step)
+        assert isinstance(proposer, Distant), "nobody else is asked ahead"
+        is_put = self._questions.num_waiting(proposer) < proposer.num_at_once and self._may_ask_ahead(step)
+        if is_put:
+            self._put(step)
+        return is_put
+
+    def _may_ask_ahead(self, step: int) -> bool:
+        is_needed = self._allowance.is_needed(step, len(self._questions))
+        is_visible = step >= self._seeds.num and self._history.is_visible(step)
+        is_reached = (self._num_steps is None or step < self._num_steps) and not (self._no_money or self._draining)
+        return is_needed and is_reached and is_visible and not self._reason_to_stop(step)
 
     def _put(self, step: int) -> None:
         """Ask whose turn a step is, unless something from outside takes it; a round of nobody waits for that."""
@@ -202,12 +206,13 @@ class Loop:
 
     def _is_due(self, step: int) -> bool:
         """Whether there is somebody to ask for a step."""
-        return bool(self._proposers) or step < self._seeds.num or step in self._arrivals
+        return bool(self._turns) or step < self._seeds.num or step in self._arrivals
 
     def _take_answer(self, step: int) -> None:
-        name = self._proposer(step).name
+        proposer = self._proposer(step)
+        name = proposer.name
         try:
-            proposal = self._questions.take(step, ANSWER_S)
+            proposal = self._questions.take(step, 0.0 if isinstance(proposer, Distant) else ANSWER_S)
         except NoMoneyError as error:
             self._no_money = str(error)
             return
@@ -232,16 +237,18 @@ class Loop:
         return self._rules.reason(self._history.visible(step)) if ready else ""
 
     def _is_at_hand(self) -> bool:
-        """Whether the next step's proposal is asked for, or will be, and does not wait for a server."""
+        """Whether the next step's proposal is there, or asked for and does not wait for a server."""
         step = self._history.num_steps
-        return self._may_ask(step) and self._is_due(step) and not isinstance(self._proposer(step), Distant)
+        if not (self._may_ask(step) and self._is_due(step)):
+            return False
+        return self._questions.is_answered(step) or not isinstance(self._proposer(step), Distant)
 
     def _proposer(self, step: int) -> Proposer:
         if step < self._seeds.num:
             return self._seeds
-        if step in self._arrivals or not self._proposers:
+        if step in self._arrivals or not self._turns:
             return self._arrivals
-        return self._proposers[(step - self._seeds.num) % len(self._proposers)]
+        return self._turns.of(step - self._seeds.num, self._history.archive(step))
 
     def _context(self, step: int) -> Context:
         proposer = self._proposer(step)
@@ -311,7 +318,7 @@ class Loop:
             self._measure(self._history.records[step].candidate, workload)
 
     def _measure(self, candidate: Candidate, workload: Workload) -> None:
-        task = self._task(candidate, workload, self.config.evaluation_seed)
+        task = self._tasks.task(candidate, workload, self.config.evaluation_seed)
         self._steps[task.key] = candidate.step
         self._dispatcher.start(Job(task, candidate.id))
 
@@ -329,19 +336,6 @@ class Loop:
         self._start_next(step)
         if self._history.is_finished(step) and not was_finished:
             self._observer.on_finished(record)
-
-    def _key(self, digest: str, workload: Workload, seed: int) -> EvaluationKey:
-        evaluator = self._evaluator
-        where = (evaluator.model_digest, evaluator.environment.digest, evaluator.version)
-        return EvaluationKey(digest, workload.stage, workload.digest, *where, seed)
-
-    def _task(self, candidate: Candidate, workload: Workload, seed: int, *, fresh: bool = False) -> EvaluationTask:
-        """Ask for a workload, of the program with the budget that its cost ratio allows."""
-        text, values = candidate.proposal.text, candidate.proposal.values
-        if not workload.ratio:
-            return EvaluationTask(self._key(candidate.program_digest, workload, seed), text, values, workload, fresh)
-        fitted = fit(text, values, self.config.terms_of(workload), workload.ratio)
-        return EvaluationTask(self._key(fitted.digest, workload, seed), text, fitted.values, workload, fresh)
 
     def _settle_rest(self) -> None:
         """Drained: wait for what still runs and for the answers that are asked for, unless stopped meanwhile."""
@@ -373,7 +367,7 @@ class Loop:
         for stage in (stage for stage in LOSSES if stage in self.config.stages):
             for each in (*best, *rivals(self._history.records)):
                 workload = held_out(self.config.workload(stage, each.ratio), seed)
-                task = self._task(each.record.candidate, workload, seed, fresh=True)
+                task = self._tasks.task(each.record.candidate, workload, seed, fresh=True)
                 self._dispatcher.start(Job(task, each.record.candidate.id))
         return tuple(self._rest())
 
@@ -389,15 +383,8 @@ class Loop:
             best, others = (tuple(found(self._history.records)) for found in (leaders, rivals))
             done = self._end(End.DONE, self._no_money or self._reason_to_stop(self._history.num_steps))
             return replace(done, leaders=best, rivals=others, confirmations=tuple(confirmed))
-        ours = [r for r in self._history.records if r.status in (*UNFINISHED, Status.QUARANTINED)]
-        if ours:
-            return self._end(End.INFRASTRUCTURE, f"no candidate could be measured: {_reason(ours[-1])}")
-        return self._end(End.NO_FEASIBLE, "no candidate passed what tells them apart")
+        return self._end(*fruitless(self._history.records))
 
     def _end(self, end: End, message: str) -> Outcome:
         admitted = sum(record.candidate.status is Status.OK for record in self._history.records)
         return Outcome(end, message, self._history.num_steps, admitted)
-
-
-def _reason(record: Record) -> str:
-    return record.evaluations[-1].message if record.evaluations else record.candidate.message

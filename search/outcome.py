@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from search.dispatch import UNFINISHED
+from search.records import Status
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from search.parents import Leader
-    from search.records import Evaluation
+    from search.records import Evaluation, Record
 
 
 class End(StrEnum):
@@ -34,3 +39,13 @@ class Outcome:
     leaders: tuple[Leader, ...] = ()
     rivals: tuple[Leader, ...] = ()
     confirmations: tuple[Evaluation, ...] = ()
+
+
+def fruitless(records: Sequence[Record]) -> tuple[End, str]:
+    """Say how a run ended whose candidates nothing tells apart: by our own fault, or since none was good enough."""
+    ours = [record for record in records if record.status in (*UNFINISHED, Status.QUARANTINED)]
+    if not ours:
+        return End.NO_FEASIBLE, "no candidate passed what tells them apart"
+    last = ours[-1]
+    why = last.evaluations[-1].message if last.evaluations else last.candidate.message
+    return End.INFRASTRUCTURE, f"no candidate could be measured: {why}"

@@ -1,4 +1,4 @@
-"""Who gets the next steps: a bandit over operators, by what each has earned per second of evaluation.
+"""Who gets the next steps: a bandit over operators or proposers, by what each earned per second and dollar.
 
 The index of a name is its rate of gain relative to that of all, plus a bonus for what was seldom tried (UCB1: Auer et
 al. 2002; for the operators of a search: Fialho et al. 2010). A share is the prior weight times a power of the index,
@@ -52,14 +52,23 @@ def shares(
     return {name: LEAST * even[name] + (1 - LEAST) * weights[name] / learned for name in priors}
 
 
+def experience_of(earned: Mapping[str, Earned]) -> list[Experience]:
+    """Give what names earned relative to all of them, as experience for somebody else."""
+    rates, numbers = _rates(earned)
+    return [Experience(name, rate, numbers[name]) for name, rate in rates.items()]
+
+
 def _rates(earned: Mapping[str, Earned]) -> tuple[dict[str, float], dict[str, int]]:
-    """Give gains per second relative to those of all together, and the numbers of candidates; nothing without gains."""
+    """Give gains per second relative to those of all together, and the numbers of candidates; nothing without gains.
+
+    Dollars count as the seconds of evaluation that they would pay for.
+    """
     gain = math.fsum(each.gain for each in earned.values())
-    seconds = math.fsum(each.typical_s for each in earned.values())
-    if gain <= 0 or seconds <= 0:
+    cost_s = math.fsum(each.cost_s for each in earned.values())
+    if gain <= 0 or cost_s <= 0:
         return {}, {}
-    known = {name: each for name, each in earned.items() if each.typical_s > 0}
-    rates = {name: each.gain / each.typical_s * seconds / gain for name, each in known.items()}
+    known = {name: each for name, each in earned.items() if each.cost_s > 0}
+    rates = {name: each.gain / each.cost_s * cost_s / gain for name, each in known.items()}
     return rates, {name: each.num_candidates for name, each in known.items()}
 
 

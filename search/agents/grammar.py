@@ -11,6 +11,7 @@ from search.agents.changing.mutate import PRIORS
 from search.agents.credit import shares
 from search.agents.tuning.rules import OPERATOR as TUNE
 from search.agents.tuning.tune import Tune
+from search.config import PROPOSERS
 from search.parents import breeder
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Grammar:
     def propose(self, context: Context) -> Proposal:
         """Give a program that loads, traces and has not been seen in this campaign, as far as can be drawn."""
         rng = random.Random(f"{context.seed} {context.step} {self.name}")
-        moves = shares(PRIORS, context.archive.operators, context.experience)
+        moves = shares(PRIORS, context.archive.operators_of(PROPOSERS), context.experience)
         tuned = self._tune.tuned(context, rng) if rng.random() < WAYS[TUNE] else None
         if tuned is not None:
             return replace(tuned, proposer=self.name)

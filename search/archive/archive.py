@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 LEADER_LOSS = 0.05  # a leader loses at most so much more than the best: nats per token, or a share of the answers
 PARENT_LOSS = 0.5  # a parent, this
 NUM_LEADERS = 3
+SECONDS_OF_A_DOLLAR = 1200.0  # of evaluation: a GPU that costs three dollars an hour
 
 
 @dataclass(frozen=True)
@@ -36,17 +38,30 @@ class Earned:
     `gains`: by cost ratio, how much larger they made the hypervolume (see `search.archive.fronts.hypervolume`).
     `typical_s`: seconds that their evaluations take as a rule, from a table by stage: what they really took differs
     from machine to machine, and what proposers learn from must not. A candidate of several moves counts for each of
-    them, its gains and seconds divided among them.
+    them, its gains, seconds and dollars divided among them. `dollars` are what language models cost.
     """
 
     num_candidates: int = 0
     gains: Mapping[float, float] = field(default_factory=dict)
     typical_s: float = 0.0
+    dollars: float = 0.0
 
     @property
     def gain(self) -> float:
         """Give the gains of all cost ratios together."""
         return sum(self.gains.values())
+
+    def joined(self, other: Earned) -> Earned:
+        """Put what two earned together."""
+        gains = Counter(self.gains)
+        gains.update(other.gains)
+        number, typical_s = self.num_candidates + other.num_candidates, self.typical_s + other.typical_s
+        return Earned(number, gains, typical_s, self.dollars + other.dollars)
+
+    @property
+    def cost_s(self) -> float:
+        """Give what it took in all, in seconds of evaluation."""
+        return self.typical_s + SECONDS_OF_A_DOLLAR * self.dollars
 
 
 class Foretelling(Protocol):
@@ -70,7 +85,8 @@ class Archive:
     """What the first `num_records` steps of a campaign come to. A step of it is an index into `Context.records`.
 
     `fronts`: by cost ratio (ascending), the Pareto front of (loss, speed) of what is sparse and did not fail, the least
-    loss first; no ratio without members. `operators` and `proposers`: what each earned by its name, yardsticks aside.
+    loss first; no ratio without members. `operators` and `proposers`: what each earned by its name, yardsticks aside;
+    `pairs`: by a proposer's name and an operator's.
     `promising`: by cost ratio, who may breed (`search.parents.breeders`). `bars`: by stage and cost ratio, the figure
     that a candidate must reach to go on from there (`search.stages`). `signatures`: by cost ratio and behaviour, the
     first step that showed it. `outlooks`: by stage and cost ratio, what foretells fidelity from that stage. Both may
@@ -81,10 +97,19 @@ class Archive:
     fronts: Mapping[float, tuple[Point, ...]] = field(default_factory=dict)
     operators: Mapping[str, Earned] = field(default_factory=dict)
     proposers: Mapping[str, Earned] = field(default_factory=dict)
+    pairs: Mapping[tuple[str, str], Earned] = field(default_factory=dict)
     promising: Mapping[float, tuple[int, ...]] = field(default_factory=dict)
     bars: Mapping[tuple[str, float], float] = field(default_factory=dict)
     signatures: Mapping[tuple[float, str], int] = field(default_factory=dict, repr=False)
     outlooks: Mapping[tuple[str, float], Foretelling] = field(default_factory=dict, repr=False)
+
+    def operators_of(self, proposers: Collection[str]) -> dict[str, Earned]:
+        """Give what operators earned in the hands of some proposers: "cross" of a model is not that of the grammar."""
+        found: dict[str, Earned] = {}
+        for (proposer, operator), each in self.pairs.items():
+            if proposer in proposers:
+                found[operator] = found[operator].joined(each) if operator in found else each
+        return found
 
     @property
     def ratios(self) -> tuple[float, ...]:

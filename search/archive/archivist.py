@@ -6,7 +6,7 @@ import bisect
 import math
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from search.archive.archive import Archive, Earned
 from search.archive.fronts import Front, hypervolume
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from search.records import Record
 
     Losing = Callable[[Record, float], float | None]
+
+Name = TypeVar("Name", str, tuple[str, str])
 
 TYPICAL_S = {
     Stage.CHECK: 0.03,
@@ -66,7 +68,7 @@ class Archivist:
             self._note_behaviour(record)
             self._look(record)
             fronts, gains = self._judged(record)
-            operators, proposers = self._credited(record, gains)
+            operators, proposers, pairs = self._credited(record, gains)
             archive = replace(
                 archive,
                 fronts=fronts,
@@ -74,6 +76,7 @@ class Archivist:
                 bars=self._ranked(record),
                 operators=operators,
                 proposers=proposers,
+                pairs=pairs,
             )
         self.archive = archive
         return archive
@@ -142,12 +145,20 @@ class Archivist:
                 changed[stage.value, ratio] = rank.bar(self._shares.get(stage, 0.0), least)
         return MappingProxyType({**self.archive.bars, **changed}) if changed else self.archive.bars
 
-    def _credited(self, record: Record, gains: Mapping[float, float]) -> tuple[Mapping[str, Earned], ...]:
-        """Give what operators and what proposers earned, a record's part among it."""
-        typical_s = sum(TYPICAL_S[evaluation.key.stage] for evaluation in record.evaluations)
+    def _credited(self, record: Record, gains: Mapping[float, float]) -> tuple[Mapping[Any, Earned], ...]:
+        """Give what operators, proposers and both together earned, a record's part among it.
+
+        What was refused was at least checked: whoever is always refused must not look as if it had never been tried.
+        """
         proposal = record.candidate.proposal
-        operators = _with(self.archive.operators, proposal.operator.split(JOINT), gains, typical_s)
-        return operators, _with(self.archive.proposers, [proposal.proposer], gains, typical_s)
+        typical_s = sum(TYPICAL_S[evaluation.key.stage] for evaluation in record.evaluations)
+        cost = max(typical_s, TYPICAL_S[Stage.CHECK]), proposal.dollars
+        moves = proposal.operator.split(JOINT)
+        return (
+            _with(self.archive.operators, moves, gains, *cost),
+            _with(self.archive.proposers, [proposal.proposer], gains, *cost),
+            _with(self.archive.pairs, [(proposal.proposer, move) for move in moves], gains, *cost),
+        )
 
 
 def archive_of(records: Iterable[Record], config: CampaignConfig) -> Archive:
@@ -179,8 +190,8 @@ def _negated(lost: float | None) -> float | None:
 
 
 def _with(
-    known: Mapping[str, Earned], names: list[str], gains: Mapping[float, float], typical_s: float
-) -> Mapping[str, Earned]:
+    known: Mapping[Name, Earned], names: list[Name], gains: Mapping[float, float], typical_s: float, dollars: float
+) -> Mapping[Name, Earned]:
     """Give what is earned with one candidate more, which these names share."""
     part = 1 / len(names)
     changed = {}
@@ -191,5 +202,6 @@ def _with(
             mine.num_candidates + 1,
             MappingProxyType({**mine.gains, **grown}) if gains else mine.gains,
             mine.typical_s + times * typical_s,
+            mine.dollars + times * dollars,
         )
     return MappingProxyType({**known, **changed})

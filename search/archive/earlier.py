@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from search.archive.archivist import archive_of
 from search.archive.experience import Experience
-from search.config import CampaignConfig, ConfigError
+from search.config import PROPOSERS, CampaignConfig, ConfigError
 from search.parents import SEED
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def _of(campaign: Campaign, ledger: Ledger) -> list[Experience]:
     except ConfigError:
         return []
     archive = archive_of(ledger.records(campaign.id), config)
-    operators = {name: each for name, each in archive.operators.items() if name != SEED}
+    operators = {name: each for name, each in archive.operators_of(PROPOSERS).items() if name != SEED}
     gain = math.fsum(each.gain for each in operators.values())
     seconds = math.fsum(each.typical_s for each in operators.values())
     if gain <= 0:

@@ -78,6 +78,11 @@ class Setup(BaseModel):
     proposers: tuple[str, ...] = Field(
         (), description="Who invents: a table of weights, or a list of names that take turns."
     )
+    bandit: bool | None = Field(
+        None,
+        description="Draw turns by what each proposer earned, the weights being where it begins; with endpoints if "
+        "left out.",
+    )
     outside: tuple[str, ...] = Field(
         (), strict=False, max_length=MAX_ENDPOINTS,
         description="Agents that bring programs by themselves (`vortex mcp`, `vortex tell`), by name. What they bring "

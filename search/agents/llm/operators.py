@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from prompts import prompt
 from search.agents.breed import baked
+from search.agents.llm.choosing import CROSS, EXPLORE, MUTATE, SIMPLIFY, TUNE, operator_of
 from search.agents.llm.tools import asking
 from search.agents.shown.questions import Brief, numbers, question_of
 from search.agents.shown.section import tokens_of
@@ -16,10 +17,6 @@ from search.parents import breeder
 
 if TYPE_CHECKING:
     from search.records import Context, Record
-
-EXPLORE, MUTATE, CROSS, TUNE, SIMPLIFY = "explore", "mutate", "cross", "tune", "simplify"
-# How often each is asked for, as shares of the steps.
-WAYS = {EXPLORE: 0.3, MUTATE: 0.35, CROSS: 0.15, TUNE: 0.1, SIMPLIFY: 0.1}
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ def ask(context: Context, name: str) -> Asked:
     if context.reflects and reflection(context, name):
         return Asked(REFLECT, question_of(REFLECT, Brief(context, name)))
     rng = random.Random(f"{context.seed} {context.step} {name}")
-    (way,) = rng.choices(list(WAYS), list(WAYS.values()))
+    way = operator_of(context, name, rng)
     parent = None if way == EXPLORE else breeder(context, rng)
     if parent is None:
         return _asked(EXPLORE, Brief(context, name))

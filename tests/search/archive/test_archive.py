@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.archive.archive import Archive, Earned, Point
+from search.archive.archive import SECONDS_OF_A_DOLLAR, Archive, Earned, Point
 from search.archive.archivist import LEAST_GOING_ON, NUM_TIMED, TYPICAL_S, Archivist, archive_of
 from search.archive.fronts import front_of, hypervolume
 from search.config import CampaignConfig
@@ -155,20 +155,37 @@ def renumbered(record, step):
 @settings(max_examples=60, deadline=None)
 @given(histories())
 def test_what_is_earned_adds_up(records):
-    """Gains add up to the hypervolume as long as nothing served changes it; seconds to those of all stages."""
+    """Gains add up to the hypervolume as long as nothing served changes it; seconds to all stages'."""
     records = [Record(r.candidate, tuple(e for e in r.evaluations if e.key.stage is not Stage.SERVE)) for r in records]
     archive = archive_of(records, CONFIG)
     mine = [r for r in records if not is_reference(r)]
-    for earned in (archive.operators, archive.proposers):
+    for earned in (archive.operators, archive.proposers, archive.pairs):
         for ratio in RATIOS:
             whole = hypervolume(archive.fronts.get(ratio, ()))
             assert sum(each.gains.get(ratio, 0.0) for each in earned.values()) == pytest.approx(whole)
-        seconds = sum(TYPICAL_S[e.key.stage] for r in mine for e in r.evaluations)
+        seconds = sum(max(0.03, sum(TYPICAL_S[e.key.stage] for e in r.evaluations)) for r in mine)
         assert sum(each.typical_s for each in earned.values()) == pytest.approx(seconds)
         assert all(gain >= -1e-12 for each in earned.values() for gain in each.gains.values())
     for name in ("gate", "restore"):
         made = [r for r in mine if name in r.candidate.proposal.operator.split("+")]
         assert archive.operators.get(name, Earned()).num_candidates == len(made)
+
+
+def test_operators_are_told_apart_by_who_used_them():
+    """What a language model earned by crossing is not what the grammar did, and dollars are the model's."""
+    proposals = [
+        Proposal("", "grammar", "cross"),
+        Proposal("", "llm", "cross", dollars=0.25),
+        Proposal("", "llm", "tune"),
+    ]
+    records = [Record(Candidate(1, i, each, Status.PROGRAM_ERROR)) for i, each in enumerate(proposals)]
+    archive = archive_of(records, CONFIG)
+    assert archive.operators["cross"].num_candidates == 2
+    assert archive.operators_of(("grammar",)) == {"cross": Earned(1, {}, 0.03)}
+    assert archive.operators_of(("llm",)) == {"cross": Earned(1, {}, 0.03, 0.25), "tune": Earned(1, {}, 0.03)}
+    both = archive.operators_of(("grammar", "llm"))["cross"]
+    assert (both.num_candidates, both.dollars) == (2, 0.25)
+    assert both.cost_s == pytest.approx(0.06 + 0.25 * SECONDS_OF_A_DOLLAR)
 
 
 def test_an_archive_does_not_change_when_more_is_found():

@@ -30,6 +30,7 @@ CONFIG = CampaignConfig(
     seeds=("quest", "centroid"),
     ratios=(8,),
     lag=5,
+    bandit=False,
 )
 NUM_SEEDS = 2
 
@@ -79,19 +80,23 @@ def sequence(ledger, campaign):
     ]
 
 
-def test_the_sequence_depends_on_no_workers_and_no_order_of_answers(tmp_path):
-    sequences, most = [], []
+BOTH = pytest.mark.parametrize("bandit", [False, True], ids=["a fixed round", "turns that are drawn"])
+
+
+@BOTH
+def test_the_sequence_depends_on_no_workers_and_no_order_of_answers(tmp_path, bandit):
+    sequences, most, config = [], [], replace(CONFIG, bandit=bandit)
     for num_workers, shuffle, num_at_once in ((1, 0, 1), (2, 1, 16), (8, 2, 16)):
         ledger = SqlLedger(f"sqlite:///{tmp_path / f'{num_workers}.db'}")
         away = Away(num_at_once, shuffle)
-        outcome, campaign = run(ledger, away, evaluator=FakeEvaluator(num_workers, shuffle=shuffle))
+        outcome, campaign = run(ledger, away, config, FakeEvaluator(num_workers, shuffle=shuffle))
         assert outcome.end is End.DONE
         sequences.append(sequence(ledger, campaign))
         most.append(away.most_at_once)
         ledger.close()
     assert sequences[0] == sequences[1] == sequences[2]
     assert most[0] == 1
-    assert min(most[1:]) > 1
+    assert bandit or min(most[1:]) > 1
 
 
 def test_a_question_ahead_knows_what_its_step_may_see_and_nothing_else(ledger):
@@ -109,11 +114,13 @@ def test_a_question_ahead_knows_what_its_step_may_see_and_nothing_else(ledger):
         assert context.demands == CONFIG.demands
 
 
-def test_a_campaign_that_is_killed_with_questions_open_goes_on_as_if_undisturbed(tmp_path, ledger):
+@BOTH
+def test_a_campaign_that_is_killed_with_questions_open_goes_on_as_if_undisturbed(tmp_path, ledger, bandit):
+    config = replace(CONFIG, bandit=bandit)
     whole = SqlLedger(f"sqlite:///{tmp_path / 'whole.db'}")
-    undisturbed = sequence(whole, run(whole, Away())[1])
+    undisturbed = sequence(whole, run(whole, Away(), config)[1])
     whole.close()
-    campaign = start_campaign(ledger, CONFIG)
+    campaign = start_campaign(ledger, config)
     with pytest.raises(RuntimeError, match="killed"):
         run(ledger, Away(), evaluator=FakeEvaluator(4, crash_after=15), campaign=campaign)
     assert 0 < len(ledger.records(campaign.id)) < len(undisturbed)
@@ -175,10 +182,13 @@ def test_a_proposer_is_asked_ahead_only_if_it_says_so():
 
 
 def test_answers_are_taken_by_step():
+    may_answer = threading.Event()
+
     class Scripted:
         name = "scripted"
 
         def propose(self, context):
+            may_answer.wait(5.0)
             if context.step == 2:
                 raise ProposerError("away")
             return Proposal(str(context.step), self.name, "explore")
@@ -188,9 +198,46 @@ def test_answers_are_taken_by_step():
     for step in (3, 1, 2):
         questions.put(scripted, Context(0, step, (), frozenset(), 2, 64, 1000))
     assert (questions.last, len(questions), questions.num_to(scripted)) == (3, 3, 3)
+    assert not questions.is_answered(3)
+    may_answer.set()
     assert questions.take(1, 5.0).text == "1"
     with pytest.raises(ProposerError, match="away"):
         questions.take(2, 5.0)
     assert 1 not in questions
     assert 2 not in questions
+    while not questions.is_answered(3):
+        time.sleep(0.001)
+    assert (questions.num_to(scripted), questions.num_waiting(scripted)) == (1, 0), (
+        "what waits to be taken keeps nobody busy"
+    )
     assert questions.take(3, 5.0).text == "3"
+
+
+class Slow(Away):
+    """Answers once it may, and notes the steps it was asked for."""
+
+    def __init__(self, name, num_at_once, may_answer=None):
+        super().__init__(num_at_once)
+        self.name, self._may_answer = name, may_answer
+
+    def propose(self, context):
+        if self._may_answer is not None:
+            self._may_answer.wait(10.0)
+        return replace(super().propose(context), proposer=self.name)
+
+
+def test_a_slow_endpoint_with_all_its_slots_taken_keeps_no_other_from_being_asked(ledger):
+    may_answer = threading.Event()
+    slow, quick = Slow("slow", 1, may_answer), Slow("quick", 16)
+    config = replace(CONFIG, proposers=("slow", "quick"), lag=8, num_candidates=12)
+    campaign = start_campaign(ledger, config)
+    loop = Loop(ledger, FakeEvaluator(4), [slow, quick], campaign)
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    while len(quick.contexts) < 3 and thread.is_alive():
+        time.sleep(0.001)
+    assert slow.contexts == {}, "the first answer of the slow one is not there yet"
+    may_answer.set()
+    thread.join(30.0)
+    drawn = [r.candidate.proposal.proposer for r in ledger.records(campaign.id)[NUM_SEEDS:]]
+    assert drawn == ["slow", "quick"] * 6

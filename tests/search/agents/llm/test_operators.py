@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from search.agents.llm.operators import CROSS, EXPLORE, MUTATE, SIMPLIFY, TUNE, WAYS, ask
+from search.agents.llm.choosing import CROSS, EXPLORE, MUTATE, OPERATORS, SIMPLIFY, TUNE
+from search.agents.llm.operators import ask
 from search.agents.shown.questions import instructions
 from search.agents.shown.section import BUDGET_TOKENS, tokens_of
 from search.journal.reflecting import REFLECT
@@ -23,7 +24,7 @@ def of(asked, operator):
 
 def test_every_operator_is_asked_for_about_as_often_as_it_should(asked):
     counted = Counter(each.operator for each in asked)
-    assert set(counted) == set(WAYS)
+    assert set(counted) == set(OPERATORS)
     assert counted[EXPLORE] + counted[MUTATE] > 50
 
 
