@@ -51,6 +51,8 @@ def run(*, file: CampaignFile = None, asked: ToRun, dry_run: DryRun = False, as_
     with opened(setup.db) as ledger, _machines(setup, facts, config.workloads).pool() as pool:
         campaign = start_campaign(ledger, config)
         note(f"campaign {campaign.id}: {setup.candidates} candidates beside the seeds, on {pool.environment.device}")
+        if setup.outside:
+            note(f"programs of {', '.join(setup.outside)} take the next steps: see `vortex mcp` and `vortex tell`")
         return _told(ledger, campaign, _searched(ledger, pool, proposers, campaign), as_json)
 
 

@@ -110,9 +110,8 @@ class Gateway:
         here = self._here()
         first, second = (here.candidate(each) for each in (name, other))
         old, new = (each.candidate.proposal.text.splitlines() for each in (first, second))
-        named = [f"{each.candidate.name or 'refused'} ({each.candidate.id})" for each in (first, second)]
-        lines = list(difflib.unified_diff(old, new, *named, lineterm=""))
-        return "\n".join(lines) or f"{named[0]} and {named[1]} have the same text"
+        a, b = (f"{each.candidate.name or 'refused'} ({each.candidate.id})" for each in (first, second))
+        return "\n".join(difflib.unified_diff(old, new, a, b, lineterm="")) or f"{a} and {b} have the same text"
 
     def journal(self, agent: str = "") -> str:
         """Tell what agents noted, and their hypotheses with what the numbers say of them."""

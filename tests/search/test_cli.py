@@ -286,7 +286,7 @@ def test_every_command_and_option_is_documented(name):
     assert [p.name for p in command.params if p.name != "help" and not (p.help or "").strip().endswith(".")] == []
 
 
-@pytest.mark.parametrize("name", sorted(COMMANDS))
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"ask", "tell", "mcp"}))  # these speak nothing else
 def test_every_command_speaks_json(name):
     assert "--json" in [opt for param in COMMANDS[name].params for opt in param.opts]
 

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from search.commands import options
 from search.commands.exits import CommandError
-from search.commands.output import note
+from search.commands.output import note, print_json
 
 FILE = "AGENTS.md"  # which coding agents read by themselves: https://agents.md
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,31}")
@@ -20,7 +21,7 @@ Agent = Annotated[
 ]
 
 
-def guide(folder: Folder, agent: Agent = "coder") -> None:
+def guide(folder: Folder, agent: Agent = "coder", as_json: options.Json = False) -> None:
     """Write an AGENTS.md into a folder, so that a coding agent started there can run a campaign by itself."""
     from prompts import prompt
 
@@ -34,4 +35,6 @@ def guide(folder: Folder, agent: Agent = "coder") -> None:
             opened.write(prompt("guide", agent=agent))
     except FileExistsError:
         raise CommandError(f"{file} is there already and is left as it is; give another folder") from None
+    if as_json:
+        print_json({"file": str(file), "agent": agent})
     note(f"wrote {file}; start the agent in {folder}")

@@ -66,7 +66,8 @@ def test_what_is_wrong_on_stdin_is_told_in_a_sentence(vortex, campaign, given, s
 
 
 def test_a_guide_is_written_once(tmp_path, capsys):
-    assert main(["agents-guide", str(tmp_path), "--agent", "claude"]) == ExitCode.DONE
+    assert main(["agents-guide", str(tmp_path), "--agent", "claude", "--json"]) == ExitCode.DONE
+    assert json.loads(capsys.readouterr().out) == {"file": str(tmp_path / "AGENTS.md"), "agent": "claude"}
     text = (tmp_path / "AGENTS.md").read_text()
     assert "--outside claude" in text
     assert main(["agents-guide", str(tmp_path)]) == ExitCode.USAGE
