@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import lzma
 import re
+import sqlite3
+import tempfile
 from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
+MIDWAY = FOLDER.parent / "tests" / "search" / "agents" / "shown" / "midway.sql.xz"
 BAR = "\\|"  # inside a table
 
 
@@ -17,6 +21,7 @@ def pages() -> dict[str, str]:
         "commands.md": commands_page(),
         "compiler.md": compiler_page(),
         "language.md": language_page(),
+        "prompt.md": prompt_page(),
     }
 
 
@@ -123,7 +128,8 @@ print(best.name, best.accuracy)
 
 def campaigns_page() -> str:
     """Tell every key of a campaign file, from the model that checks it, and what campaigns do."""
-    from search.campaigns.setup import EndpointSetup, Setup
+    from search.campaigns.endpoints import EndpointSetup
+    from search.campaigns.setup import Setup
     from search.campaigns.target import FIGURES
 
     return CAMPAIGNS.format(
@@ -136,7 +142,8 @@ def campaigns_page() -> str:
 
 
 TYPES = (
-    ("dict", "tables"),
+    ("dict[str, search", "tables"),
+    ("dict", "a table"),
     ("tuple[pathlib.Path", "files"),
     ("Path", "a file"),
     ("tuple[float, float]", "two numbers"),
@@ -310,6 +317,80 @@ def language_page() -> str:
     parts += [INTRODUCTION.format(example=zoo.text("quest")), "## Named axes", rules.strip()]
     more = MORE.format(constant=zoo.text("rank_keys"), state=zoo.text("velocity"))
     return "\n\n".join([*parts, more, _mistakes(), _bounds(), _zoo()]) + "\n"
+
+
+PROMPT = """\
+# What a language model is asked
+
+Written by `docs/generate.py` from a ledger: a campaign on a real model, SmolLM2-135M, as it stood at step {step}, when
+{num_records} of its candidates were measured and {num_pending} under way. Whatever stands in the question comes from
+records that this step may see (`search/agents/shown/`); figures are of that campaign, on the CPU that it ran on.
+
+The instructions are the same at every step of a campaign, about {num_instructions:,} tokens; a question is written
+anew at each, and has room for what is left of {budget:,}: sections by priority, and what has no room is named at the
+end. Tokens are estimated from above (`search/agents/shown/section.py`). This question asks to change a program
+(`mutate`); `explore`, `cross`, `tune`, `simplify` and `reflect` have the same sections and other tasks. `vortex show
+ID --prompt` prints what was asked about any candidate of a database.
+
+## The instructions
+
+````text
+{instructions}
+````
+
+## The question, about {num_question:,} tokens
+
+````text
+{question}
+````
+"""
+SHORTENED = "(... here stands the language, as docs/language.md has it ...)"
+
+
+def midway_context(step: int = 100) -> Any:
+    """Give what a step of the campaign in `MIDWAY` may know, read from its ledger, which is brought to head."""
+    from search.agents.seeds import seed_proposals
+    from search.archive.history import History
+    from search.config import CampaignConfig
+    from search.store.ledger import SqlLedger
+
+    with tempfile.TemporaryDirectory() as folder:
+        database = sqlite3.connect(f"{folder}/midway.db")
+        database.executescript(lzma.decompress(MIDWAY.read_bytes()).decode())
+        database.close()
+        ledger = SqlLedger(f"sqlite:///{folder}/midway.db")
+        campaign = ledger.campaign()
+        records = ledger.records(campaign.id)[:step]
+        ledger.close()
+    config = CampaignConfig.from_json(campaign.settings)
+    history = History(config, len(seed_proposals(config)))
+    for record in records:
+        history.add(record, [record.candidate.program_digest])
+    for number in range(len(history.visible(step))):
+        history.finish(number)
+    return history.context(step)
+
+
+def prompt_page() -> str:
+    """Tell what a language model is asked half-way through a campaign, with the language left out."""
+    from search.agents.shown.language import language
+    from search.agents.shown.questions import Brief, instructions, mutate
+    from search.agents.shown.section import BUDGET_TOKENS, tokens_of
+    from search.parents import breeders
+
+    context = midway_context()
+    told = instructions(context)
+    question = mutate(Brief(context, "llm", (breeders(context, context.ratios[-1])[1],)))
+    return PROMPT.format(
+        step=context.step,
+        num_records=len(context.records),
+        num_pending=len(context.pending),
+        num_instructions=tokens_of(told),
+        budget=BUDGET_TOKENS,
+        num_question=tokens_of(question),
+        instructions=told.replace(language(), SHORTENED).strip(),
+        question=question.strip(),
+    )
 
 
 def _operations() -> str:

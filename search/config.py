@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from search.agents.llm.endpoint import Endpoint
 from search.archive.archive import Archive
 from search.archive.experience import Experience
-from search.campaigns.bounds import MAX_LAG
+from search.campaigns.bounds import MAX_LAG, MAX_TURNS
 from search.campaigns.target import FIGURES, TargetError, parse_target
 from search.fit import Terms
 from search.records import Context, Demands, Stage, Workload, digest_of
@@ -49,6 +50,7 @@ LEAST_RATIO, MOST_RATIO = 1.0, 1024.0
 # Steps go round this list: most of them to the grammar, and each baseline always has its place.
 PROPOSERS = ("grammar", "grammar", "greedy", "grammar", "tune", "best_of_n", "grammar", "random")
 
+TURNS = 4  # exchanges with a language model in one step
 REFLECT_EVERY = 8  # turns of an agent: its notes are young when it reads them, and cost it one answer in eight
 TARGET = "H200"  # on which speed is modelled beside what is measured
 MAX_KV_HEADS = 4096
@@ -93,7 +95,9 @@ class CampaignConfig:
     bring takes the next steps that nobody was asked for, and without `proposers` steps wait for it. `stop_at`,
     `patience` (candidates in a row without progress), `max_worker_seconds` and `max_dollars` end a campaign before it
     has its candidates: see `search.campaigns.stopping`. Each agent reflects at every `reflect_every`th of its turns
-    (`search.journal.reflecting`), never where it is 0.
+    (`search.journal.reflecting`), never where it is 0, and has `turns` exchanges in a step to repair and revise its
+    program (`search.agents.llm.conversation`). `endpoints` are the language models among the
+    proposers, with their prices and without their keys.
     """
 
     seed: int = 0
@@ -124,6 +128,8 @@ class CampaignConfig:
     max_worker_seconds: float | None = None
     outside: tuple[str, ...] = ()
     reflect_every: int = REFLECT_EVERY
+    turns: int = TURNS
+    endpoints: tuple[Endpoint, ...] = ()
 
     def __post_init__(self) -> None:
         _require(self.num_candidates >= 0, f"num_candidates must not be negative, but is {self.num_candidates}")
@@ -143,6 +149,7 @@ class CampaignConfig:
         number = len(self.experience)
         _require(number <= MAX_EXPERIENCE, f"experience tells of {number} operators; give at most {MAX_EXPERIENCE}")
         _require(self.patience is None or self.patience >= 1, f"patience must be at least 1, but is {self.patience}")
+        _sized("turns", self.turns, MAX_TURNS)
         _require(self.reflect_every >= 0, f"reflect_every must not be negative, but is {self.reflect_every}")
         stages = [workload.stage for workload in self.workloads]
         named = ", ".join(stages) or "none"
@@ -268,9 +275,11 @@ class CampaignConfig:
             values["workloads"] = tuple(_workload(each) for each in values["workloads"])
             values.setdefault("ratios", ())
             values.setdefault("reflect_every", 0)
+            values.setdefault("turns", 1)
         values["experience"] = tuple(_experience(each) for each in values.get("experience", ()))
         if "seed_programs" in values:
             values["seed_programs"] = tuple(SeedProgram(**_checked(SeedProgram, e)) for e in values["seed_programs"])
+        values["endpoints"] = tuple(_endpoint(each) for each in values.get("endpoints", ()))
         return cls(**values)
 
 
@@ -329,6 +338,13 @@ def _experience(values: object) -> Experience:
         return Experience(**checked)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def _endpoint(values: object) -> Endpoint:
+    checked = _checked(Endpoint, values)
+    for name in ("name", "model"):
+        _require(bool(checked.get(name)), f"an endpoint does not say its {name}: {checked}")
+    return Endpoint(**checked)
 
 
 def _checked(kind: Any, values: object) -> dict[str, Any]:

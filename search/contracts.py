@@ -250,3 +250,7 @@ class SubmissionError(Exception):
 
 class LookError(Exception):
     """There is no look at a program to be had; the message is a sentence that says why."""
+
+
+class NoMoneyError(ProposerError):
+    """What is left of a campaign's dollars does not cover what another proposal may cost: nothing was asked."""

@@ -14,7 +14,7 @@ from search.archive.history import History
 from search.asking import Questions
 from search.campaigns.stopping import Stopping
 from search.config import CampaignConfig, ConfigError
-from search.contracts import Distant, ProposerError
+from search.contracts import Distant, NoMoneyError, ProposerError
 from search.dispatch import UNFINISHED, Dispatcher, Job
 from search.fit import fit
 from search.journal.reflecting import is_due
@@ -93,6 +93,7 @@ class Loop:
         self._ahead = 0  # the first step whose question may still be put ahead of its turn
         self._answered: set[str] = set()
         self._allowance = Allowance(self.config, self._seeds.num)
+        self._no_money = ""  # why no more is asked, once that is so
         self._rules = Stopping(self.config)
         self._num_steps: int | None = None
         self._held: deque[int] = deque()  # steps that wait for what they are compared with, in order
@@ -190,7 +191,8 @@ class Loop:
     def _may_ask_ahead(self) -> bool:
         is_needed = self._allowance.is_needed(self._ahead, len(self._questions))
         is_visible = self._ahead >= self._seeds.num and self._history.is_visible(self._ahead)
-        return is_needed and is_visible and not self._reason_to_stop(self._ahead)
+        is_reached = (self._num_steps is None or self._ahead < self._num_steps) and not self._no_money
+        return is_needed and is_reached and is_visible and not self._reason_to_stop(self._ahead)
 
     def _put(self, step: int) -> None:
         """Ask whose turn a step is, unless something from outside takes it; a round of nobody waits for that."""
@@ -206,6 +208,9 @@ class Loop:
         name = self._proposer(step).name
         try:
             proposal = self._questions.take(step, ANSWER_S)
+        except NoMoneyError as error:
+            self._no_money = str(error)
+            return
         except ProposerError as error:
             self._record_failure(name, error)
             return
@@ -218,7 +223,8 @@ class Loop:
         return self._history.is_visible(step) and not self._is_over(step)
 
     def _is_over(self, step: int) -> bool:
-        return self._allowance.is_over or step == self._num_steps or bool(self._reason_to_stop(step))
+        is_over = self._allowance.is_over or step == self._num_steps
+        return is_over or bool(self._no_money or self._reason_to_stop(step))
 
     def _reason_to_stop(self, step: int) -> str:
         """Say why a step does not follow, from what it might see: nothing before the seeds are through."""
@@ -238,17 +244,10 @@ class Loop:
         return self._proposers[(step - self._seeds.num) % len(self._proposers)]
 
     def _context(self, step: int) -> Context:
-        history, proposer = self._history, self._proposer(step)
-        ahead = isinstance(proposer, Distant)
+        proposer = self._proposer(step)
         num_asked = self._num_steps_of[proposer.name] + self._questions.num_to(proposer)
-        return self.config.context(
-            step,
-            history.visible(step),
-            history.known(step, ahead=ahead),
-            history.archive(step),
-            reflects=is_due(num_asked, self.config.reflect_every),
-            pending=() if ahead else history.pending(step),
-        )
+        reflects = is_due(num_asked, self.config.reflect_every)
+        return self._history.context(step, ahead=isinstance(proposer, Distant), reflects=reflects)
 
     def _record_failure(self, name: str, error: ProposerError) -> None:
         """Record a step for which there is no proposal, unless the proposer never worked at all."""
@@ -354,7 +353,7 @@ class Loop:
                     self._take(evaluation)
 
     def _awaits_answers(self) -> bool:
-        return bool(self._questions) and not self._allowance.is_over
+        return bool(self._questions) and not self._allowance.is_over and not self._no_money
 
     # The end
 
@@ -388,7 +387,7 @@ class Loop:
             return self._end(End.INTERRUPTED, "interrupted; resume goes on from here")
         if front(self._history.records):
             best, others = (tuple(found(self._history.records)) for found in (leaders, rivals))
-            done = self._end(End.DONE, self._reason_to_stop(self._history.num_steps))
+            done = self._end(End.DONE, self._no_money or self._reason_to_stop(self._history.num_steps))
             return replace(done, leaders=best, rivals=others, confirmations=tuple(confirmed))
         ours = [r for r in self._history.records if r.status in (*UNFINISHED, Status.QUARANTINED)]
         if ours:

@@ -91,8 +91,8 @@ def _fields(layout: Layout) -> tuple[tuple[str, str, int], ...]:
 
 
 def _shape(field: FieldLayout) -> str:
-    axes = zip(field.field.type.names, field.axes, strict=True)
-    return f"[{', '.join(f'{name} {length}' for name, length in axes)}]"
+    axes = ", ".join(f"{name} {length}" for name, length in zip(field.field.type.names, field.axes, strict=True))
+    return f"[{axes}]" if axes else "one number"
 
 
 def _aim(_: Context) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from search.archive.archive import Archive
     from search.config import CampaignConfig
-    from search.records import Candidate, Record
+    from search.records import Candidate, Context, Record
 
 
 class History:
@@ -25,7 +25,7 @@ class History:
 
     def __init__(self, config: CampaignConfig, num_given: int = 0) -> None:
         self.records: list[Record] = []
-        self._lag, self._num_given = config.lag, num_given
+        self._config, self._lag, self._num_given = config, config.lag, num_given
         self._archivist = Archivist(config)
         self._archives = deque([self._archivist.archive])  # the last one after `num_settled` records
         self._known: dict[str, int] = {}  # digests, and the first step that knows each
@@ -84,6 +84,12 @@ class History:
     def known(self, step: int, *, ahead: bool = False) -> KnownBefore:
         """Give the digests of the steps before one; of a question asked `ahead`, of those that it may see."""
         return KnownBefore(self._known, self._num_visible(step) if ahead else step)
+
+    def context(self, step: int, *, ahead: bool = False, reflects: bool = False) -> Context:
+        """Give what the proposer of a step is shown. Asked `ahead`, it knows of no answer that is still out."""
+        pending = () if ahead else self.pending(step)
+        known = self.visible(step), self.known(step, ahead=ahead), self.archive(step)
+        return self._config.context(step, *known, reflects=reflects, pending=pending)
 
     def _num_visible(self, step: int) -> int:
         return max(0, step - self._lag + 1) if step >= self._num_given else 0

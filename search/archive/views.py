@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import TypeVar, overload
 
 Item = TypeVar("Item")
@@ -37,6 +37,11 @@ class KnownBefore(Set[str]):
 
     def __init__(self, since: Mapping[str, int], step: int) -> None:
         self._since, self._step = since, step
+
+    @classmethod
+    def _from_iterable(cls, names: Iterable[str]) -> frozenset[str]:  # type: ignore[override]
+        """Give what `&`, `|` and `-` come to: a set of its own."""
+        return frozenset(names)
 
     def __contains__(self, name: object) -> bool:
         return self._since.get(name, self._step) < self._step  # type: ignore[call-overload]

@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from search.campaigns.endpoints import endpoints_of
 from search.campaigns.machines import Machines, facts_of, facts_to_serve
 from search.campaigns.proposers import proposers_of
 from search.campaigns.reading import read_setup
@@ -59,14 +60,15 @@ class Campaign:
 
         if resumed is not None:
             _check_resumed(keys)
-        setup = read_setup(None if file is None else Path(file), keys)
-        endpoints = setup.agents()
+        setup = read_setup(None if file is None else Path(file), keys, goes_on=resumed is not None)
+        new = setup.agents() if resumed is None else None
         config = settings_of(setup, facts_of(setup.model)) if resumed is None else None
         with ExitStack() as opened:
             self._ledger: Ledger = opened.enter_context(closing(SqlLedger(setup.db)))
             self.stored = start_campaign(self._ledger, config) if config else _found(self._ledger, resumed, setup.db)
             self.config = CampaignConfig.from_json(self.stored.settings)
-            self._proposers = proposers_of(self.config, endpoints)
+            endpoints = new or endpoints_of(self.config.endpoints, setup.endpoints, self.config.max_dollars)
+            self._proposers = proposers_of(self.config, endpoints, self.records())
             self._opened = opened.pop_all()
         self._setup, self._evaluator = setup, evaluator
         self._loop: Loop | None = None

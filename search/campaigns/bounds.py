@@ -7,5 +7,6 @@ MAX_WORKERS = 1024  # each is a process with an engine
 MAX_LAG = 16384  # steps that none of each other know
 MAX_SEED_PROGRAMS = 64
 MAX_ROUND = 64  # turns of proposers before they begin again
+MAX_TURNS = 16  # exchanges with a language model in one step
 MAX_SECONDS = 1e9  # thirty years
 MAX_DOLLARS = 1e9

@@ -190,15 +190,13 @@ def _seconds(stage: Stage, records: Sequence[Record]) -> tuple[float, str]:
 
 
 def _agents(setup: Setup, config: CampaignConfig, records: Sequence[Record]) -> tuple[AgentForecast, ...]:
-    from search.agents.llm.endpoint import Endpoint
+    from search.agents.llm.money import Usage
 
     told = []
-    for name, asked in setup.endpoints.items():
+    for name, endpoint in setup.models().items():
         number = math.ceil(config.num_candidates * config.proposers.count(name) / len(config.proposers))
         prompt, completion, source = _tokens(name, config, records)
-        dollars = Endpoint(asked.llm, prompt_price=asked.price[0], completion_price=asked.price[1]).dollars(
-            number * prompt, number * completion
-        )
+        dollars = number * endpoint.price.dollars(Usage(prompt, 0, completion))
         told.append(AgentForecast(name, number, prompt, completion, dollars, source))
     return tuple(told)
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.campaigns.saying import said
 from search.config import ConfigError
+from search.contracts import LookError
+from search.records import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from search.contracts import Evaluator
+    from search.config import CampaignConfig
+    from search.contracts import Evaluator, Looker
     from search.evaluator.arms import WorkerSettings
     from search.evaluator.models import ModelFacts
     from search.records import Workload
@@ -131,6 +135,31 @@ def worker_settings(model: ModelFacts, workloads: Sequence[Workload], on_gpu: bo
         reference_threads=min(os.cpu_count() or 1, MOST_THREADS),
         timed_alone=True,
     )
+
+
+def looker_of(config: CampaignConfig) -> Looker:
+    """Give what looks quickly at programs, by what workers on this machine have recorded for a campaign's recall.
+
+    Nothing is read or started before the first look.
+    """
+    from search.evaluator.recall.looker import RecordedLooker
+
+    return RecordedLooker(cache(lambda: _recorded(config)), scratch())
+
+
+def _recorded(config: CampaignConfig) -> Path:
+    """Give the file of a campaign's recordings, whether or not it is there. Raises LookError."""
+    from search.evaluator.models import ModelError, model_digest
+    from search.evaluator.recall.stage import file_for
+
+    if Stage.RECALL not in config.stages:
+        raise LookError("there is no look: recall is none of this campaign's stages, so that nothing is recorded")
+    try:
+        model = facts_of(config.model)
+        settings = worker_settings(model, config.workloads, accelerators(()) is not None)
+        return file_for(settings, model_digest(model.folder), config.workload(Stage.RECALL), config.evaluation_seed)
+    except ModelError as error:
+        raise LookError(f"there is no look: {error}") from error
 
 
 def _given_text(workloads: Sequence[Workload]) -> str:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from search.agents.llm.money import Purse
 from search.agents.seeds import given
-from search.config import ConfigError
+from search.config import TURNS, ConfigError
 from search.parents import GIVEN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from search.agents.llm.endpoint import Endpoint
     from search.config import CampaignConfig
-    from search.contracts import Proposer
-    from search.records import Context, Proposal
+    from search.contracts import Looker, Proposer
+    from search.records import Context, Proposal, Record
     from vortex_dsl.frontend.program import Program
 
 LLM = "llm"
@@ -36,13 +39,32 @@ class Given:
         return self._proposal
 
 
-def proposers_of(config: CampaignConfig, endpoints: Mapping[str, Endpoint]) -> tuple[Proposer, ...]:
-    """Give a proposer for each turn of a campaign's round. Raises ConfigError where agents have no endpoint."""
-    built = {name: proposer_of(name, endpoints) for name in set(config.proposers)}
+def proposers_of(
+    config: CampaignConfig, endpoints: Mapping[str, Endpoint], records: Sequence[Record] = ()
+) -> tuple[Proposer, ...]:
+    """Give a proposer for each turn of a campaign's round. Raises ConfigError where agents have no endpoint.
+
+    `records` are those that there are already: what they cost is spent.
+    """
+    from search.campaigns.machines import looker_of
+
+    most = math.inf if config.max_dollars is None else config.max_dollars
+    purse = Purse(most, math.fsum(record.candidate.proposal.dollars for record in records))
+    means = Means(purse, looker_of(config) if endpoints else None, config.turns)
+    built = {name: proposer_of(name, endpoints, means) for name in set(config.proposers)}
     return tuple(built[name] for name in config.proposers)
 
 
-def proposer_of(name: str, endpoints: Mapping[str, Endpoint]) -> Proposer:
+@dataclass(frozen=True)
+class Means:
+    """What a campaign's language models share: its dollars, what looks at programs, and the exchanges of a step."""
+
+    purse: Purse | None = None
+    looker: Looker | None = None
+    turns: int = TURNS
+
+
+def proposer_of(name: str, endpoints: Mapping[str, Endpoint], means: Means | None = None) -> Proposer:
     """Build a proposer by its name: one of `KNOWN`, or that of an endpoint. Raises ConfigError for another."""
     from search.agents.baselines import BestOfN, Greedy, Random
     from search.agents.grammar import Grammar
@@ -50,7 +72,8 @@ def proposer_of(name: str, endpoints: Mapping[str, Endpoint]) -> Proposer:
     from search.agents.tuning.tune import Tune
 
     if name in endpoints:
-        return Llm(endpoints[name], name)
+        given = means or Means()
+        return Llm(endpoints[name], name, given.purse, given.looker, given.turns)
     for kind in (Grammar, Tune, Greedy, BestOfN, Random):
         if kind.name == name:
             return kind()

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from search.campaigns.setup import EndpointSetup, Setup
+from search.agents.llm.keys import redacted
+from search.campaigns.endpoints import GOES_ON, EndpointSetup
+from search.campaigns.setup import Setup
 from search.config import ConfigError
 from vortex_dsl.errors import did_you_mean
 
@@ -33,8 +35,10 @@ TABLES = "endpoints"
 PATHS = ("text", "seed_programs")  # which a file names from where it lies
 
 
-def read_setup(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Setup:
+def read_setup(file: Path | None = None, overrides: Mapping[str, Any] | None = None, *, goes_on: bool = False) -> Setup:
     """Read a campaign file, if there is one, with `overrides` instead of what it says under the same keys.
+
+    `goes_on`: for a campaign that is stored already and knows its models.
 
     Raises ConfigError: no such file, no TOML, an unknown key, a value of another type or out of range.
     """
@@ -43,7 +47,7 @@ def read_setup(file: Path | None = None, overrides: Mapping[str, Any] | None = N
     if isinstance(given.get(TABLES), dict) and TABLES in merged:
         merged[TABLES] = _joined(given[TABLES], merged[TABLES])
     try:
-        return Setup.model_validate(merged)
+        return Setup.model_validate(merged, context={GOES_ON: goes_on})
     except ValidationError as error:
         raise ConfigError(_told(error.errors(include_url=False), file, overrides or {})) from None
 
@@ -94,9 +98,7 @@ def _sentence(error: ErrorDetails) -> str:
         known = (EndpointSetup if inner else Setup).model_fields
         hint = did_you_mean(str(place[-1]), known) or f"; there are {', '.join(known)}"
         return f"there is no key '{name}'{hint}"
-    if kind == "missing":
-        return f"{'.'.join(map(str, place[:-1]))} does not say which model to ask; give llm, or --llm MODEL"
-    if place[-1:] == ("api_key_env",):  # what stands there may be the key: it is not repeated
+    if place[-1:] == ("api_key_env",) and kind != "value_error":  # what stands there may be the key: it is not repeated
         return f"{name} must be the name of an environment variable, never the key itself"
     said = error["msg"].removeprefix("Value error, ")
     if kind == "value_error":
@@ -112,5 +114,5 @@ def _must(said: str) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = redacted(repr(value))
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"

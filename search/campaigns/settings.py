@@ -39,11 +39,13 @@ def settings_of(setup: Setup, model: ModelFacts) -> CampaignConfig:
         num_candidates=setup.candidates,
         proposers=setup.round,
         outside=setup.outside,
+        endpoints=tuple(setup.models().values()),
         max_dollars=setup.max_dollars,
         max_worker_seconds=_worker_seconds(setup),
         stop_at=setup.stop_at,
         patience=setup.patience,
         reflect_every=setup.reflect_every,
+        turns=setup.turns,
         seed_programs=seed_programs(setup.seed_programs, judged.terms.shape),
     )
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 from functools import reduce
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from search.agents.seeds import Seeds
 from search.campaigns.bounds import (
@@ -21,10 +20,12 @@ from search.campaigns.bounds import (
     MAX_ROUND,
     MAX_SECONDS,
     MAX_SEED_PROGRAMS,
+    MAX_TURNS,
     MAX_WORKERS,
 )
+from search.campaigns.endpoints import EndpointSetup, check_priced, with_keys
 from search.campaigns.proposers import KNOWN, LLM, WITH_LLM
-from search.config import MAX_RATIOS, PROPOSERS, REFLECT_EVERY, TARGET, ConfigError
+from search.config import MAX_RATIOS, PROPOSERS, REFLECT_EVERY, TARGET, TURNS
 from search.evaluator.probe import PROBE
 from search.outside.arrivals import Arrivals
 from search.parents import GIVEN
@@ -37,38 +38,6 @@ if TYPE_CHECKING:
 MAX_ENDPOINTS = 16
 File = Annotated[Path, Field(strict=False)]  # or a text that is one
 TAKEN = (*KNOWN, Seeds.name, GIVEN, Arrivals.name)
-VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
-
-
-def _a_url(text: str) -> str:
-    if text and not text.startswith(("http://", "https://")):
-        raise ValueError(f"is no URL, but {text!r}; give one such as http://localhost:8000/v1")
-    return text
-
-
-def _a_price(prices: tuple[float, float]) -> tuple[float, float]:
-    if not all(0 <= dollars < math.inf for dollars in prices):
-        raise ValueError(f"is no price, but {prices[0]} {prices[1]}; give dollars per million tokens, 0 or more")
-    return prices
-
-
-class EndpointSetup(BaseModel):
-    """Where agents ask a language model. Its key never stands here, only the name of the variable that holds it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    llm: str = Field(min_length=1, max_length=200, description="The model that agents ask there.")
-    base_url: Annotated[str, AfterValidator(_a_url)] = Field(
-        "", max_length=2000, description="Any OpenAI-compatible endpoint; OpenAI's own if left out."
-    )
-    price: Annotated[tuple[float, float], AfterValidator(_a_price)] = Field(
-        (0.0, 0.0), strict=False, description="Dollars per million tokens that the model reads, and writes."
-    )
-    api_key_env: str = Field(
-        "OPENAI_API_KEY",
-        pattern=VARIABLE,
-        description="The environment variable that holds the endpoint's key; never the key itself.",
-    )
 
 
 class Setup(BaseModel):
@@ -117,6 +86,10 @@ class Setup(BaseModel):
     endpoints: dict[str, EndpointSetup] = Field(
         {}, max_length=MAX_ENDPOINTS, description="Language models; each is a proposer of the table's name."
     )
+    turns: int = Field(
+        TURNS, ge=1, le=MAX_TURNS,
+        description="Exchanges that a language model has in a step, to repair and revise what it proposes.",
+    )  # fmt: skip
     reflect_every: int = Field(
         REFLECT_EVERY, ge=0, le=LARGEST,
         description="A language model notes what was learnt once in so many of its turns; 0 for never.",
@@ -201,9 +174,7 @@ class Setup(BaseModel):
                 raise ValueError(f"there is no proposer {name!r}{hint}")
         if len(self.proposers) > MAX_ROUND:
             raise ValueError(f"proposers have {len(self.proposers)} turns; give at most {MAX_ROUND}")
-        priced = any(any(each.price) for each in self.endpoints.values())
-        if self.max_dollars is not None and not priced:
-            raise ValueError("max_dollars needs what a model costs per million tokens: --price IN OUT, price in a file")
+        check_priced(self.endpoints, self.max_dollars)
         return self
 
     @property
@@ -219,19 +190,13 @@ class Setup(BaseModel):
         agents = cycle(self.endpoints)
         return tuple(next(agents) if name == LLM else name for name in WITH_LLM)
 
-    def agents(self) -> dict[str, Endpoint]:
-        """Give where each language model is asked. Raises ConfigError where OpenAI's own is meant and has no key."""
-        from search.agents.llm.endpoint import Endpoint
+    def models(self) -> dict[str, Endpoint]:
+        """Give the language models that are asked, by name."""
+        return {name: asked.named(name) for name, asked in self.endpoints.items()}
 
-        found = {}
-        for name, asked in self.endpoints.items():
-            if not asked.base_url and asked.api_key_env not in os.environ:
-                raise ConfigError(
-                    f"the endpoint {name} needs --base-url URL (base_url in a file), or a key for OpenAI's own in "
-                    f"the environment variable {asked.api_key_env}"
-                )
-            found[name] = Endpoint(asked.llm, asked.base_url, asked.api_key_env, *asked.price)
-        return found
+    def agents(self) -> dict[str, Endpoint]:
+        """Give the same for who asks them. Raises ConfigError where OpenAI's own is meant and has no key."""
+        return with_keys(self.models())
 
 
 def _check_name(name: str) -> None:

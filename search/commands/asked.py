@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from search.campaigns.bounds import DATABASE_URL, LARGEST, LEAST_TOKENS, MAX_DOLLARS, MAX_LAG, MAX_SECONDS, MAX_WORKERS
+from search.campaigns.bounds import (
+    DATABASE_URL,
+    LARGEST,
+    LEAST_TOKENS,
+    MAX_DOLLARS,
+    MAX_LAG,
+    MAX_SECONDS,
+    MAX_TURNS,
+    MAX_WORKERS,
+)
 from vortex_dsl.values import MAX_TOKENS
 
 if TYPE_CHECKING:
@@ -31,11 +40,14 @@ FileToGoOnWith = Annotated[
 class Asked:
     """Options; those that are left out are None."""
 
-    def setup(self, file: Path | None = None) -> Setup:
-        """Give what the file says, with what was given as options instead. Raises ConfigError."""
+    def setup(self, file: Path | None = None, *, goes_on: bool = False) -> Setup:
+        """Give what the file says, with what was given as options instead. Raises ConfigError.
+
+        `goes_on`: for a campaign that is stored already.
+        """
         from search.campaigns.reading import read_setup
 
-        return read_setup(file, self._given())
+        return read_setup(file, self._given(), goes_on=goes_on)
 
     def _given(self) -> dict[str, Any]:
         given = {each.name: getattr(self, each.name) for each in fields(self)}
@@ -80,6 +92,13 @@ class Searched(Asked):
         typer.Option(
             "--lag", metavar="N", min=1, max=MAX_LAG,
             help="Steps under way at a time, none of which knows the others; by the workers if left out.",
+        ),
+    ] = None  # fmt: skip
+    turns: Annotated[
+        int | None,
+        typer.Option(
+            "--turns", metavar="N", min=1, max=MAX_TURNS, show_default="4",
+            help="Exchanges that a language model has in a step, to repair and revise what it proposes.",
         ),
     ] = None  # fmt: skip
     published_share: Annotated[

@@ -63,15 +63,17 @@ def resume(
     as_json: options.Json = False,
 ) -> int:
     """Go on with a campaign where it was interrupted: what is measured stays, nothing is measured twice."""
+    from search.campaigns.endpoints import endpoints_of
     from search.campaigns.machines import facts_to_serve
     from search.campaigns.proposers import proposers_of
     from search.config import CampaignConfig
 
-    setup = asked.setup(file)
+    setup = asked.setup(file, goes_on=True)
     with existing(setup.db) as ledger:
         found = _to_resume(ledger, campaign)
         config = CampaignConfig.from_json(found.settings)
-        proposers = proposers_of(config, setup.agents())
+        endpoints = endpoints_of(config.endpoints, setup.endpoints, config.max_dollars)
+        proposers = proposers_of(config, endpoints, ledger.records(found.id))
         with _machines(setup, facts_to_serve(config.model), config.workloads).pool() as pool:
             note(f"campaign {found.id} goes on, on {pool.environment.device}")
             outcome = _searched(ledger, pool, proposers, found)

@@ -34,6 +34,7 @@ CALLS: dict[str, Callable[..., dict[str, Any]]] = {
     "record": recall.record,
     "recall": recall.measure,
     "screen": recall.screen,
+    "look": recall.look,
     "fidelity_reference": fidelity.refer,
     "fidelity": fidelity.compare,
     "retrieval": retrieval.answer,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def _capped(conversation: str) -> str:
     messages = _each_text(_read(conversation), redacted)
     limit, told = LONGEST, json.dumps(messages)
     while len(told) > MAX_BYTES and limit >= SHORTEST:
-        messages = _each_text(messages, lambda text, limit=limit: _cut(text, limit))
+        messages = _each_text(messages, partial(_cut, limit=limit))
         limit, told = limit // 2, json.dumps(messages)
     if len(told) > MAX_BYTES:
         number = len(messages)

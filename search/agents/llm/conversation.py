@@ -11,8 +11,9 @@ from search.agents.bounds import objections
 from search.agents.llm.drafts import Draft, drafted
 from search.agents.llm.endpoint import Chat
 from search.agents.llm.operators import ask
-from search.agents.llm.tools import TOOLS, Desk
+from search.agents.llm.tools import TOOLS, Desk, spoken
 from search.agents.shown.questions import instructions
+from search.config import TURNS
 from search.contracts import LookError, ProposerError
 from search.journal.answers import entries_of
 from search.journal.entries import MAX_NOTES
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from search.journal.entries import Hypothesis, Note
     from search.records import Context
 
-TURNS = 4  # exchanges of one step, unless a campaign says otherwise
 NUM_AT_ONCE = 16  # requests; an endpoint that takes fewer lets the others wait, or asks for patience
 MAX_CALLS = 8  # of one answer that are answered
 FUNCTIONS = tuple(tool.function for tool in TOOLS)
@@ -149,6 +149,10 @@ class Conversation:
         entries = entries_of(answer.text)
         self._notes += entries.notes
         draft = drafted(entries.rest, self._shown, self._desk.context)
+        questions = spoken(answer.text)[:MAX_CALLS] if draft.complaint else []
+        if questions:
+            told = "\n\n".join(f"# {name}\n\n{self._desk.answer(name, given)}" for name, given in questions)
+            return [{"role": "user", "content": told}]
         if draft.complaint and self._sound:
             return []
         self._last = draft
@@ -174,10 +178,13 @@ class Conversation:
         return "" if seen is None or seen.is_best else prompt("looked", look=seen.told())
 
     def _looked(self, draft: Draft) -> Look | None:
-        """Look at a sound draft, None where there is no look to be had: then it needs none."""
+        """Look at a sound draft; None, with the reason among what was odd, where there is no look to be had."""
+        if self._desk.looker is None:
+            return None
         try:
             return self._desk.looked(draft.text)
-        except LookError:
+        except LookError as error:
+            self._faults.append(str(error))
             return None
 
 

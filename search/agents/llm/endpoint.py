@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from search.agents.llm.keys import key_in, redacted
+from search.agents.llm.keys import HIDDEN, LEAST, key_in, redacted
 from search.agents.llm.money import MOST_TOKENS, Price, Purse, Usage, usage_of
 from search.agents.llm.replies import Call, Reply, read_reply
 from search.contracts import ProposerError
@@ -28,7 +28,7 @@ MAX_ASKED_BYTES = 1 << 20  # of messages and tools
 TOKENS_OF_A_MESSAGE = 16  # that templates add
 BYTES_PER_TOKEN = 4  # of English and of programs, where nothing better is known
 ANSWER_TOKENS = 16384  # the most of an answer that has a price, where nothing is said
-NOTHING_USED = Usage()
+NOTHING_USED, NO_REPLY = Usage(), Reply(is_answer=False)
 MAX_SHOWN = 500  # characters of an error
 REFUSING = (400, 404, 422, 501)  # statuses of servers that take no tools
 
@@ -42,6 +42,7 @@ class Endpoint:
     else. `timeout_s` bounds the wait for the next byte, `deadline_s` an answer with all its retries. `max_tokens`
     bounds an answer with its reasoning, `ANSWER_TOKENS` where it is None and the model has a price. `body` and
     `headers` are JSON objects that go with every request; a header "$NAME" is read from that environment variable.
+    `name` is the proposer's.
     """
 
     model: str
@@ -58,6 +59,7 @@ class Endpoint:
     seed: int | None = None
     body: str = "{}"
     headers: str = "{}"
+    name: str = ""
 
     @cached_property
     def price(self) -> Price:
@@ -132,7 +134,7 @@ class Chat:
         except _InVainError as error:
             told = redacted(f"{self.endpoint.where} gave no answer: {error}", self._secrets)
             raise ProposerError(told, error.num_lost * most) from None
-        reply = Reply(is_answer=False) if got.body is None else read_reply(got.body, offers_tools=bool(offered))
+        reply = read_reply(self._harmless(got.body), offers_tools=bool(offered)) if got.body is not None else NO_REPLY
         usage, guessed = self._usage(reply, num_bytes)
         lost = f"requests that gave nothing, {got.num_lost}, are counted as dear as they can have been"
         faults = (got.fault, *reply.faults, guessed, lost if got.num_lost and most else "")
@@ -214,6 +216,12 @@ class Chat:
         return {n: key_in(v[1:]) if v.startswith("$") else v for n, v in given.items()} | {
             "accept-encoding": "identity"
         }
+
+    def _harmless(self, body: bytes) -> bytes:
+        """Give a reply without our keys: whoever echoes them has them kept and shown to others."""
+        for key in self._secrets:
+            body = body.replace(key.encode(), HIDDEN.encode()) if len(key) >= LEAST else body
+        return body
 
     @property
     def _secrets(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from prompts import prompt
 from search.agents.breed import baked
+from search.agents.llm.tools import asking
 from search.agents.shown.questions import Brief, numbers, question_of
 from search.agents.shown.section import tokens_of
 from search.journal.reflecting import REFLECT, predicting, reflection
@@ -59,10 +60,10 @@ def ask(context: Context, name: str) -> Asked:
 
 
 def _asked(operator: str, brief: Brief) -> Asked:
-    """Write the question; tell how predictions are written, and edits where one program is to be changed."""
+    """Write the question; tell how predictions are written, what may be asked, and how one program is edited."""
     is_edited = len(brief.parents) == 1 and operator != TUNE
-    forms = [prompt("edits").strip()] * is_edited + [predicting(brief.context, has_parent=bool(brief.parents))]
-    told = "\n\n".join(forms)
+    forms = [prompt("edits")] * is_edited + [prompt("ask", lines=asking())]
+    told = "\n\n".join([predicting(brief.context, has_parent=bool(brief.parents)), *map(str.strip, forms)])
     question = question_of(operator, replace(brief, budget_tokens=brief.budget_tokens - tokens_of(told)))
     shown = baked(brief.parents[0], brief.context.head_dim).text().strip() if len(brief.parents) == 1 else ""
     return Asked(operator, f"{question}\n\n{told}", brief.parents, shown)

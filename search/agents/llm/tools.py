@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from search.records import Context, Record
 
 MAX_NAME = 200  # characters
+SPOKEN = re.compile(r"^[ \t]*`?ASK[ \t]+(\w+)[ \t]*(\{.*\})?[ \t]*`?[ \t]*$", re.MULTILINE)
 NO_LOOKER = "there is no look here: no recordings of a model's attention belong to this campaign"
 
 
@@ -79,6 +82,24 @@ TOOLS = (
     Tool("zoo", "Published rules: a list of their ideas, or the text of one.", _OfZoo),
     Tool("language", "The language that programs are written in.", _Arguments),
 )
+
+
+def asking() -> str:
+    """Say how a model asks that cannot call functions: a line for each tool that is no better told of by a program."""
+    examples = {"show": {"name": "Quest"}, "leaderboard": {}, "zoo": {"name": "quest"}, "language": {}}
+    return "\n".join(f"* `ASK {name}{f' {json.dumps(given)}' if given else ''}`" for name, given in examples.items())
+
+
+def spoken(text: str) -> list[tuple[str, dict[str, Any]]]:
+    """Give what an answer asks in lines of text: names of tools and their arguments, which may be wrong."""
+    found = []
+    for name, arguments in SPOKEN.findall(text):
+        try:
+            given = json.loads(arguments or "{}")
+        except (ValueError, RecursionError):
+            given = {"arguments": arguments}  # which no tool has: the desk says so
+        found.append((name, given))
+    return found
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ CURVE = (
     ("accuracy", Stage.PROBE, "accuracy", ".3f"),
     ("mass", Stage.RECALL, "mass", ".3f"),
     ("oracle's mass", Stage.RECALL, "oracle_mass", ".3f"),
+    ("mass on the screen", Stage.SCREEN, "mass", ".3f"),
     ("output error", Stage.RECALL, "output_error", ".3f"),
     ("speed-up", Stage.SERVE, "speedup", ".2f"),
     ("pages attended", Stage.RECALL, "pages_attended", ".0f"),

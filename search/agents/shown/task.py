@@ -118,8 +118,8 @@ def _shares(context: Context) -> list[str]:
     sentences = (
         "Before an engine sees a program, its choice is compared with dense attention on recorded q, k and v, and the "
         f"best go on ({', '.join(told)}): by the KL that is foretold from the mass that each layer keeps, and by "
-        "recall while too little is known for that. None goes on that keeps no more mass than pages drawn by lot, nor "
-        "one that attends to the same tokens as an earlier program."
+        "recall while too little is known for that. What keeps no more mass than pages drawn by lot stays behind, and "
+        "what attends to the same tokens as an earlier program."
     )
     return [sentences, ""]
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 NUM_FAMILIES, NUM_MOVES, NUM_PENDING = 20, 12, 8
 NUM_OWN, NUM_OTHERS = 3, 4  # failures
+MOST_READ = 2_000  # of the newest records, so that a question takes no longer the longer a campaign is
 MAX_MESSAGE, MAX_CHANGE = 240, 60  # characters
 FAMILIES = "Ideas that were tried, by family"
 FAMILIES_PRIORITY, MOVES_PRIORITY, PENDING_PRIORITY, FAILURES_PRIORITY = 3, 6, 5, 2
@@ -56,7 +57,7 @@ def families(context: Context) -> Section:
     """List the families of programs that were tried, with how many there are and the best that came of each."""
     ratios = context.ratios or context.archive.ratios
     found: dict[str, _Family] = {}
-    for record in context.records:
+    for record in _newest(context):
         if record.candidate.status is Status.OK and record.candidate.proposal.operator != REFERENCE:
             found.setdefault(family(record), _Family()).add(record, ratios)
     ordered = sorted(found.items(), key=lambda each: each[1].order)
@@ -64,6 +65,10 @@ def families(context: Context) -> Section:
     rest = [name for name, _ in ordered[NUM_FAMILIES:]]
     lines += [f"* and {len(rest)} that did worse: {line(', '.join(rest), 400)}"] if rest else []
     return Section(FAMILIES, "\n".join(lines), FAMILIES_PRIORITY)
+
+
+def _newest(context: Context) -> Sequence[Record]:
+    return context.records[max(0, len(context.records) - MOST_READ) :]
 
 
 def _outcome(each: _Family) -> str:
@@ -91,9 +96,10 @@ class _Move:
 def moves(context: Context) -> Section:
     """List the kinds of change with how often they let a program keep more of the mass than its parent, at one cost."""
     ratios = context.ratios or context.archive.ratios
-    by_digest = {r.candidate.program_digest: r for r in context.records if r.candidate.status is Status.OK}
+    records = _newest(context)
+    by_digest = {r.candidate.program_digest: r for r in records if r.candidate.status is Status.OK}
     found: dict[str, _Move] = {}
-    for record in context.records:
+    for record in records:
         proposal = record.candidate.proposal
         parent = by_digest.get(proposal.parents[0]) if len(proposal.parents) == 1 else None
         if parent is None or record.candidate.status is not Status.OK or JOINT in proposal.operator:
@@ -150,8 +156,9 @@ def _proposed(candidate: Candidate) -> str:
 
 def failures(context: Context, name: str) -> Section:
     """Tell what failed lately of this proposer's programs, and how often which of all others' did."""
-    own = list(islice((r for r in reversed(context.records) if _is_failure(r) and _is_of(r, name)), NUM_OWN))
-    others = [r for r in context.records if _is_failure(r) and not _is_of(r, name)]
+    failed = [record for record in _newest(context) if _is_failure(record)]
+    own = list(islice((record for record in reversed(failed) if _is_of(record, name)), NUM_OWN))
+    others = [record for record in failed if not _is_of(record, name)]
     lines = [f"* {_failure(record)}" for record in reversed(own)]
     parts = ["\n".join(("Of your earlier programs these failed:", "", *lines))] if lines else []
     counted = list(_counted(others))

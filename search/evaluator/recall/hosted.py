@@ -77,6 +77,17 @@ def screen(session: Session, file: str, text: str = "", values: Sequence[Sequenc
     }
 
 
+def look(session: Session, file: str, text: str = "", values: Sequence[Sequence[Any]] = ()) -> dict[str, Any]:
+    """Look quickly at a program on a part of a file of recordings; without a text only load that."""
+    from search.evaluator.recall import looking, parts
+
+    asking = _asking(session, file, parts.glanced)
+    if not text:
+        return {"measurements": []}
+    with _refusing():
+        return {"measurements": plain(looking.look(_traced(asking, text, values), asking))}
+
+
 def _asking(session: Session, file: str, choose: Callable[[Recordings], list[Part]]) -> Asking:
     """Give a part of a file of recordings, loaded once."""
     from search.evaluator.recall import figures, recordings

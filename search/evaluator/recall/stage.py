@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from search.evaluator.arms import Arms, WorkerSettings
-    from search.records import EvaluationTask
+    from search.records import EvaluationTask, Workload
 
 
 def run(arms: Arms, task: EvaluationTask) -> Outcome:
@@ -32,8 +32,13 @@ def screen(arms: Arms, task: EvaluationTask) -> Outcome:
 
 def file_of(settings: WorkerSettings, task: EvaluationTask) -> Path:
     """Name the recordings: stages, programs and cost ratios share them, and engines of two dtypes do not."""
-    parts = (task.key.model_digest, EVALUATOR_VERSION, settings.engine.dtype, recorded(task.workload).digest)
-    return settings.scratch / "recordings" / f"{digest_of((*parts, task.key.seed))}.safetensors"
+    return file_for(settings, task.key.model_digest, task.workload, task.key.seed)
+
+
+def file_for(settings: WorkerSettings, model_digest: str, workload: Workload, seed: int) -> Path:
+    """Name the recordings of a model and a workload."""
+    parts = (model_digest, EVALUATOR_VERSION, settings.engine.dtype, recorded(workload).digest)
+    return settings.scratch / "recordings" / f"{digest_of((*parts, seed))}.safetensors"
 
 
 def _ask(arms: Arms, task: EvaluationTask, call: str) -> Outcome:

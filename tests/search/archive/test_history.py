@@ -27,3 +27,22 @@ def test_what_is_given_sees_nothing():
         history.finish(step)
     assert history.is_visible(6)
     assert len(history.visible(6)) == history.archive(6).num_records == 5
+
+
+def test_what_is_under_way_is_what_stands_between_the_visible_and_the_step():
+    history = History(CampaignConfig(lag=3))
+    for step in range(5):
+        refused = Candidate(1, step, Proposal("(\n", "llm", "explore"), Status.PROGRAM_ERROR, "bad")
+        history.add(Record(refused), [f"digest {step}"])
+    assert [candidate.step for candidate in history.pending(5)] == [3, 4]
+    assert [candidate.step for candidate in history.pending(2)] == [0, 1]
+    assert history.pending(0) == ()
+
+
+def test_what_is_known_can_be_compared_with_other_sets():
+    history = History(CampaignConfig(lag=3))
+    history.add(Record(Candidate(1, 0, Proposal("(\n", "llm", "explore"), Status.OK)), ["first"])
+    known = history.known(1)
+    assert known & {"first", "other"} == {"first"}
+    assert {"other"} - known == {"other"}
+    assert history.known(0) & {"first"} == set()

@@ -77,3 +77,14 @@ def test_the_lag_is_what_is_asked_for_or_follows_the_workers():
     assert settings_of(read_setup(None, {"lag": 5}), PROBE).lag == 5
     few, many = (settings_of(read_setup(None, {"workers": n}), PROBE).lag for n in (1, 16))
     assert few < many
+
+
+def test_turns_of_a_conversation_are_kept_with_the_campaign_and_bounded():
+    assert settings_of(read_setup(None, {}), PROBE).turns == 4
+    config = settings_of(read_setup(None, {"turns": 2}), PROBE)
+    assert CampaignConfig.from_json(config.to_json()).turns == 2
+    for turns in (0, 17):
+        with pytest.raises(ConfigError, match="turns must be"):
+            read_setup(None, {"turns": turns})
+        with pytest.raises(ConfigError, match="turns"):
+            CampaignConfig(turns=turns)

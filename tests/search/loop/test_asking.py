@@ -105,6 +105,8 @@ def test_a_question_ahead_knows_what_its_step_may_see_and_nothing_else(ledger):
         later = {r.candidate.program_digest for r in records[len(visible) :]}
         assert {c.program_digest for c in visible} <= context.seen
         assert later.isdisjoint(context.seen)
+        assert context.pending == ()
+        assert context.demands == CONFIG.demands
 
 
 def test_a_campaign_that_is_killed_with_questions_open_goes_on_as_if_undisturbed(tmp_path, ledger):

@@ -5,6 +5,7 @@ import json
 import math
 
 import pytest
+from scripted_server import TOLD, Scripted, chat
 
 from search.agents.answers import split_answer
 from search.agents.llm.conversation import Llm
@@ -21,7 +22,6 @@ from vortex_dsl import ProgramError, load_program, zoo
 P = zoo.text("quest").strip() + "\n"
 GOOD = f"Envelopes bound the score.\n\n```python\n{P}```\n"
 DRAFT = "```python\nclass Draft(Program): pass\n```"
-TOLD = {"prompt_tokens": 1000, "completion_tokens": 200, "total_tokens": 1200}
 PAID = (1000, 0, 200)
 MOST = 400  # tokens of an answer
 HTML = b"<!doctype html><html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
@@ -38,139 +38,191 @@ def events(*deltas, usage=TOLD, finish="stop"):
     return "".join(f": waiting\n\ndata: {json.dumps(each)}\n\n" for each in said).encode() + b"data: [DONE]\n\n"
 
 
-def written(kind, chat, reply):
-    """Give a reply, whether there is a program in it, what its fault says, and what is paid where no usage is told."""
-    no_usage = {"usage": None}
-    details = {"completion_tokens_details": {"reasoning_tokens": 150}}
-    cached = {"prompt_tokens_details": {"cached_tokens": 900}}
-
-    def usage(**given):
-        return chat(GOOD, usage=TOLD | given)
-
-    def free(body, **given):
-        return reply(body, **given)
-
-    def paid(body, tokens=PAID, **given):
-        return reply(body, paid=tokens, **given)
-
-    kinds = {
-        # Good answers
-        "plain": lambda: (paid(chat(GOOD)), True, ""),
-        "parts": lambda: (paid(chat([{"type": "text", "text": GOOD}])), True, ""),
-        "parts of several kinds": lambda: (
-            paid(chat([{"type": "thinking", "thinking": ""}, {"type": "image_url"}, 3, None, {"type": "text", "text": GOOD}])), True, "",
-        ),
-        "thoughts with a draft": lambda: (paid(chat(f"<think>\n{DRAFT}\n</think>\n{GOOD}")), True, ""),
-        "the end of a thought alone": lambda: (paid(chat(f"{DRAFT}\n</think>\n{GOOD}")), True, ""),
-        "reasoning beside": lambda: (paid(chat(GOOD, message={"reasoning_content": DRAFT})), True, ""),
-        "usage beside the answer": lambda: (paid(usage(**details)), True, ""),
-        "cached": lambda: (paid(usage(**cached), (1000, 900, 200)), True, ""),
-        "cached as another provider says it": lambda: (paid(usage(prompt_cache_hit_tokens=900), (1000, 900, 200)), True, ""),
-        "more cached than read": lambda: (paid(usage(prompt_tokens_details={"cached_tokens": 5000}), (1000, 1000, 200)), True, ""),
-        "reasoning counted beside, told": lambda: (
-            paid(usage(total_tokens=1350, **details), (1000, 0, 350)), True, "",
-        ),
-        "reasoning counted beside, by the total alone": lambda: (paid(usage(total_tokens=1290), (1000, 0, 290)), True, ""),
-        "more reasoning than answer, no total": lambda: (
-            paid(usage(total_tokens=None, completion_tokens=20, **details), (1000, 0, 170)), True, "",
-        ),
-        "other names of the counts": lambda: (paid(chat(GOOD, usage={"input_tokens": 1000, "output_tokens": 200})), True, ""),
-        "whole floats": lambda: (paid(usage(prompt_tokens=1000.0, completion_tokens=200.0)), True, ""),
-        "a total beyond belief": lambda: (paid(usage(total_tokens=10**9)), True, ""),
-        "an unknown ending": lambda: (paid(chat(GOOD, finish="eos")), True, ""),
-        "no ending": lambda: (paid(chat(GOOD, finish=None)), True, ""),
-        "two choices": lambda: (
-            paid(chat("", choices=[{"message": {"content": "no"}}, {"message": {"content": GOOD}}])), True, "",
-        ),
-        "one choice that is no list": lambda: (paid(chat("", choices={"message": {"content": GOOD}})), True, ""),
-        "an older completion": lambda: (paid(chat("", choices=[{"text": GOOD, "finish_reason": "stop"}])), True, ""),
-        "a message that is a text": lambda: (paid(chat("", choices=[{"message": GOOD}])), True, ""),
-        "white space before it": lambda: (paid(b"\n \n" * 100 + chat(GOOD)), True, ""),
-        "a mark of byte order": lambda: (paid(b"\xef\xbb\xbf" + chat(GOOD)), True, ""),
-        "another type": lambda: (paid(chat(GOOD), headers={"content-type": "text/plain"}), True, ""),
-        "packed": lambda: (paid(gzip.compress(chat(GOOD)), headers={"content-encoding": "gzip"}), True, ""),
-        "events unasked": lambda: (
-            paid(events({"role": "assistant"}, *({"content": each} for each in (GOOD[:40], GOOD[40:])))), True, "",
-        ),
-        "halves of pairs and zeros": lambda: (paid(chat(GOOD.replace("Envelopes", "\ud800\x00E"))), True, ""),
-        # Answers that can be used in part
-        "cut off behind the program": lambda: (paid(chat(GOOD[:-4], finish="length")), True, "cut off"),
-        "reasoning alone, with a program": lambda: (paid(chat(None, message={"reasoning": GOOD})), True, "reasoning alone"),
-        "reasoning in parts": lambda: (
-            paid(chat(None, message={"reasoning_details": [{"type": "reasoning.text", "text": GOOD}]})), True, "reasoning alone",
-        ),
-        "a program in a call that was not offered": lambda: (
-            paid(chat(None, message={"tool_calls": [tool(json.dumps({"program": P}), "submit")]})), True, "not offered",
-        ),
-        "a call of the older kind": lambda: (
-            paid(chat(None, message={"function_call": {"name": "f", "arguments": json.dumps({"text": P})}})), True, "not offered",
-        ),
-        "more than is kept": lambda: (paid(chat(GOOD + "word " * 20_000)), True, "65,536 are kept"),
-        "a text that is no JSON, with a program": lambda: (free(GOOD.encode(), headers={"content-type": "text/plain"}), True, "no JSON", GUESSED),
-        # Answers without a program
-        "cut off before the program": lambda: (paid(chat("I begin", finish="length")), False, "cut off"),
-        "filtered": lambda: (paid(chat("", finish="content_filter")), False, "filter"),
-        "refused": lambda: (paid(chat(None, message={"refusal": "I cannot."})), False, "refused: I cannot."),
-        "refused in parts": lambda: (paid(chat([{"type": "refusal", "refusal": "No."}])), False, "refused: No."),
-        "prose": lambda: (paid(chat("I would rather not.")), False, ""),
-        "thoughts alone": lambda: (paid(chat("<think>hm")), False, ""),
-        "null": lambda: (paid(chat(None)), False, "no text"),
-        "an empty list": lambda: (paid(chat([])), False, "no text"),
-        "a number": lambda: (paid(chat(3)), False, "no text"),
-        "reasoning alone": lambda: (paid(chat(None, message={"reasoning_content": "hm"})), False, "only reasoning"),
-        "calls alone": lambda: (paid(chat(None, message={"tool_calls": [tool("{}")]})), False, "not offered"),
-        "calls that cannot be read": lambda: (paid(chat(None, message={"tool_calls": [tool("{"), None, 3]})), False, "cannot be read"),
-        # No answers
-        "empty": lambda: (free(b""), False, "was empty"),
-        "white space": lambda: (free(b" \n"), False, "was empty"),
-        "HTML": lambda: (free(HTML, headers={"content-type": "text/html"}), False, "no JSON: <!doctype"),
-        "JSON that breaks off": lambda: (free(chat(GOOD)[:600]), False, "breaks off", GUESSED),
-        "an array": lambda: (free(b"[1, 2]"), False, "no choice with a message"),
-        "a text": lambda: (free(b'"hello"'), False, "no choice with a message"),
-        "null alone": lambda: (free(b"null"), False, "no JSON"),
-        "brackets": lambda: (free(b"[" * 200_000), False, "breaks off"),
-        "no choices": lambda: (free(b'{"object": "list"}'), False, "keys object"),
-        "choices that are null": lambda: (free(b'{"choices": null}'), False, "keys choices"),
-        "no choice, paid": lambda: (paid(chat("", choices=[])), False, "no choice"),
-        "a choice that is null": lambda: (paid(chat("", choices=[None])), False, "no choice"),
-        "a message that is null": lambda: (paid(chat("", choices=[{"message": None}])), False, "no choice"),
-        "an error in a good reply": lambda: (free(b'{"error": {"message": "overloaded"}}'), False, "error: overloaded"),
-        "an error among events": lambda: (free(b'data: {"error": "overloaded"}\n\n'), False, "error: overloaded"),
-        "no text at all": lambda: (free(b"\xff\xfe\x00\x81"), False, "no JSON"),
-        # Usage that cannot be
-        "usage that is null": lambda: (free(chat(GOOD, **no_usage)), True, "read and written are guessed", GUESSED),
-        "usage that is a text": lambda: (free(chat(GOOD, usage="12")), True, "guessed", GUESSED),
-        "usage below zero": lambda: (free(usage(completion_tokens=-5, prompt_tokens=-1, total_tokens=-6)), True, "guessed", GUESSED),
-        "usage in fractions": lambda: (free(chat(GOOD, usage={"prompt_tokens": 0.5, "completion_tokens": 1e400})), True, "guessed", GUESSED),
-        "usage that is true": lambda: (free(chat(GOOD, usage={"prompt_tokens": True, "completion_tokens": False})), True, "guessed", GUESSED),
-        "usage without bound": lambda: (free(chat(GOOD, usage={"prompt_tokens": 10**30, "completion_tokens": 10**30})), True, "guessed", GUESSED),
-        "half of the usage": lambda: (paid(chat(GOOD, usage={"prompt_tokens": 1000, "total_tokens": 1200})), True, ""),
-        # What never comes
-        "drips for ever": lambda: (free(chat(GOOD), drip_s=0.05), False, "not whole after", MOST_DEAR),
-        "breaks off": lambda: (free(chat(GOOD)[:300], missing=5000), False, "broken off", MOST_DEAR),
-        "too long": lambda: (free(chat(GOOD + " " * (5 << 20))), False, "more than 4,194,304 bytes", MOST_DEAR),
-        "packed, and too long": lambda: (
-            free(gzip.compress(chat(GOOD + " " * (5 << 20))), headers={"content-encoding": "gzip"}), False, "more than", MOST_DEAR,
-        ),
-        # Refusals and breakdowns: no answer at all
-        "waits too long": lambda: (free(chat(GOOD), wait_s=1.5), False, "not whole after", ERROR, MOST_DEAR),
-        "hangs up": lambda: (free(hangs_up=True, body=b""), False, "APIConnectionError", ERROR),
-        "bad request": lambda: (free(b'{"error": {"message": "no such model"}}', status=404), False, "no such model", ERROR),
-        "an error that is HTML": lambda: (free(HTML, status=502), False, "HTTP 502", ERROR),
-        "an error without a body": lambda: (free(b"", status=500), False, "HTTP 500", ERROR),
-        "asked to wait": lambda: (
-            free(b"{}", status=429, headers={"retry-after": "3600"}), False, "asks to wait 3,600 s", ERROR,
-        ),
-        "asked to wait until": lambda: (
-            free(b"{}", status=503, headers={"retry-after": "Fri, 31 Dec 2100 23:59:59 GMT"}), False, "until Fri, 31 Dec", ERROR,
-        ),
-        "a redirect": lambda: (free(b"", status=307, headers={"location": "http://127.0.0.1:9/"}), False, "HTTP 307", ERROR),
-        "packed, but not": lambda: (free(b"no gzip", headers={"content-encoding": "gzip"}), False, "broken off", MOST_DEAR),
-    }  # fmt: skip
-    return kinds if kind is None else kinds[kind]()
+REASONED = {"completion_tokens_details": {"reasoning_tokens": 150}}
+CACHED = {"prompt_tokens_details": {"cached_tokens": 900}}
 
 
-KINDS = tuple(written(None, None, None))
+def free(body, **given):
+    return Scripted(body, **given)
+
+
+def paid(body, tokens=PAID, **given):
+    return Scripted(body, paid=tokens, **given)
+
+
+def usage(**given):
+    return chat(GOOD, usage=TOLD | given)
+
+
+# A reply, whether there is a program in it, what its fault says, and what is paid where the server tells nothing.
+KINDS = {
+    # Good answers
+    "plain": (paid(chat(GOOD)), True, ""),
+    "parts": (paid(chat([{"type": "text", "text": GOOD}])), True, ""),
+    "parts of several kinds": (
+        paid(chat([{"type": "thinking"}, {"type": "image_url"}, 3, None, {"type": "text", "text": GOOD}])),
+        True,
+        "",
+    ),
+    "thoughts with a draft": (paid(chat(f"<think>\n{DRAFT}\n</think>\n{GOOD}")), True, ""),
+    "the end of a thought alone": (paid(chat(f"{DRAFT}\n</think>\n{GOOD}")), True, ""),
+    "reasoning beside": (paid(chat(GOOD, message={"reasoning_content": DRAFT})), True, ""),
+    "usage beside the answer": (paid(usage(**REASONED)), True, ""),
+    "cached": (paid(usage(**CACHED), (1000, 900, 200)), True, ""),
+    "cached as another provider says it": (paid(usage(prompt_cache_hit_tokens=900), (1000, 900, 200)), True, ""),
+    "more cached than read": (paid(usage(prompt_tokens_details={"cached_tokens": 5000}), (1000, 1000, 200)), True, ""),
+    "reasoning counted beside, told": (
+        paid(usage(total_tokens=1350, **REASONED), (1000, 0, 350)),
+        True,
+        "",
+    ),
+    "reasoning counted beside, by the total alone": (paid(usage(total_tokens=1290), (1000, 0, 290)), True, ""),
+    "more reasoning than answer, no total": (
+        paid(usage(total_tokens=None, completion_tokens=20, **REASONED), (1000, 0, 170)),
+        True,
+        "",
+    ),
+    "other names of the counts": (paid(chat(GOOD, usage={"input_tokens": 1000, "output_tokens": 200})), True, ""),
+    "whole floats": (paid(usage(prompt_tokens=1000.0, completion_tokens=200.0)), True, ""),
+    "a total beyond belief": (paid(usage(total_tokens=10**9)), True, ""),
+    "an unknown ending": (paid(chat(GOOD, finish="eos")), True, ""),
+    "no ending": (paid(chat(GOOD, finish=None)), True, ""),
+    "two choices": (
+        paid(chat("", choices=[{"message": {"content": "no"}}, {"message": {"content": GOOD}}])),
+        True,
+        "",
+    ),
+    "one choice that is no list": (paid(chat("", choices={"message": {"content": GOOD}})), True, ""),
+    "an older completion": (paid(chat("", choices=[{"text": GOOD, "finish_reason": "stop"}])), True, ""),
+    "a message that is a text": (paid(chat("", choices=[{"message": GOOD}])), True, ""),
+    "white space before it": (paid(b"\n \n" * 100 + chat(GOOD)), True, ""),
+    "a mark of byte order": (paid(b"\xef\xbb\xbf" + chat(GOOD)), True, ""),
+    "another type": (paid(chat(GOOD), headers={"content-type": "text/plain"}), True, ""),
+    "packed": (paid(gzip.compress(chat(GOOD)), headers={"content-encoding": "gzip"}), True, ""),
+    "events unasked": (
+        paid(events({"role": "assistant"}, *({"content": each} for each in (GOOD[:40], GOOD[40:])))),
+        True,
+        "",
+    ),
+    "halves of pairs and zeros": (paid(chat(GOOD.replace("Envelopes", "\ud800\x00E"))), True, ""),
+    # Answers that can be used in part
+    "cut off behind the program": (paid(chat(GOOD[:-4], finish="length")), True, "cut off"),
+    "reasoning alone, with a program": (paid(chat(None, message={"reasoning": GOOD})), True, "reasoning alone"),
+    "reasoning in parts": (
+        paid(chat(None, message={"reasoning_details": [{"type": "reasoning.text", "text": GOOD}]})),
+        True,
+        "reasoning alone",
+    ),
+    "a program in a call that was not offered": (
+        paid(chat(None, message={"tool_calls": [tool(json.dumps({"program": P}), "submit")]})),
+        True,
+        "not offered",
+    ),
+    "a call of the older kind": (
+        paid(chat(None, message={"function_call": {"name": "f", "arguments": json.dumps({"text": P})}})),
+        True,
+        "not offered",
+    ),
+    "more than is kept": (paid(chat(GOOD + "word " * 20_000)), True, "65,536 are kept"),
+    "a text that is no JSON, with a program": (
+        free(GOOD.encode(), headers={"content-type": "text/plain"}),
+        True,
+        "no JSON",
+        GUESSED,
+    ),
+    # Answers without a program
+    "cut off before the program": (paid(chat("I begin", finish="length")), False, "cut off"),
+    "filtered": (paid(chat("", finish="content_filter")), False, "filter"),
+    "refused": (paid(chat(None, message={"refusal": "I cannot."})), False, "refused: I cannot."),
+    "refused in parts": (paid(chat([{"type": "refusal", "refusal": "No."}])), False, "refused: No."),
+    "prose": (paid(chat("I would rather not.")), False, ""),
+    "thoughts alone": (paid(chat("<think>hm")), False, ""),
+    "null": (paid(chat(None)), False, "no text"),
+    "an empty list": (paid(chat([])), False, "no text"),
+    "a number": (paid(chat(3)), False, "no text"),
+    "reasoning alone": (paid(chat(None, message={"reasoning_content": "hm"})), False, "only reasoning"),
+    "calls alone": (paid(chat(None, message={"tool_calls": [tool("{}")]})), False, "not offered"),
+    "calls that cannot be read": (
+        paid(chat(None, message={"tool_calls": [tool("{"), None, 3]})),
+        False,
+        "cannot be read",
+    ),
+    # No answers
+    "empty": (free(b""), False, "was empty"),
+    "white space": (free(b" \n"), False, "was empty"),
+    "HTML": (free(HTML, headers={"content-type": "text/html"}), False, "no JSON: <!doctype"),
+    "JSON that breaks off": (free(chat(GOOD)[:600]), False, "breaks off", GUESSED),
+    "an array": (free(b"[1, 2]"), False, "no choice with a message"),
+    "a text": (free(b'"hello"'), False, "no choice with a message"),
+    "null alone": (free(b"null"), False, "no JSON"),
+    "brackets": (free(b"[" * 200_000), False, "breaks off"),
+    "no choices": (free(b'{"object": "list"}'), False, "keys object"),
+    "choices that are null": (free(b'{"choices": null}'), False, "keys choices"),
+    "no choice, paid": (paid(chat("", choices=[])), False, "no choice"),
+    "a choice that is null": (paid(chat("", choices=[None])), False, "no choice"),
+    "a message that is null": (paid(chat("", choices=[{"message": None}])), False, "no choice"),
+    "an error in a good reply": (free(b'{"error": {"message": "overloaded"}}'), False, "error: overloaded"),
+    "an error among events": (free(b'data: {"error": "overloaded"}\n\n'), False, "error: overloaded"),
+    "no text at all": (free(b"\xff\xfe\x00\x81"), False, "no JSON"),
+    # Usage that cannot be
+    "usage that is null": (free(chat(GOOD, usage=None)), True, "read and written are guessed", GUESSED),
+    "usage that is a text": (free(chat(GOOD, usage="12")), True, "guessed", GUESSED),
+    "usage below zero": (
+        free(usage(completion_tokens=-5, prompt_tokens=-1, total_tokens=-6)),
+        True,
+        "guessed",
+        GUESSED,
+    ),
+    "usage in fractions": (
+        free(chat(GOOD, usage={"prompt_tokens": 0.5, "completion_tokens": 1e400})),
+        True,
+        "guessed",
+        GUESSED,
+    ),
+    "usage that is true": (
+        free(chat(GOOD, usage={"prompt_tokens": True, "completion_tokens": False})),
+        True,
+        "guessed",
+        GUESSED,
+    ),
+    "usage without bound": (
+        free(chat(GOOD, usage={"prompt_tokens": 10**30, "completion_tokens": 10**30})),
+        True,
+        "guessed",
+        GUESSED,
+    ),
+    "half of the usage": (paid(chat(GOOD, usage={"prompt_tokens": 1000, "total_tokens": 1200})), True, ""),
+    # What never comes
+    "drips for ever": (free(chat(GOOD), drip_s=0.05), False, "not whole after", MOST_DEAR),
+    "breaks off": (free(chat(GOOD)[:300], missing=5000), False, "broken off", MOST_DEAR),
+    "too long": (free(chat(GOOD + " " * (5 << 20))), False, "more than 4,194,304 bytes", MOST_DEAR),
+    "packed, and too long": (
+        free(gzip.compress(chat(GOOD + " " * (5 << 20))), headers={"content-encoding": "gzip"}),
+        False,
+        "more than",
+        MOST_DEAR,
+    ),
+    # Refusals and breakdowns: no answer at all
+    "waits too long": (free(chat(GOOD), wait_s=1.5), False, "not whole after", ERROR, MOST_DEAR),
+    "hangs up": (free(hangs_up=True, body=b""), False, "APIConnectionError", ERROR),
+    "bad request": (free(b'{"error": {"message": "no such model"}}', status=404), False, "no such model", ERROR),
+    "an error that is HTML": (free(HTML, status=502), False, "HTTP 502", ERROR),
+    "an error without a body": (free(b"", status=500), False, "HTTP 500", ERROR),
+    "asked to wait": (
+        free(b"{}", status=429, headers={"retry-after": "3600"}),
+        False,
+        "asks to wait 3,600 s",
+        ERROR,
+    ),
+    "asked to wait until": (
+        free(b"{}", status=503, headers={"retry-after": "Fri, 31 Dec 2100 23:59:59 GMT"}),
+        False,
+        "until Fri, 31 Dec",
+        ERROR,
+    ),
+    "a redirect": (free(b"", status=307, headers={"location": "http://127.0.0.1:9/"}), False, "HTTP 307", ERROR),
+    "packed, but not": (free(b"no gzip", headers={"content-encoding": "gzip"}), False, "broken off", MOST_DEAR),
+}
 
 
 @pytest.fixture
@@ -186,19 +238,19 @@ def test_there_are_enough_kinds():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_reply_of_any_kind(kind, wire, endpoint, scripted, completion):
-    reply, has_program, says, *unknown = written(kind, completion, scripted)
+def test_a_reply_of_any_kind(kind, wire, endpoint):
+    reply, has_program, says, *unknown = KINDS[kind]
     wire.script = [reply]
     messages = [{"role": "user", "content": "Write one."}]
     num_bytes = len(json.dumps([messages, []]).encode())
     most = ((num_bytes + 16) * 3.0 + MOST * 15.0) / 1e6
-    chat = Chat(endpoint)
+    asking = Chat(endpoint)
     if ERROR in unknown:
         with pytest.raises(ProposerError, match=says) as raised:
-            chat.ask(messages)
+            asking.ask(messages)
         assert raised.value.dollars == (pytest.approx(most) if MOST_DEAR in unknown else 0)
         return
-    answer = chat.ask(messages)
+    answer = asking.ask(messages)
     assert says in answer.fault
     assert bool(answer.fault) == bool(says)
     assert len(answer.text.encode()) <= MAX_TEXT_BYTES
@@ -240,8 +292,8 @@ class Nobody:
         pass
 
 
-def test_no_kind_ends_a_campaign_and_none_is_charged_wrongly(tmp_path, wire, endpoint, scripted, completion):
-    replies = [written(kind, completion, scripted) for kind in KINDS]
+def test_no_kind_ends_a_campaign_and_none_is_charged_wrongly(tmp_path, wire, endpoint):
+    names, replies = list(KINDS), list(KINDS.values())
     order = sorted(range(len(KINDS)), key=lambda i: (i * 37) % len(KINDS))  # breakdowns apart from each other
     wire.script = [replies[i][0] for i in order]
     ledger = SqlLedger(f"sqlite:///{tmp_path / 'kinds.db'}")
@@ -257,17 +309,17 @@ def test_no_kind_ends_a_campaign_and_none_is_charged_wrongly(tmp_path, wire, end
     for i, record in zip(order, records, strict=True):
         _, has_program, _, *unknown = replies[i]
         candidate = record.candidate
-        assert (candidate.status is Status.INFRASTRUCTURE) == (ERROR in unknown), KINDS[i]
-        assert (candidate.status in (Status.OK, Status.DUPLICATE)) == has_program, KINDS[i]
+        assert (candidate.status is Status.INFRASTRUCTURE) == (ERROR in unknown), names[i]
+        assert (candidate.status in (Status.OK, Status.DUPLICATE)) == has_program, names[i]
         if not unknown or unknown == [ERROR]:
-            assert candidate.proposal.dollars == pytest.approx(replies[i][0].dollars, abs=1e-12), KINDS[i]
+            assert candidate.proposal.dollars == pytest.approx(replies[i][0].dollars, abs=1e-12), names[i]
         else:
-            assert candidate.proposal.dollars > 0, KINDS[i]
+            assert candidate.proposal.dollars > 0, names[i]
 
 
-def test_calls_of_offered_functions_are_given(completion):
+def test_calls_of_offered_functions_are_given():
     called = [tool('{"text": "x", "n": 3}'), tool({"whole": True}, "look"), tool("[1]"), *[tool("{}")] * MAX_CALLS]
-    reply = read_reply(completion(None, message={"tool_calls": called}), offers_tools=True)
+    reply = read_reply(chat(None, message={"tool_calls": called}), offers_tools=True)
     assert [(call.id, call.name, call.arguments) for call in reply.calls[:2]] == [
         ("c1", "check", {"text": "x", "n": 3}),
         ("c1", "look", {"whole": True}),
@@ -277,5 +329,5 @@ def test_calls_of_offered_functions_are_given(completion):
     assert "19 functions" in reply.faults[1]
 
 
-def test_a_call_that_was_offered_is_no_fault(completion):
-    assert read_reply(completion(None, message={"tool_calls": [tool("")]}), offers_tools=True).faults == ()
+def test_a_call_that_was_offered_is_no_fault():
+    assert read_reply(chat(None, message={"tool_calls": [tool("")]}), offers_tools=True).faults == ()

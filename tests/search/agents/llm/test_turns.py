@@ -216,3 +216,24 @@ def test_the_whole_conversation_is_kept(context):
     assert [message["role"] for message in kept] == ["system", "user", "assistant", "user", "assistant"]
     assert kept[1]["content"] == "Improve this one."
     assert "class Repaired" in kept[4]["content"]
+
+
+def test_a_model_that_calls_no_functions_asks_in_lines_of_text(context):
+    script = Script('Let me see.\nASK show {"name": "Quest"}\n`ASK zoo {oh}`', program("Asked"))
+    assert "class Asked" in converse(context, script).text
+    (reply,) = replies(script)
+    assert reply.startswith("# show\n\n")
+    assert "class Quest(Program)" in reply
+    assert "# zoo\n\nzoo: arguments: " in reply
+
+
+def test_a_program_beside_lines_that_ask_is_the_answer(context):
+    script = Script('ASK show {"name": "Quest"}\n\n' + program("Told"))
+    assert "class Told" in converse(context, script).text
+    assert len(script.asked) == 1
+
+
+def test_a_look_that_comes_to_nothing_is_told_and_the_program_goes_through(context):
+    proposal = converse(context, Script(program("Unknown")), {})
+    assert "class Unknown" in proposal.text
+    assert "nobody knows Unknown" in proposal.rationale

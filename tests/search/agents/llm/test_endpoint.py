@@ -1,0 +1,196 @@
+"""Asking an endpoint over real HTTP: what is sent, how long it is waited for, and that keys stay where they are."""
+
+import json
+import logging
+import threading
+import time
+import traceback
+
+import pytest
+from scripted_server import Scripted, chat
+
+from search.agents.llm.endpoint import ANSWER_TOKENS, Chat, Endpoint
+from search.agents.llm.keys import redacted
+from search.contracts import ProposerError
+
+ASKED = [{"role": "user", "content": "Write one."}]
+KEY = "sk-proj-0123456789abcdef"
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+
+
+def body_of(wire, number=-1):
+    return wire.requests[number][1]
+
+
+def test_what_was_set_is_sent_and_nothing_else(wire):
+    wire.script = [Scripted(chat("hello"))]
+    answer = Chat(Endpoint("m", wire.url)).ask(ASKED)
+    assert (answer.text, answer.fault, answer.dollars) == ("hello", "", 0.0)
+    assert body_of(wire) == {"model": "m", "messages": ASKED}
+    given = Endpoint(
+        "m", wire.url, max_tokens=50, temperature=0.0, seed=7, body='{"top_k": 20, "chat_template_kwargs": {"a": 1}}'
+    )
+    Chat(given).ask(ASKED, [TOOL])
+    assert body_of(wire) == {
+        "model": "m",
+        "messages": ASKED,
+        "max_tokens": 50,
+        "temperature": 0.0,
+        "seed": 7,
+        "tools": [TOOL],
+        "top_k": 20,
+        "chat_template_kwargs": {"a": 1},
+    }
+
+
+def test_an_answer_with_a_price_has_a_bound(wire):
+    wire.script = [Scripted(chat("hello"))]
+    Chat(Endpoint("m", wire.url, completion_price=1.0)).ask(ASKED)
+    assert body_of(wire)["max_tokens"] == ANSWER_TOKENS
+
+
+def test_headers_are_sent_and_those_that_name_a_variable_hold_what_is_in_it(wire, monkeypatch):
+    monkeypatch.setenv("OTHER_KEY", "other-secret-key")
+    wire.script = [Scripted(chat("hello"))]
+    Chat(Endpoint("m", wire.url, headers='{"x-title": "search", "api-key": "$OTHER_KEY"}')).ask(ASKED)
+    sent = wire.requests[0][0]
+    assert (sent["x-title"], sent["api-key"]) == ("search", "other-secret-key")
+
+
+def test_calls_of_tools_come_back(wire):
+    called = [{"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"ratio": 16}'}}]
+    wire.script = [Scripted(chat(None, message={"tool_calls": called}, finish="tool_calls"))]
+    answer = Chat(Endpoint("m", wire.url)).ask(ASKED, [TOOL])
+    assert [(call.id, call.name, call.arguments) for call in answer.calls] == [("c1", "look", {"ratio": 16})]
+    assert answer.fault == ""
+
+
+def test_an_endpoint_that_takes_no_tools_is_asked_without(wire):
+    refusal = b'{"error": {"message": "\\"auto\\" tool choice requires --enable-auto-tool-choice"}}'
+    wire.script = [Scripted(refusal, 400), Scripted(chat("hello"))]
+    asking = Chat(Endpoint("m", wire.url))
+    assert asking.ask(ASKED, [TOOL]).text == "hello"
+    assert asking.ask(ASKED, [TOOL]).text == "hello"
+    assert ["tools" in body for _, body in wire.requests] == [True, False, False]
+
+
+def test_a_dripping_answer_ends_with_its_deadline(wire):
+    wire.script = [Scripted(chat("hello " * 100), drip_s=0.05)]
+    start = time.monotonic()
+    answer = Chat(Endpoint("m", wire.url, deadline_s=1.0)).ask(ASKED)
+    assert time.monotonic() - start < 5
+    assert answer.fault == "the reply was not whole after 1 s"
+
+
+def test_a_server_that_is_asked_in_vain_is_told_with_what_it_said_last(wire):
+    wire.script = [Scripted(b"{}", 429, {"retry-after": "60"})]
+    with pytest.raises(ProposerError, match=r"not whole after 1 s; the last reply was HTTP 429, and asks to wait 60 s"):
+        Chat(Endpoint("m", wire.url, deadline_s=1.0)).ask(ASKED)
+
+
+def test_a_long_rest_is_told_while_it_is_waited_for(wire, caplog):
+    wire.script = [Scripted(b"{}", 429, {"retry-after": "30"})]
+    with caplog.at_level(logging.WARNING), pytest.raises(ProposerError):
+        Chat(Endpoint("m", wire.url, max_retries=0)).ask(ASKED)
+    assert f"the endpoint {wire.url} replied with HTTP 429, and asks to wait 30 s" in caplog.text
+
+
+def test_many_are_asked_at_once(wire):
+    barrier = threading.Barrier(8, timeout=20)
+
+    def script(_):
+        return Scripted(chat("hello"), wait_s=0.3)
+
+    wire.script = script
+    asking, answers = Chat(Endpoint("m", wire.url)), []
+
+    def ask():
+        barrier.wait()
+        answers.append(asking.ask(ASKED).text)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == ["hello"] * 8
+
+
+def test_a_question_without_bound_is_refused(wire):
+    with pytest.raises(ProposerError, match="at most 1 MiB"):
+        Chat(Endpoint("m", wire.url)).ask([{"role": "user", "content": "x" * (2 << 20)}])
+    assert wire.requests == []
+
+
+@pytest.mark.parametrize("status", [401, 403, 200])
+def test_a_key_that_a_server_echoes_is_in_no_message_log_or_traceback(wire, monkeypatch, caplog, status):
+    monkeypatch.setenv("MY_KEY", KEY)
+    wire.script = [
+        Scripted(json.dumps({"error": {"message": f"Incorrect API key: {KEY} (Bearer {KEY})"}}).encode(), status)
+    ]
+    asking = Chat(Endpoint("m", wire.url, api_key_env="MY_KEY", max_retries=0))
+    with caplog.at_level(logging.DEBUG):
+        try:
+            told = asking.ask(ASKED).fault
+        except ProposerError:
+            told = traceback.format_exc()
+    assert wire.requests[0][0]["authorization"] == f"Bearer {KEY}"
+    assert "Incorrect API key: [key]" in told
+    assert KEY not in told + caplog.text + repr(asking.endpoint)
+
+
+@pytest.mark.parametrize("key", ["sk-with space", "sk-\x00zero", "schlüssel-geheim"])
+def test_what_can_be_no_key_is_refused_and_not_repeated(wire, monkeypatch, key):
+    if "\x00" in key:
+        monkeypatch.setattr("os.environ", {"MY_KEY": key})
+    else:
+        monkeypatch.setenv("MY_KEY", key)
+    with pytest.raises(ProposerError, match="MY_KEY holds no key") as raised:
+        Chat(Endpoint("m", wire.url, api_key_env="MY_KEY")).ask(ASKED)
+    assert key not in str(raised.value)
+
+
+def test_white_space_around_a_key_does_not_matter(wire, monkeypatch):
+    monkeypatch.setenv("MY_KEY", f" {KEY}\n")
+    wire.script = [Scripted(chat("hello"))]
+    Chat(Endpoint("m", wire.url, api_key_env="MY_KEY")).ask(ASKED)
+    assert wire.requests[0][0]["authorization"] == f"Bearer {KEY}"
+
+
+def test_a_key_goes_nowhere_else(wire, monkeypatch):
+    """A redirect is not followed, and OpenAI's own address is not taken from the environment."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", wire.url)
+    monkeypatch.setattr("search.agents.llm.endpoint.OPENAI", "http://127.0.0.1:9/v1")
+    with pytest.raises(ProposerError, match="APIConnectionError"):
+        Chat(Endpoint("m", max_retries=0)).ask(ASKED)
+    assert wire.requests == []
+    wire.script = [Scripted(b"", 307, {"location": f"{wire.url}/elsewhere"}), Scripted(chat("hello"))]
+    with pytest.raises(ProposerError, match="HTTP 307"):
+        Chat(Endpoint("m", wire.url, max_retries=0)).ask(ASKED)
+    assert len(wire.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        KEY,
+        "sk-ant-api03-abcdefghijklmnop",
+        "AIzaSyA0123456789abcdefghijklmnop",
+        "gsk_0123456789abcdef0123",
+        "hf_abcdefghijklmnopqrst",
+        "ghp_abcdefghijklmnopqrst0123",
+        "AKIAIOSFODNN7EXAMPLE",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc-def",
+    ],
+)
+def test_what_has_the_form_of_a_key_is_taken_out(secret):
+    assert secret not in redacted(f"use {secret}, or 'Authorization: Bearer {secret}'")
+
+
+def test_passwords_in_urls_are_taken_out_and_programs_stay_as_they_are():
+    from vortex_dsl import zoo
+
+    assert redacted("http://me:hunter22@host/v1") == "http://[key]@host/v1"
+    assert redacted("my-own-key-value", ["my-own-key-value"]) == "[key]"
+    assert all(redacted(zoo.text(name)) == zoo.text(name) for name in zoo.names())
