@@ -91,8 +91,7 @@ def simplify(brief: Brief) -> str:
 
 def reflect(brief: Brief) -> str:
     """Ask what the records teach, and for the program that follows from it (`search.journal.reflecting`)."""
-    known = [each for each in sections_of(brief) if each.title not in (JOURNAL, FAMILIES)]  # it tells both itself
-    return _together(brief, [*known, Section(TASK, reflection(brief.context, brief.proposer), REQUIRED)])
+    return _question(brief, reflection(brief.context, brief.proposer), [], told=(JOURNAL, FAMILIES))
 
 
 OPERATORS: dict[str, Callable[[Brief], str]] = {
@@ -137,14 +136,15 @@ def _of_parents(brief: Brief) -> list[Section]:
     return [section(each, brief.context) for each in brief.parents for section in (measured, cost)]
 
 
-def _question(brief: Brief, task: str, more: list[Section]) -> str:
-    """Put a question together: what is known, then the parents, then the task, which is read last."""
+def _question(brief: Brief, task: str, more: list[Section], told: tuple[str, ...] = ()) -> str:
+    """Put a question together: what is known, then the parents, then the task, which is read last.
+
+    `told`: titles of what the task tells itself.
+    """
     context = brief.context
     best = (each.record for ratio in context.ratios[:1] for each in ranked(context, ratio)[:1])
     compared = {record.candidate.step: record for record in (*brief.parents, *best)}
-    known = [*sections_of(brief), *more, curve(compared.values(), context)]
-    return _together(brief, [*known, Section(TASK, task, REQUIRED)])
-
-
-def _together(brief: Brief, sections: list[Section]) -> str:
-    return prompt_of(sections, brief.budget_tokens - tokens_of(instructions(brief.context)))
+    known = [each for each in (*sections_of(brief), *more) if each.title not in told]
+    known.append(curve(compared.values(), context))
+    room = brief.budget_tokens - tokens_of(instructions(context))
+    return prompt_of([*known, Section(TASK, task, REQUIRED)], room)

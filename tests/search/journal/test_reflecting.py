@@ -12,6 +12,8 @@ from werkzeug import Response
 
 from search.agents.llm.conversation import Llm
 from search.agents.llm.endpoint import Endpoint
+from search.agents.shown.ideas import JOURNAL
+from search.agents.shown.tried import FAMILIES
 from search.campaigns.replay import replay
 from search.campaigns.target import FIGURES
 from search.config import CampaignConfig
@@ -119,7 +121,9 @@ def test_a_campaign_reflects_in_turn_and_is_shown_what_its_step_may_see(ledger, 
     assert len(reflected) > 2
     for step in reflected:
         question = reflection(llm.contexts[step], "llm")
-        assert any(question.strip() in asked for asked in server.asked)
+        whole = next(asked for asked in server.asked if question.strip() in asked)
+        assert JOURNAL not in whole, "it is told once"
+        assert FAMILIES not in whole
         seen = [int(found) for found in STEP.findall(question)]
         assert max(seen) == step - LAG
         assert [note.kind for note in proposals[step].notes] == ["holds", "stop"]
