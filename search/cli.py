@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from search.commands import campaign, doctor, model, plugin, quarantine, replay, report, results
+from search.commands.agents import journal
 from search.commands.exits import CommandError, ExitCode, explain
 from search.commands.programs import program, zoo
 from search.commands.ranking import compare, leaderboard
@@ -51,6 +52,7 @@ app.command("status")(results.status)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("compare")(compare.compare)
 app.command("show")(results.show)
+app.command("journal")(journal.journal)
 app.command("report")(report.report)
 app.command("export")(plugin.export)
 app.command("verify")(plugin.verify)

@@ -124,7 +124,7 @@ class Setup(BaseModel):
     )  # fmt: skip
     reflect_every: int = Field(
         REFLECT_EVERY, ge=0, le=LARGEST,
-        description="After so many turns a language model notes what was learnt; never if 0.",
+        description="A language model notes what was learnt once in so many of its turns; 0 for never.",
     )  # fmt: skip
     published_share: float = Field(
         1.0, gt=0, le=1,

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 # What a target may ask for: where it is measured, and under which name.
 FIGURES = {
-    "bytes_per_page": (Stage.CHECK, "bytes_per_page"),
-    "cost_ratio": (Stage.CHECK, "cost_ratio"),
-    "screen_mass": (Stage.SCREEN, "mass"),
     "recall": (Stage.RECALL, "recall"),
     "mass": (Stage.RECALL, "mass"),
     "kl": (Stage.FIDELITY, "kl"),
@@ -25,6 +22,9 @@ FIGURES = {
     "retrieval_loss": (Stage.RETRIEVAL, "loss"),
     "accuracy": (Stage.PROBE, "accuracy"),
     "speedup": (Stage.SERVE, "speedup"),
+    "screen_mass": (Stage.SCREEN, "mass"),
+    "bytes_per_page": (Stage.CHECK, "bytes_per_page"),
+    "cost_ratio": (Stage.CHECK, "cost_ratio"),
 }
 SIGNS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,

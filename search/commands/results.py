@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from search.behaviour import Nearest
     from search.contracts import Ledger
+    from search.journal.journal import Judged
     from search.records import Campaign, Evaluation, Record
 
 Name = Annotated[str, typer.Argument(metavar="ID", help="A candidate's id, or the beginning of its digest.")]
@@ -112,6 +113,7 @@ def _told(ledger: Ledger, record: Record) -> dict[str, object]:
     return {
         "candidate": replace(record.candidate, proposal=replace(record.candidate.proposal, conversation="")),
         "status": record.status,
+        "hypotheses": _judged(ledger, record),
         "evaluations": record.evaluations,
         "nearest": [
             {
@@ -134,7 +136,7 @@ def _drawn_record(ledger: Ledger, record: Record) -> RenderableType:
     from rich.text import Text
 
     facts = Table.grid(padding=(0, 2))
-    for name, value in (*_facts(record), *_likenesses(ledger, record)):
+    for name, value in (*_facts(record), *_written(ledger, record), *_likenesses(ledger, record)):
         facts.add_row(name, Text(value))
     drawn = Table("ratio", "stage", "split", "status", "message", "s")
     drawn.add_column("measured (95 %)", no_wrap=True)
@@ -162,6 +164,25 @@ def _facts(record: Record) -> list[tuple[str, str]]:
         ("dollars", f"{proposal.dollars:.4f}" if proposal.dollars else ""),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _judged(ledger: Ledger, record: Record) -> list[Judged]:
+    """Judge its hypotheses by what proposers see of it and of its parent."""
+    from search.journal.journal import journal_of
+
+    if not record.candidate.proposal.hypotheses:
+        return []
+    found = journal_of(ledger.records(record.candidate.campaign_id)).hypotheses
+    return [each for each in found if each.candidate == record.candidate.id]
+
+
+def _written(ledger: Ledger, record: Record) -> list[tuple[str, str]]:
+    """Tell in rows of facts what was predicted, with the verdict of the numbers, and noted."""
+    from search.journal.entries import TITLES
+
+    predicted = [("hypothesis", f"{e.hypothesis}; {e.verdict} ({e.reason})") for e in _judged(ledger, record)]
+    notes = record.candidate.proposal.notes
+    return predicted + [(TITLES.get(note.kind, note.kind).lower(), note.text) for note in notes]
 
 
 def _nearest(ledger: Ledger, record: Record) -> list[Nearest]:

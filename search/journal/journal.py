@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from search.journal.entries import Hypothesis, Note
-    from search.records import Record
+    from search.records import Candidate, Record
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ def journal_of(records: Sequence[Record]) -> Journal:
     for record in records:
         by_digest.setdefault(record.candidate.program_digest, record)
     return Journal(
-        tuple(each for record in records for each in judged(record, by_digest)),
-        tuple(each for record in records for each in noted(record)),
+        tuple(each for record in records for each in _judged(record, by_digest)),
+        tuple(each for record in records for each in noted(record.candidate)),
     )
 
 
-def judged(record: Record, by_digest: dict[str, Record]) -> Iterable[Judged]:
+def _judged(record: Record, by_digest: dict[str, Record]) -> Iterable[Judged]:
     """Judge a candidate's hypotheses; `by_digest` holds its campaign's programs, its first parent among them."""
     candidate, proposal = record.candidate, record.candidate.proposal
     parent = by_digest.get(proposal.parents[0]) if proposal.parents else None
@@ -79,11 +79,10 @@ def judged(record: Record, by_digest: dict[str, Record]) -> Iterable[Judged]:
         )  # fmt: skip
 
 
-def noted(record: Record) -> Iterable[Noted]:
+def noted(candidate: Candidate) -> Iterable[Noted]:
     """Give a candidate's notes."""
-    candidate, proposal = record.candidate, record.candidate.proposal
-    for note in proposal.notes:
-        yield Noted(note, proposal.proposer, candidate.step, candidate.id)
+    for note in candidate.proposal.notes:
+        yield Noted(note, candidate.proposal.proposer, candidate.step, candidate.id)
 
 
 def tally(hypotheses: Iterable[Judged]) -> str:

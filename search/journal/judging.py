@@ -80,6 +80,7 @@ def _at(predicted: Predicted, record: Record, parent: Record | None, ratio: floa
             theirs = _of_parent(parent, mine)
             told += f" ({_shown(_interval(theirs, predicted.figure))})"
             more = _more_than_parent(predicted, mine, theirs)
+            told += f", more than that by {_shown(more)}" if more.low != more.value else ""
         else:
             more = difference(figure, _exactly(predicted.offset))
     except _MissingError as missing:

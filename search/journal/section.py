@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from search.journal.entries import TITLES
 from search.journal.journal import tally
-from search.journal.judging import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -47,5 +46,4 @@ def _judged(hypotheses: Sequence[Judged]) -> Iterable[str]:
 
 def _line(each: Judged) -> str:
     reason = each.reason if len(each.reason) <= MAX_REASON else f"{each.reason[:MAX_REASON]}…"
-    verdict = each.verdict.upper() if each.verdict is Verdict.REFUTED else each.verdict
-    return f"* {verdict}: {each.hypothesis} [{each.name}, step {each.step}] ({' '.join(reason.split())})"
+    return f"* {each.verdict}: {each.hypothesis} [{each.name}, step {each.step}] ({' '.join(reason.split())})"

@@ -12,6 +12,7 @@ from search.report.parts.costs import by_stage, costs
 from search.report.parts.credit import credit
 from search.report.parts.dead_ends import dead_ends
 from search.report.parts.fronts import curves, fronts
+from search.report.parts.journal import notes, predictions
 from search.report.parts.lineage import lineages
 from search.report.wording import title_case
 
@@ -33,6 +34,7 @@ def report(material: Material) -> Report:
     if not shown:
         chapters = [*_nowhere(material)]
     hidden = len(material.places) - len(shown)
+    noted = notes(material.candidates)
     more = [Part("Other places", (Words(f"And {hidden} more places, which are left out."),))] if hidden else []
     return Report(
         f"Campaign {material.campaign.id}",
@@ -42,6 +44,7 @@ def report(material: Material) -> Report:
         (
             *chapters,
             *more,
+            *([Part("What agents noted", tuple(noted))] if noted else []),
             Part("What it took", tuple(costs(material))),
             Part("What is not measured", tuple(unmeasured(material))),
             Part("Circumstances", tuple(circumstances(material))),
@@ -88,6 +91,7 @@ def _chapter(place: Place, claims: Sequence[Claim], material: Material, is_alone
         ("Where the best came from", lineages(claims, place, material.known)),
         ("What each operator and proposer earned", credit(material, place)),
         ("Dead ends", dead_ends(material, place)),
+        ("What was predicted", predictions(place)),
         ("Evaluations", [by_stage(material, place)]),
     ]
     parts = [Part(title, tuple(blocks)) for title, blocks in found if blocks]

@@ -89,6 +89,7 @@ class Conversation:
         self._sound: list[_Sound] = []
         self._last = Draft("")
         self._notes: list[Note] = []
+        self._predicted: tuple[Hypothesis, ...] = ()  # of the program that is talked about
         self._faults: list[str] = []
         self._prompt_tokens = self._completion_tokens = 0
         self._dollars = self._elapsed_s = 0.0
@@ -127,7 +128,7 @@ class Conversation:
             self._completion_tokens,
             self._dollars,
             self._elapsed_s,
-            hypotheses=best.hypotheses if best else (),
+            hypotheses=best.hypotheses if best else self._predicted,
             notes=tuple(self._notes[:MAX_NOTES]),
             conversation=json.dumps(self.messages, ensure_ascii=False),
         )
@@ -151,14 +152,15 @@ class Conversation:
         if draft.complaint and self._sound:
             return []
         self._last = draft
-        reply = self._judged(draft, entries.hypotheses, answer.fault)
+        self._predicted = entries.hypotheses or self._predicted
+        reply = self._judged(draft, answer.fault)
         return [{"role": "user", "content": reply}] if reply else []
 
     def _called(self, call: Call, at: int) -> dict[str, Any]:
         told = self._desk.answer(call.name, call.arguments) if at < MAX_CALLS else f"at most {MAX_CALLS} calls at once"
         return {"role": "tool", "tool_call_id": call.id, "content": told}
 
-    def _judged(self, draft: Draft, hypotheses: tuple[Hypothesis, ...], fault: str) -> str:
+    def _judged(self, draft: Draft, fault: str) -> str:
         """Say what is to be said of a draft; nothing where it goes through as it is."""
         if draft.complaint:
             return prompt("refused", objections="\n".join(f"* {e}" for e in (draft.complaint, fault) if e))
@@ -167,7 +169,8 @@ class Conversation:
         if found:
             return prompt("refused", objections="\n".join(f"* {each}" for each in found))
         seen = self._looked(draft)
-        self._sound.append(_Sound(draft, hypotheses, seen))
+        self._sound.append(_Sound(draft, self._predicted, seen))
+        self._predicted = ()  # what a repair need not say again; of another program nothing is predicted yet
         return "" if seen is None or seen.is_best else prompt("looked", look=seen.told())
 
     def _looked(self, draft: Draft) -> Look | None:

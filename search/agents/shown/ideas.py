@@ -15,6 +15,7 @@ from vortex_dsl import load_program, zoo
 if TYPE_CHECKING:
     from search.records import Context, Record
 
+JOURNAL = "The journal"
 ZOO_PRIORITY, JOURNAL_PRIORITY = 7, 2
 MAX_DOC = 140
 YARDSTICKS = ("dense", "oracle_mass", "oracle_max", "random_pages")
@@ -42,4 +43,4 @@ def _zoo() -> tuple[tuple[str, str, str], ...]:
 def journal(context: Context) -> Section:
     """Tell the hypotheses with their verdicts, and the notes of what holds, what to stop trying and what to try."""
     known = journal_of(context.records)
-    return Section("The journal", journal_section(known.notes, known.hypotheses), JOURNAL_PRIORITY)
+    return Section(JOURNAL, journal_section(known.notes, known.hypotheses), JOURNAL_PRIORITY)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from prompts import prompt
 from search.agents.bounds import rules
 from search.agents.shown.front import inspirations, leaders, program, ranked
-from search.agents.shown.ideas import journal, published
+from search.agents.shown.ideas import JOURNAL, journal, published
 from search.agents.shown.language import language
 from search.agents.shown.model import model
 from search.agents.shown.parent import cost, curve, measured
 from search.agents.shown.section import BUDGET_TOKENS, REQUIRED, Section, prompt_of, tokens_of
 from search.agents.shown.task import aim, gates
-from search.agents.shown.tried import failures, families, moves, pending
+from search.agents.shown.tried import FAMILIES, failures, families, moves, pending
 from search.agents.tuning.skeleton import skeleton_of
 from search.journal.reflecting import reflection
 from vortex_dsl import zoo
@@ -91,7 +91,8 @@ def simplify(brief: Brief) -> str:
 
 def reflect(brief: Brief) -> str:
     """Ask what the records teach, and for the program that follows from it (`search.journal.reflecting`)."""
-    return _question(brief, reflection(brief.context, brief.proposer), [])
+    known = [each for each in sections_of(brief) if each.title not in (JOURNAL, FAMILIES)]  # it tells both itself
+    return _together(brief, [*known, Section(TASK, reflection(brief.context, brief.proposer), REQUIRED)])
 
 
 OPERATORS: dict[str, Callable[[Brief], str]] = {
@@ -142,5 +143,8 @@ def _question(brief: Brief, task: str, more: list[Section]) -> str:
     best = (each.record for ratio in context.ratios[:1] for each in ranked(context, ratio)[:1])
     compared = {record.candidate.step: record for record in (*brief.parents, *best)}
     known = [*sections_of(brief), *more, curve(compared.values(), context)]
-    room = brief.budget_tokens - tokens_of(instructions(context))
-    return prompt_of([*known, Section(TASK, task, REQUIRED)], room)
+    return _together(brief, [*known, Section(TASK, task, REQUIRED)])
+
+
+def _together(brief: Brief, sections: list[Section]) -> str:
+    return prompt_of(sections, brief.budget_tokens - tokens_of(instructions(brief.context)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from search.agents.shown.figures import at, family, idea, line, passed
 from search.agents.shown.section import Section
 from search.archive.archivist import JOINT
-from search.parents import BEFORE_ENGINES, REFERENCE, SEED, has_failed, loss
+from search.parents import BEFORE_ENGINES, REFERENCE, has_failed, loss
 from search.records import Record, Status
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ NUM_FAMILIES, NUM_MOVES, NUM_PENDING = 20, 12, 8
 NUM_OWN, NUM_OTHERS = 3, 4  # failures
 MOST_READ = 2_000  # of the newest records, so that a question takes no longer the longer a campaign is
 MAX_MESSAGE, MAX_CHANGE = 240, 60  # characters
+FAMILIES = "Ideas that were tried, by family"
 FAMILIES_PRIORITY, MOVES_PRIORITY, PENDING_PRIORITY, FAILURES_PRIORITY = 3, 6, 5, 2
-NOT_TRIED = (SEED, REFERENCE)
 
 
 @dataclass
@@ -63,7 +63,7 @@ def families(context: Context) -> Section:
     lines = [f"* {name}: {_outcome(each)}" for name, each in ordered[:NUM_FAMILIES]]
     rest = [name for name, _ in ordered[NUM_FAMILIES:]]
     lines += [f"* and {len(rest)} that did worse: {line(', '.join(rest), 400)}"] if rest else []
-    return Section("Ideas that were tried, by family", "\n".join(lines), FAMILIES_PRIORITY)
+    return Section(FAMILIES, "\n".join(lines), FAMILIES_PRIORITY)
 
 
 def _newest(context: Context) -> Sequence[Record]:

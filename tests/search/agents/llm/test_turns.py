@@ -199,6 +199,17 @@ def test_what_the_chosen_answer_predicts_and_all_that_was_noted_goes_with_the_pr
     assert [(note.kind, note.text.strip()) for note in proposal.notes] == [("stop", "larger budgets")]
 
 
+def test_a_repair_keeps_what_the_refused_program_was_to_show_and_another_program_does_not(context):
+    said = "```hypotheses\nfewer bytes: bytes_per_page < 100\n```\n"
+    assert [each.text for each in converse(context, Script(said + BROKEN, program("A"))).hypotheses] == ["fewer bytes"]
+    first = program("First", why=said)
+    other = converse(context, Script(first, program("Second", "centroid"), "KEEP"), {"First": 0.6, "Second": 0.7})
+    assert "class Second" in other.text
+    assert other.hypotheses == ()
+    lost = converse(context, Script(said + BROKEN, BROKEN), turns=2)
+    assert [each.text for each in lost.hypotheses] == ["fewer bytes"]
+
+
 def test_the_whole_conversation_is_kept(context):
     proposal = converse(context, Script(BROKEN, program("Repaired")))
     kept = json.loads(proposal.conversation)
