@@ -76,7 +76,7 @@ def figures(record: Record, ratio: float, archive: Archive) -> dict[str, str]:
     """
     told = {
         "KL in nats": _kl(record, ratio) or _foretold(record, ratio, archive),
-        "retrieval, dense's": _beside(record, Stage.RETRIEVAL, ratio, ("accuracy", "dense_accuracy")),
+        "retrieval, dense's": _retrieval(record, ratio),
         "accuracy": _accuracy(record, ratio),
         "mass, the oracle's": _mass(record, ratio),
         "bytes of fields a page": _number(record.value(Stage.CHECK, "bytes_per_page", ratio), ".0f"),
@@ -106,6 +106,12 @@ def _beside(record: Record, stage: Stage, ratio: float, names: tuple[str, str]) 
     return f"{found.value:.3f}, {other.value:.3f}" if found and other else ""
 
 
+def _retrieval(record: Record, ratio: float) -> str:
+    found = passed(record, Stage.RETRIEVAL, ratio, "accuracy")
+    both = _beside(record, Stage.RETRIEVAL, ratio, ("accuracy", "dense_accuracy"))
+    return f"{both} (n = {found.num_samples})" if found and both else ""
+
+
 def _accuracy(record: Record, ratio: float) -> str:
     found = passed(record, Stage.PROBE, ratio, "accuracy")
     return with_interval(found) if found else ""
@@ -123,4 +129,4 @@ def _number(found: float | None, form: str) -> str:
 
 def _speed(record: Record, ratio: float) -> str:
     found = passed(record, Stage.SERVE, ratio, "speedup")
-    return f"{found.value:.2f}" if found else ""
+    return with_interval(found, ".2f", num=False) if found else ""

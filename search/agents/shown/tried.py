@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from search.agents.shown.figures import at, family, idea, line, passed
 from search.agents.shown.section import Section
 from search.archive.archivist import JOINT
-from search.parents import BEFORE_ENGINES, REFERENCE, SEED, has_failed, loss
+from search.parents import BEFORE_ENGINES, REFERENCE, has_failed, loss
 from search.records import Record, Status
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ MOST_READ = 2_000  # of the newest records, so that a question takes no longer t
 MAX_MESSAGE, MAX_CHANGE = 240, 60  # characters
 FAMILIES = "Ideas that were tried, by family"
 FAMILIES_PRIORITY, MOVES_PRIORITY, PENDING_PRIORITY, FAILURES_PRIORITY = 3, 6, 5, 2
-NOT_TRIED = (SEED, REFERENCE)
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """The best so far: sparse, one line for each idea, by what is lost and never by speed; and texts that differ."""
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -83,7 +84,8 @@ def test_a_program_that_was_in_no_engine_is_told_as_foretold(midway):
 def test_figures_of_a_line_have_their_intervals(midway, by_name):
     told = figures(by_name["TwoStage"], 4.0, midway.archive)
     assert told["KL in nats"] == "0.0206 (0.0158 to 0.0266)"
-    assert told["retrieval, dense's"] == "0.625, 0.958"
+    assert told["retrieval, dense's"] == "0.625, 0.958 (n = 48)"
+    assert re.fullmatch(r"1\.35 \(1\.\d\d to 1\.\d\d\)", told["speed here, dense = 1"])
     assert told["bytes of fields a page"] == "704"
 
 
