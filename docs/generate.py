@@ -90,7 +90,7 @@ same step as one that was not. What is under way is finished, and the leaders ar
 * `max_gpu_seconds`: the same for all workers together, each of which holds one GPU.
 * `max_dollars`: what is left of it does not cover the most that another question can cost. Before a model is asked, as
   much is reserved as its `max_tokens` and the question's length can come to; afterwards what the provider counted is
-  paid, tokens from its cache and reasoning included. An answer that never came whole counts as dear as it can have been.
+  paid, tokens from its cache and reasoning included. An answer that did not come whole counts as its most.
   Every endpoint needs a price then, `[0, 0]` where it costs nothing.
 * `stop_at`: a rule, published or found, reaches the target: one or more comparisons joined by `and`, at one cost ratio
   or, where none is named, at any. They are of figures on the split that proposers see; confirmation afterwards says
