@@ -215,6 +215,8 @@ class Loop:
             proposal = self._questions.take(step, 0.0 if isinstance(proposer, Distant) else ANSWER_S)
         except NoMoneyError as error:
             self._no_money = str(error)
+            if self._questions:  # what is asked for later steps is paid for, and takes them
+                self._record_failed(name, error)
             return
         except ProposerError as error:
             self._record_failure(name, error)
@@ -229,7 +231,7 @@ class Loop:
 
     def _is_over(self, step: int) -> bool:
         is_over = self._allowance.is_over or step == self._num_steps
-        return is_over or bool(self._no_money or self._reason_to_stop(step))
+        return is_over or bool((self._no_money and not self._questions) or self._reason_to_stop(step))
 
     def _reason_to_stop(self, step: int) -> str:
         """Say why a step does not follow, from what it might see: nothing before the seeds are through."""
@@ -260,12 +262,15 @@ class Loop:
         """Record a step for which there is no proposal, unless the proposer never worked at all."""
         if name not in self._answered:
             raise _OutOfOrderError(f"proposer '{name}' gave no answer from the start: {error}")
-        failed = Proposal("", name, "failed", rationale=str(error), dollars=error.dollars)
-        step = self._history.num_steps
-        self._record(Candidate(self._campaign.id, step, failed, Status.INFRASTRUCTURE, str(error)))
+        self._record_failed(name, error)
         last = self._history.records[-MAX_FAILURES:]
         if len(last) == MAX_FAILURES and all(r.candidate.status is Status.INFRASTRUCTURE for r in last):
             raise _OutOfOrderError(f"the last {MAX_FAILURES} proposals failed, the last one with: {error}")
+
+    def _record_failed(self, name: str, error: ProposerError) -> None:
+        failed = Proposal("", name, "failed", rationale=str(error), dollars=error.dollars)
+        step = self._history.num_steps
+        self._record(Candidate(self._campaign.id, step, failed, Status.INFRASTRUCTURE, str(error)))
 
     def _record(self, candidate: Candidate) -> None:
         record = Record(self._ledger.add_candidate(candidate))
@@ -347,7 +352,7 @@ class Loop:
                     self._take(evaluation)
 
     def _awaits_answers(self) -> bool:
-        return bool(self._questions) and not self._allowance.is_over and not self._no_money
+        return bool(self._questions) and not self._allowance.is_over
 
     # The end
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 MAX_IDEA, MAX_CHANGE = 160, 120  # characters
 HEAD_DIM = 1  # a text's idea and name do not depend on it
 
+MASS_OF_LAYER = "mass_layer_"  # what recall and the screen call a layer's mass, before its number
+
 
 def at(ratio: float) -> str:
     """Name a cost ratio, 0 for a program as written."""

@@ -26,7 +26,7 @@ LEADERS_PRIORITY, FIRST_INSPIRATION = 1, 4
 NONE_YET = "Nothing has been measured yet."
 READING = (
     "Sparse programs only, the best of each idea, that with the least loss first. KL is from dense attention, 0 for "
-    "dense itself; of what was in no engine it is foretold from the mass by layer. Mass is the share of dense's "
+    "dense itself; of what was in no engine it is foretold from the output error by layer. Mass is the share of its "
     "weights on the pages attended to, the oracle's what as many of the best pages hold."
 )
 

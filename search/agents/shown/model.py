@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from search.agents.drawing.draft import PAGE_SIZE
-from search.agents.shown.figures import at, passed, ratios_of
+from search.agents.shown.figures import MASS_OF_LAYER, at, passed, ratios_of
 from search.agents.shown.section import Section
-from search.foresight.foresight import BY_LAYER
 from search.parents import BEFORE_ENGINES, REFERENCE
 from search.records import Stage
 
@@ -82,7 +81,7 @@ def _mass(found: tuple[float, Record]) -> float:
 def _by_layer(record: Record, ratio: float) -> dict[int, float]:
     evaluation = record.evaluation(Stage.RECALL, ratio)
     taken = evaluation.measurements if evaluation else ()
-    return {int(m.name.removeprefix(BY_LAYER)): m.value for m in taken if m.name.startswith(BY_LAYER)}
+    return {int(m.name.removeprefix(MASS_OF_LAYER)): m.value for m in taken if m.name.startswith(MASS_OF_LAYER)}
 
 
 def _named(values: dict[int, float], layers: Sequence[int]) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from search.agents.shown.figures import at, passed, ratios_of, with_interval
+from search.agents.shown.figures import MASS_OF_LAYER, at, passed, ratios_of, with_interval
 from search.agents.shown.section import Section
 from search.behaviour import nearest_earlier
 from search.fit import at_ratio, traced
-from search.foresight.foresight import BY_LAYER
 from search.records import Stage, Status
 from vortex_dsl import Shape
 from vortex_dsl.analysis.advice import warnings
@@ -134,7 +133,7 @@ _BESIDE = (
 
 def _by_layer(evaluation: Evaluation | None) -> Iterator[str]:
     taken = evaluation.measurements if evaluation else ()
-    layers = {m.name.removeprefix(BY_LAYER): m.value for m in taken if m.name.startswith(BY_LAYER)}
+    layers = {m.name.removeprefix(MASS_OF_LAYER): m.value for m in taken if m.name.startswith(MASS_OF_LAYER)}
     heads = {m.name.removeprefix("mass_head_"): m.value for m in taken if m.name.startswith("mass_head_")}
     if layers:
         yield f"Mass by layer: {_each(layers)}."

@@ -117,7 +117,7 @@ def _shares(context: Context) -> list[str]:
         return []
     sentences = (
         "Before an engine sees a program, its choice is compared with dense attention on recorded q, k and v, and the "
-        f"best go on ({', '.join(told)}): by the KL that is foretold from the mass that each layer keeps, and by "
+        f"best go on ({', '.join(told)}): by the KL that is foretold from the output error of each layer, and by "
         "recall while too little is known for that. What keeps no more mass than pages drawn by lot stays behind, and "
         "what attends to the same tokens as an earlier program."
     )

@@ -31,7 +31,14 @@ def config(httpserver, monkeypatch):
         name="big",
     )  # fmt: skip
     return CampaignConfig(
-        model="probe", num_candidates=2, seeds=("quest",), ratios=(), lag=2, proposers=("big",), endpoints=(big,)
+        model="probe",
+        num_candidates=2,
+        seeds=("quest",),
+        ratios=(),
+        lag=2,
+        proposers=("big",),
+        endpoints=(big,),
+        turns=1,  # the server says the same again and again
     )
 
 

@@ -95,7 +95,7 @@ def test_facts_of_the_model(midway):
     assert "least in layer 0 (0.45)" in told
     for ratio in ("4", "8"):
         assert re.search(
-            rf"At {ratio}x what a layer loses of its mass costs most fidelity in the layers \d+ \(\d+%\)", told
+            rf"At {ratio}x an error of the attention output costs most fidelity in the layers \d+ \(\d+%\)", told
         )
         assert f"At {ratio}x at most" in told
 
