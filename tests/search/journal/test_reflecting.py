@@ -144,7 +144,7 @@ def test_workers_and_their_luck_change_nothing(tmp_path, server):
     assert any(proposal.notes for _, proposal, *_ in sequences[0])
 
 
-@pytest.mark.parametrize("crash_after", [8, 12])
+@pytest.mark.parametrize("crash_after", [20, 26])
 def test_a_killed_campaign_goes_on_as_if_undisturbed(tmp_path, ledger, server, crash_after):
     whole = SqlLedger(f"sqlite:///{tmp_path / 'whole.db'}")
     undisturbed = sequence(whole, run(whole, Watched(server), FakeEvaluator(4))[1])
