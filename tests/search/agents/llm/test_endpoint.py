@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import threading
 import time
 import traceback
@@ -93,6 +94,13 @@ def test_a_long_rest_is_told_while_it_is_waited_for(wire, caplog):
     with caplog.at_level(logging.WARNING), pytest.raises(ProposerError):
         Chat(Endpoint("m", wire.url, max_retries=0)).ask(ASKED)
     assert f"the endpoint {wire.url} replied with HTTP 429, and asks to wait 30 s" in caplog.text
+
+
+@pytest.mark.parametrize("rest", ["9" * 5000, "\u00b2", "-1", "soon"])
+def test_a_rest_that_is_no_number_of_seconds_is_told_as_it_is(wire, rest):
+    wire.script = [Scripted(b"{}", 429, {"retry-after": rest})]
+    with pytest.raises(ProposerError, match=f"asks to wait until {re.escape(rest[:40])}"):
+        Chat(Endpoint("m", wire.url, max_retries=0)).ask(ASKED)
 
 
 def test_many_are_asked_at_once(wire):
