@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from search.agents.answers import has_program, parsed, storable, without_thoughts
+from search.report.wording import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -236,5 +237,4 @@ def _shape(given: object) -> str:
 
 
 def _shown(text: str) -> str:
-    said = " ".join(text[: 4 * MAX_SHOWN].split())
-    return said if len(said) <= MAX_SHOWN else f"{said[:MAX_SHOWN]}…"
+    return cut(text[: 4 * MAX_SHOWN], MAX_SHOWN)

@@ -147,6 +147,27 @@ def test_a_key_that_a_server_echoes_is_in_no_message_log_or_traceback(wire, monk
     assert KEY not in told + caplog.text + repr(asking.endpoint)
 
 
+def test_a_key_that_a_server_echoes_escaped_or_in_a_call_is_not_kept(wire, monkeypatch):
+    key = "no/form=that+is/known"
+    monkeypatch.setenv("MY_KEY", key)
+    call = {"id": key, "type": "function", "function": {"name": "look", "arguments": json.dumps({"x": [{key: key}]})}}
+    wire.script = [Scripted(chat(f"It is {key}.", message={"tool_calls": [call]}).replace(b"/", b"\\/"))]
+    answer = Chat(Endpoint("m", wire.url, api_key_env="MY_KEY")).ask(ASKED, [TOOL])
+    assert answer.text == "It is [key]."
+    assert answer.calls[0].arguments == {"x": [{"[key]": "[key]"}]}
+    assert answer.calls[0].id == "[key]"
+
+
+def test_what_a_server_says_is_told_in_one_line_without_half_a_key_or_control_characters(wire, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "otherwise0secret0")
+    message = "\x1b[31mred\u202e\n\ud800" + "x" * 470 + "otherwise0secret0"
+    wire.script = [Scripted(json.dumps({"error": {"message": message}}).encode(), 400)]
+    with pytest.raises(ProposerError) as raised:
+        Chat(Endpoint("m", wire.url, api_key_env="MY_KEY", max_retries=0)).ask(ASKED)
+    assert "otherwise" not in str(raised.value)
+    assert str(raised.value).isprintable()
+
+
 @pytest.mark.parametrize("key", ["sk-with space", "sk-\x00zero", "schlüssel-geheim"])
 def test_what_can_be_no_key_is_refused_and_not_repeated(wire, monkeypatch, key):
     if "\x00" in key:
