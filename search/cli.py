@@ -15,10 +15,12 @@ from search.commands.exits import CommandError, ExitCode, explain
 from search.commands.outside import guiding, serving, telling
 from search.commands.programs import program, zoo
 from search.commands.ranking import compare, leaderboard
+from search.report.wording import cut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+MAX_SENTENCE = 2000  # characters of what went wrong, in which names of others may stand
 DEBUG = "--debug"
 DEBUG_VARIABLE = "VORTEX_DEBUG"
 # Typer bundles click in some versions and imports it in others; this is click's ClickException in both.
@@ -146,5 +148,5 @@ def _usage(error: Exception) -> str:
 
 
 def _say(sentence: str, code: ExitCode) -> int:
-    sys.stderr.write(f"vortex: {sentence}\n")
+    sys.stderr.write(f"vortex: {cut(sentence, MAX_SENTENCE)}\n")
     return code

@@ -6,6 +6,7 @@ import html
 import json
 import re
 import textwrap
+from typing import Any
 
 MAX_RATIONALE = 2000  # characters
 MAX_CHARACTERS = 1 << 18  # of an answer that is looked through
@@ -20,6 +21,29 @@ PROSE = re.compile(r"^(?![#@)\]}\"'])\S", re.MULTILINE)  # a line at the margin 
 BESIDE_BLOCKS = ["inline", "table", "reference", "html_block", "lheading"]  # rules of Markdown that find no code
 KEYS = ("program", "code", "text", "answer", "content", "source")  # of an answer that is a JSON object
 INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060\x00")) | {0xA0: " ", 0x2028: "\n", 0x2029: "\n"}
+
+
+def parsed(text: str) -> Any:
+    """Give what JSON says, its texts fit to be stored and sent; None for what is no JSON, or nested without bound."""
+    try:
+        return _storable(json.loads(text))
+    except (ValueError, RecursionError):
+        return None
+
+
+def storable(text: str) -> str:
+    """Give a text without what no database keeps: halves of pairs of UTF-16, and zeros."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\x00", "")
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, list):
+        return [_storable(each) for each in value]
+    if isinstance(value, dict):
+        return {storable(key): _storable(each) for key, each in value.items()}
+    return value
 
 
 def split_answer(answer: str) -> tuple[str, str]:
@@ -71,10 +95,7 @@ def _found(said: str, depth: int) -> tuple[str, str] | None:
 
 
 def _of_json(said: str, depth: int) -> tuple[str, str] | None:
-    try:
-        given = json.loads(said)
-    except (ValueError, RecursionError):
-        return None
+    given = parsed(said)
     if isinstance(given, str):
         return _found(given, depth - 1)
     if isinstance(given, list):

@@ -24,7 +24,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from search.agents.answers import without_thoughts
+from search.agents.answers import parsed, without_thoughts
 from search.journal.entries import MAX_HYPOTHESES, MAX_NOTES, OTHER, TITLES, Hypothesis, Note
 
 if TYPE_CHECKING:
@@ -60,10 +60,7 @@ def hypotheses_of(answer: str) -> tuple[Hypothesis, ...]:
 
 
 def _object(said: str) -> dict[str, Any] | None:
-    try:
-        given = json.loads(said)
-    except (ValueError, RecursionError):
-        return None
+    given = parsed(said)
     return given if isinstance(given, dict) else None
 
 

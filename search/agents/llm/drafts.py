@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from search.agents.answers import MAX_RATIONALE, has_program, split_answer
+from search.agents.answers import MAX_RATIONALE, has_program, parsed, split_answer
 from search.agents.changing.source import Source
 from search.agents.drawing.draft import MODULE
 from search.agents.llm.edits import EditError, edited, has_edits, reasons_of
@@ -64,10 +63,7 @@ def _values(answer: str) -> Mapping[str, Any] | None:
     """Give the values that an object of JSON names, the last where there are several."""
     found = None
     for text in (answer, *BLOCK.findall(answer)):
-        try:
-            given = json.loads(text)
-        except (ValueError, RecursionError):
-            continue
+        given = parsed(text)
         if isinstance(given, dict) and isinstance(given.get(VALUES), dict):
             found = given[VALUES]
     return found
@@ -90,8 +86,7 @@ def _by_values(answer: str, values: Mapping[str, Any], shown: str, context: Cont
 
 def _reasons(answer: str) -> str:
     """Give what is said beside the values: around their block, or under other keys of their object."""
-    try:
-        given = json.loads(answer)
-    except ValueError:
+    given = parsed(answer)
+    if not isinstance(given, dict):
         return BLOCK.sub("", answer).strip()
     return "\n".join(said for said in given.values() if isinstance(said, str))

@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from search.agents.llm.keys import HIDDEN, LEAST, key_in, redacted
 from search.agents.llm.money import MOST_TOKENS, Price, Purse, Usage, usage_of
 from search.agents.llm.replies import Call, Reply, read_reply
 from search.contracts import ProposerError
+from search.report.wording import cut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -134,7 +135,7 @@ class Chat:
         except _InVainError as error:
             told = redacted(f"{self.endpoint.where} gave no answer: {error}", self._secrets)
             raise ProposerError(told, error.num_lost * most) from None
-        reply = read_reply(self._harmless(got.body), offers_tools=bool(offered)) if got.body is not None else NO_REPLY
+        reply = NO_REPLY if got.body is None else self._read(got.body, offers_tools=bool(offered))
         usage, guessed = self._usage(reply, num_bytes)
         lost = f"requests that gave nothing, {got.num_lost}, are counted as dear as they can have been"
         faults = (got.fault, *reply.faults, guessed, lost if got.num_lost and most else "")
@@ -168,13 +169,15 @@ class Chat:
             except APIStatusError as error:
                 if tools and error.status_code in REFUSING and "tool" in str(error).lower():
                     raise _ToolsRefusedError from None
-                raise _InVainError(f"{client.last}: {_said(error)}", client.num_lost) from None
+                raise _InVainError(f"{client.last}: {self._said(error)}", client.num_lost) from None
             except (TimeoutError, OpenAIError, httpx2.InvalidURL) as error:
                 late = f"not whole after {endpoint.deadline_s:g} s" if isinstance(error, TimeoutError) else ""
                 if client.has_begun:
-                    return _Received(None, client.num_lost, f"the reply was {late or f'broken off: {_said(error)}'}")
+                    return _Received(
+                        None, client.num_lost, f"the reply was {late or f'broken off: {self._said(error)}'}"
+                    )
                 before = f"; the last reply was {client.last}" if client.last else ""
-                raise _InVainError(f"{late or _said(error)}{before}", client.num_lost) from None
+                raise _InVainError(f"{late or self._said(error)}{before}", client.num_lost) from None
 
     async def _sent(self, client: Client, messages: list[Any], tools: list[Any]) -> bytes:
         from openai import AsyncOpenAI
@@ -217,11 +220,34 @@ class Chat:
             "accept-encoding": "identity"
         }
 
-    def _harmless(self, body: bytes) -> bytes:
-        """Give a reply without our keys: whoever echoes them has them kept and shown to others."""
+    def _said(self, error: Exception) -> str:
+        """Give what a library says of an error, in one line, with what lies behind a failed connection.
+
+        Keys are taken out before it is cut: half of one would be told.
+        """
+        cause = error.__cause__
+        said = cut(redacted(str(error), self._secrets), MAX_SHOWN)
+        behind = cut(redacted(f"{type(cause).__name__}: {cause}", self._secrets), MAX_SHOWN)
+        return f"{type(error).__name__}: {said}{f' ({behind})' if cause else ''}"
+
+    def _read(self, body: bytes, *, offers_tools: bool) -> Reply:
+        """Read a reply without our keys: whoever echoes them, plain or escaped, has them kept and shown to others."""
         for key in self._secrets:
             body = body.replace(key.encode(), HIDDEN.encode()) if len(key) >= LEAST else body
-        return body
+        reply = read_reply(body, offers_tools=offers_tools)
+        calls = [Call(*map(self._hidden, (each.id, each.name, each.arguments))) for each in reply.calls]
+        return replace(reply, text=self._hidden(reply.text), calls=tuple(calls))
+
+    def _hidden(self, value: Any) -> Any:
+        if isinstance(value, str):
+            for key in self._secrets:
+                value = value.replace(key, HIDDEN) if len(key) >= LEAST else value
+            return value
+        if isinstance(value, list):
+            return [self._hidden(each) for each in value]
+        if isinstance(value, dict):
+            return {self._hidden(name): self._hidden(each) for name, each in value.items()}
+        return value
 
     @property
     def _secrets(self) -> tuple[str, ...]:
@@ -255,9 +281,3 @@ class _InVainError(Exception):
 
 class _ToolsRefusedError(Exception):
     """The endpoint takes no tools."""
-
-
-def _said(error: Exception) -> str:
-    """Give what a library says of an error, in one line, with what lies behind a failed connection."""
-    behind = f" ({type(error.__cause__).__name__}: {error.__cause__})" if error.__cause__ else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:MAX_SHOWN]}{behind[:MAX_SHOWN]}"

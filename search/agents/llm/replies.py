@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from search.agents.answers import has_program, without_thoughts
+from search.agents.answers import has_program, parsed, storable, without_thoughts
+from search.report.wording import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,7 +55,7 @@ def read_reply(body: bytes, *, offers_tools: bool = False) -> Reply:
         return Reply(faults=("the reply was empty",), is_answer=False)
     if text.startswith(("data:", "event:", ":")):
         return _read(_joined(text), offers_tools)
-    given = _parsed(text)
+    given = parsed(text)
     if given is None:
         return _of_no_json(text)
     return _read(given, offers_tools)
@@ -64,7 +65,7 @@ def _of_no_json(text: str) -> Reply:
     """Take what is no JSON for an answer where a program is in it, or where it is one that broke off."""
     broke_off = text.startswith("{") and '"choices"' in text
     what = "JSON that breaks off" if text.startswith(("{", "[")) else "no JSON"
-    usable, faults = _capped(_cleaned(text)) if has_program(text) else ("", ())
+    usable, faults = _capped(storable(text)) if has_program(text) else ("", ())
     fault = f"the reply is {what}: {_shown(text)}"
     return Reply(usable, faults=(fault, *faults), is_answer=broke_off or bool(usable), num_written=len(text.encode()))
 
@@ -178,7 +179,7 @@ def _calls(called: tuple[object, ...]) -> tuple[list[Call], list[str]]:
         inner = asked.get("function")
         function = inner if isinstance(inner, dict) else asked
         name, given = function.get("name"), function.get("arguments")
-        whole = given if isinstance(given, dict) else _parsed(given or "{}") if isinstance(given or "", str) else None
+        whole = given if isinstance(given, dict) else parsed(given or "{}") if isinstance(given or "", str) else None
         if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or not isinstance(whole, dict):
             faults.append(f"a call of a function cannot be read: {_shown(json.dumps(each))}")
         else:
@@ -211,32 +212,9 @@ def _joined(text: str) -> dict[str, Any]:
 
 def _events(text: str) -> Iterator[dict[str, Any]]:
     for line in text.splitlines():
-        event = _parsed(line.removeprefix("data:").strip()) if line.startswith("data:") else None
+        event = parsed(line.removeprefix("data:").strip()) if line.startswith("data:") else None
         if isinstance(event, dict):
             yield event
-
-
-def _parsed(text: str) -> Any:
-    """Give what JSON says, with texts that can be stored; None for what is no JSON."""
-    try:
-        return _storable(json.loads(text))
-    except (ValueError, RecursionError):
-        return None
-
-
-def _storable(value: Any) -> Any:
-    if isinstance(value, str):
-        return _cleaned(value)
-    if isinstance(value, list):
-        return [_storable(each) for each in value]
-    if isinstance(value, dict):
-        return {_cleaned(key): _storable(each) for key, each in value.items()}
-    return value
-
-
-def _cleaned(text: str) -> str:
-    """Give a text without what no database keeps: halves of pairs of UTF-16, and zeros."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\x00", "")
 
 
 def _capped(text: str) -> tuple[str, tuple[str, ...]]:
@@ -259,5 +237,4 @@ def _shape(given: object) -> str:
 
 
 def _shown(text: str) -> str:
-    said = " ".join(text[: 4 * MAX_SHOWN].split())
-    return said if len(said) <= MAX_SHOWN else f"{said[:MAX_SHOWN]}…"
+    return cut(text[: 4 * MAX_SHOWN], MAX_SHOWN)

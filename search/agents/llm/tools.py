@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from search.agents.answers import parsed
 from search.agents.bounds import facts, objections
 from search.agents.breed import baked
 from search.agents.look import Look, look
 from search.agents.shown import language
 from search.agents.shown.front import leaders
 from search.agents.shown.parent import cost, measured
+from search.agents.shown.section import fenced
 from search.contracts import LookError
 from search.records import Proposal, Status
 from vortex_dsl import ProgramError, load_program, zoo
@@ -96,11 +98,9 @@ def spoken(text: str) -> list[tuple[str, dict[str, Any]]]:
     """Give what an answer asks in lines of text: names of tools and their arguments, which may be wrong."""
     found = []
     for name, arguments in SPOKEN.findall(text):
-        try:
-            given = json.loads(arguments or "{}")
-        except (ValueError, RecursionError):
-            given = {"arguments": arguments}  # which no tool has: the desk says so
-        found.append((name, given))
+        given = parsed(arguments or "{}")
+        # No tool has such an argument: the desk says so.
+        found.append((name, given if isinstance(given, dict) else {"arguments": arguments}))
     return found
 
 
@@ -157,11 +157,11 @@ class Desk:
             return f"no candidate '{name}' is known at this step{hint}; leaderboard names the best"
         if record.candidate.status is not Status.OK:
             return f"{record.candidate.name or 'it'} was refused: {record.candidate.message}"
-        text = baked(record, self.context.head_dim).text().strip()
+        text = fenced(baked(record, self.context.head_dim).text())
         told = (
             section.text for section in (measured(record, self.context), cost(record, self.context)) if section.text
         )
-        return "\n\n".join((f"```python\n{text}\n```", *told))
+        return "\n\n".join((text, *told))
 
     def leaderboard(self) -> str:
         """List the best programs so far."""
@@ -172,7 +172,7 @@ class Desk:
         if not name:
             return "\n".join(f"* {each}: {load_program(zoo.text(each)).doc}" for each in zoo.names())
         try:
-            return f"```python\n{zoo.text(name).strip()}\n```"
+            return fenced(zoo.text(name))
         except LookupError as error:
             return str(error.args[0])
 
@@ -225,5 +225,5 @@ def _proposed(program: str) -> Proposal:
 def fault(error: ValidationError) -> str:
     """Say what is wrong with the first argument that is; others are counted."""
     first, num_more = error.errors(include_url=False)[0], error.error_count() - 1
-    place = ".".join(map(str, first["loc"])) or "the arguments"
+    place = ".".join(map(str, first["loc"]))[:MAX_NAME] or "the arguments"
     return f"{place}: {first['msg']}{f' (and {num_more} more)' if num_more else ''}"

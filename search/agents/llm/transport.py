@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from typing import Any
 
 import httpx2
@@ -12,7 +13,8 @@ MAX_BODY_BYTES = 4 << 20  # an answer of 64 KiB, its reasoning, and what is told
 LEAST_TOLD_S = 5  # a server that asks for a shorter rest is not talked of
 CONNECT_S = 10.0
 RETRY_AFTER = "retry-after"
-OF_THE_TRANSFER = ("content-encoding", "content-length", "transfer-encoding")
+SECONDS = re.compile("[0-9]{1,9}")  # what else may stand there is a date
+OF_THE_TRANSFER = (b"content-encoding", b"content-length", b"transfer-encoding")
 
 
 class TooLongError(Exception):
@@ -50,7 +52,7 @@ class Client(httpx2.AsyncClient):
         finally:
             if response is not None:
                 await response.aclose()
-        headers = [(name, value) for name, value in response.headers.items() if name not in OF_THE_TRANSFER]
+        headers = [pair for pair in response.headers.raw if pair[0].lower() not in OF_THE_TRANSFER]  # of any encoding
         return httpx2.Response(response.status_code, headers=headers, content=content, request=request)
 
     def _note(self, response: httpx2.Response) -> None:
@@ -59,7 +61,7 @@ class Client(httpx2.AsyncClient):
             return
         self.last = f"HTTP {response.status_code}{asked_to_wait(response.headers.get(RETRY_AFTER, ''))}"
         wait = response.headers.get(RETRY_AFTER, "")
-        if wait.isdigit() and int(wait) >= LEAST_TOLD_S:
+        if SECONDS.fullmatch(wait) and int(wait) >= LEAST_TOLD_S:
             logging.getLogger(__name__).warning("%s replied with %s", self._where, self.last)
 
 
@@ -77,4 +79,5 @@ def asked_to_wait(retry_after: str) -> str:
     """Say how long a server asks to be left alone, nothing where it does not."""
     if not retry_after:
         return ""
-    return f", and asks to wait {f'{int(retry_after):,} s' if retry_after.isdigit() else f'until {retry_after[:40]}'}"
+    is_told_in_seconds = SECONDS.fullmatch(retry_after)
+    return f", and asks to wait {f'{int(retry_after):,} s' if is_told_in_seconds else f'until {retry_after[:40]}'}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from search.agents.breed import baked
 from search.agents.shown.figures import at, family, figures, idea
-from search.agents.shown.section import Section
+from search.agents.shown.section import Section, fenced
 from search.behaviour import likeness
 from search.parents import breeders, cost_ratio, has_failed, is_sparse, loss
 from search.records import Record, Stage
@@ -146,4 +146,4 @@ def _inspiration(record: Record, place: int, ratio: float, context: Context) -> 
 
 def program(record: Record, context: Context) -> str:
     """Give a candidate's text with its values made the defaults, as a block of code."""
-    return f"```python\n{baked(record, context.head_dim).text().strip()}\n```"
+    return fenced(baked(record, context.head_dim).text())

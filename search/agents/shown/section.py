@@ -15,6 +15,7 @@ REQUIRED = 0  # the priority of what no prompt goes without
 # What tokenizers cut text into: words by capitals, digits one by one (as Llama, Qwen and Mistral do) with the space
 # before them, every other sign, and line breaks.
 PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]| ?[0-9]|[^\sA-Za-z0-9]|\n")
+TICKS = re.compile("`+")
 LETTERS = 5  # of a word that are taken for one token
 
 
@@ -35,6 +36,15 @@ class Section:
 
     def __str__(self) -> str:
         return f"# {self.title}\n\n{self.text.strip()}"
+
+
+def fenced(text: str) -> str:
+    """Give a program's text as a block of code that nothing in it can end: its fence is longer than any there.
+
+    See https://spec.commonmark.org on fenced code blocks.
+    """
+    fence = "`" * max(3, 1 + max(map(len, TICKS.findall(text)), default=0))
+    return f"{fence}python\n{text.strip()}\n{fence}"
 
 
 def tokens_of(text: str) -> int:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from search.cli import commands, main
+from search.cli import MAX_SENTENCE, commands, main
 from search.commands.exits import ExitCode
 from search.outside.messages import MAX_MESSAGE
 
@@ -63,6 +63,14 @@ def test_what_is_wrong_on_stdin_is_told_in_a_sentence(vortex, campaign, given, s
     assert (code, told) == (ExitCode.USAGE, None)
     assert says in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("given", [{"agent": "\x1b[31m\u202ered"}, {"\x1b]0;title\x07": 1}, {"x" * 100_000: 1}])
+def test_what_is_wrong_reaches_no_terminal_with_its_control_characters(vortex, campaign, given):
+    code, _, said = vortex("ask", message=given)
+    assert code == ExitCode.USAGE
+    assert len(said) < 2 * MAX_SENTENCE
+    assert said.removesuffix("\n").isprintable()
 
 
 def test_a_guide_is_written_once(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import threading
 import time
 import traceback
@@ -95,6 +96,13 @@ def test_a_long_rest_is_told_while_it_is_waited_for(wire, caplog):
     assert f"the endpoint {wire.url} replied with HTTP 429, and asks to wait 30 s" in caplog.text
 
 
+@pytest.mark.parametrize("rest", ["9" * 5000, "\u00b2", "-1", "soon"])
+def test_a_rest_that_is_no_number_of_seconds_is_told_as_it_is(wire, rest):
+    wire.script = [Scripted(b"{}", 429, {"retry-after": rest})]
+    with pytest.raises(ProposerError, match=f"asks to wait until {re.escape(rest[:40])}"):
+        Chat(Endpoint("m", wire.url, max_retries=0)).ask(ASKED)
+
+
 def test_many_are_asked_at_once(wire):
     barrier = threading.Barrier(8, timeout=20)
 
@@ -137,6 +145,27 @@ def test_a_key_that_a_server_echoes_is_in_no_message_log_or_traceback(wire, monk
     assert wire.requests[0][0]["authorization"] == f"Bearer {KEY}"
     assert "Incorrect API key: [key]" in told
     assert KEY not in told + caplog.text + repr(asking.endpoint)
+
+
+def test_a_key_that_a_server_echoes_escaped_or_in_a_call_is_not_kept(wire, monkeypatch):
+    key = "no/form=that+is/known"
+    monkeypatch.setenv("MY_KEY", key)
+    call = {"id": key, "type": "function", "function": {"name": "look", "arguments": json.dumps({"x": [{key: key}]})}}
+    wire.script = [Scripted(chat(f"It is {key}.", message={"tool_calls": [call]}).replace(b"/", b"\\/"))]
+    answer = Chat(Endpoint("m", wire.url, api_key_env="MY_KEY")).ask(ASKED, [TOOL])
+    assert answer.text == "It is [key]."
+    assert answer.calls[0].arguments == {"x": [{"[key]": "[key]"}]}
+    assert answer.calls[0].id == "[key]"
+
+
+def test_what_a_server_says_is_told_in_one_line_without_half_a_key_or_control_characters(wire, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "otherwise0secret0")
+    message = "\x1b[31mred\u202e\n\ud800" + "x" * 470 + "otherwise0secret0"
+    wire.script = [Scripted(json.dumps({"error": {"message": message}}).encode(), 400)]
+    with pytest.raises(ProposerError) as raised:
+        Chat(Endpoint("m", wire.url, api_key_env="MY_KEY", max_retries=0)).ask(ASKED)
+    assert "otherwise" not in str(raised.value)
+    assert str(raised.value).isprintable()
 
 
 @pytest.mark.parametrize("key", ["sk-with space", "sk-\x00zero", "schlüssel-geheim"])

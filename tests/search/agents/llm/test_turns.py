@@ -93,6 +93,25 @@ def test_a_refused_program_is_repaired_in_the_same_step_with_its_parents_and_all
     assert script.asked[1][2] == {"role": "assistant", "content": BROKEN}
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "[" * 60_000 + '\n```json\n{"values": {"pages": 3}}\n```',
+        '{"values": {"pages\\ud800": 3}}',
+        '{"hypotheses": ["signs\\udfff: kl < 1"], "program": "\\ud800 class Half(Program):\\u0000"}',
+        'ASK show {"name": "\\ud800"}',
+        f"ASK show {'{' * 20}{'}' * 20}",
+    ],
+    ids=["nested", "value", "program", "asked", "no-object"],
+)
+def test_json_without_bound_or_with_half_signs_is_answered_and_can_be_sent_and_stored(context, answer):
+    script = Script(answer, program("Repaired"))
+    proposal = converse(context, script, asked=Asked("mutate", "?", context.records[6:7], zoo.text("quest")))
+    sent = [message["content"] for messages in script.asked for message in messages]
+    for text in (*sent, proposal.text, proposal.conversation, *map(str, proposal.hypotheses)):
+        text.encode()
+
+
 def test_every_objection_is_told_at_once(context):
     wide = (
         program("Wide", "sign_keys")
