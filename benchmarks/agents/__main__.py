@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import mean
 
 from benchmarks.agents import page
-from benchmarks.agents.ablation import ARMS, rises_of, worths
+from benchmarks.agents.ablation import ARMS, Rise, rises_of, worths
 from benchmarks.agents.ablation import NUM_ANSWERS as NUM_OF_STUDENT
 from benchmarks.agents.money import account
 from benchmarks.agents.slots import busy
@@ -62,13 +62,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def ablation(given: argparse.Namespace) -> None:
-    """Search with all arms, seed after seed, and write what there is after each; print the page where that is asked."""
+    """Search with all arms, seed after seed, and write what there is after each search; print the page if asked."""
     if given.recordings:
-        path, done = page.new_file(given.out), []
+        path, done = page.new_file(given.out), list[Rise]()
         for found in rises_of(given.recordings, given.cache, range(given.seeds), given.answers, given.workers):
-            done += found
+            done.append(found)
             page.write(path, given.recordings, given.answers, done, worths(done))
-            print(f"seed {found[0].seed}: {len(ARMS)} searches, written to {path}", file=sys.stderr, flush=True)
+            print(
+                f"{len(done)}/{given.seeds * len(ARMS)} seed {found.seed}, {found.arm}: {found.search:.4f} seen, "
+                f"{found.held_out:.4f} held out, {found.gain:+.4f}",
+                file=sys.stderr,
+                flush=True,
+            )
+        print(f"written to {path}", file=sys.stderr)
     if given.markdown:
         print(page.page(given.out), end="")
 

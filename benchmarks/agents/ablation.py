@@ -81,9 +81,9 @@ class Arm:
 
 ARMS = (
     Arm(WHOLE),
-    *(Arm(f"without '{part}'", partial(reading.without, title=part)) for part in PARTS),
-    Arm("without the quick look", looks=False),
     Arm(BEFORE, reading.as_before, looks=False, turns=1),
+    Arm("without the quick look", looks=False),
+    *(Arm(f"without '{part}'", partial(reading.without, title=part)) for part in PARTS),
 )
 
 
@@ -197,7 +197,7 @@ def rise(problem: Problem, arm: Arm, seed: int, num_answers: int = NUM_ANSWERS, 
     )
 
 
-def rises_of(file: Path, cache: Path, seeds: Sequence[int], num_answers: int, workers: int) -> Iterator[list[Rise]]:
+def rises_of(file: Path, cache: Path, seeds: Sequence[int], num_answers: int, workers: int) -> Iterator[Rise]:
     """Search with each arm on a recording, seed after seed, in so many processes.
 
     Raises FileNotFoundError, and ValueError where the recording cannot be cut in two.
@@ -206,9 +206,9 @@ def rises_of(file: Path, cache: Path, seeds: Sequence[int], num_answers: int, wo
     where.selection()  # what cannot be read is told here, once
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=spawn, initializer=begin) as pool:
-        futures = [[pool.submit(_rise, where, at, seed, num_answers) for at in range(len(ARMS))] for seed in seeds]
-        for of_seed in futures:
-            yield [future.result() for future in of_seed]
+        futures = [pool.submit(_rise, where, at, seed, num_answers) for seed in seeds for at in range(len(ARMS))]
+        for future in futures:
+            yield future.result()
 
 
 def _rise(where: Where, at: int, seed: int, num_answers: int) -> Rise:

@@ -82,16 +82,18 @@ def _of(found: Mapping[str, Any]) -> list[str]:
     here, seeds = found["environment"], sorted({each["seed"] for each in found["rises"]})
     answers, published = found["num_answers"], found["rises"][0]["seeds"]
     told = (
-        f"{len(seeds)} seeds, {answers} answers each; the published rule keeps {published:.3f} of the unseen mass. "
-        f"Measured to {found['measured_to']} on {here['device']}, torch {here['torch']}, "
+        f"Up to {len(seeds)} seeds, {answers} answers each; the published rule keeps {published:.3f} of the unseen "
+        f"mass. Measured to {found['measured_to']} on {here['device']}, torch {here['torch']}, "
         f"recording {found['recording']}."
     )
     rows = [
         f"| {each['arm']} | {each['search']['value']:.3f} | {_interval(each['rise'])} | {_interval(each['less'])} | "
-        f"{_interval(each['less_of_search'])} | {each['share_refused']:.0%} |"
+        f"{_interval(each['less_of_search'])} | {each['share_refused']:.0%} | {each['rise']['num_samples']} |"
         for each in found["worths"]
     ]
-    head = "| asked with | seen | rise | less | less of what was seen | refused |\n|---|---|---|---|---|---|"
+    head = (
+        "| asked with | seen | rise | less | less of what was seen | refused | seeds |\n|---|---|---|---|---|---|---|"
+    )
     return [told, "\n".join((head, *rows))]
 
 

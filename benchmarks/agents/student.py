@@ -131,11 +131,12 @@ def odds_of(known: Facts, tried: Sequence[str] = (), num_dear: int = 0) -> dict[
     `num_dear`: of the drafts in it, those that were refused as too dear.
     """
     odds = dict.fromkeys(PRIORS, 1.0)
-    for moves in (*_wanted(known), known.helped, *[CHEAPER] * num_dear):
+    asked: list[Sequence[str]] = [*_wanted(known), known.helped, *[CHEAPER] * num_dear]
+    for moves in asked:
         _turn(odds, moves, FACTOR)
     under_way = [move for move in odds if re.search(rf"\b{move}:", known.under_way)]
     for moves in (known.hurt, under_way, tried):
-        _turn(odds, tuple(dict.fromkeys(moves)), 1 / FACTOR)
+        _turn(odds, list(dict.fromkeys(moves)), 1 / FACTOR)
     return odds
 
 
@@ -147,7 +148,7 @@ def _turn(odds: dict[str, float], moves: Sequence[str], factor: float) -> None:
 
 def _wanted(known: Facts) -> list[tuple[str, ...]]:
     """Give the kinds of change that each fact asks for."""
-    asked = []
+    asked: list[tuple[str, ...]] = []
     if known.kept is not None and known.possible:
         asked.append((*SCORES, *RICHER) if known.kept < WELL * known.possible else CHEAPER)
     if known.by_layer and max(known.by_layer) - min(known.by_layer) > UNEVEN:

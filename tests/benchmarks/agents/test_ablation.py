@@ -31,6 +31,11 @@ def known(question):
     return reading.facts(question)
 
 
+@pytest.fixture(scope="module")
+def problem():
+    return split("recorded", "a digest", recorded())
+
+
 def test_facts_are_those_of_the_question(known):
     assert (known.kept, known.possible, known.choosing, known.page_bytes) == (0.825, 0.927, pytest.approx(0.13), 96)
     assert known.front["TwoStage"] == (0.857, 704)
@@ -90,8 +95,7 @@ def test_a_part_is_worth_what_the_whole_keeps_more_with_the_same_seed():
 
 
 @pytest.mark.parametrize("name", [WHOLE, BEFORE])
-def test_a_campaign_of_two_answers_is_a_function_of_its_seed(name):
-    problem = split("recorded", "a digest", recorded())
+def test_a_campaign_of_two_answers_is_a_function_of_its_seed(name, problem):
     arm = next(arm for arm in ARMS if arm.name == name)
     found = rise(problem, arm, 1, 2, RATIO)
     assert (found.arm, found.num_answers) == (name, 2)
