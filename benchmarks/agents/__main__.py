@@ -2,6 +2,9 @@
 
     python -m benchmarks.agents slots [--seeds 10]   are workers busy with answers of 4 s, and slots with those of 1 s
     python -m benchmarks.agents money [--seeds 10]   are the dollars on record those that the server charged
+    python -m benchmarks.agents ablation --recordings FILE   is each part of a question worth its tokens, to a scripted
+                                                             student; FILE as `python -m benchmarks.search` records it
+    python -m benchmarks.agents ablation --markdown > docs/ablation.md   the page, from the newest file
 
 `slots` takes real seconds, about a minute a seed, on a machine that does nothing else. That no kind of reply ends a
 campaign is told by tests/search/agents/llm/test_replies.py.
@@ -10,11 +13,18 @@ campaign is told by tests/search/agents/llm/test_replies.py.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from pathlib import Path
 from statistics import mean
 
+from benchmarks.agents import page
+from benchmarks.agents.ablation import ARMS, Rise, rises_of, worths
+from benchmarks.agents.ablation import NUM_ANSWERS as NUM_OF_STUDENT
 from benchmarks.agents.money import account
 from benchmarks.agents.slots import busy
+from benchmarks.search.problems import BenchmarkError
+from search.evaluator.models.cache import cache_folder
 
 # Latency of an answer, workers that such answers can keep busy at one stage each, answers
 SLOW, QUICK = (4.0, 1, 60), (1.0, 4, 120)
@@ -26,11 +36,47 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         "python -m benchmarks.agents", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("slots", "money"))
-    parser.add_argument("--seeds", type=int, default=10)
+    add = parser.add_argument
+    add("what", choices=("slots", "money", "ablation"))
+    add("--seeds", type=int, default=10)
+    add("--recordings", metavar="FILE", type=Path, help="of ablation: recorded queries, keys and values")
+    add("--answers", metavar="N", type=int, default=NUM_OF_STUDENT, help="of ablation: of each campaign")
+    add("--workers", metavar="N", type=int, default=os.cpu_count() or 1, help="of ablation: processes that search")
+    add("--cache", metavar="FOLDER", type=Path, default=cache_folder() / "benchmarks", help="of ablation: kept figures")
+    add("--out", metavar="FOLDER", type=Path, default=page.FOLDER, help="of ablation: where its results are")
+    add("--markdown", action="store_true", help="of ablation: print docs/ablation.md from the newest file")
     given = parser.parse_args(arguments)
-    (slots if given.what == "slots" else money)(range(given.seeds))
+    if min(given.seeds, given.answers, given.workers) < 1:
+        parser.error("--seeds, --answers and --workers are at least 1")
+    if given.what != "ablation":
+        (slots if given.what == "slots" else money)(range(given.seeds))
+        return 0
+    if not (given.recordings or given.markdown):
+        parser.error("ablation wants --recordings FILE, --markdown, or both")
+    try:
+        ablation(given)
+    except (BenchmarkError, ValueError, OSError) as error:
+        print(f"benchmarks.agents: {error}", file=sys.stderr)
+        return 1
     return 0
+
+
+def ablation(given: argparse.Namespace) -> None:
+    """Search with all arms, seed after seed, and write what there is after each search; print the page if asked."""
+    if given.recordings:
+        path, done = page.new_file(given.out), list[Rise]()
+        for found in rises_of(given.recordings, given.cache, range(given.seeds), given.answers, given.workers):
+            done.append(found)
+            page.write(path, given.recordings, given.answers, done, worths(done))
+            print(
+                f"{len(done)}/{given.seeds * len(ARMS)} seed {found.seed}, {found.arm}: {found.search:.4f} seen, "
+                f"{found.held_out:.4f} held out, {found.gain:+.4f}",
+                file=sys.stderr,
+                flush=True,
+            )
+        print(f"written to {path}", file=sys.stderr)
+    if given.markdown:
+        print(page.page(given.out), end="")
 
 
 def slots(seeds: range) -> None:

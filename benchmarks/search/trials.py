@@ -97,7 +97,7 @@ class Skipped:
 def runs_of(where: Where, cases: Iterable[Case], workers: int) -> tuple[list[Run], list[Skipped]]:
     """Search again and again. The order is that of the cases, whatever the number of processes."""
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin) as pool:
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=begin) as pool:
         futures = [pool.submit(_run, where, case) for case in cases]
         for n, future in enumerate(as_completed(futures), 1):
             _tell(where, future.result(), n, len(futures))
@@ -105,7 +105,7 @@ def runs_of(where: Where, cases: Iterable[Case], workers: int) -> tuple[list[Run
     return [each for each in done if isinstance(each, Run)], [each for each in done if isinstance(each, Skipped)]
 
 
-def _begin() -> None:
+def begin() -> None:
     """Compute in one thread, since there are several processes, and end with the one that started this."""
     import torch
 
