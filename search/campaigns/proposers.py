@@ -79,7 +79,7 @@ def proposer_of(name: str, endpoints: Mapping[str, Endpoint], means: Means | Non
             return kind()
     if name == LLM:
         raise ConfigError("the proposer llm needs --llm MODEL, and --base-url URL unless OpenAI's own is meant")
+    known = ", ".join(dict.fromkeys((*KNOWN, *endpoints)))
     raise ConfigError(
-        f"there is no proposer {name!r} here; there are {', '.join((*KNOWN, *endpoints))}, and every endpoint of the "
-        "campaign's file"
+        f"there is no proposer {name!r} here; there are {known}, and every endpoint of the campaign's file"
     )

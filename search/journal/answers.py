@@ -54,11 +54,6 @@ def entries_of(answer: str) -> Entries:
     )
 
 
-def hypotheses_of(answer: str) -> tuple[Hypothesis, ...]:
-    """Give the hypotheses of an answer."""
-    return entries_of(answer).hypotheses
-
-
 def _object(said: str) -> dict[str, Any] | None:
     given = parsed(said)
     return given if isinstance(given, dict) else None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from search.agents.llm.tools import TOOLS as OF_DESK
-from search.agents.llm.tools import Arguments, Desk, Tool, called, tool_of
+from search.agents.llm.tools import Arguments, ArgumentsError, Desk, Tool, called, tool_of
 from search.contracts import SubmissionError
 from search.outside.tickets import MAX_PARENTS, MAX_TICKET
 from search.store.errors import StoreError
@@ -92,7 +92,7 @@ def answer(gateway: Gateway, name: str, arguments: dict[str, Any]) -> Answer:
     try:
         desk: Desk | _Told = gateway.desk() if tool in OF_DESK else _Told(gateway)
         return Answer(_cut(called(desk, tool, arguments)))
-    except (SubmissionError, StoreError) as error:
+    except (ArgumentsError, SubmissionError, StoreError) as error:
         return Answer(str(error), is_error=True)
 
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from vortex_dsl import Shape
 
-    Removal = Callable[[Source], str]
-
 MAX_TRIES = 300  # programs that are compared with the one to simplify
 SETTINGS = ("sink", "window", "share_layers", "refresh_steps")  # those whose default is a choice of the program
 

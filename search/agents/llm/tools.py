@@ -34,6 +34,10 @@ SPOKEN = re.compile(r"^[ \t]*`?ASK[ \t]+(\w+)[ \t]*(\{.*\})?[ \t]*`?[ \t]*$", re
 NO_LOOKER = "there is no look here: no recordings of a model's attention belong to this campaign"
 
 
+class ArgumentsError(ValueError):
+    """What a tool was given is not what it takes; the message says what of it."""
+
+
 class Arguments(BaseModel):
     """What a tool is given: nothing that it does not know, nothing of another type."""
 
@@ -124,7 +128,10 @@ class Desk:
     def answer(self, name: str, arguments: dict[str, Any]) -> str:
         """Answer a call by its name and arguments, whatever these are."""
         tool = tool_of(name, TOOLS)
-        return tool if isinstance(tool, str) else called(self, tool, arguments)
+        try:
+            return tool if isinstance(tool, str) else called(self, tool, arguments)
+        except ArgumentsError as error:
+            return str(error)
 
     def check(self, program: str) -> str:
         """Say whether a program is within the bounds, else why not; and what is known without running it."""
@@ -209,11 +216,11 @@ def tool_of(name: str, tools: Sequence[Tool]) -> Tool | str:
 
 
 def called(desk: object, tool: Tool, arguments: dict[str, Any]) -> str:
-    """Call the method of a tool's name, or say in a sentence what is wrong with the arguments."""
+    """Call the method of a tool's name. Raises ArgumentsError."""
     try:
         given = dict(tool.arguments.model_validate(arguments))
     except ValidationError as error:
-        return f"{tool.name}: {fault(error)}"
+        raise ArgumentsError(f"{tool.name}: {fault(error)}") from None
     method: Callable[..., str] = getattr(desk, tool.name)
     return method(**given)
 

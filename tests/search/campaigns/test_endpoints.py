@@ -7,7 +7,7 @@ import pytest
 
 from search.agents.llm.endpoint import Endpoint
 from search.campaigns.endpoints import endpoints_of
-from search.campaigns.proposers import proposers_of
+from search.campaigns.proposers import proposer_of, proposers_of
 from search.campaigns.reading import read_setup
 from search.cli import main
 from search.config import CampaignConfig, ConfigError
@@ -53,6 +53,12 @@ def resumed(ledger, campaign, evaluator, num_steps=None):
 def drawn(ledger, campaign):
     records = ledger.records(campaign.id)
     return [record.candidate.proposal for record in records if record.candidate.proposal.proposer == "big"]
+
+
+def test_an_unknown_proposer_is_told_each_that_there_is_once():
+    with pytest.raises(ConfigError, match="random, big, and") as raised:
+        proposer_of("nobody", {"llm": Endpoint("m"), "big": Endpoint("m")})
+    assert str(raised.value).count("llm") == 1
 
 
 def test_model_and_price_survive_resume(config, ledger, fake, httpserver):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from search.agents.answers import split_answer
-from search.journal.answers import entries_of, hypotheses_of
+from search.journal.answers import entries_of
 from search.journal.entries import MAX_HYPOTHESES, MAX_NOTES, Hypothesis, Note
 
 PROGRAM = "from vortex_dsl import Program\n\n\nclass A(Program):\n    pass\n"
@@ -73,7 +73,7 @@ def test_an_answer_without_entries_is_left_as_it_is(answer):
 
 
 def test_what_was_only_thought_was_not_said():
-    assert hypotheses_of(f"<think>{BLOCKS}</think>\n{PROGRAM}") == ()
+    assert entries_of(f"<think>{BLOCKS}</think>\n{PROGRAM}").hypotheses == ()
 
 
 def test_there_are_bounds():
@@ -82,11 +82,13 @@ def test_there_are_bounds():
     assert [each.text for each in found.hypotheses] == [f"claim {i}" for i in range(MAX_HYPOTHESES)]
     assert len(found.notes) == MAX_NOTES
     late = "x" * 100_000 + BLOCKS
-    assert hypotheses_of(late) == ()
+    assert entries_of(late).hypotheses == ()
 
 
 def test_several_blocks_keep_their_order():
-    assert [h.text for h in hypotheses_of("```hypotheses\na: kl < 1\n```\n\n```Hypotheses\nb: kl < 2\n```")] == [
+    assert [
+        h.text for h in entries_of("```hypotheses\na: kl < 1\n```\n\n```Hypotheses\nb: kl < 2\n```").hypotheses
+    ] == [
         "a",
         "b",
     ]

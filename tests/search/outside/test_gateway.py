@@ -204,6 +204,13 @@ def test_every_tool_answers_and_no_answer_is_longer_than_it_may_be(ledger, runni
     assert "of which 100 are shown" in cut
 
 
+def test_arguments_that_a_tool_does_not_take_are_an_error(gateway):
+    told = answer(gateway, "wait", {"submission": "one"})
+    assert told.is_error
+    assert told.text.startswith("wait: submission: ")
+    assert not answer(gateway, "submit", {"program": "no program"}).is_error  # it was checked, and is refused
+
+
 def test_no_tool_takes_or_gives_a_path():
     names = {name for tool in TOOLS for name in tool.schema.get("properties", {})}
     assert names.isdisjoint({"path", "file", "folder", "url", "db"})

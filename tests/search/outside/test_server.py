@@ -55,6 +55,7 @@ async def play(client, text):
     assert "good" in await call("hypotheses")
     assert all(len(each) <= MAX_ANSWER for each in read.values())
     refused = await client.call_tool("submit", {"program": text, "path": "/etc/passwd"})
+    assert refused.is_error
     assert "path" in refused.content[0].text
     unknown = await client.call_tool("read_file", {"path": "/etc/passwd"})
     assert unknown.is_error
