@@ -15,7 +15,7 @@ from search.commands.exits import CommandError, ExitCode, explain
 from search.commands.outside import guiding, serving, telling
 from search.commands.programs import program, zoo
 from search.commands.ranking import compare, leaderboard
-from search.report.wording import cut
+from search.report.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,5 +148,7 @@ def _usage(error: Exception) -> str:
 
 
 def _say(sentence: str, code: ExitCode) -> int:
-    sys.stderr.write(f"vortex: {cut(sentence, MAX_SENTENCE)}\n")
+    if len(sentence) > MAX_SENTENCE:  # a name is as long as that, and what is wrong with it is said at the end
+        sentence = f"{sentence[: MAX_SENTENCE // 2]}…{sentence[-MAX_SENTENCE // 2 :]}"
+    sys.stderr.write(f"vortex: {shown(sentence, MAX_SENTENCE + 1)}\n")
     return code
