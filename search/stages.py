@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from search.archive.archive import Archive
 from search.archive.archivist import RANKED
+from search.config import LEAST_SIGHTED
 from search.foresight.outlook import by_chance
 from search.parents import GIVEN, REFERENCE, SEED, accuracy, loss
 from search.records import Stage, Status
@@ -152,7 +153,8 @@ class _Gates:
         """Whether it chooses better than chance, as nobody before it, and well or by luck, as a stage tells it.
 
         Well is what fidelity is foretold to improve on, and before enough is known for that, the best recall. What was
-        published goes on whatever is told.
+        published goes on whatever is told. What was proposed before all of that could be seen enters an engine by luck
+        alone where a campaign has time for others: it may be better than nothing, and is worse than what follows.
         """
         evaluation = self._record.evaluation(stage, ratio)
         if self._is_given or evaluation is None:
@@ -164,7 +166,8 @@ class _Gates:
             return False
         promoted = self._archive.promotes(stage, ratio, self._record, self._shares[stage])
         is_good = found >= self._archive.bar(stage, ratio) if promoted is None else promoted
-        return is_good or by_chance(self._config.seed, self._record.candidate.step, stage, ratio)
+        is_early = stage is Stage.RECALL and self._shares[stage] < 1 and self._is_early()
+        return (is_good and not is_early) or by_chance(self._config.seed, self._record.candidate.step, stage, ratio)
 
     def _is_worth_timing(self, ratio: float) -> bool:
         """Whether it answers well enough, and is near the best in what leaders are told by."""
@@ -175,6 +178,11 @@ class _Gates:
         if told and not self._sees_all_seeds():
             return False  # the first of them would be the best so far; leaders that were not timed are so in the end
         return not told or self._is_near_the_best(told[0], ratio)
+
+    def _is_early(self) -> bool:
+        """Whether most of the campaign is proposed later, by what the seeds have shown."""
+        is_long = self._config.num_candidates >= LEAST_SIGHTED * self._config.lag
+        return is_long and Stage.FIDELITY in self._config.stages and not self._sees_all_seeds()
 
     def _sees_all_seeds(self) -> bool:
         return not self._config.seeds or any(operator not in NOT_INVENTED for operator in self._archive.operators)

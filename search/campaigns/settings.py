@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PROBE_RATIOS = (8.0,)
 SCREEN_SHARE = 0.1  # of them go on from a small part of the recordings to all, which takes fifteen times as long
 RECALL_SHARE = 0.4  # of these enter an engine, whose stages take fifteen seconds
+MOST_ENTERING = 100  # candidates at a cost ratio: more of a long campaign are judged without an engine
 
 
 def settings_of(setup: Setup, model: ModelFacts) -> CampaignConfig:
@@ -84,7 +85,7 @@ def judged_by(setup: Setup, model: ModelFacts, *, as_written: bool = False) -> C
         ratios=ratios,
         workloads=workloads,
         seeds=zoo.names(),
-        recall_share=RECALL_SHARE,
+        recall_share=min(RECALL_SHARE, MOST_ENTERING / (SCREEN_SHARE * max(1, setup.candidates))),
         screen_share=SCREEN_SHARE,
     )
 

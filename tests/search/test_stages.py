@@ -174,6 +174,15 @@ def test_a_few_of_the_others_enter_by_luck_and_none_below_chance():
     assert lucky != [step for step in range(1000) if entered(replace(REAL, seed=5), visible, 0.2, step)]
 
 
+def test_what_was_proposed_before_the_seeds_were_seen_enters_by_luck_alone_where_there_is_time_for_others():
+    seeds = [recalled(step, 0.2, operator=SEED) for step in range(10)]
+    long = replace(REAL, lag=16, num_candidates=64)
+    lucky = [step for step in range(500) if entered(long, seeds, 0.9, step)]
+    assert 2 <= len(lucky) <= 25
+    assert all(entered(replace(long, num_candidates=63), seeds, 0.9, step) for step in range(20))
+    assert entered(long, [*seeds, recalled(10, 0.2)], 0.9)  # the first that was proposed itself is seen with all seeds
+
+
 @pytest.mark.parametrize("operator", ["mutate", SEED])
 def test_what_is_far_from_the_best_is_not_timed(operator):
     others = [record(evaluation(Stage.FIDELITY, 8.0, kl=0.2), step=step) for step in range(NUM_TIMED)]
