@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from sqlalchemy import Double, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
@@ -16,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from search.store.errors import StoreError
+from search.store.errors import AwayError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,41 +27,56 @@ if TYPE_CHECKING:
 
     from search.store.models import Base
 
-BUSY_TIMEOUT_S = 30
+BUSY_TIMEOUT_S = 1.0  # within SQLite, where no signal is heard: `Patience` goes on from there
+WAL_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 10
 RETRY_S = 0.01
+# PostgreSQL's for what passes: connections, shutting down and starting, deadlocks and crossed transactions, no room.
+PASSING = ("08", "57P01", "57P02", "57P03", "40001", "40P01", "53300", "55P03")
+STEADY = "steady_s"  # the function that tells SQLite the time
 MOST_KEPT = 100_000  # rows that are remembered to be there
+LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+CANNOT_WRITE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY_CANTINIT, sqlite3.SQLITE_READONLY_DIRECTORY)
 REMEDY = "Give --db as sqlite:///FILE or postgresql://USER@HOST/NAME."
 
 
-class Epoch(FunctionElement[float]):
-    """Seconds since 1970 by the database's clock: leases must not hang on the clocks of many hosts."""
+class Clock(FunctionElement[float]):
+    """Seconds by the one clock that all who share a database read: leases must not hang on the clocks of many hosts.
+
+    PostgreSQL's is that of its server, since 1970. Whoever shares a file of SQLite is on one machine, whose steady
+    clock counts from its start and never jumps. Leases that are kept from before then end at no time that can be meant:
+    see `search.store.lease`.
+    """
 
     type = Double()
-    name = "epoch"
+    name = "clock"
     inherit_cache = True
 
 
-@compiles(Epoch, "sqlite")
-def _epoch_sqlite(element: Epoch, compiler: Any, **_: Any) -> str:  # noqa: ARG001
-    return "((julianday('now') - 2440587.5) * 86400.0)"
+@compiles(Clock, "sqlite")
+def _clock_sqlite(element: Clock, compiler: Any, **_: Any) -> str:  # noqa: ARG001
+    return f"{STEADY}()"
 
 
-@compiles(Epoch, "postgresql")
-def _epoch_postgresql(element: Epoch, compiler: Any, **_: Any) -> str:  # noqa: ARG001
+@compiles(Clock, "postgresql")
+def _clock_postgresql(element: Clock, compiler: Any, **_: Any) -> str:  # noqa: ARG001
     return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
 
 
-def connect(url: str) -> Engine:
-    """Give an engine for the URL. Raises StoreError where the URL names no database of a kind that we know."""
+def connect(url: str, *, reading: bool = False) -> Engine:
+    """Give an engine for the URL; `reading`: one that cannot write, and needs no right to.
+
+    Raises StoreError where the URL names no database of a kind that we know.
+    """
     parsed = _parse(url)
     if parsed.get_backend_name() == "sqlite":
-        return _connect_sqlite(parsed)
+        return _connect_sqlite(parsed, reading=reading)
     arguments = {"connect_timeout": CONNECT_TIMEOUT_S}
     try:
-        return create_engine(parsed, connect_args=arguments, pool_pre_ping=True)
+        engine = create_engine(parsed, connect_args=arguments, pool_pre_ping=True)
     except ModuleNotFoundError as error:
         raise StoreError(f"PostgreSQL needs {error.name}: pip install 'vortex-search[postgres]'.") from error
+    return reader(engine) if reading else engine
 
 
 def _parse(url: str) -> URL:
@@ -77,21 +93,58 @@ def _parse(url: str) -> URL:
     return parsed
 
 
-def _connect_sqlite(url: URL) -> Engine:
+def _connect_sqlite(url: URL, *, reading: bool) -> Engine:
     if url.database in (None, "", ":memory:"):
         raise StoreError(f"A database in memory cannot be shared between processes. {REMEDY}")
     file = Path(url.database or "").absolute()
     if not file.parent.is_dir():
         raise StoreError(f"The database {file} cannot be made: the folder {file.parent} does not exist.")
+    if reading:
+        engine = create_engine(url.set(database=str(file)), creator=lambda: _open_to_read(file))
+        event.listen(engine, "begin", _begin_sqlite)
+        return reader(engine)
     engine = create_engine(url.set(database=str(file)), connect_args={"timeout": BUSY_TIMEOUT_S})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
+def _open_to_read(file: Path) -> sqlite3.Connection:
+    """Open a file that somebody may be writing to, or that lies where nobody may write.
+
+    Readers of a write-ahead log leave a file beside it. Where that cannot be made nobody can be writing either, and
+    whatever is not in a log is in the database itself.
+    """
+    name = quote(str(file))
+    try:
+        return _readable(f"file:{name}?mode=ro")
+    except sqlite3.OperationalError as error:
+        log = file.with_name(f"{file.name}-wal")
+        is_whole = error.sqlite_errorcode in CANNOT_WRITE and not (log.exists() and log.stat().st_size)
+        if not is_whole or not file.is_file():
+            raise
+    return _readable(f"file:{name}?mode=ro&immutable=1")
+
+
+def _readable(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False, isolation_level=None)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").close()  # nothing is opened before something is read
+    except BaseException:
+        connection.close()
+        raise
+    _tell_the_time(connection)
+    return connection
+
+
+def _tell_the_time(connection: Any) -> None:
+    connection.create_function(STEADY, 0, time.monotonic)
+
+
 def _prepare_sqlite(connection: Any, record: object) -> None:  # noqa: ARG001
     """Take transactions into our own hands (the driver would begin them late), and set what holds per connection."""
     connection.isolation_level = None
+    _tell_the_time(connection)
     _write_ahead(connection)
     for pragma in ("synchronous = NORMAL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}").close()
@@ -99,7 +152,7 @@ def _prepare_sqlite(connection: Any, record: object) -> None:  # noqa: ARG001
 
 def _write_ahead(connection: Any) -> None:
     """Switch to WAL. For that alone SQLite does not wait: of several who open a new file, some find it locked."""
-    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    deadline = time.monotonic() + WAL_TIMEOUT_S
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL").close()
@@ -126,7 +179,10 @@ def reader(engine: Engine) -> Engine:
 
 @contextmanager
 def explained(engine: Engine) -> Iterator[None]:
-    """Turn what a driver says when a database is unwritable, damaged, locked or away into a StoreError."""
+    """Turn what a driver says when a database is unwritable, damaged, locked or away into a StoreError.
+
+    AwayError is what passes.
+    """
     try:
         yield
     except DBAPIError as error:
@@ -134,13 +190,23 @@ def explained(engine: Engine) -> Iterator[None]:
             raise
         name = engine.url.render_as_string(hide_password=True)
         reason = " ".join(str(error.orig).split())
-        raise StoreError(f"The database {name} cannot be used: {reason}.") from error
+        kind = AwayError if _passes(error.orig) else StoreError
+        raise kind(f"The database {name} cannot be used: {reason}.") from error
 
 
 def _is_fault(engine: Engine, error: BaseException | None) -> bool:
     """Tell a fault of the surroundings from a bug of ours. SQLite has no class of its own for "not a database"."""
     driver = engine.dialect.loaded_dbapi
-    return isinstance(error, driver.OperationalError) or type(error) is driver.DatabaseError
+    return _passes(error) or isinstance(error, driver.OperationalError) or type(error) is driver.DatabaseError
+
+
+def _passes(error: BaseException | None) -> bool:
+    """Tell what passes by itself: a lock of SQLite, a server that is away, ends, starts or is in a knot."""
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF in LOCKED
+    state = getattr(error, "sqlstate", "")
+    is_cut_off = state is None and type(error).__name__ == "OperationalError"  # no server says anything of it
+    return state.startswith(PASSING) if state else is_cut_off
 
 
 @cache

@@ -3,3 +3,7 @@
 
 class StoreError(Exception):
     """The database cannot be opened or is not ours. The message is one sentence for people."""
+
+
+class AwayError(StoreError):
+    """The database is away or locked for now: whatever was asked may be asked again."""

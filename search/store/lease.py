@@ -1,4 +1,9 @@
-"""Who may measure what: an evaluation is free, leased or finished, and its row says which."""
+"""Who may measure what: an evaluation is free, leased or finished, and its row says which.
+
+Leases end by the database's clock. One that ends later than any may is of a clock that has jumped, or of a machine that
+has started since: it is cut to the length of one that begins now, so that whoever still has it can prolong it, and
+nobody waits longer for who is gone.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +15,27 @@ from sqlalchemy import Double, and_, bindparam, delete, func, insert, select, up
 
 from search.records import Evaluation, Status
 from search.store import models, rows
-from search.store.database import Epoch, inserting, keep
+from search.store.database import Clock, insert_new, inserting, keep
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
     from search.records import EvaluationKey, EvaluationTask
 
 MAX_DEATHS = 3
+LONGEST_S = 300.0  # no lease is longer
 RETRIED = (Status.INFRASTRUCTURE, Status.INTERRUPTED)
 # Built once: building them costs more than the database takes to answer.
 ROW = models.Evaluation
 IS_KEY = and_(*(getattr(ROW, name) == bindparam(f"key_{name}") for name in models.KEY))
 LOOK = select(ROW.id, ROW.status, ROW.owner, ROW.finished_at).where(IS_KEY).with_for_update(key_share=True)
 SETTLE = update(ROW).where(ROW.id == bindparam("settled")).values(owner=None, lease_until=None, finished_at=func.now())
+LINKED = select(models.CandidateEvaluation.candidate_id).where(
+    models.CandidateEvaluation.evaluation_id == bindparam("evaluation")
+)
 INSERT_MEASUREMENT = insert(models.Measurement)
 LOCK = select(models.Evaluation).where(IS_KEY).with_for_update(key_share=True)
 
@@ -60,7 +72,7 @@ def make(session: Session, task: EvaluationTask, owner: str, lease_s: float) -> 
 
 @cache
 def _leasing(dialect: str) -> Any:
-    until = Epoch() + bindparam("lease_s", type_=Double)
+    until = Clock() + bindparam("lease_s", type_=Double)
     return inserting(dialect, models.Evaluation).values(lease_until=until).returning(models.Evaluation.id)
 
 
@@ -69,11 +81,16 @@ def is_final(row: Any) -> bool:
     return row.status is not None and row.status not in RETRIED
 
 
-def take(session: Session, row: models.Evaluation, owner: str, lease_s: float) -> bool:
-    """Lease a row that has no result. False if somebody else's lease runs, or if this was its last death."""
-    now = session.scalars(select(Epoch())).one()
+def take(session: Session, row: models.Evaluation, owner: str, lease_s: float, back_s: float) -> bool:
+    """Lease a row that has no result. False if somebody else's lease runs, or if this was its last death.
+
+    `back_s`: for how long the database has been there again. Who could not prolong a lease has as long for it.
+    """
+    now = session.scalars(select(Clock())).one()
     if row.lease_until is not None:
-        if row.lease_until > now:
+        if row.lease_until > now + LONGEST_S:
+            row.lease_until = now + lease_s
+        if row.lease_until > now or back_s < lease_s:
             return False
         row.num_deaths += row.begun
     if row.num_deaths >= MAX_DEATHS:
@@ -83,6 +100,12 @@ def take(session: Session, row: models.Evaluation, owner: str, lease_s: float) -
     return True
 
 
+def check_length(lease_s: float) -> None:
+    """Refuse a lease that would be taken for one of a clock that has jumped. Raises ValueError."""
+    if not 0 < lease_s <= LONGEST_S:
+        raise ValueError(f"a lease lasts up to {LONGEST_S:g} s, but {lease_s:g} s were asked for")
+
+
 def _quarantine(row: models.Evaluation) -> None:
     row.owner = row.lease_until = None
     row.status = Status.QUARANTINED
@@ -90,6 +113,26 @@ def _quarantine(row: models.Evaluation) -> None:
         f"The worker was lost {row.num_deaths} times while it measured this program: it is left alone until "
         "`vortex db forgive`."
     )
+
+
+def quarantined(candidate_id: int) -> Select[models.Evaluation]:
+    """Give the query for what is in quarantine of a candidate, ours until the transaction ends."""
+    link = models.CandidateEvaluation
+    row = models.Evaluation
+    return (
+        select(row)
+        .join(link, link.evaluation_id == row.id)
+        .where(link.candidate_id == candidate_id, row.status == Status.QUARANTINED)
+        .order_by(row.id)
+        .with_for_update(of=row)
+    )
+
+
+def nothing_to_forgive(session: Session, candidate_id: int) -> str:
+    """Say why a candidate cannot be forgiven."""
+    if session.get(models.Candidate, candidate_id) is None:
+        return f"There is no candidate {candidate_id}."
+    return f"Candidate {candidate_id} is not quarantined, so there is nothing to forgive."
 
 
 def forgive(row: models.Evaluation) -> None:
@@ -110,3 +153,16 @@ def settle(session: Session, row: Any, evaluation: Evaluation) -> None:
     ]
     if taken:
         session.connection().execute(INSERT_MEASUREMENT, taken)
+
+
+def link(session: Session, evaluation_id: int, candidate_id: int | None) -> Sequence[int]:
+    """Note whose evaluation it is. Gives the candidates whose standing does not show it yet."""
+    if candidate_id is None:
+        return []
+    is_new = insert_new(session, models.CandidateEvaluation, candidate_id=candidate_id, evaluation_id=evaluation_id)
+    return [candidate_id] if is_new else []
+
+
+def linked(session: Session, evaluation_id: int) -> Sequence[int]:
+    """Give the candidates whose evaluation it is."""
+    return session.connection().scalars(LINKED, {"evaluation": evaluation_id}).all()

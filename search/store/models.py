@@ -21,6 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
     func,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -74,6 +75,8 @@ class Conversation(TypeDecorator[str]):
 
 
 Digest = Annotated[str, mapped_column(Text)]
+# By its beginning too: in no language's order but that of bytes does an index help with that.
+Named = Text().with_variant(Text(collation="C"), "postgresql")
 Pairs = list[list[Any]]  # [name, value] of each tunable
 
 
@@ -153,7 +156,7 @@ class Candidate(Base):
     elapsed_s: Mapped[float]
     status: Mapped[str]
     message: Mapped[str] = mapped_column(Prose)
-    program_digest: Mapped[Digest | None] = mapped_column(ForeignKey("program.digest"), index=True)
+    program_digest: Mapped[str | None] = mapped_column(Named, ForeignKey("program.digest"), index=True)
     name: Mapped[str] = mapped_column(Prose)
     created_at: Mapped[Now]
     # Only people read it, one candidate at a time: no query loads it unasked.
@@ -221,6 +224,7 @@ class Environment(Base):
     definition: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
+LEASED = text("lease_until IS NOT NULL")  # the few rows that somebody is at
 KEY = (
     "program_digest",
     "stage",
@@ -245,10 +249,11 @@ class Evaluation(Base):
         UniqueConstraint(*KEY, name="uq_evaluation_key"),
         CheckConstraint("(owner IS NULL) = (lease_until IS NULL)", name="lease"),
         CheckConstraint("owner IS NULL OR status IS NULL", name="finished_or_leased"),
+        Index("ix_evaluation_lease_until", "lease_until", sqlite_where=LEASED, postgresql_where=LEASED),
     )
 
     id: Mapped[Id]
-    program_digest: Mapped[Digest] = mapped_column(ForeignKey("program.digest"))
+    program_digest: Mapped[str] = mapped_column(Named, ForeignKey("program.digest"))
     stage: Mapped[str]
     workload_digest: Mapped[Digest] = mapped_column(ForeignKey("workload.digest"))
     model_digest: Mapped[Digest]
@@ -293,8 +298,28 @@ class CandidateEvaluation(Base):
     evaluation_id: Mapped[int] = mapped_column(ForeignKey("evaluation.id"), primary_key=True, index=True)
 
 
+class Tally(Base):
+    """A count of a campaign's that is kept as it changes: see `search.store.shown.tally`."""
+
+    __tablename__ = "tally"
+
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaign.id"), primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[float]
+
+
 # What tells the rows of one candidate apart: no figure is ever shown among those of another circumstance.
 CIRCUMSTANCE = ("ratio", "lengths", "model_digest", "environment_digest", "evaluator_version")
+
+
+# Figures by which people sort. Few rows have most of them, and only those are in an index.
+SORTED = ("kl", "retrieval_loss", "accuracy", "recall", "speedup", "modelled_speedup")
+
+
+def _of_figure(name: str) -> Index:
+    is_known = text(f"{name} IS NOT NULL")
+    return Index(f"ix_standing_{name}", name, "place", sqlite_where=is_known, postgresql_where=is_known)
 
 
 class Standing(Base):
@@ -306,8 +331,9 @@ class Standing(Base):
     __tablename__ = "standing"
     __table_args__ = (
         UniqueConstraint("campaign_id", "program_digest", *CIRCUMSTANCE),
-        Index(None, "campaign_id", "ratio", "kl"),
-        Index(None, "ratio", "kl"),
+        Index(None, "place"),
+        Index(None, "campaign_id", "place"),
+        *(_of_figure(name) for name in SORTED),
     )
 
     id: Mapped[Id]
@@ -325,6 +351,8 @@ class Standing(Base):
     dtype: Mapped[str] = mapped_column(default="", server_default="")
     status: Mapped[str]
     reason: Mapped[str] = mapped_column(Prose, default="")
+    # Where it stands, best first, so that bytes in order are rows in order: see `search.store.shown.place`.
+    place: Mapped[bytes] = mapped_column(default=b"", server_default=text("''"))
     mixed_lengths: Mapped[bool] = mapped_column(default=False)
     retrieval_lengths: Mapped[str] = mapped_column(default="")
     accuracy_lengths: Mapped[str] = mapped_column(default="")

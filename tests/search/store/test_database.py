@@ -288,7 +288,7 @@ def test_sqlite_is_set_up_for_many_writers(sqlite_url):
     assert pragmas == PRAGMAS
 
 
-PRAGMAS = {"journal_mode": "wal", "synchronous": 1, "foreign_keys": 1, "busy_timeout": 30_000}
+PRAGMAS = {"journal_mode": "wal", "synchronous": 1, "foreign_keys": 1, "busy_timeout": 1_000}
 
 
 def test_relative_database_stays_where_it_was_opened(tmp_path, monkeypatch):
