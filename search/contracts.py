@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Submission,
         Workload,
     )
+    from search.store.shown.board import Page
     from search.store.spent import Spent
 
 
@@ -96,7 +97,14 @@ class Claim(StrEnum):
 
 
 class Ledger(Protocol):
-    """The only memory. Every method is one transaction; all are safe from several processes at once."""
+    """The only memory. Every method is one transaction; all are safe from several processes at once.
+
+    A database that is away is asked again for as long as whoever opened it has patience.
+    """
+
+    def give_up(self) -> None:
+        """Wait no more for a database that is away: what waits fails now. Safe in signal handlers."""
+        ...
 
     def create_campaign(self, campaign: Campaign) -> Campaign:
         """Store a campaign and give it back with its id."""
@@ -113,10 +121,11 @@ class Ledger(Protocol):
         """
         ...
 
-    def records(self, campaign_id: int) -> list[Record]:
+    def records(self, campaign_id: int, steps: range = range(2**62)) -> list[Record]:
         """Give a campaign's candidates in step order with their finished evaluations in stage order.
 
-        These are what proposers may see: evaluations on the held-out split are never among them.
+        All of them, or those of some `steps`, a range without gaps. These are what proposers may see: evaluations on
+        the held-out split are never among them.
         """
         ...
 
@@ -147,7 +156,8 @@ class Ledger(Protocol):
 
         Whatever comes of it, the evaluation belongs to `candidate_id` from now on: its record and its
         standing show the result as soon as there is one, whoever measures it.
-        A lease that ran out is taken over. If its owner had begun, that was a death: after the third, the row
+        `lease_s` is at most `search.store.lease.LONGEST_S`; a lease that says it ends later than that from now is cut
+        to `lease_s`. A lease that ran out is taken over, unless the database itself was away until just now. If its owner had begun, that was a death: after the third, the row
         becomes QUARANTINED instead and is returned as such. A row whose last status is INFRASTRUCTURE or
         INTERRUPTED may be taken again.
         """
@@ -189,6 +199,15 @@ class Ledger(Protocol):
         first: ratios apart (programs as written last), references last, then less kl, less retrieval loss, more
         accuracy, more speedup, fewer bytes per page, the older; unmeasured ones last. `choice` may choose and sort
         otherwise. Raises `search.ranking.conditions.ConditionError` for what it cannot ask.
+        """
+        ...
+
+    def page(
+        self, campaign_id: int | None = None, limit: int | None = None, choice: Choice | None = None, after: str = ""
+    ) -> Page:
+        """Give `standings` page by page: each says what the next one begins `after`, and costs the same as the first.
+
+        Raises `search.ranking.conditions.ConditionError`.
         """
         ...
 

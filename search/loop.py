@@ -111,6 +111,7 @@ class Loop:
         """Give everything back and return at once."""
         self._draining = True
         self._stopping = True
+        self._ledger.give_up()
 
     def run(self, num_steps: int | None = None) -> Outcome:
         """Go on until the campaign is complete, drained, stopped or out of order; or has `num_steps` steps in all.

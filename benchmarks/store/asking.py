@@ -31,13 +31,16 @@ class Figures:
 
     p50_s: float
     p95_s: float
+    cpu_s: float  # of this process, on average: a server's is not seen
     peak_bytes: int
     base_bytes: int
     num: int
 
     def __str__(self) -> str:
+        cpu = f"cpu {1e3 * self.cpu_s:6.1f} ms"
         return (
-            f"p50 {1e3 * self.p50_s:8.1f} ms   p95 {1e3 * self.p95_s:8.1f} ms   peak {self.peak_bytes / 1e6:6.0f} MB "
+            f"p50 {1e3 * self.p50_s:8.1f} ms   p95 {1e3 * self.p95_s:8.1f} ms   {cpu}   "
+            f"peak {self.peak_bytes / 1e6:6.0f} MB "
             f"({self.base_bytes / 1e6:.0f} MB before)   {self.num} times"
         )
 
@@ -46,7 +49,7 @@ def ask(url: str, filled: Filled, what: str) -> Figures:
     """Ask for one thing until it is known what it takes. The first time counts as well: nothing has been read then."""
     with closing(SqlLedger(url)) as ledger:
         ledger.url = url
-        base, taken = _peak_bytes(), []
+        base, taken, cpu_s = _peak_bytes(), [], time.process_time()
         until = time.monotonic() + ENOUGH_S
         for question in ASKED[what](ledger, filled):
             began = time.perf_counter()
@@ -55,7 +58,8 @@ def ask(url: str, filled: Filled, what: str) -> Figures:
             if len(taken) >= MOST_TIMES or (len(taken) >= LEAST_TIMES and time.monotonic() > until):
                 break
         p95 = statistics.quantiles(taken, n=20, method="inclusive")[-1]
-        return Figures(statistics.median(taken), p95, _peak_bytes(), base, len(taken))
+        cpu_s = (time.process_time() - cpu_s) / len(taken)
+        return Figures(statistics.median(taken), p95, cpu_s, _peak_bytes(), base, len(taken))
 
 
 def _peak_bytes() -> int:

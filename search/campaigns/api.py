@@ -64,7 +64,7 @@ class Campaign:
         new = setup.agents() if resumed is None else None
         config = settings_of(setup, facts_of(setup.model)) if resumed is None else None
         with ExitStack() as opened:
-            self._ledger: Ledger = opened.enter_context(closing(SqlLedger(setup.db)))
+            self._ledger: Ledger = opened.enter_context(closing(SqlLedger(setup.db, patience_s=setup.max_outage)))
             self.stored = start_campaign(self._ledger, config) if config else _found(self._ledger, resumed, setup.db)
             self.config = CampaignConfig.from_json(self.stored.settings)
             endpoints = new or endpoints_of(self.config.endpoints, setup.endpoints, self.config.max_dollars)

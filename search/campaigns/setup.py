@@ -17,6 +17,7 @@ from search.campaigns.bounds import (
     LEAST_TOKENS,
     MAX_DOLLARS,
     MAX_LAG,
+    MAX_OUTAGE_S,
     MAX_ROUND,
     MAX_SECONDS,
     MAX_SEED_PROGRAMS,
@@ -135,6 +136,10 @@ class Setup(BaseModel):
         (), strict=False, max_length=16, description="Place workers on GPUs of these kinds, ['any'] for all."
     )
     db: str = Field(DATABASE_URL, min_length=1, max_length=8192, description="The database, as an SQLAlchemy URL.")
+    max_outage: float = Field(
+        MAX_OUTAGE_S, ge=0, le=MAX_SECONDS,
+        description="Wait for so many seconds for a database that is locked, restarts or cannot be reached.",
+    )  # fmt: skip
 
     @field_validator("proposers", mode="before")
     @classmethod

@@ -224,6 +224,13 @@ class Placed(Asked):
         str | None,
         typer.Option("--db", metavar="URL", show_default=DATABASE_URL, help="The database, as an SQLAlchemy URL."),
     ] = None
+    max_outage: Annotated[
+        float | None,
+        typer.Option(
+            "--max-outage", metavar="S", min=0.0, max=MAX_SECONDS, show_default="600",
+            help="Wait so long for a database that is locked, restarts or cannot be reached.",
+        ),
+    ] = None  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

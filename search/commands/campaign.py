@@ -48,7 +48,7 @@ def run(*, file: CampaignFile = None, asked: ToRun, dry_run: DryRun = False, as_
     facts = facts_to_serve(setup.model)
     config = settings_of(setup, facts)
     proposers = proposers_of(config, endpoints)
-    with opened(setup.db) as ledger, _machines(setup, facts, config.workloads).pool() as pool:
+    with opened(setup.db, setup.max_outage) as ledger, _machines(setup, facts, config.workloads).pool() as pool:
         campaign = start_campaign(ledger, config)
         note(f"campaign {campaign.id}: {setup.candidates} candidates beside the seeds, on {pool.environment.device}")
         if setup.outside:
@@ -71,7 +71,7 @@ def resume(
     from search.config import CampaignConfig
 
     setup = asked.setup(file, goes_on=True)
-    with existing(setup.db) as ledger:
+    with existing(setup.db, setup.max_outage) as ledger:
         found = _to_resume(ledger, campaign)
         config = CampaignConfig.from_json(found.settings)
         endpoints = endpoints_of(config.endpoints, setup.endpoints, config.max_dollars)
@@ -103,7 +103,7 @@ def evaluate(
     judged = judged_by(setup, facts, as_written=True)
     program, _ = traced(file, settings or (), (facts.group, facts.head_dim))
     config = replace(judged, num_candidates=1, proposers=(Given.name,), seeds=(), serve_floor=0.0)
-    with opened(setup.db) as ledger, _machines(setup, facts, config.workloads).pool() as pool:
+    with opened(setup.db, setup.max_outage) as ledger, _machines(setup, facts, config.workloads).pool() as pool:
         campaign = start_campaign(ledger, config)
         outcome = _searched(ledger, pool, (Given(program),), campaign)
         records = ledger.records(campaign.id)

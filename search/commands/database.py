@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.commands.exits import CommandError
+from search.commands.output import note
+from search.store.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,21 +20,30 @@ SQLITE = "sqlite:///"
 
 
 @contextmanager
-def opened(url: str) -> Iterator[Ledger]:
-    """Open the ledger for a command's duration, making it if need be. Raises StoreError."""
+def opened(url: str, max_outage: float = PATIENCE_S) -> Iterator[Ledger]:
+    """Open the ledger for a command's duration, making it if need be. Raises StoreError.
+
+    `max_outage`: the seconds for which a database that is away, or locked, is asked again.
+    """
     from search.store.ledger import SqlLedger
 
-    with closing(SqlLedger(url)) as ledger:
+    with closing(SqlLedger(url, patience_s=max_outage, told=note)) as ledger:
         yield ledger
 
 
 @contextmanager
-def existing(url: str) -> Iterator[Ledger]:
-    """Open a ledger to look something up: a file that is not there is an error, not an empty database."""
+def existing(url: str, max_outage: float | None = None) -> Iterator[Ledger]:
+    """Open a ledger that must be there: a file that is not is an error, not an empty database.
+
+    It is opened to look something up, which needs no right to write, unless `max_outage` says how long a writer waits.
+    """
+    from search.store.ledger import SqlLedger
+
     file = url.removeprefix(SQLITE)
     if file != url and not Path(file).is_file():
         raise CommandError(f"there is no database {file}; `vortex run` makes one, --db names another")
-    with opened(url) as ledger:
+    reading = max_outage is None
+    with closing(SqlLedger(url, reading=reading, patience_s=max_outage or PATIENCE_S, told=note)) as ledger:
         yield ledger
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,11 +11,9 @@ import typer
 from search.commands import options
 from search.commands.database import campaign_of, candidate_of, existing
 from search.commands.output import note, print_data, print_json
-from search.records import Stage, Status
+from search.records import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rich.console import RenderableType
 
     from search.behaviour import Nearest
@@ -69,11 +66,9 @@ def print_record(ledger: Ledger, record: Record, as_json: bool) -> None:
 
 def _counts(ledger: Ledger, campaign: Campaign) -> dict[str, object]:
     progress = ledger.progress(campaign.id)
-    stages: dict[str, Counter[str]] = {}
-    records = ledger.records(campaign.id)
-    for record in records:
-        for evaluation in record.evaluations:
-            stages.setdefault(evaluation.key.stage, Counter())[evaluation.status] += 1
+    stages: dict[str, dict[str, int]] = {}
+    for stage, status, number in progress.evaluations:
+        stages.setdefault(stage, {})[status] = number
     return {
         "campaign": campaign.id,
         "seed": campaign.seed,
@@ -83,19 +78,9 @@ def _counts(ledger: Ledger, campaign: Campaign) -> dict[str, object]:
         "num_steps": progress.num_steps,
         "num_running": progress.num_running,
         "candidates": {str(name): count for name, count in progress.statuses},
-        "stages": {stage: dict(counter) for stage, counter in stages.items()},
-        "dollars": _dollars(records),
+        "stages": stages,
+        "dollars": {name: {"spent": spent, "programs": number} for name, spent, number in progress.proposers},
     }
-
-
-def _dollars(records: Sequence[Record]) -> dict[str, dict[str, float]]:
-    """Give what each proposer that cost anything has cost in all, and how many of its programs were admitted."""
-    found: dict[str, dict[str, float]] = {}
-    for candidate in (record.candidate for record in records):
-        told = found.setdefault(candidate.proposal.proposer, {"spent": 0.0, "programs": 0})
-        told["spent"] += candidate.proposal.dollars
-        told["programs"] += candidate.status is Status.OK
-    return {name: told for name, told in found.items() if told["spent"]}
 
 
 def _drawn_counts(counted: dict[str, object], campaigns: list[int]) -> RenderableType:

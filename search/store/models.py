@@ -317,9 +317,9 @@ CIRCUMSTANCE = ("ratio", "lengths", "model_digest", "environment_digest", "evalu
 SORTED = ("kl", "retrieval_loss", "accuracy", "recall", "speedup", "modelled_speedup")
 
 
-def _of_figure(name: str) -> Index:
-    is_known = text(f"{name} IS NOT NULL")
-    return Index(f"ix_standing_{name}", name, "place", sqlite_where=is_known, postgresql_where=is_known)
+def _of_figure(name: str, *within: str) -> Index:
+    columns, is_known = (*within, name, "place"), text(f"{name} IS NOT NULL")
+    return Index(f"ix_standing_{'_'.join(columns)}", *columns, sqlite_where=is_known, postgresql_where=is_known)
 
 
 class Standing(Base):
@@ -333,7 +333,7 @@ class Standing(Base):
         UniqueConstraint("campaign_id", "program_digest", *CIRCUMSTANCE),
         Index(None, "place"),
         Index(None, "campaign_id", "place"),
-        *(_of_figure(name) for name in SORTED),
+        *(_of_figure(name, *columns) for name in SORTED for columns in ((), ("campaign_id",))),
     )
 
     id: Mapped[Id]

@@ -33,12 +33,12 @@ class Patience:
         self.patience_s = patience_s
         self._told = told or (lambda _: None)
         self._is_over = threading.Event()
-        self._back_at = -math.inf
+        self._away_at = -math.inf
 
     @property
     def back_s(self) -> float:
         """Seconds since it was last away, infinity where it never was."""
-        return time.monotonic() - self._back_at
+        return time.monotonic() - self._away_at
 
     def give_up(self) -> None:
         """Let whoever waits fail now."""
@@ -51,7 +51,8 @@ class Patience:
             try:
                 answer = attempt()
             except AwayError as error:
-                away_s = time.monotonic() - began
+                self._away_at = time.monotonic()
+                away_s = self._away_at - began
                 if away_s >= self.patience_s or self._is_over.is_set():
                     raise
                 if away_s >= TOLD_S and not is_told:
@@ -61,8 +62,6 @@ class Patience:
                 self._is_over.wait(min(pause_s * random.uniform(0.5, 1.0), self.patience_s - away_s))
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             else:
-                if pause_s > FIRST_PAUSE_S:
-                    self._back_at = time.monotonic()
                 if is_told:
                     self._told(f"The database is back after {time.monotonic() - began:,.0f} s.")
                 return answer

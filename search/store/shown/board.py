@@ -46,6 +46,12 @@ SHOWN = (
     models.Campaign.id.label("campaign"),
     models.Campaign.model,
 )
+# Built once: building it costs more than a database takes to answer.
+ALL = (
+    select(*SHOWN)
+    .join(models.Candidate, models.Candidate.id == ROW.candidate_id)
+    .join(models.Campaign, models.Campaign.id == ROW.campaign_id)
+)
 # What a condition or an order may speak of besides.
 EXPRESSIONS: dict[str, Expression] = {
     "id": ROW.candidate_id,
@@ -118,12 +124,7 @@ def _parts(campaign_id: int | None, choice: Choice, begins: _Mark | None) -> Ite
 
     So an index does for both, whatever a database holds of NULL.
     """
-    chosen = (
-        select(*SHOWN)
-        .join(models.Candidate, models.Candidate.id == ROW.candidate_id)
-        .join(models.Campaign, models.Campaign.id == ROW.campaign_id)
-        .where(*_chosen(campaign_id, choice))
-    )
+    chosen = ALL.where(*_chosen(campaign_id, choice))
     behind = [] if begins is None else [ROW.place > begins.place]
     if not choice.sort:
         yield chosen.where(*behind).order_by(ROW.place)
@@ -183,7 +184,9 @@ def _chosen(campaign_id: int | None, choice: Choice) -> list[ColumnElement[bool]
     if campaign_id is not None:
         chosen.append(row.campaign_id == campaign_id)
     if choice.ratio is not None:
-        chosen += [row.ratio == choice.ratio, row.place.between(at(choice.ratio), at(choice.ratio) + BEYOND)]
+        chosen.append(row.ratio == choice.ratio)
+        if not choice.sort:  # then the rows of a ratio lie together
+            chosen.append(row.place.between(at(choice.ratio), at(choice.ratio) + BEYOND))
     if choice.model:
         digest = row.model_digest.startswith(choice.model, autoescape=True)
         chosen.append(or_(models.Campaign.model == choice.model, digest))

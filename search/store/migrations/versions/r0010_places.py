@@ -38,15 +38,16 @@ def upgrade() -> None:
     op.create_index("ix_standing_place", "standing", ["place"])
     op.create_index("ix_standing_campaign_id_place", "standing", ["campaign_id", "place"])
     for name in SORTED:
-        _index(f"ix_standing_{name}", "standing", [name, "place"], f"{name} IS NOT NULL")
+        for columns in _columns(name):
+            _index(f"ix_standing_{'_'.join(columns)}", "standing", columns, f"{name} IS NOT NULL")
     _index("ix_evaluation_lease_until", "evaluation", ["lease_until"], "lease_until IS NOT NULL")
 
 
 def downgrade() -> None:
     """Drop them."""
     op.drop_index("ix_evaluation_lease_until", "evaluation")
-    for name in SORTED:
-        op.drop_index(f"ix_standing_{name}", "standing")
+    for columns in (each for name in SORTED for each in _columns(name)):
+        op.drop_index(f"ix_standing_{'_'.join(columns)}", "standing")
     op.drop_index("ix_standing_campaign_id_place", "standing")
     op.drop_index("ix_standing_place", "standing")
     op.create_index("ix_standing_ratio_kl", "standing", ["ratio", "kl"])
@@ -60,6 +61,10 @@ def downgrade() -> None:
 def _order(table: str, collation: str) -> None:
     if op.get_bind().dialect.name == "postgresql":
         op.execute(f'ALTER TABLE {table} ALTER COLUMN program_digest TYPE text COLLATE "{collation}"')
+
+
+def _columns(figure: str) -> tuple[list[str], list[str]]:
+    return [figure, "place"], ["campaign_id", figure, "place"]
 
 
 def _index(name: str, table: str, columns: list[str], condition: str) -> None:
