@@ -157,9 +157,9 @@ class Ledger(Protocol):
         Whatever comes of it, the evaluation belongs to `candidate_id` from now on: its record and its
         standing show the result as soon as there is one, whoever measures it.
         `lease_s` is at most `search.store.lease.LONGEST_S`; a lease that says it ends later than that from now is cut
-        to `lease_s`. A lease that ran out is taken over, unless the database itself was away until just now. If its owner had begun, that was a death: after the third, the row
-        becomes QUARANTINED instead and is returned as such. A row whose last status is INFRASTRUCTURE or
-        INTERRUPTED may be taken again.
+        to `lease_s`. A lease that ran out is taken over, unless the database itself was away until just now. If its
+        owner had begun, that was a death: after the third, the row becomes QUARANTINED instead and is returned as such.
+        A row whose last status is INFRASTRUCTURE or INTERRUPTED may be taken again.
         """
         ...
 
