@@ -202,9 +202,7 @@ class Ledger(Protocol):
         """
         ...
 
-    def page(
-        self, campaign_id: int | None = None, limit: int | None = None, choice: Choice | None = None, after: str = ""
-    ) -> Page:
+    def page(self, campaign_id: int | None, limit: int | None, choice: Choice = ..., after: str = "") -> Page:
         """Give `standings` page by page: each says what the next one begins `after`, and costs the same as the first.
 
         Raises `search.ranking.conditions.ConditionError`.
@@ -228,6 +226,14 @@ class Ledger(Protocol):
 
         Raises LookupError where there is none.
         """
+        ...
+
+    def step_of(self, campaign_id: int, digest: str) -> int | None:
+        """Give the first step of a campaign whose program has this digest, None where none has."""
+        ...
+
+    def screened(self, campaign_id: int, steps: range) -> list[Record]:
+        """Give candidates of some steps with nothing but what the screen noted of their behaviour."""
         ...
 
     def find(self, name: str) -> Record:

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 flush=True,
             )
             for what in given.only or ASKED:
-                print(f"{what:<24} {figures(url, filled, what)}", flush=True)
+                print(f"{what:<24} {figures(filled, what)}", flush=True)
 
 
 def _empty(name: str, stack: ExitStack) -> str:
@@ -59,11 +59,11 @@ def _empty(name: str, stack: ExitStack) -> str:
     return stack.enter_context(server("fsync=off", "max_wal_size=4GB")).url
 
 
-def figures(url: str, filled: Filled, what: str) -> Figures:
+def figures(filled: Filled, what: str) -> Figures:
     """Ask for one thing again and again, in a new process."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
-        return pool.apply(ask, (url, filled, what))
+        return pool.apply(ask, (filled, what))
 
 
 if __name__ == "__main__":

@@ -7,10 +7,13 @@ import statistics
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.store.filling import ENVIRONMENT, MODEL, VERSION, WORKLOADS
+from search.behaviour import nearest_earlier
+from search.commands.results import MOST_COMPARED
 from search.records import Candidate, Choice, Evaluation, EvaluationKey, EvaluationTask, Measurement, Proposal, Status
 from search.store.ledger import SqlLedger
 
@@ -45,10 +48,9 @@ class Figures:
         )
 
 
-def ask(url: str, filled: Filled, what: str) -> Figures:
+def ask(filled: Filled, what: str) -> Figures:
     """Ask for one thing until it is known what it takes. The first time counts as well: nothing has been read then."""
-    with closing(SqlLedger(url)) as ledger:
-        ledger.url = url
+    with closing(SqlLedger(filled.url)) as ledger:
         base, taken, cpu_s = _peak_bytes(), [], time.process_time()
         until = time.monotonic() + ENOUGH_S
         for question in ASKED[what](ledger, filled):
@@ -69,9 +71,8 @@ def _peak_bytes() -> int:
 
 
 def _opening(ledger: SqlLedger, filled: Filled) -> Iterator[Callable[[], object]]:
-    del filled
-    url = ledger.url
-    return itertools.repeat(lambda: SqlLedger(url).close())
+    del ledger
+    return itertools.repeat(lambda: SqlLedger(filled.url, reading=True).close())
 
 
 def _leaderboard(ledger: SqlLedger, filled: Filled) -> Iterator[Callable[[], object]]:
@@ -81,7 +82,7 @@ def _leaderboard(ledger: SqlLedger, filled: Filled) -> Iterator[Callable[[], obj
 
 def _sorted(ledger: SqlLedger, filled: Filled) -> Iterator[Callable[[], object]]:
     for sort in itertools.cycle(("kl", "-kl", "modelled_speedup", "retrieval_loss")):
-        yield lambda sort=sort: ledger.standings(filled.campaign.id, PAGE, Choice(ratio=16.0, sort=sort))
+        yield partial(ledger.standings, filled.campaign.id, PAGE, Choice(ratio=16.0, sort=sort))
 
 
 def _status(ledger: SqlLedger, filled: Filled) -> Iterator[Callable[[], object]]:
@@ -90,17 +91,31 @@ def _status(ledger: SqlLedger, filled: Filled) -> Iterator[Callable[[], object]]
 
 def _show(ledger: SqlLedger, filled: Filled) -> Iterator[Callable[[], object]]:
     for each in itertools.cycle(filled.ids):
-        yield lambda each=each: ledger.candidate(each)
+        yield partial(_shown, ledger, each)
+
+
+def _shown(ledger: SqlLedger, candidate_id: int) -> None:
+    """Read what `vortex show` does."""
+    record = ledger.candidate(candidate_id)
+    step = record.candidate.step
+    nearest_earlier(record, ledger.screened(record.candidate.campaign_id, range(max(0, step - MOST_COMPARED), step)))
+    for digest in {each.key.workload_digest for each in record.evaluations}:
+        ledger.workload(digest)
+
+
+def _steps(ledger: SqlLedger, filled: Filled) -> Iterator[Callable[[], object]]:
+    for each in itertools.cycle(filled.ids):
+        yield partial(ledger.records, filled.campaign.id, range(each - 1, each))
 
 
 def _find(ledger: SqlLedger, filled: Filled) -> Iterator[Callable[[], object]]:
     for digest in itertools.cycle(filled.digests):
-        yield lambda digest=digest: ledger.find(digest[:10])
+        yield partial(ledger.find, digest[:10])
 
 
 def _claim(ledger: SqlLedger, filled: Filled) -> Iterator[Callable[[], object]]:
     for number in itertools.count():
-        yield lambda number=number: ledger.claim(_task(number), "benchmark", 30.0, filled.ids[number % len(filled.ids)])
+        yield partial(ledger.claim, _task(number), "benchmark", 30.0, filled.ids[number % len(filled.ids)])
 
 
 def _task(number: int) -> EvaluationTask:
@@ -112,7 +127,7 @@ def _task(number: int) -> EvaluationTask:
 def _turn(ledger: SqlLedger, filled: Filled) -> Iterator[Callable[[], object]]:
     """Store a candidate, claim an evaluation of it, begin and finish it."""
     for number in itertools.count():
-        yield lambda number=number: _one_turn(ledger, filled, number)
+        yield partial(_one_turn, ledger, filled, number)
 
 
 def _one_turn(ledger: SqlLedger, filled: Filled, number: int) -> None:
@@ -131,6 +146,7 @@ ASKED: dict[str, Asking] = {
     "leaderboard --sort": _sorted,
     "status": _status,
     "show": _show,
+    "records of one step": _steps,
     "find": _find,
     "claim": _claim,
     "turn": _turn,

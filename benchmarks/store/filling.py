@@ -71,6 +71,7 @@ COLUMNS = {
 class Filled:
     """What is there: a campaign, and the ids and digests of some of its candidates, the newest last."""
 
+    url: str
     campaign: Campaign
     num_candidates: int
     num_evaluations: int
@@ -99,7 +100,7 @@ def fill(url: str, num_candidates: int) -> Filled:
     engine.dispose()
     some = range(0, num_candidates, max(1, num_candidates // 200))
     ids, known = tuple(step + 1 for step in some), tuple(digests[step] for step in some)
-    return Filled(campaign, num_candidates, rows.num_evaluations, ids, known)
+    return Filled(url, campaign, num_candidates, rows.num_evaluations, ids, known)
 
 
 class _Rows:

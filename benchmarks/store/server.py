@@ -35,7 +35,16 @@ class Server:
     def start(self) -> None:
         """Start it and wait until it answers. Raises RuntimeError where it does not."""
         data = self._folder / "data"
-        serving = [_program("postgres"), "-D", data, "-k", self._folder, "-c", "listen_addresses=", *self._settings]
+        serving = [
+            _program("postgres"),
+            "-D",
+            str(data),
+            "-k",
+            str(self._folder),
+            "-c",
+            "listen_addresses=",
+            *self._settings,
+        ]
         # Our own child, not pg_ctl's: where nobody reaps orphans, pg_ctl waits for a minute to see it end.
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(serving, user=ACCOUNT, cwd=self._folder, stdout=log, stderr=log)
@@ -73,7 +82,7 @@ def server(*settings: str) -> Iterator[Server]:
     try:
         if ACCOUNT:
             shutil.chown(folder, ACCOUNT)
-        making = [_program("initdb"), "-D", folder / "data", "-U", "vortex", "-A", "trust", "--no-sync", *LANGUAGE]
+        making = [_program("initdb"), "-D", str(folder / "data"), "-U", "vortex", "-A", "trust", "--no-sync", *LANGUAGE]
         subprocess.run(making, user=ACCOUNT, cwd=folder, check=True, capture_output=True)
         started = Server(folder, given)
         try:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from search.journal.journal import Judged
     from search.records import Campaign, Evaluation, Record
 
+MOST_COMPARED = 1_000  # steps before a candidate, in which others that attend alike are looked for
+
 Name = Annotated[str, typer.Argument(metavar="ID", help="A candidate's id, or the beginning of its digest.")]
 
 Prompt = Annotated[bool, typer.Option("--prompt", help="Print what a language model was asked, and its answers.")]
@@ -177,9 +179,13 @@ def _judged(ledger: Ledger, record: Record) -> list[Judged]:
     """Judge its hypotheses by what proposers see of it and of its parent."""
     from search.journal.journal import journal_of
 
-    if not record.candidate.proposal.hypotheses:
+    candidate = record.candidate
+    if not candidate.proposal.hypotheses:
         return []
-    found = journal_of(ledger.records(record.candidate.campaign_id)).hypotheses
+    parents = (ledger.step_of(candidate.campaign_id, each) for each in candidate.proposal.parents[:1])
+    steps = sorted({candidate.step, *(step for step in parents if step is not None)})
+    concerned = [each for step in steps for each in ledger.records(candidate.campaign_id, range(step, step + 1))]
+    found = journal_of(concerned).hypotheses
     return [each for each in found if each.candidate == record.candidate.id]
 
 
@@ -193,12 +199,14 @@ def _written(ledger: Ledger, record: Record) -> list[tuple[str, str]]:
 
 
 def _nearest(ledger: Ledger, record: Record) -> list[Nearest]:
-    """Find which earlier candidates of its campaign attended most alike, at each cost ratio."""
+    """Find which of the candidates of its campaign shortly before it attended most alike, at each cost ratio."""
     from search.behaviour import nearest_earlier
 
     if not any(each.key.stage is Stage.SCREEN for each in record.evaluations):
         return []
-    return nearest_earlier(record, ledger.records(record.candidate.campaign_id))
+    step = record.candidate.step
+    before = range(max(0, step - MOST_COMPARED), step)
+    return nearest_earlier(record, ledger.screened(record.candidate.campaign_id, before))
 
 
 def _likenesses(ledger: Ledger, record: Record) -> list[tuple[str, str]]:

@@ -140,10 +140,11 @@ def forgive(row: models.Evaluation) -> None:
     row.status, row.message, row.num_deaths, row.begun = None, "", 0, False
 
 
-def settle(session: Session, row: Any, evaluation: Evaluation) -> None:
-    """Write a result into its row, as `look` gives it, and end the lease."""
+def settle(session: Session, row: Any, evaluation: Evaluation, commit: str) -> None:
+    """Write a result into its row, as `look` gives it, with the commit that measured it, and end the lease."""
     names = ("status", "message", "elapsed_s", "correct", "answers")
-    session.connection().execute(SETTLE, {"settled": row.id, **{name: getattr(evaluation, name) for name in names}})
+    told = {name: getattr(evaluation, name) for name in names}
+    session.connection().execute(SETTLE, {"settled": row.id, "commit": commit, **told})
     if row.finished_at is not None:  # it was tried before
         session.execute(delete(models.Measurement).where(models.Measurement.evaluation_id == row.id))
     names = ("name", "value", "low", "high", "num_samples")

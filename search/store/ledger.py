@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from search.store.spent import Spent
 
+ANY = Choice()
 LEASES = update(models.Evaluation).where(lease.IS_KEY, models.Evaluation.owner == bindparam("holder"))
 PROLONG = LEASES.values(lease_until=Clock() + bindparam("lease_s", type_=Double))
 RELEASE = LEASES.values(lease_until=None, owner=None, begun=False)
@@ -148,6 +149,18 @@ class SqlLedger:
         """Give a campaign's candidates in step order with their finished evaluations, never the held-out ones."""
         with self._reading() as session:
             return candidates.records(session, campaign_id, steps)
+
+    @patient
+    def step_of(self, campaign_id: int, digest: str) -> int | None:
+        """Give the first step of a campaign whose program has this digest, None where none has."""
+        with self._reading() as session:
+            return candidates.step_of(session, campaign_id, digest)
+
+    @patient
+    def screened(self, campaign_id: int, steps: range) -> list[Record]:
+        """Give candidates of some steps with nothing but what the screen noted of their behaviour."""
+        with self._reading() as session:
+            return candidates.screened(session, campaign_id, steps)
 
     @patient
     def candidate(self, candidate_id: int) -> Record:
@@ -296,7 +309,7 @@ class SqlLedger:
             if lease.is_final(row) or (is_retried and row.owner != owner):
                 return
             keep(session, models.Environment, digest, definition=asdict(environment))
-            lease.settle(session, row, evaluation)
+            lease.settle(session, row, evaluation, environment.commit)
             tally.note_evaluation(session, row.id, evaluation.key.stage, row.status, evaluation.status)
             standing.refresh(session, lease.linked(session, row.id))
 
@@ -324,15 +337,13 @@ class SqlLedger:
         self, campaign_id: int | None = None, limit: int | None = None, choice: Choice | None = None
     ) -> list[Standing]:
         """Give rows of the leaderboard, best first unless `choice` sorts them; `limit` cuts them off."""
-        return self.page(campaign_id, limit, choice).standings
+        return self.page(campaign_id, limit, choice or ANY).standings
 
     @patient
-    def page(
-        self, campaign_id: int | None = None, limit: int | None = None, choice: Choice | None = None, after: str = ""
-    ) -> board.Page:
+    def page(self, campaign_id: int | None, limit: int | None, choice: Choice = ANY, after: str = "") -> board.Page:
         """Give a page of them, which says what the next one begins `after`."""
         with self._reading() as session:
-            return board.page(session, campaign_id, limit, choice or Choice(), after)
+            return board.page(session, campaign_id, limit, choice, after)
 
     @patient
     def progress(self, campaign_id: int) -> Progress:

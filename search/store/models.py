@@ -273,6 +273,8 @@ class Evaluation(Base):
     answers: Mapped[str] = mapped_column(default="", index=True)
     elapsed_s: Mapped[float] = mapped_column(default=0.0)
     finished_at: Mapped[datetime | None]
+    # Of ours, that measured it: an environment's identity leaves it out, so rows of one environment may differ in it.
+    commit: Mapped[str] = mapped_column(default="", server_default="")
 
 
 class Measurement(Base):

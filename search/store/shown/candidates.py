@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, func, select
+from sqlalchemy import and_, bindparam, false, func, select
 
-from search.records import Record, Status
+from search.records import Record, Stage, Status
 from search.store import entries, models, rows
 from search.store.standing import HELD_OUT
 
@@ -24,6 +24,9 @@ STEPS = and_(
     models.Candidate.step < bindparam("end"),
 )
 OF_STEPS = rows.Reading(select(models.Candidate.id).where(STEPS))
+SCREENS = rows.Reading(
+    select(models.Candidate.id).where(STEPS), false(), among=models.Evaluation.stage == Stage.SCREEN.value
+)
 
 
 def selected() -> Select[models.Candidate, str]:
@@ -41,11 +44,7 @@ def records(session: Session, campaign_id: int, steps: range) -> list[Record]:
     """Give the candidates of consecutive steps of a campaign, with their evaluations but never the held-out ones."""
     given = {"campaign": campaign_id, "first": steps.start, "end": steps.stop}
     judged = OF_STEPS(session, **given)
-    mine = and_(
-        models.Candidate.campaign_id == campaign_id,
-        models.Candidate.step >= steps.start,
-        models.Candidate.step < steps.stop,
-    )
+    mine = STEPS.params(given)
     said = entries.read(session, mine)
     found = session.execute(selected().where(mine).order_by(models.Candidate.step))
     return [
@@ -54,6 +53,25 @@ def records(session: Session, campaign_id: int, steps: range) -> list[Record]:
             tuple(each.evaluation for each in judged.get(row.id, ()) if each.split != HELD_OUT),
         )
         for row, text in found
+    ]
+
+
+def step_of(session: Session, campaign_id: int, digest: str) -> int | None:
+    """Give the first step of a campaign whose program has this digest, None where none has."""
+    row = models.Candidate
+    return session.scalar(
+        select(func.min(row.step)).where(row.campaign_id == campaign_id, row.program_digest == digest)
+    )
+
+
+def screened(session: Session, campaign_id: int, steps: range) -> list[Record]:
+    """Give candidates of consecutive steps with nothing but what the screen noted of their behaviour."""
+    given = {"campaign": campaign_id, "first": steps.start, "end": steps.stop}
+    judged = SCREENS(session, **given)
+    query = selected().where(STEPS).order_by(models.Candidate.step)
+    found = session.execute(query, given).tuples().all()
+    return [
+        Record(rows.candidate(row, text), tuple(e.evaluation for e in judged.get(row.id, ()))) for row, text in found
     ]
 
 

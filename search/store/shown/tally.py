@@ -19,7 +19,6 @@ from search.workloads import HELD_OUT
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
 ROW = models.Tally
@@ -108,7 +107,7 @@ def rebuild(session: Session) -> None:
         session.execute(insert(ROW).from_select(columns, counted))
 
 
-def _reached() -> Select[Any]:
+def _reached() -> Any:
     row, candidate = models.Standing, models.Candidate
     status = func.coalesce(func.max(case((row.status == Status.OK, row.status))), func.min(row.status))
     best = select(row.candidate_id, status.label("status")).group_by(row.candidate_id).subquery()
@@ -118,7 +117,7 @@ def _reached() -> Select[Any]:
     return joined.group_by(candidate.campaign_id, name)
 
 
-def _measured() -> Select[Any]:
+def _measured() -> Any:
     row, link, candidate = models.Evaluation, models.CandidateEvaluation, models.Candidate
     counted = select(candidate.campaign_id, literal(MEASURED), row.stage + BETWEEN + row.status, func.count())
     return (
@@ -131,7 +130,7 @@ def _measured() -> Select[Any]:
     )
 
 
-def _of_proposers(kind: str) -> Select[Any]:
+def _of_proposers(kind: str) -> Any:
     row = models.Candidate
     number = func.sum(row.dollars if kind == SPENT else case((row.status == Status.OK, 1), else_=0))
     return select(row.campaign_id, literal(kind), row.proposer, number).group_by(row.campaign_id, row.proposer)

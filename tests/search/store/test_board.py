@@ -141,7 +141,7 @@ class BoardContract:
     def test_page_after_nonsense_is_refused(self, ledger):
         for after in ("x", "[]", '["zz", null]', "{}"):
             with pytest.raises(ConditionError, match="not what a page"):
-                ledger.page(after=after)
+                ledger.page(None, 1, after=after)
 
     def test_index_gives_the_order(self, ledger):
         campaign = fill(ledger)

@@ -1,7 +1,7 @@
-"""Rows have places, and campaigns counts: what is asked of a million rows is answered from an index.
+"""Rows have places, campaigns counts and evaluations commits: what is asked of a million rows an index answers.
 
-Both are derived: whoever upgrades writes them anew. On PostgreSQL digests are ordered by bytes from here on, as on
-SQLite all along, so that an index helps to find one by its beginning.
+Places and counts are derived: whoever upgrades writes them anew. Of older evaluations no commit is known. On PostgreSQL
+digests are ordered by bytes from here on, as on SQLite all along, so that an index helps to find one by its beginning.
 """
 
 from typing import Any
@@ -32,6 +32,7 @@ def upgrade() -> None:
         Column("number", Double(), nullable=False),
         PrimaryKeyConstraint("campaign_id", "kind", "name", name="pk_tally"),
     )
+    op.add_column("evaluation", Column("commit", Text(), nullable=False, server_default=""))
     op.add_column("standing", Column("place", LargeBinary(), nullable=False, server_default=sa.text("''")))
     op.drop_index("ix_standing_campaign_id_ratio_kl", "standing")
     op.drop_index("ix_standing_ratio_kl", "standing")
@@ -53,6 +54,7 @@ def downgrade() -> None:
     op.create_index("ix_standing_ratio_kl", "standing", ["ratio", "kl"])
     op.create_index("ix_standing_campaign_id_ratio_kl", "standing", ["campaign_id", "ratio", "kl"])
     op.drop_column("standing", "place")
+    op.drop_column("evaluation", "commit")
     op.drop_table("tally")
     for table in BY_BEGINNING:
         _order(table, "default")
