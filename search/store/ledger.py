@@ -239,8 +239,7 @@ class SqlLedger:
                 tally.note_link(session, concerned[0], row)
             if not lease.is_final(row):
                 # The attempt before may have taken it, though nobody came back to say so.
-                is_ours = is_again and row.owner == owner
-                if is_ours or lease.take(session, row, owner, lease_s, self._patience.back_s):
+                if (is_again and row.owner == owner) or lease.take(session, row, owner, lease_s, self._patience.back_s):
                     tally.note_evaluation(session, row.id, row.stage, before, None)
                     return Claim.TAKEN
                 if not lease.is_final(row):
@@ -364,11 +363,10 @@ class SqlLedger:
 def _bring_to_head(engine: Engine, url: str, *, reading: bool) -> None:
     """Make or migrate the tables, which who only reads lets a writer do where that is needed at all."""
     with explained(engine):
-        is_at_head = reading and schema.is_at_head(engine)
         if not reading:
             schema.bring_to_head(engine)
-    if reading and not is_at_head:
-        SqlLedger(url).close()
+        elif not schema.is_at_head(engine):
+            SqlLedger(url).close()
 
 
 def _missing(campaign_id: int) -> str:
