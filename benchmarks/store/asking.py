@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.store.filling import ENVIRONMENT, MODEL, VERSION, WORKLOADS
-from search.behaviour import nearest_earlier
-from search.commands.results import MOST_COMPARED
+from search.commands.results import nearest
 from search.records import Candidate, Choice, Evaluation, EvaluationKey, EvaluationTask, Measurement, Proposal, Status
 from search.store.ledger import SqlLedger
 
@@ -97,8 +96,7 @@ def _show(ledger: SqlLedger, filled: Filled) -> Iterator[Callable[[], object]]:
 def _shown(ledger: SqlLedger, candidate_id: int) -> None:
     """Read what `vortex show` does."""
     record = ledger.candidate(candidate_id)
-    step = record.candidate.step
-    nearest_earlier(record, ledger.screened(record.candidate.campaign_id, range(max(0, step - MOST_COMPARED), step)))
+    nearest(ledger, record)
     for digest in {each.key.workload_digest for each in record.evaluations}:
         ledger.workload(digest)
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from search.journal.journal import Judged
     from search.records import Campaign, Evaluation, Record
 
-MOST_COMPARED = 1_000  # steps before a candidate, in which others that attend alike are looked for
+# Steps in which others that attend alike are looked for: those of published rules, and the last before a candidate.
+FIRST_COMPARED, LAST_COMPARED = 64, 256
 
 Name = Annotated[str, typer.Argument(metavar="ID", help="A candidate's id, or the beginning of its digest.")]
 
@@ -131,7 +132,7 @@ def _told(ledger: Ledger, record: Record) -> dict[str, object]:
                 "ratio": each.ratio,
                 "likeness": each.likeness,
             }
-            for each in _nearest(ledger, record)
+            for each in nearest(ledger, record)
         ],
         "environments": {digest: ledger.environment(digest) for digest in {key.environment_digest for key in keys}},
         "workloads": {digest: ledger.workload(digest) for digest in {key.workload_digest for key in keys}},
@@ -198,21 +199,22 @@ def _written(ledger: Ledger, record: Record) -> list[tuple[str, str]]:
     return predicted + [(TITLES.get(note.kind, note.kind).lower(), note.text) for note in notes]
 
 
-def _nearest(ledger: Ledger, record: Record) -> list[Nearest]:
-    """Find which of the candidates of its campaign shortly before it attended most alike, at each cost ratio."""
+def nearest(ledger: Ledger, record: Record) -> list[Nearest]:
+    """Find which of its campaign's first candidates, and of the last before it, attended most alike, by cost ratio."""
     from search.behaviour import nearest_earlier
 
     if not any(each.key.stage is Stage.SCREEN for each in record.evaluations):
         return []
     step = record.candidate.step
-    before = range(max(0, step - MOST_COMPARED), step)
-    return nearest_earlier(record, ledger.screened(record.candidate.campaign_id, before))
+    among = (range(min(step, FIRST_COMPARED)), range(max(FIRST_COMPARED, step - LAST_COMPARED), step))
+    others = [each for steps in among for each in ledger.screened(record.candidate.campaign_id, steps)]
+    return nearest_earlier(record, others)
 
 
 def _likenesses(ledger: Ledger, record: Record) -> list[tuple[str, str]]:
     """Tell them in a row of facts; likeness is the estimated overlap of what both attend to."""
     told = []
-    for each in _nearest(ledger, record):
+    for each in nearest(ledger, record):
         other = each.record.candidate
         at = f"at {each.ratio:g}x" if each.ratio else "as written"
         told.append(f"{other.name} (id {other.id}) {at}: overlap {each.likeness:.2f}")

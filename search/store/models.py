@@ -317,6 +317,7 @@ CIRCUMSTANCE = ("ratio", "lengths", "model_digest", "environment_digest", "evalu
 
 # Figures by which people sort. Few rows have most of them, and only those are in an index.
 SORTED = ("kl", "retrieval_loss", "accuracy", "recall", "speedup", "modelled_speedup")
+WITHIN = ((), ("ratio",), ("campaign_id",))  # of all rows, and of what they are divided by
 
 
 def _of_figure(name: str, *within: str) -> Index:
@@ -335,7 +336,7 @@ class Standing(Base):
         UniqueConstraint("campaign_id", "program_digest", *CIRCUMSTANCE),
         Index(None, "place"),
         Index(None, "campaign_id", "place"),
-        *(_of_figure(name, *columns) for name in SORTED for columns in ((), ("campaign_id",))),
+        *(_of_figure(name, *columns) for name in SORTED for columns in WITHIN),
     )
 
     id: Mapped[Id]

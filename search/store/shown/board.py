@@ -182,7 +182,9 @@ def _chosen(campaign_id: int | None, choice: Choice) -> list[ColumnElement[bool]
     row = ROW
     chosen: list[ColumnElement[bool]] = []
     if campaign_id is not None:
-        chosen.append(row.campaign_id == campaign_id)
+        # Figures of speed grow with the ratio, so that an index by ratio leads to them and one by campaign does not.
+        is_by_ratio = choice.sort and choice.ratio is not None
+        chosen.append((row.campaign_id + 0 if is_by_ratio else row.campaign_id) == campaign_id)
     if choice.ratio is not None:
         chosen.append(row.ratio == choice.ratio)
         if not choice.sort:  # then the rows of a ratio lie together

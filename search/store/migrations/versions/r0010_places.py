@@ -65,8 +65,8 @@ def _order(table: str, collation: str) -> None:
         op.execute(f'ALTER TABLE {table} ALTER COLUMN program_digest TYPE text COLLATE "{collation}"')
 
 
-def _columns(figure: str) -> tuple[list[str], list[str]]:
-    return [figure, "place"], ["campaign_id", figure, "place"]
+def _columns(figure: str) -> list[list[str]]:
+    return [[*within, figure, "place"] for within in ((), ("ratio",), ("campaign_id",))]
 
 
 def _index(name: str, table: str, columns: list[str], condition: str) -> None:
