@@ -33,6 +33,7 @@ class Patience:
         self.patience_s = patience_s
         self._told = told or (lambda _: None)
         self._is_over = threading.Event()
+        self._is_spent = False  # whoever has waited in vain does not wait as long again to give leases back
         self._away_at = -math.inf
 
     @property
@@ -53,7 +54,8 @@ class Patience:
             except AwayError as error:
                 self._away_at = time.monotonic()
                 away_s = self._away_at - began
-                if away_s >= self.patience_s or self._is_over.is_set():
+                if away_s >= self.patience_s or self._is_spent or self._is_over.is_set():
+                    self._is_spent = True
                     raise
                 if away_s >= TOLD_S and not is_told:
                     self._told(f"{error} Trying again for up to {self.patience_s:,.0f} s.")
@@ -62,6 +64,7 @@ class Patience:
                 self._is_over.wait(min(pause_s * random.uniform(0.5, 1.0), self.patience_s - away_s))
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             else:
+                self._is_spent = False
                 if is_told:
                     self._told(f"The database is back after {time.monotonic() - began:,.0f} s.")
                 return answer

@@ -14,6 +14,7 @@ from benchmarks.store.server import is_installed, server
 from search.contracts import Claim
 from search.records import Status
 from search.store import patience
+from search.store.database import BUSY_TIMEOUT_S
 from search.store.errors import AwayError
 from search.store.ledger import SqlLedger
 from tests.search.store.relay import Relay
@@ -22,6 +23,7 @@ from tests.search.store.test_ledger import CAMPAIGN, ENVIRONMENT, MINUTE, measur
 LOCKED_S = 1.5  # longer than SQLite itself waits
 AWAY_S = 2.0
 SOON_S = 5.0
+MOMENT_S = 0.5
 
 
 @contextmanager
@@ -83,6 +85,20 @@ def test_every_write_outlasts_a_lock(ledger, file):
 def test_patience_ends_with_the_reason(sqlite_url, file):
     with closing(SqlLedger(sqlite_url, patience_s=0.1)) as ledger, locked(file, MINUTE), pytest.raises(AwayError):
         ledger.create_campaign(CAMPAIGN)
+
+
+def test_who_waited_in_vain_has_no_more_patience_until_it_is_back(sqlite_url, file):
+    with closing(SqlLedger(sqlite_url, patience_s=LOCKED_S)) as ledger:
+        with locked(file, MINUTE):
+            with pytest.raises(AwayError):
+                ledger.create_campaign(CAMPAIGN)
+            began = time.monotonic()
+            with pytest.raises(AwayError):
+                ledger.release([task().key], "me")
+            assert time.monotonic() - began < BUSY_TIMEOUT_S + MOMENT_S
+        ledger.create_campaign(CAMPAIGN)
+        with locked(file, LOCKED_S / 2):
+            ledger.create_campaign(CAMPAIGN)
 
 
 def test_who_gives_up_waits_no_more(ledger, file):
