@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from search.records import Campaign, Evaluation, Record
 
 # Steps in which others that attend alike are looked for: those of published rules, and the last before a candidate.
-FIRST_COMPARED, LAST_COMPARED = 64, 256
+FIRST_COMPARED, LAST_COMPARED = 64, 128
 
 Name = Annotated[str, typer.Argument(metavar="ID", help="A candidate's id, or the beginning of its digest.")]
 

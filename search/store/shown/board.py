@@ -89,7 +89,8 @@ def page(session: Session, campaign_id: int | None, limit: int | None, choice: C
     """
     begins = _Mark.parse(after) if after else None
     found: list[Any] = []
-    for part in _parts(campaign_id, choice, begins):
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    for part in _parts(campaign_id, choice, begins, is_sqlite=is_sqlite):
         left = None if limit is None else limit + 1 - len(found)
         if left is None or left > 0:
             found += session.execute(part.limit(left)).all()
@@ -119,7 +120,7 @@ class _Mark:
         return json.dumps([self.place.hex(), self.figure])
 
 
-def _parts(campaign_id: int | None, choice: Choice, begins: _Mark | None) -> Iterator[Select[Any]]:
+def _parts(campaign_id: int | None, choice: Choice, begins: _Mark | None, *, is_sqlite: bool) -> Iterator[Select[Any]]:
     """Give the queries whose rows follow each other: of those sorted by a figure, first the rows that have it.
 
     So an index does for both, whatever a database holds of NULL.
@@ -129,6 +130,10 @@ def _parts(campaign_id: int | None, choice: Choice, begins: _Mark | None) -> Ite
     if not choice.sort:
         yield chosen.where(*behind).order_by(ROW.place)
         return
+    if is_sqlite and choice.ratio is not None:
+        # It knows of no distribution: an index by campaign would lead it through the rows of all other ratios first.
+        mine = [] if campaign_id is None else [ROW.campaign_id + 0 == campaign_id]
+        chosen = ALL.where(*mine, *_chosen(None, choice))
     name, falling = conditions.order_of(choice.sort)
     column = _column(name)
     figure = column.label("sorted_by")
@@ -182,9 +187,7 @@ def _chosen(campaign_id: int | None, choice: Choice) -> list[ColumnElement[bool]
     row = ROW
     chosen: list[ColumnElement[bool]] = []
     if campaign_id is not None:
-        # Figures of speed grow with the ratio, so that an index by ratio leads to them and one by campaign does not.
-        is_by_ratio = choice.sort and choice.ratio is not None
-        chosen.append((row.campaign_id + 0 if is_by_ratio else row.campaign_id) == campaign_id)
+        chosen.append(row.campaign_id == campaign_id)
     if choice.ratio is not None:
         chosen.append(row.ratio == choice.ratio)
         if not choice.sort:  # then the rows of a ratio lie together
