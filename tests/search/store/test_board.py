@@ -27,7 +27,7 @@ INDEXES = (
     (Choice(ratio=16.0), OF_CAMPAIGN),
     (Choice(sort="kl"), f"{OF_CAMPAIGN}_kl"),
     (Choice(sort="-kl"), f"{OF_CAMPAIGN}_kl"),
-    (Choice(ratio=16.0, sort="modelled_speedup"), "ix_standing_ratio_modelled_speedup"),
+    (Choice(ratio=16.0, sort="modelled_speedup"), "modelled_speedup"),
     (Choice(sort="-modelled_speedup"), f"{OF_CAMPAIGN}_modelled_speedup"),
 )
 
