@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 
 from search.campaigns.bounds import LARGEST
 from search.dash.charts import Bars
+from search.dash.choosing import Word
 from search.dash.queries import campaigns, sections
+from search.records import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from search.dash.site import Site
 
 Id = Annotated[int, Path(ge=1, le=LARGEST)]
+UNMOVED = Response(status_code=204)  # htmx leaves the page as it is, so nothing is read out again
 
 
 def router(site: Site) -> APIRouter:
@@ -26,11 +29,12 @@ def router(site: Site) -> APIRouter:
 
     @routes.get("/")
     def listed(request: Request) -> HTMLResponse:
-        return site.page(request, "campaigns.html", overviews=site.cached("campaigns", campaigns.overviews))
+        return site.page(request, "campaigns.html", **_all(site))
 
     @routes.get("/live")
-    def live(request: Request) -> HTMLResponse:
-        return site.page(request, "campaigns_live.html", overviews=site.cached("campaigns", campaigns.overviews))
+    def live(request: Request, seen: Word = "") -> Response:
+        told = _all(site)
+        return UNMOVED if seen == told["stamp"] else site.page(request, "campaigns_live.html", **told)
 
     @routes.get("/campaigns/{number}")
     def campaign(request: Request, number: Id) -> HTMLResponse:
@@ -39,8 +43,9 @@ def router(site: Site) -> APIRouter:
         return site.page(request, "campaign.html", each=found, sections=mine)
 
     @routes.get("/campaigns/{number}/live")
-    def campaign_live(request: Request, number: Id) -> HTMLResponse:
-        return site.page(request, "campaign_live.html", each=_found(site, number))
+    def campaign_live(request: Request, number: Id, seen: Word = "") -> Response:
+        found = _found(site, number)
+        return UNMOVED if seen == found.stamp else site.page(request, "campaign_live.html", each=found)
 
     @routes.get("/campaigns/{number}/time")
     def time(request: Request, number: Id) -> HTMLResponse:
@@ -49,6 +54,11 @@ def router(site: Site) -> APIRouter:
         return site.page(request, "campaign_time.html", costs=costs, chart=_bars(costs), number=number)
 
     return routes
+
+
+def _all(site: Site) -> dict[str, Any]:
+    found = site.cached("campaigns", campaigns.overviews)
+    return {"overviews": found, "stamp": digest_of([each.stamp for each in found])}
 
 
 def _found(site: Site, number: int) -> Overview:

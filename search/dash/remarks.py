@@ -61,7 +61,8 @@ def router(site: Site) -> APIRouter:
     @routes.get("/rules/{number}/remarks")
     def remarks(request: Request, number: Id) -> HTMLResponse:
         with site.reading() as session:
-            return site.page(request, "remarks.html", written=_read(session, number), longest=LONGEST)
+            name = "remarks.html" if "hx-request" in request.headers else "remarks_page.html"
+            return site.page(request, name, written=_read(session, number), longest=LONGEST)
 
     @routes.post("/rules/{number}/remarks")
     def write(number: Id, form: Form) -> RedirectResponse:

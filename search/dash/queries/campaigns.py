@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import case, func, select
 
-from search.records import Campaign, Progress, Stage, Status
+from search.records import Campaign, Progress, Stage, Status, digest_of
 from search.store import models, rows
 from search.store.progress import progress
 
@@ -35,6 +35,11 @@ class Overview:
     def share(self) -> float:
         """How much of what was asked for has been proposed, 1 at most."""
         return min(1.0, self.progress.num_steps / max(1, self.campaign.num_candidates))
+
+    @property
+    def stamp(self) -> str:
+        """A short name for how far it is: the same as long as nothing has moved."""
+        return digest_of([self.campaign.id, self.progress.num_running, self.progress.statuses, str(self.moved_at)])
 
     @property
     def num_ok(self) -> int:

@@ -56,6 +56,21 @@ def test_progress_is_counted(site, ask):
         assert f"{number:,} of {asked:,} candidates; 0 evaluations under way" in text
 
 
+@pytest.mark.parametrize("page", ["/live", "/campaigns/2/live"])
+def test_what_has_not_moved_is_not_sent_again(site, page):
+    again = re.search(r'hx-get="([^"]+)"', site.get(page).text).group(1)
+    assert again.startswith(page)
+    assert site.get(again).status_code == 204
+    assert site.get(f"{page}?seen=other").status_code == 200
+
+
+def test_two_rules_are_compared(site):
+    answer = site.get("/compare?id=3&id=5", follow_redirects=False)
+    assert answer.headers["location"] == "/compare/3/5"
+    for asked in ("", "?id=3", "?id=1&id=2&id=3", "?id=x&id=2", "?id=0&id=2"):
+        assert site.get(f"/compare{asked}").status_code == 422
+
+
 @pytest.mark.parametrize("campaign", [1, 2, 3])
 @pytest.mark.parametrize("ratio", [4, 8])
 def test_the_leaderboard_lists_a_section_best_first(site, ask, campaign, ratio):
