@@ -100,7 +100,7 @@ def router(site: Site) -> APIRouter:
         asked = rows.Asked(choices.campaign, origin, field, task, tag, q.strip(), where.strip(), sort)
         view = _view(site, choices, asked, min(number_of(page) or 1, MOST_PAGES))
         return site.page(
-            request, "leaderboard.html", view=view, here=Address(request.query_params),
+            request, "leaderboard.html", view=view, here=Address(_pinned(request, choices)),
             proposers=site.cached("who", _proposers), tags=site.cached("tags", _tags), fields=rows.FIELDS,
             tasks=rows.TASKS, status_code=422 if view.error else 200,
         )  # fmt: skip
@@ -127,6 +127,12 @@ def _view(site: Site, choices: Choices, asked: rows.Asked, page: int) -> View:
         return View(choices, asked, 1, 0, (), frozenset(), str(error))
     front = front_ids(site, choices)
     return View(choices, asked, page, total, tuple(found), front)
+
+
+def _pinned(request: Request, choices: Choices) -> dict[str, str]:
+    """Give what the address asks for, with the section that it was found to mean: newer campaigns may change that."""
+    at = {"at": choices.section.slug} if choices.section else {}
+    return {**request.query_params, **at}
 
 
 def front_ids(site: Site, choices: Choices) -> frozenset[int]:

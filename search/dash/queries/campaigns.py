@@ -131,5 +131,8 @@ def _sum(condition: Any) -> Any:
 
 def _stage_cost(session: Session, stage: str, workload: str, *figures: Any) -> StageCost:
     asked = session.get_one(models.Workload, workload)
-    *counts, seconds = figures
-    return StageCost(stage, asked.split, rows.ratio_of(asked.definition), *map(int, counts), float(seconds or 0.0))
+    measured, given, passed, running, seconds = figures
+    ratio = rows.ratio_of(asked.definition)
+    return StageCost(
+        stage, asked.split, ratio, int(measured), int(given), int(passed), int(running), float(seconds or 0.0)
+    )

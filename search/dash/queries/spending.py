@@ -111,7 +111,7 @@ def _judged(
             .group_by(CANDIDATE.proposer, CANDIDATE.operator)
         )
         for proposer, operator, number, kl in session.execute(judged):
-            if (each := groups.get((proposer, operator))) is not None:
+            if kl is not None and (each := groups.get((proposer, operator))) is not None:
                 each.best[section.ratio] = kl
                 seen[proposer, operator] = max(seen[proposer, operator], int(number))
     for key, number in seen.items():

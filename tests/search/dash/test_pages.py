@@ -141,6 +141,14 @@ def test_a_condition_that_cannot_be_is_told_beside_its_field(site):
     assert site.get("/leaderboard", params={"sort": "nothing"}).status_code == 422
 
 
+def test_a_view_names_its_section(site):
+    text = site.get("/leaderboard?origin=found&sort=recall").text
+    [view] = re.findall(r'href="([^"]+)">This view', text)
+    assert ids(site.get(f"/leaderboard{html.unescape(view)}").text) == ids(text)
+    assert "origin=found" in view
+    assert "at=" in view
+
+
 def test_models_and_devices_choose_among_sections(site):
     text = site.get("/leaderboard", params={"model": "a-model"}).text
     assert "NVIDIA H200" in text.partition('id="rows"')[2]

@@ -95,9 +95,9 @@ def _every_page_is_accessible(walk, pages=PAGES):
 
 def _controls_do_what_they_say(walk, ask):
     page = walk.to("/leaderboard")
-    page.get_by_label("Campaign").select_option("1")
-    page.get_by_label("Origin").select_option("published")
-    page.get_by_label("Task").select_option("fidelity")
+    page.get_by_label("Campaign", exact=True).select_option("1")
+    page.get_by_label("Origin", exact=True).select_option("published")
+    page.get_by_label("Task", exact=True).select_option("fidelity")
     page.get_by_role("button", name="Show").click()
     number = ask(
         "select count(*) from standing s join candidate c on c.id = s.candidate_id "
