@@ -90,6 +90,7 @@ RULES = (
     Rule(OURS, ("sqlalchemy", "alembic"), but=("search.store",)),
     Rule(OURS, ("openai",), but=("search.agents",)),
     Rule(OURS, ("optuna",), but=("search.agents",)),
+    Rule(OURS, ("matplotlib",), but=("search.plots",)),
     Rule(OURS, ("mcp", "uvicorn"), but=("search.outside.server",)),
 )
 # What `import X` may not load at the top of a module: each costs seconds or belongs to one place.
@@ -105,10 +106,11 @@ HEAVY = (
     "optuna",
     "triton",
     "mcp",
+    "matplotlib",
 )
 LIGHT = (
     "search.cli", "search.commands", "search.config", "search.contracts", "search.records", "search.doctor",
-    "search.ranking.leaderboard", "search.plugin.export", "search.plugin.verify", "search.store.errors",
+    "search.ranking.leaderboard", "search.plots", "search.plugin.export", "search.plugin.verify", "search.store.errors",
     "vortex_dsl.__init__", "vortex_dsl.errors", "vortex_dsl.values", "vortex_dsl.tunables", "vortex_dsl.frontend",
     "vortex_dsl.api", "vortex_dsl.backends.contract", "vortex_dsl.analysis", "vortex_dsl.graph", "vortex_dsl.passes",
     "vortex_dsl.serving.plugin",
