@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from search.commands import campaign, doctor, model, plugin, quarantine, replay, report, results
+from search.commands import campaign, dash, doctor, model, plugin, quarantine, replay, report, results
 from search.commands.agents import journal
 from search.commands.exits import CommandError, ExitCode, explain
 from search.commands.outside import guiding, serving, telling
@@ -57,6 +57,7 @@ app.command("compare")(compare.compare)
 app.command("show")(results.show)
 app.command("journal")(journal.journal)
 app.command("report")(report.report)
+app.command("dash")(dash.dash)
 app.command("ask")(telling.ask)
 app.command("tell")(telling.tell)
 app.command("mcp")(serving.mcp)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hmac
 import secrets
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from search.dash import wording
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
     from contextlib import AbstractContextManager
 
     from fastapi import Request
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
 
     from search.store.ledger import SqlLedger
 
+Answer = TypeVar("Answer")
+
+KEPT_S = 3.0  # for so long an answer of the database is given again
+MOST_KEPT = 256
 STATIC = Path(__file__).with_name("static")
 PAGES = (
     ("/", "Campaigns"),
@@ -55,6 +62,8 @@ class Site:
     write_url: str = ""
     templates: Environment = field(default_factory=_templates)
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    _kept: dict[Hashable, tuple[float, object]] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
 
     @property
     def engine(self) -> Engine:
@@ -74,6 +83,19 @@ class Site:
     def reading(self) -> AbstractContextManager[Session]:
         """Give a session that sees one moment of the database and cannot write."""
         return self.ledger.reading()
+
+    def cached(self, key: Hashable, ask: Callable[[Session], Answer]) -> Answer:
+        """Give what the database answered to the same question a moment ago, else ask it."""
+        kept = self._kept.get(key)
+        if kept is not None and time.monotonic() - kept[0] < KEPT_S:
+            return cast("Answer", kept[1])
+        with self.reading() as session:
+            answer = ask(session)
+        with self._lock:
+            if len(self._kept) >= MOST_KEPT:
+                self._kept.clear()
+            self._kept[key] = time.monotonic(), answer
+        return answer
 
     def page(self, request: Request, name: str, *, status_code: int = 200, **context: Any) -> HTMLResponse:
         """Render a template of `templates/`, which extends `base.html`, or a fragment that extends nothing."""

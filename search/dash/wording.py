@@ -5,12 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup, escape
+
 from search.ranking.leaderboard import NOTHING, interval, number, spread
 from search.report.parts.costs import duration
 from search.report.wording import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
+
+    from search.dash.queries.sections import Section
 
 MOST_SHOWN = 2000  # characters of a text in a page; the whole is fetched on demand
 MOST_CELL = 160
@@ -48,6 +52,22 @@ def ratio(value: float) -> str:
     return f"{value:g}x" if value else "as written"
 
 
+def twice(values: Iterable[object]) -> list[tuple[object, object]]:
+    """Give options of a form whose values are what people read."""
+    return [(value, str(value)) for value in values]
+
+
+def placed(places: Sequence[Section], chosen: Section) -> list[tuple[str, str]]:
+    """Give the places as options of a form: the chosen one by the section that is chosen in it."""
+    return [(chosen.slug if s.place == chosen.place else s.slug, s.where) for s in places]
+
+
+def figure(written: str) -> Markup:
+    """Set the interval of a figure apart, so that the eye reads the figure first."""
+    value, _, rest = written.partition(" ")
+    return Markup("{} <small>{}</small>").format(value, rest) if rest else escape(written)
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "shown": text,
     "cell": cell,
@@ -58,4 +78,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "spread": spread,
     "interval": interval,
     "duration": duration,
+    "twice": twice,
+    "placed": placed,
+    "figure": figure,
 }

@@ -52,8 +52,8 @@ def query(campaign_id: int | None, limit: int | None, choice: Choice) -> Select[
         .join(models.Candidate, models.Candidate.id == row.candidate_id)
         .join(models.Campaign, models.Campaign.id == row.campaign_id)
         .outerjoin(models.Environment, models.Environment.digest == row.environment_digest)
-        .where(*_chosen(campaign_id, choice))
-        .order_by(*_order(choice.sort))
+        .where(*chosen(campaign_id, choice))
+        .order_by(*order(choice.sort))
     )
     return found.limit(limit)
 
@@ -85,25 +85,26 @@ def _numbers(written: str) -> tuple[int, ...]:
     return tuple(int(number) for number in written.split(",") if number)
 
 
-def _chosen(campaign_id: int | None, choice: Choice) -> list[ColumnElement[bool]]:
+def chosen(campaign_id: int | None, choice: Choice) -> list[ColumnElement[bool]]:
+    """Give the conditions of a choice. Raises ConditionError."""
     row = models.Standing
-    chosen: list[ColumnElement[bool]] = []
+    found: list[ColumnElement[bool]] = []
     if campaign_id is not None:
-        chosen.append(row.campaign_id == campaign_id)
+        found.append(row.campaign_id == campaign_id)
     if choice.ratio is not None:
-        chosen.append(row.ratio == choice.ratio)
+        found.append(row.ratio == choice.ratio)
     if choice.model:
         digest = row.model_digest.startswith(choice.model, autoescape=True)
-        chosen.append(or_(models.Campaign.model == choice.model, digest))
+        found.append(or_(models.Campaign.model == choice.model, digest))
     if choice.device:
-        chosen.append(func.lower(row.device).contains(choice.device.lower(), autoescape=True))
+        found.append(func.lower(row.device).contains(choice.device.lower(), autoescape=True))
     if choice.where:
-        chosen.append(_condition(conditions.parse(choice.where)))
-    return chosen
+        found.append(_condition(conditions.parse(choice.where)))
+    return found
 
 
-def _order(sort: str) -> list[Expression]:
-    """Order by one field, or best first. Ratios stand apart, and what is only a reference stands last."""
+def order(sort: str) -> list[Expression]:
+    """Order by one field, or best first; ratios stand apart, and references last. Raises ConditionError."""
     row = models.Standing
     asked: list[Expression] = []
     if sort:

@@ -3,3 +3,7 @@
 
 class StoreError(Exception):
     """The database cannot be opened or is not ours. The message is one sentence for people."""
+
+
+class SchemaError(StoreError):
+    """A ledger of an older version, where it is only read. The message says what brings it up to date."""

@@ -329,7 +329,7 @@ class Standing(Base):
         UniqueConstraint("campaign_id", "program_digest", *CIRCUMSTANCE),
         Index(None, "campaign_id", "ratio", "kl"),
         Index(None, "ratio", "kl"),
-        Index("ix_standing_section", *SECTION, "kl"),
+        Index("ix_standing_section", *SECTION, "campaign_id", "kl"),
     )
 
     id: Mapped[Id]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Column, MetaData, Table, Text, inspect, select, text
 
-from search.store.errors import StoreError
+from search.store.errors import SchemaError, StoreError
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -37,7 +37,7 @@ def require_head(engine: Engine) -> None:
     with engine.connect() as connection:
         current = _version(connection)
         if current != HEAD:
-            raise StoreError(
+            raise SchemaError(
                 f"{_name(connection)} has the schema {current!r}, and is only read here, where {HEAD!r} is needed: "
                 "any command that writes, `vortex status` for one, brings it up to date."
             )

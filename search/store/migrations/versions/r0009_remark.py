@@ -12,7 +12,9 @@ branch_labels = None
 depends_on = None
 
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-SECTION = ("workload", "model_digest", "environment_digest", "evaluator_version", "lengths", "ratio", "kl")
+SECTION = (
+    "workload", "model_digest", "environment_digest", "evaluator_version", "lengths", "ratio", "campaign_id", "kl",
+)  # fmt: skip
 
 
 def upgrade() -> None:
