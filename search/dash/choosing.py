@@ -13,7 +13,7 @@ from search.dash.queries import sections
 from search.ranking import conditions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from search.dash.queries.sections import Section
     from search.dash.site import Site
@@ -57,8 +57,8 @@ def choose(site: Site, campaign: str = "", model: str = "", device: str = "", at
     section = next((s for s in found if s.slug == at), None) or _near(known, found, at)
     return Choices(
         tuple(sorted({each for s in known for each, *_ in s.campaigns})),
-        tuple(sorted({s.model for s in known})),
-        tuple(sorted({s.device for s in known if s.device})),
+        _offered(s.model for s in known),
+        _offered(s.device for s in known),
         tuple({s.place: s for s in reversed(found)}.values())[::-1],
         tuple(sections.beside(found, section)) if section else (),
         section,
@@ -66,6 +66,11 @@ def choose(site: Site, campaign: str = "", model: str = "", device: str = "", at
         model,
         device,
     )
+
+
+def _offered(names: Iterable[str]) -> tuple[str, ...]:
+    """Give what a form offers: names that an address can hold."""
+    return tuple(sorted({name for name in names if 0 < len(name) <= MOST_TEXT}))
 
 
 def _near(known: Sequence[Section], found: Sequence[Section], at: str) -> Section | None:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy import func, select
 
-from search.dash.choosing import Address, Number, Word, number_of
+from search.dash.choosing import MOST_TEXT, Address, Number, Word, number_of
 from search.journal.entries import TITLES
 from search.journal.journal import journal_of, tally
 from search.store import models
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from search.records import Record
 
 PAGE_ROWS = 40  # candidates
+MOST_PROPOSERS = 100
 CANDIDATE = models.Candidate
 WRITERS = {"hypotheses": models.Hypothesis, "notes": models.Note}
 
@@ -77,7 +78,9 @@ def _writers(campaign: int) -> Select[str]:
     wrote = CANDIDATE.id.in_(select(models.Hypothesis.candidate_id)) | CANDIDATE.id.in_(
         select(models.Note.candidate_id)
     )
-    return select(CANDIDATE.proposer).where(CANDIDATE.campaign_id == campaign, wrote).distinct().limit(100)
+    name = CANDIDATE.proposer
+    mine = CANDIDATE.campaign_id == campaign, wrote, func.length(name) <= MOST_TEXT
+    return select(name).where(*mine).distinct().order_by(name).limit(MOST_PROPOSERS)
 
 
 def _view(site: Site, campaign: int, kind: str, proposer: str, page: int) -> View:

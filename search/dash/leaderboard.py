@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
-from sqlalchemy import select
+from sqlalchemy import func, select
 
-from search.dash.choosing import Address, Number, Word, choose, number_of
+from search.dash.choosing import MOST_TEXT, Address, Number, Word, choose, number_of
 from search.dash.queries import rows
 from search.ranking import conditions
 from search.ranking.leaderboard import cells_of
@@ -134,7 +134,8 @@ def _has(standing: Standing, field: str) -> bool:
 
 
 def _proposers(session: Session) -> list[str]:
-    query = select(models.Candidate.proposer).distinct().order_by(models.Candidate.proposer).limit(MOST_PROPOSERS)
+    name = models.Candidate.proposer
+    query = select(name).where(func.length(name) <= MOST_TEXT).distinct().order_by(name).limit(MOST_PROPOSERS)
     return list(session.scalars(query))
 
 

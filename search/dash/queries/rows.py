@@ -36,15 +36,13 @@ TASKS: dict[str, ColumnElement[bool]] = {
 }
 # What a program keeps for each page, told from its text.
 FIELDS = {
-    "mean": (".mean(",),
+    "mean": (".mean('token'", '.mean("token"'),
     "max or min": (".max('token'", '.max("token"', ".min('token'", '.min("token"'),
-    "std": (".std(",),
-    "norm": (".norm(", "norm("),
-    "sign": (".sign(", "sign("),
-    "int4": ("'int4'", '"int4"'),
+    "fp8": ("'fp8_e4m3'", '"fp8_e4m3"'),
     "int8": ("'int8'", '"int8"'),
-    "fp8": ("'fp8", '"fp8', "'float8", '"float8'),
-    "none": (),
+    "int4": ("'int4'", '"int4"'),
+    "sign": ("'sign'", '"sign"'),
+    "nothing": (),
 }
 RANKED = (
     ROW.id, ROW.candidate_id, ROW.kl, ROW.retrieval_loss, ROW.accuracy, ROW.speedup, ROW.speedup_low,
