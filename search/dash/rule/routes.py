@@ -13,13 +13,13 @@ from pydantic import StringConstraints
 
 from search.campaigns.bounds import LARGEST
 from search.contracts import LookError
-from search.dash.rule.code import MAX_SHOWN, compiled, difference, highlighted
 from search.dash.rule.comparing import pairs
 from search.dash.rule.costs import Spending, UncountedError, fitted, shape_of, spending
 from search.dash.rule.gathering import Rule, rule
 from search.dash.rule.lineage import graph_of
 from search.dash.rule.measured import stages
 from search.dash.rule.pictures import Pictures
+from search.dash.rule.programs import MAX_SHOWN, compiled, difference, highlighted
 from vortex_dsl import ProgramError
 
 if TYPE_CHECKING:
