@@ -91,6 +91,7 @@ RULES = (
     Rule(OURS, ("sqlalchemy",), but=("search.store", "search.dash")),
     Rule(OURS, ("openai",), but=("search.agents",)),
     Rule(OURS, ("optuna",), but=("search.agents",)),
+    Rule(OURS, ("matplotlib",), but=("search.plots",)),
     Rule(OURS, ("mcp",), but=("search.outside.server",)),
     Rule(OURS, ("uvicorn",), but=("search.outside.server", "search.dash.serving")),
     Rule(OURS, ("fastapi", "starlette"), but=("search.dash", "search.outside.server")),
@@ -109,10 +110,11 @@ HEAVY = (
     "optuna",
     "triton",
     "mcp",
+    "matplotlib",
 )
 LIGHT = (
     "search.cli", "search.commands", "search.config", "search.contracts", "search.records", "search.doctor",
-    "search.ranking.leaderboard", "search.plugin.export", "search.plugin.verify", "search.store.errors",
+    "search.ranking.leaderboard", "search.plots", "search.plugin.export", "search.plugin.verify", "search.store.errors",
     "vortex_dsl.__init__", "vortex_dsl.errors", "vortex_dsl.values", "vortex_dsl.tunables", "vortex_dsl.frontend",
     "vortex_dsl.api", "vortex_dsl.backends.contract", "vortex_dsl.analysis", "vortex_dsl.graph", "vortex_dsl.passes",
     "vortex_dsl.serving.plugin",

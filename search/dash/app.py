@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from search.dash import budgets, campaigns, fronts, journal, leaderboard, login, remarks, spending
+from search.dash import budgets, campaigns, fronts, journal, leaderboard, login, remarks, rule, spending
 from search.dash.guard import Guard
 from search.dash.site import STATIC, Site
 from search.store.errors import StoreError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from search.store.ledger import SqlLedger
 
-PARTS = (campaigns, fronts, budgets, leaderboard, journal, spending, remarks)  # each has a `router(site)`
+PARTS = (campaigns, fronts, budgets, leaderboard, journal, spending, remarks, rule)  # each has a `router(site)`
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
