@@ -13,6 +13,7 @@ from search.commands.asked import CampaignFile, FileToGoOnWith, ToEvaluate, ToRe
 from search.commands.database import campaign_of, existing, opened
 from search.commands.exits import CommandError, ExitCode
 from search.commands.output import note, print_data, print_json
+from search.commands.programs.named import ProgramName, program_named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +86,7 @@ def resume(
 @options.taking
 def evaluate(
     *,
-    file: options.ProgramFile,
+    program: ProgramName,
     settings: options.Settings = None,
     asked: ToEvaluate,
     as_json: options.Json = False,
@@ -101,11 +102,11 @@ def evaluate(
     setup = asked.setup()
     facts = facts_to_serve(setup.model)
     judged = judged_by(setup, facts, as_written=True)
-    program, _ = traced(file, settings or (), (facts.group, facts.head_dim))
+    given, _ = traced(program_named(program, setup.db), settings or (), (facts.group, facts.head_dim))
     config = replace(judged, num_candidates=1, proposers=(Given.name,), seeds=(), serve_floor=0.0)
     with opened(setup.db) as ledger, _machines(setup, facts, config.workloads).pool() as pool:
         campaign = start_campaign(ledger, config)
-        outcome = _searched(ledger, pool, (Given(program),), campaign)
+        outcome = _searched(ledger, pool, (Given(given),), campaign)
         records = ledger.records(campaign.id)
         if records:
             print_record(ledger, ledger.candidate(records[0].candidate.id), as_json)

@@ -50,12 +50,12 @@ MAX_DIGITS = 18  # of an id: more would not fit 64 bits
 class SqlLedger:
     """`search.contracts.Ledger` in a database. Opening it makes or migrates the tables.
 
-    `url` is `sqlite:///FILE` or `postgresql://USER@HOST/NAME`. Raises StoreError, on opening as later, when the
+    `place` is a path, `sqlite:///FILE` or `postgresql://USER@HOST/NAME`. Raises StoreError, on opening as later, when the
     database is not ours, not writable or away.
     """
 
-    def __init__(self, url: str) -> None:
-        self._engine = connect(url)
+    def __init__(self, place: str) -> None:
+        self._engine = connect(place)
         self._reader = reader(self._engine)
         self._kept: set[tuple[type[models.Base], str]] = set()
         with explained(self._engine):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
 
     from vortex_dsl.analysis.cost import Cost, StageCost
     from vortex_dsl.analysis.devices import Roofline
@@ -154,13 +153,17 @@ def _plan(graph: Graph) -> list[str]:
     return [line.strip() for line in str(make_plan(graph)).split("\n")[1:]]
 
 
-def _costs(spent: Cost, roof: Roofline | None) -> Table:
+def _costs(spent: Cost, roof: Roofline | None) -> RenderableType:
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
+
+    from search.report.columns import Fitted
 
     caption = f"one decode step of a sparse layer, per sequence and KV head, at {spent.tokens:,} tokens"
-    drawn = Table("", caption=caption, caption_justify="left")
+    drawn = Table("stage")
     for heading in ("pages", "bytes", "flops", *([f"ns on {roof.device.name}"] if roof else [])):
-        drawn.add_column(heading, justify="right")
+        drawn.add_column(heading, justify="right", no_wrap=True)
     times = roof.stages_s if roof else (0.0,) * len(spent.stages)
     for stage, seconds in zip(spent.stages, times, strict=True):
         drawn.add_row(*_row(stage), *([_ns(seconds)] if roof else []))
@@ -174,7 +177,7 @@ def _costs(spent: Cost, roof: Roofline | None) -> Table:
     ratios = [spent.dense_bytes / spent.bytes, spent.dense_flops / spent.flops]
     ratios += [roof.dense_s / roof.sparse_s] if roof else []
     drawn.add_row("dense / sparse", "", *(f"{ratio:.2f}" for ratio in ratios))
-    return drawn
+    return Group(Fitted(drawn, ("pages", "flops")), Text(caption, style="italic"))
 
 
 def _row(stage: StageCost) -> tuple[str, ...]:

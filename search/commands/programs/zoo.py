@@ -108,17 +108,22 @@ def _told(program: Program) -> tuple[str, tuple[str, ...], int, int, tuple[str, 
 
 
 def _drawn(listed: list[Entry], tokens: int, num_layers: int) -> RenderableType:
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
+
+    from search.report.columns import Fitted
 
     caption = (
         f"one decode step of a sparse layer at {tokens:,} tokens; dense / sparse: the bytes that each reads in "
         f"{num_layers:,} layers"
     )
-    drawn = Table("name", "idea", "arXiv", "keeps", caption=caption, caption_justify="left")
+    drawn = Table("name", "idea", "arXiv", "keeps")
     for heading in ("bytes/page", "pages", "dense / sparse"):
-        drawn.add_column(heading, justify="right")
+        drawn.add_column(heading, justify="right", no_wrap=True)
     for each in listed:
         figures = ((each.bytes_per_page, ",d"), (each.pages_read, ",.0f"), (each.ratio, ".1f"))
         shown = ("-" if figure is None else format(figure, form) for figure, form in figures)
         drawn.add_row(each.name, each.idea, "\n".join(each.papers), each.keeps, *shown)
-    return drawn
+    reasons = [Text(f"{each.name} has no figures: {each.refusal}") for each in listed if each.refusal]
+    return Group(Fitted(drawn, ("keeps", "arXiv", "bytes/page", "pages")), Text(caption, style="italic"), *reasons)
