@@ -12,9 +12,9 @@ import typer
 from search.commands import campaign, doctor, model, plugin, quarantine, replay, report, results
 from search.commands.agents import journal
 from search.commands.exits import CommandError, ExitCode, explain
+from search.commands.output import make_streams_robust, print_line
 from search.commands.outside import guiding, serving, telling
 from search.commands.programs import program, zoo
-from search.commands.output import make_streams_robust, print_line
 from search.commands.ranking import compare, leaderboard
 from search.commands.usage import sentence, version
 from search.report.wording import shown

@@ -46,6 +46,7 @@ def run(*, file: CampaignFile = None, asked: ToRun, dry_run: DryRun = False, as_
     if dry_run:
         return _forecast(setup, as_json)
     endpoints = setup.agents()
+    note(f"preparing to serve {setup.model}")
     facts = facts_to_serve(setup.model)
     config = settings_of(setup, facts)
     proposers = proposers_of(config, endpoints)
@@ -100,6 +101,7 @@ def evaluate(
     from search.loop import start_campaign
 
     setup = asked.setup()
+    note(f"preparing to serve {setup.model}")
     facts = facts_to_serve(setup.model)
     judged = judged_by(setup, facts, as_written=True)
     given, _ = traced(program_named(program, setup.db), settings or (), (facts.group, facts.head_dim))
@@ -131,10 +133,14 @@ def _machines(setup: Setup, facts: ModelFacts, workloads: tuple[Workload, ...]) 
 
 def _searched(ledger: Ledger, pool: Evaluator, proposers: Sequence[Proposer], campaign: Campaign) -> Outcome:
     """Run a campaign to its end, watched and interruptible."""
-    from search.commands.progress import interruptible, watched
+    from search.commands.progress import Steps, interruptible, watched
+    from search.config import CampaignConfig
+    from search.contracts import Telling
     from search.loop import Loop
 
-    with watched() as observer:
+    stages = CampaignConfig.from_json(campaign.settings).stages
+    steps = Steps(stages, pool.doing) if isinstance(pool, Telling) else Steps(stages)
+    with watched(steps) as observer:
         loop = Loop(ledger, pool, proposers, campaign, observer)
         with interruptible(loop):
             return loop.run()

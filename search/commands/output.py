@@ -17,17 +17,26 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.text import Text
 
+PLAINER = {"–": "-", "…": "~", "·": "*", "×": "x"}
 WIDTH_OF_PIPES = 160  # without a terminal a table is not folded to 80 columns
 
 
 def make_streams_robust() -> None:
-    """Let no character and no closed stream stop a command: what an encoding lacks is written as an escape."""
+    """Let no character and no closed stream stop a command: what an encoding lacks is written otherwise."""
+    codecs.register_error("plainer", _plainer)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by who started us, who then wants to see nothing
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for as long as we run
         elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="plainer")
+
+
+def _plainer(error: UnicodeError) -> tuple[str, int]:
+    """Write a character for each that cannot be encoded, so that columns stay where they are."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(PLAINER.get(c, "?") for c in error.object[error.start : error.end]), error.end
 
 
 def print_json(value: object) -> None:

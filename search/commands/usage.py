@@ -16,7 +16,10 @@ WORDS = (
     (r"\.? ?\(Possible options: ([^,)]+)[^)]*\)", r"; did you mean \1?"),
     (r"\.? Did you mean '([^']+)'.*\?", r"; did you mean \1?"),
     (r"Invalid value for ('?[^:]+'?): ", r"\1: "),
-    (r"Input should be (less|greater) than or equal to", lambda m: f"must be at {'most' if m[1] == 'less' else 'least'}"),
+    (
+        r"Input should be (less|greater) than or equal to",
+        lambda m: f"must be at {'most' if m[1] == 'less' else 'least'}",
+    ),
     (r"Input should be a valid integer.*", "must be a whole number"),
     (r"Input should be a valid number.*", "must be a number"),
     (r"Input should be", "must be"),

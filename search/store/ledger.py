@@ -50,8 +50,8 @@ MAX_DIGITS = 18  # of an id: more would not fit 64 bits
 class SqlLedger:
     """`search.contracts.Ledger` in a database. Opening it makes or migrates the tables.
 
-    `place` is a path, `sqlite:///FILE` or `postgresql://USER@HOST/NAME`. Raises StoreError, on opening as later, when the
-    database is not ours, not writable or away.
+    `place` is a path, `sqlite:///FILE` or `postgresql://USER@HOST/NAME`. Raises StoreError, on opening as later, when
+    the database is not ours, not writable or away.
     """
 
     def __init__(self, place: str) -> None:

@@ -113,6 +113,8 @@ def _text_of(name: str) -> Named | None:
     """Give the text that a file, stdin or the zoo has under a name; None where none of them has."""
     from vortex_dsl.zoo import names, path
 
+    if not name:
+        raise CommandError(f"the name of a program is empty; give {HOW}")
     if name == STDIN:
         return Named(_stdin(), STDIN_NAME)
     file = Path(name)
