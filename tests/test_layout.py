@@ -87,10 +87,15 @@ RULES = (
     Rule(OURS, ("numba",), but=("kernels",)),
     Rule(OURS, ("triton",), but=("kernels", "vortex_dsl.backends.triton_backend", "vortex_dsl.codegen.emitted")),
     Rule(OURS, ("ray", "lm_eval"), but=("search.evaluator",)),
-    Rule(OURS, ("sqlalchemy", "alembic"), but=("search.store",)),
+    Rule(OURS, ("alembic",), but=("search.store",)),
+    Rule(OURS, ("sqlalchemy",), but=("search.store", "search.dash")),
     Rule(OURS, ("openai",), but=("search.agents",)),
     Rule(OURS, ("optuna",), but=("search.agents",)),
-    Rule(OURS, ("mcp", "uvicorn"), but=("search.outside.server",)),
+    Rule(OURS, ("matplotlib",), but=("search.plots",)),
+    Rule(OURS, ("mcp",), but=("search.outside.server",)),
+    Rule(OURS, ("uvicorn",), but=("search.outside.server", "search.dash.serving")),
+    Rule(OURS, ("fastapi", "starlette"), but=("search.dash", "search.outside.server")),
+    Rule(OURS, ("search.dash",), but=("search.dash", "search.commands.dash")),
 )
 # What `import X` may not load at the top of a module: each costs seconds or belongs to one place.
 HEAVY = (
@@ -105,15 +110,19 @@ HEAVY = (
     "optuna",
     "triton",
     "mcp",
+    "matplotlib",
 )
 LIGHT = (
     "search.cli", "search.commands", "search.config", "search.contracts", "search.records", "search.doctor",
-    "search.ranking.leaderboard", "search.plugin.export", "search.plugin.verify", "search.store.errors",
+    "search.ranking.leaderboard", "search.plots", "search.plugin.export", "search.plugin.verify", "search.store.errors",
     "vortex_dsl.__init__", "vortex_dsl.errors", "vortex_dsl.values", "vortex_dsl.tunables", "vortex_dsl.frontend",
     "vortex_dsl.api", "vortex_dsl.backends.contract", "vortex_dsl.analysis", "vortex_dsl.graph", "vortex_dsl.passes",
     "vortex_dsl.serving.plugin",
 )  # fmt: skip
-DRAWN_IN_THE_DESIGN = ("vortex_dsl.frontend.trace",)  # what it does has this name, and its folder is never on sys.path
+DRAWN_IN_THE_DESIGN = (
+    "vortex_dsl.frontend.trace",
+    "search.dash.site",
+)  # what it does has this name, and its folder is never on sys.path
 
 
 def _within(name: str, prefixes: tuple[str, ...]) -> bool:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from sqlalchemy import Double, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 10
 RETRY_S = 0.01
+CACHE_KIB, MMAP_BYTES = 65_536, 1 << 30  # of a connection that only reads
 MOST_KEPT = 100_000  # rows that are remembered to be there
 REMEDY = "Give --db as a path, sqlite:///FILE or postgresql://USER@HOST/NAME."
 IS_URL = re.compile(r"\w+(\+\w+)?://|(sqlite|postgresql|postgres):")  # what is none is a path
@@ -68,6 +70,24 @@ def connect(place: str) -> Engine:
         raise StoreError(f"PostgreSQL needs {error.name}: pip install 'vortex-search[postgres]'.") from error
 
 
+def connect_reading(place: str) -> Engine:
+    """Give an engine that cannot write: SQLite opens the file for reading, PostgreSQL refuses in each transaction.
+
+    Raises StoreError as `connect` does, and where there is no such file.
+    """
+    parsed = _parse(place)
+    if parsed.get_backend_name() == "postgresql":
+        return reader(connect(place))
+    file = _file_of(parsed)
+    if not file.is_file():
+        raise StoreError(f"There is no database {file}. {REMEDY}")
+    read_only = URL.create("sqlite", database=f"file:{quote(str(file))}", query={"mode": "ro", "uri": "true"})
+    engine = create_engine(read_only, connect_args={"timeout": BUSY_TIMEOUT_S})
+    event.listen(engine, "connect", _prepare_reading)
+    event.listen(engine, "begin", _begin_sqlite)
+    return reader(engine)
+
+
 def file_of(place: str) -> Path | None:
     """Give the file of an SQLite database, None for one on a server. Raises StoreError as `connect` does."""
     parsed = _parse(place)
@@ -91,15 +111,26 @@ def _parse(place: str) -> URL:
 
 
 def _connect_sqlite(url: URL) -> Engine:
-    if url.database in (None, "", ":memory:"):
-        raise StoreError(f"A database in memory cannot be shared between processes. {REMEDY}")
-    file = Path(url.database or "").absolute()
+    file = _file_of(url)
     if not file.parent.is_dir():
         raise StoreError(f"The database {file} cannot be made: the folder {file.parent} does not exist.")
     engine = create_engine(url.set(database=str(file)), connect_args={"timeout": BUSY_TIMEOUT_S})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _file_of(url: URL) -> Path:
+    if url.database in (None, "", ":memory:"):
+        raise StoreError(f"A database in memory cannot be shared between processes. {REMEDY}")
+    return Path(url.database or "").absolute()
+
+
+def _prepare_reading(connection: Any, record: object) -> None:  # noqa: ARG001
+    """Refuse to write, whatever the file would allow, and keep what is read often at hand."""
+    connection.isolation_level = None
+    for pragma in ("query_only = ON", f"cache_size = -{CACHE_KIB}", f"mmap_size = {MMAP_BYTES}"):
+        connection.execute(f"PRAGMA {pragma}").close()
 
 
 def _prepare_sqlite(connection: Any, record: object) -> None:  # noqa: ARG001

@@ -27,12 +27,13 @@ from search.records import (
 )
 from search.store import board, entries, lease, models, progress, rows, schema, standing, submissions
 from search.store import spent as spending
-from search.store.database import Epoch, Kept, connect, explained, insert_new, keep, reader
+from search.store.database import Epoch, Kept, connect, connect_reading, explained, insert_new, keep, reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sqlalchemy import Select, Update
+    from sqlalchemy.engine import Engine
     from sqlalchemy.orm import InstrumentedAttribute
 
     from search.store.spent import Spent
@@ -51,15 +52,16 @@ class SqlLedger:
     """`search.contracts.Ledger` in a database. Opening it makes or migrates the tables.
 
     `place` is a path, `sqlite:///FILE` or `postgresql://USER@HOST/NAME`. Raises StoreError, on opening as later, when
-    the database is not ours, not writable or away.
+    the database is not ours, not writable or away. `read_only`: nothing can be written, nothing is made or migrated,
+    and an older schema is refused.
     """
 
-    def __init__(self, place: str) -> None:
-        self._engine = connect(place)
+    def __init__(self, place: str, *, read_only: bool = False) -> None:
+        self._engine = connect_reading(place) if read_only else connect(place)
         self._reader = reader(self._engine)
         self._kept: set[tuple[type[models.Base], str]] = set()
         with explained(self._engine):
-            schema.bring_to_head(self._engine)
+            schema.require_head(self._reader) if read_only else schema.bring_to_head(self._engine)
 
     @contextmanager
     def _writing(self) -> Iterator[Session]:
@@ -69,9 +71,15 @@ class SqlLedger:
         kept.commit()
 
     @contextmanager
-    def _reading(self) -> Iterator[Session]:
+    def reading(self) -> Iterator[Session]:
+        """Give a session that sees one moment of the database and cannot write."""
         with explained(self._engine), Session(self._reader) as session, session.begin():
             yield session
+
+    @property
+    def engine(self) -> Engine:
+        """The engine whose transactions only read."""
+        return self._reader
 
     def close(self) -> None:
         """Let go of the database. Idempotent."""
@@ -92,7 +100,7 @@ class SqlLedger:
     def campaign(self, campaign_id: int | None = None) -> Campaign:
         """Give a campaign, the newest without an id. Raises LookupError where there is none."""
         query = select(models.Campaign).order_by(models.Campaign.id.desc()).limit(1)
-        with self._reading() as session:
+        with self.reading() as session:
             row = session.scalars(query if campaign_id is None else query.filter_by(id=campaign_id)).one_or_none()
             if row is None:
                 raise LookupError("There is no campaign yet." if campaign_id is None else _missing(campaign_id))
@@ -100,7 +108,7 @@ class SqlLedger:
 
     def campaigns(self) -> list[Campaign]:
         """Give all campaigns, the oldest first."""
-        with self._reading() as session:
+        with self.reading() as session:
             return [rows.campaign(row) for row in session.scalars(select(models.Campaign).order_by(models.Campaign.id))]
 
     def add_candidate(self, candidate: Candidate) -> Candidate:
@@ -120,7 +128,7 @@ class SqlLedger:
     def records(self, campaign_id: int) -> list[Record]:
         """Give a campaign's candidates in step order with their finished evaluations, never the held-out ones."""
         query = _candidates().where(models.Candidate.campaign_id == campaign_id).order_by(models.Candidate.step)
-        with self._reading() as session:
+        with self.reading() as session:
             judged = rows.OF_CAMPAIGN(session, campaign=campaign_id)
             written = entries.read(session, models.Candidate.campaign_id == campaign_id)
             return [
@@ -134,7 +142,7 @@ class SqlLedger:
     def candidate(self, candidate_id: int) -> Record:
         """Give one candidate with all that was measured and said of it. Raises LookupError where there is none."""
         query = _candidates().add_columns(models.Candidate.conversation).where(models.Candidate.id == candidate_id)
-        with self._reading() as session:
+        with self.reading() as session:
             found = session.execute(query).one_or_none()
             if found is None:
                 raise LookupError(f"There is no candidate {candidate_id}.")
@@ -148,9 +156,9 @@ class SqlLedger:
 
         A program that a candidate's budget was fitted to finds the candidate too.
         """
-        if name.isdecimal() and len(name) < MAX_DIGITS and self._has_candidate(int(name)):
-            return self.candidate(int(name))
-        with self._reading() as session:
+        with self.reading() as session:
+            if name.isdecimal() and len(name) < MAX_DIGITS and session.get(models.Candidate, int(name)) is not None:
+                return self.candidate(int(name))
             found = _newest(session, models.Candidate.program_digest, name)
             if len(set(found.values())) != 1:
                 found = _newest(session, models.Evaluation.program_digest, name) | found
@@ -158,10 +166,6 @@ class SqlLedger:
             several = f"Several programs' digests begin with {name!r}: {', '.join(sorted(found)[:5])}."
             raise LookupError(several if found else f"There is no candidate {name!r}.")
         return self.candidate(next(iter(found.values())))
-
-    def _has_candidate(self, candidate_id: int) -> bool:
-        with self._reading() as session:
-            return session.get(models.Candidate, candidate_id) is not None
 
     # Submissions
 
@@ -174,12 +178,12 @@ class SqlLedger:
 
     def submissions(self, campaign_id: int) -> list[Submission]:
         """Give what came from outside, in order of arrival."""
-        with self._reading() as session:
+        with self.reading() as session:
             return submissions.submissions(session, campaign_id)
 
     def submission(self, submission_id: int) -> Submission:
         """Give one of them by its id. Raises LookupError where there is none."""
-        with self._reading() as session:
+        with self.reading() as session:
             found = submissions.submission(session, submission_id)
         if found is None:
             raise LookupError(f"There is no submission {submission_id}.")
@@ -275,7 +279,7 @@ class SqlLedger:
 
     def environment(self, digest: str) -> Environment:
         """Give where an evaluation was measured. Raises LookupError where there is none."""
-        with self._reading() as session:
+        with self.reading() as session:
             row = session.get(models.Environment, digest)
             if row is None:
                 raise LookupError(f"There is no environment {digest}.")
@@ -283,7 +287,7 @@ class SqlLedger:
 
     def workload(self, digest: str) -> Workload:
         """Give what an evaluation ran on. Raises LookupError where there is none."""
-        with self._reading() as session:
+        with self.reading() as session:
             row = session.get(models.Workload, digest)
             if row is None:
                 raise LookupError(f"There is no workload {digest}.")
@@ -295,18 +299,18 @@ class SqlLedger:
         self, campaign_id: int | None = None, limit: int | None = None, choice: Choice | None = None
     ) -> list[Standing]:
         """Give rows of the leaderboard, best first unless `choice` sorts them; `limit` cuts them off."""
-        with self._reading() as session:
+        with self.reading() as session:
             found = session.execute(board.query(campaign_id, limit, choice or Choice()))
             return [board.standing(*row) for row in found]
 
     def progress(self, campaign_id: int) -> Progress:
         """Count a campaign's candidates by how far they got, and the evaluations under way."""
-        with self._reading() as session:
+        with self.reading() as session:
             return progress.progress(session, campaign_id)
 
     def spent(self, campaign_id: int) -> Spent:
         """Tell what a campaign's evaluations took, and when. Raises LookupError where there is no campaign."""
-        with self._reading() as session:
+        with self.reading() as session:
             row = session.get(models.Campaign, campaign_id)
             if row is None:
                 raise LookupError(_missing(campaign_id))

@@ -202,6 +202,23 @@ class Note(Base):
     text: Mapped[str] = mapped_column(Prose)
 
 
+class Remark(Base):
+    """What a person wrote beside a candidate in the dashboard: tags, each once, and notes."""
+
+    __tablename__ = "remark"
+    __table_args__ = (
+        CheckConstraint("kind IN ('tag', 'note')", name="kind"),
+        UniqueConstraint("candidate_id", "kind", "text"),
+        Index(None, "kind", "text"),
+    )
+
+    id: Mapped[Id]
+    candidate_id: Mapped[int] = mapped_column(ForeignKey("candidate.id"))
+    kind: Mapped[str]
+    text: Mapped[str] = mapped_column(Prose)
+    created_at: Mapped[Now]
+
+
 class Workload(Base):
     """What a stage ran on. `split` stands by itself because proposers must never see "held_out"."""
 
@@ -297,6 +314,10 @@ class CandidateEvaluation(Base):
 CIRCUMSTANCE = ("ratio", "lengths", "model_digest", "environment_digest", "evaluator_version")
 
 
+# What rows share that are ranked against each other: a circumstance, and what was asked.
+SECTION = ("workload", *CIRCUMSTANCE[2:], "lengths", "ratio")
+
+
 class Standing(Base):
     """The leaderboard's summary of an admitted candidate under one circumstance, rewritten with each of its results.
 
@@ -308,6 +329,7 @@ class Standing(Base):
         UniqueConstraint("campaign_id", "program_digest", *CIRCUMSTANCE),
         Index(None, "campaign_id", "ratio", "kl"),
         Index(None, "ratio", "kl"),
+        Index("ix_standing_section", *SECTION, "kl"),
     )
 
     id: Mapped[Id]

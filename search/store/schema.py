@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy.engine import Connection, Engine
 
-HEAD = "0008"
+HEAD = "0009"
 # Not Alembic's own name for it: Optuna, for one, keeps its versions under that.
 VERSION_TABLE = "vortex_schema"
 LOCK = 0x766F72746578  # any number that no other application locks
@@ -33,6 +33,17 @@ def bring_to_head(engine: Engine) -> None:
         current = _version(connection)
         if current != HEAD:
             _upgrade(connection, current)
+
+
+def require_head(engine: Engine) -> None:
+    """Refuse a database whose tables are not at head. Raises StoreError, which says what to do."""
+    with engine.connect() as connection:
+        current = _version(connection)
+        if current != HEAD:
+            raise StoreError(
+                f"{_name(connection)} has the schema {current!r}, and is only read here, where {HEAD!r} is needed: "
+                "any command that writes, `vortex status` for one, brings it up to date."
+            )
 
 
 def _version(connection: Connection) -> str | None:
