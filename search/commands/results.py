@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from search.commands import options
+from search.commands import options, plotting
 from search.commands.database import campaign_of, existing
 from search.commands.output import cell, note, print_data, print_json, print_program, whole
 from search.commands.programs.named import CandidateName, candidate_named
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from search.journal.journal import Judged
     from search.records import Campaign, Evaluation, Record
 
+Ratio = Annotated[
+    float | None,
+    typer.Option(
+        "--ratio", metavar="R", min=0.0, help="The cost ratio whose budget --plot draws; the lowest if left out."
+    ),
+]
 Prompt = Annotated[bool, typer.Option("--prompt", help="Print what a language model was asked, and its answers.")]
 
 
@@ -47,12 +53,17 @@ def status(
 def show(
     name: CandidateName,
     prompt: Prompt = False,
+    plot: plotting.OfAttention = None,
+    ratio: Ratio = None,
     db: options.Database = options.DATABASE_URL,
     as_json: options.Json = False,
 ) -> None:
     """Tell everything about one candidate: its text, its parents, and what every stage made of it."""
+    plotting.check_drawable(plot)
     with existing(db) as ledger:
         record = candidate_named(ledger, name)
+        if plot is not None:
+            plotting.draw_attention(ledger, record, ratio, plot)
         if prompt:
             _print_conversation(record, as_json)
         else:

@@ -91,7 +91,7 @@ def connect_reading(place: str) -> Engine:
 def file_of(place: str) -> Path | None:
     """Give the file of an SQLite database, None for one on a server. Raises StoreError as `connect` does."""
     parsed = _parse(place)
-    return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
+    return _file_of(parsed) if parsed.get_backend_name() == "sqlite" else None
 
 
 def _parse(place: str) -> URL:
