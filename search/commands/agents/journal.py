@@ -12,6 +12,7 @@ from search.commands.campaign import CampaignArgument
 from search.commands.database import campaign_of, existing
 from search.commands.exits import CommandError
 from search.commands.output import cell, print_data, print_json
+from vortex_dsl.errors import did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -36,7 +37,7 @@ def journal(
         records = ledger.records(found.id)
     names = {record.candidate.proposal.proposer for record in records}
     if proposer and proposer not in names:
-        known = ", ".join(sorted(names)) or "nobody yet"
+        known = (", ".join(sorted(names)) or "nobody yet") + did_you_mean(proposer, names)
         raise CommandError(f"campaign {found.id} has no proposer {proposer!r}; it has {known}")
     written = journal_of(records).of(proposer)
     if as_json:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from search.commands.programs.fields import gone_of, names_of
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -41,6 +43,7 @@ class PassShown:
 def told(checked: Checked) -> dict[str, object]:
     """Give all of it for JSON."""
     program, graph, spent = checked.program, checked.graph, checked.cost
+    names = names_of(program, graph)
     answer: dict[str, object] = {
         "ok": True,
         "name": program.name,
@@ -48,7 +51,10 @@ def told(checked: Checked) -> dict[str, object]:
         "digest": graph.digest,
         "values": dict(program.values),
         "operations": graph.num_operations,
-        "fields": [{"type": str(field.type), "storage": field.storage} for field in graph.fields],
+        "fields": [
+            {"name": names.get(field.name, field.name), "type": str(field.type), "storage": field.storage}
+            for field in graph.fields
+        ],
         "cost": {**asdict(spent), "bytes": spent.bytes, "flops": spent.flops, "ratio": spent.ratio},
         "warnings": list(checked.warnings),
     }
@@ -71,14 +77,16 @@ def drawn(checked: Checked) -> RenderableType:
     from rich.text import Text
 
     program, graph, spent = checked.program, checked.graph, checked.cost
-    fields = ", ".join(f"{field.type} as {field.storage}" for field in graph.fields) or "none"
+    names, gone = names_of(program, graph), gone_of(program, graph)
+    kept = [f"{names.get(field.name, field.name)} {field.type} as {field.storage}" for field in graph.fields]
+    rewritten = f" (of {', '.join(gone)}, which are merged, rewritten or not used)" if gone else ""
     layers = f"{spent.layers.num:,} layers of which {spent.layers.num_dense} are dense"
     lines = (
         *(_compiled(checked) if checked.passes else ()),
         f"{program.name}: {program.doc}",
         f"digest {graph.digest}, {graph.num_operations} operations",
         "tunables " + ", ".join(f"{name}={value}" for name, value in sorted(program.values.items())),
-        f"fields {fields}; {spent.bytes_per_page:,} bytes per page",
+        f"fields {', '.join(kept) or 'none'}{rewritten}; {spent.bytes_per_page:,} bytes per page",
         f"reads {spent.pages_read:,.1f} of {spent.pages_dense:,} pages in a sparse layer",
         f"dense attention reads {spent.ratio:.1f} times the bytes, over {layers}",
     )

@@ -85,12 +85,13 @@ def _checked(
 
 def _device(name: str) -> Device | None:
     """Find the device that times are told for. Raises CommandError for one whose peaks are not known."""
-    from vortex_dsl.analysis.devices import device
+    from vortex_dsl.analysis.devices import NAMES, device
+    from vortex_dsl.errors import did_you_mean
 
     try:
         return device(name) if name else None
     except LookupError as error:
-        raise CommandError(f"--device: {error}") from None
+        raise CommandError(f"--device: {error}{did_you_mean(name, NAMES)}") from None
 
 
 def traced(named: Named, settings: Sequence[str], shape: tuple[int, int]) -> tuple[Program, Graph]:

@@ -10,7 +10,8 @@ import typer
 
 from search.commands import options
 from search.commands.exits import CommandError
-from search.commands.output import print_data, print_json, print_line
+from search.commands.output import print_data, print_json, print_program
+from search.commands.programs.completing import of_rules
 from search.commands.programs.program import Group, HeadDim, Layers, Tokens
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 PAPER = re.compile(r"arXiv:(\d{4}\.\d{5})")
 SOURCE = re.compile(r" \([^()]*arXiv:[^()]*\)")  # the part of an idea that names its paper
 
-Name = Annotated[str | None, typer.Argument(metavar="NAME", help="Print this program's text.")]
+Name = Annotated[str | None, typer.Argument(metavar="NAME", help="Print this program's text.", autocompletion=of_rules)]
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def zoo(
 ) -> None:
     """List the published rules with their papers and what a decode step costs, or print the text of one."""
     from vortex_dsl import Shape
-    from vortex_dsl.zoo import text
+    from vortex_dsl.errors import did_you_mean, quoted
+    from vortex_dsl.zoo import names, text
 
     shape = Shape(group=group, head_dim=head_dim)
     if name is None:
@@ -75,9 +77,10 @@ def zoo(
     try:
         found = text(name)
     except LookupError as error:
-        raise CommandError(str(error.args[0])) from error
+        near = did_you_mean(name, names())
+        raise CommandError(f"no program {quoted(name)} in the zoo{near}" if near else str(error.args[0])) from error
     told = {"entry": entry(name, shape, tokens, layers), "text": found}
-    print_json(told) if as_json else print_line(found.rstrip("\n"))
+    print_json(told) if as_json else print_program(found)
 
 
 def entries(shape: Shape, tokens: int, num_layers: int = 32) -> list[Entry]:
