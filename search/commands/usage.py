@@ -23,7 +23,7 @@ WORDS = (
     (r"Input should be a valid integer.*", "must be a whole number"),
     (r"Input should be a valid number.*", "must be a number"),
     (r"Input should be", "must be"),
-    (r"^'(-[^']*)': must", r"\1 must"),
+    (r"^(?:'-\w' / )?'(--?[^']*)': must", r"\1 must"),
     (r"Missing (argument|option) '([^']+)'", r"\2 is missing"),
 )
 

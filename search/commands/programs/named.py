@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 STDIN = "-"
 STDIN_NAME = "<stdin>"  # of a text without a file, in errors
 HOW = "a file, `-` for stdin, a name that `vortex zoo` lists, or a candidate's id"
+LONGEST_DIGEST = 64  # hex digits
 MAX_SHOWN = 200  # characters of a name that is not known
 
 ProgramName = Annotated[str, typer.Argument(metavar="PROGRAM", help=f"A program: {HOW}.", autocompletion=of_rules)]
@@ -76,6 +77,7 @@ def candidate_named(ledger: Ledger, name: str) -> Record:
 
     text = _text_of(name)
     if text is None:
+        _check_not_meant(name)
         return candidate_of(ledger, name)
     try:
         found = _measured(ledger, text)
@@ -158,13 +160,24 @@ def _check_not_missing(name: str) -> None:
     """Raise CommandError for what can be no candidate: neither an id nor the beginning of a digest."""
     from vortex_dsl.zoo import names
 
-    is_id = name.isascii() and (name.isdecimal() or not set(name) - set("0123456789abcdef"))
+    is_id = (
+        len(name) <= LONGEST_DIGEST and name.isascii() and (name.isdecimal() or not set(name) - set("0123456789abcdef"))
+    )
     if is_id and name:
         return
     shown = quoted(name, MAX_SHOWN)
     if "/" in name or name.endswith(".py"):
         raise CommandError(f"there is no file {shown}; give {HOW}")
     raise CommandError(f"there is no program {shown}{did_you_mean(name, names()) or f'; give {HOW}'}")
+
+
+def _check_not_meant(name: str) -> None:
+    """Raise CommandError for what is nearly a published rule's name."""
+    from vortex_dsl.zoo import names
+
+    near = did_you_mean(name, names())
+    if near:
+        raise CommandError(f"there is no candidate {quoted(name, MAX_SHOWN)}{near}")
 
 
 def _measured(ledger: Ledger, named: Named) -> Record | None:
