@@ -7,7 +7,6 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING
 
 from search.campaigns.saying import said
@@ -17,7 +16,6 @@ from search.records import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from subprocess import Popen
 
     from search.config import CampaignConfig
     from search.contracts import Evaluator
@@ -83,18 +81,8 @@ def facts_to_serve(model: str) -> ModelFacts:
     from vortex_dsl.serving.plugin import on_cpu_build
 
     if on_cpu_build():
-        _told_while(compile_ahead(scratch()))
+        compile_ahead(scratch())
     return facts_of(model)
-
-
-def _told_while(compiling: Popen[bytes]) -> None:
-    """Say that loops are compiled, where that lasts: nobody waits for it, but an engine may have to."""
-
-    def wait() -> None:
-        with said("compiling the loops that serve this CPU, once on a machine", at_once=False):
-            compiling.wait()
-
-    Thread(target=wait, name="compiling", daemon=True).start()
 
 
 def facts_of(model: str) -> ModelFacts:
