@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.evaluator.compiling import is_compiling
 from search.evaluator.engine import EngineSettings
 from search.evaluator.fidelity.given import keep_text
 from search.evaluator.outcomes import DenseFailedError
@@ -262,11 +263,16 @@ class Arms:
 
     def _child(self, role: str) -> Child:
         by = "" if role in (SPARSE, LIGHT) else " by dense attention"
-        begun = {"start": f"starting the {role} engine"}
-        command = (*self.settings.host_command, role)
-        return Child(
-            command, self._box(role), lambda call: self._say(begun.get(call) or f"{STEPS.get(call, call)}{by}")
-        )
+
+        def say(call: str) -> None:
+            if call != "start":
+                self._say(f"{STEPS.get(call, call)}{by}")
+            elif is_compiling(self.settings.scratch):
+                self._say(f"compiling loops, once on a machine, and starting the {role} engine")
+            else:
+                self._say(f"starting the {role} engine")
+
+        return Child((*self.settings.host_command, role), self._box(role), say)
 
     def _box(self, role: str) -> Box:
         """Engines without network, usage statistics or other people's plugins; ours only in the sparse arm."""
