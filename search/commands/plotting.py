@@ -25,13 +25,13 @@ FORMATS = (".png", ".svg")
 OfRows = Annotated[
     Path | None,
     typer.Option(
-        "--plot", metavar="FILE.png|svg",
-        help="Draw it too: the front at one cost ratio, as --ratio says, or the best over all of them.",
+        "--plot", metavar="FILE",
+        help="Draw it too, as .png or .svg: the front at one cost ratio, as --ratio says, or the best over all of them.",
     ),
 ]  # fmt: skip
 OfAttention = Annotated[
     Path | None,
-    typer.Option("--plot", metavar="FILE.png|svg", help="Draw which pages it attends to, beside those of an oracle."),
+    typer.Option("--plot", metavar="FILE", help="Draw which pages it attends to, beside an oracle's, as .png or .svg."),
 ]
 
 

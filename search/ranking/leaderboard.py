@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 NOTHING = "–"
 PUBLISHED = "zoo/"  # the origin of a published rule
+UNMEASURED = "no stage that ranks it has been measured yet"
 ON_FRONT = "*"
 UNDECIDED = "~"
 # Heading and alignment. Docs name these columns, and a test compares the two.
@@ -153,7 +154,7 @@ def _front(section: Section, published: bool) -> Drawn:
 
 def _listed(section: Section) -> list[RenderableType]:
     rows = [s for s in section.rows if has_figure(s)]
-    stopped = [s for s in section.rows if s.reason]
+    stopped = [s for s in section.rows if s.reason or not has_figure(s)]
     parts: list[RenderableType] = [Drawn(section, rows, [], "")]
     if stopped:
         reasons = Table(
@@ -162,7 +163,7 @@ def _listed(section: Section) -> list[RenderableType]:
         for heading in ("id", "name", "reason"):
             reasons.add_column(heading, overflow="fold")
         for s in stopped:
-            reasons.add_row(*map(Text, (str(s.id), s.name, s.reason)))
+            reasons.add_row(*map(Text, (str(s.id), s.name, s.reason or f"{s.status}, and {UNMEASURED}")))
         parts.append(reasons)
     return parts
 
