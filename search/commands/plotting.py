@@ -26,7 +26,7 @@ OfRows = Annotated[
     Path | None,
     typer.Option(
         "--plot", metavar="FILE",
-        help="Draw it too, as .png or .svg: the front at one cost ratio, as --ratio says, or the best over all of them.",
+        help="Draw it too, as .png or .svg: the front at one cost ratio, as --ratio says, or the best over all.",
     ),
 ]  # fmt: skip
 OfAttention = Annotated[

@@ -34,7 +34,7 @@ class Fitted:
         """Draw what there is room for, and tell what there is none for."""
         names = list(self.names) or [str(column.header) for column in self.table.columns]
         room, whole = options.max_width, needed(self.table, console, options)
-        shown, left_out = self.table, list[str]()
+        shown, left_out = _without(self.table, []), list[str]()
         for name in (each for each in self.least if each in names):
             if needed(shown, console, options) <= room:
                 break
@@ -60,7 +60,8 @@ def _more(column: Column, console: Console, options: ConsoleOptions) -> int:
 
 
 def _without(table: Table, places: Sequence[int]) -> Table:
+    """Give the table without some columns; whatever text is too long in the others is folded, never cropped."""
     kept = [column for i, column in enumerate(table.columns) if i not in places]
     shown = copy(table)
-    shown.columns = [replace(column, _index=i) for i, column in enumerate(kept)]
+    shown.columns = [replace(column, _index=i, overflow="fold") for i, column in enumerate(kept)]
     return shown
