@@ -4,6 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from search.campaigns import machines
 from search.commands.exits import ExitCode
 
 
@@ -31,7 +32,7 @@ def test_a_figure_that_cannot_be_written_is_refused_at_once(call, filled, tmp_pa
 
 
 def test_no_picture_is_drawn_of_what_was_never_recorded(call, filled, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(machines, "_recorded", lambda _: tmp_path / "none.safetensors")
     figure = tmp_path / "picture.png"
     code, _, err = call("show", "1", "--db", filled, "--plot", str(figure))
     assert code == ExitCode.REFUSED
