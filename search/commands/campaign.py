@@ -118,7 +118,7 @@ def evaluate(
 def _forecast(setup: Setup, as_json: bool) -> int:
     """Tell what a campaign would do, from what is on record where there is a database."""
     from search.campaigns.forecast import forecast
-    from search.commands.forecasted import drawn
+    from search.commands.watching.forecasted import drawn
 
     told = forecast(setup)
     print_json(told) if as_json else print_data(drawn(told))
@@ -133,7 +133,7 @@ def _machines(setup: Setup, facts: ModelFacts, workloads: tuple[Workload, ...]) 
 
 def _searched(ledger: Ledger, pool: Evaluator, proposers: Sequence[Proposer], campaign: Campaign) -> Outcome:
     """Run a campaign to its end, watched and interruptible."""
-    from search.commands.progress import Steps, interruptible, watched
+    from search.commands.watching.progress import Steps, interruptible, watched
     from search.config import CampaignConfig
     from search.contracts import Telling
     from search.loop import Loop

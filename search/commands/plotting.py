@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,8 +13,6 @@ from search.commands.output import note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from matplotlib.figure import Figure
 
     from search.contracts import Ledger
     from search.ranking.standing import Standing
@@ -47,7 +45,7 @@ def draw_standings(rows: Sequence[Standing], ratio: float | None, file: Path) ->
     """Draw the front at a cost ratio, or at the only one that rows have; else the best over all of them."""
     ratios = {row.ratio for row in rows}
 
-    def drawn() -> Figure:
+    def drawn() -> Any:
         from search.plots import curve, front
 
         at = next(iter(ratios)) if ratio is None and len(ratios) == 1 else ratio
@@ -80,7 +78,7 @@ def draw_attention(ledger: Ledger, record: Record, ratio: float | None, file: Pa
     except LookError as error:
         raise CommandError(f"there is no picture: {error}; `vortex eval` records it", ExitCode.REFUSED) from error
 
-    def drawn() -> Figure:
+    def drawn() -> Any:
         from search.plots import attention
 
         return attention(picture)
@@ -88,7 +86,8 @@ def draw_attention(ledger: Ledger, record: Record, ratio: float | None, file: Pa
     _save(drawn, file)
 
 
-def _save(drawn: Callable[[], Figure], file: Path) -> None:
+def _save(drawn: Callable[[], Any], file: Path) -> None:
+    """Write what `drawn` gives, a figure."""
     from search.plots import PlotError, save
 
     try:

@@ -755,7 +755,7 @@ def test_the_live_view_shows_counts_failures_and_the_best(monkeypatch, pool, db)
     screen = io.StringIO()
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     terminal = Console(file=screen, force_terminal=True, width=200)
-    monkeypatch.setattr("search.commands.progress.console", lambda **_: terminal)
+    monkeypatch.setattr("search.commands.watching.progress.console", lambda **_: terminal)
     pool(FakePool())
     assert main(["run", "-n", "1", "--db", db]) == ExitCode.DONE
     drawn = screen.getvalue()
@@ -848,7 +848,7 @@ def test_the_probe_is_judged_on_its_own_problems(capsys, pool, db, option):
 
 def test_no_silence_is_long_where_stderr_is_no_terminal(capsys, monkeypatch):
     """A step is told three seconds after the line before, and what lasts every ten."""
-    from search.commands import progress
+    from search.commands.watching import progress
     from search.observer import Running
 
     now, doing = [0.0], {}
