@@ -46,7 +46,6 @@ def run(*, file: CampaignFile = None, asked: ToRun, dry_run: DryRun = False, as_
     if dry_run:
         return _forecast(setup, as_json)
     endpoints = setup.agents()
-    note(f"preparing to serve {setup.model}")
     facts = facts_to_serve(setup.model)
     config = settings_of(setup, facts)
     proposers = proposers_of(config, endpoints)
@@ -101,10 +100,10 @@ def evaluate(
     from search.loop import start_campaign
 
     setup = asked.setup()
-    note(f"preparing to serve {setup.model}")
+    named = program_named(program, setup.db)  # before anything takes time
     facts = facts_to_serve(setup.model)
     judged = judged_by(setup, facts, as_written=True)
-    given, _ = traced(program_named(program, setup.db), settings or (), (facts.group, facts.head_dim))
+    given, _ = traced(named, settings or (), (facts.group, facts.head_dim))
     config = replace(judged, num_candidates=1, proposers=(Given.name,), seeds=(), serve_floor=0.0)
     with opened(setup.db) as ledger, _machines(setup, facts, config.workloads).pool() as pool:
         campaign = start_campaign(ledger, config)

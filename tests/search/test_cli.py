@@ -307,7 +307,7 @@ def test_without_arguments_there_is_help(capsys):
         (["run", "--candidate-count", "3"], "there is no option --candidate-count"),
         (["fly"], "there is no command fly"),
         (["run", "-n", "many"], "must be a whole number, but is many"),
-        (["run", "-n", "-3"], "-n must be at least 0, but is -3"),
+        (["run", "-n", "-3"], "--candidates must be at least 0, but is -3"),
         (["check"], "PROGRAM is missing"),
         (["check", "nowhere.py"], "there is no file 'nowhere.py'"),
         (["check", str(QUEST), "--set", "pages"], "is no NAME=VALUE"),
