@@ -34,7 +34,9 @@ def commands_page() -> str:
     codes = ", ".join(f"{code.value} {code.name.lower().replace('_', ' ')}" for code in ExitCode)
     parts.append(
         f"Data goes to stdout, everything else to stderr. Exit codes: {codes}. `--debug`, anywhere, or "
-        "`VORTEX_DEBUG=1` shows the traceback of an error."
+        "`VORTEX_DEBUG=1` shows the traceback of an error. `--db` takes a path or a URL; without it `VORTEX_DB` names "
+        "the database. `vortex --version` tells what is installed, `vortex --install-completion` teaches your shell to "
+        "complete commands, options and names."
     )
     for name, command in commands().items():
         parts += [f"## vortex {name}", command.help.strip(), _parameters(command)]

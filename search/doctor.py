@@ -22,7 +22,6 @@ GIB = 1 << 30
 TESTED_PYTHON, OLDEST_PYTHON, TOO_NEW_PYTHON = (3, 11), (3, 11), (3, 14)
 NEEDED_MEMORY_BYTES, COMFORTABLE_MEMORY_BYTES = 3 * GIB, 6 * GIB  # a sparse engine, a dense one, Ray and ourselves
 COMPANIONS = ("torchvision", "torchaudio")  # each must be built for the torch that is installed
-SQLITE = "sqlite:///"
 LOCK_PATIENCE_S = 5.0
 
 
@@ -198,9 +197,9 @@ def postgresql(db: str, driver: bool, client: str | None) -> Finding:
 
 def database(db: str) -> Finding:
     """Tell whether the database can be written to, without making or changing anything in it."""
-    complaint = _sqlite_complaint(Path(db.removeprefix(SQLITE))) if db.startswith(SQLITE) else _server_complaint(db)
+    complaint = _complaint_about(db)
     if complaint:
-        return Finding("database", Level.FAIL, complaint, "give another with --db URL")
+        return Finding("database", Level.FAIL, complaint, "give another with --db, a path or a URL")
     return Finding("database", Level.OK, f"{db.rsplit('@', 1)[-1]} is writable")
 
 
@@ -249,6 +248,18 @@ def _sqlite_complaint(file: Path) -> str:
     except (OSError, sqlite3.Error) as error:
         return f"{file}: {error}"
     return ""
+
+
+def _complaint_about(db: str) -> str:
+    """Say why a database cannot be used; nothing if it can."""
+    from search.store.database import file_of
+    from search.store.errors import StoreError
+
+    try:
+        file = file_of(db)
+    except StoreError as error:
+        return str(error)
+    return _server_complaint(db) if file is None else _sqlite_complaint(file)
 
 
 def _server_complaint(db: str) -> str:

@@ -156,7 +156,9 @@ class Loop:
         """Collect what is finished, and let people see what is not."""
         done = self._dispatcher.collect(timeout_s)
         under_way = self._dispatcher.under_way
-        running = [Running(self._names[job.candidate_id], job.task.workload, age_s) for job, age_s in under_way]
+        running = [
+            Running(self._names[job.candidate_id], job.task.workload, age_s, job.task.key) for job, age_s in under_way
+        ]
         self._observer.on_waiting(running, self._dispatcher.num_running - len(running))
         return done
 

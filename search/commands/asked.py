@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,7 @@ from search.campaigns.bounds import (
     MAX_TURNS,
     MAX_WORKERS,
 )
+from search.commands.options import DATABASE_VARIABLE, OF_DATABASE
 from vortex_dsl.values import MAX_TOKENS
 
 if TYPE_CHECKING:
@@ -47,7 +49,9 @@ class Asked:
         """
         from search.campaigns.reading import read_setup
 
-        return read_setup(file, self._given(), goes_on=goes_on)
+        found = read_setup(file, self._given(), goes_on=goes_on)
+        named = os.environ.get(DATABASE_VARIABLE)  # what a file says stands above it
+        return found if "db" in found.model_fields_set or not named else found.model_copy(update={"db": named})
 
     def _given(self) -> dict[str, Any]:
         given = {each.name: getattr(self, each.name) for each in fields(self)}
@@ -222,7 +226,9 @@ class Placed(Asked):
     ] = None
     db: Annotated[
         str | None,
-        typer.Option("--db", metavar="URL", show_default=DATABASE_URL, help="The database, as an SQLAlchemy URL."),
+        typer.Option(
+            "--db", metavar="PATH_OR_URL", show_default=f"{DATABASE_VARIABLE}, or {DATABASE_URL}", help=OF_DATABASE
+        ),
     ] = None
 
 

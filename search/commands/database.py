@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.commands.exits import CommandError
+from search.commands.options import DATABASE_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,25 +14,29 @@ if TYPE_CHECKING:
     from search.contracts import Ledger
     from search.records import Campaign, Record
 
-SQLITE = "sqlite:///"
-
 
 @contextmanager
-def opened(url: str) -> Iterator[Ledger]:
+def opened(place: str) -> Iterator[Ledger]:
     """Open the ledger for a command's duration, making it if need be. Raises StoreError."""
     from search.store.ledger import SqlLedger
 
-    with closing(SqlLedger(url)) as ledger:
+    with closing(SqlLedger(place)) as ledger:
         yield ledger
 
 
 @contextmanager
-def existing(url: str) -> Iterator[Ledger]:
+def existing(place: str) -> Iterator[Ledger]:
     """Open a ledger to look something up: a file that is not there is an error, not an empty database."""
-    file = url.removeprefix(SQLITE)
-    if file != url and not Path(file).is_file():
-        raise CommandError(f"there is no database {file}; `vortex run` makes one, --db names another")
-    with opened(url) as ledger:
+    from search.store.database import file_of
+
+    file = file_of(place)
+    if file is not None and file.is_dir():
+        raise CommandError(f"{file} is a folder; name the database's file in it with --db")
+    if file is not None and not file.is_file():
+        raise CommandError(
+            f"there is no database {place.removeprefix('sqlite:///')}; `vortex run` makes one, --db or {DATABASE_VARIABLE} names another"
+        )
+    with opened(place) as ledger:
         yield ledger
 
 

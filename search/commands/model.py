@@ -69,7 +69,9 @@ def _drawn(models: list[Listed]) -> RenderableType:
     from rich.table import Table
 
     caption = "--model also takes any folder with a model as transformers saves it, and any name on the hub"
-    drawn = Table("name", "state", "folder", caption=caption, caption_justify="left")
+    drawn = Table("name", caption=caption, caption_justify="left")
+    for heading in ("state", "folder"):
+        drawn.add_column(heading, overflow="fold")
     for each in models:
         drawn.add_row(each.name, each.state, each.folder or "-")
     return drawn

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.ranking.front import has_figure, is_faster
+from search.report.columns import Fitted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 NOTHING = "–"
 PUBLISHED = "zoo/"  # the origin of a published rule
+UNMEASURED = "no stage that ranks it has been measured yet"
 ON_FRONT = "*"
 UNDECIDED = "~"
 # Heading and alignment. Docs name these columns, and a test compares the two.
@@ -49,6 +51,8 @@ SPLIT = {
     "bytes/page": "bytes/\npage",
     "confirmed": "con-\nfirmed",
 }
+# What is left out first where that is not narrow enough: figures that another one nearly says.
+LEAST = ("pages and bytes/page", "pages", "bytes/page", "agree", "modelled", "confirmed", "loss", "recall", "accuracy")
 FOLDED = ("name", "origin")  # the rest is never cut
 # Two figures that only say in another way what a better one says where there is one.
 STANDS_FOR = {"kl": "recall", "retrieval": "accuracy"}
@@ -150,7 +154,7 @@ def _front(section: Section, published: bool) -> Drawn:
 
 def _listed(section: Section) -> list[RenderableType]:
     rows = [s for s in section.rows if has_figure(s)]
-    stopped = [s for s in section.rows if s.reason]
+    stopped = [s for s in section.rows if s.reason or not has_figure(s)]
     parts: list[RenderableType] = [Drawn(section, rows, [], "")]
     if stopped:
         reasons = Table(
@@ -159,7 +163,7 @@ def _listed(section: Section) -> list[RenderableType]:
         for heading in ("id", "name", "reason"):
             reasons.add_column(heading, overflow="fold")
         for s in stopped:
-            reasons.add_row(*map(Text, (str(s.id), s.name, s.reason)))
+            reasons.add_row(*map(Text, (str(s.id), s.name, s.reason or f"{s.status}, and {UNMEASURED}")))
         parts.append(reasons)
     return parts
 
@@ -177,13 +181,19 @@ class Drawn:
         """Draw the table, in one line or in two for each row."""
         # Not as title and caption: Rich would cut them to the table's width.
         yield Text(told(self.section.rows[0]), style="italic")
-        yield self._table(is_wide=options.max_width >= WIDE)
+        is_wide = options.max_width >= WIDE
+        names = self._shown(is_wide)
+        yield Fitted(self._table(is_wide), LEAST, [each if is_wide else told_below(each) for each in names])
         yield Text(_caption(self.rows, self.references, self.hidden), style="dim italic")
+
+    def _shown(self, is_wide: bool) -> list[str]:
+        """Give the columns, without those that stand below another on a narrow console."""
+        names = columns_of([*self.rows, *self.references])
+        return names if is_wide else [name for name in names if name not in BELOW.values()]
 
     def _table(self, is_wide: bool) -> Table:
         drawn = Table(box=SIMPLE_HEAD, pad_edge=False, padding=0)
-        names = columns_of([*self.rows, *self.references])
-        shown = names if is_wide else [name for name in names if name not in BELOW.values()]
+        names, shown = columns_of([*self.rows, *self.references]), self._shown(is_wide)
         sides: dict[str, JustifyMethod] = {heading: "right" if side == "right" else "left" for heading, side in COLUMNS}
         for name in shown:
             heading = name if is_wide else _stacked(name, {each: SPLIT.get(each, each) for each in names})
@@ -198,6 +208,11 @@ class Drawn:
                 drawn.add_row(*(Text(cells[name]) for name in shown), style="" if s.status == "ok" else "dim")
             drawn.add_section()
         return drawn
+
+
+def told_below(name: str) -> str:
+    """Name a column with the one that stands below it on a narrow console."""
+    return f"{name} and {BELOW[name]}" if name in BELOW else name
 
 
 def _stacked(name: str, cells: Mapping[str, str]) -> str:

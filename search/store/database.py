@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from contextlib import contextmanager
@@ -32,7 +33,8 @@ CONNECT_TIMEOUT_S = 10
 RETRY_S = 0.01
 CACHE_KIB, MMAP_BYTES = 65_536, 1 << 30  # of a connection that only reads
 MOST_KEPT = 100_000  # rows that are remembered to be there
-REMEDY = "Give --db as sqlite:///FILE or postgresql://USER@HOST/NAME."
+REMEDY = "Give --db as a path, sqlite:///FILE or postgresql://USER@HOST/NAME."
+IS_URL = re.compile(r"\w+(\+\w+)?://|(sqlite|postgresql|postgres):")  # what is none is a path
 
 
 class Epoch(FunctionElement[float]):
@@ -53,9 +55,12 @@ def _epoch_postgresql(element: Epoch, compiler: Any, **_: Any) -> str:  # noqa: 
     return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
 
 
-def connect(url: str) -> Engine:
-    """Give an engine for the URL. Raises StoreError where the URL names no database of a kind that we know."""
-    parsed = _parse(url)
+def connect(place: str) -> Engine:
+    """Give an engine for a URL, or for the path of an SQLite file.
+
+    Raises StoreError where it names no database of a kind that we know.
+    """
+    parsed = _parse(place)
     if parsed.get_backend_name() == "sqlite":
         return _connect_sqlite(parsed)
     arguments = {"connect_timeout": CONNECT_TIMEOUT_S}
@@ -65,14 +70,14 @@ def connect(url: str) -> Engine:
         raise StoreError(f"PostgreSQL needs {error.name}: pip install 'vortex-search[postgres]'.") from error
 
 
-def connect_reading(url: str) -> Engine:
+def connect_reading(place: str) -> Engine:
     """Give an engine that cannot write: SQLite opens the file for reading, PostgreSQL refuses in each transaction.
 
     Raises StoreError as `connect` does, and where there is no such file.
     """
-    parsed = _parse(url)
+    parsed = _parse(place)
     if parsed.get_backend_name() == "postgresql":
-        return reader(connect(url))
+        return reader(connect(place))
     file = _file_of(parsed)
     if not file.is_file():
         raise StoreError(f"There is no database {file}. {REMEDY}")
@@ -83,15 +88,23 @@ def connect_reading(url: str) -> Engine:
     return reader(engine)
 
 
-def _parse(url: str) -> URL:
+def file_of(place: str) -> Path | None:
+    """Give the file of an SQLite database, None for one on a server. Raises StoreError as `connect` does."""
+    parsed = _parse(place)
+    return _file_of(parsed) if parsed.get_backend_name() == "sqlite" else None
+
+
+def _parse(place: str) -> URL:
+    if place and not IS_URL.match(place):
+        return URL.create("sqlite", database=str(Path(place).expanduser()))
     try:
-        parsed = make_url(url)
+        parsed = make_url(place)
         backend = parsed.get_backend_name()
         parsed.get_dialect()
     except ModuleNotFoundError as error:
         raise StoreError(f"PostgreSQL needs {error.name}: pip install 'vortex-search[postgres]'.") from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
-        raise StoreError(f"{url!r} names no database. {REMEDY}") from error
+        raise StoreError(f"{place!r} names no database. {REMEDY}") from error
     if backend not in ("sqlite", "postgresql"):
         raise StoreError(f"{backend} is not a database that the ledger knows. {REMEDY}")
     return parsed

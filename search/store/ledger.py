@@ -51,13 +51,13 @@ MAX_DIGITS = 18  # of an id: more would not fit 64 bits
 class SqlLedger:
     """`search.contracts.Ledger` in a database. Opening it makes or migrates the tables.
 
-    `url` is `sqlite:///FILE` or `postgresql://USER@HOST/NAME`. Raises StoreError, on opening as later, when the
-    database is not ours, not writable or away. `read_only`: nothing can be written, nothing is made or migrated, and
-    an older schema is refused.
+    `place` is a path, `sqlite:///FILE` or `postgresql://USER@HOST/NAME`. Raises StoreError, on opening as later, when
+    the database is not ours, not writable or away. `read_only`: nothing can be written, nothing is made or migrated,
+    and an older schema is refused.
     """
 
-    def __init__(self, url: str, *, read_only: bool = False) -> None:
-        self._engine = connect_reading(url) if read_only else connect(url)
+    def __init__(self, place: str, *, read_only: bool = False) -> None:
+        self._engine = connect_reading(place) if read_only else connect(place)
         self._reader = reader(self._engine)
         self._kept: set[tuple[type[models.Base], str]] = set()
         with explained(self._engine):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Column, MetaData, Table, Text, inspect, select, text
 
+from search.store.database import reader
 from search.store.errors import SchemaError, StoreError
 
 if TYPE_CHECKING:
@@ -23,13 +24,15 @@ def bring_to_head(engine: Engine) -> None:
 
     Raises StoreError for a database that is not a ledger, or of a version that this code does not know.
     """
-    # Alembic costs 0.7 s to import, so the usual case is found without it.
+    # Alembic costs 0.7 s to import, so the usual case is found without it; and without the lock that writers hold.
+    with reader(engine).begin() as connection:
+        if _version(connection) == HEAD:
+            return
     with engine.begin() as connection:
-        if _version(connection) != HEAD:
-            _lock(connection)
-            current = _version(connection)
-            if current != HEAD:
-                _upgrade(connection, current)
+        _lock(connection)
+        current = _version(connection)
+        if current != HEAD:
+            _upgrade(connection, current)
 
 
 def require_head(engine: Engine) -> None:

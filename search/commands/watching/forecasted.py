@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
 
     from search.campaigns.forecast import Forecast
 
@@ -36,20 +35,23 @@ def drawn(told: Forecast) -> RenderableType:
     return Group("\n".join(lines), _stages(told), end)
 
 
-def _stages(told: Forecast) -> Table:
+def _stages(told: Forecast) -> RenderableType:
     from rich.box import SIMPLE
     from rich.table import Table
 
+    from search.report.columns import Fitted
+
     table = Table(box=SIMPLE, pad_edge=False)
     for name in ("stage", "runs on", "evaluations", "seconds each", "from", "in all"):
-        table.add_column(name, justify="left" if name in ("stage", "runs on", "from") else "right")
+        is_text = name in ("stage", "runs on", "from")
+        table.add_column(name, justify="left" if is_text else "right", no_wrap=not is_text)
     asked = {workload.stage: workload for workload in told.workloads}
     for each in told.stages:
         workload = asked[each.stage]
         split = f"{workload.num_sequences} x {workload.num_tokens:,} tokens"
         row = (each.stage.value, split, f"{each.num_evaluations:,}", f"{each.seconds_each:.3g}", each.from_what)
         table.add_row(*row, _duration(each.seconds))
-    return table
+    return Fitted(table, ("from", "runs on", "seconds each"))
 
 
 def _duration(seconds: float) -> str:

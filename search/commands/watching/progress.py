@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search.campaigns.saying import SILENCE_S
@@ -17,15 +18,18 @@ from search.ranking.leaderboard import interval
 from search.records import Record, Stage, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from rich.progress import Progress
+    from rich.text import Text
 
     from search.loop import Loop
     from search.observer import Observer, Running
-    from search.records import Evaluation, Workload
+    from search.records import Evaluation, EvaluationKey
 
 PAUSE_S = 3.0  # between lines about single stages
+REFRESHED_PER_S = 4.0
+MOST_TOLD = 4  # workers of which a line tells what they are at
 # What a line tells of a candidate at each cost ratio.
 TOLD = (
     (Stage.CHECK, "budget"),
@@ -84,10 +88,12 @@ class Tally:
 class Lines(Tally):
     """One line on stderr for each candidate that is refused or finished, and for each silence: for logs and pipes."""
 
-    def __init__(self) -> None:
+    def __init__(self, steps: Steps) -> None:
         super().__init__()
+        self._steps = steps
         self._told_at = time.monotonic()
         self._has_figures = False
+        self._last_step = ""
 
     def _tell(self, line: str) -> None:
         note(line)
@@ -121,17 +127,22 @@ class Lines(Tally):
         self._tell(_confirming(leaders))
 
     def on_waiting(self, running: Sequence[Running], num_waiting: int) -> None:
-        """Break a silence: say what takes so long."""
-        if running and time.monotonic() - self._told_at >= SILENCE_S:
-            self._tell(waiting(running, num_waiting))
+        """Say which step has begun, and break a silence: what takes so long."""
+        silence_s = time.monotonic() - self._told_at
+        if not running or silence_s < PAUSE_S:
+            return
+        step = self._steps.of(running[:1])[0]
+        if silence_s >= SILENCE_S or step != self._last_step:
+            self._last_step = step
+            self._tell(waiting(running, num_waiting, self._steps))
 
 
 class Live(Tally):
     """A bar with what happens below it, redrawn in place."""
 
-    def __init__(self, bar: Progress) -> None:
+    def __init__(self, bar: Progress, steps: Steps, below: Text) -> None:
         super().__init__()
-        self._bar = bar
+        self._bar, self._steps, self._below = bar, steps, below
         self._task = bar.add_task("starting", total=None, tally="")
 
     def on_start(self, num_finished: int, num_candidates: int) -> None:
@@ -162,22 +173,22 @@ class Live(Tally):
         self._bar.update(self._task, description="confirming")
         self._bar.console.print(_confirming(leaders), markup=False)
 
-    def on_waiting(self, running: Sequence[Running], num_waiting: int) -> None:  # noqa: ARG002 - the bar has room for one
-        """Show what takes so long."""
-        if running and running[0].age_s >= SILENCE_S:
-            first = running[0]
-            shown = f"{first.workload.stage} of {first.name}"[:16]
-            self._bar.update(self._task, description=f"{shown} {first.age_s:.0f} s")
+    def on_waiting(self, running: Sequence[Running], num_waiting: int) -> None:
+        """Show what is done right now, and for how long."""
+        self._below.plain = waiting(running, num_waiting, self._steps) if running else ""
 
 
 @contextmanager
-def watched() -> Iterator[Observer]:
+def watched(steps: Steps) -> Iterator[Observer]:
     """Give an observer that suits stderr, and clear the screen's last line afterwards."""
     if not sys.stderr.isatty():
-        yield Lines()
+        yield Lines(steps)
         return
     from rich import progress
+    from rich.console import Group
+    from rich.live import Live as Screen
     from rich.table import Column
+    from rich.text import Text
 
     rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # gives way first on a narrow terminal
     columns = (
@@ -188,8 +199,10 @@ def watched() -> Iterator[Observer]:
         progress.TimeRemainingColumn(),
         progress.TextColumn("{task.fields[tally]}", markup=False, table_column=rest),
     )
-    with progress.Progress(*columns, console=console(terminal=True, stderr=True), expand=True) as bar:
-        yield Live(bar)
+    on_stderr = console(terminal=True, stderr=True)
+    bar, below = progress.Progress(*columns, console=on_stderr, expand=True), Text(style="dim")
+    with Screen(Group(bar, below), console=on_stderr, refresh_per_second=REFRESHED_PER_S):
+        yield Live(bar, steps, below)
 
 
 @contextmanager
@@ -220,16 +233,32 @@ def _say(sentence: str) -> None:
     os.write(sys.stderr.fileno(), f"\n{sentence}\n".encode())
 
 
-def waiting(running: Sequence[Running], num_waiting: int) -> str:
+@dataclass(frozen=True)
+class Steps:
+    """What a running evaluation is at: `stages` are the campaign's, in order; `doing` says what workers do now."""
+
+    stages: Sequence[Stage] = ()
+    doing: Callable[[Collection[EvaluationKey]], Mapping[EvaluationKey, str]] = lambda _: {}
+
+    def of(self, running: Sequence[Running]) -> list[str]:
+        """Tell of each which stage it is, of how many, and the step in it, where that is known."""
+        done = self.doing([each.key for each in running if each.key])
+        return [self._of(each, done.get(each.key, "") if each.key else "") for each in running]
+
+    def _of(self, running: Running, step: str) -> str:
+        stage = running.workload.stage
+        place = f"stage {self.stages.index(stage) + 1} of {len(self.stages)}" if stage in self.stages else ""
+        known = ", ".join(filter(None, (place, step)))
+        return f"{stage}{_at(running.workload.ratio)} of {running.name}{f' ({known})' if known else ''}"
+
+
+def waiting(running: Sequence[Running], num_waiting: int, steps: Steps) -> str:
     """Tell in one line what workers are at."""
-    parts = [f"{_asked(each.workload)} of {each.name} since {each.age_s:.0f} s" for each in running]
+    told = running[:MOST_TOLD]
+    parts = [f"{said} since {each.age_s:.0f} s" for said, each in zip(steps.of(told), told, strict=True)]
+    parts += [f"{len(running) - MOST_TOLD} more run"] if len(running) > MOST_TOLD else []
     parts += [f"{num_waiting} more wait"] if num_waiting else []
-    first = " (an engine starts, or what all candidates share is prepared)" if running[0].age_s >= SILENCE_S else ""
-    return "; ".join(parts) + first
-
-
-def _asked(workload: Workload) -> str:
-    return f"{workload.stage}{_at(workload.ratio)}"
+    return "; ".join(parts)
 
 
 def _at(ratio: float) -> str:
