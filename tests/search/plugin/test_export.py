@@ -5,13 +5,17 @@ import json
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from search.evaluator.probe import MODEL_FOLDER
+from search.fit import Terms
+from search.plugin import card as cards
 from search.plugin import export, verify
+from search.plugin.names import Names
 from search.records import (
     Candidate,
     Environment,
@@ -26,24 +30,38 @@ from search.records import (
 )
 from vortex_dsl import Shape, load_program, trace, zoo
 
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGE = "vortex_0123456789ab"
+ROOT = Path(__file__).resolve().parents[3]
 TEXT, VALUES = zoo.text("quest"), (("page_size", 32), ("pages", 8))
-WORKLOAD = Workload(Stage.PROBE, 500, 8)
-READS = (Measurement("pages_attended", 11.0), Measurement("pages_dense", 110.0), Measurement("accuracy", 0.5, 0.4, 0.6))
+SHAPE = Shape(group=2, head_dim=64)
+DIGEST = trace(load_program(TEXT).with_values(**dict(VALUES)), SHAPE).digest
+PACKAGE = f"vortex_{DIGEST[:12]}"
+WORKLOAD = Workload(Stage.PROBE, 500, 8, ratio=4.0)
+HELD_OUT = replace(WORKLOAD, split="held_out")
+HERE = cards.Circumstances(
+    WORKLOAD, "probe", Environment("a <b>CPU</b>", "6", "3.11", "2.13", "0.32", dtype="float32"),
+    Terms(SHAPE, 3, (500,)), {each.digest: each for each in (WORKLOAD, HELD_OUT)},
+)  # fmt: skip
+READS = (
+    Measurement("pages_attended", 11.0),
+    Measurement("pages_dense", 110.0),
+    Measurement("accuracy", 0.5, 0.4, 0.6, 384),
+)
 
 
-def record(status=Status.OK):
-    key = EvaluationKey("0123456789abcdef", Stage.PROBE, WORKLOAD.digest, "m", "e", "1", 7)
-    probe = Evaluation(key, status, measurements=READS, answers="a" * 16)
+def record(status=Status.OK, name="Quest"):
+    def probe(workload, *measurements):
+        key = EvaluationKey(DIGEST, Stage.PROBE, workload.digest, "m", "e", "1", 7)
+        return Evaluation(key, status, measurements=measurements, answers="a" * 16, ratio=4.0)
+
+    confirmed = Measurement("accuracy", 0.45, 0.35, 0.55, 384)
     proposal = Proposal(TEXT, "zoo", "seed", values=VALUES)
-    return Record(Candidate(1, 0, proposal, Status.OK, "", "0123456789abcdef", "Quest", 1), (probe,))
+    candidate = Candidate(1, 0, proposal, Status.OK, "", DIGEST, name, 1)
+    return Record(candidate, (probe(WORKLOAD, *READS), probe(HELD_OUT, confirmed)))
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    here = export.Circumstances(WORKLOAD, "probe", Environment("cpu", "6", "3.11", "2.13", "0.32"))
-    return export.export_wheel(record(), here, tmp_path_factory.mktemp("dist"))
+    return export.export_wheel(record(), HERE, tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture(scope="module")
@@ -99,16 +117,39 @@ def test_the_wheel_says_how_it_is_served(wheel, installed):
     (info,) = installed.glob("*.dist-info")
     points = (info / "entry_points.txt").read_text()
     for group, function in (("vllm.general_plugins", "register"), ("vllm.platform_plugins", "platform")):
-        assert f"[{group}]\nvortex-0123456789ab = {PACKAGE}.serving.plugin:{function}" in points
-    assert "block_size=32" in (info / "METADATA").read_text()
+        assert f"[{group}]\n{Names(DIGEST).plugin} = {PACKAGE}.serving.plugin:{function}" in points
+    told = (info / "METADATA").read_text()
+    assert "block_size=32" in told
+    assert "\nLicense-Expression: Apache-2.0\n" in told
     assert (info / "licenses" / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
     assert verify.read_card(wheel)[0] == PACKAGE
 
 
+def test_a_wheel_too_large_to_be_one_is_refused_unread(tmp_path, monkeypatch):
+    bomb = tmp_path / "bomb.whl"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{PACKAGE}/exported.json", b" " * (verify.MAX_CARD_BYTES + 1))
+    with pytest.raises(verify.VerifyError, match="unpacked it takes"):
+        verify.read_card(bomb)
+
+
+def test_a_wheel_whose_package_could_be_anything_is_refused(tmp_path):
+    strange = tmp_path / "strange.whl"
+    with zipfile.ZipFile(strange, "w") as archive:
+        archive.writestr("os/exported.json", "{}")
+    with pytest.raises(verify.VerifyError, match="its package is 'os'"):
+        verify.read_card(strange)
+
+
+def test_what_a_wheel_says_of_itself_is_told_as_one_line_of_text():
+    said = verify._sentence({"what": "layers", "seen": "\x1b[2Jall\nis well" + "." * 1000})
+    assert said.startswith("layers: \\u001b[2Jall\\u000ais well")
+    assert len(said) < 350
+
+
 def test_a_candidate_that_failed_the_probe_is_not_exported(tmp_path):
-    here = export.Circumstances(WORKLOAD, "probe", Environment("cpu", "6", "3.11", "2.13", "0.32"))
     with pytest.raises(export.ExportError, match="only a program that has answered the probe or was served"):
-        export.export_wheel(record(Status.CRASHED), here, tmp_path)
+        export.export_wheel(record(Status.CRASHED), HERE, tmp_path)
 
 
 def test_verification_fails_where_another_share_of_pages_is_read(installed):
@@ -129,6 +170,5 @@ def test_verification_serves_as_the_evaluation_did(installed):
 
 def test_an_export_without_the_licence_of_its_runtime_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(export, "distribution", lambda name: SimpleNamespace(read_text=lambda path: None))
-    here = export.Circumstances(WORKLOAD, "probe", Environment("cpu", "6", "3.11", "2.13", "0.32"))
     with pytest.raises(export.ExportError, match="installed without its licence"):
-        export.export_wheel(record(), here, tmp_path)
+        export.export_wheel(record(), HERE, tmp_path)
