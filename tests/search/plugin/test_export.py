@@ -5,63 +5,19 @@ import json
 import subprocess
 import sys
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from search.evaluator.probe import MODEL_FOLDER
-from search.fit import Terms
-from search.plugin import card as cards
 from search.plugin import export, verify
 from search.plugin.names import Names
-from search.records import (
-    Candidate,
-    Environment,
-    Evaluation,
-    EvaluationKey,
-    Measurement,
-    Proposal,
-    Record,
-    Stage,
-    Status,
-    Workload,
-)
-from vortex_dsl import Shape, load_program, trace, zoo
+from search.records import Status
+from tests.search.plugin.conftest import DIGEST, HERE, PACKAGE, TEXT, VALUES, WORKLOAD, record
+from vortex_dsl import Shape, load_program, trace
 
 ROOT = Path(__file__).resolve().parents[3]
-TEXT, VALUES = zoo.text("quest"), (("page_size", 32), ("pages", 8))
-SHAPE = Shape(group=2, head_dim=64)
-DIGEST = trace(load_program(TEXT).with_values(**dict(VALUES)), SHAPE).digest
-PACKAGE = f"vortex_{DIGEST[:12]}"
-WORKLOAD = Workload(Stage.PROBE, 500, 8, ratio=4.0)
-HELD_OUT = replace(WORKLOAD, split="held_out")
-HERE = cards.Circumstances(
-    WORKLOAD, "probe", Environment("a <b>CPU</b>", "6", "3.11", "2.13", "0.32", dtype="float32"),
-    Terms(SHAPE, 3, (500,)), {each.digest: each for each in (WORKLOAD, HELD_OUT)},
-)  # fmt: skip
-READS = (
-    Measurement("pages_attended", 11.0),
-    Measurement("pages_dense", 110.0),
-    Measurement("accuracy", 0.5, 0.4, 0.6, 384),
-)
-
-
-def record(status=Status.OK, name="Quest"):
-    def probe(workload, *measurements):
-        key = EvaluationKey(DIGEST, Stage.PROBE, workload.digest, "m", "e", "1", 7)
-        return Evaluation(key, status, measurements=measurements, answers="a" * 16, ratio=4.0)
-
-    confirmed = Measurement("accuracy", 0.45, 0.35, 0.55, 384)
-    proposal = Proposal(TEXT, "zoo", "seed", values=VALUES)
-    candidate = Candidate(1, 0, proposal, Status.OK, "", DIGEST, name, 1)
-    return Record(candidate, (probe(WORKLOAD, *READS), probe(HELD_OUT, confirmed)))
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    return export.export_wheel(record(), HERE, tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture(scope="module")
