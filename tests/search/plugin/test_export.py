@@ -103,6 +103,17 @@ def test_what_a_wheel_says_of_itself_is_told_as_one_line_of_text():
     assert len(said) < 350
 
 
+def test_a_wheel_is_checked_by_itself_in_the_sandbox(wheel, tmp_path, monkeypatch):
+    """Its own check runs, finds the program right, and what it finds wrong is told: here, who was chosen to serve."""
+    python = verify.fresh_environment(tmp_path, wheel)
+    monkeypatch.setitem(verify.VARIABLES, "VORTEX_PLUGIN", "vortex-other")
+    request = {"model": str(MODEL_FOLDER), "engine": {}, "prompts": [[1]], "num_tokens": 1}
+    with pytest.raises(
+        verify.VerifyError, match=r"fails its own check: plugin: VORTEX_PLUGIN names vortex-other; set it to"
+    ):
+        verify._check(python, PACKAGE, request)
+
+
 def test_a_candidate_that_failed_the_probe_is_not_exported(tmp_path):
     with pytest.raises(export.ExportError, match="only a program that has answered the probe or was served"):
         export.export_wheel(record(Status.CRASHED), HERE, tmp_path)
