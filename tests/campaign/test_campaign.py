@@ -167,7 +167,7 @@ def test_the_wheel_serves_the_recorded_answers_without_this_project(wheel, insta
 
 
 def test_a_wheel_that_was_tampered_with_is_found_out(wheel, installed, monkeypatch, tmp_path):
-    """Another budget in the card is another program than the one that was exported, and the wheel's own check says so."""
+    """Another budget in the card is another program than the one that was exported, says the wheel's own check."""
     import zipfile
 
     monkeypatch.setattr(verify, "fresh_environment", lambda *_: installed)
