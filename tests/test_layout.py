@@ -80,7 +80,7 @@ RULES = (
         OURS,
         ("vllm",),
         but=(
-            *("vortex_dsl.serving", "search.evaluator.engine", "search.evaluator.host", "search.plugin.verify_child"),
+            *("vortex_dsl.serving", "search.evaluator.engine", "search.evaluator.host", "search.plugin.check"),
             *("search.evaluator.fidelity.forcing", "search.evaluator.prefill.replay"),
         ),
     ),

@@ -30,8 +30,10 @@ def export(
     as_json: options.Json = False,
 ) -> None:
     """Build a pip-installable vLLM plugin from an evaluated candidate, as it was measured at one cost ratio."""
+    from search.config import CampaignConfig
     from search.fit import at_ratio
-    from search.plugin.export import Circumstances, answered, export_wheel
+    from search.plugin.card import Circumstances, answered
+    from search.plugin.export import export_wheel
 
     with existing(db) as ledger:
         record = candidate_of(ledger, name)
@@ -43,9 +45,15 @@ def export(
                 ExitCode.REFUSED,
             )
         record = at_ratio(record, by.ratio)
-        model = campaign_of(ledger, record.candidate.campaign_id).model
-        workload = ledger.workload(by.key.workload_digest)
-        circumstances = Circumstances(workload, model, ledger.environment(by.key.environment_digest))
+        campaign = campaign_of(ledger, record.candidate.campaign_id)
+        workloads = {digest: ledger.workload(digest) for digest in {e.key.workload_digest for e in record.evaluations}}
+        circumstances = Circumstances(
+            workloads[by.key.workload_digest],
+            campaign.model,
+            ledger.environment(by.key.environment_digest),
+            CampaignConfig.from_json(campaign.settings).terms,
+            workloads,
+        )
     wheel = export_wheel(record, circumstances, output)
     if as_json:
         print_json({"wheel": str(wheel), "id": record.candidate.id, "digest": record.candidate.program_digest})
@@ -54,7 +62,7 @@ def export(
 
 
 def verify(wheel: Wheel, model: options.Model = "", as_json: options.Json = False) -> int:
-    """Install a wheel beside vLLM, without this project, and compare its answers with the recorded ones."""
+    """Install a wheel beside vLLM, run its check in a sandbox, and compare its answers with the recorded ones."""
     from search.campaigns.machines import folder_and_name
     from search.plugin.verify import read_card, verify_wheel
 
@@ -68,6 +76,8 @@ def verify(wheel: Wheel, model: options.Model = "", as_json: options.Json = Fals
     if as_json:
         print_json(asdict(found))
     else:
+        for line in found.findings:
+            print_line(line)
         print_line(_told(found.same, f"{found.name} ({found.digest})", found.num_prompts))
     return ExitCode.DONE if found.same else ExitCode.REFUSED
 

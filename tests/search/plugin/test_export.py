@@ -12,38 +12,12 @@ import pytest
 
 from search.evaluator.probe import MODEL_FOLDER
 from search.plugin import export, verify
-from search.records import (
-    Candidate,
-    Environment,
-    Evaluation,
-    EvaluationKey,
-    Measurement,
-    Proposal,
-    Record,
-    Stage,
-    Status,
-    Workload,
-)
-from vortex_dsl import Shape, load_program, trace, zoo
+from search.plugin.names import Names
+from search.records import Status
+from tests.search.plugin.conftest import DIGEST, HERE, PACKAGE, TEXT, VALUES, WORKLOAD, record
+from vortex_dsl import Shape, load_program, trace
 
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGE = "vortex_0123456789ab"
-TEXT, VALUES = zoo.text("quest"), (("page_size", 32), ("pages", 8))
-WORKLOAD = Workload(Stage.PROBE, 500, 8)
-READS = (Measurement("pages_attended", 11.0), Measurement("pages_dense", 110.0), Measurement("accuracy", 0.5, 0.4, 0.6))
-
-
-def record(status=Status.OK):
-    key = EvaluationKey("0123456789abcdef", Stage.PROBE, WORKLOAD.digest, "m", "e", "1", 7)
-    probe = Evaluation(key, status, measurements=READS, answers="a" * 16)
-    proposal = Proposal(TEXT, "zoo", "seed", values=VALUES)
-    return Record(Candidate(1, 0, proposal, Status.OK, "", "0123456789abcdef", "Quest", 1), (probe,))
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    here = export.Circumstances(WORKLOAD, "probe", Environment("cpu", "6", "3.11", "2.13", "0.32"))
-    return export.export_wheel(record(), here, tmp_path_factory.mktemp("dist"))
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -99,16 +73,50 @@ def test_the_wheel_says_how_it_is_served(wheel, installed):
     (info,) = installed.glob("*.dist-info")
     points = (info / "entry_points.txt").read_text()
     for group, function in (("vllm.general_plugins", "register"), ("vllm.platform_plugins", "platform")):
-        assert f"[{group}]\nvortex-0123456789ab = {PACKAGE}.serving.plugin:{function}" in points
-    assert "block_size=32" in (info / "METADATA").read_text()
+        assert f"[{group}]\n{Names(DIGEST).plugin} = {PACKAGE}.serving.plugin:{function}" in points
+    told = (info / "METADATA").read_text()
+    assert "block_size=32" in told
+    assert "\nLicense-Expression: Apache-2.0\n" in told
     assert (info / "licenses" / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
     assert verify.read_card(wheel)[0] == PACKAGE
 
 
+def test_a_wheel_too_large_to_be_one_is_refused_unread(tmp_path, monkeypatch):
+    bomb = tmp_path / "bomb.whl"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{PACKAGE}/exported.json", b" " * (verify.MAX_CARD_BYTES + 1))
+    with pytest.raises(verify.VerifyError, match="unpacked it takes"):
+        verify.read_card(bomb)
+
+
+def test_a_wheel_whose_package_could_be_anything_is_refused(tmp_path):
+    strange = tmp_path / "strange.whl"
+    with zipfile.ZipFile(strange, "w") as archive:
+        archive.writestr("os/exported.json", "{}")
+    with pytest.raises(verify.VerifyError, match="its package is 'os'"):
+        verify.read_card(strange)
+
+
+def test_what_a_wheel_says_of_itself_is_told_as_one_line_of_text():
+    said = verify._sentence({"what": "layers", "seen": "\x1b[2Jall\nis well" + "." * 1000})
+    assert said.startswith("layers: \\u001b[2Jall\\u000ais well")
+    assert len(said) < 350
+
+
+def test_a_wheel_is_checked_by_itself_in_the_sandbox(wheel, tmp_path, monkeypatch):
+    """Its own check runs, finds the program right, and what it finds wrong is told: here, who was chosen to serve."""
+    python = verify.fresh_environment(tmp_path, wheel)
+    monkeypatch.setitem(verify.VARIABLES, "VORTEX_PLUGIN", "vortex-other")
+    request = {"model": str(MODEL_FOLDER), "engine": {}, "prompts": [[1]], "num_tokens": 1}
+    with pytest.raises(
+        verify.VerifyError, match=r"fails its own check: plugin: VORTEX_PLUGIN names vortex-other; set it to"
+    ):
+        verify._check(python, PACKAGE, request)
+
+
 def test_a_candidate_that_failed_the_probe_is_not_exported(tmp_path):
-    here = export.Circumstances(WORKLOAD, "probe", Environment("cpu", "6", "3.11", "2.13", "0.32"))
     with pytest.raises(export.ExportError, match="only a program that has answered the probe or was served"):
-        export.export_wheel(record(Status.CRASHED), here, tmp_path)
+        export.export_wheel(record(Status.CRASHED), HERE, tmp_path)
 
 
 def test_verification_fails_where_another_share_of_pages_is_read(installed):
@@ -129,6 +137,5 @@ def test_verification_serves_as_the_evaluation_did(installed):
 
 def test_an_export_without_the_licence_of_its_runtime_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(export, "distribution", lambda name: SimpleNamespace(read_text=lambda path: None))
-    here = export.Circumstances(WORKLOAD, "probe", Environment("cpu", "6", "3.11", "2.13", "0.32"))
     with pytest.raises(export.ExportError, match="installed without its licence"):
-        export.export_wheel(record(), here, tmp_path)
+        export.export_wheel(record(), HERE, tmp_path)
