@@ -11,6 +11,7 @@ import typer
 
 from search.commands import campaign, dash, doctor, model, plugin, quarantine, replay, report, results
 from search.commands.agents import journal
+from search.commands.databases import upgrade
 from search.commands.exits import CommandError, ExitCode, explain
 from search.commands.output import make_streams_robust, print_line
 from search.commands.outside import guiding, serving, telling
@@ -77,14 +78,14 @@ app.command("export")(plugin.export)
 app.command("verify")(plugin.verify)
 app.command("doctor")(doctor.doctor)
 
-database = typer.Typer(name="db", help="Mend what the database holds.", no_args_is_help=True)
+database = typer.Typer(name="db", help="Mend and upgrade a database.", no_args_is_help=True)
 database.command("forgive")(quarantine.forgive)
+database.command("upgrade")(upgrade.upgrade)
 
 
-# A group of one command would otherwise be that command.
 @database.callback()
 def _of_databases() -> None:
-    """Mend what the database holds."""
+    """Mend and upgrade a database."""
 
 
 app.add_typer(database)

@@ -14,10 +14,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.naming.names import examine as whose_names
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-ROOT = Path(__file__).resolve().parent.parent
+    from search.naming.names import Seen
+
 GIB = 1 << 30
 TESTED_PYTHON, OLDEST_PYTHON, TOO_NEW_PYTHON = (3, 11), (3, 11), (3, 14)
 NEEDED_MEMORY_BYTES, COMFORTABLE_MEMORY_BYTES = 3 * GIB, 6 * GIB  # a sparse engine, a dense one, Ray and ourselves
@@ -55,7 +58,7 @@ def examine(db: str) -> list[Finding]:
         vllm(with_code, gpu_present()),
         vllm_command(with_code, metadata_alone),
         cuda(installed, gpu_present()),
-        kernels_clash(installed, kernel_folders()),
+        names(whose_names()),
         plugins({each.name: each.value for each in metadata.entry_points(group="vllm.platform_plugins")}),
         bubblewrap(),
         memory(available_memory_bytes()),
@@ -166,13 +169,9 @@ def cuda(installed: Mapping[str, str], gpu: bool) -> Finding:
     return Finding("CUDA", Level.OK, f"{torch_package.cuda.get_device_name()}, CUDA {torch_package.version.cuda}")
 
 
-def kernels_clash(installed: Mapping[str, str], folders: Sequence[Path]) -> Finding:
-    """Tell whether `import kernels` finds this project's folder: Hugging Face has a package of that name."""
-    if ROOT / "kernels" in folders:
-        beside = f", beside Hugging Face's {installed['kernels']}" if "kernels" in installed else ""
-        return Finding("kernels", Level.OK, f"this project's{beside}")
-    seen = f"Hugging Face's kernels {installed.get('kernels', '')} hides this project's".replace("  ", " ")
-    return Finding("kernels", Level.FAIL, seen, f"run: {sys.executable} -m pip uninstall kernels")
+def names(seen: Seen) -> Finding:
+    """Tell whether our modules are what their names import: others have some of these names as well."""
+    return Finding("names", Level(seen.level), seen.seen, seen.remedy)
 
 
 def plugins(entry_points: Mapping[str, str]) -> Finding:
@@ -232,12 +231,6 @@ def database(db: str) -> Finding:
 def gpu_present() -> bool:
     """Tell whether an NVIDIA driver is loaded and sees a device."""
     return any(Path("/dev").glob("nvidia[0-9]*"))
-
-
-def kernel_folders() -> list[Path]:
-    """Give the folders that `import kernels` would look into."""
-    spec = importlib.util.find_spec("kernels")
-    return [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
 
 
 def available_memory_bytes() -> int:

