@@ -1,6 +1,6 @@
 # Two commands of a fresh machine: `make run` and `make test`. Each installs what it needs.
 # A part of the tests: `make test ARGS="tests/vortex_dsl -k quest"`.
-.PHONY: run test check clean
+.PHONY: run test check docs clean
 
 RUN ?= --model smollm2 --ratio 4 --ratio 8 --candidates 150 --published-share 0.4 --workers 2 --seed 1
 
@@ -15,13 +15,16 @@ check: .venv/.test
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
+docs: .venv/.test
+	.venv/bin/mkdocs build
+
 clean:
-	rm -rf .venv results.db*
+	rm -rf .venv site results.db*
 
 .venv/.run: pyproject.toml .ci/install
 	.ci/install
 	touch $@
 
 .venv/.test: pyproject.toml .ci/install
-	.ci/install dev
+	.ci/install dev,docs
 	touch $@ .venv/.run
