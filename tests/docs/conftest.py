@@ -31,7 +31,6 @@ ONLY_PARSED = {
     "python … benchmarks": "takes minutes, or a GPU",
     "curl": "nothing is served; what it asks for is looked at",
 }
-PLANNED = "a campaign is planned (`--dry-run`), in pages other than the tutorial"
 
 
 class Answering(Drawn):
@@ -80,7 +79,9 @@ class Answerer:
         if any(word.startswith("postgresql:") for word in words):
             return self._only("vortex … postgresql:", words)
         if words[0] == "run" and not self._is_tutorial and "--dry-run" not in words:
-            words.append("--dry-run")
+            words.append("--dry-run")  # a campaign is planned; the tutorial's alone is run
+        if "examples/cluster.toml" in words:
+            words += ["--db", "sqlite:///results.db"]  # its own is PostgreSQL, on a machine of the example
         out, err = StringIO(), StringIO()
         with redirect_stdout(out), redirect_stderr(err):
             code = main(words)

@@ -15,14 +15,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^(`{3,})(\w+)\n(.*?)^\1", re.MULTILINE | re.DOTALL)  # a longer one may hold shorter ones
 TURN_S, ENDS_S = 0.05, 120
 BASH = ["bash", "--noprofile", "--norc", "-euo", "pipefail", "-c"]
 
 
 def blocks(page, language):
     """Give the blocks of a page in a language."""
-    return [body for name, body in FENCE.findall((DOCS / page).read_text()) if name == language]
+    return [body for _, name, body in FENCE.findall((DOCS / page).read_text()) if name == language]
 
 
 def lines(page):

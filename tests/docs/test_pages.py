@@ -85,8 +85,8 @@ def test_whatever_is_only_parsed_has_a_reason_that_holds(tutorial, tmp_path, she
 
 
 def test_there_is_enough_to_run():
-    assert len(PAGES) >= 9
-    assert sum(len(lines(page)) for page in PAGES) > 40
+    assert len(PAGES) >= 8
+    assert sum(len(lines(page)) for page in PAGES) > 30
     assert all((DOCS / page).exists() for page in (*ELSEWHERE, *PYTHON_ELSEWHERE))
 
 
