@@ -169,7 +169,7 @@ def _exported(folder):
     return generate_latest(registry).decode()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def where_pages_run(small_model):
     """Let campaigns of this process run on workers that draw their figures, and every model be the small one."""
 
@@ -186,7 +186,7 @@ def where_pages_run(small_model):
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shell_of(where_pages_run, small_model):
     """Give what makes a shell in a folder: `shell_of(folder, tutorial, timed)` gives it and its answerer."""
 
@@ -197,7 +197,7 @@ def shell_of(where_pages_run, small_model):
     return made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tutorial(tmp_path_factory, shell_of):
     """Run the tutorial, word for word, in a clone of this repository; give what came of it."""
     folder = tmp_path_factory.mktemp("tutorial")
