@@ -81,7 +81,7 @@ def test_every_command_is_mentioned(name):
     assert f"`{name}`" in CHANGELOG or f"vortex {name}" in CHANGELOG
 
 
-@pytest.mark.parametrize("name", ["campaigns.md", "commands.md", "compiler.md", "language.md"])
+@pytest.mark.parametrize("name", ["campaigns.md", "commands.md", "compiler.md", "language.md", "settings.md"])
 def test_generated_pages_are_up_to_date(name):
     written = (ROOT / "docs" / name).read_text()
     assert written == _generator().pages()[name], "run: python docs/generate.py"
