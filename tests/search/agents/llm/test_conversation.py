@@ -170,3 +170,19 @@ def test_an_endpoint_away_from_the_start_ends_the_campaign(tmp_path, server):
     outcome, records = campaign(tmp_path, server, 3, 500)
     assert outcome.end is End.INFRASTRUCTURE
     assert records == []
+
+
+def test_what_is_beyond_a_bound_after_all_turns_is_recorded_with_the_bound_and_its_cost_and_never_measured(
+    tmp_path, server
+):
+    wide = GOOD.replace('k.max("token")', "k").replace('k.min("token")', "k")
+    wide = wide.replace("page.hi", 'page.hi.max("token")').replace("page.lo", 'page.lo.min("token")')
+    outcome, records = campaign(tmp_path, server, 1, *[wide] * TURNS, numbered(0))
+    assert outcome.end is End.DONE
+    refused, sound = records
+    assert refused.candidate.status is Status.PROGRAM_ERROR
+    assert "the fields of a page take" in refused.candidate.message
+    assert "at most 1,024 are reserved" in refused.candidate.message
+    assert refused.candidate.proposal.dollars == pytest.approx(TURNS * 0.003)
+    assert not refused.evaluations
+    assert sound.evaluations
