@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import lzma
 import re
 import sqlite3
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from search.records import Measurement
 
 FOLDER = Path(__file__).resolve().parent
 MIDWAY = FOLDER.parent / "tests" / "search" / "agents" / "shown" / "midway.sql.xz"
+STATISTICS = MIDWAY.with_name("statistics.json")
 BAR = "\\|"  # inside a table
 
 
@@ -133,9 +138,9 @@ print(best.name, best.accuracy)
 
 def campaigns_page() -> str:
     """Tell every key of a campaign file, from the model that checks it, and what campaigns do."""
+    from search.campaigns.comparisons import FIGURES
     from search.campaigns.endpoints import EndpointSetup
     from search.campaigns.setup import Setup
-    from search.campaigns.target import FIGURES
 
     return CAMPAIGNS.format(
         example=(FOLDER.parent / "examples" / "laptop.toml").read_text(),
@@ -330,7 +335,8 @@ PROMPT = """\
 
 Written by `docs/generate.py` from a ledger: a campaign on a real model, SmolLM2-135M, as it stood at step {step}, when
 {num_records} of its candidates were measured and {num_pending} under way. Whatever stands in the question comes from
-records that this step may see (`search/agents/shown/`); figures are of that campaign, on the CPU that it ran on.
+records that this step may see (`search/agents/shown/`); figures are of that campaign, on the CPU that it ran on. What
+is told of queries and keys "as recorded" comes from a recording of the same model, by what looks at programs.
 
 The instructions are the same at every step of a campaign, about {num_instructions:,} tokens; a question is written
 anew at each, and has room for what is left of {budget:,}: sections by priority, and what has no room is named at the
@@ -386,7 +392,8 @@ def prompt_page() -> str:
 
     context = midway_context()
     told = instructions(context)
-    question = mutate(Brief(context, "llm", (breeders(context, context.ratios[-1])[1],)))
+    parents = (breeders(context, context.ratios[-1])[1],)
+    question = mutate(Brief(context, "llm", parents, statistics=recorded_statistics()))
     return PROMPT.format(
         step=context.step,
         num_records=len(context.records),
@@ -397,6 +404,14 @@ def prompt_page() -> str:
         instructions=told.replace(language(), SHORTENED).strip(),
         question=question.strip(),
     )
+
+
+def recorded_statistics() -> tuple[Measurement, ...]:
+    """Read the statistics of that model's queries and keys, as a recording of it gives them."""
+    from search.records import Measurement
+
+    by_layer = json.loads(STATISTICS.read_text()).items()
+    return tuple(Measurement(f"{name}_layer_{i}", value) for name, values in by_layer for i, value in enumerate(values))
 
 
 def _operations() -> str:

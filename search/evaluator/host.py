@@ -35,6 +35,7 @@ CALLS: dict[str, Callable[..., dict[str, Any]]] = {
     "recall": recall.measure,
     "screen": recall.screen,
     "look": recall.look,
+    "describe": recall.describe,
     "fidelity_reference": fidelity.refer,
     "fidelity": fidelity.compare,
     "retrieval": retrieval.answer,

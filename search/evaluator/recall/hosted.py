@@ -88,6 +88,14 @@ def look(session: Session, file: str, text: str = "", values: Sequence[Sequence[
         return {"measurements": plain(looking.look(_traced(asking, text, values), asking))}
 
 
+def describe(session: Session, file: str) -> dict[str, Any]:
+    """Describe what a file of recordings holds, by the part that quick looks judge."""
+    from search.evaluator.recall import parts
+    from search.evaluator.recall.statistics import statistics
+
+    return {"measurements": plain(statistics(_asking(session, file, parts.glanced)))}
+
+
 def _asking(session: Session, file: str, choose: Callable[[Recordings], list[Part]]) -> Asking:
     """Give a part of a file of recordings, loaded once."""
     from search.evaluator.recall import figures, recordings

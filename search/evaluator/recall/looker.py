@@ -36,10 +36,15 @@ class RecordedLooker:
         self._thread = ThreadPoolExecutor(1, "look")
         self._child: Child | None = None
         self._kept: dict[tuple[str, Values], tuple[Measurement, ...]] = {}
+        self._statistics: tuple[Measurement, ...] = ()
 
     def look(self, text: str, values: Values) -> tuple[Measurement, ...]:
         """Give figures of recall (`search.evaluator.recall.looking`). Raises LookError."""
         return self._thread.submit(self._looked, text, values).result()
+
+    def statistics(self) -> tuple[Measurement, ...]:
+        """Describe what was recorded (`search.evaluator.recall.statistics`), once. Raises LookError."""
+        return self._thread.submit(self._described).result()
 
     def close(self) -> None:
         """Kill the process. Idempotent."""
@@ -47,19 +52,25 @@ class RecordedLooker:
 
     def _looked(self, text: str, values: Values) -> tuple[Measurement, ...]:
         if (text, values) not in self._kept:
-            found = self._asked(text, values)
+            found = self._asked("look", {"text": text, "values": values}, LOOK_S)
             if len(self._kept) >= MAX_KEPT:
                 self._kept.pop(next(iter(self._kept)))
             self._kept[text, values] = found
         return self._kept[text, values]
 
-    def _asked(self, text: str, values: Values) -> tuple[Measurement, ...]:
+    def _described(self) -> tuple[Measurement, ...]:
+        self._statistics = self._statistics or self._asked("describe", {}, START_S)
+        return self._statistics
+
+    def _asked(self, what: str, arguments: dict[str, Any], timeout_s: float) -> tuple[Measurement, ...]:
         file = self._place()
         if not file.exists():
-            raise LookError("there is no look: the model's attention has not been recorded on this machine")
+            raise LookError(
+                "there is no look: the model's attention has not been recorded on this machine, where nothing is "
+                f"recorded but by workers of its own ({file.name} of their scratch folder would hold it)"
+            )
         try:
-            child = self._running(file)
-            reply: dict[str, Any] = child.call("look", {"file": str(file), "text": text, "values": values}, LOOK_S)
+            reply: dict[str, Any] = self._running(file).call(what, {"file": str(file), **arguments}, timeout_s)
         except ChildError as error:
             raise LookError(f"the look came to nothing: {error}") from error
         return outcome_of(reply).measurements
