@@ -59,7 +59,7 @@ class Looker(Protocol):
         ...
 
     def statistics(self) -> tuple[Measurement, ...]:
-        """Describe those queries and keys: see `search.evaluator.recall.statistics`.
+        """Describe those queries and keys: see `search.evaluator.recall.describing`.
 
         Raises LookError where there are none. Safe from several threads.
         """

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from search.evaluator.recall import figures, recordings
+from search.evaluator.recall.describing import statistics
 from search.evaluator.recall.parts import JUDGED_EVERY, Part
 from search.evaluator.recall.screening import screen
-from search.evaluator.recall.statistics import statistics
 from search.fit import Terms
 from search.workloads import HELD_OUT
 from vortex_dsl import Shape
@@ -61,7 +61,7 @@ class Problem(Protocol):
         ...
 
     def described(self, split: str) -> tuple[Measurement, ...]:
-        """Describe queries and keys, as `search.evaluator.recall.statistics` does; nothing where there are none."""
+        """Describe queries and keys, as `search.evaluator.recall.describing` does; nothing where there are none."""
         ...
 
 

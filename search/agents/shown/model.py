@@ -25,7 +25,7 @@ NUM_LAYERS_SHOWN = 4
 def model(context: Context, statistics: Sequence[Measurement] = ()) -> Section:
     """Tell the model's shape, its rotary channels, what the best pages hold by layer, and which layers count most.
 
-    `statistics`: of its queries and keys (`search.evaluator.recall.statistics`), nothing where none were recorded.
+    `statistics`: of its queries and keys (`search.evaluator.recall.describing`), nothing where none were recorded.
     """
     lines = [*_shape(context), _rotary(context), *_described(statistics)]
     lines += [*_held(context), *_by_chance(context), *_weighed(context)]

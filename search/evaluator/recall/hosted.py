@@ -91,7 +91,7 @@ def look(session: Session, file: str, text: str = "", values: Sequence[Sequence[
 def describe(session: Session, file: str) -> dict[str, Any]:
     """Describe what a file of recordings holds, by the part that quick looks judge."""
     from search.evaluator.recall import parts
-    from search.evaluator.recall.statistics import statistics
+    from search.evaluator.recall.describing import statistics
 
     return {"measurements": plain(statistics(_asking(session, file, parts.glanced)))}
 

@@ -43,7 +43,7 @@ class RecordedLooker:
         return self._thread.submit(self._looked, text, values).result()
 
     def statistics(self) -> tuple[Measurement, ...]:
-        """Describe what was recorded (`search.evaluator.recall.statistics`), once. Raises LookError."""
+        """Describe what was recorded (`search.evaluator.recall.describing`), once. Raises LookError."""
         return self._thread.submit(self._described).result()
 
     def close(self) -> None:

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from search.contracts import LookError
+from search.evaluator.recall.describing import statistics
 from search.evaluator.recall.figures import Asking
 from search.evaluator.recall.looker import RecordedLooker
 from search.evaluator.recall.parts import glanced
 from search.evaluator.recall.recordings import Model, Recordings, save
-from search.evaluator.recall.statistics import statistics
 
 NAMES = (
     *("first_page_mass", "last_pages_mass", "q_norm", "k_norm", "largest_channels", "mean_key", "between_pages"),
