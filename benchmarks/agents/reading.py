@@ -50,11 +50,10 @@ class Facts:
     """What a question tells; None or nothing where it does not.
 
     `kept` and `possible`: mass of the parent and of as many best pages; `by_layer`: the parent's; `held`: the least and
-    the most of the layers that the best pages hold; `slow`: share of what tells pages apart that the slower half of the
-    rotary pairs adds; `within`: of the keys' variance, what is within pages; `choosing`: share of a step's bytes that
-    choosing reads; `page_bytes`: of the parent's fields; `tried`: programs by family; `front`: mass and bytes of
-    leaders by name; `inspirations`: texts by name; `published`: losses by file name; `helped` and `hurt`: words of the
-    best and the worst change of each kind.
+    the most of the layers that the best pages hold; `choosing`: share of a step's bytes that choosing reads;
+    `page_bytes`: of the parent's fields; `tried`: programs by family; `front`: mass and bytes of leaders by name;
+    `inspirations`: texts by name; `published`: losses by file name; `helped` and `hurt`: words of the best and the
+    worst change of each kind.
     """
 
     task: tuple[str, ...] = ()
@@ -62,8 +61,7 @@ class Facts:
     possible: float | None = None
     by_layer: tuple[float, ...] = ()
     held: tuple[float, ...] = ()
-    slow: float | None = None
-    within: float | None = None
+    turns: bool = False
     choosing: float | None = None
     page_bytes: float | None = None
     tried: dict[str, int] = field(default_factory=dict)
@@ -87,8 +85,7 @@ def facts(question: str) -> Facts:
         possible=_number(f"best pages hold {NUMBER}", measured),
         by_layer=tuple(map(float, re.findall(rf"\d+ {NUMBER}", _line("Mass by layer", measured)))),
         held=tuple(map(float, re.findall(rf"layer \d+ \({NUMBER}\)", model))),
-        slow=_slow(model),
-        within=None if (between := _number(f"vary about that mean, {NUMBER}", model)) is None else 1.0 - between,
+        turns="hardly turn" in model,
         choosing=_choosing(cost),
         page_bytes=_number(r"of a page's ([\d,]+) bytes", cost),
         tried=_tried(found.get(FAMILIES, "")),
@@ -113,12 +110,6 @@ def _number(pattern: str, text: str) -> float | None:
 
 def _line(beginning: str, text: str) -> str:
     return next((line.split(":", 1)[1] for line in text.splitlines() if line.startswith(f"* {beginning}:")), "")
-
-
-def _slow(model: str) -> float | None:
-    """Give the share of the two slower quarters of the rotary pairs."""
-    quarters = re.search(r"rotary pairs add ([-\d., ]+), the fastest first", model)
-    return sum(map(float, quarters[1].split(", ")[2:])) if quarters else None
 
 
 def _choosing(cost: str) -> float | None:
@@ -148,9 +139,7 @@ def _front(text: str) -> dict[str, tuple[float | None, float | None]]:
 
 
 def _tried(text: str) -> dict[str, int]:
-    """Give programs by the name of their family, without the number that a program's name ends in."""
-    found = re.findall(r"^\* (\w+?)\d*: (\d+) tried", text, re.MULTILINE)
-    return {name: int(num) for name, num in found}
+    return {name: int(num) for name, num in re.findall(r"^\* (\w+): (\d+) tried", text, re.MULTILINE)}
 
 
 def _inspirations(found: dict[str, str]) -> dict[str, str]:
