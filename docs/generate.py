@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import lzma
 import re
 import sqlite3
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from search.records import Measurement
 
 FOLDER = Path(__file__).resolve().parent
 MIDWAY = FOLDER.parent / "tests" / "search" / "agents" / "shown" / "midway.sql.xz"
+STATISTICS = MIDWAY.with_name("statistics.json")
 BAR = "\\|"  # inside a table
 
 
@@ -66,9 +71,9 @@ def _default(param: Any) -> str:
 
 def campaigns_page() -> str:
     """Tell every key of a campaign file, from the model that checks it, and what campaigns do."""
+    from search.campaigns.comparisons import FIGURES
     from search.campaigns.endpoints import EndpointSetup
     from search.campaigns.setup import Setup
-    from search.campaigns.target import FIGURES
 
     return _template("campaigns").format(
         example=(FOLDER.parent / "examples" / "laptop.toml").read_text(),
@@ -285,7 +290,8 @@ def prompt_page() -> str:
 
     context = midway_context()
     told = instructions(context)
-    question = mutate(Brief(context, "llm", (breeders(context, context.ratios[-1])[1],)))
+    parents = (breeders(context, context.ratios[-1])[1],)
+    question = mutate(Brief(context, "llm", parents, statistics=recorded_statistics()))
     return _template("prompt").format(
         step=context.step,
         num_records=len(context.records),
@@ -296,6 +302,14 @@ def prompt_page() -> str:
         instructions=told.replace(language(), SHORTENED).strip(),
         question=question.strip(),
     )
+
+
+def recorded_statistics() -> tuple[Measurement, ...]:
+    """Read the statistics of that model's queries and keys, as a recording of it gives them."""
+    from search.records import Measurement
+
+    by_layer = json.loads(STATISTICS.read_text()).items()
+    return tuple(Measurement(f"{name}_layer_{i}", value) for name, values in by_layer for i, value in enumerate(values))
 
 
 def _operations() -> str:

@@ -11,7 +11,8 @@ from search.agents.llm.endpoint import Endpoint
 from search.archive.archive import Archive
 from search.archive.experience import Experience
 from search.campaigns.bounds import MAX_LAG, MAX_TURNS
-from search.campaigns.target import FIGURES, TargetError, parse_target
+from search.campaigns.comparisons import FIGURES
+from search.campaigns.target import TargetError, parse_target
 from search.fit import Terms
 from search.records import Context, Demands, Stage, Workload, digest_of
 from search.workloads import WORKLOADS

@@ -58,6 +58,13 @@ class Looker(Protocol):
         """
         ...
 
+    def statistics(self) -> tuple[Measurement, ...]:
+        """Describe those queries and keys: see `search.evaluator.recall.describing`.
+
+        Raises LookError where there are none. Safe from several threads.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of whatever looks. Idempotent."""
         ...

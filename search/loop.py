@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from search.admission import admit, check, digests
+from search.agents.bounds import enforced
 from search.agents.seeds import Seeds
 from search.archive.allowance import Allowance
 from search.archive.earlier import experience_with
@@ -225,8 +226,8 @@ class Loop:
             return
         if proposal is not None:
             self._answered.add(name)
-            known = self._history.known(step)
-            self._record(admit(proposal, self._campaign.id, step, self.config, known))
+            found = admit(proposal, self._campaign.id, step, self.config, self._history.known(step))
+            self._record(enforced(found, self.config.context(step, (), frozenset())))
 
     def _may_ask(self, step: int) -> bool:
         return self._history.is_visible(step) and not self._is_over(step)

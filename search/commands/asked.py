@@ -105,6 +105,20 @@ class Searched(Asked):
             help="Exchanges that a language model has in a step, to repair and revise what it proposes.",
         ),
     ] = None  # fmt: skip
+    bandit: Annotated[
+        bool | None,
+        typer.Option(
+            "--bandit/--no-bandit", show_default="with --llm",
+            help="Draw turns by what each proposer earned, or give them in a fixed round.",
+        ),
+    ] = None  # fmt: skip
+    reflect_every: Annotated[
+        int | None,
+        typer.Option(
+            "--reflect-every", metavar="N", min=0, max=LARGEST, show_default="8",
+            help="A language model notes what was learnt once in so many of its turns; 0 for never.",
+        ),
+    ] = None  # fmt: skip
     published_share: Annotated[
         float | None,
         typer.Option(

@@ -36,6 +36,7 @@ CALLS: dict[str, Callable[..., dict[str, Any]]] = {
     "screen": recall.screen,
     "look": recall.look,
     "picture": recall.picture,
+    "describe": recall.describe,
     "fidelity_reference": fidelity.refer,
     "fidelity": fidelity.compare,
     "retrieval": retrieval.answer,

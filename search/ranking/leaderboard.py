@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -40,11 +41,12 @@ COLUMNS = (
     ("modelled", "right"),
     ("pages", "right"),
     ("bytes/page", "right"),
+    ("dollars", "right"),
     ("origin", "left"),
     ("confirmed", "right"),
 )
 WIDE = 140  # from here on a row is one line; below, what belongs together is stacked, and fits 88 columns
-BELOW = {"name": "origin", "pages": "bytes/page"}
+BELOW = {"name": "origin", "pages": "bytes/page", "confirmed": "dollars"}
 SPLIT = {
     "retrieval": "retri-\neval",
     "modelled": "model-\nled",
@@ -184,7 +186,8 @@ class Drawn:
         is_wide = options.max_width >= WIDE
         names = self._shown(is_wide)
         yield Fitted(self._table(is_wide), LEAST, [each if is_wide else told_below(each) for each in names])
-        yield Text(_caption(self.rows, self.references, self.hidden), style="dim italic")
+        lines = _caption(self.rows, self.references, self.hidden), _spent(self.section.rows)
+        yield Text("\n".join(filter(None, lines)), style="dim italic")
 
     def _shown(self, is_wide: bool) -> list[str]:
         """Give the columns, without those that stand below another on a narrow console."""
@@ -204,7 +207,7 @@ class Drawn:
                 cells = cells_of(s, is_on_front=id(s) in front)
                 if not is_wide:
                     narrow = {name: cell if name in FOLDED else cell.replace(" ", "\n") for name, cell in cells.items()}
-                    cells = {name: _stacked(name, narrow) for name in narrow}
+                    cells = {name: _stacked(name, {each: narrow[each] for each in names}) for name in names}
                 drawn.add_row(*(Text(cells[name]) for name in shown), style="" if s.status == "ok" else "dim")
             drawn.add_section()
         return drawn
@@ -217,14 +220,14 @@ def told_below(name: str) -> str:
 
 def _stacked(name: str, cells: Mapping[str, str]) -> str:
     """Give a cell with the one that stands below it on a narrow console."""
-    return f"{cells[name]}\n{cells[BELOW[name]]}" if name in BELOW else cells[name]
+    return f"{cells[name]}\n{cells[BELOW[name]]}" if BELOW.get(name) in cells else cells[name]
 
 
 def columns_of(rows: Sequence[Standing]) -> list[str]:
     """Choose the columns in which a row has a figure, without those that a better one stands for."""
     names = [heading for heading, _ in COLUMNS]
     figures = {"kl": "kl", "agree": "agreement", "retrieval": "retrieval", "loss": "retrieval_loss", "recall": "recall",
-               "accuracy": "accuracy", "modelled": "modelled_speedup"}  # fmt: skip
+               "accuracy": "accuracy", "modelled": "modelled_speedup", "dollars": "dollars"}  # fmt: skip
     missing = {name for name, field in figures.items() if all(getattr(s, field) is None for s in rows)}
     missing |= {lesser for better, lesser in STANDS_FOR.items() if better not in missing}
     return [name for name in names if name not in missing]
@@ -239,6 +242,13 @@ def _caption(rows: Sequence[Standing], references: Sequence[Standing], hidden: s
         f"{ON_FRONT} on the front; {UNDECIDED} not told apart from dense attention; intervals: 95 %",
     ]
     return "\n".join(filter(None, lines))
+
+
+def _spent(rows: Sequence[Standing]) -> str:
+    """Tell what asking for the programs of a section cost; nothing where no endpoint was asked."""
+    asked = [s.dollars for s in rows if s.dollars is not None]
+    programs = "program" if len(asked) == 1 else "programs"
+    return f"dollars: models were paid {math.fsum(asked):,.4f} for {len(asked)} {programs} of these" if asked else ""
 
 
 def cells_of(s: Standing, is_on_front: bool) -> dict[str, str]:
@@ -258,6 +268,7 @@ def cells_of(s: Standing, is_on_front: bool) -> dict[str, str]:
         "modelled": NOTHING if s.modelled_speedup is None else f"{s.modelled_speedup:.1f}x",
         "pages": number(s.pages_attended, 1),
         "bytes/page": number(s.bytes_per_page),
+        "dollars": number(s.dollars, 4),
         "origin": s.origin,
         "confirmed": number(s.confirmed_accuracy if s.confirmed_kl is None else s.confirmed_kl, 3),
     }

@@ -7,7 +7,7 @@ import operator
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, func, literal, not_, or_, select
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, case, func, literal, not_, or_, select
 
 from search.parents import LEAST_RATIO
 from search.ranking import conditions
@@ -23,6 +23,8 @@ COLUMNS = {column.key for column in models.Standing.__table__.columns}
 PLAIN = tuple(f.name for f in fields(Standing) if f.name in COLUMNS - {"id"} and not str(f.type).startswith("tuple"))
 LENGTHS = ("lengths", "retrieval_lengths", "accuracy_lengths")
 REFERENCE = func.coalesce(models.Standing.cost_ratio < LEAST_RATIO, False)
+# Who asks an endpoint is charged tokens, also where they cost nothing.
+IS_ASKED = or_(models.Candidate.prompt_tokens > 0, models.Candidate.dollars > 0)
 # What a condition or an order may speak of besides.
 EXPRESSIONS: dict[str, Expression] = {
     "id": models.Standing.candidate_id,
@@ -33,6 +35,7 @@ EXPRESSIONS: dict[str, Expression] = {
     "campaign": models.Standing.campaign_id,
     "environment": models.Standing.environment_digest,
     "reference": REFERENCE,
+    "dollars": case((IS_ASKED, models.Candidate.dollars)),
 }
 COMPARE = {
     ast.Lt: operator.lt,
@@ -74,6 +77,7 @@ def standing(
         model=campaign.model,
         campaign=campaign.id,
         environment=row.environment_digest,
+        dollars=candidate.dollars if candidate.prompt_tokens or candidate.dollars else None,
         reference=row.cost_ratio is not None and row.cost_ratio < LEAST_RATIO,
         versions=tuple(sorted(versions.items())),
         **lengths,

@@ -106,6 +106,14 @@ def picture(
         return {"picture": asdict(picturing.picture(trace(program, shape), found, program.name, layers))}
 
 
+def describe(session: Session, file: str) -> dict[str, Any]:
+    """Describe what a file of recordings holds, by the part that quick looks judge."""
+    from search.evaluator.recall import parts
+    from search.evaluator.recall.describing import statistics
+
+    return {"measurements": plain(statistics(_asking(session, file, parts.glanced)))}
+
+
 def _asking(session: Session, file: str, choose: Callable[[Recordings], list[Part]]) -> Asking:
     """Give a part of a file of recordings, loaded once."""
     from search.evaluator.recall import figures, recordings

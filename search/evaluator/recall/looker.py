@@ -40,6 +40,7 @@ class RecordedLooker:
         self._thread = ThreadPoolExecutor(1, "look")
         self._child: Child | None = None
         self._kept: dict[tuple[str, Values], tuple[Measurement, ...]] = {}
+        self._statistics: tuple[Measurement, ...] = ()
 
     def look(self, text: str, values: Values) -> tuple[Measurement, ...]:
         """Give figures of recall (`search.evaluator.recall.looking`). Raises LookError."""
@@ -50,6 +51,10 @@ class RecordedLooker:
         args = {"text": text, "values": values, "layers": layers}
         reply = self._thread.submit(self._asked, "picture", args, PICTURE_S).result()
         return TypeAdapter(Picture).validate_python(reply["picture"])
+
+    def statistics(self) -> tuple[Measurement, ...]:
+        """Describe what was recorded (`search.evaluator.recall.describing`), once. Raises LookError."""
+        return self._thread.submit(self._described).result()
 
     def close(self) -> None:
         """Kill the process. Idempotent."""
@@ -63,10 +68,17 @@ class RecordedLooker:
             self._kept[text, values] = found
         return self._kept[text, values]
 
+    def _described(self) -> tuple[Measurement, ...]:
+        self._statistics = self._statistics or outcome_of(self._asked("describe", {}, START_S)).measurements
+        return self._statistics
+
     def _asked(self, call: str, args: dict[str, Any], limit_s: float) -> dict[str, Any]:
         file = self._place()
         if not file.exists():
-            raise LookError("there is no look: the model's attention has not been recorded on this machine")
+            raise LookError(
+                "there is no look: the model's attention has not been recorded on this machine, where nothing is "
+                f"recorded but by workers of its own ({file.name} of their scratch folder would hold it)"
+            )
         try:
             reply: dict[str, Any] = self._running(call, file).call(call, {"file": str(file), **args}, limit_s)
         except ChildError as error:
@@ -78,7 +90,8 @@ class RecordedLooker:
         if self._child is None or not self._child.alive:
             self._drop()
             self._child = Child((*HOST, LIGHT), self._box)
-        self._child.call(call, {"file": str(file)}, START_S)
+        loading = "picture" if call == "picture" else "look"
+        self._child.call(loading, {"file": str(file)}, START_S)
         return self._child
 
     def _drop(self) -> None:

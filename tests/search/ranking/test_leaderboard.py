@@ -54,6 +54,17 @@ def test_a_wide_row_is_one_line():
         assert whole in line
 
 
+@pytest.mark.parametrize("width", [88, 160])
+def test_what_was_asked_of_a_model_has_its_dollars_and_their_sum(width):
+    rows = [replace(RULE, dollars=0.0625), replace(RULE, id=13, kl=0.3, dollars=0.25), replace(RULE, id=14)]
+    told = drawn(rows, width, everything=True)
+    assert max(map(len, told.splitlines())) <= width
+    assert "dollars" in told
+    assert "0.0625" in told
+    assert "models were paid 0.3125 for 2 programs of these" in " ".join(told.split())
+    assert "dollars" not in drawn([RULE], width)
+
+
 def test_a_row_says_its_circumstance():
     told = drawn([RULE])
     parts = (
