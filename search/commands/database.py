@@ -33,8 +33,9 @@ def existing(place: str) -> Iterator[Ledger]:
     if file is not None and file.is_dir():
         raise CommandError(f"{file} is a folder; name the database's file in it with --db")
     if file is not None and not file.is_file():
+        named = place.removeprefix("sqlite:///")
         raise CommandError(
-            f"there is no database {place.removeprefix('sqlite:///')}; `vortex run` makes one, --db or {DATABASE_VARIABLE} names another"
+            f"there is no database {named}; `vortex run` makes one, --db or {DATABASE_VARIABLE} names another"
         )
     with opened(place) as ledger:
         yield ledger
