@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PAGE_ROWS = 40  # candidates
 MOST_PROPOSERS = 100
 CANDIDATE = models.Candidate
-WRITERS = {"hypotheses": models.Hypothesis, "notes": models.Note}
+WRITERS: dict[str, type[models.Hypothesis | models.Note]] = {"hypotheses": models.Hypothesis, "notes": models.Note}
 
 
 @dataclass(frozen=True)
