@@ -24,6 +24,8 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+# A figure is a document where it is opened by itself: it brings its style, and its pixels as data.
+SVG_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; sandbox"
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -58,6 +60,8 @@ class Guard:
             if message["type"] == "http.response.start":
                 answered = MutableHeaders(scope=message)
                 answered.update(HEADERS)
+                if answered.get("Content-Type", "").startswith("image/svg"):
+                    answered["Content-Security-Policy"] = SVG_POLICY
                 if not scope["path"].startswith("/static/"):
                     answered["Cache-Control"] = "no-store"
             await send(message)

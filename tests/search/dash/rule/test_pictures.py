@@ -50,6 +50,8 @@ def test_a_picture_is_drawn_of_the_recording_that_recall_was_measured_on(site, m
     assert f'src="/rules/{made.child}/figures/attention.svg?ratio=8.0&amp;layers=1%2C2"' in part.text
     answer = site.get(f"/rules/{made.child}/figures/attention.svg?ratio=8&layers=1,2")
     assert answer.headers["content-type"] == "image/svg+xml"
+    assert "style-src 'unsafe-inline'; img-src data:" in answer.headers["content-security-policy"]
+    assert "script-src" not in answer.headers["content-security-policy"], "nothing is allowed that is not named"
     texts = [each.text for each in ElementTree.fromstring(answer.text).iter("{http://www.w3.org/2000/svg}text")]
     assert any(text.startswith("layer 2: the rule keeps 0.") for text in texts)
     assert not any(text.startswith("layer 0: ") for text in texts)
