@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(560)]
 def served(wheel, tiny_llama, tmp_path_factory):
     """Serve with another budget than was judged, without a block size, a model of a shape that was not judged."""
     walk = Walk(tmp_path_factory.mktemp("served"), wheel, wheel, tiny_llama)
-    # by torch, for the loops of a CPU would be compiled anew wherever a wheel is installed: the campaign's test does that
+    # by torch: a CPU's loops are compiled anew wherever a wheel is installed, and the campaign's test does that
     changed = json.dumps({"vortex": {"values": {"pages": 4}, "kernels": "torch"}})
     words = ("-m", "vllm.entrypoints.cli.main", "serve", str(tiny_llama), "--attention-backend", "CUSTOM")
     with walk.server(*words, "--additional-config", changed, "--enforce-eager") as (url, log):
