@@ -82,8 +82,8 @@ class Inputs(NamedTuple):
 
     def expected(self, program: Program, backend: Any = "torch") -> tuple[torch.Tensor, torch.Tensor]:
         """Give outputs and attended pages, as `decode` does."""
-        tensors = (x.float() for x in (self.qs, self.ks, self.vs))
-        return decode(program, *tensors, self.prompt_tokens, backend=backend)
+        qs, ks, vs = (x.float() for x in (self.qs, self.ks, self.vs))
+        return decode(program, qs, ks, vs, self.prompt_tokens, backend=backend)
 
     def steady(self, program: Program, attended: torch.Tensor, backend: Any = "torch") -> torch.Tensor:
         """Give the rows in which this backend attends to these pages whatever the inputs' rounding.
@@ -92,11 +92,11 @@ class Inputs(NamedTuple):
         """
         generator, steady = torch.Generator().manual_seed(1), torch.ones(attended.shape[:-1], dtype=torch.bool)
         for _ in range(NUM_PERTURBATIONS):
-            moved = (
+            qs, ks, vs = (
                 x.float() * (1 + ROUNDING * torch.randn(x.shape, generator=generator))
                 for x in (self.qs, self.ks, self.vs)
             )
-            steady &= (Inputs(*moved, self.prompt_tokens).expected(program, backend)[1] == attended).all(-1)
+            steady &= (Inputs(qs, ks, vs, self.prompt_tokens).expected(program, backend)[1] == attended).all(-1)
         return steady
 
 

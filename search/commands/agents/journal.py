@@ -74,7 +74,7 @@ def _drawn(campaign_id: int, written: Journal) -> RenderableType:
         predicted.add_row(*map(cell, (each.verdict, str(each.step), each.proposer, rule, *said)))
     noted = Table("note", "step", "by", "text", show_lines=True)
     for line in written.notes:
-        title = TITLES.get(line.note.kind, line.note.kind)
-        noted.add_row(*map(cell, (title, str(line.step), line.proposer, line.note.text)))
-    both = [title, Fitted(predicted, ("by", "step", "predicted", "rule"))] if written.hypotheses else []
+        kind = TITLES.get(line.note.kind, line.note.kind)
+        noted.add_row(*map(cell, (kind, str(line.step), line.proposer, line.note.text)))
+    both: list[RenderableType] = [title, Fitted(predicted, ("by", "step", "predicted", "rule"))] if written.hypotheses else []
     return Group(*both, *([Fitted(noted, ("by", "step"))] if written.notes else []))
