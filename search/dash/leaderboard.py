@@ -70,6 +70,11 @@ class View:
         kept = [c for c in COLUMNS if c[0] in ALWAYS or any(_has(s, c[1]) for s in self.standings)]
         return kept if self.standings else list(COLUMNS)
 
+    @property
+    def has_reasons(self) -> bool:
+        """Say whether a row of this page stopped somewhere."""
+        return any(s.reason for s in self.standings)
+
     def cells(self, standing: Standing) -> dict[str, str]:
         """Write a row's figures as the command line does."""
         return cells_of(standing, is_on_front=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import case, func, select
 
+from search.parents import REFERENCE, SEED
 from search.records import Campaign, Progress, Stage, Status, digest_of
 from search.store import models, rows
 from search.store.progress import progress
@@ -30,11 +31,12 @@ class Overview:
     began_at: datetime
     moved_at: datetime | None
     dollars: float
+    num_invented: int
 
     @property
     def share(self) -> float:
-        """How much of what was asked for has been proposed, 1 at most."""
-        return min(1.0, self.progress.num_steps / max(1, self.campaign.num_candidates))
+        """How much of what was asked for has been proposed beside seeds and yardsticks, 1 at most."""
+        return min(1.0, self.num_invented / max(1, self.campaign.num_candidates))
 
     @property
     def stamp(self) -> str:
@@ -90,9 +92,11 @@ def _overview(session: Session, row: models.Campaign) -> Overview:
     mine = CANDIDATE.campaign_id == row.id
     last = select(CANDIDATE.created_at).where(mine).order_by(CANDIDATE.step.desc()).limit(1)
     dollars = session.scalar(select(func.sum(CANDIDATE.dollars)).where(mine))
+    invented = select(func.count()).where(mine, CANDIDATE.operator.not_in((SEED, REFERENCE)))
     return Overview(
-        rows.campaign(row), progress(session, row.id), row.created_at, session.scalar(last), float(dollars or 0.0)
-    )
+        rows.campaign(row), progress(session, row.id), row.created_at, session.scalar(last), float(dollars or 0.0),
+        session.scalar(invented) or 0,
+    )  # fmt: skip
 
 
 def stage_costs(session: Session, campaign_id: int) -> list[StageCost]:

@@ -63,7 +63,7 @@
     },
   };
 
-  const short = (v) => (v === 0 ? "0" : Math.abs(v) >= 0.01 ? Number(v.toPrecision(3)).toString() : v.toExponential(1));
+  const short = (v) => (v === 0 ? "0" : Math.abs(v) >= 0.001 ? Number(v.toPrecision(3)).toString() : v.toExponential(1));
 
   function told(p, x, y) {
     const figure = (v, low, high) => short(v) + (low == null || high == null ? "" : ` [${short(low)}, ${short(high)}]`);
@@ -81,23 +81,38 @@
     if (spec.is_log && values.length) {
       scale.min = Math.min(...values) / 1.25;
       scale.max = Math.max(...values) * 1.25;
-      if (spec.title === "cost ratio") {
-        const ratios = [...new Set(values)];
-        scale.afterBuildTicks = (built) => { built.ticks = ratios.map((value) => ({ value })); };
-      }
-    } else {
-      scale.grace = "6%";
+      const written = spec.title === "cost ratio" ? [...new Set(values)] : rungs(scale.min, scale.max);
+      scale.afterBuildTicks = (built) => { built.ticks = written.map((value) => ({ value })); };
+    } else if (values.length) {
+      const [low, high] = [Math.min(...values), Math.max(...values)];
+      const room = (high - low) * 0.06 || Math.abs(high) * 0.1 || 1;
+      scale.min = low >= 0 ? Math.max(0, low - room) : low - room;
+      scale.max = high + room;
+      scale.ticks.includeBounds = false;
     }
     return scale;
+  }
+
+  // Numbers to write on a logarithmic axis: few where it is long, more where it is short.
+  function rungs(low, high) {
+    const from = Math.floor(Math.log10(low)), to = Math.ceil(Math.log10(high));
+    const within = (steps) => {
+      const found = [];
+      for (let decade = from; decade <= to; decade += 1) for (const step of steps) found.push(step * 10 ** decade);
+      return found.filter((v) => v >= low && v <= high);
+    };
+    return [[1], [1, 2, 5], [1, 1.5, 2, 3, 4, 5, 7]].map(within).find((found) => found.length >= 3)
+      || within([1, 1.2, 1.5, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9]);
   }
 
   const SHAPES = { found: "circle", published: "rectRot", reference: "triangle" };
 
   function points(spec) {
     const strong = spec.series.filter((s) => !s.is_faint);
-    const held = (axisName, ends) => (strong.length ? strong : spec.series).flatMap((s) => s.points.flatMap((p) =>
-      [p[axisName], ...(ends && !s.is_faint ? [p[`${axisName}_high`]] : [])].filter((v) => v != null && v > 0)));
-    const all = spec.series.flatMap((s) => s.points);
+    const logs = (name) => spec[name].is_log;
+    // What an axis holds: every point, and intervals; their lower ends may reach 0, which no logarithm has.
+    const values = (name) => spec.series.flatMap((s) => s.points.flatMap((p) => [p[name], ...(s.is_faint ? []
+      : [p[`${name}_high`], ...(logs(name) ? [] : [p[`${name}_low`]])])])).filter((v) => v != null && (v > 0 || !logs(name)));
     const sets = spec.series.map((s) => {
       const ink = colour(s.role);
       return {
@@ -107,8 +122,6 @@
         order: s.is_faint ? 2 : 1,
       };
     });
-    const logs = (name) => (name === "x" ? spec.x.is_log : spec.y.is_log);
-    const values = (name) => (logs(name) ? [...held(name, true), ...all.map((p) => p[name]).filter((v) => v > 0)] : []);
     const ratios = strong.flatMap((s) => s.points.map((p) => p.x));
     return {
       type: "scatter",
@@ -149,7 +162,7 @@
   }
 
   function draw(canvas) {
-    const spec = JSON.parse(document.getElementById(canvas.dataset.chart).textContent);
+    const spec = JSON.parse(canvas.dataset.chart);
     const config = spec.bars ? bars(spec) : points(spec);
     const plugins = config.options.plugins || {};
     config.options = {
