@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, HTTPException, Query, Request
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
 from sqlalchemy import func, select
 
-from search.campaigns.bounds import LARGEST
 from search.dash.choosing import MOST_TEXT, Address, Number, Word, choose, number_of
 from search.dash.queries import rows
 from search.ranking import conditions
@@ -24,10 +23,8 @@ if TYPE_CHECKING:
     from search.ranking.standing import Standing
 
 PAGE_ROWS = 50
-NUM_COMPARED = 2
 MOST_PAGES = 100_000
 MOST_PROPOSERS, MOST_TAGS = 100, 100
-Id = Annotated[int, Query(ge=1, le=LARGEST)]
 Condition = Annotated[str, Query(max_length=conditions.MAX_CHARACTERS)]
 # Heading, field to sort by, whether it is a number, and what it means.
 COLUMNS = (
@@ -109,12 +106,6 @@ def router(site: Site) -> APIRouter:
             proposers=site.cached("who", _proposers), tags=site.cached("tags", _tags), fields=rows.FIELDS,
             tasks=rows.TASKS, status_code=422 if view.error else 200,
         )  # fmt: skip
-
-    @routes.get("/compare")
-    def compare(given: Annotated[list[Id], Query(alias="id", max_length=PAGE_ROWS)] = []) -> RedirectResponse:  # noqa: B006
-        if len(given) != NUM_COMPARED:
-            raise HTTPException(422, f"Two rules are compared, but {len(given)} are ticked: tick {NUM_COMPARED}.")
-        return RedirectResponse("/compare/{}/{}".format(*given), 303)
 
     return routes
 

@@ -148,9 +148,14 @@ def _value(node: ast.expr) -> Any:
     if isinstance(node, ast.Name):
         return _column(node.id)
     if isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant):
-        return literal(-node.operand.value)  # type: ignore[operator]
+        return _constant(-node.operand.value)  # type: ignore[operator]
     assert isinstance(node, ast.Constant), "conditions.parse lets nothing else pass"
-    return literal(node.value)
+    return _constant(node.value)
+
+
+def _constant(value: Any) -> Any:
+    """Give a number or text to compare with; whole numbers of databases have 64 bits, others compare as fractions."""
+    return literal(float(value) if isinstance(value, int) and abs(value) >= 2**63 else value)
 
 
 def _column(name: str) -> Any:

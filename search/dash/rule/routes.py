@@ -59,14 +59,14 @@ def _pages(routes: APIRouter, site: Site) -> None:
     def shown(request: Request, name: Name, ratio: Ratio | None = None) -> Response:
         found = _named(site, name)
         if name != str(found.id):
-            return RedirectResponse(f"/rules/{found.id}", 307)
+            return RedirectResponse(f"/rules/{found.id}?{request.url.query}".rstrip("?"), 307)
         chosen = found.ratios[0] if found.ratios and ratio is None else ratio or 0.0
         return site.page(request, "rule/rule.html", **_rule(found, chosen))
 
     @routes.get("/compare")
-    def asked(named: Annotated[list[Name], Query(alias="id", max_length=MAX_NAMED)]) -> Response:
+    def asked(named: Annotated[list[Name], Query(alias="id", max_length=MAX_NAMED)] = []) -> Response:  # noqa: B006
         if len(named) != 2:
-            raise HTTPException(422, f"Two rules are compared, and {len(named)} are ticked: tick two.")
+            raise HTTPException(422, f"Two rules are compared, but {len(named)} are named: tick or name two.")
         a, b = (_named(site, each.strip()).id for each in named)
         return RedirectResponse(f"/compare/{a}/{b}", 303)
 

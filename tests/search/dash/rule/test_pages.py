@@ -137,6 +137,8 @@ def test_large_text_is_cut_and_fetched_whole(site, made):
 def test_two_rules_are_compared_in_pairs(page, site, made):
     answer = site.get(f"/compare?id={made.quest}&id={made.child}", follow_redirects=False)
     assert answer.headers["location"] == f"/compare/{made.quest}/{made.child}"
+    answer = site.get(f"/compare?id={made.quest}&id={made.digest[:9]}", follow_redirects=False)
+    assert answer.headers["location"] == f"/compare/{made.quest}/{made.child}", "a rule's page asks for a digest too"
     shown = page(f"/compare/{made.quest}/{made.child}").text
     found = re.search(r"8x fidelity kl (\S+) (\S+) (\S+) \[(\S+),(\S+)\] (?:not told apart )?4 ", shown)
     assert found.groups()[:3] == ("0.2300", "0.1150", "-0.115")
@@ -149,4 +151,4 @@ def test_two_rules_are_compared_in_pairs(page, site, made):
 def test_what_cannot_be_compared_is_told(page, site, made):
     assert "has no figures" in page(f"/compare/{made.quest}/{made.refused}").text
     refused = site.get(f"/compare?id={made.quest}")
-    assert (refused.status_code, "tick two" in refused.text) == (422, True)
+    assert (refused.status_code, "tick or name two" in refused.text) == (422, True)
