@@ -40,6 +40,6 @@ class Ticket:
         campaign_id, num_steps, operator, parents = found.groups()
         if operator not in ASKED:
             raise SubmissionError(
-                f"no brief asks for {operator!r} as this ticket does; give one as a brief gave it, or none"
+                f"no brief asks for {operator!r} as this ticket does; give one as a brief did, or none"
             )
         return cls(int(campaign_id), int(num_steps), operator, tuple(filter(None, parents.split(",")))[:MAX_PARENTS])

@@ -101,7 +101,8 @@ def _overview(session: Session, row: models.Campaign) -> Overview:
 
 def stage_costs(session: Session, campaign_id: int) -> list[StageCost]:
     """Tell what each stage took at each cost ratio, in the stages' order, held-out ones last."""
-    began = session.scalar(select(models.Campaign.created_at).where(models.Campaign.id == campaign_id))
+    # Compared by the database: SQLite has times as texts, and what Python would send has fractions of seconds.
+    began = select(models.Campaign.created_at).where(models.Campaign.id == campaign_id).scalar_subquery()
     asked = (
         select(LINK.evaluation_id)
         .join(CANDIDATE, CANDIDATE.id == LINK.candidate_id)

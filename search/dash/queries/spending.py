@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Integer, case, cast, func, select
+from sqlalchemy import Integer, and_, case, cast, func, or_, select
 
 from search.parents import REFERENCE
 from search.records import Status
@@ -101,21 +100,20 @@ def _groups(session: Session, campaign_id: int) -> dict[tuple[str, str], Earned]
 def _judged(
     session: Session, campaign_id: int, found: Sequence[Section], groups: dict[tuple[str, str], Earned]
 ) -> None:
-    """Note how many candidates have a KL in one of the sections, and the least at each cost ratio."""
-    seen: dict[tuple[str, str], int] = defaultdict(int)
+    """Note how many candidates have a KL in any of the sections, and the least at each cost ratio."""
+    who = CANDIDATE.proposer, CANDIDATE.operator
+    ours = and_(ROW.campaign_id == campaign_id, ROW.kl.is_not(None), ~board.REFERENCE)
+    judged = select(*who, func.count(ROW.candidate_id.distinct())).join(CANDIDATE, CANDIDATE.id == ROW.candidate_id)
+    anywhere = or_(*(and_(*section.holds(campaign_id)) for section in found))
+    for proposer, operator, number in session.execute(judged.where(ours, anywhere).group_by(*who)) if found else ():
+        if (each := groups.get((proposer, operator))) is not None:
+            each.num_judged = int(number)
+    least = select(*who, func.min(ROW.kl)).join(CANDIDATE, CANDIDATE.id == ROW.candidate_id)
     for section in found:
-        judged = (
-            select(CANDIDATE.proposer, CANDIDATE.operator, func.count(), func.min(ROW.kl))
-            .join(CANDIDATE, CANDIDATE.id == ROW.candidate_id)
-            .where(*section.holds(campaign_id), ROW.kl.is_not(None), ROW.status == Status.OK, ~board.REFERENCE)
-            .group_by(CANDIDATE.proposer, CANDIDATE.operator)
-        )
-        for proposer, operator, number, kl in session.execute(judged):
-            if kl is not None and (each := groups.get((proposer, operator))) is not None:
+        ranked = least.where(*section.holds(campaign_id), ours, ROW.status == Status.OK)
+        for proposer, operator, kl in session.execute(ranked.group_by(*who)):
+            if (each := groups.get((proposer, operator))) is not None:
                 each.best[section.ratio] = kl
-                seen[proposer, operator] = max(seen[proposer, operator], int(number))
-    for key, number in seen.items():
-        groups[key].num_judged = number
 
 
 def _moves(operator: str) -> tuple[str, ...]:

@@ -47,3 +47,16 @@ def writable(tmp_path):
     url = f"sqlite:///{tmp_path / 'own.db'}"
     make(url, Size(6, 1))
     return url
+
+
+@pytest.fixture
+def changed(writable):
+    """Give a function that changes that ledger by SQL, and gives a client of its dashboard."""
+
+    def change(*statements):
+        with closing(sqlite3.connect(writable.removeprefix("sqlite:///"))) as connection, connection:
+            for each in statements:
+                connection.execute(each)
+        return TestClient(build(SqlLedger(writable, read_only=True)), base_url=HERE)
+
+    return change

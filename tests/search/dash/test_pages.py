@@ -193,6 +193,33 @@ def test_time_is_told_by_stage(site, ask):
         assert cells[4] == f"{seconds:,.1f}"
 
 
+def test_every_device_that_speed_is_modelled_for_is_named(changed):
+    site = changed(
+        "update standing set kl = .1, modelled_speedup = 2, target = case candidate_id % 2 when 0 then 'A' else 'B' end"
+    )
+    assert "modelled speed-up on A, B" in site.get("/fronts").text
+
+
+def test_what_ended_in_the_second_in_which_a_campaign_began_was_not_given(changed):
+    """SQLite's clock has whole seconds, and Python's times have fractions: as texts they do not compare."""
+    site = changed("update campaign set created_at = '2026-11-01 00:00:00'",
+                   "update evaluation set finished_at = '2026-11-01 00:00:00'")  # fmt: skip
+    text = site.get("/campaigns/1/time").text
+    rows = re.findall(r'<th scope="row">[a-z]+</th><td>8x</td>(.*?)</tr>', text, re.DOTALL)
+    given = [re.findall(r">([^<]*)</td>", row)[:2] for row in rows]
+    assert given
+    assert all(int(measured) > 0 and number in ("0", "·", "–") for measured, number in given)
+
+
+def test_who_is_judged_at_one_cost_ratio_or_another_counts_once(changed):
+    site = changed("update candidate set proposer = 'one', operator = 'mutate'", "update standing set kl = null",
+                   "update standing set kl = .1, status = 'ok' where candidate_id in (3, 4) and ratio = 4",
+                   "update standing set kl = .2, status = 'ok' where candidate_id in (4, 5) and ratio = 8")  # fmt: skip
+    text = site.get("/earnings?campaign=1").text
+    [cells] = re.findall(r"<bdi>one</bdi></th>(.*?)</tr>", text, re.DOTALL)
+    assert re.findall(r">([^<]*)</td>", cells)[4] == "3"
+
+
 def test_earnings_and_money_are_sums(site, ask):
     earnings, money = (site.get(page, params={"campaign": 1}).text for page in ("/earnings", "/money"))
     query = (
