@@ -27,6 +27,13 @@ def opened(place: str) -> Iterator[Ledger]:
 @contextmanager
 def existing(place: str) -> Iterator[Ledger]:
     """Open a ledger to look something up: a file that is not there is an error, not an empty database."""
+    check_there(place)
+    with opened(place) as ledger:
+        yield ledger
+
+
+def check_there(place: str) -> None:
+    """Raise CommandError for a file that is not there."""
     from search.store.database import file_of
 
     file = file_of(place)
@@ -37,8 +44,6 @@ def existing(place: str) -> Iterator[Ledger]:
         raise CommandError(
             f"there is no database {named}; `vortex run` makes one, --db or {DATABASE_VARIABLE} names another"
         )
-    with opened(place) as ledger:
-        yield ledger
 
 
 def campaign_of(ledger: Ledger, campaign_id: int | None) -> Campaign:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from sqlalchemy import Double, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
@@ -176,9 +176,16 @@ def explained(engine: Engine) -> Iterator[None]:
     except DBAPIError as error:
         if not _is_fault(engine, error.orig):
             raise
-        name = engine.url.render_as_string(hide_password=True)
+        name = name_of(engine.url)
         reason = " ".join(str(error.orig).split())
         raise StoreError(f"The database {name} cannot be used: {reason}.") from error
+
+
+def name_of(url: URL) -> str:
+    """Name a database as people do: without its password, a file by its path, however it was opened."""
+    if url.query.get("uri"):
+        url = URL.create("sqlite", database=unquote((url.database or "").removeprefix("file:")))
+    return url.render_as_string(hide_password=True)
 
 
 def _is_fault(engine: Engine, error: BaseException | None) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Column, MetaData, Table, Text, inspect, select, text
 
-from search.store.database import reader
+from search.store.database import name_of, reader
 from search.store.errors import SchemaError, StoreError
 
 if TYPE_CHECKING:
@@ -106,4 +106,4 @@ def _is_known(config: Config, version: str) -> bool:
 
 
 def _name(connection: Connection) -> str:
-    return f"The database {connection.engine.url.render_as_string(hide_password=True)}"
+    return f"The database {name_of(connection.engine.url)}"

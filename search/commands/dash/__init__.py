@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search.commands import options
-from search.commands.database import existing
+from search.commands.database import check_there, opened
 from search.commands.exits import CommandError, ExitCode
 from search.commands.output import note
 
@@ -65,10 +65,11 @@ def _opened(db: str) -> SqlLedger:
     from search.store.errors import SchemaError
     from search.store.ledger import SqlLedger
 
+    check_there(db)
     try:
         return SqlLedger(db, read_only=True)
     except SchemaError:
-        with existing(db):
+        with opened(db):
             pass
         return SqlLedger(db, read_only=True)
 

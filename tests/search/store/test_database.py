@@ -358,6 +358,14 @@ def test_unknown_urls_are_refused_with_a_remedy(url):
     assert "sqlite:///FILE" in refusal(url)
 
 
+def test_a_file_is_called_by_its_path_where_it_is_only_read(tmp_path):
+    file = tmp_path / "a b.db"
+    file.touch()
+    with pytest.raises(StoreError) as refused:
+        SqlLedger(str(file), read_only=True)
+    assert f"The database sqlite:///{file} has" in str(refused.value)
+
+
 def test_unreachable_server_is_told_without_the_password(tmp_path):
     sentence = refusal(f"postgresql://me:secret@/results?host={tmp_path}")
     assert "cannot be used" in sentence
