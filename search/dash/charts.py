@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -83,9 +84,15 @@ class Bars:
 
 
 def point(standing: Standing, x: str, y: str) -> Point | None:
-    """Give a rule by two of its figures, with their intervals; None where one is missing."""
-    found = getattr(standing, x), getattr(standing, y)
-    if None in found:
+    """Give a rule by two of its figures, with their intervals; None where one is missing, or has no place."""
+    at, on = _finite(standing, x), _finite(standing, y)
+    if at is None or on is None:
         return None
-    ends = (getattr(standing, f"{name}_{end}", None) for name in (x, y) for end in ("low", "high"))
-    return Point(*found, f"{cell(standing.name)} ({standing.id})", f"/rules/{standing.id}", *ends)
+    ends = (_finite(standing, f"{name}_{end}") for name in (x, y) for end in ("low", "high"))
+    return Point(at, on, f"{cell(standing.name)} ({standing.id})", f"/rules/{standing.id}", *ends)
+
+
+def _finite(standing: Standing, name: str) -> float | None:
+    """Give a figure that has a place on an axis: JSON has no infinities, and one would keep a page's charts away."""
+    value: float | None = getattr(standing, name, None)
+    return value if value is not None and math.isfinite(value) else None

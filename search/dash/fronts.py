@@ -12,8 +12,8 @@ from search.dash.charts import Axis, Chart, Series, point
 from search.dash.choosing import Address, Number, Word, choose
 from search.dash.queries import rows
 from search.ranking.front import Section, has_figure
-from search.ranking.leaderboard import cells_of, columns_of, verdict
-from search.report.merit import is_published
+from search.ranking.leaderboard import cells_of, columns_of, modelled_on, verdict
+from search.report.merit import LEAST_DRAWN, is_published
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from search.ranking.standing import Standing
 
 MOST_FRONT, MOST_BEHIND, MOST_REFERENCES = 60, 150, 12
-LEAST_LOG = 1e-6  # what loses less is dense attention's own noise, and would flatten a logarithmic axis
 LOSSES = (
     ("kl", Axis("KL to dense attention (nats per token)", is_log=True)),
     ("retrieval_loss", Axis("answers lost in retrieval (share)", one=0.0)),
@@ -103,7 +102,7 @@ def _read(session: Session, section: queries.sections.Section, campaign: int | N
 
 def _pairs(shown: Shown) -> list[tuple[str, Axis, str, Axis]]:
     """Give what is drawn over what: each loss over each kind of speed."""
-    target = next((s.target for s in (*shown.front, *shown.behind) if s.target), "")
+    target = modelled_on((*shown.front, *shown.behind))
     speeds = (
         ("modelled_speedup", Axis(f"modelled speed-up{f' on {target}' if target else ''}", one=1.0)),
         ("speedup", Axis("measured speed-up over dense attention", one=1.0)),
@@ -136,4 +135,4 @@ def _chart(shown: Shown, x: str, x_axis: Axis, y: str, y_axis: Axis) -> Chart | 
 
 def _points(standings: Sequence[Standing], x: str, y: str, y_axis: Axis) -> tuple:
     found = (point(s, x, y) for s in standings)
-    return tuple(each for each in found if each and not (y_axis.is_log and each.y < LEAST_LOG))
+    return tuple(each for each in found if each and not (y_axis.is_log and each.y < LEAST_DRAWN))

@@ -53,8 +53,8 @@ def ratio(value: float) -> str:
 
 
 def twice(values: Iterable[object]) -> list[tuple[object, object]]:
-    """Give options of a form whose values are what people read."""
-    return [(value, str(value)) for value in values]
+    """Give options of a form whose values are what people read; what cannot be read is not offered."""
+    return [(value, str(value)) for value in values if str(value).isprintable()]
 
 
 def placed(places: Sequence[Section], chosen: Section) -> list[tuple[str, str]]:

@@ -21,8 +21,8 @@ from search.plots.style import (
     titled,
 )
 from search.ranking.front import circumstance, sections
-from search.ranking.leaderboard import told
-from search.report.merit import KL, is_found, is_published, merit_of
+from search.ranking.leaderboard import modelled_on, told
+from search.report.merit import KL, LEAST_DRAWN, LEAST_SERVED, is_found, is_published, merit_of
 from search.report.wording import title_case
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 MAX_MARKS = 2000  # of a kind, best first
 MAX_NAMES = 14
-LEAST_SERVED = 2  # of rules: fewer measured speeds make no picture
-LEAST_DRAWN = 1e-6  # a logarithmic axis that held dense attention's own loss would show nothing else
 WIDTH, HEIGHT = 8.0, 5.2  # inches
 
 
@@ -157,7 +155,7 @@ def _place(row: Standing) -> tuple[object, ...]:
 def _panels(rules: Sequence[Standing]) -> list[Across]:
     measured = Across("measured speed-up over dense attention", "speedup", is_measured=True)
     served = [measured] if sum(row.speedup is not None for row in rules) >= LEAST_SERVED else []
-    target = next((row.target for row in rules if row.modelled_speedup is not None), "")
+    target = modelled_on(rules)
     modelled = Across(f"modelled speed-up on {target}", "modelled_speedup")
     return [*served, modelled if target else Across("bytes of a page's summary", "bytes_per_page")]
 

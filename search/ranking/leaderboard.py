@@ -15,7 +15,7 @@ from search.ranking.front import has_figure, is_faster
 from search.report.columns import Fitted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
 
@@ -234,11 +234,11 @@ def columns_of(rows: Sequence[Standing]) -> list[str]:
 
 
 def _caption(rows: Sequence[Standing], references: Sequence[Standing], hidden: str) -> str:
-    targets = sorted({s.target for s in (*rows, *references) if s.target})
+    target = modelled_on((*rows, *references))
     lines = [
         f"{hidden}: --all shows them" if hidden else "",
         "below the line: not sparse enough to be a rule, only to compare with" if references else "",
-        f"modelled: by bytes and launches on {', '.join(targets)}, not measured" if targets else "",
+        f"modelled: by bytes and launches on {target}, not measured" if target else "",
         f"{ON_FRONT} on the front; {UNDECIDED} not told apart from dense attention; intervals: 95 %",
     ]
     return "\n".join(filter(None, lines))
@@ -282,6 +282,11 @@ def speedup(s: Standing) -> str:
     undecided = None in bounds or bounds[0] <= 1.0 <= bounds[1]  # type: ignore[operator]
     written = spread(s.speedup, *bounds, digits=2)
     return f"{UNDECIDED if undecided else ''}{written.replace(' ', 'x ') if ' ' in written else f'{written}x'}"
+
+
+def modelled_on(rows: Iterable[Standing]) -> str:
+    """Name every device that speeds of these rows are modelled for: a campaign may name another than the last."""
+    return ", ".join(sorted({s.target for s in rows if s.target and s.modelled_speedup is not None}))
 
 
 def named(s: Standing) -> str:

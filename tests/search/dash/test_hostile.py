@@ -1,6 +1,7 @@
 """What others wrote is shown as text, and in bounds."""
 
 import html
+import json
 import re
 
 import pytest
@@ -46,3 +47,22 @@ def test_lines_of_ten_megabytes_are_cut(writable):
         answer = site.get(page)
         assert answer.status_code == 200
         assert len(answer.text) < 100_000
+
+
+def test_infinities_keep_no_chart_away(changed):
+    site = changed(
+        "update standing set kl = 0.1, kl_low = 0.1, kl_high = 9e999, modelled_speedup = 2 where status = 'ok'",
+        "update standing set kl = 9e999 where candidate_id = 5",
+        "update standing set modelled_speedup = -9e999 where candidate_id = 6",
+    )
+    for page in ("/fronts", "/budgets"):
+        charts = re.findall(r"data-chart='([^']+)'", site.get(page).text)
+        assert charts
+        for chart in charts:
+            json.loads(html.unescape(chart), parse_constant=pytest.fail)
+
+
+def test_forms_offer_no_name_that_cannot_be_read(changed):
+    site = changed("update candidate set proposer = 'evil' || char(27, 8238) || 'name' where id = 2")
+    for page in ("/leaderboard", "/journal"):
+        assert "\x1b" not in site.get(page).text
