@@ -6,6 +6,8 @@ import re
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from vortex_dsl.errors import did_you_mean
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -13,7 +15,11 @@ MAX_SHOWN = 80  # characters of what was given
 # From what the libraries beneath say to what we say. Later ones see what earlier ones made.
 WORDS = (
     (r"No such (option|command):? '?([^'\s]+)'?\.?", r"there is no \1 \2"),
-    (r"\.? ?\(Possible options: ([^,)]+)[^)]*\)", r"; did you mean \1?"),
+    # Those that may have been meant come in the alphabet's order.
+    (
+        r"option (\S+?)\.? ?\(Possible options: ([^)]+)\)",
+        lambda m: f"option {m[1]}{did_you_mean(m[1], m[2].split(', '))}",
+    ),
     (r"\.? Did you mean '([^']+)'.*\?", r"; did you mean \1?"),
     (r"Invalid value for ('?[^:]+'?): ", r"\1: "),
     (

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import re
 import runpy
 import shutil
 import sys
@@ -22,14 +23,17 @@ from search.commands.exits import ExitCode
 from search.records import Stage
 from tests.docs.shell import ROOT, Shell, blocks, lay_out
 
-COMMANDS = ("vortex", "python", "pip", "git", "curl", "ray", "vllm")
+COMMANDS = ("vortex", "python", "pip", "git", "curl", "ray", "vllm", "lm_eval")
 # What is only parsed, options and values as the real command would, and why. The rest is run.
 ONLY_PARSED = {
     "vortex verify": "starts an engine in a fresh environment, as tests/campaign/test_campaign.py does",
+    "vortex dash": "serves until it is stopped, as tests/search/dash does",
     "vortex … postgresql:": "needs a PostgreSQL server, which tests/search/store starts where it can",
     "ray": "would start a cluster that outlives the test",
     "vllm": "starts a server; tests/docs/test_serving.py gives the words to vLLM's own parser",
     "python … benchmarks": "takes minutes, or a GPU",
+    "python … check": "needs the wheel of the example; tests/search/plugin runs one",
+    "lm_eval": "needs a task's questions from the network; its own parser reads the options, and vLLM's the arguments",
     "curl": "nothing is served; what it asks for is looked at",
 }
 
@@ -75,8 +79,8 @@ class Answerer:
 
     def _vortex(self, call):
         words = [self._timed if word == "12" and self._timed else word for word in call.words]  # the id of an example
-        if words[0] == "verify":
-            return self._only("vortex verify", words)
+        if words[0] in ("verify", "dash"):
+            return self._only(f"vortex {words[0]}", words)
         if any(word.startswith("postgresql:") for word in words):
             return self._only("vortex … postgresql:", words)
         if words[0] == "run" and not self._is_tutorial and "--dry-run" not in words:
@@ -101,10 +105,32 @@ class Answerer:
             return [sys.executable, *call.words]
         if call.words[:2] == ["-m", "vllm.entrypoints.openai.api_server"]:
             return self._vllm(call)
+        if call.words[0] == "-m" and re.fullmatch(r"vortex_[0-9a-f]{12}\.check", call.words[1]):
+            return self._check(call)
         place = call.words[1] if call.words[0] == "-m" else call.words[0]
         assert place.split(".")[0].split("/")[0] == "benchmarks", place
         self.parsed.append("python … benchmarks")
         _parse_only(call.words)
+        return 0, ""
+
+    def _check(self, call):
+        from search.plugin import check
+
+        self.parsed.append("python … check")
+        _parse_only([check.__file__, *call.words[2:]])
+        return 0, ""
+
+    def _lm_eval(self, call):
+        from lm_eval._cli.harness import HarnessCLI
+        from vllm import EngineArgs
+
+        self.parsed.append("lm_eval")
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr(sys, "argv", ["lm_eval", *call.words])
+            given = HarnessCLI().parse_args().model_args
+        given = json.loads(given) if isinstance(given, str) else given
+        unknown = {name for name in given if name not in ("pretrained", *EngineArgs.__dataclass_fields__)}
+        assert not unknown, unknown
         return 0, ""
 
     def _vllm(self, _call):

@@ -32,9 +32,10 @@ def test_settings_that_are_shown_are_taken():
     from vortex_dsl.serving.config import from_mapping
 
     shown = re.findall(r"""--additional-config '(\{.*?\})'""", "\n".join(SERVERS))
-    assert shown
-    for each in shown:
-        assert from_mapping(json.loads(each)["vortex"]).program == "mine.py"
+    exported = {"text": "the program of a wheel", "values": {}}
+    taken = [from_mapping(json.loads(each)["vortex"], exported) for each in shown]
+    assert {each.program for each in taken} == {"mine.py", exported["text"]}
+    assert all(each.values for each in taken)
 
 
 def test_classes_that_are_named_exist():

@@ -76,7 +76,9 @@ def _drawn(campaign_id: int, written: Journal) -> RenderableType:
     for line in written.notes:
         kind = TITLES.get(line.note.kind, line.note.kind)
         noted.add_row(*map(cell, (kind, str(line.step), line.proposer, line.note.text)))
-    both: list[RenderableType] = (
-        [title, Fitted(predicted, ("by", "step", "predicted", "rule"))] if written.hypotheses else []
-    )
-    return Group(*both, *([Fitted(noted, ("by", "step"))] if written.notes else []))
+    shown: list[RenderableType] = []
+    if written.hypotheses:
+        shown += [title, Fitted(predicted, ("by", "step", "predicted", "rule"))]
+    if written.notes:
+        shown.append(Fitted(noted, ("by", "step")))
+    return Group(*shown)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, exists, func, or_, select
@@ -44,13 +44,27 @@ FIELDS = {
     "sign": ("'sign'", '"sign"'),
     "nothing": (),
 }
-RANKED = (
-    ROW.id, ROW.candidate_id, ROW.kl, ROW.retrieval_loss, ROW.accuracy, ROW.speedup, ROW.speedup_low,
-    ROW.modelled_speedup, ROW.target,
-)  # fmt: skip
 HAS_LOSS = or_(ROW.kl.is_not(None), ROW.retrieval_loss.is_not(None), ROW.accuracy.is_not(None))
 IS_RULE = and_(~board.REFERENCE, ROW.status == "ok", HAS_LOSS)
 MOST_RANKED = 40_000  # rows among which a front is looked for
+
+
+@dataclass(slots=True)
+class Ranked:
+    """A row by what it may be beaten by: thousands are compared, so they are no rows of SQLAlchemy's."""
+
+    id: int
+    candidate_id: int
+    kl: float | None
+    retrieval_loss: float | None
+    accuracy: float | None
+    speedup: float | None
+    speedup_low: float | None
+    modelled_speedup: float | None
+    target: str
+
+
+RANKED = tuple(getattr(ROW, each.name) for each in fields(Ranked))
 
 
 @dataclass(frozen=True)
@@ -89,13 +103,13 @@ def of_ids(session: Session, ids: Sequence[int]) -> list[Standing]:
     return [by_id[each] for each in ids]
 
 
-def front(session: Session, section: Section, campaign: int | None = None) -> list[Any]:
-    """Give the rows of `RANKED` that none in the section beats, by KL; of one campaign's or of all.
+def front(session: Session, section: Section, campaign: int | None = None) -> list[Ranked]:
+    """Give the rows that none in the section beats, by KL; of one campaign's or of all.
 
     Of more than `MOST_RANKED` the best by KL are compared.
     """
     ranked = select(*RANKED).where(*section.holds(campaign), IS_RULE).order_by(ROW.kl.asc().nulls_last(), ROW.id)
-    return front_of(session.execute(ranked.limit(MOST_RANKED)).all())
+    return front_of([Ranked(*each) for each in session.execute(ranked.limit(MOST_RANKED))])
 
 
 def best(session: Session, section: Section, field: str, asked: Asked, limit: int) -> list[Standing]:

@@ -28,7 +28,8 @@ def vortex(*words, **variables):
         (["leaderbord"], "there is no command leaderbord; did you mean leaderboard?"),
         (["db", "forgiv"], "there is no command forgiv; did you mean forgive?; see `vortex db --help`"),
         (["db"], "name one of them; see `vortex db --help`"),
-        (["leaderboard", "--modle", "x"], "there is no option --modle; did you mean --model?"),
+        (["leaderboard", "--modle", "x"], "there is no option --modle; did you mean '--model'?"),
+        (["leaderboard", "--wehre", "x"], "there is no option --wehre; did you mean '--where'?"),  # and not --help
         (["leaderboard", "--top", "0"], "--top must be at least 1, but is 0"),
         (["run", "--max-dollars", "nan"], "--max-dollars must be at most 1000000000, but is nan"),
         (["run", "--max-dollars", "inf"], "--max-dollars must be at most 1000000000, but is inf"),
