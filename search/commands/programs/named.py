@@ -121,7 +121,7 @@ def _text_of(name: str) -> Named | None:
         return Named(_stdin(), STDIN_NAME)
     file = Path(name)
     try:
-        is_there = file.exists()
+        is_there = file.exists() and not (file.name == name and file.is_dir())  # a folder `2` hides no candidate 2
     except (OSError, ValueError):  # too long for a path, or a NUL in it
         is_there = False
     if not is_there and name in names():

@@ -101,11 +101,13 @@ def _judged(
     session: Session, campaign_id: int, found: Sequence[Section], groups: dict[tuple[str, str], Earned]
 ) -> None:
     """Note how many candidates have a KL in any of the sections, and the least at each cost ratio."""
+    if not found:
+        return
     who = CANDIDATE.proposer, CANDIDATE.operator
     ours = and_(ROW.campaign_id == campaign_id, ROW.kl.is_not(None), ~board.REFERENCE)
     judged = select(*who, func.count(ROW.candidate_id.distinct())).join(CANDIDATE, CANDIDATE.id == ROW.candidate_id)
     anywhere = or_(*(and_(*section.holds(campaign_id)) for section in found))
-    for proposer, operator, number in session.execute(judged.where(ours, anywhere).group_by(*who)) if found else ():
+    for proposer, operator, number in session.execute(judged.where(ours, anywhere).group_by(*who)):
         if (each := groups.get((proposer, operator))) is not None:
             each.num_judged = int(number)
     least = select(*who, func.min(ROW.kl)).join(CANDIDATE, CANDIDATE.id == ROW.candidate_id)

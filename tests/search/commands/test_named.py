@@ -40,6 +40,14 @@ def test_a_file_comes_before_a_rule_of_its_name(call, tmp_path, monkeypatch):
     assert digest(call, "quest") == digest(call, "streaming")
 
 
+def test_a_folder_hides_neither_a_rule_nor_a_candidate(call, filled, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    expected = digest(call, "quest"), digest(call, "2", "--db", filled)
+    for name in ("quest", "2"):
+        (tmp_path / name).mkdir()
+    assert (digest(call, "quest"), digest(call, "2", "--db", filled)) == expected
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [
