@@ -95,8 +95,8 @@ def restore(source: Source, rng: random.Random) -> str | None:
 
 # Weighed by what each gained in recall per draw at cost ratios 8 and 16 on recorded queries and keys of SmolLM2: in 940
 # changes of the best so far, and in 700 single changes of six rules, judged on other layers of another document. What
-# changes the loss otherwise than that is weighed by it: six draws of each from two_stage, by the log KL that is foretold
-# at 4 and 8. Cheaper fields gained .13 to .23 at best (`restore`, `pick_channels`, `recenter`, `two_levels`,
+# changes the loss otherwise than that is weighed by it: six draws of each from two_stage, by the log KL foretold at 4
+# and 8. Cheaper fields gained .13 to .23 at best (`restore`, `pick_channels`, `recenter`, `two_levels`,
 # `subdivide`, `represent`), and keeping a choice for more layers or steps, which keeps mass, lost. Those that were not
 # seen to gain keep a little, for other models and lengths.
 OPERATORS: tuple[tuple[Operator, float], ...] = (
