@@ -178,6 +178,8 @@ def explained(engine: Engine) -> Iterator[None]:
             raise
         name = name_of(engine.url)
         reason = " ".join(str(error.orig).split())
+        if "uri" in engine.url.query and "readonly" in reason:  # only read, and SQLite wants to write all the same
+            reason += "; SQLite keeps files beside one that it reads, so copy it into a folder where you may write"
         raise StoreError(f"The database {name} cannot be used: {reason}.") from error
 
 

@@ -165,16 +165,21 @@ def _check_not_missing(name: str) -> None:
     )
     if is_id and name:
         return
-    shown = quoted(name, MAX_SHOWN)
+    _check_no_file(name)
+    raise CommandError(f"there is no program {quoted(name, MAX_SHOWN)}{did_you_mean(name, names()) or f'; give {HOW}'}")
+
+
+def _check_no_file(name: str) -> None:
+    """Raise CommandError for what can be nothing but the path of a file."""
     if "/" in name or name.endswith(".py"):
-        raise CommandError(f"there is no file {shown}; give {HOW}")
-    raise CommandError(f"there is no program {shown}{did_you_mean(name, names()) or f'; give {HOW}'}")
+        raise CommandError(f"there is no file {quoted(name, MAX_SHOWN)}; give {HOW}")
 
 
 def _check_not_meant(name: str) -> None:
-    """Raise CommandError for what is nearly a published rule's name."""
+    """Raise CommandError for a file that is not there, and for what is nearly a published rule's name."""
     from vortex_dsl.zoo import names
 
+    _check_no_file(name)
     near = did_you_mean(name, names())
     if near:
         raise CommandError(f"there is no candidate {quoted(name, MAX_SHOWN)}{near}")

@@ -40,6 +40,12 @@ def test_a_file_comes_before_a_rule_of_its_name(call, tmp_path, monkeypatch):
     assert digest(call, "quest") == digest(call, "streaming")
 
 
+def test_a_file_that_is_not_there_is_told_where_a_candidate_is_asked_for_too(call, filled):
+    for name in ("./quest.py", "mine.py", "folder/mine"):
+        code, _, err = call("show", name, "--db", filled)
+        assert (code, f"there is no file '{name}'" in err) == (ExitCode.USAGE, True)
+
+
 def test_a_folder_hides_neither_a_rule_nor_a_candidate(call, filled, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     expected = digest(call, "quest"), digest(call, "2", "--db", filled)

@@ -330,13 +330,25 @@ def test_unwritable_database_is_refused(tmp_path, exists):
     if exists:
         SqlLedger(f"sqlite:///{file}").close()
         file.chmod(0o444)
-    tmp_path.chmod(0o555)
-    code = f"from search.store.ledger import SqlLedger; SqlLedger('sqlite:///{file}')"
-    done = subprocess.run(
-        [*unprivileged(tmp_path), sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
-    tmp_path.chmod(0o755)
-    assert done.stderr.splitlines()[-1].startswith("search.store.errors.StoreError: The database sqlite:///")
+    assert opened_in_a_locked_folder(file).startswith("search.store.errors.StoreError: The database sqlite:///")
+
+
+def test_file_that_cannot_be_read_without_writing_beside_it_is_told_with_a_remedy(tmp_path):
+    file = tmp_path / "results.db"
+    SqlLedger(f"sqlite:///{file}").close()
+    file.chmod(0o444)
+    assert f"sqlite:///{file} cannot be used" in (told := opened_in_a_locked_folder(file, "read_only=True"))
+    assert "copy it into a folder where you may write" in told
+
+
+def opened_in_a_locked_folder(file, how=""):
+    """Give the last line that a process writes which may not write the file's folder."""
+    file.parent.chmod(0o555)
+    code = f"from search.store.ledger import SqlLedger; SqlLedger('sqlite:///{file}', {how})"
+    command = [*unprivileged(file.parent), sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    file.parent.chmod(0o755)
+    return done.stderr.splitlines()[-1]
 
 
 def unprivileged(folder):
@@ -353,7 +365,7 @@ def test_memory_is_refused(url):
     assert "cannot be shared" in refusal(url)
 
 
-@pytest.mark.parametrize("url", ["results.db", "", "mysql://root@localhost/x", "nosuch://x", "postgresql://h:port/x"])
+@pytest.mark.parametrize("url", ["", "mysql://root@localhost/x", "nosuch://x", "postgresql://h:port/x"])
 def test_unknown_urls_are_refused_with_a_remedy(url):
     assert "sqlite:///FILE" in refusal(url)
 
