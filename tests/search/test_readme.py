@@ -29,11 +29,13 @@ def shell_commands():
     return [*lines, *inline]
 
 
-def _generator():
+@pytest.fixture(scope="module")
+def pages():
+    """Generate the pages, all of them once; gives {file name: text}."""
     spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+    return module.pages()
 
 
 @pytest.mark.parametrize("line", shell_commands())
@@ -79,9 +81,8 @@ def test_every_command_is_mentioned(name):
 
 
 @pytest.mark.parametrize("name", ["campaigns.md", "commands.md", "compiler.md", "language.md", "settings.md"])
-def test_generated_pages_are_up_to_date(name):
-    written = (ROOT / "docs" / name).read_text()
-    assert written == _generator().pages()[name], "run: python docs/generate.py"
+def test_generated_pages_are_up_to_date(pages, name):
+    assert (ROOT / "docs" / name).read_text() == pages[name], "run: python docs/generate.py"
 
 
 def test_links_lead_somewhere():
