@@ -50,7 +50,7 @@ def write(url: str, file: Path) -> None:
     holders = {each.found.id: each.found for each in claims if each.found}
     lines = [f"# Rules that were found\n\n{_circumstances(material, place, file)}\n"]
     for each in claims:
-        lines += [f"## At a cost ratio of {each.ratio:g}\n", f"{sentence(each)} {_short(each)}\n", _table(place, each)]
+        lines += [f"## At a cost ratio of {each.ratio:g}\n", f"{sentence(each)} {_short(each)}\n", _table(each)]
     lines += [BY_HAND, "## Their texts\n"]
     for found in holders.values():
         _page(found, place, claims, material.candidates, file)
@@ -74,7 +74,7 @@ def _short(each: Claim) -> str:
     return f"To be known: {told}." if told else ""
 
 
-def _table(place: Place, each: Claim) -> str:
+def _table(each: Claim) -> str:
     assert each.found is not None
     rivals = sorted((duel.published for duel in each.duels), key=lambda s: KL.value(s) or 9.0)[:3]
     return _grid([each.found, *rivals])

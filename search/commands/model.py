@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search.campaigns.machines import facts_of
 from search.commands import options
 from search.commands.output import print_data, print_json
 
@@ -39,6 +38,7 @@ def model(name: Name = None, as_json: options.Json = False) -> None:
         found = listed()
         print_json([asdict(each) for each in found]) if as_json else print_data(_drawn(found))
         return
+    from search.campaigns.machines import facts_of
     from search.evaluator.models.weights import read_weights
 
     facts = facts_of(name)

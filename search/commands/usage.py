@@ -42,7 +42,7 @@ def sentence(error: Exception, words: Sequence[str]) -> str:
         told = re.sub(theirs, ours, told)
     told = told or "this is a group of commands; name one of them"
     seen = _given(getattr(error, "param", None), words)
-    if seen and seen not in told:
+    if seen and not re.search(rf"(?<![\w.]){re.escape(seen)}(?![\w.])", told):
         told += f", but is {seen[:MAX_SHOWN]}{'…' * (len(seen) > MAX_SHOWN)}"
     return f"{told}; see `{context.command_path if context else 'vortex'} --help`"
 

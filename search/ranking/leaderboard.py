@@ -45,7 +45,7 @@ COLUMNS = (
     ("origin", "left"),
     ("confirmed", "right"),
 )
-WIDE = 140  # from here on a row is one line; below, what belongs together is stacked, and fits 88 columns
+WIDE = 140  # from here on a row is one line; below, what belongs together is stacked, and fits 96 columns
 BELOW = {"name": "origin", "pages": "bytes/page", "confirmed": "dollars"}
 SPLIT = {
     "retrieval": "retri-\neval",

@@ -114,7 +114,7 @@ def _judged(
     for section in found:
         ranked = least.where(*section.holds(campaign_id), ours, ROW.status == Status.OK)
         for proposer, operator, kl in session.execute(ranked.group_by(*who)):
-            if (each := groups.get((proposer, operator))) is not None:
+            if kl is not None and (each := groups.get((proposer, operator))) is not None:
                 each.best[section.ratio] = kl
 
 
