@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import lzma
 import re
 import sqlite3
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from search.records import Measurement
 
 FOLDER = Path(__file__).resolve().parent
 MIDWAY = FOLDER.parent / "tests" / "search" / "agents" / "shown" / "midway.sql.xz"
+STATISTICS = MIDWAY.with_name("statistics.json")
 BAR = "\\|"  # inside a table
 
 
@@ -22,7 +27,12 @@ def pages() -> dict[str, str]:
         "compiler.md": compiler_page(),
         "language.md": language_page(),
         "prompt.md": prompt_page(),
+        "settings.md": settings_page(),
     }
+
+
+def _template(name: str) -> str:
+    return (FOLDER / "templates" / f"{name}.md").read_text()
 
 
 def commands_page() -> str:
@@ -34,7 +44,9 @@ def commands_page() -> str:
     codes = ", ".join(f"{code.value} {code.name.lower().replace('_', ' ')}" for code in ExitCode)
     parts.append(
         f"Data goes to stdout, everything else to stderr. Exit codes: {codes}. `--debug`, anywhere, or "
-        "`VORTEX_DEBUG=1` shows the traceback of an error."
+        "`VORTEX_DEBUG=1` shows the traceback of an error. `--db` takes a path or a URL; without it `VORTEX_DB` names "
+        "the database. `vortex --version` tells what is installed, `vortex --install-completion` teaches your shell to "
+        "complete commands, options and names."
     )
     for name, command in commands().items():
         parts += [f"## vortex {name}", command.help.strip(), _parameters(command)]
@@ -57,92 +69,17 @@ def _default(param: Any) -> str:
     return f"`{given}`" if isinstance(given, int | str) and not isinstance(given, bool) and given != "" else ""
 
 
-CAMPAIGNS = """\
-# Campaigns
-
-Written by `docs/generate.py` from the keys that `search/campaigns/setup.py` knows.
-
-A campaign file says what is searched, by whom, for how long and on what:
-
-```toml
-{example}```
-
-`vortex run FILE` runs it, `vortex run FILE --dry-run` tells its plan, how long it would take, what it would cost and
-how much disk it needs, and starts nothing. Options stand above the file, the file above what is usual. Whatever is
-unknown, of another type or out of range is refused with its place. `examples/` has one for a laptop, for one GPU and
-for a cluster.
-
-## Keys
-
-`text` and `seed_programs` are read from where the file lies; a model's folder and a database's URL from where the
-command is run.
-
-{keys}
-
-A table `[endpoints.NAME]` describes a language model, which proposes under that name:
-
-{endpoints}
-
-## When a campaign ends
-
-It ends once it has its `candidates`, or before that for one of these reasons. All but dollars are decided from the
-records that a step may see, which are the same whoever measures: an interrupted campaign that is resumed ends at the
-same step as one that was not. What is under way is finished, and the leaders are confirmed.
-
-* `max_seconds`: what evaluations took, as recorded, comes to so many seconds for each of the `workers` that the
-  campaign was started with. It is the clock's time while all workers are busy; starting engines and waiting for an
-  answer are not counted, measurements that another campaign left in the database are.
-* `max_gpu_seconds`: the same for all workers together, each of which holds one GPU.
-* `max_dollars`: what is left of it does not cover the most that another question can cost. Before a model is asked, as
-  much is reserved as its `max_tokens` and the question's length can come to; afterwards what the provider counted is
-  paid, tokens from its cache and reasoning included. An answer that never came whole counts as dear as it can have
-  been. Every endpoint needs a price then, `[0, 0]` where it costs nothing.
-* `stop_at`: a rule, published or found, reaches the target: one or more comparisons joined by `and`, at one cost ratio
-  or, where none is named, at any. They are of figures on the split that proposers see; confirmation afterwards says
-  what those are worth on texts that were held out. There are {figures}.
-* `patience`: so many invented candidates in a row lost no less, at any cost ratio, than the best before them.
-
-## Resume and replay
-
-`vortex resume ID` goes on with what the database keeps, models and prices included; `--file FILE` says anew on which
-machines, and at which address and by which key models are asked. Keys are in no database: each is read from its
-variable when it is sent, and taken out of whatever a server echoes. `vortex replay ID` decides a campaign once more
-from its record, without an engine: measurements and answers of language models are taken from the record, every other
-proposer is asked again, every check is computed again, and texts, values, digests, refusals, gates and leaders are
-compared. The first difference is told with its step, and the exit code is 1.
-
-## From Python
-
-```python
-{python}```
-
-`Campaign(...)` takes the keys above; `Campaign("FILE", ...)` reads a file that they override. Each step of the
-iteration gives a record whose candidate has no stage left. Leaving the iteration lets finish what runs; another one, or
-`Campaign.resume(ID, db=...)`, goes on. `run()` searches to the end and gives its outcome.
-"""
-PYTHON = """\
-from search import Campaign
-
-with Campaign(model="probe", ratios=(8,), candidates=2, db="sqlite:///notebook.db") as campaign:
-    for record in campaign:
-        print(record.candidate.step, record.candidate.name, record.status)
-    best = campaign.leaderboard()[0]
-print(best.name, best.accuracy)
-"""
-
-
 def campaigns_page() -> str:
     """Tell every key of a campaign file, from the model that checks it, and what campaigns do."""
+    from search.campaigns.comparisons import FIGURES
     from search.campaigns.endpoints import EndpointSetup
     from search.campaigns.setup import Setup
-    from search.campaigns.target import FIGURES
 
-    return CAMPAIGNS.format(
+    return _template("campaigns").format(
         example=(FOLDER.parent / "examples" / "laptop.toml").read_text(),
         keys=_keys(Setup),
         endpoints=_keys(EndpointSetup),
         figures=", ".join(f"`{name}`" for name in FIGURES),
-        python=PYTHON,
     )
 
 
@@ -187,34 +124,6 @@ def _toml(value: Any) -> str:
     return str(list(value)) if isinstance(value, tuple) else str(value)
 
 
-COMPILER = """\
-# Compiler
-
-Written by `docs/generate.py` from `vortex_dsl/passes/pipeline.py` and `vortex_dsl/analysis/devices.py`.
-
-A program's text is traced to a graph of operations, equal ones merged; then the passes below run, top to bottom, each
-giving a graph that chooses the same pages, and the verifier looks at what each one gives. `vortex check --passes FILE`
-prints the program after each.
-
-{passes}
-
-**Hoisting.** Every value that depends on a page alone can be read, as a field, or computed in each step from other
-fields. What the query needs of such values is a cut of the graph, and a smallest cut, by the bytes that are read, says
-which ones to keep. So a field of `dim` numbers may become one number, and a field that nothing else reads goes away.
-The new fields are float32, and computed from fields as they are stored, rounding included: the same pages are chosen.
-A program's digest does not see this, because what is cheaper depends on the model's shape.
-
-**Cost.** `vortex check` tells bytes and floating-point operations per decode step of one sparse layer, per sequence and
-KV head, stage by stage: computing a page's fields once in `page_size` steps; scoring, cut where pages are mixed, with
-what one stage leaves for another; choosing; writing states; attending. Choosing is spread over the layers and steps
-that use the choice (`share_layers`, `refresh_steps`). A budget that depends on what is in the cache counts in full.
-`--device` adds the least time of each stage: its bytes by the memory's bandwidth, or its arithmetic by the peak for it,
-whichever is longer. Launches are not counted.
-
-{devices}
-"""
-
-
 def compiler_page() -> str:
     """Tell the passes and what the cost model assumes of devices, from their tables."""
     from vortex_dsl.analysis.devices import DEVICES
@@ -233,7 +142,16 @@ def compiler_page() -> str:
         figures = (each.bytes_per_s, each.matrix_flops_per_s, each.flops_per_s)
         peaks.append(f"| {each.name} | " + " | ".join(f"{figure / 1e12:g}" for figure in figures) + " |")
     peaks.append("| cpu | measured | measured | measured |")
-    return COMPILER.format(passes="\n".join(rows), devices="\n".join(peaks))
+    return _template("compiler").format(passes="\n".join(rows), devices="\n".join(peaks))
+
+
+def settings_page() -> str:
+    """Tell what vLLM may be told, the variables that count, and the metrics that are exported."""
+    from vortex_dsl.serving.config import KERNELS
+    from vortex_dsl.serving.metrics import HELP, PREFIX
+
+    metrics = "\n".join(f"| `{PREFIX}{name}_total` | {told}. |" for name, told in HELP.items())
+    return _template("settings").format(kernels=", ".join(f"`{each}`" for each in KERNELS), metrics=metrics)
 
 
 INTRODUCTION = """\
@@ -280,6 +198,17 @@ inside this program:
 ```text
 {program}```"""
 FIELD = 'k.mean("token")'
+SPLIT = """\
+## Splitting an axis
+
+`x.split("token", sub=2)` cuts an axis into groups of neighbours: `sub` *counts the groups*, and `token` is what is left
+inside of one. Here 16 tokens become 2 groups of 8, never 8 pairs.
+
+![16 tokens of a page in a row; split with sub=2 they are two rows of eight](pictures/split.svg)
+
+The order in which axes are then reduced decides what is kept. `.mean("token").max("sub")` is the larger of the means
+of both halves; `.max("token").mean("sub")` the mean of their largest. The number of groups has to divide the length:
+`sub=3` is refused for 16 tokens."""
 MORE = """\
 ## Two more programs
 
@@ -322,34 +251,9 @@ def language_page() -> str:
     ]
     parts += [INTRODUCTION.format(example=zoo.text("quest")), "## Named axes", rules.strip()]
     more = MORE.format(constant=zoo.text("rank_keys"), state=zoo.text("velocity"))
-    return "\n\n".join([*parts, more, _mistakes(), _bounds(), _zoo()]) + "\n"
+    return "\n\n".join([*parts, SPLIT, more, _mistakes(), _bounds(), _zoo()]) + "\n"
 
 
-PROMPT = """\
-# What a language model is asked
-
-Written by `docs/generate.py` from a ledger: a campaign on a real model, SmolLM2-135M, as it stood at step {step}, when
-{num_records} of its candidates were measured and {num_pending} under way. Whatever stands in the question comes from
-records that this step may see (`search/agents/shown/`); figures are of that campaign, on the CPU that it ran on.
-
-The instructions are the same at every step of a campaign, about {num_instructions:,} tokens; a question is written
-anew at each, and has room for what is left of {budget:,}: sections by priority, and what has no room is named at the
-end. Tokens are estimated from above (`search/agents/shown/section.py`). This question asks to change a program
-(`mutate`); `explore`, `cross`, `tune`, `simplify` and `reflect` have the same sections and other tasks. `vortex show
-ID --prompt` prints what was asked about any candidate of a database.
-
-## The instructions
-
-````text
-{instructions}
-````
-
-## The question, about {num_question:,} tokens
-
-````text
-{question}
-````
-"""
 SHORTENED = "(... here stands the language, as docs/language.md has it ...)"
 
 
@@ -386,8 +290,9 @@ def prompt_page() -> str:
 
     context = midway_context()
     told = instructions(context)
-    question = mutate(Brief(context, "llm", (breeders(context, context.ratios[-1])[1],)))
-    return PROMPT.format(
+    parents = (breeders(context, context.ratios[-1])[1],)
+    question = mutate(Brief(context, "llm", parents, statistics=recorded_statistics()))
+    return _template("prompt").format(
         step=context.step,
         num_records=len(context.records),
         num_pending=len(context.pending),
@@ -397,6 +302,14 @@ def prompt_page() -> str:
         instructions=told.replace(language(), SHORTENED).strip(),
         question=question.strip(),
     )
+
+
+def recorded_statistics() -> tuple[Measurement, ...]:
+    """Read the statistics of that model's queries and keys, as a recording of it gives them."""
+    from search.records import Measurement
+
+    by_layer = json.loads(STATISTICS.read_text()).items()
+    return tuple(Measurement(f"{name}_layer_{i}", value) for name, values in by_layer for i, value in enumerate(values))
 
 
 def _operations() -> str:

@@ -1,4 +1,4 @@
-"""Draw a database's leaderboard as docs/leaderboard.svg: `python docs/picture.py sqlite:///results.db`."""
+"""Draw a database's leaderboard and its front, docs/*.svg: `python docs/picture.py sqlite:///results.db [RATIO]`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from search.plots import front, save
 from search.ranking.front import sections
 from search.ranking.leaderboard import board
 from search.store.ledger import SqlLedger
@@ -16,15 +17,16 @@ from search.store.ledger import SqlLedger
 WIDTH = 150
 
 
-def draw(url: str, target: Path) -> None:
-    """Write the fronts of the newest campaign with its published rules as SVG, a table for each cost ratio."""
+def draw(url: str, folder: Path, ratio: float) -> None:
+    """Write the newest campaign's front at a cost ratio, and a table of those at all with its published rules."""
     with closing(SqlLedger(url)) as ledger:
         campaign = ledger.campaign()
         standings = ledger.standings(campaign.id)
     console = Console(record=True, width=WIDTH, file=io.StringIO())
     console.print(board(sections(standings), published=True))
-    console.save_svg(str(target), title="vortex leaderboard")
+    console.save_svg(str(folder / "leaderboard.svg"), title="vortex leaderboard")
+    save(front(standings, ratio), folder / "front.svg")
 
 
 if __name__ == "__main__":
-    draw(sys.argv[1], Path(__file__).with_name("leaderboard.svg"))
+    draw(sys.argv[1], Path(__file__).parent, float(sys.argv[2]) if len(sys.argv) > 2 else 8.0)

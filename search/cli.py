@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from search.commands import campaign, doctor, model, plugin, quarantine, replay, report, results
+from search.commands import campaign, dash, doctor, model, plugin, quarantine, replay, report, results
 from search.commands.agents import journal
+from search.commands.databases import upgrade
 from search.commands.exits import CommandError, ExitCode, explain
+from search.commands.output import make_streams_robust, print_line
 from search.commands.outside import guiding, serving, telling
 from search.commands.programs import program, zoo
 from search.commands.ranking import compare, leaderboard
+from search.commands.usage import sentence, version
 from search.report.wording import shown
 
 if TYPE_CHECKING:
@@ -31,15 +34,24 @@ app = typer.Typer(
     help="Invent, serve, measure and rank sparse attention for vLLM.",
     epilog="Exit codes: 0 done, 1 refused or failed check, 2 usage, 3 no feasible candidate, 4 infrastructure, "
     "130 interrupted.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
 
 
+def _show_version(is_asked: bool) -> None:
+    """Print what is installed, and end."""
+    if is_asked:
+        print_line(f"vortex {version()}")
+        raise typer.Exit
+
+
 @app.callback()
 def _everywhere(
     debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of an error; goes anywhere.")] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
     """Invent, serve, measure and rank sparse attention for vLLM."""
 
@@ -57,6 +69,7 @@ app.command("compare")(compare.compare)
 app.command("show")(results.show)
 app.command("journal")(journal.journal)
 app.command("report")(report.report)
+app.command("dash")(dash.dash)
 app.command("ask")(telling.ask)
 app.command("tell")(telling.tell)
 app.command("mcp")(serving.mcp)
@@ -65,14 +78,14 @@ app.command("export")(plugin.export)
 app.command("verify")(plugin.verify)
 app.command("doctor")(doctor.doctor)
 
-database = typer.Typer(name="db", help="Mend what the database holds.", no_args_is_help=True)
+database = typer.Typer(name="db", help="Mend and upgrade a database.", no_args_is_help=True)
 database.command("forgive")(quarantine.forgive)
+database.command("upgrade")(upgrade.upgrade)
 
 
-# A group of one command would otherwise be that command.
 @database.callback()
 def _of_databases() -> None:
-    """Mend what the database holds."""
+    """Mend and upgrade a database."""
 
 
 app.add_typer(database)
@@ -91,11 +104,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code; nothing that goes wrong leaves here as a traceback."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in given or bool(os.environ.get(DEBUG_VARIABLE))
+    words = [each for each in given if each != DEBUG] or ["--help"]
+    make_streams_robust()
     try:
-        words = [_text(each) for each in given if each != DEBUG] or ["--help"]
-        return _run(words)
+        return _run([_text(each) for each in words])
     except UsageError as error:
-        return _say(_usage(error), ExitCode.USAGE)
+        return _say(sentence(error, words), ExitCode.USAGE)
     except (KeyboardInterrupt, typer.Abort):
         return _say("interrupted", ExitCode.INTERRUPTED)
     except BrokenPipeError:
@@ -140,15 +154,8 @@ def _tell(error: Exception) -> int:
     return _say(str(explained), explained.code)
 
 
-def _usage(error: Exception) -> str:
-    """Make one sentence of a usage error, with the command whose help says more."""
-    context = getattr(error, "ctx", None)
-    message = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
-    return f"{message}; see `{context.command_path if context else 'vortex'} --help`"
-
-
-def _say(sentence: str, code: ExitCode) -> int:
-    if len(sentence) > MAX_SENTENCE:  # a name is as long as that, and what is wrong with it is said at the end
-        sentence = f"{sentence[: MAX_SENTENCE // 2]}…{sentence[-MAX_SENTENCE // 2 :]}"
-    sys.stderr.write(f"vortex: {shown(sentence, MAX_SENTENCE + 1)}\n")
+def _say(told: str, code: ExitCode) -> int:
+    if len(told) > MAX_SENTENCE:  # a name is as long as that, and what is wrong with it is said at the end
+        told = f"{told[: MAX_SENTENCE // 2]}…{told[-MAX_SENTENCE // 2 :]}"
+    sys.stderr.write(f"vortex: {shown(told, MAX_SENTENCE + 1)}\n")
     return code

@@ -11,12 +11,14 @@ from search.agents.llm.endpoint import Endpoint
 from search.archive.archive import Archive
 from search.archive.experience import Experience
 from search.campaigns.bounds import MAX_LAG, MAX_TURNS
-from search.campaigns.target import FIGURES, TargetError, parse_target
+from search.campaigns.comparisons import FIGURES
+from search.campaigns.target import TargetError, parse_target
 from search.fit import Terms
 from search.records import Context, Demands, Stage, Workload, digest_of
 from search.workloads import WORKLOADS
 from vortex_dsl import Shape
 from vortex_dsl.analysis.devices import DEVICES
+from vortex_dsl.errors import did_you_mean
 from vortex_dsl.values import MAX_GROUP, MAX_HEAD_DIM, MAX_LAYERS, MAX_REPEATS, MAX_SEQUENCES, MAX_TOKENS, check_size
 
 if TYPE_CHECKING:
@@ -138,7 +140,10 @@ class CampaignConfig:
         _sized("group", self.group, MAX_GROUP)
         _sized("head_dim", self.head_dim, MAX_HEAD_DIM)
         _sized("num_kv_heads", self.num_kv_heads, MAX_KV_HEADS)
-        _require(self.target in DEVICES, f"target is {self.target!r}; give one of {', '.join(DEVICES)}")
+        _require(
+            self.target in DEVICES,
+            f"target is {self.target!r}; give one of {', '.join(DEVICES)}{did_you_mean(self.target, DEVICES)}",
+        )
         anybody = bool(self.proposers or self.outside)
         _require(anybody, "proposers is empty; name at least one, for example 'grammar'")
         _require(self.seed_pages >= 1, f"seed_pages must be at least 1, but is {self.seed_pages}")

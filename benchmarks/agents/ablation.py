@@ -32,6 +32,7 @@ from benchmarks.search.trials import RECORDED, Where, begin
 from search.agents.llm.conversation import Conversation
 from search.agents.llm.operators import ask
 from search.agents.llm.tools import Desk
+from search.agents.look import statistics_of
 from search.config import TURNS
 from search.contracts import LookError
 from search.evaluator import intervals
@@ -128,7 +129,7 @@ class _Looks:
     """`search.contracts.Looker` on a problem: what a search may see of it."""
 
     def __init__(self, problem: Problem) -> None:
-        self._problem = problem
+        self._problem, self._described = problem, problem.described(SEARCH)
 
     def look(self, text: str, values: tuple[tuple[str, float | int | str], ...]) -> tuple[Measurement, ...]:
         """Give figures of recall."""
@@ -137,6 +138,10 @@ class _Looks:
         except (LookupError, ProgramError) as error:
             raise LookError(str(error)) from error
         return tuple(Measurement(name, value) for name, value in found.items() if not name.startswith(OF_LOOKS))
+
+    def statistics(self) -> tuple[Measurement, ...]:
+        """Describe what a search may see of queries and keys."""
+        return self._described
 
     def close(self) -> None:
         """Nothing is held."""
@@ -149,13 +154,14 @@ class _Pupil:
 
     def __init__(self, arm: Arm, student: Student, problem: Problem) -> None:
         self._arm, self._student = arm, student
-        self._looker = _Looks(problem) if arm.looks else None
+        self._looks = _Looks(problem)
 
     def propose(self, context: Context) -> Proposal:
         """Give the program that a conversation comes to."""
-        asked = ask(context, self.name)
+        asked = ask(context, self.name, statistics_of(self._looks, context))
         asked = replace(asked, question=self._arm.cut(asked.question))
-        conversation = Conversation(self._student, Desk(context, self._looker, asked.parents), asked)  # type: ignore[arg-type]
+        desk = Desk(context, self._looks if self._arm.looks else None, asked.parents)
+        conversation = Conversation(self._student, desk, asked)  # type: ignore[arg-type]
         conversation.run(self._arm.turns)
         return conversation.proposal(self.name)
 
@@ -198,7 +204,10 @@ def rise(problem: Problem, arm: Arm, seed: int, num_answers: int = NUM_ANSWERS, 
 
 
 def rises_of(file: Path, cache: Path, seeds: Sequence[int], num_answers: int, workers: int) -> Iterator[Rise]:
-    """Search with each arm on a recording, seed after seed, in so many processes.
+    """Search with each arm on a recording, in so many processes.
+
+    First the whole question and the one as it was before, then one part after another left out, each seed after seed:
+    whatever is there when time is up compares what most seeds have.
 
     Raises FileNotFoundError, and ValueError where the recording cannot be cut in two.
     """
@@ -206,7 +215,9 @@ def rises_of(file: Path, cache: Path, seeds: Sequence[int], num_answers: int, wo
     where.selection()  # what cannot be read is told here, once
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=spawn, initializer=begin) as pool:
-        futures = [pool.submit(_rise, where, at, seed, num_answers) for seed in seeds for at in range(len(ARMS))]
+        first, parts = range(2), range(2, len(ARMS))
+        order = [(at, seed) for seed in seeds for at in first] + [(at, seed) for seed in seeds for at in parts]
+        futures = [pool.submit(_rise, where, at, seed, num_answers) for at, seed in order]
         for future in futures:
             yield future.result()
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.search.problems import Problem
+    from search.records import Measurement
     from vortex_dsl.graph.graph import Graph
 
 VERSION = 3  # raised whenever a problem measures something else under the same digest
@@ -45,6 +46,10 @@ class Kept:
         if REFUSED in found:
             raise LookupError(found[REFUSED])
         return Found(**found)
+
+    def described(self, split: str) -> tuple[Measurement, ...]:
+        """Describe queries and keys (`Problem.described`)."""
+        return self._problem.described(split)
 
     def _anew(self, graph: Graph, split: str) -> dict[str, Any]:
         try:

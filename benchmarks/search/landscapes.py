@@ -28,6 +28,7 @@ from vortex_dsl.ops import ENTRIES
 from vortex_dsl.storage import KINDS
 
 if TYPE_CHECKING:
+    from search.records import Measurement
     from vortex_dsl.graph.graph import Graph
 
 NUM_COORDINATES = 8
@@ -93,6 +94,10 @@ class Synthetic:
             case _:
                 pass
         return Found({"mass": min(max(height, 0.0), 1.0)})
+
+    def described(self, _split: str) -> tuple[Measurement, ...]:
+        """Describe nothing: there are no queries and keys."""
+        return ()
 
     def _place(self, graph: Graph) -> np.ndarray:
         counts = occurrences(graph)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from search.evaluator.recall import figures, recordings
+from search.evaluator.recall.describing import statistics
 from search.evaluator.recall.parts import JUDGED_EVERY, Part
 from search.evaluator.recall.screening import screen
 from search.fit import Terms
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from search.evaluator.recall.recordings import Model, Recording, Recordings
+    from search.records import Measurement
     from vortex_dsl.graph.graph import Graph
 
 SEARCH = "search"  # the split that proposers see, beside `HELD_OUT`
@@ -58,6 +60,10 @@ class Problem(Protocol):
         """Measure a program; `split` is "search" or "held_out". Raises LookupError where it cannot be measured."""
         ...
 
+    def described(self, split: str) -> tuple[Measurement, ...]:
+        """Describe queries and keys, as `search.evaluator.recall.describing` does; nothing where there are none."""
+        ...
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -81,6 +87,10 @@ class Selection:
         """Measure a program on one part."""
         found = screen(graph, self.parts[split].asking)
         return Found({each.name: each.value for each in found.measurements}, found.signature, found.objection)
+
+    def described(self, split: str) -> tuple[Measurement, ...]:
+        """Describe queries and keys of one part."""
+        return tuple(statistics(self.parts[split].asking))
 
 
 def from_file(file: Path) -> Selection:

@@ -71,7 +71,7 @@ def _peak_bytes() -> int:
 
 def _opening(ledger: SqlLedger, filled: Filled) -> Iterator[Callable[[], object]]:
     del ledger
-    return itertools.repeat(lambda: SqlLedger(filled.url, reading=True).close())
+    return itertools.repeat(lambda: SqlLedger(filled.url, read_only=True).close())
 
 
 def _leaderboard(ledger: SqlLedger, filled: Filled) -> Iterator[Callable[[], object]]:

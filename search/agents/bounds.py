@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from search.admission import digests
 from search.agents.drawing.draft import PAGE_SIZE, field_bytes_limit
 from search.fit import Fitted, Terms, fit, traced
+from search.parents import REFERENCE, SEED
+from search.records import Status
 from vortex_dsl import ProgramError, Shape
 from vortex_dsl.analysis.influence import aimless
 from vortex_dsl.analysis.layout import Layout
@@ -15,7 +17,7 @@ from vortex_dsl.analysis.layout import Layout
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from search.records import Context, Proposal
+    from search.records import Candidate, Context, Proposal
     from vortex_dsl.analysis.layout import FieldLayout
     from vortex_dsl.graph.graph import Graph
 
@@ -54,6 +56,17 @@ def objections(proposal: Proposal, context: Context) -> Iterator[str]:
             return
         if objection:
             yield objection
+
+
+def enforced(candidate: Candidate, context: Context) -> Candidate:
+    """Refuse an admitted candidate that does not keep to the bounds, and say which; yardsticks and seeds may be beyond.
+
+    Whoever proposes is told of them and may repair; what is beyond them all the same never meets an engine.
+    """
+    if candidate.status is not Status.OK or candidate.proposal.operator in (SEED, REFERENCE):
+        return candidate
+    found = list(objections(candidate.proposal, context))
+    return replace(candidate, status=Status.PROGRAM_ERROR, message="\n".join(found)) if found else candidate
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from search.contracts import Looker
     from search.fit import Fitted
-    from search.records import Context, Proposal, Record
+    from search.records import Context, Measurement, Proposal, Record
 
 NUM_LAYERS = 6  # that are named: those in which most is lost
 PARENT, PUBLISHED = "the parent", "the best published rule"
@@ -128,6 +128,16 @@ def is_recorded(context: Context) -> bool:
         for record in reversed(context.records)
         for evaluation in record.evaluations
     )
+
+
+def statistics_of(looker: Looker | None, context: Context) -> tuple[Measurement, ...]:
+    """Describe the model's queries and keys; nothing where they are not recorded, or not here."""
+    if looker is None or not is_recorded(context):
+        return ()
+    try:
+        return looker.statistics()
+    except LookError:
+        return ()
 
 
 def published(context: Context, ratio: float) -> Record | None:

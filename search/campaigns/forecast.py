@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -167,10 +166,11 @@ def _going_on(share: float, number: int) -> float:
 
 def on_record(setup: Setup) -> list[Record]:
     """Give what the database holds of this model's newest campaigns, on the device of the newest, if there is one."""
+    from search.store.database import file_of
     from search.store.ledger import SqlLedger
 
-    file = setup.db.removeprefix("sqlite:///")
-    if file != setup.db and not Path(file).is_file():
+    file = file_of(setup.db)
+    if file is not None and not file.is_file():
         return []
     ledger = SqlLedger(setup.db)
     try:

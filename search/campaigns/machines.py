@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from search.config import CampaignConfig
-    from search.contracts import Evaluator, Looker
+    from search.contracts import Evaluator
     from search.evaluator.arms import WorkerSettings
     from search.evaluator.models import ModelFacts
+    from search.evaluator.recall.looker import RecordedLooker
     from search.records import Workload
 
 ANY_GPU = "any"
@@ -137,7 +138,7 @@ def worker_settings(model: ModelFacts, workloads: Sequence[Workload], on_gpu: bo
     )
 
 
-def looker_of(config: CampaignConfig) -> Looker:
+def looker_of(config: CampaignConfig) -> RecordedLooker:
     """Give what looks quickly at programs, by what workers on this machine have recorded for a campaign's recall.
 
     Nothing is read or started before the first look.

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SILENCE_S = 10.0  # after which people are told what takes so long
+FIRST_S = 1.0  # after which they are told what is usually done before anybody waits
 
 
 @contextmanager
@@ -24,6 +25,8 @@ def said(step: str, *, at_once: bool = True) -> Iterator[None]:
     begun, over = time.monotonic(), Event()
 
     def repeat() -> None:
+        if not at_once and not over.wait(FIRST_S):
+            _say(step)
         while not over.wait(SILENCE_S):
             _say(f"{step}, since {time.monotonic() - begun:.0f} s")
 

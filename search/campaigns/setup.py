@@ -135,7 +135,12 @@ class Setup(BaseModel):
     gpus: tuple[str, ...] = Field(
         (), strict=False, max_length=16, description="Place workers on GPUs of these kinds, ['any'] for all."
     )
-    db: str = Field(DATABASE_URL, min_length=1, max_length=8192, description="The database, as an SQLAlchemy URL.")
+    db: str = Field(
+        DATABASE_URL,
+        min_length=1,
+        max_length=8192,
+        description="The database: a file's path, or a URL as SQLAlchemy writes it.",
+    )
     max_outage: float = Field(
         MAX_OUTAGE_S, ge=0, le=MAX_SECONDS,
         description="Wait for so many seconds for a database that is locked, restarts or cannot be reached.",

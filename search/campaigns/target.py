@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-import operator
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search.records import Record, Stage, Status
-from vortex_dsl.errors import did_you_mean
+from search.campaigns.comparisons import FIGURES, NUMBER, SIGNS, ComparisonError, parse_comparisons
+from search.records import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from search.records import Record
 
-# What a target may ask for: where it is measured, and under which name.
-FIGURES = {
-    "recall": (Stage.RECALL, "recall"),
-    "mass": (Stage.RECALL, "mass"),
-    "kl": (Stage.FIDELITY, "kl"),
-    "retrieval": (Stage.RETRIEVAL, "accuracy"),
-    "retrieval_loss": (Stage.RETRIEVAL, "loss"),
-    "accuracy": (Stage.PROBE, "accuracy"),
-    "speedup": (Stage.SERVE, "speedup"),
-    "screen_mass": (Stage.SCREEN, "mass"),
-    "bytes_per_page": (Stage.CHECK, "bytes_per_page"),
-    "cost_ratio": (Stage.CHECK, "cost_ratio"),
-}
-SIGNS: dict[str, Callable[[float, float], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 EXAMPLE = "'kl < 0.05 at 8'"
 MAX_CHARACTERS = 200
-UNSIGNED = r"(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
-NUMBER = rf"[+-]?{UNSIGNED}"
-COMPARISON = re.compile(rf"\s*(\w+)\s*(<=|>=|<|>)\s*({NUMBER})\s*", re.IGNORECASE)
-AT = re.compile(rf"(.*\S)\s+at\s+({NUMBER})\s*x?\s*", re.IGNORECASE)
+VALUE = re.compile(NUMBER, re.IGNORECASE)
 
 
 class TargetError(ValueError):
@@ -82,9 +59,11 @@ def parse_target(text: str) -> Target:
     """Read a target such as 'kl < 0.05 and speedup > 1.2 at 8'. Raises TargetError."""
     if len(text) > MAX_CHARACTERS:
         raise TargetError(f"a target has at most {MAX_CHARACTERS} characters, but this one {len(text):,}")
-    ended = AT.fullmatch(text)
-    asked, ratio = (ended[1], float(ended[2])) if ended else (text, None)
-    return Target(text, tuple(_comparison(part, text) for part in re.split(r"\s+and\s+", asked)), ratio)
+    try:
+        found = parse_comparisons(text, EXAMPLE)
+    except ComparisonError as error:
+        raise TargetError(f"'{text}' is no target: {error}") from None
+    return Target(text, tuple(_comparison(*part, text) for part in found.parts), found.ratio)
 
 
 def _value(record: Record, figure: str, ratio: float) -> float | None:
@@ -92,12 +71,8 @@ def _value(record: Record, figure: str, ratio: float) -> float | None:
     return record.value(stage, name, ratio)
 
 
-def _comparison(part: str, text: str) -> Comparison:
-    found = COMPARISON.fullmatch(part)
-    if found is None:
-        raise TargetError(f"'{text}' is no target: '{part.strip()}' compares no figure with a number; write {EXAMPLE}")
-    figure, sign, number = found[1], found[2], float(found[3])
-    if figure not in FIGURES:
-        hint = did_you_mean(figure, FIGURES) or f"; there are {', '.join(FIGURES)}"
-        raise TargetError(f"'{text}' is no target: there is no figure '{figure}'{hint}")
-    return Comparison(figure, sign, number)
+def _comparison(figure: str, sign: str, value: str, text: str) -> Comparison:
+    if not VALUE.fullmatch(value):
+        told = f"'{figure} {sign} {value}' compares no figure with a number; write {EXAMPLE}"
+        raise TargetError(f"'{text}' is no target: {told}")
+    return Comparison(figure, sign, float(value))

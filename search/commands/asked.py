@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,7 @@ from search.campaigns.bounds import (
     MAX_TURNS,
     MAX_WORKERS,
 )
+from search.commands.options import DATABASE_VARIABLE, OF_DATABASE
 from vortex_dsl.values import MAX_TOKENS
 
 if TYPE_CHECKING:
@@ -47,7 +49,9 @@ class Asked:
         """
         from search.campaigns.reading import read_setup
 
-        return read_setup(file, self._given(), goes_on=goes_on)
+        found = read_setup(file, self._given(), goes_on=goes_on)
+        named = os.environ.get(DATABASE_VARIABLE)  # what a file says stands above it
+        return found if "db" in found.model_fields_set or not named else found.model_copy(update={"db": named})
 
     def _given(self) -> dict[str, Any]:
         given = {each.name: getattr(self, each.name) for each in fields(self)}
@@ -99,6 +103,20 @@ class Searched(Asked):
         typer.Option(
             "--turns", metavar="N", min=1, max=MAX_TURNS, show_default="4",
             help="Exchanges that a language model has in a step, to repair and revise what it proposes.",
+        ),
+    ] = None  # fmt: skip
+    bandit: Annotated[
+        bool | None,
+        typer.Option(
+            "--bandit/--no-bandit", show_default="with --llm",
+            help="Draw turns by what each proposer earned, or give them in a fixed round.",
+        ),
+    ] = None  # fmt: skip
+    reflect_every: Annotated[
+        int | None,
+        typer.Option(
+            "--reflect-every", metavar="N", min=0, max=LARGEST, show_default="8",
+            help="A language model notes what was learnt once in so many of its turns; 0 for never.",
         ),
     ] = None  # fmt: skip
     published_share: Annotated[
@@ -222,7 +240,9 @@ class Placed(Asked):
     ] = None
     db: Annotated[
         str | None,
-        typer.Option("--db", metavar="URL", show_default=DATABASE_URL, help="The database, as an SQLAlchemy URL."),
+        typer.Option(
+            "--db", metavar="PATH_OR_URL", show_default=f"{DATABASE_VARIABLE}, or {DATABASE_URL}", help=OF_DATABASE
+        ),
     ] = None
     max_outage: Annotated[
         float | None,

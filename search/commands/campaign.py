@@ -13,6 +13,7 @@ from search.commands.asked import CampaignFile, FileToGoOnWith, ToEvaluate, ToRe
 from search.commands.database import campaign_of, existing, opened
 from search.commands.exits import CommandError, ExitCode
 from search.commands.output import note, print_data, print_json
+from search.commands.programs.named import ProgramName, program_named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +86,7 @@ def resume(
 @options.taking
 def evaluate(
     *,
-    file: options.ProgramFile,
+    program: ProgramName,
     settings: options.Settings = None,
     asked: ToEvaluate,
     as_json: options.Json = False,
@@ -99,13 +100,14 @@ def evaluate(
     from search.loop import start_campaign
 
     setup = asked.setup()
+    named = program_named(program, setup.db)  # before anything takes time
     facts = facts_to_serve(setup.model)
     judged = judged_by(setup, facts, as_written=True)
-    program, _ = traced(file, settings or (), (facts.group, facts.head_dim))
+    given, _ = traced(named, settings or (), (facts.group, facts.head_dim))
     config = replace(judged, num_candidates=1, proposers=(Given.name,), seeds=(), serve_floor=0.0)
     with opened(setup.db, setup.max_outage) as ledger, _machines(setup, facts, config.workloads).pool() as pool:
         campaign = start_campaign(ledger, config)
-        outcome = _searched(ledger, pool, (Given(program),), campaign)
+        outcome = _searched(ledger, pool, (Given(given),), campaign)
         records = ledger.records(campaign.id)
         if records:
             print_record(ledger, ledger.candidate(records[0].candidate.id), as_json)
@@ -115,7 +117,7 @@ def evaluate(
 def _forecast(setup: Setup, as_json: bool) -> int:
     """Tell what a campaign would do, from what is on record where there is a database."""
     from search.campaigns.forecast import forecast
-    from search.commands.forecasted import drawn
+    from search.commands.watching.forecasted import drawn
 
     told = forecast(setup)
     print_json(told) if as_json else print_data(drawn(told))
@@ -130,10 +132,14 @@ def _machines(setup: Setup, facts: ModelFacts, workloads: tuple[Workload, ...]) 
 
 def _searched(ledger: Ledger, pool: Evaluator, proposers: Sequence[Proposer], campaign: Campaign) -> Outcome:
     """Run a campaign to its end, watched and interruptible."""
-    from search.commands.progress import interruptible, watched
+    from search.commands.watching.progress import Steps, interruptible, watched
+    from search.config import CampaignConfig
+    from search.contracts import Telling
     from search.loop import Loop
 
-    with watched() as observer:
+    stages = CampaignConfig.from_json(campaign.settings).stages
+    steps = Steps(stages, pool.doing) if isinstance(pool, Telling) else Steps(stages)
+    with watched(steps) as observer:
         loop = Loop(ledger, pool, proposers, campaign, observer)
         with interruptible(loop):
             return loop.run()

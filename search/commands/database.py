@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.commands.exits import CommandError
+from search.commands.options import DATABASE_VARIABLE
 from search.commands.output import note
+from search.store.errors import SchemaError
 from search.store.patience import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -15,36 +16,60 @@ if TYPE_CHECKING:
 
     from search.contracts import Ledger
     from search.records import Campaign, Record
-
-SQLITE = "sqlite:///"
+    from search.store.ledger import SqlLedger
 
 
 @contextmanager
-def opened(url: str, max_outage: float = PATIENCE_S) -> Iterator[Ledger]:
+def opened(place: str, max_outage: float = PATIENCE_S) -> Iterator[SqlLedger]:
     """Open the ledger for a command's duration, making it if need be. Raises StoreError.
 
     `max_outage`: the seconds for which a database that is away, or locked, is asked again.
     """
     from search.store.ledger import SqlLedger
 
-    with closing(SqlLedger(url, patience_s=max_outage, told=note)) as ledger:
+    with closing(SqlLedger(place, patience_s=max_outage, told=note)) as ledger:
         yield ledger
 
 
 @contextmanager
-def existing(url: str, max_outage: float | None = None) -> Iterator[Ledger]:
+def existing(place: str, max_outage: float | None = None) -> Iterator[SqlLedger]:
     """Open a ledger that must be there: a file that is not is an error, not an empty database.
 
     It is opened to look something up, which needs no right to write, unless `max_outage` says how long a writer waits.
     """
+    check_there(place)
+    if max_outage is None:
+        with closing(_to_read(place)) as ledger:
+            yield ledger
+    else:
+        with opened(place, max_outage) as ledger:
+            yield ledger
+
+
+def _to_read(place: str) -> SqlLedger:
+    """Open a ledger that is only read; one of an older version is brought to head first."""
     from search.store.ledger import SqlLedger
 
-    file = url.removeprefix(SQLITE)
-    if file != url and not Path(file).is_file():
-        raise CommandError(f"there is no database {file}; `vortex run` makes one, --db names another")
-    reading = max_outage is None
-    with closing(SqlLedger(url, reading=reading, patience_s=max_outage or PATIENCE_S, told=note)) as ledger:
-        yield ledger
+    try:
+        return SqlLedger(place, read_only=True, told=note)
+    except SchemaError:
+        with opened(place):
+            pass
+        return SqlLedger(place, read_only=True, told=note)
+
+
+def check_there(place: str) -> None:
+    """Raise CommandError for a file that is not there."""
+    from search.store.database import file_of
+
+    file = file_of(place)
+    if file is not None and file.is_dir():
+        raise CommandError(f"{file} is a folder; name the database's file in it with --db")
+    if file is not None and not file.is_file():
+        named = place.removeprefix("sqlite:///")
+        raise CommandError(
+            f"there is no database {named}; `vortex run` makes one, --db or {DATABASE_VARIABLE} names another"
+        )
 
 
 def campaign_of(ledger: Ledger, campaign_id: int | None) -> Campaign:

@@ -20,7 +20,9 @@ def doctor(db: options.Database = options.DATABASE_URL, as_json: options.Json = 
         from rich.table import Table
         from rich.text import Text
 
-        drawn = Table("", "what", "seen", "remedy")
+        drawn = Table("", "what")
+        for heading in ("seen", "remedy"):
+            drawn.add_column(heading, overflow="fold")
         for finding in findings:
             level = Text(finding.level, style=STYLES[finding.level])
             drawn.add_row(level, finding.name, Text(finding.seen), Text(finding.remedy))

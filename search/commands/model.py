@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search.campaigns.machines import facts_of
 from search.commands import options
 from search.commands.output import print_data, print_json
 
@@ -39,6 +38,7 @@ def model(name: Name = None, as_json: options.Json = False) -> None:
         found = listed()
         print_json([asdict(each) for each in found]) if as_json else print_data(_drawn(found))
         return
+    from search.campaigns.machines import facts_of
     from search.evaluator.models.weights import read_weights
 
     facts = facts_of(name)
@@ -69,7 +69,9 @@ def _drawn(models: list[Listed]) -> RenderableType:
     from rich.table import Table
 
     caption = "--model also takes any folder with a model as transformers saves it, and any name on the hub"
-    drawn = Table("name", "state", "folder", caption=caption, caption_justify="left")
+    drawn = Table("name", caption=caption, caption_justify="left")
+    for heading in ("state", "folder"):
+        drawn.add_column(heading, overflow="fold")
     for each in models:
         drawn.add_row(each.name, each.state, each.folder or "-")
     return drawn

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from dataclasses import is_dataclass
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -19,7 +18,10 @@ Ended = TypeVar("Ended")
 
 DATABASE_URL, LARGEST = bounds.DATABASE_URL, bounds.LARGEST
 
-Database = Annotated[str, typer.Option("--db", metavar="URL", help="The database, as an SQLAlchemy URL.")]
+DATABASE_VARIABLE = "VORTEX_DB"
+OF_DATABASE = "The database: a file's path, or a URL as SQLAlchemy writes it."
+
+Database = Annotated[str, typer.Option("--db", metavar="PATH_OR_URL", envvar=DATABASE_VARIABLE, help=OF_DATABASE)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]
 Model = Annotated[
     str,
@@ -27,7 +29,6 @@ Model = Annotated[
         "--model", metavar="FOLDER_OR_NAME", help="The model to serve: a folder, a hub name, smollm2 or probe."
     ),
 ]
-ProgramFile = Annotated[Path, typer.Argument(metavar="FILE", help="A program's text.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Give a tunable another value; repeatable."),

@@ -2,25 +2,65 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
+import os
 import sys
 from dataclasses import asdict, is_dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from search.report.wording import shown
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
+PLAINER = {"–": "-", "…": "~", "·": "*", "×": "x"}
 WIDTH_OF_PIPES = 160  # without a terminal a table is not folded to 80 columns
+
+
+def make_streams_robust() -> None:
+    """Let no character and no closed stream stop a command: what an encoding lacks is written otherwise."""
+    codecs.register_error("plainer", _plainer)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by who started us, who then wants to see nothing
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for as long as we run
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plainer")
+
+
+def _plainer(error: UnicodeError) -> tuple[str, int]:
+    """Write a character for each that cannot be encoded, so that columns stay where they are."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(PLAINER.get(c, "?") for c in error.object[error.start : error.end]), error.end
 
 
 def print_json(value: object) -> None:
     """Write one JSON document on stdout. Frozen records become objects; NaN and infinities are refused."""
-    sys.stdout.write(json.dumps(value, default=_plain, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    is_utf_8 = codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
+    sys.stdout.write(json.dumps(value, default=_plain, indent=2, allow_nan=False, ensure_ascii=not is_utf_8) + "\n")
 
 
 def print_data(data: RenderableType) -> None:
     """Write a table or text on stdout, as wide as the terminal."""
     console(sys.stdout.isatty()).print(data)
+
+
+def print_program(text: str) -> None:
+    """Write a program's text on stdout, whole and never folded by us, coloured on a terminal."""
+    from rich.syntax import Syntax
+
+    kept = whole(text.rstrip("\n"))
+    if sys.stdout.isatty():
+        coloured = Syntax(kept, "python", background_color="default").highlight(kept)
+        coloured.rstrip()
+        console(terminal=True).print(coloured, soft_wrap=True)
+    else:
+        print_line(kept)
 
 
 def print_line(line: str) -> None:
@@ -38,6 +78,18 @@ def console(terminal: bool, stderr: bool = False) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr, width=None if terminal else WIDTH_OF_PIPES, soft_wrap=False, highlight=False)
+
+
+def cell(text: str) -> Text:
+    """Give what others wrote as a cell of a table: as text, whatever characters it has."""
+    from rich.text import Text
+
+    return Text(whole(text))
+
+
+def whole(text: str) -> str:
+    """Give what others wrote, all of it, without what is not seen and may deceive a terminal."""
+    return shown(text, len(text))
 
 
 def _plain(value: object) -> object:

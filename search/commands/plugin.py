@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from search.commands import options
-from search.commands.database import campaign_of, candidate_of, existing
+from search.commands.database import campaign_of, existing
 from search.commands.exits import CommandError, ExitCode
-from search.commands.output import note, print_json, print_line
+from search.commands.output import print_json, print_line
+from search.commands.programs.named import CandidateName, candidate_named
 from search.evaluator.probe import PROBE
 
-Name = Annotated[str, typer.Argument(metavar="ID", help="A candidate's id, or the beginning of its digest.")]
 Folder = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the wheel goes.")]
 Wheel = Annotated[Path, typer.Argument(metavar="WHEEL", help="A wheel that `vortex export` wrote.")]
 
@@ -23,18 +23,20 @@ Ratio = Annotated[float | None, typer.Option("--ratio", metavar="R", help="The c
 
 
 def export(
-    name: Name,
+    name: CandidateName,
     output: Folder = Path("dist"),
     db: options.Database = options.DATABASE_URL,
     ratio: Ratio = None,
     as_json: options.Json = False,
 ) -> None:
     """Build a pip-installable vLLM plugin from an evaluated candidate, as it was measured at one cost ratio."""
+    from search.config import CampaignConfig
     from search.fit import at_ratio
-    from search.plugin.export import Circumstances, answered, export_wheel
+    from search.plugin.card import Circumstances, answered
+    from search.plugin.export import export_wheel
 
     with existing(db) as ledger:
-        record = candidate_of(ledger, name)
+        record = candidate_named(ledger, name)
         by = answered(record, ratio)
         if by is None:
             raise CommandError(
@@ -43,9 +45,15 @@ def export(
                 ExitCode.REFUSED,
             )
         record = at_ratio(record, by.ratio)
-        model = campaign_of(ledger, record.candidate.campaign_id).model
-        workload = ledger.workload(by.key.workload_digest)
-        circumstances = Circumstances(workload, model, ledger.environment(by.key.environment_digest))
+        campaign = campaign_of(ledger, record.candidate.campaign_id)
+        workloads = {digest: ledger.workload(digest) for digest in {e.key.workload_digest for e in record.evaluations}}
+        circumstances = Circumstances(
+            workloads[by.key.workload_digest],
+            campaign.model,
+            ledger.environment(by.key.environment_digest),
+            CampaignConfig.from_json(campaign.settings).terms,
+            workloads,
+        )
     wheel = export_wheel(record, circumstances, output)
     if as_json:
         print_json({"wheel": str(wheel), "id": record.candidate.id, "digest": record.candidate.program_digest})
@@ -54,20 +62,23 @@ def export(
 
 
 def verify(wheel: Wheel, model: options.Model = "", as_json: options.Json = False) -> int:
-    """Install a wheel beside vLLM, without this project, and compare its answers with the recorded ones."""
+    """Install a wheel beside vLLM, run its check in a sandbox, and compare its answers with the recorded ones."""
     from search.campaigns.machines import folder_and_name
+    from search.campaigns.saying import said
     from search.plugin.verify import read_card, verify_wheel
 
     if not wheel.is_file():
         raise CommandError(f"there is no wheel {wheel}; `vortex export ID -o DIR` writes one")
-    note("serving with the wheel in a fresh environment; this takes about a minute")
     card = read_card(wheel)[1]
     named = str(card.get("model", PROBE)) if isinstance(card, dict) else PROBE  # what is no card is refused below
     folder, _ = folder_and_name(model or named)
-    found = verify_wheel(wheel, str(folder))
+    with said("serving with the wheel in a fresh environment, which takes about a minute"):
+        found = verify_wheel(wheel, str(folder))
     if as_json:
         print_json(asdict(found))
     else:
+        for line in found.findings:
+            print_line(line)
         print_line(_told(found.same, f"{found.name} ({found.digest})", found.num_prompts))
     return ExitCode.DONE if found.same else ExitCode.REFUSED
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from search.commands import options
-from search.commands.database import campaign_of, candidate_of, existing
-from search.commands.output import note, print_data, print_json
+from search.commands import options, plotting
+from search.commands.database import campaign_of, existing
+from search.commands.output import cell, note, print_data, print_json, print_program, whole
+from search.commands.programs.named import CandidateName, candidate_named
 from search.records import Stage
 
 if TYPE_CHECKING:
@@ -24,8 +26,12 @@ if TYPE_CHECKING:
 # Steps in which others that attend alike are looked for: those of published rules, and the last before a candidate.
 FIRST_COMPARED, LAST_COMPARED = 64, 128
 
-Name = Annotated[str, typer.Argument(metavar="ID", help="A candidate's id, or the beginning of its digest.")]
-
+Ratio = Annotated[
+    float | None,
+    typer.Option(
+        "--ratio", metavar="R", min=0.0, help="The cost ratio whose budget --plot draws; the lowest if left out."
+    ),
+]
 Prompt = Annotated[bool, typer.Option("--prompt", help="Print what a language model was asked, and its answers.")]
 
 
@@ -45,14 +51,19 @@ def status(
 
 
 def show(
-    name: Name,
+    name: CandidateName,
     prompt: Prompt = False,
+    plot: plotting.OfAttention = None,
+    ratio: Ratio = None,
     db: options.Database = options.DATABASE_URL,
     as_json: options.Json = False,
 ) -> None:
     """Tell everything about one candidate: its text, its parents, and what every stage made of it."""
+    plotting.check_drawable(plot)
     with existing(db) as ledger:
-        record = candidate_of(ledger, name)
+        record = candidate_named(ledger, name)
+        if plot is not None:
+            plotting.draw_attention(ledger, record, ratio, plot)
         if prompt:
             _print_conversation(record, as_json)
         else:
@@ -63,8 +74,10 @@ def print_record(ledger: Ledger, record: Record, as_json: bool) -> None:
     """Print everything about one candidate."""
     if as_json:
         print_json(_told(ledger, record))
-    else:
-        print_data(_drawn_record(ledger, record))
+        return
+    print_data(_drawn_facts(ledger, record))
+    print_program(f"\n{record.candidate.proposal.text}\n")
+    print_data(_drawn_stages(ledger, record))
 
 
 def _counts(ledger: Ledger, campaign: Campaign) -> dict[str, object]:
@@ -139,22 +152,33 @@ def _told(ledger: Ledger, record: Record) -> dict[str, object]:
     }
 
 
-def _drawn_record(ledger: Ledger, record: Record) -> RenderableType:
-    from rich.console import Group
-    from rich.syntax import Syntax
+def _drawn_facts(ledger: Ledger, record: Record) -> RenderableType:
     from rich.table import Table
-    from rich.text import Text
 
     facts = Table.grid(padding=(0, 2))
-    for name, value in (*_facts(record), *_written(ledger, record), *_likenesses(ledger, record)):
-        facts.add_row(name, Text(value))
-    drawn = Table("ratio", "stage", "split", "status", "message", "s")
-    drawn.add_column("measured (95 %)", no_wrap=True)
+    told = (_facts(record), _parents(ledger, record), _written(ledger, record), _likenesses(ledger, record))
+    for name, value in chain.from_iterable(told):
+        facts.add_row(name, cell(value))
+    return facts
+
+
+def _drawn_stages(ledger: Ledger, record: Record) -> RenderableType:
+    from rich.console import Group
+    from rich.table import Table
+
+    from search.report.columns import Fitted
+
+    drawn = Table("ratio", "stage", "split", "status")
+    drawn.add_column("s", justify="right", no_wrap=True)
+    drawn.add_column("measured (95 %)", overflow="fold")
+    reasons = []
     for ratio, evaluations in _by_ratio(record):
         for i, evaluation in enumerate(evaluations):
-            drawn.add_row("" if i else ratio, *map(Text, _row(ledger, evaluation)))
+            drawn.add_row("" if i else ratio, *map(cell, _row(ledger, evaluation)))
+            at = f"{evaluation.key.stage}, {ratio if evaluation.ratio == 0 else f'at {ratio}'}"
+            reasons += [cell(f"{at}: {evaluation.message}")] if evaluation.message else []
         drawn.add_section()
-    return Group(facts, Text(), Syntax(record.candidate.proposal.text, "python", background_color="default"), drawn)
+    return Group(Fitted(drawn, ("s", "split")), *reasons)
 
 
 def _facts(record: Record) -> list[tuple[str, str]]:
@@ -167,13 +191,24 @@ def _facts(record: Record) -> list[tuple[str, str]]:
         ("message", candidate.message),
         ("campaign", f"{candidate.campaign_id}, step {candidate.step}"),
         ("origin", f"{proposal.proposer}/{proposal.operator}"),
-        ("parents", ", ".join(proposal.parents)),
         ("values", ", ".join(f"{name}={value}" for name, value in proposal.values)),
         ("rationale", proposal.rationale),
         ("tokens", f"{proposal.prompt_tokens} + {proposal.completion_tokens}" if proposal.prompt_tokens else ""),
         ("dollars", f"{proposal.dollars:.4f}" if proposal.dollars else ""),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _parents(ledger: Ledger, record: Record) -> list[tuple[str, str]]:
+    """Tell in a row of facts by which ids `vortex show` finds its parents."""
+    told = []
+    for digest in record.candidate.proposal.parents:
+        try:
+            parent = ledger.find(digest).candidate
+            told.append(f"{parent.name} (id {parent.id})")
+        except LookupError:  # from another database
+            told.append(f"{digest}, which is not in this database")
+    return [("parents", ", ".join(told))] if told else []
 
 
 def _judged(ledger: Ledger, record: Record) -> list[Judged]:
@@ -237,16 +272,15 @@ def _print_conversation(record: Record, as_json: bool) -> None:
 def _drawn_conversation(messages: list[Any]) -> RenderableType:
     from rich.console import Group
     from rich.rule import Rule
-    from rich.text import Text
 
     drawn: list[RenderableType] = []
     for message in messages:
         told = message if isinstance(message, dict) else {"content": message}
-        drawn.append(Rule(str(told.get("role", "message")), align="left"))
+        drawn.append(Rule(whole(str(told.get("role", "message"))), align="left"))
         said = {key: value for key, value in told.items() if key != "role" and value}
         content = said.pop("content", "")
-        drawn.append(Text(content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, indent=2)))
-        drawn += [Text(f"{key}: {json.dumps(value, ensure_ascii=False)}") for key, value in said.items()]
+        drawn.append(cell(content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, indent=2)))
+        drawn += [cell(f"{key}: {json.dumps(value, ensure_ascii=False)}") for key, value in said.items()]
     return Group(*drawn)
 
 
@@ -260,6 +294,7 @@ def _row(ledger: Ledger, evaluation: Evaluation) -> list[str]:
     from search.ranking.leaderboard import interval
 
     key = evaluation.key
-    measured = "\n".join(f"{m.name} {interval(m.value, m.low, m.high)}" for m in evaluation.measurements)
+    figures = [f"{m.name} {interval(m.value, m.low, m.high)}" for m in evaluation.measurements]
+    measured = "\n".join(figures) or "nothing: see the message below" if evaluation.message else "\n".join(figures)
     split = ledger.workload(key.workload_digest).split
-    return [key.stage, split, evaluation.status, evaluation.message, f"{evaluation.elapsed_s:.1f}", measured]
+    return [key.stage, split, evaluation.status, f"{evaluation.elapsed_s:.1f}", measured]

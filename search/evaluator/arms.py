@@ -8,15 +8,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.evaluator.compiling import is_compiling
 from search.evaluator.engine import EngineSettings
 from search.evaluator.fidelity.given import keep_text
 from search.evaluator.outcomes import DenseFailedError
-from search.evaluator.sandbox import Box, Child, ChildError
+from search.evaluator.sandbox import Box, Child, ChildError, unheard
 from search.evaluator.scratch.files import locked
 from search.records import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from search.records import EvaluationTask
@@ -25,6 +26,21 @@ SPARSE, DENSE, LIGHT = "sparse", "dense", "light"  # the last has torch, and no 
 REFERENCE = "reference"  # dense too, with all the cores: what is computed once, and never timed
 HOST = (sys.executable, "-m", "search.evaluator.host")
 SERVING = (Stage.FIDELITY, Stage.RETRIEVAL, Stage.PROBE, Stage.TASK, Stage.SERVE)  # stages that serve the program
+
+# What people are told of the calls (`host.CALLS`); one that is not here says enough by its name.
+STEPS = {
+    "prefill": "prefilling prompts",
+    "oracle": "comparing kernels with the reference",
+    "record": "recording q, k and v",
+    "screen": "comparing choices of pages",
+    "recall": "comparing choices of pages",
+    "fidelity_reference": "decoding texts",
+    "fidelity": "decoding texts",
+    "retrieval": "answering questions",
+    "probe": "answering questions",
+    "task": "answering the task",
+    "serve_round": "timing in turns",
+}
 
 
 @dataclass(frozen=True)
@@ -104,11 +120,13 @@ class Arm:
 class Arms:
     """Starts engines when they are first asked for, keeps them between tasks, and replaces them where need be."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, say: Callable[[str], None] = unheard) -> None:
+        """Start nothing yet. `say` is told what begins, in words."""
         settings.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         if settings.given_text:
             keep_text(settings.given_text, settings.scratch)
         self.settings = settings
+        self._say = say
         self._arms: dict[str, Arm] = {}
 
     @property
@@ -210,7 +228,7 @@ class Arms:
         call, args = first
         if LIGHT not in self._arms or not self._arms[LIGHT].child.alive:
             self.drop(LIGHT)
-            self._arms[LIGHT] = Arm(Child((*self.settings.host_command, LIGHT), self._box(LIGHT)), None)
+            self._arms[LIGHT] = Arm(self._child(LIGHT), None)
         running = self._arms[LIGHT]
         try:
             running.child.call(call, args, self.limits.start_s)
@@ -233,7 +251,7 @@ class Arms:
     def _start(self, role: str, settings: EngineSettings) -> Arm:
         """Replace one arm's engine. Raises ChildError with status INFRASTRUCTURE: no program runs yet."""
         self.drop(role)
-        child = Child((*self.settings.host_command, role), self._box(role))
+        child = self._child(role)
         self._arms[role] = Arm(child, settings)
         args = {name: value for name, value in asdict(settings).items() if name != "sparse"}
         try:
@@ -242,6 +260,19 @@ class Arms:
             self.drop(role)
             raise ChildError(f"the {role} engine did not start: {error}") from error
         return self._arms[role]
+
+    def _child(self, role: str) -> Child:
+        by = "" if role in (SPARSE, LIGHT) else " by dense attention"
+
+        def say(call: str) -> None:
+            if call != "start":
+                self._say(f"{STEPS.get(call, call)}{by}")
+            elif is_compiling(self.settings.scratch):
+                self._say(f"compiling loops, once on a machine, and starting the {role} engine")
+            else:
+                self._say(f"starting the {role} engine")
+
+        return Child((*self.settings.host_command, role), self._box(role), say)
 
     def _box(self, role: str) -> Box:
         """Engines without network, usage statistics or other people's plugins; ours only in the sparse arm."""

@@ -142,6 +142,27 @@ def _content(file: Path) -> str:
         return ""
 
 
+def tell(place: str, step: str) -> None:
+    """Say in Ray's own memory, under a key of ours, what is done now; for a worker."""
+    from ray.experimental.internal_kv import _internal_kv_put
+
+    _internal_kv_put(place.encode(), step.encode())
+
+
+def told(place: str) -> str:
+    """Give what was said there last, nothing before that; for the driver."""
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    return (_internal_kv_get(place.encode()) or b"").decode()
+
+
+def forget(place: str) -> None:
+    """Leave nothing there: a cluster may outlive us."""
+    from ray.experimental.internal_kv import _internal_kv_del
+
+    _internal_kv_del(place.encode())
+
+
 def _check_loopback(nodes: list[dict[str, Any]]) -> None:
     """Raise PoolError unless the cluster that was just started is out of everybody's reach."""
     reachable = [node["NodeManagerAddress"] for node in nodes if node["NodeManagerAddress"] != LOOPBACK]

@@ -12,6 +12,7 @@ from search.evaluator.sandbox import Box
 if TYPE_CHECKING:
     from pathlib import Path
 
+LOCK = "compiling.lock"
 GET_READY = (sys.executable, "-c", "from vortex_dsl.backends.tape.machine import get_ready; get_ready()")
 
 
@@ -25,7 +26,7 @@ def compile_ahead(scratch: Path) -> subprocess.Popen[bytes] | None:
     """
     scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
     box = Box(scratch)
-    with (scratch / "compiling.lock").open("w") as lock:
+    with (scratch / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -39,3 +40,16 @@ def compile_ahead(scratch: Path) -> subprocess.Popen[bytes] | None:
             stderr=subprocess.DEVNULL,
             pass_fds=(lock.fileno(),),
         )
+
+
+def is_compiling(scratch: Path) -> bool:
+    """Say whether such a process is at work: an engine that starts now waits for what it makes."""
+    file = scratch / LOCK
+    if not file.exists():
+        return False
+    with file.open("r") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

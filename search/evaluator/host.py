@@ -35,6 +35,8 @@ CALLS: dict[str, Callable[..., dict[str, Any]]] = {
     "recall": recall.measure,
     "screen": recall.screen,
     "look": recall.look,
+    "picture": recall.picture,
+    "describe": recall.describe,
     "fidelity_reference": fidelity.refer,
     "fidelity": fidelity.compare,
     "retrieval": retrieval.answer,

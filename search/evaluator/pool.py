@@ -6,6 +6,7 @@ what is run again.
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections import deque
 from contextlib import ExitStack, nullcontext
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from search.evaluator.arms import WorkerSettings
-from search.evaluator.cluster import LOCAL, PoolError, connected
+from search.evaluator.cluster import LOCAL, PoolError, connected, forget, told
 from search.evaluator.identity import EVALUATOR_VERSION
 from search.evaluator.models import model_digest, model_folder
 from search.evaluator.speed.stage import num_pairs_of
@@ -21,7 +22,7 @@ from search.evaluator.worker import Worker
 from search.records import Environment, Evaluation, EvaluationTask, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from contextlib import AbstractContextManager
 
     from search.records import EvaluationKey
@@ -77,6 +78,7 @@ class _Slot:
     actor: Any
     call: Any
     deadline: float
+    place: str  # where it tells what it does
     task: EvaluationTask | None = None
 
 
@@ -137,6 +139,11 @@ class RayPool:
         """Give what workers are at work on; the rest of what was submitted waits for one of them."""
         return [slot.task.key for slot in self._slots if slot.task is not None]
 
+    def doing(self, keys: Collection[EvaluationKey]) -> dict[EvaluationKey, str]:
+        """Give what workers are doing for some of what is in their hands, in words."""
+        asked = [(slot.task.key, slot.place) for slot in self._slots if slot.task and slot.task.key in keys]
+        return {key: step for key, place in asked if (step := told(place))}
+
     def close(self) -> None:
         """Kill every worker; its engines die with it. Idempotent."""
         import ray
@@ -144,6 +151,7 @@ class RayPool:
         self._waiting.clear()
         for slot in self._slots:
             ray.kill(slot.actor)
+            forget(slot.place)
         self._slots = []
         self._ray.close()
 
@@ -161,8 +169,9 @@ class RayPool:
         import ray
 
         placed: Any = ray.remote(Worker).options(max_restarts=0, **self._placement.options())
-        actor = placed.remote(self._settings)
-        return _Slot(actor, actor.__ray_ready__.remote(), time.monotonic() + PLACEMENT_PATIENCE_S)
+        place = f"vortex-{secrets.token_hex(8)}"
+        actor = placed.remote(self._settings, place)
+        return _Slot(actor, actor.__ray_ready__.remote(), time.monotonic() + PLACEMENT_PATIENCE_S, place)
 
     def _common_environment(self) -> Environment:
         """Wait for all workers to start; figures from unlike machines must not share a row."""
@@ -231,6 +240,7 @@ class RayPool:
 
         slot = self._slots[i]
         ray.kill(slot.actor)
+        forget(slot.place)
         self._slots[i] = self._fresh_slot()
         return Evaluation(slot.task.key, status, message) if slot.task else None
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from search.records import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 INHERITED = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_HOME")
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/sys")
@@ -152,14 +152,22 @@ def _complaint(path: str) -> str:
     return f"bubblewrap (bwrap) does not work here: {said}" if ended.returncode else ""
 
 
+def unheard(said: str) -> None:
+    """Let nobody hear it."""
+
+
 class Child:
     """One command in its own session, and everything it starts.
 
     Start it in a thread that lives as long as the child shall: the kernel ends it together with that thread.
     """
 
-    def __init__(self, command: tuple[str, ...], box: Box) -> None:
-        """Start the command. It is not waited for: the first call's timeout covers the start."""
+    def __init__(self, command: tuple[str, ...], box: Box, say: Callable[[str], None] = unheard) -> None:
+        """Start the command. It is not waited for: the first call's timeout covers the start.
+
+        `say` is told the name of each call as it begins.
+        """
+        self._say = say
         supervisor = [sys.executable, "-I", "-S", str(Path(__file__).with_name("supervisor.py"))]
         self._oom_kills = _oom_kills()
         self._process = subprocess.Popen(
@@ -190,6 +198,7 @@ class Child:
         Raises ChildTimeoutError, ChildDeathError or ChildMemoryError: the child is gone; or ChildRefusalError: it
         is not.
         """
+        self._say(name)
         request = json.dumps({"call": name, "args": args}, allow_nan=False).encode() + b"\n"
         try:
             line = self._pipes.exchange(request, time.monotonic() + timeout_s)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from search.evaluator.arms import DENSE, REFERENCE, SPARSE, Arms, WorkerSettings
+from search.evaluator.cluster import tell
 from search.evaluator.fidelity import stage as fidelity
 from search.evaluator.identity import environment
 from search.evaluator.oracle import stage as oracle
@@ -14,7 +16,7 @@ from search.evaluator.outcomes import DenseFailedError, Outcome
 from search.evaluator.probe import stage as probe
 from search.evaluator.recall import stage as recall
 from search.evaluator.retrieval import stage as retrieval
-from search.evaluator.sandbox import ChildError
+from search.evaluator.sandbox import ChildError, unheard
 from search.evaluator.speed import stage as speed
 from search.evaluator.tasks import stage as tasks
 from search.records import Environment, Evaluation, EvaluationTask, Measurement, Stage, Status
@@ -41,8 +43,9 @@ STAGES: dict[Stage, Callable[[Arms, EvaluationTask], Outcome]] = {
 class Worker:
     """Runs tasks, in engines of its own."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
-        self._arms = Arms(settings)
+    def __init__(self, settings: WorkerSettings, place: str = "") -> None:
+        """Hold no engine yet. `place`: where on the cluster it tells what it does; nowhere if left out."""
+        self._arms = Arms(settings, partial(tell, place) if place else unheard)
 
     def environment(self) -> Environment:
         """Say where this worker runs its engines, and in which dtype."""

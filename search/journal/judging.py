@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from search.campaigns.target import FIGURES
+from search.campaigns.comparisons import FIGURES
 from search.evaluator.intervals import Interval, difference, mean
 from search.journal.prediction import PredictionError, parse_prediction
 from search.ranking.comparison import MEASURED, TEXT, circumstance, numbered

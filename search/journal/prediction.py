@@ -4,9 +4,9 @@
     comparison := FIGURE ( "<" | "<=" | ">" | ">=" ) value
     value      := NUMBER | [ NUMBER [ "*" ] ] "parent" [ ( "+" | "-" ) NUMBER ]
 
-A figure is one of `search.campaigns.target.FIGURES`, `parent` the same figure of the program's first parent at the same
-cost ratio. Without a ratio the prediction is made for every cost ratio at which the figure is measured: of several the
-best is not chosen afterwards.
+A figure is one of `search.campaigns.comparisons.FIGURES`, `parent` the same figure of the program's first parent at
+the same cost ratio. Without a ratio the prediction is made for every cost ratio at which the figure is measured: of
+several the best is not chosen afterwards.
 """
 
 from __future__ import annotations
@@ -15,16 +15,13 @@ import math
 import re
 from dataclasses import dataclass
 
-from search.campaigns.target import AT, FIGURES, NUMBER, SIGNS, UNSIGNED
+from search.campaigns.comparisons import NUMBER, SIGNS, UNSIGNED, ComparisonError, parse_comparisons
 from search.journal.entries import MAX_PREDICTION, Hypothesis
-from vortex_dsl.errors import did_you_mean
 
 MAX_COMPARISONS = 4
 EXAMPLE = "'bytes_per_page <= 160 and kl < parent + 0.01 at 16'"
-COMPARISON = re.compile(r"(\w+)\s*(<=|>=|<|>)\s*(.+)")
 ABSOLUTE = re.compile(NUMBER, re.IGNORECASE)
 RELATIVE = re.compile(rf"(?:({UNSIGNED})\s*\*?\s*)?parent(?:\s*([+-])\s*({UNSIGNED}))?", re.IGNORECASE)
-AND = re.compile(r"\s+and\s+", re.IGNORECASE)
 
 
 class PredictionError(ValueError):
@@ -66,14 +63,15 @@ def parse_prediction(text: str) -> Prediction:
         raise PredictionError(f"it predicts no figure; write {EXAMPLE}")
     if len(text) > MAX_PREDICTION:
         raise PredictionError(f"a prediction has at most {MAX_PREDICTION} characters, but this one {len(text):,}")
-    ended = AT.fullmatch(text)
-    asked, ratio = (ended[1], float(ended[2])) if ended else (text, None)
-    parts = AND.split(asked.strip())
-    if len(parts) > MAX_COMPARISONS:
-        raise PredictionError(f"'{text}' has {len(parts)} comparisons; give at most {MAX_COMPARISONS}")
-    if ratio is not None and not 0 < ratio < math.inf:
-        raise PredictionError(f"'{text}' names the cost ratio {ratio:g}; give one of the campaign's, such as 8")
-    return Prediction(tuple(_comparison(part, text) for part in parts), ratio)
+    try:
+        found = parse_comparisons(text, EXAMPLE)
+    except ComparisonError as error:
+        raise PredictionError(f"'{text}' is no prediction: {error}") from None
+    if len(found.parts) > MAX_COMPARISONS:
+        raise PredictionError(f"'{text}' has {len(found.parts)} comparisons; give at most {MAX_COMPARISONS}")
+    if found.ratio is not None and not 0 < found.ratio < math.inf:
+        raise PredictionError(f"'{text}' names the cost ratio {found.ratio:g}; give one of the campaign's, such as 8")
+    return Prediction(tuple(_comparison(*part, text) for part in found.parts), found.ratio)
 
 
 def fault(hypothesis: Hypothesis) -> str:
@@ -85,17 +83,10 @@ def fault(hypothesis: Hypothesis) -> str:
     return ""
 
 
-def _comparison(part: str, text: str) -> Predicted:
-    found = COMPARISON.fullmatch(part.strip())
-    if found is None:
-        raise PredictionError(f"'{text}' is no prediction: '{part.strip()}' compares no figure; write {EXAMPLE}")
-    figure, sign, value = found.groups()
-    if figure not in FIGURES:
-        hint = did_you_mean(figure, FIGURES) or f"; there are {', '.join(FIGURES)}"
-        raise PredictionError(f"'{text}' is no prediction: there is no figure '{figure}'{hint}")
-    factor, offset = _value(value.strip(), text)
+def _comparison(figure: str, sign: str, value: str, text: str) -> Predicted:
+    factor, offset = _value(value, text)
     if not (math.isfinite(factor) and math.isfinite(offset)):
-        raise PredictionError(f"'{text}' is no prediction: '{value.strip()}' is too large a number")
+        raise PredictionError(f"'{text}' is no prediction: '{value}' is too large a number")
     return Predicted(figure, sign, factor, offset)
 
 

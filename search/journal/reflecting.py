@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from prompts import prompt
 from search.archive.families import families
-from search.campaigns.target import FIGURES
+from search.campaigns.comparisons import FIGURES
 from search.journal.journal import journal_of
 from search.journal.prediction import MAX_COMPARISONS
 from search.journal.section import journal_section
@@ -67,4 +67,4 @@ def _line(family: Family) -> str:
     failed = f", {family.num_failed} of them refused or failed" if family.num_failed else ""
     best = [f"{lost:.4f}{f' at {r:g}x' if r else ''} ({name})" for r, (lost, name) in family.best.items()]
     told = f"least loss {', '.join(best)}" if best else "none got as far as a loss"
-    return f"* {family.name}: {family.num_programs} programs{failed}; {told}"
+    return f"* {family.name}: {len(family.records)} programs{failed}; {told}"

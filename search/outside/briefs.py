@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search.agents.llm.operators import ask
+from search.agents.look import statistics_of
 from search.agents.shown.questions import instructions
 from search.archive.archivist import archive_of
 from search.config import CampaignConfig
@@ -14,6 +15,7 @@ from search.outside.tickets import Ticket
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from search.contracts import Looker
     from search.records import Campaign, Context, Record
 
 
@@ -37,8 +39,8 @@ def context_of(campaign: Campaign, records: Sequence[Record]) -> Context:
     return config.context(len(records), records, seen - {""}, archive_of(records, config))
 
 
-def brief(context: Context, campaign: Campaign, agent: str) -> Brief:
-    """Ask an agent for its next program."""
-    asked = ask(context, agent)
+def brief(context: Context, campaign: Campaign, agent: str, looker: Looker | None = None) -> Brief:
+    """Ask an agent for its next program; `looker` has what was recorded of the model."""
+    asked = ask(context, agent, statistics_of(looker, context))
     ticket = Ticket(campaign.id, context.step, asked.operator, asked.digests)
     return Brief(str(ticket), f"{instructions(context).strip()}\n\n{asked.question.strip()}")

@@ -27,7 +27,7 @@ from search.records import Proposal, Status, Submission
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from search.contracts import Ledger
+    from search.contracts import Ledger, Looker
     from search.outside.lookers import Lookers
     from search.records import Campaign, Context, Record
 
@@ -53,12 +53,15 @@ class Gateway:
     def brief(self) -> Brief:
         """Tell what to invent next, with a ticket for it."""
         here = self._here()
-        return brief(here.context, here.campaign, here.agent)
+        return brief(here.context, here.campaign, here.agent, self._looker(here))
 
     def desk(self) -> Desk:
         """Give the desk at which programs are checked and looked at, with all that is measured so far."""
         here = self._here()
-        return Desk(here.context, self.lookers.of(here.config) if self.lookers else None)
+        return Desk(here.context, self._looker(here))
+
+    def _looker(self, here: _Here) -> Looker | None:
+        return self.lookers.of(here.config) if self.lookers else None
 
     def submit(
         self,

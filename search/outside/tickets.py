@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from search.agents.llm.choosing import OPERATORS
 from search.contracts import SubmissionError
+from search.journal.reflecting import REFLECT
 
 MAX_TICKET = 1200  # characters
 MAX_PARENTS = 8
 FORM = re.compile(r"(\d{1,18})\.(\d{1,18})\.([a-z_]{1,32})\.([0-9a-f,]*)")
+ASKED = (*OPERATORS, REFLECT)  # by what a brief asks: as a seed or a yardstick a program would be beyond every bound
 
 
 @dataclass(frozen=True)
@@ -35,4 +38,8 @@ class Ticket:
         if found is None:
             raise SubmissionError(f"{text[:80]!r} is no ticket; give one as a brief gave it, or none")
         campaign_id, num_steps, operator, parents = found.groups()
+        if operator not in ASKED:
+            raise SubmissionError(
+                f"no brief asks for {operator!r} as this ticket does; give one as a brief did, or none"
+            )
         return cls(int(campaign_id), int(num_steps), operator, tuple(filter(None, parents.split(",")))[:MAX_PARENTS])

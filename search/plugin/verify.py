@@ -1,10 +1,15 @@
-"""Does an exported wheel serve what its evaluation recorded? Asked where this project has never been seen."""
+"""Does an exported wheel serve what its evaluation recorded? Asked where this project has never been seen.
+
+A wheel is somebody's code. Installing it runs none of it; its own conformance test (`search.plugin.check`) does, in the
+sandbox in which engines run.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -12,6 +17,7 @@ import tempfile
 import venv
 import zipfile
 import zlib
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,15 +29,24 @@ from search.evaluator.fidelity.given import TextError
 from search.evaluator.models import cache_folder, model_digest, model_facts
 from search.evaluator.probe.chains import NUM_HOPS
 from search.evaluator.probe.problems import problems_of
+from search.evaluator.sandbox import Box, Child, ChildError
 from search.evaluator.speed.prompts import NUM_TOKENS, prompts_of
 from search.records import Stage, Workload, digest_of
 from vortex_dsl import load_program
+from vortex_dsl.errors import quoted
 from vortex_dsl.serving.plugin import on_cpu_build
 
-CHILD = Path(__file__).with_name("verify_child.py")
-KEPT = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
 HIDDEN = ("vortex", "_vortex", "__editable__", "_editable")
+PACKAGE = r"vortex_[0-9a-f]{12}"
 TIMEOUT_S = 600
+MAX_SENTENCE = 300  # characters of what a wheel says
+MAX_CARD_BYTES, MAX_WHEEL_BYTES = 64 << 20, 512 << 20  # unpacked
+VARIABLES = {
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}  # beside those that the check sets
 PAGES_TOLERANCE = 0.01  # a near tie may fall otherwise in another batch
 
 
@@ -41,7 +56,10 @@ class VerifyError(ValueError):
 
 @dataclass(frozen=True)
 class Verification:
-    """What came of it: `same` when every generated token equals the recorded evaluation's."""
+    """What came of it: `same` when every generated token equals the recorded evaluation's.
+
+    `findings`: what the wheel's own conformance test saw, a line each.
+    """
 
     name: str
     digest: str
@@ -52,13 +70,14 @@ class Verification:
     num_prompts: int
     pages_attended: int
     pages_dense: int
+    findings: tuple[str, ...] = ()
 
 
 def verify_wheel(wheel: Path, model: str) -> Verification:
-    """Install the wheel into a fresh environment beside vLLM, serve the probe with it, and compare the answers.
+    """Install the wheel into a fresh environment beside vLLM, run its conformance test there, and compare its answers.
 
     Raises:
-        VerifyError: not an exported wheel, or vLLM does not serve it.
+        VerifyError: not an exported wheel, vLLM does not serve it, or it does not do what its program says.
 
     """
     package, card = read_card(wheel)
@@ -66,16 +85,17 @@ def verify_wheel(wheel: Path, model: str) -> Verification:
     with tempfile.TemporaryDirectory() as folder:
         python = fresh_environment(Path(folder), wheel)
         request = {
-            "package": package, "prompts": asked.prompts, "num_tokens": asked.num_tokens,
+            "model": model, "prompts": asked.prompts, "num_tokens": asked.num_tokens,
             "engine": _engine(card, asked.workload, model),
         }  # fmt: skip
-        served = _serve(python, request, Path(folder))
+        served = _check(python, package, request)
     _check_pages(asked.evaluation, served)
     got = digest_of(served["tokens"])
     return Verification(
         name=card["name"], digest=card["digest"], plugin=package,
         same=got == asked.expected, expected=asked.expected, got=got,
         num_prompts=len(asked.prompts), pages_attended=served["pages_attended"], pages_dense=served["pages_dense"],
+        findings=tuple(map(_sentence, served["findings"])),
     )  # fmt: skip
 
 
@@ -84,11 +104,24 @@ def read_card(wheel: Path) -> tuple[str, dict[str, Any]]:
     try:
         with zipfile.ZipFile(wheel) as archive:
             name = next(n for n in archive.namelist() if n.endswith("/exported.json"))
-            return name.split("/")[0], json.loads(archive.read(name))
+            _check_size(wheel, archive, name)
+            package, card = name.split("/")[0], json.loads(archive.read(name))
+    except VerifyError:
+        raise
     except FileNotFoundError as error:
         raise VerifyError(f"{wheel}: no such file; `vortex export ID -o DIR` writes one") from error
     except (zipfile.BadZipFile, zlib.error, StopIteration, ValueError, RuntimeError, IsADirectoryError) as error:
         raise VerifyError(f"{wheel}: not a wheel that `vortex export` wrote") from error
+    if not re.fullmatch(PACKAGE, package):
+        raise VerifyError(f"{wheel}: not a wheel that `vortex export` wrote: its package is {quoted(package)}")
+    return package, card
+
+
+def _check_size(wheel: Path, archive: zipfile.ZipFile, card: str) -> None:
+    """Refuse what would fill memory or a disk."""
+    num_bytes = sum(each.file_size for each in archive.infolist())
+    if archive.getinfo(card).file_size > MAX_CARD_BYTES or num_bytes > MAX_WHEEL_BYTES:
+        raise VerifyError(f"{wheel}: unpacked it takes {num_bytes:,} bytes, far more than any export")
 
 
 @dataclass(frozen=True)
@@ -161,7 +194,7 @@ def _engine(card: dict[str, Any], workload: Workload, model: str) -> dict[str, A
     wanted = cache_bytes(model_facts(Path(model)), [workload], 4 if on_cpu_build() else 2, settings)
     page_size = load_program(card["text"]).with_values(**card["values"]).values["page_size"]
     return {
-        "model": model, "dtype": settings.dtype if on_cpu_build() else "bfloat16", "block_size": page_size,
+        "dtype": settings.dtype if on_cpu_build() else "bfloat16", "block_size": page_size,
         "max_model_len": settings.max_tokens, "max_num_seqs": settings.max_sequences,
         "kv_cache_memory_bytes": max(settings.kv_cache_bytes, wanted),
     }  # fmt: skip
@@ -179,18 +212,31 @@ def _check_pages(evaluation: dict[str, Any], served: dict[str, Any]) -> None:
         )
 
 
-def _serve(python: Path, request: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Run the child in the fresh environment: vLLM, the wheel and nothing of this project."""
-    (folder / "request.json").write_text(json.dumps(request))
-    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    environment = kept | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
-    command = [str(python), "-P", str(CHILD), str(folder / "request.json"), str(folder / "reply.json")]
+def _check(python: Path, package: str, request: dict[str, Any]) -> dict[str, Any]:
+    """Run the wheel's own check in the sandbox: vLLM, the wheel, the model, and nothing of this project."""
+    given = {name: os.environ[name] for name in ("OMP_NUM_THREADS",) if name in os.environ}
+    box = Box(
+        scratch=python.parents[2],
+        readable=(Path(request["model"]),),
+        environment=tuple((VARIABLES | given).items()),
+    )
     try:
-        done = subprocess.run(
-            command, env=environment, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise VerifyError(f"vLLM did not answer within {TIMEOUT_S} s") from error
-    if done.returncode:
-        raise VerifyError(f"vLLM did not serve the wheel: {done.stderr.strip()[-500:]}")
-    return json.loads((folder / "reply.json").read_text())
+        with closing(Child((str(python), "-P", "-m", f"{package}.check", "--ask"), box)) as child:
+            told = child.call("check", request, TIMEOUT_S)
+    except ChildError as error:
+        raise VerifyError(f"vLLM did not serve the wheel: {error}") from error
+    try:
+        wrong = [_sentence(each) for each in told["findings"] if not each["is_right"]]
+        num_answers = len(told["tokens"])
+    except (KeyError, TypeError) as error:
+        raise VerifyError(f"{package}.check gave an answer that no export gives") from error
+    if wrong:
+        raise VerifyError(f"the wheel fails its own check: {'; '.join(wrong)}")
+    if num_answers != len(request["prompts"]):
+        raise VerifyError(f"the wheel answered {num_answers} of {len(request['prompts'])} prompts")
+    return told
+
+
+def _sentence(finding: dict[str, Any]) -> str:
+    """Give what a wheel says of itself as one line that any terminal shows as text."""
+    return quoted(f"{finding['what']}: {finding['seen']}", MAX_SENTENCE)[1:-1]

@@ -21,6 +21,7 @@ Kind = Literal["number", "text", "flag"]
 MAX_CHARACTERS = 1000
 OF_TYPE: dict[str, Kind] = {"int": "number", "float": "number", "float | None": "number", "str": "text", "bool": "flag"}
 KINDS = {each.name: OF_TYPE[str(each.type)] for each in fields(Standing) if str(each.type) in OF_TYPE}
+NOWHERE = {"\0", *map(chr, range(0xD800, 0xE000))}  # characters that no database keeps, so that no row has them
 COMPARISONS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
 # Of these more is better; of all other figures less is, and text stands in the alphabet's order.
 MORE_IS_BETTER = ("accuracy", "recall", "agreement", "retrieval", "speedup", "modelled_speedup", "confirmed")
@@ -93,6 +94,8 @@ def _kind(node: ast.expr, text: str) -> Kind:
         if isinstance(node.value, (int, float)) and abs(node.value) < 1e300:
             return "number"
         if isinstance(node.value, str):
+            if set(node.value) & NOWHERE:
+                raise ConditionError(f"--where: {_part(node, text)} has a character that no row can have")
             return "text"
     raise ConditionError(f"--where: {_part(node, text)} is neither a field, a number nor a text in quotes")
 

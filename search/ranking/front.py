@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from search.ranking.standing import Standing
+
+
+class Figures(Protocol):
+    """What one row may beat another by: those of a standing, or of whatever else was read of one."""
+
+    @property
+    def kl(self) -> float | None: ...  # noqa: D102 - see Standing
+    @property
+    def retrieval_loss(self) -> float | None: ...  # noqa: D102
+    @property
+    def accuracy(self) -> float | None: ...  # noqa: D102
+    @property
+    def speedup(self) -> float | None: ...  # noqa: D102
+    @property
+    def speedup_low(self) -> float | None: ...  # noqa: D102
+    @property
+    def modelled_speedup(self) -> float | None: ...  # noqa: D102
+    @property
+    def target(self) -> str: ...  # noqa: D102
+
+
+Row = TypeVar("Row", bound=Figures)
 
 
 @dataclass(frozen=True)
@@ -56,15 +78,20 @@ def is_faster(standing: Standing) -> bool:
     return standing.speedup_low is not None and standing.speedup_low > 1.0
 
 
-def _section(rows: Sequence[Standing]) -> Section:
-    rules = [row for row in rows if not row.reference]
-    ranked = [row for row in rules if row.status == "ok" and has_loss(row)]
-    best: list[Standing] = []
+def front_of(ranked: Sequence[Row]) -> list[Row]:
+    """Give those of some rows with a loss that none of the others beats, in the order in which they came."""
+    best: list[Row] = []
     for row in ranked:
         if not any(beats(other, row) for other in best):
             best = [other for other in best if not beats(row, other)] + [row]
     # What only a row that was beaten later had beaten comes back: with figures missing, beating is not transitive.
-    front = [row for row in ranked if not any(beats(other, row) for other in best)]
+    return [row for row in ranked if not any(beats(other, row) for other in best)]
+
+
+def _section(rows: Sequence[Standing]) -> Section:
+    rules = [row for row in rows if not row.reference]
+    ranked = [row for row in rules if row.status == "ok" and has_loss(row)]
+    front = front_of(ranked)
     kept, compared = {id(row) for row in front}, {id(row) for row in ranked}
     return Section(
         tuple(rows),
@@ -75,7 +102,7 @@ def _section(rows: Sequence[Standing]) -> Section:
     )
 
 
-def beats(one: Standing, other: Standing) -> bool:
+def beats(one: Figures, other: Figures) -> bool:
     """Say whether one is at least as good as the other in every figure, and better in one.
 
     Speed is the measured lower bound where both were served, else what is modelled of both. A figure that only one
@@ -100,7 +127,7 @@ def _negative(loss: float | None) -> float | None:
     return None if loss is None else -loss
 
 
-def _speeds(one: Standing, other: Standing) -> tuple[float | None, float | None]:
+def _speeds(one: Figures, other: Figures) -> tuple[float | None, float | None]:
     measured = _measured(one), _measured(other)
     modelled = one.modelled_speedup, other.modelled_speedup
     if measured == (None, None) or (None in measured and None not in modelled and one.target == other.target):
@@ -108,6 +135,6 @@ def _speeds(one: Standing, other: Standing) -> tuple[float | None, float | None]
     return measured
 
 
-def _measured(standing: Standing) -> float | None:
+def _measured(standing: Figures) -> float | None:
     """Give the lower bound of the speed-up; a single pair of rounds has none but itself."""
     return standing.speedup if standing.speedup_low is None else standing.speedup_low

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from search.ranking.front import has_figure, is_faster
+from search.report.columns import Fitted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 NOTHING = "–"
 PUBLISHED = "zoo/"  # the origin of a published rule
+UNMEASURED = "no stage that ranks it has been measured yet"
 ON_FRONT = "*"
 UNDECIDED = "~"
 # Heading and alignment. Docs name these columns, and a test compares the two.
@@ -38,17 +41,20 @@ COLUMNS = (
     ("modelled", "right"),
     ("pages", "right"),
     ("bytes/page", "right"),
+    ("dollars", "right"),
     ("origin", "left"),
     ("confirmed", "right"),
 )
-WIDE = 140  # from here on a row is one line; below, what belongs together is stacked, and fits 88 columns
-BELOW = {"name": "origin", "pages": "bytes/page"}
+WIDE = 140  # from here on a row is one line; below, what belongs together is stacked, and fits 96 columns
+BELOW = {"name": "origin", "pages": "bytes/page", "confirmed": "dollars"}
 SPLIT = {
     "retrieval": "retri-\neval",
     "modelled": "model-\nled",
     "bytes/page": "bytes/\npage",
     "confirmed": "con-\nfirmed",
 }
+# What is left out first where that is not narrow enough: figures that another one nearly says.
+LEAST = ("pages and bytes/page", "pages", "bytes/page", "agree", "modelled", "confirmed", "loss", "recall", "accuracy")
 FOLDED = ("name", "origin")  # the rest is never cut
 # Two figures that only say in another way what a better one says where there is one.
 STANDS_FOR = {"kl": "recall", "retrieval": "accuracy"}
@@ -150,7 +156,7 @@ def _front(section: Section, published: bool) -> Drawn:
 
 def _listed(section: Section) -> list[RenderableType]:
     rows = [s for s in section.rows if has_figure(s)]
-    stopped = [s for s in section.rows if s.reason]
+    stopped = [s for s in section.rows if s.reason or not has_figure(s)]
     parts: list[RenderableType] = [Drawn(section, rows, [], "")]
     if stopped:
         reasons = Table(
@@ -159,7 +165,7 @@ def _listed(section: Section) -> list[RenderableType]:
         for heading in ("id", "name", "reason"):
             reasons.add_column(heading, overflow="fold")
         for s in stopped:
-            reasons.add_row(*map(Text, (str(s.id), s.name, s.reason)))
+            reasons.add_row(*map(Text, (str(s.id), s.name, s.reason or f"{s.status}, and {UNMEASURED}")))
         parts.append(reasons)
     return parts
 
@@ -177,13 +183,20 @@ class Drawn:
         """Draw the table, in one line or in two for each row."""
         # Not as title and caption: Rich would cut them to the table's width.
         yield Text(told(self.section.rows[0]), style="italic")
-        yield self._table(is_wide=options.max_width >= WIDE)
-        yield Text(_caption(self.rows, self.references, self.hidden), style="dim italic")
+        is_wide = options.max_width >= WIDE
+        names = self._shown(is_wide)
+        yield Fitted(self._table(is_wide), LEAST, [each if is_wide else told_below(each) for each in names])
+        lines = _caption(self.rows, self.references, self.hidden), _spent(self.section.rows)
+        yield Text("\n".join(filter(None, lines)), style="dim italic")
+
+    def _shown(self, is_wide: bool) -> list[str]:
+        """Give the columns, without those that stand below another on a narrow console."""
+        names = columns_of([*self.rows, *self.references])
+        return names if is_wide else [name for name in names if name not in BELOW.values()]
 
     def _table(self, is_wide: bool) -> Table:
         drawn = Table(box=SIMPLE_HEAD, pad_edge=False, padding=0)
-        names = columns_of([*self.rows, *self.references])
-        shown = names if is_wide else [name for name in names if name not in BELOW.values()]
+        names, shown = columns_of([*self.rows, *self.references]), self._shown(is_wide)
         sides: dict[str, JustifyMethod] = {heading: "right" if side == "right" else "left" for heading, side in COLUMNS}
         for name in shown:
             heading = name if is_wide else _stacked(name, {each: SPLIT.get(each, each) for each in names})
@@ -194,36 +207,48 @@ class Drawn:
                 cells = cells_of(s, is_on_front=id(s) in front)
                 if not is_wide:
                     narrow = {name: cell if name in FOLDED else cell.replace(" ", "\n") for name, cell in cells.items()}
-                    cells = {name: _stacked(name, narrow) for name in narrow}
+                    cells = {name: _stacked(name, {each: narrow[each] for each in names}) for name in names}
                 drawn.add_row(*(Text(cells[name]) for name in shown), style="" if s.status == "ok" else "dim")
             drawn.add_section()
         return drawn
 
 
+def told_below(name: str) -> str:
+    """Name a column with the one that stands below it on a narrow console."""
+    return f"{name} and {BELOW[name]}" if name in BELOW else name
+
+
 def _stacked(name: str, cells: Mapping[str, str]) -> str:
     """Give a cell with the one that stands below it on a narrow console."""
-    return f"{cells[name]}\n{cells[BELOW[name]]}" if name in BELOW else cells[name]
+    return f"{cells[name]}\n{cells[BELOW[name]]}" if BELOW.get(name) in cells else cells[name]
 
 
 def columns_of(rows: Sequence[Standing]) -> list[str]:
     """Choose the columns in which a row has a figure, without those that a better one stands for."""
     names = [heading for heading, _ in COLUMNS]
     figures = {"kl": "kl", "agree": "agreement", "retrieval": "retrieval", "loss": "retrieval_loss", "recall": "recall",
-               "accuracy": "accuracy", "modelled": "modelled_speedup"}  # fmt: skip
+               "accuracy": "accuracy", "modelled": "modelled_speedup", "dollars": "dollars"}  # fmt: skip
     missing = {name for name, field in figures.items() if all(getattr(s, field) is None for s in rows)}
     missing |= {lesser for better, lesser in STANDS_FOR.items() if better not in missing}
     return [name for name in names if name not in missing]
 
 
 def _caption(rows: Sequence[Standing], references: Sequence[Standing], hidden: str) -> str:
-    targets = sorted({s.target for s in (*rows, *references) if s.target})
+    target = modelled_on((*rows, *references))
     lines = [
         f"{hidden}: --all shows them" if hidden else "",
         "below the line: not sparse enough to be a rule, only to compare with" if references else "",
-        f"modelled: by bytes and launches on {', '.join(targets)}, not measured" if targets else "",
+        f"modelled: by bytes and launches on {target}, not measured" if target else "",
         f"{ON_FRONT} on the front; {UNDECIDED} not told apart from dense attention; intervals: 95 %",
     ]
     return "\n".join(filter(None, lines))
+
+
+def _spent(rows: Sequence[Standing]) -> str:
+    """Tell what asking for the programs of a section cost; nothing where no endpoint was asked."""
+    asked = [s.dollars for s in rows if s.dollars is not None]
+    programs = "program" if len(asked) == 1 else "programs"
+    return f"dollars: models were paid {math.fsum(asked):,.4f} for {len(asked)} {programs} of these" if asked else ""
 
 
 def cells_of(s: Standing, is_on_front: bool) -> dict[str, str]:
@@ -243,6 +268,7 @@ def cells_of(s: Standing, is_on_front: bool) -> dict[str, str]:
         "modelled": NOTHING if s.modelled_speedup is None else f"{s.modelled_speedup:.1f}x",
         "pages": number(s.pages_attended, 1),
         "bytes/page": number(s.bytes_per_page),
+        "dollars": number(s.dollars, 4),
         "origin": s.origin,
         "confirmed": number(s.confirmed_accuracy if s.confirmed_kl is None else s.confirmed_kl, 3),
     }
@@ -256,6 +282,11 @@ def speedup(s: Standing) -> str:
     undecided = None in bounds or bounds[0] <= 1.0 <= bounds[1]  # type: ignore[operator]
     written = spread(s.speedup, *bounds, digits=2)
     return f"{UNDECIDED if undecided else ''}{written.replace(' ', 'x ') if ' ' in written else f'{written}x'}"
+
+
+def modelled_on(rows: Iterable[Standing]) -> str:
+    """Name every device that speeds of these rows are modelled for: a campaign may name another than the last."""
+    return ", ".join(sorted({s.target for s in rows if s.target and s.modelled_speedup is not None}))
 
 
 def named(s: Standing) -> str:

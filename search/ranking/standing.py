@@ -77,3 +77,4 @@ class Standing:
     evaluator_version: str = ""
     versions: tuple[tuple[str, str], ...] = ()  # of what is in the environment: name and version
     dtype: str = ""  # in which engines ran; empty where an older database does not know it
+    dollars: float | None = None  # that asking for it cost; None where no endpoint was asked

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from search.ranking.standing import Standing
 
 SMALL = 0.1
+LEAST_SERVED = 2  # of rules: fewer measured speeds make no picture
+LEAST_DRAWN = 1e-6  # a logarithmic axis that held dense attention's own loss would show nothing else
 
 
 @dataclass(frozen=True)

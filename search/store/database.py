@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from contextlib import contextmanager
@@ -34,10 +35,12 @@ RETRY_S = 0.01
 # PostgreSQL's for what passes: connections, shutting down and starting, deadlocks and crossed transactions, no room.
 PASSING = ("08", "57P01", "57P02", "57P03", "40001", "40P01", "53300", "55P03")
 STEADY = "steady_s"  # the function that tells SQLite the time
+CACHE_KIB, MMAP_BYTES = 65_536, 1 << 30  # of a connection that only reads
 MOST_KEPT = 100_000  # rows that are remembered to be there
 LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 CANNOT_WRITE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY_CANTINIT, sqlite3.SQLITE_READONLY_DIRECTORY)
-REMEDY = "Give --db as sqlite:///FILE or postgresql://USER@HOST/NAME."
+REMEDY = "Give --db as a path, sqlite:///FILE or postgresql://USER@HOST/NAME."
+IS_URL = re.compile(r"\w+(\+\w+)?://|(sqlite|postgresql|postgres):")  # what is none is a path
 
 
 class Clock(FunctionElement[float]):
@@ -63,50 +66,64 @@ def _clock_postgresql(element: Clock, compiler: Any, **_: Any) -> str:  # noqa: 
     return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
 
 
-def connect(url: str, *, reading: bool = False) -> Engine:
-    """Give an engine for the URL; `reading`: one that cannot write, and needs no right to.
+def connect(place: str, *, read_only: bool = False) -> Engine:
+    """Give an engine for a URL, or for the path of an SQLite file; `read_only`: one that cannot and need not write.
 
-    Raises StoreError where the URL names no database of a kind that we know.
+    Raises StoreError where it names no database of a kind that we know, and where there is no file to read.
     """
-    parsed = _parse(url)
+    parsed = _parse(place)
     if parsed.get_backend_name() == "sqlite":
-        return _connect_sqlite(parsed, reading=reading)
+        return _connect_sqlite(parsed, read_only=read_only)
     arguments = {"connect_timeout": CONNECT_TIMEOUT_S}
     try:
         engine = create_engine(parsed, connect_args=arguments, pool_pre_ping=True)
     except ModuleNotFoundError as error:
         raise StoreError(f"PostgreSQL needs {error.name}: pip install 'vortex-search[postgres]'.") from error
-    return reader(engine) if reading else engine
+    return reader(engine) if read_only else engine
 
 
-def _parse(url: str) -> URL:
+def file_of(place: str) -> Path | None:
+    """Give the file of an SQLite database, None for one on a server. Raises StoreError as `connect` does."""
+    parsed = _parse(place)
+    return _file_of(parsed) if parsed.get_backend_name() == "sqlite" else None
+
+
+def _parse(place: str) -> URL:
+    if place and not IS_URL.match(place):
+        return URL.create("sqlite", database=str(Path(place).expanduser()))
     try:
-        parsed = make_url(url)
+        parsed = make_url(place)
         backend = parsed.get_backend_name()
         parsed.get_dialect()
     except ModuleNotFoundError as error:
         raise StoreError(f"PostgreSQL needs {error.name}: pip install 'vortex-search[postgres]'.") from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
-        raise StoreError(f"{url!r} names no database. {REMEDY}") from error
+        raise StoreError(f"{place!r} names no database. {REMEDY}") from error
     if backend not in ("sqlite", "postgresql"):
         raise StoreError(f"{backend} is not a database that the ledger knows. {REMEDY}")
     return parsed
 
 
-def _connect_sqlite(url: URL, *, reading: bool) -> Engine:
-    if url.database in (None, "", ":memory:"):
-        raise StoreError(f"A database in memory cannot be shared between processes. {REMEDY}")
-    file = Path(url.database or "").absolute()
-    if not file.parent.is_dir():
-        raise StoreError(f"The database {file} cannot be made: the folder {file.parent} does not exist.")
-    if reading:
+def _connect_sqlite(url: URL, *, read_only: bool) -> Engine:
+    file = _file_of(url)
+    if read_only:
+        if not file.is_file():
+            raise StoreError(f"There is no database {file}. {REMEDY}")
         engine = create_engine(url.set(database=str(file)), creator=lambda: _open_to_read(file))
         event.listen(engine, "begin", _begin_sqlite)
         return reader(engine)
+    if not file.parent.is_dir():
+        raise StoreError(f"The database {file} cannot be made: the folder {file.parent} does not exist.")
     engine = create_engine(url.set(database=str(file)), connect_args={"timeout": BUSY_TIMEOUT_S})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _file_of(url: URL) -> Path:
+    if url.database in (None, "", ":memory:"):
+        raise StoreError(f"A database in memory cannot be shared between processes. {REMEDY}")
+    return Path(url.database or "").absolute()
 
 
 def _open_to_read(file: Path) -> sqlite3.Connection:
@@ -119,17 +136,22 @@ def _open_to_read(file: Path) -> sqlite3.Connection:
     try:
         return _readable(f"file:{name}?mode=ro")
     except sqlite3.OperationalError as error:
-        log = file.with_name(f"{file.name}-wal")
-        is_whole = error.sqlite_errorcode in CANNOT_WRITE and not (log.exists() and log.stat().st_size)
-        if not is_whole or not file.is_file():
+        if error.sqlite_errorcode not in CANNOT_WRITE or not file.is_file():
             raise
+        log = file.with_name(f"{file.name}-wal")
+        if log.exists() and log.stat().st_size:
+            told = f"{error}; {log.name} beside it holds more of it, so copy both into a folder where you may write"
+            raise sqlite3.OperationalError(told) from error
     return _readable(f"file:{name}?mode=ro&immutable=1")
 
 
 def _readable(uri: str) -> sqlite3.Connection:
+    """Open a file for reading, and keep what is read often at hand."""
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False, isolation_level=None)
     try:
         connection.execute("SELECT count(*) FROM sqlite_master").close()  # nothing is opened before something is read
+        for pragma in ("query_only = ON", f"cache_size = -{CACHE_KIB}", f"mmap_size = {MMAP_BYTES}"):
+            connection.execute(f"PRAGMA {pragma}").close()
     except BaseException:
         connection.close()
         raise

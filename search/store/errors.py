@@ -7,3 +7,7 @@ class StoreError(Exception):
 
 class AwayError(StoreError):
     """The database is away or locked for now: whatever was asked may be asked again."""
+
+
+class SchemaError(StoreError):
+    """A ledger of an older version, where it is only read. The message says what brings it up to date."""

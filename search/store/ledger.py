@@ -35,7 +35,8 @@ from search.store.shown import board, candidates, progress, tally
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sqlalchemy import Engine, Update
+    from sqlalchemy import Update
+    from sqlalchemy.engine import Engine
 
     from search.store.spent import Spent
 
@@ -49,26 +50,28 @@ BEGIN = LEASES.values(begun=True)
 class SqlLedger:
     """`search.contracts.Ledger` in a database. Opening it makes or migrates the tables.
 
-    `url` is `sqlite:///FILE` or `postgresql://USER@HOST/NAME`. `reading`: it will only be read, which needs no lock and
-    no right to write. A database that is away or locked is asked again for `patience_s`; `told` hears of it when that
-    takes long. Raises StoreError, on opening as later, when the database is not ours, not writable or stays away.
+    `place` is a path, `sqlite:///FILE` or `postgresql://USER@HOST/NAME`. `read_only`: nothing is made or migrated, an
+    older schema is refused, and neither a lock nor a right to write is needed. A database that is away or locked is
+    asked again for `patience_s`; `told` hears of it when that takes long. Raises StoreError, on opening as later, when
+    the database is not ours, not writable or stays away.
     """
 
     def __init__(
         self,
-        url: str,
+        place: str,
         *,
-        reading: bool = False,
+        read_only: bool = False,
         patience_s: float = PATIENCE_S,
         told: Callable[[str], None] | None = None,
     ) -> None:
-        self._engine = connect(url, reading=reading)
+        self._engine = connect(place, read_only=read_only)
         self._reader = reader(self._engine)
         self._patience = Patience(patience_s, told)
         self._kept: set[tuple[type[models.Base], str]] = set()
         # A lock passes, but a server that was never there is a wrong address.
         waits = self._engine.dialect.name == "sqlite"
-        (self._patience if waits else Patience(0.0)).call(lambda: _bring_to_head(self._engine, url, reading=reading))
+        patience = self._patience if waits else Patience(0.0)
+        patience.call(lambda: schema.prepare(self._engine, read_only=read_only))
 
     @contextmanager
     def _writing(self) -> Iterator[Session]:
@@ -79,9 +82,15 @@ class SqlLedger:
         kept.commit()
 
     @contextmanager
-    def _reading(self) -> Iterator[Session]:
+    def reading(self) -> Iterator[Session]:
+        """Give a session that sees one moment of the database and cannot write."""
         with explained(self._engine), Session(self._reader) as session, session.begin():
             yield session
+
+    @property
+    def engine(self) -> Engine:
+        """The engine whose transactions only read."""
+        return self._reader
 
     def give_up(self) -> None:
         """Wait no more for a database that is away: what waits fails now. Safe in signal handlers."""
@@ -116,7 +125,7 @@ class SqlLedger:
     def campaign(self, campaign_id: int | None = None) -> Campaign:
         """Give a campaign, the newest without an id. Raises LookupError where there is none."""
         query = select(models.Campaign).order_by(models.Campaign.id.desc()).limit(1)
-        with self._reading() as session:
+        with self.reading() as session:
             row = session.scalars(query if campaign_id is None else query.filter_by(id=campaign_id)).one_or_none()
             if row is None:
                 raise LookupError("There is no campaign yet." if campaign_id is None else _missing(campaign_id))
@@ -125,7 +134,7 @@ class SqlLedger:
     @patient
     def campaigns(self) -> list[Campaign]:
         """Give all campaigns, the oldest first."""
-        with self._reading() as session:
+        with self.reading() as session:
             return [rows.campaign(row) for row in session.scalars(select(models.Campaign).order_by(models.Campaign.id))]
 
     @patient
@@ -147,25 +156,25 @@ class SqlLedger:
     @patient
     def records(self, campaign_id: int, steps: range = candidates.ALL) -> list[Record]:
         """Give a campaign's candidates in step order with their finished evaluations, never the held-out ones."""
-        with self._reading() as session:
+        with self.reading() as session:
             return candidates.records(session, campaign_id, steps)
 
     @patient
     def step_of(self, campaign_id: int, digest: str) -> int | None:
         """Give the first step of a campaign whose program has this digest, None where none has."""
-        with self._reading() as session:
+        with self.reading() as session:
             return candidates.step_of(session, campaign_id, digest)
 
     @patient
     def screened(self, campaign_id: int, steps: range) -> list[Record]:
         """Give candidates of some steps with nothing but what the screen noted of their behaviour."""
-        with self._reading() as session:
+        with self.reading() as session:
             return candidates.screened(session, campaign_id, steps)
 
     @patient
     def candidate(self, candidate_id: int) -> Record:
         """Give one candidate with all that was measured and said of it. Raises LookupError where there is none."""
-        with self._reading() as session:
+        with self.reading() as session:
             found = candidates.record(session, candidate_id)
         if found is None:
             raise LookupError(f"There is no candidate {candidate_id}.")
@@ -177,7 +186,7 @@ class SqlLedger:
 
         A program that a candidate's budget was fitted to finds the candidate too.
         """
-        with self._reading() as session:
+        with self.reading() as session:
             return candidates.find(session, name)
 
     # Submissions
@@ -193,13 +202,13 @@ class SqlLedger:
     @patient
     def submissions(self, campaign_id: int) -> list[Submission]:
         """Give what came from outside, in order of arrival."""
-        with self._reading() as session:
+        with self.reading() as session:
             return submissions.submissions(session, campaign_id)
 
     @patient
     def submission(self, submission_id: int) -> Submission:
         """Give one of them by its id. Raises LookupError where there is none."""
-        with self._reading() as session:
+        with self.reading() as session:
             found = submissions.submission(session, submission_id)
         if found is None:
             raise LookupError(f"There is no submission {submission_id}.")
@@ -315,7 +324,7 @@ class SqlLedger:
     @patient
     def environment(self, digest: str) -> Environment:
         """Give where an evaluation was measured. Raises LookupError where there is none."""
-        with self._reading() as session:
+        with self.reading() as session:
             row = session.get(models.Environment, digest)
             if row is None:
                 raise LookupError(f"There is no environment {digest}.")
@@ -324,7 +333,7 @@ class SqlLedger:
     @patient
     def workload(self, digest: str) -> Workload:
         """Give what an evaluation ran on. Raises LookupError where there is none."""
-        with self._reading() as session:
+        with self.reading() as session:
             row = session.get(models.Workload, digest)
             if row is None:
                 raise LookupError(f"There is no workload {digest}.")
@@ -341,32 +350,23 @@ class SqlLedger:
     @patient
     def page(self, campaign_id: int | None, limit: int | None, choice: Choice = ANY, after: str = "") -> board.Page:
         """Give a page of them, which says what the next one begins `after`."""
-        with self._reading() as session:
+        with self.reading() as session:
             return board.page(session, campaign_id, limit, choice, after)
 
     @patient
     def progress(self, campaign_id: int) -> Progress:
         """Count a campaign's candidates by how far they got, and the evaluations under way."""
-        with self._reading() as session:
+        with self.reading() as session:
             return progress.progress(session, campaign_id)
 
     @patient
     def spent(self, campaign_id: int) -> Spent:
         """Tell what a campaign's evaluations took, and when. Raises LookupError where there is no campaign."""
-        with self._reading() as session:
+        with self.reading() as session:
             row = session.get(models.Campaign, campaign_id)
             if row is None:
                 raise LookupError(_missing(campaign_id))
             return spending.spent(session, row)
-
-
-def _bring_to_head(engine: Engine, url: str, *, reading: bool) -> None:
-    """Make or migrate the tables, which who only reads lets a writer do where that is needed at all."""
-    with explained(engine):
-        if not reading:
-            schema.bring_to_head(engine)
-        elif not schema.is_at_head(engine):
-            SqlLedger(url).close()
 
 
 def _missing(campaign_id: int) -> str:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
     CheckConstraint,
     DateTime,
-    Double,
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     Text,
     UniqueConstraint,
@@ -24,55 +21,8 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
 
-from search.store.conversations import packed, unpacked
-
-if TYPE_CHECKING:
-    from sqlalchemy.engine import Dialect
-
-
-def storable(text: str) -> str:
-    """Replace what a database cannot hold by U+FFFD."""
-    return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-class Prose(TypeDecorator[str]):
-    """Text that somebody else wrote: it may hold NUL or lone surrogates, which no database takes."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
-        """Make any Python string storable."""
-        return None if value is None else storable(value)
-
-
-class Number(TypeDecorator[float]):
-    """A float whose NaN is NULL, on PostgreSQL as it is on SQLite."""
-
-    impl = Double
-    cache_ok = True
-
-    def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:  # noqa: ARG002
-        """Turn NaN into NULL."""
-        return None if value is None or math.isnan(value) else float(value)
-
-
-class Conversation(TypeDecorator[str]):
-    """What was asked and answered, compressed and without keys; NULL where nothing was said."""
-
-    impl = LargeBinary
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:  # noqa: ARG002
-        """Compress what was said."""
-        return packed(value) if value else None
-
-    def process_result_value(self, value: bytes | None, dialect: Dialect) -> str:  # noqa: ARG002
-        """Give the JSON of the messages."""
-        return unpacked(value) if value else ""
-
+from search.store.columns import Conversation, Number, Prose
 
 Digest = Annotated[str, mapped_column(Text)]
 # By its beginning too: in no language's order but that of bytes does an index help with that.
@@ -205,6 +155,23 @@ class Note(Base):
     text: Mapped[str] = mapped_column(Prose)
 
 
+class Remark(Base):
+    """What a person wrote beside a candidate in the dashboard: tags, each once, and notes."""
+
+    __tablename__ = "remark"
+    __table_args__ = (
+        CheckConstraint("kind IN ('tag', 'note')", name="kind"),
+        UniqueConstraint("candidate_id", "kind", "text"),
+        Index(None, "kind", "text"),
+    )
+
+    id: Mapped[Id]
+    candidate_id: Mapped[int] = mapped_column(ForeignKey("candidate.id"))
+    kind: Mapped[str]
+    text: Mapped[str] = mapped_column(Prose)
+    created_at: Mapped[Now]
+
+
 class Workload(Base):
     """What a stage ran on. `split` stands by itself because proposers must never see "held_out"."""
 
@@ -315,6 +282,8 @@ class Tally(Base):
 CIRCUMSTANCE = ("ratio", "lengths", "model_digest", "environment_digest", "evaluator_version")
 
 
+# What rows share that are ranked against each other: a circumstance, and what was asked.
+SECTION = ("workload", *CIRCUMSTANCE[2:], "lengths", "ratio")
 # Figures by which people sort. Few rows have most of them, and only those are in an index.
 SORTED = ("kl", "retrieval_loss", "accuracy", "recall", "speedup", "modelled_speedup")
 WITHIN = ((), ("ratio",), ("campaign_id",))  # of all rows, and of what they are divided by
@@ -337,6 +306,7 @@ class Standing(Base):
         Index(None, "place"),
         Index(None, "campaign_id", "place"),
         *(_of_figure(name, *columns) for name in SORTED for columns in WITHIN),
+        Index("ix_standing_section", *SECTION, "campaign_id", "kl"),
     )
 
     id: Mapped[Id]

@@ -24,6 +24,7 @@ from search.records import (
     digest_of,
 )
 from search.store import models
+from search.store.columns import storable
 from search.store.database import keep
 from search.store.entries import NOTHING, Written
 from search.store.errors import StoreError
@@ -194,6 +195,6 @@ OF_CAMPAIGN = Reading(select(models.Candidate.id).where(models.Candidate.campaig
 
 def store_source(session: Session, text: str) -> str:
     """Store a text unless it is known; give its digest."""
-    digest = digest_of(models.storable(text))
+    digest = digest_of(storable(text))
     keep(session, models.Source, digest, text=text)
     return digest

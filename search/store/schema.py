@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Column, MetaData, Table, Text, inspect, select, text
 
-from search.store.database import reader
-from search.store.errors import StoreError
+from search.store.database import explained, reader
+from search.store.errors import SchemaError, StoreError
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -19,26 +19,37 @@ VERSION_TABLE = "vortex_schema"
 LOCK = 0x766F72746578  # any number that no other application locks
 
 
+def prepare(engine: Engine, *, read_only: bool) -> None:
+    """Bring a database to head, or refuse an older one that is only read. Raises StoreError for any that fails."""
+    with explained(engine):
+        require_head(engine) if read_only else bring_to_head(engine)
+
+
 def bring_to_head(engine: Engine) -> None:
     """Make or migrate the tables unless they are at head already. Several processes may do so at once.
 
     Raises StoreError for a database that is not a ledger, or of a version that this code does not know.
     """
     # Alembic costs 0.7 s to import, so the usual case is found without it, and without waiting for who writes.
-    if is_at_head(engine):
-        return
-    with engine.begin() as connection:
-        if _version(connection) != HEAD:
-            _lock(connection)
-            current = _version(connection)
-            if current != HEAD:
-                _upgrade(connection, current)
-
-
-def is_at_head(engine: Engine) -> bool:
-    """Say whether the tables are those of this version. Raises StoreError for a database that is not a ledger."""
     with reader(engine).begin() as connection:
-        return _version(connection) == HEAD
+        if _version(connection) == HEAD:
+            return
+    with engine.begin() as connection:
+        _lock(connection)
+        current = _version(connection)
+        if current != HEAD:
+            _upgrade(connection, current)
+
+
+def require_head(engine: Engine) -> None:
+    """Refuse a database whose tables are not at head. Raises SchemaError, which says what to do."""
+    with reader(engine).begin() as connection:
+        current = _version(connection)
+        if current != HEAD:
+            raise SchemaError(
+                f"{_name(connection)} has the schema {current!r}, and is only read here, where {HEAD!r} is needed: "
+                "`vortex db upgrade` brings it up to date."
+            )
 
 
 def _version(connection: Connection) -> str | None:

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from search.config import CampaignConfig
 from search.evaluator.probe import MODEL_FOLDER
 from search.fit import at_ratio
 from search.plugin import verify
-from search.plugin.export import Circumstances, ExportError, export_wheel
+from search.plugin.card import Circumstances
+from search.plugin.export import ExportError, export_wheel
 from search.plugin.verify import VerifyError, fresh_environment, read_card, verify_wheel
 from search.records import Stage, Status
 from search.store.ledger import SqlLedger
@@ -118,7 +120,8 @@ def quest(campaign):
     """The record of Quest, and where its probe was answered."""
     ledger = SqlLedger(campaign["url"])
     try:
-        records = ledger.records(ledger.campaigns()[-1].id)
+        campaign = ledger.campaigns()[-1]
+        records = ledger.records(campaign.id)
         records = [at_ratio(r, RATIO) for r in records if r.evaluation(Stage.PROBE, RATIO)]
         record = next(r for r in records if r.candidate.name == "Quest")
         probe = record.evaluation(Stage.PROBE)
@@ -126,6 +129,8 @@ def quest(campaign):
             ledger.workload(probe.key.workload_digest),
             str(MODEL_FOLDER),
             ledger.environment(probe.key.environment_digest),
+            CampaignConfig.from_json(campaign.settings).terms,
+            {e.key.workload_digest: ledger.workload(e.key.workload_digest) for r in records for e in r.evaluations},
         )
         return record, where, records
     finally:
@@ -158,10 +163,11 @@ def test_the_wheel_serves_the_recorded_answers_without_this_project(wheel, insta
     verification = verify_wheel(wheel, str(MODEL_FOLDER))
     assert verification.same, verification
     assert 0 < verification.pages_attended < verification.pages_dense
+    assert any(line.startswith("layers: served by") for line in verification.findings)
 
 
 def test_a_wheel_that_was_tampered_with_is_found_out(wheel, installed, monkeypatch, tmp_path):
-    """Another budget in the card reads another share of the pages, and verification says so."""
+    """Another budget in the card is another program than the one that was exported, says the wheel's own check."""
     import zipfile
 
     monkeypatch.setattr(verify, "fresh_environment", lambda *_: installed)
@@ -175,7 +181,7 @@ def test_a_wheel_that_was_tampered_with_is_found_out(wheel, installed, monkeypat
                 data = json.dumps(card).encode()
                 (packages / item.filename).write_bytes(data)  # as if it had come so
             target.writestr(item, data)
-    with pytest.raises(VerifyError, match="does not run the program that was measured"):
+    with pytest.raises(VerifyError, match="fails its own check: program: it means"):
         verify_wheel(forged, str(MODEL_FOLDER))
 
 

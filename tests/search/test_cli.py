@@ -287,7 +287,9 @@ def test_every_command_and_option_is_documented(name):
     assert [p.name for p in command.params if p.name != "help" and not (p.help or "").strip().endswith(".")] == []
 
 
-@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"ask", "tell", "mcp"}))  # these speak nothing else
+@pytest.mark.parametrize(
+    "name", sorted(COMMANDS.keys() - {"ask", "tell", "mcp", "dash"})
+)  # these speak nothing else, or HTTP
 def test_every_command_speaks_json(name):
     assert "--json" in [opt for param in COMMANDS[name].params for opt in param.opts]
 
@@ -304,12 +306,12 @@ def test_without_arguments_there_is_help(capsys):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["run", "--candidate-count", "3"], "No such option: --candidate-count"),
-        (["fly"], "No such command 'fly'"),
-        (["run", "-n", "many"], "Invalid value for '-n'"),
-        (["run", "-n", "-3"], "greater than or equal to 0"),
-        (["check"], "Missing argument 'FILE'"),
-        (["check", "nowhere.py"], "there is no program nowhere.py"),
+        (["run", "--candidate-count", "3"], "there is no option --candidate-count"),
+        (["fly"], "there is no command fly"),
+        (["run", "-n", "many"], "must be a whole number, but is many"),
+        (["run", "-n", "-3"], "--candidates must be at least 0, but is -3"),
+        (["check"], "PROGRAM is missing"),
+        (["check", "nowhere.py"], "there is no file 'nowhere.py'"),
         (["check", str(QUEST), "--set", "pages"], "is no NAME=VALUE"),
         (["run", "--model", "/nowhere/at/all"], "/nowhere/at/all"),
         (["run", "--proposer", "nobody"], "nobody"),
@@ -319,10 +321,10 @@ def test_without_arguments_there_is_help(capsys):
         (["run", "--base-url", "http://127.0.0.1:1/v1"], "--llm"),
         (["leaderboard", "--db", "sqlite:///nowhere.db"], "there is no database nowhere.db"),
         (["verify", "nowhere.whl"], "there is no wheel nowhere.whl"),
-        (["status", "--campaign", str(2**63)], "less than or equal to"),
-        (["leaderboard", "--top", str(2**63)], "less than or equal to"),
-        (["resume", str(2**63)], "less than or equal to"),
-        (["run", "--seed", str(2**63)], "less than or equal to"),
+        (["status", "--campaign", str(2**63)], "must be at most"),
+        (["leaderboard", "--top", str(2**63)], "must be at most"),
+        (["resume", str(2**63)], "must be at most"),
+        (["run", "--seed", str(2**63)], "must be at most"),
         (["run", "--llm", "gpt", "--base-url", "localhost"], "is no URL"),
         (["run", "--llm", "gpt", "--base-url", "http://x", "--price", "nan", "1"], "is no price"),
         (["run", "--llm", "gpt", "--base-url", "http://x", "--price", "1", "-1"], "is no price"),
@@ -348,7 +350,7 @@ def test_an_unwritable_database_is_one_sentence(capsys, pool, db):
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("command", [["check"], ["verify"], ["run", "--model"], ["status", "--db"]])
+@pytest.mark.parametrize("command", [["verify"], ["run", "--model"], ["status", "--db"]])
 def test_a_name_that_no_file_can_have_is_one_sentence(capsys, command):
     url = "sqlite:///" if "--db" in command else ""
     code, out, err = call(capsys, *command, url + "a" * 5000)
@@ -755,7 +757,7 @@ def test_the_live_view_shows_counts_failures_and_the_best(monkeypatch, pool, db)
     screen = io.StringIO()
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     terminal = Console(file=screen, force_terminal=True, width=200)
-    monkeypatch.setattr("search.commands.progress.console", lambda **_: terminal)
+    monkeypatch.setattr("search.commands.watching.progress.console", lambda **_: terminal)
     pool(FakePool())
     assert main(["run", "-n", "1", "--db", db]) == ExitCode.DONE
     drawn = screen.getvalue()
@@ -828,7 +830,7 @@ def test_a_real_model_is_judged_by_what_it_takes(capsys, pool, db, other, tmp_pa
         (["--text", "nowhere.txt"], "text: the text nowhere.txt cannot be read"),
         (["--ratio", "0.5"], "give numbers from 1 to 1024"),
         (["--ratio", "8", "--ratio", "8"], "give each once"),
-        (["--tokens", "5"], "Invalid value for '--tokens'"),
+        (["--tokens", "5"], "--tokens must be at least 256, but is 5; see"),
     ],
 )
 def test_what_a_model_cannot_be_judged_on_is_one_sentence(capsys, pool, db, other, arguments, says):
@@ -847,20 +849,25 @@ def test_the_probe_is_judged_on_its_own_problems(capsys, pool, db, option):
 
 
 def test_no_silence_is_long_where_stderr_is_no_terminal(capsys, monkeypatch):
-    """What workers are at is told after ten seconds, and then every ten."""
-    from search.commands import progress
+    """A step is told three seconds after the line before, and what lasts every ten."""
+    from search.commands.watching import progress
     from search.observer import Running
 
-    now = [0.0]
+    now, doing = [0.0], {}
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    lines = progress.Lines()
     workload = CampaignConfig().workload(Stage.RECALL, 8.0)
-    for second in range(60):
-        now[0] = float(second)
-        lines.on_waiting([Running("Quest", workload, second)], 3)
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 5
-    assert told[0].startswith("recall at 8x of Quest since 10 s; 3 more wait")
+    key = EvaluationKey("a" * 16, Stage.RECALL, workload.digest, "m" * 16, "e", "1", 0)
+    lines = progress.Lines(progress.Steps((Stage.CHECK, Stage.RECALL), lambda keys: {k: doing[k] for k in keys}))
+    for second in range(40):
+        now[0], doing[key] = float(second), "starting the sparse engine" if second < 15 else "prefilling prompts"
+        lines.on_waiting([Running("Quest", workload, second, key)], 3)
+    assert capsys.readouterr().err.splitlines() == [
+        f"recall at 8x of Quest (stage 2 of 2, {step}) since {second} s; 3 more wait"
+        for second, step in (
+            (3, "starting the sparse engine"), (13, "starting the sparse engine"), (16, "prefilling prompts"),
+            (26, "prefilling prompts"), (36, "prefilling prompts"),
+        )
+    ]  # fmt: skip
     lines.on_waiting([], 0)
     assert capsys.readouterr().err == ""
 

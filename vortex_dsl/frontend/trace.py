@@ -43,6 +43,13 @@ def traced(program: Program, shape: Shape) -> Graph:
     return _Tracer(program, shape).graph()
 
 
+def declared_fields(program: Program, shape: Shape) -> dict[str, Node]:
+    """Give what is stored under each name of the dict that summarize returns, before any pass. Raises ProgramError."""
+    tracer = _Tracer(program, shape)
+    tracer.graph()
+    return dict(tracer.builder.fields)
+
+
 def check_traces(program: Program) -> None:
     """Raise the ProgramError of tracing if it does not depend on the model's shape."""
     errors = []

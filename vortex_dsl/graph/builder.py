@@ -68,6 +68,11 @@ class Builder:
         message = f"'{name}' is nothing that a program receives" + did_you_mean(name, known)
         raise TypeRuleError(message)
 
+    @property
+    def fields(self) -> Mapping[str, Node]:
+        """Give what was declared, by name."""
+        return self._fields
+
     def declare(self, fields: Mapping[str, Any]) -> None:
         """Say what summarize returned, so that select can read it; bfloat16 where no kind was said."""
         for name, value in fields.items():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +14,14 @@ from vortex_dsl.errors import did_you_mean, quoted
 from vortex_dsl.values import check_size
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vortex_dsl.frontend.program import Program
 
 
 KEY = "vortex"
 EXAMPLE = "an object such as {'program': 'quest.py'}"
+EXPORTED_EXAMPLE = "an object such as {'values': {'pages': 64}}"
 MAX_FIELD_BYTES = 2**24  # per page and KV head; the largest page's keys take a sixty-fourth of it
 KERNELS = ("auto", "cpp", "triton", "torch")  # auto: cpp on a CPU, triton elsewhere
 PROGRAM_VARIABLE = "VORTEX_PROGRAM"
@@ -54,15 +59,23 @@ class ServingConfig:
         return load_program(self.program).with_values(**dict(self.values))
 
 
-def from_mapping(given: object) -> ServingConfig:
-    """Build the configuration from plain JSON. Raises ServingError with a sentence about what is wrong in it."""
+def from_mapping(given: object, card: Mapping[str, Any] | None = None) -> ServingConfig:
+    """Build the configuration from plain JSON. Raises ServingError with a sentence about what is wrong in it.
+
+    card: of the exported program that is served where `given` names none; what is given changes its tunables.
+    """
     if not isinstance(given, dict):
-        raise ServingError(f"{KEY!r} in additional_config is {quoted(given)}; give {EXAMPLE}")
+        example = EXAMPLE if card is None else EXPORTED_EXAMPLE
+        raise ServingError(f"{KEY!r} in additional_config is {quoted(given)}; give {example}")
     known = [f.name for f in fields(ServingConfig)]
     for name in given:
         if name not in known:
             near = did_you_mean(str(name), known) or f"; known settings: {', '.join(sorted(known))}"
             raise ServingError(f"unknown setting {quoted(name)} in {KEY!r}{near}")
+    values: Any = given.get("values", {})
+    if "program" not in given and card is not None:
+        values = {**card["values"], **dict(_values(values))}
+        given = {**given, "program": card["text"]}
     if "program" not in given:
         raise ServingError(f"{KEY!r} needs 'program', the path or the text of a program; give {EXAMPLE}")
     if not isinstance(given["program"], str):
@@ -70,12 +83,12 @@ def from_mapping(given: object) -> ServingConfig:
     kernels = given.get("kernels", "auto")
     if not isinstance(kernels, str) or kernels not in KERNELS:
         raise _odd("kernels", kernels, f"one of {', '.join(KERNELS)}")
-    values, field_bytes = _values(given.get("values", {})), given.get("field_bytes", 0)
+    field_bytes = given.get("field_bytes", 0)
     try:
         check_size("field_bytes", field_bytes, MAX_FIELD_BYTES, least=0)
     except ValueError as error:
         raise ServingError(f"in {KEY!r}, {error}") from None
-    return ServingConfig(given["program"], values, field_bytes, kernels)
+    return ServingConfig(given["program"], _values(values), field_bytes, kernels)
 
 
 def _values(given: object) -> tuple[tuple[str, Any], ...]:
@@ -96,19 +109,53 @@ def _odd(name: str, seen: object, wanted: str, part: str = "") -> ServingError:
 
 
 def serving_config(vllm_config: Any) -> ServingConfig:
-    """Find what to serve: `additional_config`, else $VORTEX_PROGRAM, else the exported program of this package."""
-    additional = getattr(vllm_config, "additional_config", None)
+    """Find what to serve: `additional_config`, else $VORTEX_PROGRAM, else the exported program of this package.
+
+    An exported program is served as it was judged, but for what `additional_config` says of it.
+    """
+    additional, card = getattr(vllm_config, "additional_config", None), exported_card()
     if isinstance(additional, dict) and KEY in additional:
-        return from_mapping(additional[KEY])
+        return from_mapping(additional[KEY], card)
     if os.environ.get(PROGRAM_VARIABLE):
         return ServingConfig(os.environ[PROGRAM_VARIABLE])
-    if PACKAGED.is_file():
-        exported = json.loads(PACKAGED.read_text())
-        return from_mapping({"program": exported["text"], "values": exported["values"]})
+    if card is not None:
+        return from_mapping({}, card)
     raise ServingError(
         "attention_backend='CUSTOM' needs a program: pass additional_config="
         f"{{'{KEY}': {{'program': 'quest.py'}}}} or set {PROGRAM_VARIABLE}"
     )
+
+
+@cache
+def exported_card() -> dict[str, Any] | None:
+    """Give what this package says of its exported program (`search.plugin.card`), None where it carries none."""
+    return json.loads(PACKAGED.read_text()) if PACKAGED.is_file() else None
+
+
+def warn_of_what_was_not_judged(program: Program, group: int, head_dim: int) -> None:
+    """Say, once each, in what the figures of an exported program are not those of what is served here.
+
+    group, head_dim: of the layer that serves it.
+    """
+    card = exported_card()
+    if card is None or program.text != card["text"]:
+        return
+    judged, shape = program.with_values(**card["values"]), card["shape"]
+    if (group, head_dim) != (shape["group"], shape["head_dim"]):
+        _warn(
+            f"Vortex: {card['name']} was judged on {card['model']}, with {shape['group']} query heads per KV head of "
+            f"{shape['head_dim']} channels; this model has {group} of {head_dim}, for which it was never judged: "
+            "measure before you rely on it"
+        )
+    changed = [name for name, value in program.values.items() if value != judged.values[name]]
+    if changed:
+        told = ", ".join(f"{name}={program.values[name]} (judged with {judged.values[name]})" for name in changed)
+        _warn(f"Vortex: {card['name']} is served with {told}; the figures on its page are of what was judged")
+
+
+@cache
+def _warn(sentence: str) -> None:
+    logging.getLogger("vllm").warning(sentence)
 
 
 def kernels_of(vllm_config: Any) -> str:

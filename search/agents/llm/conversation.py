@@ -12,6 +12,7 @@ from search.agents.llm.drafts import Draft, drafted
 from search.agents.llm.endpoint import Chat
 from search.agents.llm.operators import ask
 from search.agents.llm.tools import TOOLS, Desk, spoken
+from search.agents.look import statistics_of
 from search.agents.shown.questions import instructions
 from search.config import TURNS
 from search.contracts import LookError, ProposerError
@@ -57,7 +58,7 @@ class Llm:
 
         Raises ProposerError when the endpoint gives no answer at all.
         """
-        asked = ask(context, self.name)
+        asked = ask(context, self.name, statistics_of(self._looker, context))
         conversation = Conversation(self._chat, Desk(context, self._looker, asked.parents), asked)
         conversation.run(self._turns)
         return conversation.proposal(self.name)

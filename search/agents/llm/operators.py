@@ -16,7 +16,7 @@ from search.journal.reflecting import REFLECT, predicting, reflection
 from search.parents import breeder
 
 if TYPE_CHECKING:
-    from search.records import Context, Record
+    from search.records import Context, Measurement, Record
 
 
 @dataclass(frozen=True)
@@ -34,26 +34,27 @@ class Asked:
         return tuple(parent.candidate.program_digest for parent in self.parents)
 
 
-def ask(context: Context, name: str) -> Asked:
-    """Decide what to ask: a pure function of the context and of the proposer's name.
+def ask(context: Context, name: str, statistics: tuple[Measurement, ...] = ()) -> Asked:
+    """Decide what to ask: a pure function of the context, the proposer's name, and what was recorded of the model.
 
     Where an operator has not what it needs, the next simpler one is asked for: without a second parent or a number to
     tune the first parent is changed, without any another idea is asked for.
     """
     if context.reflects and reflection(context, name):
-        return Asked(REFLECT, question_of(REFLECT, Brief(context, name)))
+        return Asked(REFLECT, question_of(REFLECT, Brief(context, name, statistics=statistics)))
     rng = random.Random(f"{context.seed} {context.step} {name}")
     way = operator_of(context, name, rng)
+    brief = Brief(context, name, statistics=statistics)
     parent = None if way == EXPLORE else breeder(context, rng)
     if parent is None:
-        return _asked(EXPLORE, Brief(context, name))
+        return _asked(EXPLORE, brief)
     if way == CROSS:
         other = breeder(context, rng, is_mate=True)
         if other is not None and other.candidate.program_digest != parent.candidate.program_digest:
-            return _asked(CROSS, Brief(context, name, (parent, other)))
+            return _asked(CROSS, replace(brief, parents=(parent, other)))
     if way == SIMPLIFY or (way == TUNE and numbers(parent)):
-        return _asked(way, Brief(context, name, (parent,)))
-    return _asked(MUTATE, Brief(context, name, (parent,)))
+        return _asked(way, replace(brief, parents=(parent,)))
+    return _asked(MUTATE, replace(brief, parents=(parent,)))
 
 
 def _asked(operator: str, brief: Brief) -> Asked:

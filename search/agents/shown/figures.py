@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from search.archive.archive import Archive
 
 MAX_IDEA, MAX_CHANGE = 160, 120  # characters
-HEAD_DIM = 1  # a text's idea and name do not depend on it
+HEAD_DIM = 1  # a text's idea does not depend on it
 
 MASS_OF_LAYER = "mass_layer_"  # what recall and the screen call a layer's mass, before its number
 
@@ -36,19 +36,13 @@ def ratios_of(record: Record) -> list[float]:
 
 
 @lru_cache(maxsize=1 << 14)
-def _described(text: str) -> tuple[str, str]:
-    source = Source.parse(text, HEAD_DIM)
-    return source.idea, source.stem
-
-
-def family(record: Record) -> str:
-    """Name those that come of one idea: the class name without its number, as descendants keep it."""
-    return _described(record.candidate.proposal.text)[1]
+def _idea(text: str) -> str:
+    return Source.parse(text, HEAD_DIM).idea
 
 
 def idea(record: Record) -> str:
     """Say an admitted candidate's idea in one line, and what was changed or given as a reason."""
-    told = line(_described(record.candidate.proposal.text)[0], MAX_IDEA)
+    told = line(_idea(record.candidate.proposal.text), MAX_IDEA)
     proposal = record.candidate.proposal
     why = line(proposal.rationale, MAX_CHANGE)
     is_told = proposal.operator in (SEED, REFERENCE) or why in told or not why

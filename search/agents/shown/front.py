@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search.agents.breed import baked
-from search.agents.shown.figures import at, family, figures, idea
+from search.agents.shown.figures import at, figures, idea
 from search.agents.shown.section import Section, fenced
+from search.archive.families import ancestor, by_digest
 from search.behaviour import likeness
 from search.parents import breeders, cost_ratio, has_failed, is_sparse, loss
 from search.records import Record, Stage
@@ -45,9 +46,10 @@ def ranked(context: Context, ratio: float) -> list[Idea]:
     By the loss that was measured in an engine, or is foretold of who was in none (`search.parents.breeders`): at one
     cost ratio all read as much. As written, who is beaten in both loss and bytes is left out. Speed has no say.
     """
-    members: dict[str, list[Record]] = {}
+    members: dict[int, list[Record]] = {}
+    known = by_digest(context.records)
     for record in _candidates(context, ratio):
-        members.setdefault(family(record), []).append(record)
+        members.setdefault(ancestor(record, known).candidate.step, []).append(record)
     return [Idea(each[0], len(each) - 1) for each in members.values()]
 
 
@@ -101,14 +103,16 @@ def inspirations(context: Context, beside: Sequence[Record] = ()) -> list[Sectio
     """Give the texts of a few good programs of other ideas: the best, then each that is least like those before it.
 
     How alike two are is told by what they attended to on the screen's queries (`search.behaviour`), where there is a
-    screen; else by whether they are of one family. `beside`: the parents, which are shown already.
+    screen; families differ in any case. `beside`: the parents, which are shown already.
     """
     ratios = context.ratios or context.archive.ratios
     if not ratios:
         return []
     ratio = ratios[context.step % len(ratios)]
-    shown, ideas = list(beside), {family(record) for record in beside}
-    pool = [each.record for each in ranked(context, ratio)[:NUM_POOL] if family(each.record) not in ideas]
+    known = by_digest(context.records)
+    shown, ideas = list(beside), {ancestor(record, known).candidate.step for record in beside}
+    pool = [each.record for each in ranked(context, ratio)[:NUM_POOL]]
+    pool = [record for record in pool if ancestor(record, known).candidate.step not in ideas]
     chosen: list[Record] = []
     while pool and len(chosen) < NUM_INSPIRATIONS:
         best = min(pool, key=lambda record: _nearness(record, shown, ratio)) if chosen else pool[0]
@@ -124,12 +128,10 @@ def _nearness(record: Record, shown: Sequence[Record], ratio: float) -> float:
 
 
 def alike(one: Record, other: Record, ratio: float) -> float:
-    """Estimate the overlap of what two candidates attend to; 1 or 0 by their families where that was not measured."""
+    """Estimate the overlap of what two candidates of two families attend to; 0 where it was not measured."""
     screens = [record.evaluation(Stage.SCREEN, ratio) for record in (one, other)]
     signatures = [each.answers for each in screens if each is not None and each.answers]
-    if len(signatures) == 2 and _are_comparable(*screens):
-        return likeness(*signatures)
-    return float(family(one) == family(other))
+    return likeness(*signatures) if len(signatures) == 2 and _are_comparable(*screens) else 0.0
 
 
 def _are_comparable(*screens: Evaluation | None) -> bool:

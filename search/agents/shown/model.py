@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from statistics import mean
 from typing import TYPE_CHECKING
 
 from search.agents.drawing.draft import PAGE_SIZE
@@ -13,16 +15,20 @@ from search.records import Stage
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from search.records import Context, Record
+    from search.records import Context, Measurement, Record
 
 TITLE = "The model"
 PRIORITY = 2
-NUM_LAYERS_SHOWN = 6
+NUM_LAYERS_SHOWN = 4
 
 
-def model(context: Context) -> Section:
-    """Tell the model's shape, its rotary channels, what the best pages hold by layer, and which layers count most."""
-    lines = [*_shape(context), _rotary(context), *_held(context), *_by_chance(context), *_weighed(context)]
+def model(context: Context, statistics: Sequence[Measurement] = ()) -> Section:
+    """Tell the model's shape, its rotary channels, what the best pages hold by layer, and which layers count most.
+
+    `statistics`: of its queries and keys (`search.evaluator.recall.describing`), nothing where none were recorded.
+    """
+    lines = [*_shape(context), _rotary(context), *_described(statistics)]
+    lines += [*_held(context), *_by_chance(context), *_weighed(context)]
     return Section(TITLE, "\n".join(f"* {line}" for line in lines), PRIORITY)
 
 
@@ -43,6 +49,42 @@ def _rotary(context: Context) -> str:
         f" 0 by one radian a token, each later pair more slowly. So the last of each half ({half // 2} to {half - 1} "
         f"and {half + half // 2} to {context.head_dim - 1}) hardly turn within a page; the first blur in its average."
     )
+
+
+def _described(statistics: Sequence[Measurement]) -> Iterator[str]:
+    """Tell the statistics of queries and keys as recorded, averages over layers and the extremes among these."""
+    found: dict[str, dict[int, float]] = {}
+    for each in statistics:
+        match = re.fullmatch(r"(\w+)_layer_(\d+)", each.name)
+        if match:
+            found.setdefault(match[1], {})[int(match[2])] = each.value
+    if not found:
+        return
+    told = {name: _spread(layers) for name, layers in found.items()}
+    yield f"As recorded, keys have a norm of {told['k_norm']}; queries of {told['q_norm']}."
+    yield (
+        f"Of the keys' squares a KV head's four largest channels hold {told['largest_channels']}; its mean key over all"
+        f" tokens, which favours no page, holds {told['mean_key']}."
+    )
+    yield (
+        f"Of how keys vary about that mean, {told['between_pages']} is between the means of pages of {PAGE_SIZE}; the "
+        "rest, within pages, no mean key of a page shows."
+    )
+    quarters = ", ".join(f"{mean(layers.values()):.2f}" for name, layers in found.items() if name.startswith("quarter"))
+    yield (
+        f"Of how q·(mean key of a page) varies over pages, the quarters of the rotary pairs add {quarters}, the fastest"
+        " first."
+    )
+    yield (
+        f"Of the attention's mass the first page holds {told['first_page_mass']}; the last two hold "
+        f"{told['last_pages_mass']}."
+    )
+
+
+def _spread(layers: dict[int, float]) -> str:
+    """Give the average over layers, with the least and the most."""
+    least, most = (choose(layers, key=lambda layer: layers[layer]) for choose in (min, max))
+    return f"{mean(layers.values()):.2f} ({layers[least]:.2f} in layer {least} to {layers[most]:.2f} in layer {most})"
 
 
 def _held(context: Context) -> Iterator[str]:

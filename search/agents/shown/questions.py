@@ -22,7 +22,7 @@ from vortex_dsl import zoo
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from search.records import Context, Record
+    from search.records import Context, Measurement, Record
 
 TASK = "Your task"
 
@@ -31,13 +31,15 @@ TASK = "Your task"
 class Brief:
     """What a question is written from. `proposer`: the name of who is asked; `parents`: the programs it is about.
 
-    `budget_tokens` holds for instructions and question together, as `tokens_of` estimates them.
+    `budget_tokens` holds for instructions and question together, as `tokens_of` estimates them. `statistics`: of the
+    model's queries and keys, as far as they were recorded.
     """
 
     context: Context
     proposer: str
     parents: tuple[Record, ...] = ()
     budget_tokens: int = BUDGET_TOKENS
+    statistics: tuple[Measurement, ...] = ()
 
 
 def instructions(context: Context) -> str:
@@ -119,7 +121,7 @@ def sections_of(brief: Brief) -> list[Section]:
     """Give the sections that every question has, in their order; `prompt_of` chooses among them."""
     context = brief.context
     return [
-        model(context),
+        model(context, brief.statistics),
         gates(context),
         leaders(context),
         published(context),

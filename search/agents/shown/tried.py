@@ -7,15 +7,17 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from search.agents.shown.figures import at, family, idea, line, passed
+from search.agents.shown.figures import at, idea, line, passed
 from search.agents.shown.section import Section
 from search.archive.archivist import JOINT
-from search.parents import BEFORE_ENGINES, REFERENCE, has_failed, loss
+from search.archive.families import families as archived
+from search.parents import BEFORE_ENGINES, has_failed
 from search.records import Record, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from search.archive.families import Family
     from search.records import Candidate, Context
 
 NUM_FAMILIES, NUM_MOVES, NUM_PENDING = 20, 12, 8
@@ -26,56 +28,46 @@ FAMILIES = "Ideas that were tried, by family"
 FAMILIES_PRIORITY, MOVES_PRIORITY, PENDING_PRIORITY, FAILURES_PRIORITY = 3, 6, 5, 2
 
 
-@dataclass
-class _Family:
-    """What came of the candidates of one family; `best`: by cost ratio the least loss, and whose."""
-
-    num: int = 0
-    num_failed: int = 0
-    best: dict[float, tuple[float, str]] = field(default_factory=dict)
-    mass: dict[float, float] = field(default_factory=dict)
-
-    def add(self, record: Record, ratios: Sequence[float]) -> None:
-        self.num += 1
-        self.num_failed += has_failed(record)
-        for ratio in ratios:
-            lost, kept = loss(record, ratio), _mass(record, ratio)
-            if lost is not None and not has_failed(record):
-                own = lost, record.candidate.name
-                self.best[ratio] = min(self.best.get(ratio, own), own)
-            if kept is not None:
-                self.mass[ratio] = max(self.mass.get(ratio, 0.0), kept)
-
-    @property
-    def order(self) -> tuple[float, float]:
-        """Order by the least loss at any cost ratio, then by the most mass: what was in no engine comes last."""
-        return min((lost for lost, _ in self.best.values()), default=float("inf")), -max(self.mass.values(), default=0)
-
-
 def families(context: Context) -> Section:
     """List the families of programs that were tried, with how many there are and the best that came of each."""
     ratios = context.ratios or context.archive.ratios
-    found: dict[str, _Family] = {}
-    for record in _newest(context):
-        if record.candidate.status is Status.OK and record.candidate.proposal.operator != REFERENCE:
-            found.setdefault(family(record), _Family()).add(record, ratios)
-    ordered = sorted(found.items(), key=lambda each: each[1].order)
-    lines = [f"* {name}: {_outcome(each)}" for name, each in ordered[:NUM_FAMILIES]]
-    rest = [name for name, _ in ordered[NUM_FAMILIES:]]
+    told = [(each, _masses(each, ratios)) for each in archived(_newest(context), ratios) if _was_admitted(each)]
+    ordered = sorted(told, key=lambda pair: _order(*pair))
+    lines = [f"* {each.name}: {_outcome(each, masses)}" for each, masses in ordered[:NUM_FAMILIES]]
+    rest = [each.name for each, _ in ordered[NUM_FAMILIES:]]
     lines += [f"* and {len(rest)} that did worse: {line(', '.join(rest), 400)}"] if rest else []
     return Section(FAMILIES, "\n".join(lines), FAMILIES_PRIORITY)
+
+
+def _was_admitted(each: Family) -> bool:
+    return any(record.candidate.status is Status.OK for record in each.records)
+
+
+def _masses(each: Family, ratios: Sequence[float]) -> dict[float, float]:
+    """Give the most mass that a program of a family keeps at each cost ratio."""
+    told = {ratio: [mass for r in each.records if (mass := _mass(r, ratio)) is not None] for ratio in ratios}
+    return {ratio: max(masses) for ratio, masses in sorted(told.items()) if masses}
+
+
+def _order(each: Family, masses: Mapping[float, float]) -> tuple[float, float]:
+    """Order by the least loss at any cost ratio, then by the most mass: what was in no engine comes last."""
+    return min((lost for lost, _ in each.best.values()), default=float("inf")), -max(masses.values(), default=0.0)
 
 
 def _newest(context: Context) -> Sequence[Record]:
     return context.records[max(0, len(context.records) - MOST_READ) :]
 
 
-def _outcome(each: _Family) -> str:
+def _outcome(each: Family, masses: Mapping[float, float]) -> str:
     failed = f", {each.num_failed} failed" if each.num_failed else ""
-    told = [f"{at(ratio)} {lost:.4f} by {name}" for ratio, (lost, name) in sorted(each.best.items())]
-    masses = [f"{at(ratio)} {mass:.3f}" for ratio, mass in sorted(each.mass.items())]
+    told = [
+        f"{at(ratio)} {lost:.4f}" + (f" by {name}" if name != each.name else "")
+        for ratio, (lost, name) in each.best.items()
+    ]
+    kept = [f"{at(ratio)} {mass:.3f}" for ratio, mass in masses.items()]
     losses = f"least loss {', '.join(told)}" if told else "none was in an engine"
-    return f"{each.num} tried{failed}; {losses}" + (f"; most mass {', '.join(masses)}" if masses and not told else "")
+    most = f"; most mass {', '.join(kept)}" if kept and not told else ""
+    return f"{len(each.records)} tried{failed}; {losses}{most}"
 
 
 def _mass(record: Record, ratio: float) -> float | None:

@@ -65,8 +65,13 @@ class Study:
             create_trial(value=loss, params=params, distributions=self._space, constraints=constraints)
         )
 
-    def ask(self) -> dict[str, Value]:
-        """Give values to try. What was asked for and not refused counts as under way: it is not asked for again."""
+    def ask(self, kept: Mapping[str, Value] | None = None) -> dict[str, Value]:
+        """Give values to try. What was asked for and not refused counts as under way: it is not asked for again.
+
+        kept: values that stay as they are; the others are drawn.
+        """
+        if kept:
+            self._study.enqueue_trial(dict(kept))
         self._asked = self._study.ask(self._space)
         return {name: _rounded(self._tunables[name], value) for name, value in self._asked.params.items()}
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vortex_dsl.tunables import Value
 
 MAX_ASKS = 12  # for one proposal
+MAX_CHANGED = 3  # values at a time: what is best has good ones, and one that is bad hides what the others bring
 
 
 class Tune:
@@ -62,13 +63,22 @@ def _asked(rule: Rule, ratio: float, context: Context, seed: int) -> Proposal | 
     known = known_of(rule, ratio, context.archive)
     losses = [math.inf if each.loss is None else each.loss for each in known]
     parent = rule.records[losses.index(min(losses))]
-    study = Study(_skeleton(parent).tunables, known, seed)
+    skeleton, rng = _skeleton(parent), random.Random(seed)
+    study = Study(skeleton.tunables, known, seed)
     for _ in range(MAX_ASKS):
-        proposal = _with_values(parent, study.ask(), context)
+        proposal = _with_values(parent, study.ask(_kept(skeleton, rng)), context)
         if fits_and_is_new(proposal, context):
             return proposal
         study.refuse()
     return None
+
+
+def _kept(skeleton: Skeleton, rng: random.Random) -> dict[str, Value]:
+    """Give the values of a rule but one to three that its study allows to change."""
+    names = [name for name, _ in skeleton.tunables]
+    changed = rng.sample(names, min(len(names), rng.randint(1, MAX_CHANGED)))
+    values = dict(skeleton.values)
+    return {name: values[name] for name in names if name not in changed}
 
 
 def _with_values(parent: Record, values: Mapping[str, Value], context: Context) -> Proposal:

@@ -11,7 +11,8 @@ from search.commands import options
 from search.commands.campaign import CampaignArgument
 from search.commands.database import campaign_of, existing
 from search.commands.exits import CommandError
-from search.commands.output import print_data, print_json
+from search.commands.output import cell, print_data, print_json
+from vortex_dsl.errors import did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -36,7 +37,7 @@ def journal(
         records = ledger.records(found.id)
     names = {record.candidate.proposal.proposer for record in records}
     if proposer and proposer not in names:
-        known = ", ".join(sorted(names)) or "nobody yet"
+        known = (", ".join(sorted(names)) or "nobody yet") + did_you_mean(proposer, names)
         raise CommandError(f"campaign {found.id} has no proposer {proposer!r}; it has {known}")
     written = journal_of(records).of(proposer)
     if as_json:
@@ -60,18 +61,24 @@ def _drawn(campaign_id: int, written: Journal) -> RenderableType:
 
     from search.journal.entries import TITLES
     from search.journal.journal import tally
+    from search.report.columns import Fitted
     from search.report.wording import cut
 
     if not written:
         return Text(f"Nothing was predicted or noted in campaign {campaign_id}.")
+    title = Text(f"campaign {campaign_id}: {tally(written.hypotheses)}")
     predicted = Table("verdict", "step", "by", "rule", "hypothesis", "predicted", "measured (95 %)", show_lines=True)
-    predicted.title, predicted.title_justify = f"campaign {campaign_id}: {tally(written.hypotheses)}", "left"
     for each in written.hypotheses:
         rule = f"{cut(each.name, MAX_NAME)} ({each.candidate})"
         said = (each.hypothesis.text, each.hypothesis.prediction, cut(each.reason, MAX_REASON))
-        predicted.add_row(*map(Text, (each.verdict, str(each.step), each.proposer, rule, *said)))
+        predicted.add_row(*map(cell, (each.verdict, str(each.step), each.proposer, rule, *said)))
     noted = Table("note", "step", "by", "text", show_lines=True)
     for line in written.notes:
-        title = TITLES.get(line.note.kind, line.note.kind)
-        noted.add_row(*map(Text, (title, str(line.step), line.proposer, line.note.text)))
-    return Group(*([predicted] if written.hypotheses else []), *([noted] if written.notes else []))
+        kind = TITLES.get(line.note.kind, line.note.kind)
+        noted.add_row(*map(cell, (kind, str(line.step), line.proposer, line.note.text)))
+    shown: list[RenderableType] = []
+    if written.hypotheses:
+        shown += [title, Fitted(predicted, ("by", "step", "predicted", "rule"))]
+    if written.notes:
+        shown.append(Fitted(noted, ("by", "step")))
+    return Group(*shown)

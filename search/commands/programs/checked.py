@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from search.commands.programs.fields import gone_of, names_of
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
 
     from vortex_dsl.analysis.cost import Cost, StageCost
     from vortex_dsl.analysis.devices import Roofline
@@ -42,6 +43,7 @@ class PassShown:
 def told(checked: Checked) -> dict[str, object]:
     """Give all of it for JSON."""
     program, graph, spent = checked.program, checked.graph, checked.cost
+    names = names_of(program, graph)
     answer: dict[str, object] = {
         "ok": True,
         "name": program.name,
@@ -49,7 +51,10 @@ def told(checked: Checked) -> dict[str, object]:
         "digest": graph.digest,
         "values": dict(program.values),
         "operations": graph.num_operations,
-        "fields": [{"type": str(field.type), "storage": field.storage} for field in graph.fields],
+        "fields": [
+            {"name": names.get(field.name, field.name), "type": str(field.type), "storage": field.storage}
+            for field in graph.fields
+        ],
         "cost": {**asdict(spent), "bytes": spent.bytes, "flops": spent.flops, "ratio": spent.ratio},
         "warnings": list(checked.warnings),
     }
@@ -72,14 +77,16 @@ def drawn(checked: Checked) -> RenderableType:
     from rich.text import Text
 
     program, graph, spent = checked.program, checked.graph, checked.cost
-    fields = ", ".join(f"{field.type} as {field.storage}" for field in graph.fields) or "none"
+    names, gone = names_of(program, graph), gone_of(program, graph)
+    kept = [f"{names.get(field.name, field.name)} {field.type} as {field.storage}" for field in graph.fields]
+    rewritten = f" (of {', '.join(gone)}, which are merged, rewritten or not used)" if gone else ""
     layers = f"{spent.layers.num:,} layers of which {spent.layers.num_dense} are dense"
     lines = (
         *(_compiled(checked) if checked.passes else ()),
         f"{program.name}: {program.doc}",
         f"digest {graph.digest}, {graph.num_operations} operations",
         "tunables " + ", ".join(f"{name}={value}" for name, value in sorted(program.values.items())),
-        f"fields {fields}; {spent.bytes_per_page:,} bytes per page",
+        f"fields {', '.join(kept) or 'none'}{rewritten}; {spent.bytes_per_page:,} bytes per page",
         f"reads {spent.pages_read:,.1f} of {spent.pages_dense:,} pages in a sparse layer",
         f"dense attention reads {spent.ratio:.1f} times the bytes, over {layers}",
     )
@@ -154,13 +161,17 @@ def _plan(graph: Graph) -> list[str]:
     return [line.strip() for line in str(make_plan(graph)).split("\n")[1:]]
 
 
-def _costs(spent: Cost, roof: Roofline | None) -> Table:
+def _costs(spent: Cost, roof: Roofline | None) -> RenderableType:
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
+
+    from search.report.columns import Fitted
 
     caption = f"one decode step of a sparse layer, per sequence and KV head, at {spent.tokens:,} tokens"
-    drawn = Table("", caption=caption, caption_justify="left")
+    drawn = Table("stage")
     for heading in ("pages", "bytes", "flops", *([f"ns on {roof.device.name}"] if roof else [])):
-        drawn.add_column(heading, justify="right")
+        drawn.add_column(heading, justify="right", no_wrap=True)
     times = roof.stages_s if roof else (0.0,) * len(spent.stages)
     for stage, seconds in zip(spent.stages, times, strict=True):
         drawn.add_row(*_row(stage), *([_ns(seconds)] if roof else []))
@@ -174,7 +185,7 @@ def _costs(spent: Cost, roof: Roofline | None) -> Table:
     ratios = [spent.dense_bytes / spent.bytes, spent.dense_flops / spent.flops]
     ratios += [roof.dense_s / roof.sparse_s] if roof else []
     drawn.add_row("dense / sparse", "", *(f"{ratio:.2f}" for ratio in ratios))
-    return drawn
+    return Group(Fitted(drawn, ("pages", "flops")), Text(caption, style="italic"))
 
 
 def _row(stage: StageCost) -> tuple[str, ...]:

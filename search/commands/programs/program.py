@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,19 +9,19 @@ import typer
 from search.commands import options
 from search.commands.exits import CommandError, ExitCode
 from search.commands.output import print_data, print_json
+from search.commands.programs.completing import of_devices
+from search.commands.programs.named import ProgramName, program_named, refused
 from vortex_dsl.values import MAX_GROUP, MAX_HEAD_DIM, MAX_LAYERS, MAX_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from search.commands.programs.checked import Checked
-    from vortex_dsl import ProgramError
+    from search.commands.programs.named import Named
     from vortex_dsl.analysis.devices import Device
     from vortex_dsl.frontend.program import Program
     from vortex_dsl.graph.graph import Graph
     from vortex_dsl.tunables import Value
-
-CARET_WIDTH = 160  # a longer line is not shown
 
 Tokens = Annotated[
     int, typer.Option("--tokens", min=1, max=MAX_TOKENS, help="Length of the sequence that the cost is told for.")
@@ -31,15 +30,19 @@ Group = Annotated[
     int, typer.Option("--group", min=1, max=MAX_GROUP, help="Query heads that share a KV head in the model.")
 ]
 DeviceName = Annotated[
-    str, typer.Option("--device", metavar="NAME", help="Tell roofline times too: of H100, H200, B200 or cpu, this one.")
-]
+    str,
+    typer.Option(
+        "--device", metavar="NAME", help="Tell roofline times too: of H100, H200, B200 or cpu, this one.",
+        autocompletion=of_devices,
+    ),
+]  # fmt: skip
 Passes = Annotated[bool, typer.Option("--passes", help="Print the program after each pass of the compiler.")]
 Layers = Annotated[int, typer.Option("--layers", min=1, max=MAX_LAYERS, help="Layers of the model, dense ones too.")]
 HeadDim = Annotated[int, typer.Option("--head-dim", min=1, max=MAX_HEAD_DIM, help="Channels of a head in the model.")]
 
 
 def check(
-    file: options.ProgramFile,
+    program: ProgramName,
     tokens: Tokens = 32768,
     group: Group = 4,
     head_dim: HeadDim = 128,
@@ -47,6 +50,7 @@ def check(
     settings: options.Settings = None,
     on: DeviceName = "",
     with_passes: Passes = False,
+    db: options.Database = options.DATABASE_URL,
     as_json: options.Json = False,
 ) -> int:
     """Parse, type and bound a program, and tell its digest and what a decode step costs, stage by stage."""
@@ -54,12 +58,12 @@ def check(
 
     device = _device(on)
     try:
-        program, graph = traced(file, settings or (), (group, head_dim))
+        found, graph = traced(program_named(program, db), settings or (), (group, head_dim))
     except CommandError as refusal:
         if as_json and refusal.code is ExitCode.REFUSED:
             print_json({"ok": False, **_position(refusal.__cause__)})
         raise
-    checked = _checked(program, graph, (tokens, layers), device, with_passes)
+    checked = _checked(found, graph, (tokens, layers), device, with_passes)
     print_json(told(checked)) if as_json else print_data(drawn(checked))
     return ExitCode.DONE
 
@@ -81,28 +85,27 @@ def _checked(
 
 def _device(name: str) -> Device | None:
     """Find the device that times are told for. Raises CommandError for one whose peaks are not known."""
-    from vortex_dsl.analysis.devices import device
+    from vortex_dsl.analysis.devices import NAMES, device
+    from vortex_dsl.errors import did_you_mean
 
     try:
         return device(name) if name else None
     except LookupError as error:
-        raise CommandError(f"--device: {error}") from None
+        raise CommandError(f"--device: {error}{did_you_mean(name, NAMES)}") from None
 
 
-def traced(file: Path, settings: Sequence[str], shape: tuple[int, int]) -> tuple[Program, Graph]:
-    """Load and type a program's file, with other values for some tunables, for a group and a head dimension.
+def traced(named: Named, settings: Sequence[str], shape: tuple[int, int]) -> tuple[Program, Graph]:
+    """Load and type a program, with other values for some tunables, for a group and a head dimension.
 
-    Raises CommandError: a bad option, no such file, or a program that is refused (with the place under a caret).
+    Raises CommandError: a bad option, or a program that is refused (with the place under a caret).
     """
-    from vortex_dsl import ProgramError, Shape, load_program, trace
+    from vortex_dsl import ProgramError, Shape, trace
 
-    if not file.is_file():
-        raise CommandError(f"there is no program {file}; give the path of a program's text")
     try:
-        program = load_program(file).with_values(**values(settings))
+        program = named.load().with_values(**values(settings))
         return program, trace(program, Shape(*shape))
     except ProgramError as error:
-        raise refused(error, file) from error
+        raise refused(error, named) from error
 
 
 def values(settings: Sequence[str]) -> dict[str, Value]:
@@ -112,24 +115,6 @@ def values(settings: Sequence[str]) -> dict[str, Value]:
         if not (name.isidentifier() and sign and value):
             raise CommandError(f"--set {name}{sign}{value} is no NAME=VALUE, such as --set pages=32")
     return {name: _value(value) for name, _, value in pairs}
-
-
-def refused(error: ProgramError, file: Path) -> CommandError:
-    """Make the command's error of a program's: its sentence, and the line with a caret under the place."""
-    line = _line(file, error.line) if error.file == str(file) else ""
-    shown = f"\n  {line}\n  {' ' * (error.column - 1)}^" if line else ""
-    return CommandError(f"{error}{shown}", ExitCode.REFUSED)
-
-
-def _line(file: Path, number: int) -> str:
-    """Give a line of a program's file as a terminal can show it; none where it is long or no text."""
-    from vortex_dsl.frontend.source import MAX_BYTES
-
-    with file.open("rb") as opened:
-        content = opened.read(MAX_BYTES).decode(errors="replace")
-    line = content.replace("\r\n", "\n").replace("\r", "\n").split("\n")[number - 1 : number]
-    shown = line[0].replace("\t", " ").removeprefix("\ufeff") if line else ""
-    return shown if shown.isprintable() and len(shown) <= CARET_WIDTH and "\ufffd" not in shown else ""
 
 
 def _value(text: str) -> Value:

@@ -10,7 +10,8 @@ import typer
 
 from search.commands import options
 from search.commands.exits import CommandError
-from search.commands.output import print_data, print_json, print_line
+from search.commands.output import print_data, print_json, print_program
+from search.commands.programs.completing import of_rules
 from search.commands.programs.program import Group, HeadDim, Layers, Tokens
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 PAPER = re.compile(r"arXiv:(\d{4}\.\d{5})")
 SOURCE = re.compile(r" \([^()]*arXiv:[^()]*\)")  # the part of an idea that names its paper
 
-Name = Annotated[str | None, typer.Argument(metavar="NAME", help="Print this program's text.")]
+Name = Annotated[str | None, typer.Argument(metavar="NAME", help="Print this program's text.", autocompletion=of_rules)]
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def zoo(
 ) -> None:
     """List the published rules with their papers and what a decode step costs, or print the text of one."""
     from vortex_dsl import Shape
-    from vortex_dsl.zoo import text
+    from vortex_dsl.errors import did_you_mean, quoted
+    from vortex_dsl.zoo import names, text
 
     shape = Shape(group=group, head_dim=head_dim)
     if name is None:
@@ -75,9 +77,10 @@ def zoo(
     try:
         found = text(name)
     except LookupError as error:
-        raise CommandError(str(error.args[0])) from error
+        near = did_you_mean(name, names())
+        raise CommandError(f"no program {quoted(name)} in the zoo{near}" if near else str(error.args[0])) from error
     told = {"entry": entry(name, shape, tokens, layers), "text": found}
-    print_json(told) if as_json else print_line(found.rstrip("\n"))
+    print_json(told) if as_json else print_program(found)
 
 
 def entries(shape: Shape, tokens: int, num_layers: int = 32) -> list[Entry]:
@@ -108,17 +111,22 @@ def _told(program: Program) -> tuple[str, tuple[str, ...], int, int, tuple[str, 
 
 
 def _drawn(listed: list[Entry], tokens: int, num_layers: int) -> RenderableType:
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
+
+    from search.report.columns import Fitted
 
     caption = (
         f"one decode step of a sparse layer at {tokens:,} tokens; dense / sparse: the bytes that each reads in "
         f"{num_layers:,} layers"
     )
-    drawn = Table("name", "idea", "arXiv", "keeps", caption=caption, caption_justify="left")
+    drawn = Table("name", "idea", "arXiv", "keeps")
     for heading in ("bytes/page", "pages", "dense / sparse"):
-        drawn.add_column(heading, justify="right")
+        drawn.add_column(heading, justify="right", no_wrap=True)
     for each in listed:
         figures = ((each.bytes_per_page, ",d"), (each.pages_read, ",.0f"), (each.ratio, ".1f"))
         shown = ("-" if figure is None else format(figure, form) for figure, form in figures)
         drawn.add_row(each.name, each.idea, "\n".join(each.papers), each.keeps, *shown)
-    return drawn
+    reasons = [Text(f"{each.name} has no figures: {each.refusal}") for each in listed if each.refusal]
+    return Group(Fitted(drawn, ("keeps", "arXiv", "bytes/page", "pages")), Text(caption, style="italic"), *reasons)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search.commands import options
-from search.commands.database import candidate_of, existing
+from search.commands.database import existing
 from search.commands.exits import CommandError
 from search.commands.output import print_data, print_json
+from search.commands.programs.named import candidate_named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 
 MAX_COMPARED = 16
 Names = Annotated[
-    list[str], typer.Argument(metavar="A B…", help="Candidates' ids or beginnings of digests; all against the first.")
+    list[str],
+    typer.Argument(
+        metavar="A B…",
+        help="Candidates by ids, beginnings of digests, published rules' names or files; all against the first.",
+    ),
 ]
 
 
@@ -33,7 +38,7 @@ def compare(names: Names, db: options.Database = options.DATABASE_URL, as_json: 
     if len(names) > MAX_COMPARED:
         raise CommandError(f"{len(names)} candidates are too many to compare at a time; give at most {MAX_COMPARED}")
     with existing(db) as ledger:
-        records = [candidate_of(ledger, name) for name in names]
+        records = [candidate_named(ledger, name) for name in names]
         differences = compared(records, _circumstances(ledger, records))
     print_json(differences) if as_json else print_data(_drawn(records, differences))
 
@@ -52,19 +57,19 @@ def _drawn(records: Sequence[Record], differences: Sequence[Difference]) -> Rend
     from rich.text import Text
 
     from search.ranking.leaderboard import interval
+    from search.report.columns import Fitted
 
     names = {record.candidate.id: record.candidate.name for record in records}
-    tables = []
+    tables: list[RenderableType] = []
     for a, b in dict.fromkeys((each.a, each.b) for each in differences):
-        drawn = Table("ratio", "stage", "figure", "of", title=f"A: {names[a]} ({a}), B: {names[b]} ({b})")
-        drawn.title_justify = drawn.caption_justify = "left"
-        drawn.caption = "difference: B - A, for speed-up B / A; pairs: what it is taken over; intervals: 95 %"
+        drawn = Table("ratio", "stage", "figure", "of")
         for heading in ("A", "B", "difference", "pairs"):
-            drawn.add_column(heading, justify="right")
+            drawn.add_column(heading, justify="right", no_wrap=True)
         for each in (d for d in differences if (d.a, d.b) == (a, b)):
             ratio = f"{each.ratio:g}" if each.ratio else "as written"
             stage = each.stage.value if each.split == "search" else f"{each.stage.value} ({each.split})"
             figures = f"{each.value_a:.3f}", f"{each.value_b:.3f}", interval(each.difference, each.low, each.high)
             drawn.add_row(*map(Text, (ratio, stage, each.figure, each.part, *figures, str(each.num_pairs))))
-        tables.append(drawn)
+        tables += [Text(f"A: {names[a]} ({a}), B: {names[b]} ({b})"), Fitted(drawn, ("pairs", "A", "B"))]
+    tables.append(Text("difference: B - A, for speed-up B / A; pairs: what it is taken over; intervals: 95 %"))
     return Group(*tables)

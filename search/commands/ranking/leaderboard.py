@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search.commands import options
+from search.commands import options, plotting
 from search.commands.database import campaign_of, existing
 from search.commands.output import print_data, print_json
+from search.commands.programs.completing import of_fields
 
 if TYPE_CHECKING:
     from search.ranking.front import Section
@@ -33,8 +34,12 @@ Where = Annotated[
     str, typer.Option("--where", metavar="CONDITION", help="Show rows like 'kl < .1 and speedup_low > 1'.")
 ]
 Sort = Annotated[
-    str, typer.Option("--sort", metavar="FIELD", help="List by a field of --json, best first; -FIELD: worst first.")
-]
+    str,
+    typer.Option(
+        "--sort", metavar="FIELD", help="List by a field of --json, best first; -FIELD: worst first.",
+        autocompletion=of_fields,
+    ),
+]  # fmt: skip
 Everything = Annotated[bool, typer.Option("--all", help="List what others beat as well, and why rows have no figure.")]
 
 
@@ -47,6 +52,7 @@ def leaderboard(
     where: Where = "",
     sort: Sort = "",
     everything: Everything = False,
+    plot: plotting.OfRows = None,
     db: options.Database = options.DATABASE_URL,
     as_json: options.Json = False,
 ) -> None:
@@ -54,14 +60,18 @@ def leaderboard(
     from search.ranking.front import sections
     from search.records import Choice
 
+    plotting.check_drawable(plot)
     listed = everything or bool(where or sort)
     # The front is one of all rows: only a list may be cut off where it is read.
-    limit = top if listed and not as_json else None
+    limit = top if listed and not as_json and plot is None else None  # a figure is one of all rows too
     with existing(db) as ledger:
         if campaign is not None:
             campaign_of(ledger, campaign)
         standings = ledger.standings(campaign, limit, Choice(ratio, model, device, where, sort))
-    divided = sections(standings)
+    is_cut = listed and not as_json and top is not None  # of such a list nobody can say who is on the front
+    divided = sections(standings[:top] if is_cut else standings)
+    if plot is not None:
+        plotting.draw_standings(standings, ratio, plot)
     if as_json:
         front = {id(each) for section in divided for each in section.front}
         print_json([asdict(each) | {"front": id(each) in front} for each in standings[:top]])
@@ -69,7 +79,7 @@ def leaderboard(
     from search.ranking.leaderboard import board
 
     shown = divided if listed else [_best(each, top) for each in divided]
-    print_data(board(shown, everything=listed, marked=limit is None))
+    print_data(board(shown, everything=listed, marked=not is_cut))
 
 
 def _best(section: Section, top: int | None) -> Section:

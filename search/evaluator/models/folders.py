@@ -9,13 +9,15 @@ from pathlib import Path
 from search.evaluator import probe
 from search.evaluator.models import smollm2
 from search.evaluator.models.errors import ModelError
+from vortex_dsl.errors import did_you_mean
 
+OWN = (probe.PROBE, smollm2.NAME)
 MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja")
 
 
 def is_own(name: str) -> bool:
     """Tell whether it names a model that comes with us or with a package of ours."""
-    return name in (probe.PROBE, smollm2.NAME)
+    return name in OWN
 
 
 def model_folder(name: str) -> Path:
@@ -68,4 +70,5 @@ def _snapshot(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=list(MODEL_FILES)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"the model {name} is neither a folder nor to be had from the hub: {reason}") from error
+        near = did_you_mean(name, OWN)
+        raise ModelError(f"the model {name} is neither a folder nor to be had from the hub: {reason}{near}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,31 @@ def look(session: Session, file: str, text: str = "", values: Sequence[Sequence[
         return {"measurements": []}
     with _refusing():
         return {"measurements": plain(looking.look(_traced(asking, text, values), asking))}
+
+
+def picture(
+    session: Session, file: str, text: str = "", values: Sequence[Sequence[Any]] = (), layers: Sequence[int] = ()
+) -> dict[str, Any]:
+    """Picture what a program attends to in a file of recordings; without a text only load that."""
+    from search.evaluator.recall import picturing, recordings
+    from vortex_dsl import Shape, load_program, trace
+
+    found = session.kept(("picture", file), lambda: recordings.load(Path(file)))
+    if not text:
+        return {}
+    program = load_program(text).with_values(**dict(named(values)))
+    q = found.by_length[-1].q
+    with _refusing():
+        shape = Shape(q.shape[4], q.shape[5])
+        return {"picture": asdict(picturing.picture(trace(program, shape), found, program.name, layers))}
+
+
+def describe(session: Session, file: str) -> dict[str, Any]:
+    """Describe what a file of recordings holds, by the part that quick looks judge."""
+    from search.evaluator.recall import parts
+    from search.evaluator.recall.describing import statistics
+
+    return {"measurements": plain(statistics(_asking(session, file, parts.glanced)))}
 
 
 def _asking(session: Session, file: str, choose: Callable[[Recordings], list[Part]]) -> Asking:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
 from search.contracts import LookError
 from search.evaluator.arms import HOST, LIGHT
 from search.evaluator.outcomes import outcome_of
+from search.evaluator.recall.picture import Picture
 from search.evaluator.sandbox import Box, Child, ChildError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from search.records import Measurement
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 START_S = 120.0  # to load torch and the recordings, on a busy machine
 LOOK_S = 20.0  # for one program; nearly all take less than a second
+PICTURE_S = 60.0
 MAX_KEPT = 512  # looks that are given again: parents and published rules are looked at for every program
 
 
@@ -36,10 +40,21 @@ class RecordedLooker:
         self._thread = ThreadPoolExecutor(1, "look")
         self._child: Child | None = None
         self._kept: dict[tuple[str, Values], tuple[Measurement, ...]] = {}
+        self._statistics: tuple[Measurement, ...] = ()
 
     def look(self, text: str, values: Values) -> tuple[Measurement, ...]:
         """Give figures of recall (`search.evaluator.recall.looking`). Raises LookError."""
         return self._thread.submit(self._looked, text, values).result()
+
+    def picture(self, text: str, values: Values, layers: Sequence[int] = ()) -> Picture:
+        """Picture what a program attends to, in some layers page by page (`picturing.picture`). Raises LookError."""
+        args = {"text": text, "values": values, "layers": layers}
+        reply = self._thread.submit(self._asked, "picture", args, PICTURE_S).result()
+        return TypeAdapter(Picture).validate_python(reply["picture"])
+
+    def statistics(self) -> tuple[Measurement, ...]:
+        """Describe what was recorded (`search.evaluator.recall.describing`), once. Raises LookError."""
+        return self._thread.submit(self._described).result()
 
     def close(self) -> None:
         """Kill the process. Idempotent."""
@@ -47,29 +62,36 @@ class RecordedLooker:
 
     def _looked(self, text: str, values: Values) -> tuple[Measurement, ...]:
         if (text, values) not in self._kept:
-            found = self._asked(text, values)
+            found = outcome_of(self._asked("look", {"text": text, "values": values}, LOOK_S)).measurements
             if len(self._kept) >= MAX_KEPT:
                 self._kept.pop(next(iter(self._kept)))
             self._kept[text, values] = found
         return self._kept[text, values]
 
-    def _asked(self, text: str, values: Values) -> tuple[Measurement, ...]:
+    def _described(self) -> tuple[Measurement, ...]:
+        self._statistics = self._statistics or outcome_of(self._asked("describe", {}, START_S)).measurements
+        return self._statistics
+
+    def _asked(self, call: str, args: dict[str, Any], limit_s: float) -> dict[str, Any]:
         file = self._place()
         if not file.exists():
-            raise LookError("there is no look: the model's attention has not been recorded on this machine")
+            raise LookError(
+                "there is no look: the model's attention has not been recorded on this machine, where nothing is "
+                f"recorded but by workers of its own ({file.name} of their scratch folder would hold it)"
+            )
         try:
-            child = self._running(file)
-            reply: dict[str, Any] = child.call("look", {"file": str(file), "text": text, "values": values}, LOOK_S)
+            reply: dict[str, Any] = self._running(call, file).call(call, {"file": str(file), **args}, limit_s)
         except ChildError as error:
             raise LookError(f"the look came to nothing: {error}") from error
-        return outcome_of(reply).measurements
+        return reply
 
-    def _running(self, file: Path) -> Child:
+    def _running(self, call: str, file: Path) -> Child:
         """Give the process, started if need be, with the recordings loaded: that is no program's fault."""
         if self._child is None or not self._child.alive:
             self._drop()
             self._child = Child((*HOST, LIGHT), self._box)
-        self._child.call("look", {"file": str(file)}, START_S)
+        loading = "picture" if call == "picture" else "look"
+        self._child.call(loading, {"file": str(file)}, START_S)
         return self._child
 
     def _drop(self) -> None:

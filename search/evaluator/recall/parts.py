@@ -68,6 +68,13 @@ def glanced(recordings: Recordings) -> list[Part]:
     return _spread(recordings.by_length, -(-depth // 2), depth, max(each.num_steps for each in recordings.by_length))
 
 
+def pictured(recordings: Recordings, most: int) -> Part:
+    """Give the part that is drawn: every layer after the first text of the longest length, at most so many steps."""
+    longest = _some(recordings.by_length[-1], slice(1))
+    places = tuple(range(len(recordings.model.layers)))
+    return Part(longest, places, tuple(range(longest.num_steps))[-most:])
+
+
 def _spread(texts: Sequence[Recording], per_text: int, depth: int, judged_every: int) -> list[Part]:
     """Take so many layers after each text, evenly over the depth, those after one between those after the others."""
     found = []

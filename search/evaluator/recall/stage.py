@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from search.evaluator.arms import Arms, WorkerSettings
-    from search.records import EvaluationTask, Workload
+    from search.records import EvaluationKey, EvaluationTask, Workload
 
 
 def run(arms: Arms, task: EvaluationTask) -> Outcome:
@@ -37,8 +37,16 @@ def file_of(settings: WorkerSettings, task: EvaluationTask) -> Path:
 
 def file_for(settings: WorkerSettings, model_digest: str, workload: Workload, seed: int) -> Path:
     """Name the recordings of a model and a workload."""
-    parts = (model_digest, EVALUATOR_VERSION, settings.engine.dtype, recorded(workload).digest)
-    return settings.scratch / "recordings" / f"{digest_of((*parts, seed))}.safetensors"
+    return _file(settings.scratch, (model_digest, EVALUATOR_VERSION, settings.engine.dtype), workload, seed)
+
+
+def file_behind(scratch: Path, key: EvaluationKey, workload: Workload, dtype: str) -> Path:
+    """Name the recordings that an evaluation of recall or of its screen was made on, whether or not they are there."""
+    return _file(scratch, (key.model_digest, key.evaluator_version, dtype), workload, key.seed)
+
+
+def _file(scratch: Path, made_by: tuple[str, str, str], workload: Workload, seed: int) -> Path:
+    return scratch / "recordings" / f"{digest_of((*made_by, recorded(workload).digest, seed))}.safetensors"
 
 
 def _ask(arms: Arms, task: EvaluationTask, call: str) -> Outcome:

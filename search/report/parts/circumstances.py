@@ -7,12 +7,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from search.parents import REFERENCE, SEED
+from search.ranking.leaderboard import modelled_on
 from search.records import Stage
 from search.report.blocks import Block, Column, Grid, Items
 from search.report.merit import is_found, is_published
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from search.report.material import Material, Place
 
@@ -119,9 +120,9 @@ def _missing_at(place: Place, where: str) -> Iterator[str]:
     ranked = {s.id for section in place.at.values() for s in (*section.front, *section.folded)}
     if ranked:
         yield f"Speed was measured of {len(served)} of {len(ranked)} rules that have a loss{where}."
-    targets: Sequence[str] = sorted({s.target for s in rows if s.target})
-    if targets:
-        yield f"Speed on {', '.join(targets)} is modelled by bytes and launches, not measured{where}."
+    target = modelled_on(rows)
+    if target:
+        yield f"Speed on {target} is modelled by bytes and launches, not measured{where}."
     longest = max((n for s in rows for n in (*s.lengths, *s.retrieval_lengths, *s.accuracy_lengths)), default=0)
     if longest:
         yield f"No text was longer than {longest:,} tokens{where}."

@@ -7,9 +7,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from search.ranking.front import has_figure, has_loss
-from search.ranking.leaderboard import COLUMNS, NOTHING, UNDECIDED, cells_of, columns_of, named, told, verdict
+from search.ranking.leaderboard import (
+    COLUMNS,
+    NOTHING,
+    UNDECIDED,
+    cells_of,
+    columns_of,
+    modelled_on,
+    named,
+    told,
+    verdict,
+)
 from search.report.blocks import Block, Column, Grid, Part, Picture, Words
-from search.report.merit import Merit, is_found, is_published, merit_of
+from search.report.merit import LEAST_DRAWN, LEAST_SERVED, Merit, is_found, is_published, merit_of
 from search.report.plot import Kind, Mark, Plot, Series
 from search.report.wording import title_case
 
@@ -22,8 +32,6 @@ if TYPE_CHECKING:
 
 MAX_FRONT, MAX_BEHIND, MAX_REFERENCES, MAX_RECALL = 24, 6, 8, 8
 KINDS: tuple[tuple[Kind, Callable[[Standing], bool]], ...] = (("found", is_found), ("published", is_published))
-LEAST_SERVED = 2  # of rules: fewer measured speeds make no picture
-LEAST_DRAWN = 1e-6  # a logarithmic axis that held dense attention's own loss would show nothing else
 
 
 def fronts(place: Place) -> list[Block]:
@@ -111,8 +119,7 @@ def _picture(section: Section, name: str) -> list[Block]:
     shown = served if is_measured else [s for s in ranked if s.modelled_speedup is not None]
     if merit is None or len(shown) < LEAST_SERVED:
         return []
-    target = next((s.target for s in shown if s.target), "")
-    speed = "measured speed-up over dense attention" if is_measured else f"modelled speed-up on {target}"
+    speed = "measured speed-up over dense attention" if is_measured else f"modelled speed-up on {modelled_on(shown)}"
     on_front = {id(s) for s in section.front}
     series = [
         _series(kind, [s for s in shown if of(s) and (id(s) in on_front) == front], merit, front, is_measured)

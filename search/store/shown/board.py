@@ -8,7 +8,7 @@ import operator
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, func, literal, not_, or_, select
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, case, func, literal, not_, or_, select
 
 from search.parents import LEAST_RATIO
 from search.ranking import conditions
@@ -18,7 +18,7 @@ from search.store import models
 from search.store.shown.place import at, is_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy.orm import Session
 
@@ -33,6 +33,9 @@ PLAIN = tuple(
 )
 LENGTHS = ("lengths", "retrieval_lengths", "accuracy_lengths")
 REFERENCE = func.coalesce(ROW.cost_ratio < LEAST_RATIO, False)
+# Who asks an endpoint is charged tokens, also where they cost nothing.
+IS_ASKED = or_(models.Candidate.prompt_tokens > 0, models.Candidate.dollars > 0)
+DOLLARS = case((IS_ASKED, models.Candidate.dollars))
 SHOWN = (
     *(getattr(ROW, name) for name in (*PLAIN, *LENGTHS)),
     ROW.candidate_id,
@@ -43,6 +46,7 @@ SHOWN = (
     models.Candidate.proposer,
     models.Candidate.operator,
     models.Candidate.parents,
+    DOLLARS.label("dollars"),
     models.Campaign.id.label("campaign"),
     models.Campaign.model,
 )
@@ -62,7 +66,9 @@ EXPRESSIONS: dict[str, Expression] = {
     "campaign": ROW.campaign_id,
     "environment": ROW.environment_digest,
     "reference": REFERENCE,
+    "dollars": DOLLARS,
 }
+NULLABLE = {"dollars", *(name for name, column in COLUMNS.items() if column.nullable)}
 BEYOND = b"\xff"  # after what a place goes on with
 COMPARE = {
     ast.Lt: operator.lt,
@@ -101,6 +107,23 @@ def page(session: Session, campaign_id: int | None, limit: int | None, choice: C
     return Page([_standing(row, known) for row in shown], mark)
 
 
+def of_ids(session: Session, ids: Sequence[int]) -> list[Standing]:
+    """Give rows by their own ids (not their candidates'), in this order."""
+    found = session.execute(ALL.add_columns(ROW.id.label("own_id")).where(ROW.id.in_(ids))).all()
+    known = _environments(session, {row.environment_digest for row in found})
+    by_id = {row.own_id: _standing(row, known) for row in found}
+    return [by_id[each] for each in ids]
+
+
+def order(sort: str) -> list[Expression]:
+    """Order by one field, rows without it last, or best first. Raises ConditionError."""
+    if not sort:
+        return [ROW.place]
+    name, falling = conditions.order_of(sort)
+    column = _column(name)
+    return [(column.desc() if falling else column.asc()).nulls_last(), ROW.place]
+
+
 @dataclass(frozen=True)
 class _Mark:
     """The last row of a page: where it stands, and the figure by which rows are sorted, if it has one."""
@@ -125,15 +148,15 @@ def _parts(campaign_id: int | None, choice: Choice, begins: _Mark | None, *, is_
 
     So an index does for both, whatever a database holds of NULL.
     """
-    chosen = ALL.where(*_chosen(campaign_id, choice))
+    asked = ALL.where(*chosen(campaign_id, choice))
     behind = [] if begins is None else [ROW.place > begins.place]
     if not choice.sort:
-        yield chosen.where(*behind).order_by(ROW.place)
+        yield asked.where(*behind).order_by(ROW.place)
         return
     if is_sqlite and choice.ratio is not None:
         # It knows of no distribution: an index by campaign would lead it through the rows of all other ratios first.
         mine = [] if campaign_id is None else [ROW.campaign_id + 0 == campaign_id]
-        chosen = ALL.where(*mine, *_chosen(None, choice))
+        asked = ALL.where(*mine, *chosen(None, choice))
     name, falling = conditions.order_of(choice.sort)
     column = _column(name)
     figure = column.label("sorted_by")
@@ -141,9 +164,9 @@ def _parts(campaign_id: int | None, choice: Choice, begins: _Mark | None, *, is_
     if is_among:
         further = [] if begins is None else [_further(column, begins, falling)]
         order = column.desc() if falling else column.asc()
-        yield chosen.add_columns(figure).where(column.is_not(None), *further).order_by(order, ROW.place)
-    if name in COLUMNS and COLUMNS[name].nullable:
-        unknown = chosen.add_columns(figure).where(column.is_(None), *([] if is_among else behind))
+        yield asked.add_columns(figure).where(column.is_not(None), *further).order_by(order, ROW.place)
+    if name in NULLABLE:
+        unknown = asked.add_columns(figure).where(column.is_(None), *([] if is_among else behind))
         yield unknown.order_by(ROW.place)
 
 
@@ -172,6 +195,7 @@ def _standing(row: Any, environments: dict[str, dict[str, str]]) -> Standing:
         model=row.model,
         campaign=row.campaign,
         environment=row.environment_digest,
+        dollars=row.dollars,
         reference=is_reference(row.cost_ratio),
         versions=tuple(sorted(versions.items())),
         **lengths,
@@ -183,23 +207,24 @@ def _numbers(written: str) -> tuple[int, ...]:
     return tuple(int(number) for number in written.split(",") if number)
 
 
-def _chosen(campaign_id: int | None, choice: Choice) -> list[ColumnElement[bool]]:
+def chosen(campaign_id: int | None, choice: Choice) -> list[ColumnElement[bool]]:
+    """Give the conditions of a choice. Raises ConditionError."""
     row = ROW
-    chosen: list[ColumnElement[bool]] = []
+    found: list[ColumnElement[bool]] = []
     if campaign_id is not None:
-        chosen.append(row.campaign_id == campaign_id)
+        found.append(row.campaign_id == campaign_id)
     if choice.ratio is not None:
-        chosen.append(row.ratio == choice.ratio)
+        found.append(row.ratio == choice.ratio)
         if not choice.sort:  # then the rows of a ratio lie together
-            chosen.append(row.place.between(at(choice.ratio), at(choice.ratio) + BEYOND))
+            found.append(row.place.between(at(choice.ratio), at(choice.ratio) + BEYOND))
     if choice.model:
         digest = row.model_digest.startswith(choice.model, autoescape=True)
-        chosen.append(or_(models.Campaign.model == choice.model, digest))
+        found.append(or_(models.Campaign.model == choice.model, digest))
     if choice.device:
-        chosen.append(func.lower(row.device).contains(choice.device.lower(), autoescape=True))
+        found.append(func.lower(row.device).contains(choice.device.lower(), autoescape=True))
     if choice.where:
-        chosen.append(_condition(conditions.parse(choice.where)))
-    return chosen
+        found.append(_condition(conditions.parse(choice.where)))
+    return found
 
 
 def _condition(node: ast.expr) -> ColumnElement[bool]:
@@ -219,9 +244,14 @@ def _value(node: ast.expr) -> Any:
     if isinstance(node, ast.Name):
         return _column(node.id)
     if isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant):
-        return literal(-node.operand.value)  # type: ignore[operator]
+        return _constant(-node.operand.value)  # type: ignore[operator]
     assert isinstance(node, ast.Constant), "conditions.parse lets nothing else pass"
-    return literal(node.value)
+    return _constant(node.value)
+
+
+def _constant(value: Any) -> Any:
+    """Give a number or text to compare with; whole numbers of databases have 64 bits, others compare as fractions."""
+    return literal(float(value) if isinstance(value, int) and abs(value) >= 2**63 else value)
 
 
 def _column(name: str) -> Any:

@@ -41,7 +41,7 @@ def test_facts_are_those_of_the_question(known):
     assert known.front["TwoStage"] == (0.857, 704)
     assert (known.tried["CentroidGqa"], known.held[0], known.by_layer[:2]) == (6, 0.45, (0.61, 0.70))
     assert [load_program(text).name for text in known.task] == ["WithValues56"]
-    assert list(known.inspirations) == ["TwoStage", "Ball"]
+    assert list(known.inspirations) == ["TwoStage"]
     assert "CentroidGqa92" in known.under_way
     assert "SparQ" in known.failed
 

@@ -1,5 +1,7 @@
 """Families: programs by their oldest ancestor, and what came of them."""
 
+from dataclasses import replace
+
 from search.archive.families import ancestor, families
 from search.parents import REFERENCE
 from search.records import Candidate, Evaluation, EvaluationKey, Measurement, Proposal, Record, Stage, Status
@@ -24,11 +26,21 @@ def test_descendants_count_for_the_oldest_on_the_first_side():
         record(4, kl=0.0, operator=REFERENCE),
     ]
     first, second = families(records, (8.0, 16.0))
-    assert (first.name, first.num_programs, first.num_failed, first.best) == ("Rule1", 3, 1, {8.0: (0.2, "Rule2")})
-    assert (second.name, second.num_programs, second.best) == ("Rule0", 1, {8.0: (0.5, "Rule0")})
+    assert (first.name, len(first.records), first.num_failed, first.best) == ("Rule1", 3, 1, {8.0: (0.2, "Rule2")})
+    assert (second.name, len(second.records), second.best) == ("Rule0", 1, {8.0: (0.5, "Rule0")})
 
 
 def test_an_unknown_parent_and_a_circle_end_the_search():
     lost, own = record(5, (9,)), record(6, (6,))
     assert ancestor(lost, {"p5": lost}) is lost
     assert ancestor(own, {"p6": own}) is own
+
+
+def test_what_repeats_a_program_is_of_its_family_and_what_only_went_no_further_has_not_failed():
+    first, again = record(0, kl=0.5), record(1, kl=0.5)
+    again = replace(again, candidate=replace(again.candidate, program_digest="p0", status=Status.DUPLICATE))
+    slow = record(2, (0,))
+    slow = replace(slow, evaluations=(replace(slow.evaluations[0], status=Status.BELOW_GATE),))
+    (family,) = families([first, again, slow], (8.0,))
+    assert family.records == (first, again, slow)
+    assert family.num_failed == 1

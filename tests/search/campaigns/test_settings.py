@@ -79,6 +79,15 @@ def test_the_lag_is_what_is_asked_for_or_follows_the_workers():
     assert few < many
 
 
+def test_options_of_a_campaign_say_how_turns_are_given_and_how_often_agents_reflect():
+    from search.commands.asked import ToRun
+
+    asked = ToRun(bandit=False, reflect_every=3)
+    config = settings_of(asked.setup(), PROBE)
+    assert (config.bandit, config.reflect_every) == (False, 3)
+    assert settings_of(ToRun().setup(), PROBE).reflect_every == 8
+
+
 def test_turns_of_a_conversation_are_kept_with_the_campaign_and_bounded():
     assert settings_of(read_setup(None, {}), PROBE).turns == 4
     config = settings_of(read_setup(None, {"turns": 2}), PROBE)

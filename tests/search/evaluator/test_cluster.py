@@ -195,18 +195,28 @@ def elsewhere(monkeypatch, tmp_path):
 
 def refusal(address="127.0.0.1:1"):
     """Give the one sentence with which a cluster is not joined. In a process of its own: Ray keeps what it has seen."""
+    (line,) = refusals(address, {})
+    return line
+
+
+def refusals(address, *environments):
+    """Give the sentences of one process, which tries with one environment after the other: Ray is imported once."""
     code = f"""
+import os
 from search.evaluator.cluster import PoolError, connected
-try:
-    with connected({address!r}, 1):
-        print("joined")
-except PoolError as error:
-    print("refused:", error)
+for environment in {environments!r}:
+    os.environ.update(environment)
+    try:
+        with connected({address!r}, 1):
+            print("joined")
+    except PoolError as error:
+        print("refused:", error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
-    (line,) = done.stdout.splitlines()
-    return line
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(environments)
+    return lines
 
 
 def test_a_cluster_whose_token_is_missing_is_refused_in_a_sentence(elsewhere):
@@ -215,13 +225,15 @@ def test_a_cluster_whose_token_is_missing_is_refused_in_a_sentence(elsewhere):
     assert all(where in said for where in (TOKEN, TOKEN_PATH, "~/.ray/auth_token", "ray get-auth-token"))
 
 
-@pytest.mark.parametrize("content", [None, "", " \n"])
-def test_a_token_file_that_is_not_there_or_empty_is_named(elsewhere, tmp_path, content):
-    file = tmp_path / "token"
-    if content is not None:
+@pytest.mark.usefixtures("elsewhere")
+def test_a_token_file_that_is_not_there_or_empty_is_named(tmp_path):
+    """Before Ray looks for a token at all, so one process can be refused again and again."""
+    files = [tmp_path / name for name in ("absent", "empty", "blank")]
+    for file, content in zip(files[1:], ("", " \n"), strict=True):
         file.write_text(content)
-    elsewhere.setenv(TOKEN_PATH, str(file))
-    assert f"{TOKEN_PATH} names {file}, where no token for Ray" in refusal()
+    said = refusals("127.0.0.1:1", *({TOKEN_PATH: str(file)} for file in files))
+    for file, line in zip(files, said, strict=True):
+        assert f"{TOKEN_PATH} names {file}, where no token for Ray" in line
 
 
 @pytest.mark.parametrize("place", ["environment", "file", "home"])

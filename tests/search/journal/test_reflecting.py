@@ -14,8 +14,8 @@ from search.agents.llm.conversation import Llm
 from search.agents.llm.endpoint import Endpoint
 from search.agents.shown.ideas import JOURNAL
 from search.agents.shown.tried import FAMILIES
+from search.campaigns.comparisons import FIGURES
 from search.campaigns.replay import replay
-from search.campaigns.target import FIGURES
 from search.config import CampaignConfig
 from search.journal.answers import entries_of
 from search.journal.prediction import fault

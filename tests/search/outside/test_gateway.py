@@ -138,6 +138,13 @@ def test_a_ticket_of_another_campaign_or_none_at_all_is_refused(gateway, campaig
     assert Ticket.parse(str(ticket)) == ticket
 
 
+@pytest.mark.parametrize("operator", ["seed", "reference", "brought", "failed"])
+def test_a_ticket_makes_no_seed_and_no_yardstick(gateway, campaign, text_of, operator):
+    """Those keep to no bound at the loop's door."""
+    with pytest.raises(SubmissionError, match=f"no brief asks for '{operator}'"):
+        gateway.submit(text_of(1), str(Ticket(campaign.id, 2, operator)))
+
+
 def test_a_campaign_that_is_over_takes_nothing(ledger, running, text_of):
     gateway = Gateway(ledger, "claude")
     for number in range(3):

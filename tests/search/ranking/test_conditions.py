@@ -28,6 +28,8 @@ from search.ranking.conditions import KINDS, ConditionError, order_of, parse
         ("(" * 300 + "kl < 1" + ")" * 300, "no condition"),
         ("kl < 1 or " * 200 + "kl < 1", "2,006 characters"),
         ("kl < \0", "no condition"),
+        (r"name == '\0'", "no row can have"),
+        (r"name == '\ud800'", "no row can have"),
     ],
 )
 def test_what_cannot_be_asked_is_a_sentence(text, said):

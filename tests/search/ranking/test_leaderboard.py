@@ -25,9 +25,12 @@ def drawn(rows, width=88, **how):
     return console.export_text()
 
 
-def test_all_columns_with_their_intervals_fit_88():
-    told = drawn([RULE, replace(RULE, id=1234, retrieval_loss_low=-0.15, retrieval_loss_high=-0.05)])
-    assert max(map(len, told.splitlines())) <= 88
+def test_all_columns_with_their_intervals_fit_96_and_what_88_leave_out_is_told():
+    rows = [RULE, replace(RULE, id=1234, retrieval_loss_low=-0.15, retrieval_loss_high=-0.05)]
+    narrow, told = drawn(rows), drawn(rows, width=96)
+    assert max(map(len, narrow.splitlines())) <= 88
+    assert "not shown in 88 columns: pages and bytes/page" in narrow
+    assert max(map(len, told.splitlines())) <= 96
     for whole in (
         "[-.15,-.05]",
         "grammar",
@@ -52,6 +55,17 @@ def test_a_wide_row_is_one_line():
     (line,) = [line for line in told.splitlines() if "TwoStageValueGated" in line]
     for whole in ("0.191 [.170,.210]", "0.05 [-.02,.12]", "1.23x [1.10,1.34]", "3.9x", "16.3", "288", "grammar/mutate"):
         assert whole in line
+
+
+@pytest.mark.parametrize("width", [88, 160])
+def test_what_was_asked_of_a_model_has_its_dollars_and_their_sum(width):
+    rows = [replace(RULE, dollars=0.0625), replace(RULE, id=13, kl=0.3, dollars=0.25), replace(RULE, id=14)]
+    told = drawn(rows, width, everything=True)
+    assert max(map(len, told.splitlines())) <= width
+    assert "dollars" in told
+    assert "0.0625" in told
+    assert "models were paid 0.3125 for 2 programs of these" in " ".join(told.split())
+    assert "dollars" not in drawn([RULE], width)
 
 
 def test_a_row_says_its_circumstance():

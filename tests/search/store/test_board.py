@@ -20,7 +20,7 @@ from tests.search.store.test_ledger import CAMPAIGN, ENVIRONMENT, LENGTHS, MINUT
 FIGURES = (-1.5, -0.0, 0.0, 1e-300, 0.25, 2.0, 1e300, math.inf, None)
 NULLS_LAST = (1, 0.0)
 PAGE = 3
-SORTS = ("", "kl", "-kl", "recall", "-recall", "name", "-id", "speedup", "status")
+SORTS = ("", "kl", "-kl", "recall", "-recall", "name", "-id", "speedup", "status", "dollars", "-dollars")
 OF_CAMPAIGN = "ix_standing_campaign_id"
 INDEXES = (
     (Choice(), OF_CAMPAIGN),
@@ -84,7 +84,7 @@ def fill(ledger, num=8):
     """Measure some candidates, of which not all have every figure, and some the same."""
     campaign = ledger.create_campaign(CAMPAIGN)
     for step in range(num):
-        candidate = ledger.add_candidate(propose(campaign, step))
+        candidate = ledger.add_candidate(propose(campaign, step, dollars=(step % 4) / 8))
         at_ratio = {"ratio": (8.0, 16.0)[step % 2], "lengths": LENGTHS}
         measure(ledger, candidate, task(f"p{step}", Stage.RECALL, **at_ratio), recall=(step // 3) / 10)
         if step % 3:
@@ -134,10 +134,12 @@ class BoardContract:
     def test_sorted_rows_stand_by_the_figure_and_then_best_first(self, ledger):
         fill(ledger)
         best = [each.id for each in ledger.standings()]
-        for sort, sign in (("kl", 1), ("-kl", -1)):
-            rows = ledger.standings(choice=Choice(sort=sort))
-            wanted = sorted(rows, key=lambda s: ((s.kl is None), sign * (s.kl or 0.0), best.index(s.id)))
-            assert rows == wanted
+        for name, sign in itertools.product(("kl", "dollars"), (1, -1)):
+            rows = ledger.standings(choice=Choice(sort=name if sign > 0 else f"-{name}"))
+            figures = {each.id: getattr(each, name) for each in rows}
+            assert None in figures.values()
+            ranked = [(figures[s.id] is None, sign * (figures[s.id] or 0.0), best.index(s.id)) for s in rows]
+            assert ranked == sorted(ranked)
 
     def test_page_after_nonsense_is_refused(self, ledger):
         for after in ("x", "[]", '["zz", null]', "{}"):
@@ -188,7 +190,7 @@ class BoardContract:
         with ledger._writing() as session:
             tally.rebuild(session)
         assert [ledger.progress(campaign.id) for campaign in campaigns] == kept
-        with ledger._reading() as session:
+        with ledger.reading() as session:
             assert session.scalar(text("SELECT count(*) FROM tally WHERE number < 0")) == 0
 
     def do_something(self, ledger, drawn, candidates):

@@ -330,13 +330,17 @@ def test_unwritable_database_is_refused(tmp_path, exists):
     if exists:
         SqlLedger(f"sqlite:///{file}").close()
         file.chmod(0o444)
-    tmp_path.chmod(0o555)
+    assert opened_in_a_locked_folder(file).startswith("search.store.errors.StoreError: The database sqlite:///")
+
+
+def opened_in_a_locked_folder(file):
+    """Give the last line that a process writes which may not write the file's folder."""
+    file.parent.chmod(0o555)
     code = f"from search.store.ledger import SqlLedger; SqlLedger('sqlite:///{file}')"
-    done = subprocess.run(
-        [*unprivileged(tmp_path), sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
-    tmp_path.chmod(0o755)
-    assert done.stderr.splitlines()[-1].startswith("search.store.errors.StoreError: The database sqlite:///")
+    command = [*unprivileged(file.parent), sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    file.parent.chmod(0o755)
+    return done.stderr.splitlines()[-1]
 
 
 def unprivileged(folder):
@@ -353,9 +357,17 @@ def test_memory_is_refused(url):
     assert "cannot be shared" in refusal(url)
 
 
-@pytest.mark.parametrize("url", ["results.db", "", "mysql://root@localhost/x", "nosuch://x", "postgresql://h:port/x"])
+@pytest.mark.parametrize("url", ["", "mysql://root@localhost/x", "nosuch://x", "postgresql://h:port/x"])
 def test_unknown_urls_are_refused_with_a_remedy(url):
     assert "sqlite:///FILE" in refusal(url)
+
+
+def test_a_file_is_called_by_its_path_where_it_is_only_read(tmp_path):
+    file = tmp_path / "a b.db"
+    file.touch()
+    with pytest.raises(StoreError) as refused:
+        SqlLedger(str(file), read_only=True)
+    assert f"The database sqlite:///{file} has" in str(refused.value)
 
 
 def test_unreachable_server_is_told_without_the_password(tmp_path):

@@ -207,8 +207,8 @@ def test_import_is_light():
         "heavy = {'torch', 'vllm', 'ray', 'sqlalchemy', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    runs = [subprocess.run([sys.executable, "-c", code], check=True, capture_output=True) for _ in range(3)]
-    assert min(float(run.stdout) for run in runs) < 0.1
+    runs = (subprocess.run([sys.executable, "-c", code], check=True, capture_output=True) for _ in range(3))
+    assert any(float(run.stdout) < 0.1 for run in runs)
 
 
 def test_a_program_text_can_be_imported_by_an_editor():

@@ -1,11 +1,13 @@
 """Which plugin is active when several are installed; what a configuration may say."""
 
+import logging
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
 
+from vortex_dsl import ProgramError, load_program, zoo
 from vortex_dsl.serving import config, plugin
 
 
@@ -82,6 +84,75 @@ def test_settings_that_are_right_are_taken_as_they_are():
     expected = config.ServingConfig("x.py", (("kind", "a"), ("pages", 8)), 64, "torch")
     assert config.from_mapping(given) == expected
     assert config.from_mapping({"program": "x.py"}) == config.ServingConfig("x.py")
+
+
+QUEST = zoo.text("quest")
+CARD = {
+    "name": "Quest", "text": QUEST, "values": {"pages": 26, "page_size": 32}, "model": "smollm2",
+    "shape": {"group": 3, "head_dim": 64},
+}  # fmt: skip
+
+
+@pytest.fixture
+def exported(monkeypatch):
+    """Make this package one that was exported, and give what it serves for some `additional_config`."""
+    monkeypatch.setattr(config, "exported_card", lambda: CARD)
+    monkeypatch.delenv(config.PROGRAM_VARIABLE, raising=False)
+    config._warn.cache_clear()
+    return lambda **vortex: config.serving_config(
+        SimpleNamespace(additional_config={"vortex": vortex} if vortex else {})
+    )
+
+
+def test_an_exported_program_is_served_as_judged_unless_other_values_are_asked_for(exported):
+    assert exported().load() == load_program(QUEST).with_values(**CARD["values"])
+    served = exported(values={"pages": 64}, kernels="torch")
+    assert served.load().values["pages"] == 64
+    assert served.load().values["page_size"] == 32
+    assert served.kernels == "torch"
+
+
+def test_another_program_may_be_served_by_an_exported_runtime(exported):
+    assert exported(program=zoo.text("centroid")).load() == load_program(zoo.text("centroid"))
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"page": 64}, "Quest has no tunable 'page'; did you mean 'pages'?"),
+        ({"pages": 0}, "tunable 'pages': 0 is out of range; give a whole number from"),
+        ({"page_size": 48}, "tunable 'page_size': '48' is not an option; give one of 16, 32, 64, 128"),
+        ({"pages": "many"}, "tunable 'pages': 'many' is not a whole number; give one from"),
+    ],
+)
+def test_a_value_that_the_exported_program_does_not_take_is_told_in_a_sentence(exported, values, sentence):
+    with pytest.raises(ProgramError) as caught:
+        exported(values=values).load()
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_of_an_exported_program_that_are_no_object_are_told_with_its_own_example(exported):
+    with pytest.raises(config.ServingError, match=r"give an object such as \{'values': \{'pages': 64\}\}"):
+        config.from_mapping("pages=64", CARD)
+    with pytest.raises(config.ServingError, match="unknown setting 'pages' in 'vortex'"):
+        exported(pages=64)
+    with pytest.raises(config.ServingError, match="'values' in 'vortex' is 'list'"):
+        exported(values=[64])
+
+
+def test_what_was_never_judged_is_warned_of_once(exported, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("vllm"), "propagate", True)
+    config.warn_of_what_was_not_judged(exported().load(), 3, 64)
+    config.warn_of_what_was_not_judged(load_program(zoo.text("centroid")), 4, 128)
+    assert caplog.messages == []
+    said = config._warn.cache_info().misses
+    for _layer in range(3):
+        config.warn_of_what_was_not_judged(exported(values={"pages": 64}).load(), 4, 128)
+    assert config._warn.cache_info().misses == said + 2
+    shape, values = dict.fromkeys(caplog.messages)  # where vLLM has set up its log, a message may be caught twice
+    assert "judged on smollm2, with 3 query heads per KV head of 64 channels; this model has 4 of 128" in shape
+    assert "served with pages=64 (judged with 26)" in values
 
 
 @pytest.mark.vllm

@@ -12,7 +12,7 @@ import torch
 from vllm.model_executor.models.utils import extract_layer_index
 
 from vortex_dsl.backends.tape.machine import Layer, get_ready
-from vortex_dsl.serving.config import ServingError, kernels_of, serving_config
+from vortex_dsl.serving.config import ServingError, kernels_of, serving_config, warn_of_what_was_not_judged
 from vortex_dsl.serving.layers.rule import Rule
 from vortex_dsl.serving.metrics import Counters, Meter
 from vortex_dsl.serving.pages.pages import LINE, Pages, Rows, Softmax, in_lines
@@ -49,7 +49,9 @@ class ProgramLayer(ABC):
         self.last_decodes: Decodes | None = None  # for those who check what is stored
         self._complete = torch.zeros(0, dtype=torch.bool)
         self.field_bytes: int | None = None  # not settled before the first program
-        self.use(config.load())
+        program = config.load()
+        warn_of_what_was_not_judged(program, self.num_heads // self.num_kv_heads, self.head_size)
+        self.use(program)
         self.field_bytes = max(self.rule.field_bytes, in_lines(config.field_bytes))
         return Room(self.field_bytes, self.rule.page_size)
 

@@ -19,6 +19,22 @@ from vortex_dsl import zoo
 
 CONFIG = CampaignConfig(group=2, head_dim=64)
 GOOD = f"Envelopes bound the score.\n\n```python\n{zoo.text('quest')}```\nThat is all."
+WIDE = """```python
+from vortex_dsl import Int, Program, dot, topk
+
+
+class Wide(Program):
+    \"\"\"Rank pages by every key, kept twice.\"\"\"
+
+    pages = Int(64, low=1, high=1024, log=True)
+
+    def summarize(self, k, v):
+        return {"keys": k.to("int8"), "again": k.to("fp8_e4m3")}
+
+    def select(self, q, page):
+        best = dot(q, page.keys, "dim").max("token") + dot(q, page.again, "dim").max("token")
+        return topk(best.max("head"), self.pages)
+```"""
 BAD = "```python\nfrom vortex_dsl import Program\n\nimport os\n```"
 
 
@@ -170,3 +186,17 @@ def test_an_endpoint_away_from_the_start_ends_the_campaign(tmp_path, server):
     outcome, records = campaign(tmp_path, server, 3, 500)
     assert outcome.end is End.INFRASTRUCTURE
     assert records == []
+
+
+def test_what_is_beyond_a_bound_after_all_turns_is_recorded_with_the_bound_and_its_cost_and_never_measured(
+    tmp_path, server
+):
+    outcome, records = campaign(tmp_path, server, 1, *[WIDE] * TURNS, numbered(0))
+    assert outcome.end is End.DONE
+    refused, sound = records
+    assert refused.candidate.status is Status.PROGRAM_ERROR
+    assert "the fields of a page take" in refused.candidate.message
+    assert "at most 1,024 are reserved" in refused.candidate.message
+    assert refused.candidate.proposal.dollars == pytest.approx(TURNS * 0.003)
+    assert not refused.evaluations
+    assert sound.evaluations

@@ -13,7 +13,7 @@ from search.agents.shown.ideas import journal, published
 from search.agents.shown.model import model
 from search.agents.shown.parent import cost, curve, measured
 from search.agents.shown.questions import instructions
-from search.agents.shown.section import Section
+from search.agents.shown.section import Section, tokens_of
 from search.agents.shown.task import aim, gates
 from search.agents.shown.tried import failures, families, moves, pending
 from search.config import CampaignConfig
@@ -98,6 +98,19 @@ def test_facts_of_the_model(midway):
             rf"At {ratio}x an error of the attention output costs most fidelity in the layers \d+ \(\d+%\)", told
         )
         assert f"At {ratio}x at most" in told
+
+
+def test_statistics_of_queries_and_keys_are_averages_with_the_layers_that_have_least_and_most(midway, generate):
+    recorded = generate.recorded_statistics()
+    lines = model(midway, recorded).text.splitlines()
+    assert len(lines) == len(model(midway).text.splitlines()) + 5
+    (norms,) = [line for line in lines if line.startswith("* As recorded, keys have a norm of")]
+    values = [each.value for each in recorded if each.name.startswith("k_norm_layer")]
+    least, most = min(values), max(values)
+    assert f"{sum(values) / 30:.2f} ({least:.2f} in layer {values.index(least)} to {most:.2f} in layer" in norms
+    (quarters,) = [line for line in lines if "quarters of the rotary pairs add" in line]
+    assert sum(map(float, re.findall(r"-?\d\.\d\d", quarters))) == pytest.approx(1, abs=0.03)
+    assert tokens_of("\n".join(lines)) - tokens_of(model(midway).text) < 450
 
 
 def test_facts_of_a_model_that_nothing_was_measured_on():
@@ -196,7 +209,7 @@ def test_families_tell_the_best_that_came_of_each(midway):
     told = families(midway).text
     number = sum(r.candidate.name.rstrip("0123456789") == "CentroidGqa" for r in midway.records)
     line = next(line for line in told.splitlines() if line.startswith("* CentroidGqa: "))
-    assert line.startswith(f"* CentroidGqa: {number} tried; least loss at 4x 0.0303 by CentroidGqa")
+    assert line.startswith(f"* CentroidGqa: {number} tried; least loss at 4x 0.0303")
     assert "that did worse" in told
     assert "Dense" not in told
 

@@ -53,6 +53,13 @@ def test_what_tells_nothing_changes_nothing():
     assert Study(SPACE, [*KNOWN, outside, unmeasured], seed=1).ask() == Study(SPACE, KNOWN, seed=1).ask()
 
 
+def test_what_is_kept_stays_and_the_rest_is_drawn():
+    study = Study(SPACE, KNOWN, seed=3)
+    asked = [study.ask({"n": 7, "way": "y"}) for _ in range(10)]
+    assert {(each["n"], each["way"]) for each in asked} == {(7, "y")}
+    assert len({each["a"] for each in asked}) > 5
+
+
 def test_refusing_needs_a_question():
     with pytest.raises(AssertionError):
         Study(SPACE, [], seed=0).refuse()

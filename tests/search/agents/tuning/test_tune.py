@@ -117,3 +117,14 @@ def test_tuning_finds_better_numbers(house, records):
         house.lost(dict(skeleton(r.candidate.proposal).values)) for r in campaign if r.candidate.status is Status.OK
     ]
     assert min(losses[9:]) < min(losses[:9]) - 0.7 * (min(losses[:9]) - 0.1)
+
+
+def test_few_values_change_at_a_time(house, records):
+    """Where a rule is good, most of its numbers are."""
+    num_changed = set()
+    for seed in range(20):
+        proposal = Tune().propose(house.context(records, seed=seed))
+        old, new = dict(skeleton(records[8].candidate.proposal).values), dict(skeleton(proposal).values)
+        num_changed.add(sum(new[name] != value for name, value in old.items()))
+    assert num_changed <= {1, 2, 3}
+    assert len(num_changed) > 1

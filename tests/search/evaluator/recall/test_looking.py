@@ -9,7 +9,8 @@ from search.evaluator.recall.figures import Asking, measure
 from search.evaluator.recall.looker import RecordedLooker
 from search.evaluator.recall.looking import look
 from search.evaluator.recall.parts import Part, glanced
-from search.evaluator.recall.recordings import Model, Recordings, save
+from search.evaluator.recall.picturing import picture
+from search.evaluator.recall.recordings import Model, Recordings, load, save
 from vortex_dsl import Shape, load_program, trace, zoo
 
 LAYERS = 4
@@ -79,6 +80,10 @@ def test_a_process_of_its_own_looks_at_what_was_recorded_meanwhile(looker, recor
     with pytest.raises(LookError, match=r"the look came to nothing: .*no tunable 'nothing'"):
         looker.look(zoo.text("quest"), (("nothing", 1),))
     assert looker.look(zoo.text("centroid"), VALUES) != looker.look(zoo.text("quest"), VALUES)
+    graph, kept = graph_of(), load(tmp_path / "recorded.safetensors")
+    assert looker.picture(zoo.text("quest"), VALUES, (1,)) == picture(graph, kept, "Quest", (1,))
+    with pytest.raises(LookError, match="layer 9 is not recorded"):
+        looker.picture(zoo.text("quest"), VALUES, (9,))
     looker.close()
     looker.close()
 

@@ -1,0 +1,1 @@
+"""Commands about databases themselves, not about what was found."""

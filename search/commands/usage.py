@@ -1,0 +1,67 @@
+"""What is said of a command line that cannot be read: what was seen, what must be, what may have been meant."""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from vortex_dsl.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAX_SHOWN = 80  # characters of what was given
+# From what the libraries beneath say to what we say. Later ones see what earlier ones made.
+WORDS = (
+    (r"No such (option|command):? '?([^'\s]+)'?\.?", r"there is no \1 \2"),
+    # Those that may have been meant come in the alphabet's order.
+    (
+        r"option (\S+?)\.? ?\(Possible options: ([^)]+)\)",
+        lambda m: f"option {m[1]}{did_you_mean(m[1], m[2].split(', '))}",
+    ),
+    (r"\.? Did you mean '([^']+)'.*\?", r"; did you mean \1?"),
+    (r"Invalid value for ('?[^:]+'?): ", r"\1: "),
+    (
+        r"Input should be (less|greater) than or equal to",
+        lambda m: f"must be at {'most' if m[1] == 'less' else 'least'}",
+    ),
+    (r"Input should be a valid integer.*", "must be a whole number"),
+    (r"Input should be a valid number.*", "must be a number"),
+    (r"Input should be", "must be"),
+    (r"^(?:'-\w' / )?'(--?[^']*)': must", r"\1 must"),
+    (r"Missing (argument|option) '([^']+)'", r"\2 is missing"),
+)
+
+
+def sentence(error: Exception, words: Sequence[str]) -> str:
+    """Make one sentence of a usage error of these words, with the command whose help says more."""
+    context = getattr(error, "ctx", None)
+    told = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
+    for theirs, ours in WORDS:
+        told = re.sub(theirs, ours, told)
+    told = told or "this is a group of commands; name one of them"
+    seen = _given(getattr(error, "param", None), words)
+    if seen and not re.search(rf"(?<![\w.]){re.escape(seen)}(?![\w.])", told):
+        told += f", but is {seen[:MAX_SHOWN]}{'…' * (len(seen) > MAX_SHOWN)}"
+    return f"{told}; see `{context.command_path if context else 'vortex'} --help`"
+
+
+def _given(param: object, words: Sequence[str]) -> str:
+    """Give what was given for an option; nothing where that is not known."""
+    names = getattr(param, "opts", ())
+    for name in names if getattr(param, "param_type_name", "") == "option" else ():
+        for i, word in enumerate(words):
+            if word == name and i + 1 < len(words):
+                return words[i + 1]
+            if word.startswith(f"{name}="):
+                return word.partition("=")[2]
+    return ""
+
+
+def version() -> str:
+    """Give the version that is installed."""
+    try:
+        return metadata.version("vortex-search")
+    except metadata.PackageNotFoundError:  # run from its folder
+        return "unknown (not installed)"

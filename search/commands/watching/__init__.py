@@ -1,0 +1,1 @@
+"""What people see of a campaign: its plan, and how it goes."""

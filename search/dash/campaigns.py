@@ -1,0 +1,83 @@
+"""Campaigns: how far they are, live, and where their time goes by stage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Path, Request
+from fastapi.responses import HTMLResponse, Response
+
+from search.campaigns.bounds import LARGEST
+from search.dash.charts import Bars
+from search.dash.choosing import Word
+from search.dash.queries import campaigns, sections
+from search.records import digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from search.dash.queries.campaigns import Overview, StageCost
+    from search.dash.site import Site
+
+Id = Annotated[int, Path(ge=1, le=LARGEST)]
+UNMOVED = Response(status_code=204)  # htmx leaves the page as it is, so nothing is read out again
+
+
+def router(site: Site) -> APIRouter:
+    """Give the pages, and their parts that are asked for again and again."""
+    routes = APIRouter(default_response_class=HTMLResponse)
+
+    @routes.get("/")
+    def listed(request: Request) -> HTMLResponse:
+        return site.page(request, "campaigns.html", **_all(site))
+
+    @routes.get("/live")
+    def live(request: Request, seen: Word = "") -> Response:
+        told = _all(site)
+        return UNMOVED if seen == told["stamp"] else site.page(request, "campaigns_live.html", **told)
+
+    @routes.get("/campaigns/{number}")
+    def campaign(request: Request, number: Id) -> HTMLResponse:
+        found = _found(site, number)
+        mine = sections.of_campaign(site.cached("sections", sections.sections), number)
+        return site.page(request, "campaign.html", each=found, sections=mine)
+
+    @routes.get("/campaigns/{number}/live")
+    def campaign_live(request: Request, number: Id, seen: Word = "") -> Response:
+        found = _found(site, number)
+        return UNMOVED if seen == found.stamp else site.page(request, "campaign_live.html", each=found)
+
+    @routes.get("/campaigns/{number}/time")
+    def time(request: Request, number: Id) -> HTMLResponse:
+        _found(site, number)
+        costs = site.cached((number, "time"), lambda session: campaigns.stage_costs(session, number))
+        return site.page(request, "campaign_time.html", costs=costs, chart=_bars(costs), number=number)
+
+    return routes
+
+
+def _all(site: Site) -> dict[str, Any]:
+    found = site.cached("campaigns", campaigns.overviews)
+    return {"overviews": found, "stamp": digest_of([each.stamp for each in found])}
+
+
+def _found(site: Site, number: int) -> Overview:
+    found = site.cached((number, "overview"), lambda session: campaigns.overview(session, number))
+    if found is None:
+        raise HTTPException(404, f"There is no campaign {number}.")
+    return found
+
+
+def _bars(costs: Sequence[StageCost]) -> Bars:
+    """Draw the seconds of workers by stage, and within each by cost ratio."""
+    names = tuple(dict.fromkeys(cost.name for cost in costs))
+    ratios = sorted({cost.ratio for cost in costs}, key=lambda ratio: (not ratio, ratio))
+    minutes = {(cost.name, cost.ratio): 0.0 for cost in costs}
+    for cost in costs:
+        minutes[cost.name, cost.ratio] += cost.seconds / 60
+    series = tuple(
+        (f"{ratio:g}x" if ratio else "as written", tuple(minutes.get((name, ratio), 0.0) for name in names))
+        for ratio in ratios
+    )
+    alt = ", ".join(f"{name} {sum(c.seconds for c in costs if c.name == name):,.0f} s" for name in names)
+    return Bars("Where the time goes", f"Seconds of workers by stage: {alt}.", "minutes of workers", names, series)

@@ -1,0 +1,1 @@
+"""What pages ask of the ledger, in SQL: rows are counted, chosen, ordered and cut off where they lie."""

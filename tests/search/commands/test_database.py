@@ -1,0 +1,73 @@
+"""Databases by path, by URL and by VORTEX_DB, and what is read while somebody writes."""
+
+import io
+import json
+import sqlite3
+import sys
+import time
+from contextlib import closing
+
+import pytest
+
+from search.commands.asked import ToRun
+from search.commands.exits import ExitCode
+
+
+def ids(call, *words):
+    code, out, err = call("leaderboard", "--json", *words)
+    assert code == ExitCode.DONE, err
+    return sorted(row["id"] for row in json.loads(out))
+
+
+def test_a_database_is_named_by_path_url_or_variable(call, filled, monkeypatch, tmp_path):
+    found = ids(call, "--db", filled)
+    assert found == ids(call, "--db", f"sqlite:///{filled}") == [1, 2, 3]
+    monkeypatch.chdir(tmp_path)
+    assert ids(call, "--db", "filled.db") == found
+    monkeypatch.setenv("VORTEX_DB", filled)
+    assert ids(call) == found
+    code, _, err = call("leaderboard", "--db", "other.db")
+    assert code == ExitCode.USAGE
+    assert "there is no database" in err
+    assert not (tmp_path / "other.db").exists()
+
+
+def test_a_campaign_file_stands_above_the_variable_and_an_option_above_both(monkeypatch, tmp_path):
+    file = tmp_path / "campaign.toml"
+    file.write_text('db = "of_file.db"\n')
+    assert ToRun().setup().db == "sqlite:///results.db"
+    monkeypatch.setenv("VORTEX_DB", "of_variable.db")
+    assert ToRun().setup().db == "of_variable.db"
+    assert ToRun().setup(file).db == "of_file.db"
+    assert ToRun(db="of_option.db").setup(file).db == "of_option.db"
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("{folder}", "is a folder; name the database's file in it"),
+        ("{folder}/none.db", "there is no database"),
+        ("sqlite:results.db", "names no database"),
+        (":memory:", "in memory cannot be shared"),
+        ("mysql://somewhere/x", "names no database"),
+    ],
+)
+def test_a_place_that_holds_no_database_is_one_sentence(call, tmp_path, place, says):
+    code, out, err = call("status", "--db", place.format(folder=tmp_path))
+    assert code in (ExitCode.USAGE, ExitCode.INFRASTRUCTURE)
+    assert (out, err.count("\n")) == ("", 1)
+    assert says in err or "is not a database that the ledger knows" in err
+
+
+def test_reading_waits_for_nobody_who_writes(call, filled, monkeypatch):
+    """SQLite would make us wait for thirty seconds."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"agent": "coder"}')))
+    with closing(sqlite3.connect(filled, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        before = time.monotonic()
+        assert ids(call, "--db", filled) == [1, 2, 3]
+        assert call("show", "1", "--db", filled)[0] == ExitCode.DONE
+        code, _, err = call("ask", "--db", filled)
+        assert time.monotonic() - before < 20.0
+    assert code == ExitCode.USAGE
+    assert "locked" not in err

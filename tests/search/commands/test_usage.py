@@ -1,0 +1,94 @@
+"""What is said of a command line that cannot be read, and the little that needs no command: version and completion."""
+
+import os
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from search.commands.exits import ExitCode
+
+ROOT = Path(__file__).resolve().parents[3]
+VORTEX = [sys.executable, "-c", "import sys; from search.cli import main; sys.exit(main())"]
+
+
+def vortex(*words, **variables):
+    """Run the command in a process of its own; give its exit code, stdout and stderr as bytes."""
+    ended = subprocess.run(
+        [*VORTEX, *words], capture_output=True, cwd=ROOT, env=os.environ | variables, check=False, timeout=120
+    )
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["leaderbord"], "there is no command leaderbord; did you mean leaderboard?"),
+        (["db", "forgiv"], "there is no command forgiv; did you mean forgive?; see `vortex db --help`"),
+        (["db"], "name one of them; see `vortex db --help`"),
+        (["leaderboard", "--modle", "x"], "there is no option --modle; did you mean '--model'?"),
+        (["leaderboard", "--wehre", "x"], "there is no option --wehre; did you mean '--where'?"),  # and not --help
+        (["leaderboard", "--top", "0"], "--top must be at least 1, but is 0"),
+        (["run", "--max-dollars", "nan"], "--max-dollars must be at most 1000000000, but is nan"),
+        (["run", "--max-dollars", "inf"], "--max-dollars must be at most 1000000000, but is inf"),
+        (["run", "--max-dollars=-3"], "--max-dollars must be at least 0, but is -3"),
+        (["run", "--tokens", "many"], "--tokens must be a whole number, but is many"),
+        (["check", "quest", "--head-dim", "1000000000"], "--head-dim must be at most 1024, but is 1000000000"),
+        (["check", "quest", "--group", "257"], "--group must be at most 256, but is 257"),
+        (["check", "quest", "--tokens", "0"], "--tokens must be at least 1, but is 0"),
+        (["check", "quest", "--device", "H20"], "did you mean 'H200'?"),
+        (["zoo", "qest"], "did you mean 'quest'?"),
+        (["run", "--target", "H20"], "did you mean 'H200'?"),
+    ],
+)
+def test_what_cannot_be_read_is_one_sentence_with_a_remedy(call, words, says):
+    code, _, err = call(*words)
+    assert code == ExitCode.USAGE
+    assert says in err
+    assert [line for line in err.splitlines() if line.startswith("vortex: ")] == err.splitlines()[-1:]
+
+
+def test_the_version_is_that_of_the_package(call):
+    assert call("--version") == (ExitCode.DONE, f"vortex {metadata.version('vortex-search')}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [
+        ("vortex leaderb", ["leaderboard"]),
+        ("vortex check ques", ["quest", "quest_int4", "quest_sub"]),
+        ("vortex leaderboard --sort speed", ["speedup", "speedup_high", "speedup_low"]),
+        ("vortex check quest --device H2", ["H200"]),
+    ],
+)
+def test_a_shell_completes_commands_rules_fields_and_devices(line, completed):
+    place = str(len(line.split()) - 1)
+    code, out, _ = vortex(_VORTEX_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=place)
+    assert (code, out.decode().split()) == (0, completed)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+        {"PYTHONIOENCODING": "latin-1", "NO_COLOR": "1"},
+    ],
+)
+def test_an_encoding_that_lacks_characters_stops_nothing(filled, variables):
+    code, out, err = vortex("leaderboard", "--all", "--db", filled, **variables)
+    assert (code, err) == (0, b"")
+    assert b"Quest1 *" in out
+    assert "–".encode() not in out
+
+
+def test_whoever_closes_stdout_is_no_bug_of_ours(filled):
+    shell = f"{' '.join(map(repr, [sys.executable, '-c', VORTEX[2]]))} leaderboard --db {filled}"
+    for ending, code in (("| head -1", 0), (">&-", 0), (">/dev/full", 4)):
+        ended = subprocess.run(
+            ["bash", "-c", f"set -o pipefail; {shell} {ending}"], capture_output=True, cwd=ROOT, check=False
+        )
+        assert ended.returncode == code, ending
+        assert b"Traceback" not in ended.stderr
+        assert b"Exception ignored" not in ended.stderr

@@ -1,0 +1,53 @@
+"""Figures as files."""
+
+from threading import Thread
+
+import pytest
+from matplotlib import rcParams
+
+from search.plots import PlotError, encoded, save
+from search.plots.style import DARK, FOUND, figure, styled
+
+
+def drawn():
+    with styled():
+        made = figure(2.0, 1.0)
+        made.subplots().plot([1, 2], [3, 4], color=FOUND, label="a < b")
+        made.suptitle("a & b")
+    return made
+
+
+def test_a_suffix_says_what_is_written_and_another_is_refused(tmp_path):
+    save(drawn(), tmp_path / "a.PNG")
+    assert (tmp_path / "a.PNG").read_bytes()[:4] == b"\x89PNG"
+    save(drawn(), tmp_path / "a.svg")
+    assert (tmp_path / "a.svg").read_bytes() == encoded(drawn(), "svg"), "the same figure, the same bytes"
+    with pytest.raises(PlotError, match=r"a\.pdf is neither \.svg nor \.png"):
+        save(drawn(), tmp_path / "a.pdf")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.PNG", "a.svg"]
+
+
+def test_where_a_file_cannot_be_a_sentence_says_so(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PlotError, match="was not written: "):
+        save(drawn(), tmp_path / "file" / "a.svg")
+
+
+def test_an_svg_has_its_text_as_text_a_title_and_colours_for_dark_screens():
+    svg = encoded(drawn(), "svg").decode()
+    assert "<title>a &amp; b</title>" in svg
+    assert ">a &amp; b</text>" in svg
+    assert f"stroke: {FOUND}" in svg, "a style that knows no dark screen is not needed to see it"
+    assert f'[style*="stroke: {FOUND}"] {{ stroke: {DARK[FOUND]} !important }}' in svg
+
+
+def test_our_style_is_no_one_else_s_and_threads_do_not_meet():
+    before = dict(rcParams)
+    found = []
+    threads = [Thread(target=lambda: found.append(encoded(drawn(), "svg"))) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len(set(found)) == 1
+    assert dict(rcParams) == before
