@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from pytest_httpserver import HTTPServer
 
 # Triton reads this when it is first imported. Without an NVIDIA driver its kernels run in the interpreter.
 if not Path("/proc/driver/nvidia/version").exists():
@@ -37,6 +38,24 @@ metric_list:
     aggregation: mean
     higher_is_better: true
 """
+
+
+class OwnServer(HTTPServer):
+    """A server of one test, which is gone as soon as it is told to go."""
+
+    def thread_target(self):
+        self.server.serve_forever(poll_interval=0.02)
+
+
+@pytest.fixture
+def httpserver():
+    """A server of the test's own.
+
+    A campaign that ends leaves threads that still ask. At a server that tests share they would take the next one's
+    answers.
+    """
+    with OwnServer() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -23,10 +23,3 @@ def of_devices(incomplete: str) -> list[str]:
     from vortex_dsl.analysis.devices import DEVICES
 
     return [name for name in (*DEVICES, "cpu") if name.lower().startswith(incomplete.lower())]
-
-
-def of_proposers(incomplete: str) -> list[str]:
-    """Give the proposers that have no endpoint of their own, and `llm`."""
-    from search.campaigns.proposers import KNOWN
-
-    return [name for name in KNOWN if name.startswith(incomplete)]
