@@ -56,7 +56,7 @@ class Tune:
         best = self._rules.best(ratio)
         if not best:
             return None
-        (rule,) = rng.choices(best, [1 / (place + 1) for place in range(len(best))])
+        (rule,) = rng.choices(best, [1 / (place + 1) ** 2 for place in range(len(best))])
         return _asked(rule, ratio, context, rng.getrandbits(32))
 
 
