@@ -66,7 +66,7 @@ def workloads_for(
         screening(recall),
         recall,
         Workload(Stage.ORACLE, num_tokens=200, num_sequences=2),
-        Workload(Stage.FIDELITY, longest, NUM_DOCUMENTS * NUM_LENGTHS, lengths=lengths, num_decoded=33, source=texts),
+        Workload(Stage.FIDELITY, longest, NUM_DOCUMENTS * NUM_LENGTHS, lengths=lengths, num_decoded=37, source=texts),
         Workload(Stage.RETRIEVAL, max(asked), NUM_PASSAGES, lengths=asked, source=kinds),
         *([Workload(Stage.TASK, longest, 32, source=task)] if task else []),
         Workload(Stage.SERVE, longest, NUM_DOCUMENTS, repeats=10, lengths=lengths, source=texts),
