@@ -2,7 +2,7 @@
 # A part of the tests: `make test ARGS="tests/vortex_dsl -k quest"`.
 .PHONY: run test light check docs dist clean
 
-RUN ?= --model smollm2 --ratio 4 --ratio 8 --candidates 150 --published-share 0.4 --workers 2 --seed 1
+RUN ?= --model smollm2 --ratio 4 --ratio 8 --candidates 150 --published-share 0.3 --workers 2 --seed 1
 
 run: .venv/.run
 	.venv/bin/vortex run $(RUN)

@@ -22,6 +22,7 @@ SEED = "seed"  # the operator of a seed's proposal
 GIVEN = "given"  # the proposer of what a person gives
 REFERENCE = "reference"  # that of a yardstick's: dense attention and the oracles, which nobody could serve faster
 LEAST_RATIO = 2.0  # what reads more than half of dense attention's bytes is a yardstick, not a result
+NUM_RIVALS = 2  # published rules at a cost ratio that are confirmed beside its leaders
 LEAST_SERVED = 3  # measured speeds, before they are told from the cost model by more than itself
 FAILED = (Status.WRONG_RESULT, Status.NOT_SPARSE, Status.CRASHED, Status.TIMED_OUT, Status.OUT_OF_MEMORY)
 # By what a candidate loses, the first that was measured: how far from dense attention it is, or answers it gets wrong.
@@ -202,7 +203,7 @@ def untimed(records: Sequence[Record], floor: float = 0.0) -> list[Leader]:
 def rivals(records: Sequence[Record]) -> list[Leader]:
     """Give the published rules with which leaders are compared on held-out data: the best that do not lead."""
     leading = {(each.record.candidate.step, each.ratio) for each in leaders(records)}
-    best = (each for ratio in judged_ratios(records) for each in _published(records, ratio)[:NUM_LEADERS])
+    best = (each for ratio in judged_ratios(records) for each in _published(records, ratio)[:NUM_RIVALS])
     return [each for each in best if (each.record.candidate.step, each.ratio) not in leading]
 
 

@@ -66,7 +66,7 @@ def workloads_for(
         screening(recall),
         recall,
         Workload(Stage.ORACLE, num_tokens=200, num_sequences=2),
-        Workload(Stage.FIDELITY, longest, NUM_DOCUMENTS * NUM_LENGTHS, lengths=lengths, num_decoded=33, source=texts),
+        Workload(Stage.FIDELITY, longest, NUM_DOCUMENTS * NUM_LENGTHS, lengths=lengths, num_decoded=37, source=texts),
         Workload(Stage.RETRIEVAL, max(asked), NUM_PASSAGES, lengths=asked, source=kinds),
         *([Workload(Stage.TASK, longest, 32, source=task)] if task else []),
         Workload(Stage.SERVE, longest, NUM_DOCUMENTS, repeats=10, lengths=lengths, source=texts),
@@ -86,8 +86,8 @@ def recorded(workload: Workload) -> Workload:
 def held_out(workload: Workload, seed: int) -> Workload:
     """Give what leaders are confirmed on: other texts, some of their lengths between those judged.
 
-    Of fidelity it is more than candidates are judged on, further lengths of each document and twice as many tokens
-    after each: documents are dear to prefill, and few rules come so far.
+    Of fidelity it is more than candidates are judged on, further lengths of each document and two and a half times as
+    many tokens after each: documents are dear to prefill, and few rules come so far.
     """
     lengths = workload.lengths
     if not lengths or workload.stage is Stage.RETRIEVAL:
@@ -97,7 +97,7 @@ def held_out(workload: Workload, seed: int) -> Workload:
     if workload.stage is not Stage.FIDELITY:
         return _at((rng.choice(others), *lengths[1:]), replace(workload, split=HELD_OUT))
     further = rng.sample(others, min(len(others), FURTHER_LENGTHS))
-    decoded = workload.num_decoded + max(0, workload.num_decoded - 1)
+    decoded = workload.num_decoded + 3 * max(0, workload.num_decoded - 1) // 2
     return _at(tuple(sorted({*lengths, *further})), replace(workload, split=HELD_OUT, num_decoded=decoded))
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PROBE_RATIOS = (8.0,)
 SCREEN_SHARE = 0.1  # of them go on from a small part of the recordings to all, which takes fifteen times as long
-RECALL_SHARE = 0.4  # of these enter an engine, whose stages take fifteen seconds
+RECALL_SHARE = 0.25  # of these enter an engine, whose stages take fifteen seconds
 MOST_ENTERING = 100  # candidates at a cost ratio: more of a long campaign are judged without an engine
 
 

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search.agents.changing.edits import kind, method
+from search.agents.changing.edits import kind
 from search.agents.changing.larger.budgets import spread_budget
 from search.agents.changing.larger.channels import pick_channels, rotate, two_levels
 from search.agents.changing.larger.points import every_key, represent, subdivide
@@ -18,7 +18,7 @@ from search.agents.changing.larger.sharing import share_and_spend
 from search.agents.changing.larger.stages import look_closer, widen
 from search.agents.changing.larger.terms import recenter, spread, tighten
 from search.agents.changing.larger.values import weigh_values
-from search.agents.changing.products import bare
+from search.agents.changing.products import store
 from search.agents.changing.regrow import along_pages, budget, gate, over_heads, refine, regrow, remember
 from search.agents.changing.reshape import narrow, reduce_otherwise, resplit, share_heads
 from search.agents.changing.simplify import simplify
@@ -84,13 +84,11 @@ def reuse(source: Source, rng: random.Random) -> str | None:
 
 def restore(source: Source, rng: random.Random) -> str | None:
     """Store one field in another kind."""
-    fields = source.fields
-    if fields is None or not fields.keys:
+    if not source.field_names:
         return None
-    i = rng.randrange(len(fields.keys))
-    value, storage = fields.values[i], rng.choices(list(STORAGE), list(STORAGE.values()))[0]
-    fields.values[i] = method(bare(value), "to", storage)
-    return f"{ast.literal_eval(fields.keys[i] or ast.Constant('a field'))} in {storage}"
+    field, storage = rng.choice(source.field_names), rng.choices(list(STORAGE), list(STORAGE.values()))[0]
+    store(source, field, storage)
+    return f"{field} in {storage}"
 
 
 # Weighed by what each gained in recall per draw at cost ratios 8 and 16 on recorded queries and keys of SmolLM2: in 940

@@ -7,11 +7,12 @@ import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search.agents.changing.edits import axes_of, calls, kind, method_name
+from search.agents.changing.edits import axes_of, calls, kind, method, method_name
 
 if TYPE_CHECKING:
     from search.agents.changing.source import Source
 
+UNSAID = "bfloat16"  # the kind of a field that says none
 _LONGEST = 400  # characters of a summary that may be written once more
 
 
@@ -96,6 +97,28 @@ def bare(value: ast.expr) -> ast.expr:
         assert isinstance(value.func, ast.Attribute)
         return value.func.value
     return value
+
+
+def kinds(source: Source) -> dict[str, str]:
+    """Give in what kind each field is stored, as far as summarize writes fields as one literal and kinds as words."""
+    values = source.fields.values if source.fields else []
+    found = ((name, _kind(value)) for name, value in zip(source.field_names, values, strict=False))
+    return {name: storage for name, storage in found if storage}
+
+
+def store(source: Source, field: str, storage: str) -> None:
+    """Store a field, which summarize writes in its one literal, in another kind."""
+    assert source.fields is not None, "summarize must return one literal"
+    i = source.field_names.index(field)
+    source.fields.values[i] = method(bare(source.fields.values[i]), "to", storage)
+
+
+def _kind(value: ast.expr) -> str:
+    """Give the kind that a field's value names, the language's own where it names none; nothing for an expression."""
+    if bare(value) is value:
+        return UNSAID
+    assert isinstance(value, ast.Call), "only a call of .to is not bare"
+    return next(iter(axes_of(value)), "")
 
 
 def _side(source: Source, node: ast.expr) -> tuple[str, str, str] | None:

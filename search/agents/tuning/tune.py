@@ -1,4 +1,4 @@
-"""The proposer that tunes: new numbers for rules that have earned their place at a cost ratio."""
+"""The proposer that tunes: new numbers and kinds of fields for rules that have earned their place at a cost ratio."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from search.agents.breed import Breed, baked, draw, fits_and_is_new
 from search.agents.tuning.rules import OPERATOR, Rules, known_of
-from search.agents.tuning.skeleton import skeleton_of
+from search.agents.tuning.skeleton import PLATFORM, STORED, rewrite, skeleton_of
 from search.agents.tuning.study import Study
 from search.parents import breeder
 from search.records import Proposal
-from vortex_dsl.tunables import PLATFORM_TUNABLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
     from vortex_dsl.tunables import Value
 
 MAX_ASKS = 12  # for one proposal
+PLATFORMS_WEIGHT = (
+    0.3  # sink, window and how often pages are chosen anew: where others chose them well, they gain little
+)
 MAX_CHANGED = 3  # values at a time: what is best has good ones, and one that is bad hides what the others bring
 
 
@@ -54,7 +56,7 @@ class Tune:
         best = self._rules.best(ratio)
         if not best:
             return None
-        (rule,) = rng.choices(best, [1 / (place + 1) for place in range(len(best))])
+        (rule,) = rng.choices(best, [1 / (place + 1) ** 2 for place in range(len(best))])
         return _asked(rule, ratio, context, rng.getrandbits(32))
 
 
@@ -76,7 +78,8 @@ def _asked(rule: Rule, ratio: float, context: Context, seed: int) -> Proposal | 
 def _kept(skeleton: Skeleton, rng: random.Random) -> dict[str, Value]:
     """Give the values of a rule but one to three that its study allows to change."""
     names = [name for name, _ in skeleton.tunables]
-    changed = rng.sample(names, min(len(names), rng.randint(1, MAX_CHANGED)))
+    weights = [PLATFORMS_WEIGHT if name in PLATFORM else 1.0 for name in names]
+    changed = set(rng.choices(names, weights, k=rng.randint(1, MAX_CHANGED)))
     values = dict(skeleton.values)
     return {name: values[name] for name in names if name not in changed}
 
@@ -86,10 +89,14 @@ def _with_values(parent: Record, values: Mapping[str, Value], context: Context) 
     old = dict(_skeleton(parent).values)
     new = {name: value for name, value in values.items() if value != old[name]}
     source = baked(parent, context.head_dim)
-    source.bake(new, {name: str(tunable) for name, tunable in PLATFORM_TUNABLES.items()})
-    change = "; ".join(f"{name} = {value} in place of {old[name]}" for name, value in new.items())
+    rewrite(source, new)
+    change = "; ".join(f"{_said(name)} {value} in place of {old[name]}" for name, value in new.items())
     source.describe(f"{source.stem}{context.step}", source.idea, f"Tuned: {change}.")
     return Proposal(source.text(), Tune.name, OPERATOR, (parent.candidate.program_digest,), change)
+
+
+def _said(name: str) -> str:
+    return name if name.endswith(STORED) else f"{name} ="
 
 
 def _skeleton(record: Record) -> Skeleton:

@@ -133,7 +133,7 @@ def test_a_long_campaign_is_choosier_about_who_enters_an_engine():
     """A hundred at a cost ratio in a long one; in a short one the share that recall lets through."""
     real = ModelFacts("tiny", Path("model"), "m" * 16, "Llama", 3, 4, 2, 64, 2, 16384, 576)
     entering = {}
-    for candidates in (100, 2500, 5000):
+    for candidates in (100, 4000, 8000):
         config = settings_of(read_setup(None, {"candidates": candidates}), real)
         entering[candidates] = candidates * config.screen_share * config.recall_share
-    assert entering == pytest.approx({100: 4, 2500: 100, 5000: 100})
+    assert entering == pytest.approx({100: 2.5, 4000: 100, 8000: 100})
