@@ -202,7 +202,7 @@ def test_an_interrupted_campaign_is_not_taken_for_its_end(book):
     found = told.propose("Found")
     workload = told.config.workload(Stage.RECALL, 8.0)
     key = EvaluationKey("f" * 16, Stage.RECALL, workload.digest, "m" * 16, "e" * 16, "3", 0)
-    assert told.ledger.claim(EvaluationTask(key, "text\n", (), workload), "me", 600.0, found.id) is Claim.TAKEN
+    assert told.ledger.claim(EvaluationTask(key, "text\n", (), workload), "me", 60.0, found.id) is Claim.TAKEN
     assert "1 evaluations are under way" in words(told.report())
 
 
