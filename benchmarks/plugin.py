@@ -23,7 +23,7 @@ from pathlib import Path
 if sys.path[0] == str(Path(__file__).parent):  # run as a file: `kernels` must not mean a file beside this one
     sys.path[0] = str(Path(__file__).parents[1])
 
-from search.plugin.verify import fresh_environment, read_card
+from search.plugin.verify import fresh_environment, read_wheel
 
 START_S, STEP_S = 1200, 900  # of a machine that does much else
 CACHE = ["--kv-cache-memory-bytes", str(256 << 20)]
@@ -36,7 +36,8 @@ class Walk:
     def __init__(self, folder: Path, wheel: Path, other: Path, model: Path) -> None:
         self.folder, self.wheel, self.other, self.model = folder, wheel, other, model
         self.python = fresh_environment(folder, wheel)
-        self.package, self.card = read_card(wheel)
+        read = read_wheel(wheel)
+        self.package, self.card = read.package, read.card
         self.answers: dict[str, list[int]] = {}
 
     @property
@@ -150,7 +151,7 @@ def serve(walk: Walk) -> str:
 def module(walk: Walk) -> str:
     """`python -m vllm.entrypoints.openai.api_server` with the same budget gives the same answer."""
     words = ("-m", "vllm.entrypoints.openai.api_server", "--model", str(walk.model), "--attention-backend", "CUSTOM")
-    block = ("--block-size", str(walk.card["values"].get("page_size", 16)))
+    block = ("--block-size", str(walk.card.values.get("page_size", 16)))
     changed = json.dumps({"vortex": {"values": {budget(walk): budget_value(walk)}}})
     with walk.server(*words, *block, "--additional-config", changed) as (url, _):
         walk.answers["module"] = walk.ask(url)
@@ -213,7 +214,7 @@ def two(walk: Walk) -> str:
     command = ("-m", "vllm.entrypoints.cli.main", "serve", str(walk.model), "--attention-backend", "CUSTOM", *CACHE)
     done = walk.run(*command)
     told = done.stderr + done.stdout
-    other = read_card(walk.other)[0].replace("_", "-")
+    other = read_wheel(walk.other).package.replace("_", "-")
     assert done.returncode, told[-2000:]
     assert all(word in told for word in (walk.plugin, other, "VORTEX_PLUGIN")), told[-3000:]
     chosen = walk.run("-m", f"{walk.package}.check", VORTEX_PLUGIN=walk.plugin)
@@ -236,13 +237,13 @@ def uninstall(walk: Walk) -> str:
 def budget(walk: Walk) -> str:
     from vortex_dsl import load_program
 
-    name = load_program(walk.card["text"]).budget
+    name = load_program(walk.card.text).budget
     assert name, "the walk needs a rule with a budget"
     return name
 
 
 def budget_value(walk: Walk) -> int:
-    return max(1, int(walk.card["values"][budget(walk)]) // 2)
+    return max(1, int(walk.card.values[budget(walk)]) // 2)
 
 
 STEPS = (check, refused, serve, module, dense, lm_eval, two, uninstall)
