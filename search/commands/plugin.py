@@ -16,6 +16,7 @@ from search.commands.programs.named import CandidateName, candidate_named
 from vortex_dsl.errors import quoted
 
 if TYPE_CHECKING:
+    from search.plugin.verify import Verification
     from search.plugin.wheel import Wheel as ReadWheel
 
 Folder = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the wheel goes.")]
@@ -84,7 +85,7 @@ def verify(wheel: Wheel, model: options.Model = "", text: TextFile = None, as_js
     else:
         for line in found.findings:
             print_line(line)
-        print_line(_told(found.same, f"{found.name} ({found.digest})", found.num_prompts))
+        print_line(_told(found))
     return ExitCode.DONE if found.same else ExitCode.REFUSED
 
 
@@ -111,6 +112,7 @@ def _keep(text: Path) -> None:
         raise CommandError(str(error)) from None
 
 
-def _told(same: bool, program: str, num_prompts: int) -> str:
-    outcome = "gives the recorded answers" if same else "does NOT give the recorded answers"
-    return f"{program} {outcome} on {num_prompts} prompts"
+def _told(found: Verification) -> str:
+    outcome = "gives the recorded answers" if found.same else "does NOT give the recorded answers"
+    told = f"{found.name} ({found.digest}) {outcome} on {found.num_prompts} prompts"
+    return f"{told}, says code that is not this project's" if found.strange_files else told

@@ -62,7 +62,8 @@ PAGES_TOLERANCE = 0.01  # a near tie may fall otherwise in another batch
 class Verification:
     """What came of it: `same` when every generated token equals the recorded evaluation's.
 
-    `findings`: how its code differs from this project's, and what its own conformance test saw, a line each.
+    `strange_files`: those of its package that this project would not write so; of a wheel that has some, all else is what
+    its own code says. `findings`: what was seen of its code, and what its own conformance test saw, a line each.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Verification:
     num_prompts: int
     pages_attended: int
     pages_dense: int
+    strange_files: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
 
 
@@ -85,7 +87,7 @@ def verify_wheel(wheel: Wheel, model: Path) -> Verification:
             says.
 
     """
-    asked, code = _asked(wheel, model), _code(wheel)
+    asked, strange = _asked(wheel, model), _strange_files(wheel)
     with tempfile.TemporaryDirectory() as folder:
         own = Path(folder) / wheel.file_name
         own.write_bytes(wheel.content)
@@ -101,7 +103,7 @@ def verify_wheel(wheel: Wheel, model: Path) -> Verification:
         name=wheel.card.name, digest=wheel.card.digest, plugin=wheel.package,
         same=got == asked.evaluation.answers, expected=asked.evaluation.answers, got=got,
         num_prompts=len(asked.prompts), pages_attended=served.pages_attended, pages_dense=served.pages_dense,
-        findings=(code, *map(_sentence, served.findings)),
+        strange_files=strange, findings=(_code(wheel, strange), *map(_sentence, served.findings)),
     )  # fmt: skip
 
 
@@ -142,22 +144,29 @@ def _timed_prompts(workload: Workload, seed: int, model: Path) -> list[dict[str,
     return [{"prompt_token_ids": list(prompt)} for prompt in found]
 
 
-def _code(wheel: Wheel) -> str:
-    """Tell whether the wheel's code is what this project would write.
+def _strange_files(wheel: Wheel) -> tuple[str, ...]:
+    """Give the files of the wheel's package that this project would not write, or would write otherwise.
 
-    Raises VerifyError where it is not, and no sandbox could hold it.
+    Raises VerifyError where there are some, and no sandbox could hold what they do.
     """
     own = runtime(wheel.package)
-    given = {name: data for name, data in wheel.files.items() if name != "exported.json"}
-    strange = sorted(name for name in own.keys() | given.keys() if own.get(name) != given.get(name))
-    if not strange:
-        return f"code: {len(given)} files, each as this project's version {version('vortex-search')} writes it"
-    told = f"{len(strange)} of {len(given)} files are not what this project writes: {listed(map(quoted, strange))}"
-    if bubblewrap() is None:
+    strange = tuple(sorted(name for name in own.keys() | wheel.code.keys() if own.get(name) != wheel.code.get(name)))
+    if strange and bubblewrap() is None:
         raise VerifyError(
-            f"{wheel.name} is not run, for it could do here what you can: {told}; install bubblewrap, which holds it"
+            f"{wheel.name} is not run, for it could do here what you can: {_code(wheel, strange)}; install bubblewrap, "
+            "which holds it"
         )
-    return f"code: {told}; written by version {quoted(wheel.card.runtime)}, it says, or by somebody else"
+    return strange
+
+
+def _code(wheel: Wheel, strange: tuple[str, ...]) -> str:
+    """Tell whose code a wheel holds."""
+    if not strange:
+        return f"code: {len(wheel.code)} files, each as this project's version {version('vortex-search')} writes it"
+    return (
+        f"code: {len(strange)} of {len(wheel.code)} files are not what this project writes: "
+        f"{listed(map(quoted, strange))}; it is of version {quoted(wheel.card.runtime)}, it says"
+    )
 
 
 def fresh_environment(folder: Path, wheel: Path) -> Path:

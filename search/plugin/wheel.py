@@ -42,7 +42,7 @@ class Wheel:
     """An exported wheel that was read.
 
     `content` are its bytes: they are what is installed, whatever becomes of the file meanwhile. `file_name`: what pip
-    wants it to be called. `files`: those of its package, by their paths within it.
+    wants it to be called. `code`: the files of its package but the card, by their paths within it.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Wheel:
     content: bytes
     package: str
     card: Card
-    files: dict[str, bytes]
+    code: dict[str, bytes]
 
 
 def read_wheel(path: Path) -> Wheel:
@@ -76,13 +76,13 @@ def _read(path: Path) -> Wheel:
         package, metadata = _parts(archive)
         files = {name: archive.read(name) for name in archive.namelist()}
         points = PathDistribution(zipfile.Path(archive, f"{metadata}/")).entry_points  # type: ignore[arg-type]
-    card = _card(files.get(f"{package}/exported.json", b""))
+    card = _card(files.pop(f"{package}/exported.json", b""))
     _check_program(package, card)
     if sorted((each.group, each.name, each.value) for each in points) != sorted(_entry_points(card)):
         raise VerifyError("its entry points are not those of its plugin alone")
-    own = {name.partition("/")[2]: data for name, data in files.items() if name.startswith(f"{package}/")}
+    code = {name.partition("/")[2]: data for name, data in files.items() if name.startswith(f"{package}/")}
     file_name = f"{metadata.removesuffix('.dist-info')}-py3-none-any.whl"
-    return Wheel(path.name, file_name, content, package, card, own)
+    return Wheel(path.name, file_name, content, package, card, code)
 
 
 def _parts(archive: zipfile.ZipFile) -> tuple[str, str]:

@@ -1,6 +1,5 @@
 """A campaign from seeds to a verified plugin, on a real vLLM, with everything killed on the way."""
 
-import json
 import os
 import shutil
 import signal
@@ -145,11 +144,10 @@ def wheel(quest, tmp_path_factory):
 
 
 def test_the_wheel_says_what_it_is(wheel, quest):
-    card = json.loads(read_wheel(wheel).files["exported.json"])
-    assert read_wheel(wheel).package == f"vortex_{quest[0].candidate.program_digest[:12]}"
-    assert card["values"]["pages"] == 7  # what the campaign's cost ratio buys
-    assert card["environment"]["vllm"]
-    assert {e["key"]["stage"] for e in card["evaluations"]} >= {"probe", "serve"}
+    read = read_wheel(wheel)
+    assert read.package == f"vortex_{quest[0].candidate.program_digest[:12]}"
+    assert read.card.values["pages"] == 7  # what the campaign's cost ratio buys
+    assert {each.key.stage for each in read.card.evaluations} >= {Stage.PROBE, Stage.SERVE}
 
 
 @pytest.fixture(scope="module")

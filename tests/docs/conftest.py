@@ -159,7 +159,8 @@ class Answerer:
         if url.endswith("/metrics"):
             return 0, _exported(call.folder)
         assert url.endswith("/v1/completions")
-        asked = json.loads(call.words[call.words.index("-d") + 1])
+        given = call.words[call.words.index("-d") + 1]
+        asked = json.loads((call.folder / given[1:]).read_text() if given.startswith("@") else given)
         return 0, json.dumps({"model": asked["model"], "choices": [{"text": ""}]})
 
 
