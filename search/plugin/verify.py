@@ -62,8 +62,8 @@ PAGES_TOLERANCE = 0.01  # a near tie may fall otherwise in another batch
 class Verification:
     """What came of it: `same` when every generated token equals the recorded evaluation's.
 
-    `strange_files`: those of its package that this project would not write so; where there are some, all else is what
-    the wheel's own code says. `findings`: what was seen of its code, and what its own conformance test saw, a line each.
+    `strange_files`: those of its package that this project would not write so; where there are some, the rest is what
+    the wheel's code says. `findings`: what was seen of its code, and what its own conformance test saw, a line each.
     """
 
     name: str
