@@ -11,6 +11,7 @@ from search.records import Stage, Workload
 MAX_SEQUENCES, MAX_TOKENS, MAX_PROMPT_TOKENS = 4096, 1 << 20, 1 << 23
 MAX_HEADS, MAX_CHANNELS, MAX_LAYERS = 1024, 4096, 1024
 MAX_SEED = 1 << 63
+MAX_ANSWERS = 1 << 16  # of the screen it is what was chosen, not a digest
 
 Word = Annotated[str, Field(max_length=200)]
 Count = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
@@ -73,7 +74,7 @@ class Recorded(_Part):
     """An evaluation; `answers`: the digest of what was answered, empty where nothing was kept."""
 
     key: Key
-    answers: Word
+    answers: Annotated[str, Field(max_length=MAX_ANSWERS)]
     measurements: tuple[Measured, ...]
 
 
