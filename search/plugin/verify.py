@@ -48,6 +48,7 @@ __all__ = ["Verification", "VerifyError", "fresh_environment", "read_wheel", "ve
 
 HIDDEN = ("vortex", "_vortex", "__editable__", "_editable")
 INSTALL_S, CHECK_S = 120, 600
+MAX_TEXT_TOKENS = 1 << 30
 MAX_SENTENCE = 300  # characters of what a wheel says
 VARIABLES = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -137,8 +138,10 @@ def _timed_prompts(workload: Workload, seed: int, model: Path) -> list[dict[str,
     """Give the prompts for which a wheel's answers were recorded. Raises VerifyError."""
     from transformers import AutoTokenizer
 
+    # Prompts are cut from texts that are longer than any model takes; transformers would warn of that.
+    tokenizer = AutoTokenizer.from_pretrained(model, model_max_length=MAX_TEXT_TOKENS)
     try:
-        found = prompts_of(workload, seed, AutoTokenizer.from_pretrained(model), cache_folder() / "engines")
+        found = prompts_of(workload, seed, tokenizer, cache_folder() / "engines")
     except TextError as error:
         raise VerifyError(f"the texts that the wheel was measured on are not here: {error}") from None
     return [{"prompt_token_ids": list(prompt)} for prompt in found]
