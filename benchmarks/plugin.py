@@ -26,7 +26,8 @@ if sys.path[0] == str(Path(__file__).parent):  # run as a file: `kernels` must n
 from search.plugin.verify import fresh_environment, read_wheel
 
 START_S, STEP_S = 1200, 900  # of a machine that does much else
-CACHE = ["--kv-cache-memory-bytes", str(256 << 20)]
+CACHE_BYTES, MAX_TOKENS = 256 << 20, 2048  # a model that takes longer texts would ask for a larger cache
+LIMITS = ["--kv-cache-memory-bytes", str(CACHE_BYTES), "--max-model-len", str(MAX_TOKENS)]
 PROMPT_TOKENS, ANSWER_TOKENS, NUM_PROMPTS = 700, 16, 8
 
 
@@ -69,7 +70,7 @@ class Walk:
         log = self.folder / f"server-{port}.log"
         with log.open("w") as out:
             process = subprocess.Popen(
-                [str(self.python), *words, "--host", "127.0.0.1", "--port", str(port), *CACHE], cwd=self.folder,
+                [str(self.python), *words, "--host", "127.0.0.1", "--port", str(port), *LIMITS], cwd=self.folder,
                 env=self.environment(variables), stdout=out, stderr=out, start_new_session=True,
             )  # fmt: skip
         url = f"http://127.0.0.1:{port}"
@@ -102,6 +103,11 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
         except OSError:
             time.sleep(1)
     raise SystemExit(f"the server did not start:\n{log.read_text()[-3000:]}")
+
+
+def complaints(told: str) -> str:
+    """Give the sentences of errors, the root cause first, which an engine's process tells long before ours ends."""
+    return "\n".join(dict.fromkeys(re.findall(r"\w*Error: .*", told))) or told[-3000:]
 
 
 def counted(url: str, name: str) -> float:
@@ -176,7 +182,15 @@ def refused(walk: Walk) -> str:
         "name": (["--additional-config", '{"vortex": {"values": {"no_such": 1}}}'], "has no tunable"),
     }
     for name, (words, sentence) in cases.items():
-        command = ("-m", "vllm.entrypoints.cli.main", "serve", str(walk.model), "--attention-backend", "CUSTOM", *CACHE)
+        command = (
+            "-m",
+            "vllm.entrypoints.cli.main",
+            "serve",
+            str(walk.model),
+            "--attention-backend",
+            "CUSTOM",
+            *LIMITS,
+        )
         done = walk.run(*command, *words)
         assert done.returncode, name
         assert sentence in done.stderr + done.stdout, (name, done.stderr[-2000:])
@@ -187,7 +201,7 @@ def lm_eval(walk: Walk) -> str:
     """lm-eval's own vLLM model, whose nested arguments are one JSON object."""
     arguments = {
         "pretrained": str(walk.model), "attention_backend": "CUSTOM", "enforce_eager": True, "dtype": "float32",
-        "kv_cache_memory_bytes": int(CACHE[1]),
+        "kv_cache_memory_bytes": CACHE_BYTES, "max_model_len": MAX_TOKENS,
         "additional_config": {"vortex": {"values": {budget(walk): budget_value(walk)}}},
     }  # fmt: skip
     task = walk.folder / "own"
@@ -203,7 +217,7 @@ def lm_eval(walk: Walk) -> str:
         "-m", "lm_eval", "--model", "vllm", "--model_args", json.dumps(arguments), "--tasks", "own",
         "--include_path", str(task), "--output_path", str(task / "out"), HF_DATASETS_CACHE=str(task / "cache"),
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, complaints(done.stdout + done.stderr)
     assert "Vortex: " in done.stderr + done.stdout, done.stderr[-3000:]  # it was our backend that loaded
     return next(line for line in done.stdout.splitlines() if "exact_match" in line)
 
@@ -211,7 +225,7 @@ def lm_eval(walk: Walk) -> str:
 def two(walk: Walk) -> str:
     """Beside another wheel neither is active until one is named; then that one serves."""
     walk.pip("install", "--no-deps", "--no-index", str(walk.other))
-    command = ("-m", "vllm.entrypoints.cli.main", "serve", str(walk.model), "--attention-backend", "CUSTOM", *CACHE)
+    command = ("-m", "vllm.entrypoints.cli.main", "serve", str(walk.model), "--attention-backend", "CUSTOM", *LIMITS)
     done = walk.run(*command)
     told = done.stderr + done.stdout
     other = read_wheel(walk.other).package.replace("_", "-")
