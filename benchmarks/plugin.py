@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,7 +63,7 @@ class Walk:
         subprocess.run([sys.executable, "-m", "pip", "--python", str(self.python), *words, "-q"], check=True)
 
     @contextmanager
-    def server(self, *words: str, **variables: str):
+    def server(self, *words: str, **variables: str) -> Iterator[tuple[str, Path]]:
         """Start a server by what follows `python`, and give its address and log when it answers."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -133,6 +134,11 @@ def bench(walk: Walk, url: str) -> dict[str, float]:
     return {name: found[name] for name in ("completed", "output_throughput", "median_tpot_ms")}
 
 
+def serving(walk: Walk) -> tuple[str, ...]:
+    """Give what follows `python` where `vllm serve` is meant, which no script of this environment is."""
+    return ("-m", "vllm.entrypoints.cli.main", "serve", str(walk.model), "--attention-backend", "CUSTOM")
+
+
 def check(walk: Walk) -> str:
     """Run the wheel's own conformance test, on a model that it makes up."""
     done = walk.run("-m", f"{walk.package}.check")
@@ -143,8 +149,7 @@ def check(walk: Walk) -> str:
 def serve(walk: Walk) -> str:
     """`vllm serve` with another budget and no block size; it says so, reads fewer pages, and can be benchmarked."""
     changed = json.dumps({"vortex": {"values": {budget(walk): budget_value(walk)}}})
-    words = ("-m", "vllm.entrypoints.cli.main", "serve", str(walk.model), "--attention-backend", "CUSTOM")
-    with walk.server(*words, "--additional-config", changed) as (url, log):
+    with walk.server(*serving(walk), "--additional-config", changed) as (url, log):
         walk.answers["serve"] = walk.ask(url)
         attended, dense = counted(url, "pages_attended"), counted(url, "pages_dense")
         assert 0 < attended < dense, (attended, dense)
@@ -182,16 +187,7 @@ def refused(walk: Walk) -> str:
         "name": (["--additional-config", '{"vortex": {"values": {"no_such": 1}}}'], "has no tunable"),
     }
     for name, (words, sentence) in cases.items():
-        command = (
-            "-m",
-            "vllm.entrypoints.cli.main",
-            "serve",
-            str(walk.model),
-            "--attention-backend",
-            "CUSTOM",
-            *LIMITS,
-        )
-        done = walk.run(*command, *words)
+        done = walk.run(*serving(walk), *LIMITS, *words)
         assert done.returncode, name
         assert sentence in done.stderr + done.stdout, (name, done.stderr[-2000:])
     return ", ".join(cases)
@@ -225,8 +221,7 @@ def lm_eval(walk: Walk) -> str:
 def two(walk: Walk) -> str:
     """Beside another wheel neither is active until one is named; then that one serves."""
     walk.pip("install", "--no-deps", "--no-index", str(walk.other))
-    command = ("-m", "vllm.entrypoints.cli.main", "serve", str(walk.model), "--attention-backend", "CUSTOM", *LIMITS)
-    done = walk.run(*command)
+    done = walk.run(*serving(walk), *LIMITS)
     told = done.stderr + done.stdout
     other = read_wheel(walk.other).package.replace("_", "-")
     assert done.returncode, told[-2000:]
