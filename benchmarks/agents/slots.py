@@ -96,8 +96,7 @@ def busy(latency_s: float, num_workers: int, num_answers: int, seed: int, *, mix
         lag=lag_for(num_workers, num_answers, is_cheap=False),
     )
     with serving(_program, Habits(latency_s, seed=seed)) as server, ledger() as opened:
-        llm = Llm(server.endpoint())
-        llm.num_at_once = NUM_SLOTS
+        llm = Llm(server.endpoint(), num_requests=NUM_SLOTS)
         evaluator = Sleeping(num_workers, STAGE_S)
         campaign = start_campaign(opened, config)
         proposers: list[Proposer] = [llm, Grammar()] if mixed else [llm]
