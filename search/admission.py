@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from search.behaviour.blind import is_blind
 from search.fit import fit, traced
-from search.parents import REFERENCE, SEED
 from search.records import Candidate, Evaluation, EvaluationTask, Measurement, Proposal, Stage, Status
 from vortex_dsl import ProgramError
 from vortex_dsl.analysis.cost import cost_of
@@ -25,10 +23,10 @@ MODELLED_SEQUENCES = 32  # of the batch for which speed is modelled
 
 
 def admit(proposal: Proposal, campaign_id: int, step: int, config: CampaignConfig, seen: AbstractSet[str]) -> Candidate:
-    """Parse, type and compare with what the campaign has seen: OK, PROGRAM_ERROR, DUPLICATE or BELOW_GATE.
+    """Parse, type and compare with what the campaign has seen: OK, PROGRAM_ERROR or DUPLICATE.
 
-    A rule whose program at some cost ratio is that of an earlier rule is the same rule with another budget. Below the
-    gate is a score that reads nothing of what pages hold, yardsticks and published rules aside.
+    A rule whose program at some cost ratio is that of an earlier rule is the same rule with another budget. Whether it
+    keeps to the bounds is told by `search.agents.bounds.enforced`.
     """
     try:
         program, graph = traced(proposal.text, proposal.values, config.terms.shape)
@@ -38,9 +36,6 @@ def admit(proposal: Proposal, campaign_id: int, step: int, config: CampaignConfi
     if known:
         message = f"an earlier step of this campaign means the same: {known[0]}"
         return Candidate(campaign_id, step, proposal, Status.DUPLICATE, message, graph.digest, program.name)
-    if proposal.operator not in (SEED, REFERENCE) and is_blind(graph):
-        message = "no key and no value reaches its score, so that it chooses pages by their place; let it read a field"
-        return Candidate(campaign_id, step, proposal, Status.BELOW_GATE, message, graph.digest, program.name)
     return Candidate(campaign_id, step, proposal, Status.OK, "", graph.digest, program.name)
 
 

@@ -199,7 +199,7 @@ class Candidate:
     campaign_id: int
     step: int
     proposal: Proposal
-    status: Status  # OK when admitted; PROGRAM_ERROR, DUPLICATE or BELOW_GATE when refused
+    status: Status  # OK when admitted; PROGRAM_ERROR or DUPLICATE when refused
     message: str = ""
     program_digest: str = ""
     name: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from search.contracts import Evaluator
     from search.evaluator.arms import WorkerSettings
     from search.evaluator.models import ModelFacts
+    from search.evaluator.recall.distant import NearestLooker
     from search.evaluator.recall.looker import RecordedLooker
     from search.records import Workload
 
@@ -146,6 +147,13 @@ def looker_of(config: CampaignConfig) -> RecordedLooker:
     from search.evaluator.recall.looker import RecordedLooker
 
     return RecordedLooker(cache(lambda: _recorded(config)), scratch())
+
+
+def nearest_looker_of(config: CampaignConfig) -> NearestLooker:
+    """Give what looks as `looker_of`, or on a machine of the Ray that this process drives, where that has recorded."""
+    from search.evaluator.recall.distant import NearestLooker
+
+    return NearestLooker(partial(looker_of, config))
 
 
 def _recorded(config: CampaignConfig) -> Path:

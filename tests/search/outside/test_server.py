@@ -149,3 +149,11 @@ def test_an_address_that_is_not_ours_is_refused(db, capsys, monkeypatch):
     monkeypatch.setenv("VORTEX_MCP_TOKEN", TOKEN)
     assert main(["mcp", "--http", "--host", "203.0.113.1", "--db", db]) == 2
     assert "cannot be served" in capsys.readouterr().err
+
+
+def test_a_cluster_that_cannot_be_joined_is_told(db, campaign, capsys, monkeypatch):
+    from search.cli import main
+
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "a-token-that-nobody-takes")
+    assert main(["mcp", "--ray", "127.0.0.1:1", "--db", db]) == 4
+    assert "Ray at 127.0.0.1:1" in capsys.readouterr().err
