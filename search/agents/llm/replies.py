@@ -178,9 +178,10 @@ def _refused(content: object) -> str:
 
 
 def _calls(called: tuple[object, ...]) -> tuple[list[Call], list[str]]:
-    """Read calls of functions; those whose arguments cannot be read are left out and told."""
+    """Read calls of functions; those whose arguments cannot be read, or are longer than answers may be, are told."""
     calls: list[Call] = []
     faults: list[str] = []
+    room = MAX_TEXT_BYTES  # for all of them: they go with every later question of the conversation
     for each in called[:MAX_CALLS]:
         asked = each if isinstance(each, dict) else {}
         inner = asked.get("function")
@@ -189,6 +190,12 @@ def _calls(called: tuple[object, ...]) -> tuple[list[Call], list[str]]:
         whole = given if isinstance(given, dict) else parsed(given or "{}") if isinstance(given or "", str) else None
         if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or not isinstance(whole, dict):
             faults.append(f"a call of a function cannot be read: {_shown(json.dumps(each))}")
+            continue
+        room -= (size := len(json.dumps(whole).encode()))
+        if room < 0:
+            faults.append(
+                f"a call of {_shown(name)} has {size:,} bytes: all of an answer have at most {MAX_TEXT_BYTES:,}"
+            )
         else:
             calls.append(Call(str(asked.get("id") or "")[:MAX_NAME], name, whole))
     if len(called) > MAX_CALLS:

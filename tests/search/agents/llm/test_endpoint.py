@@ -83,6 +83,15 @@ def test_a_dripping_answer_ends_with_its_deadline(wire):
     assert answer.fault == "the reply was not whole after 1 s"
 
 
+@pytest.mark.parametrize("body", [b" " * 4096, b": still thinking\n\n" * 200, chat("x" * 60_000)])
+@pytest.mark.parametrize("status", [200, 500])
+def test_an_answer_without_end_is_cut_off_at_a_bound(wire, body, status):
+    wire.script = [Scripted(body, status, is_endless=True)]
+    answer = Chat(Endpoint("m", wire.url, max_retries=0)).ask(ASKED)
+    assert (answer.text, answer.fault) == ("", "the reply has more than 4,194,304 bytes")
+    assert len(wire.requests) == 1
+
+
 def test_a_server_that_is_asked_in_vain_is_told_with_what_it_said_last(wire):
     wire.script = [Scripted(b"{}", 429, {"retry-after": "60"})]
     with pytest.raises(ProposerError, match=r"not whole after 1 s; the last reply was HTTP 429, and asks to wait 60 s"):
