@@ -34,7 +34,7 @@ conversations and looks, on recorded queries, keys and values. The student reads
 one fact after another into odds of the house's own moves; each arm cuts something else out of the questions, or gives
 no looks. All arms have equally many proposals. A conversation with looks gives up to four answers to come to one
 proposal, so that answers and tokens, read and written, are told beside: at equal tokens an arm without looks would have
-more proposals.
+more proposals. As it was before, a question had one answer, and a refused program was not repaired.
 
 Mass is the share of the attention weights that the best rule keeps: *seen* on what the search is shown, *rise* on other
 documents and other layers, over the published rule that one would choose by the same data. *less* is by how much an arm
@@ -44,6 +44,7 @@ bootstrapped over seeds, of 95 %. *In vain* is the share of the proposals that w
 This shows whether facts reach a reader that acts on them by plain rules, and whether acting on them pays, on one
 recorded model. It does not show what a language model makes of them: where a section loses, the student's rule for it
 may be the poor one, and none was fitted to the outcome. What is cut leaves room that nothing else fills."""
+LEAST_SEEDS = 5  # of an arm that is told: fewer say nothing
 NONE_YET = "*Not measured yet.*"
 
 
@@ -103,24 +104,33 @@ def _of(found: Mapping[str, Any]) -> list[str]:
         f"{found['rises'][0]['seeds']:.3f} of the unseen mass. Measured to {found['measured_to']} on {here['device']}, "
         f"torch {here['torch']}, recording {found['recording']}."
     )
+    arms = [each for each in found["worths"] if each["rise"]["num_samples"] >= LEAST_SEEDS]
     rows = [
         f"| {each['arm']} | {each['seen']['value']:.3f} | {_interval(each['rise'])} | {_interval(each['less'])} | "
         f"{_interval(each['less_seen'])} | {each['share_refused']:.0%} | {each['num_answers']:.0f} | "
         f"{each['num_tokens'] / 1000:,.0f} k | {each['rise']['num_samples']} |"
-        for each in found["worths"]
+        for each in arms
     ]
     head = "| asked with | seen | rise | less | less of what was seen | in vain | answers | tokens | seeds |"
     rule = "|---" * head.count(" | ") + "|---|"
-    return [told, _verdict(found["worths"]), "\n".join((head, rule, *rows))]
+    return [told, _verdict(arms), "\n".join((head, rule, *rows)), *_untold(arms)]
+
+
+def _untold(told: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name the arms that are not told, if there are any."""
+    known = {each["arm"] for each in told}
+    left = [arm.name for arm in ARMS if arm.name not in known]
+    return [f"Not searched with {LEAST_SEEDS} seeds yet, so that nothing can be said: {_listed(left)}."] if left else []
 
 
 def _verdict(arms: Sequence[Mapping[str, Any]]) -> str:
     """Say which arms are told apart from the whole, as the intervals have it."""
     behind = [each["arm"] for each in arms if (each["less"]["low"] or 0) > 0]
     ahead = [each["arm"] for each in arms if (each["less"]["high"] or 0) < 0]
-    told = [f"Behind the whole, intervals of the rise apart from 0: {_listed(behind)}."]
-    told += [f"Ahead of it: {_listed(ahead)}."] if ahead else []
-    return " ".join([*told, "All other differences are within what seeds do."])
+    alike = [each["arm"] for each in arms[1:] if each["arm"] not in (*behind, *ahead)]
+    told = [f"Told apart from the whole, seed by seed, as worse: {_listed(behind)}; as better: {_listed(ahead)}."]
+    told += [f"Not told apart, whatever their means: {_listed(alike)}."] if alike else []
+    return " ".join(told)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -11,7 +11,6 @@ from benchmarks.agents import page, reading
 from benchmarks.agents.ablation import (
     ARMS,
     BEFORE,
-    FACTS_ALONE,
     LOOKS_ALONE,
     WHOLE,
     Rise,
@@ -22,7 +21,6 @@ from benchmarks.agents.ablation import (
 )
 from benchmarks.agents.student import BY_LAYER, CHEAPER, FACTOR, FINER, RICHER, SCORES, SOME_CHANNELS, Student, odds_of
 from benchmarks.search.problems import split
-from benchmarks.search.trials import PLANTED, Where
 from search.contracts import NoMoneyError
 from tests.benchmarks.search.conftest import recorded
 from vortex_dsl import Shape, load_program
@@ -136,7 +134,7 @@ def test_what_is_within_the_luck_of_seeds_is_not_told_apart():
     assert part.less.value == pytest.approx(0.0125)
 
 
-@pytest.mark.parametrize("name", [WHOLE, FACTS_ALONE, LOOKS_ALONE, BEFORE])
+@pytest.mark.parametrize("name", [WHOLE, BEFORE])
 def test_a_campaign_of_two_proposals_is_a_function_of_its_seed(name, problem):
     arm = next(arm for arm in ARMS if arm.name == name)
     found = rise(problem, arm, 1, 2, RATIO)
@@ -148,8 +146,15 @@ def test_a_campaign_of_two_proposals_is_a_function_of_its_seed(name, problem):
     assert name != WHOLE or found == rise(problem, arm, 1, 2, RATIO)
 
 
-def test_nothing_is_begun_once_time_is_up_or_where_it_is_known(tmp_path):
-    where = Where(PLANTED, tmp_path)
+class Read:
+    """A recording that can be read, and is not searched on."""
+
+    def selection(self):
+        return None
+
+
+def test_nothing_is_begun_once_time_is_up_or_where_it_is_known():
+    where = Read()
     assert rise_in_time(where, 0, 0, 2, until_s=0.0) is None
     known = {(arm.name, seed) for arm in ARMS for seed in range(2)}
     assert list(rises_of(where, range(2), 2, 1, known, until_s=math.inf)) == []
@@ -165,12 +170,17 @@ def test_the_page_is_what_the_newest_file_tells(tmp_path):
         "run python -m benchmarks.agents ablation --markdown > docs/ablation.md"
     )
     assert page.NONE_YET in page.page(tmp_path)
-    rises = [made(WHOLE, 0, 0.5, 0.4)]
+    rises = [made(WHOLE, seed, 0.5, 0.4) for seed in range(5)] + [made(BEFORE, seed, 0.4, 0.35) for seed in range(5)]
+    rises += [made(LOOKS_ALONE, seed, 0.5, 0.4) for seed in range(4)]
     (tmp_path / "recorded").write_bytes(b"")
     here = page.circumstances(tmp_path / "recorded", 2)
     path, none = page.begun(tmp_path, here)
     assert none == []
     page.write(path, here, rises)
-    assert f"| {WHOLE} | 0.500 | +0.300 | +0.000 | +0.000 | 50% | 3 | 4 k | 1 |" in page.page(tmp_path)
-    assert page.begun(tmp_path, here) == (path, rises), "a search that is there is not made again"
+    told = page.page(tmp_path)
+    assert f"| {BEFORE} | 0.400 | +0.250 [+0.250, +0.250] | +0.050 [+0.050, +0.050] | " in told
+    assert f"as worse: {BEFORE}; as better: none." in told
+    assert f"| {LOOKS_ALONE} |" not in told, "four seeds say nothing"
+    assert "so that nothing can be said: the whole question, no look; names of the best alone, and looks; " in told
+    assert set(page.begun(tmp_path, here)[1]) == set(rises), "a search that is there is not made again"
     assert page.begun(tmp_path, here | {"num_proposals": 3})[1] == []
