@@ -128,7 +128,10 @@ class TritonLayer(ProgramLayer):
         """List what every row attends to, and count it."""
         assert batch.decodes is not None
         rows, graph = batch.decodes, self.rule.graph
-        bounds = Bounds(rows.lengths, self.num_kv_heads, batch.max_pages, graph.page_size, graph.sink, graph.window)
+        most = -(-self.vllm_config.model_config.max_model_len // graph.page_size)
+        bounds = Bounds(
+            rows.lengths, self.num_kv_heads, batch.max_pages, graph.page_size, graph.sink, graph.window, most
+        )
         tally = self.tallies.room(name, self._max_rows, query.device)
         step = Step(
             query, pages.cache(rows), pages.region, bounds, layer_index(name), self.num_layers, self.softmax.scale,
