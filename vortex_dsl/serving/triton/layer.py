@@ -128,7 +128,7 @@ class TritonLayer(ProgramLayer):
         """List what every row attends to, and count it."""
         assert batch.decodes is not None
         rows, graph = batch.decodes, self.rule.graph
-        most = -(-self.vllm_config.model_config.max_model_len // graph.page_size)
+        most = rows.table.shape[1]  # pages of the longest sequence that the engine takes
         bounds = Bounds(
             rows.lengths, self.num_kv_heads, batch.max_pages, graph.page_size, graph.sink, graph.window, most
         )
