@@ -58,7 +58,7 @@ class Pages:
     @property
     def num_warps(self) -> int:
         """Warps that share a tile."""
-        return min(max(self.block_pages // 128, 4), 16)
+        return min(max(self.block_pages // 256, 4), 16)
 
 
 @dataclass(frozen=True)

@@ -38,18 +38,21 @@ LATENCIES = (
     (re.compile(r"SHFL|REDUX|VOTE|MUFU|I2F|F2I|F2F|POPC|FLO"), 25),
     (re.compile(r""), 20),
 )
-BARRIER_CYCLES, CALL_CYCLES = 30, 120
+BARRIER_CYCLES, CALL_CYCLES, READ_CYCLES = 30, 120, 20
 
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction, with what its control bits say."""
+    """One instruction, with what its control bits say: barriers it sets when its result is there (`sets`), and when its
+    operands have been read (`frees`).
+    """
 
     at: int
     text: str
     stall: int
     sets: tuple[int, ...]
     waits: tuple[int, ...]
+    frees: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -87,11 +90,11 @@ class Code:
         """Loads from global memory by their width in bits."""
         return Counter(width(each.name) for each in self.instructions if LOAD.match(each.name))
 
-    @property
-    def wide_share(self) -> float:
-        """The share of what a thread loads that comes 16 bytes at a time."""
+    def wide_share(self, least_bits: int = 128) -> float:
+        """The share of what a thread loads that comes at least so many bits at a time."""
         total = sum(bits * num for bits, num in self.load_bits.items())
-        return self.load_bits[128] * 128 / total if total else 1.0
+        wide = sum(bits * num for bits, num in self.load_bits.items() if bits >= least_bits)
+        return wide / total if total else 1.0
 
 
 def width(name: str) -> int:
@@ -117,9 +120,9 @@ def read(cubin: bytes) -> Code:
 
 def _instruction(at: str, text: str, high: str) -> Instruction:
     control = int(high, 16) >> 41
-    barriers = tuple(b for b in ((control >> 5) & 7, (control >> 8) & 7) if b != 7)
+    sets, frees = ((b,) if b != 7 else () for b in ((control >> 5) & 7, (control >> 8) & 7))
     waits = tuple(b for b in range(6) if control >> (11 + b) & 1)
-    return Instruction(int(at, 16), text, max(control & 15, 1), barriers, waits)
+    return Instruction(int(at, 16), text, max(control & 15, 1), sets, waits, frees)
 
 
 @dataclass
@@ -136,8 +139,9 @@ class Warp:
         self.now = max([self.now, *(self.barriers[b] for b in what.waits)])
         self.issued += 1
         done = self.now + next(cycles for pattern, cycles in LATENCIES if pattern.match(what.name))
-        for barrier in what.sets:
-            self.barriers[barrier] = max(self.barriers[barrier], done)
+        for barriers, at in ((what.sets, done), (what.frees, self.now + READ_CYCLES)):
+            for barrier in barriers:
+                self.barriers[barrier] = max(self.barriers[barrier], at)
         if what.name.startswith("LDGSTS"):
             self.copying = max(self.copying, done)
         elif what.name.startswith("LDGDEPBAR"):

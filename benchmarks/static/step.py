@@ -51,7 +51,7 @@ def printed(step: Step) -> str:
         code, programs = launch.code, f"{launch.live}/{launch.programs}"
         lines.append(
             f"{launch.part:7}{launch.name:17}{programs:>15}{launch.warps:>6}{code.registers:>5}{code.spills:>6}"
-            f"{launch.shared:>8}{resident(launch, step.card):>8}{code.wide_share:>8.0%}{code.count(sass.TENSOR):>7}"
+            f"{launch.shared:>8}{resident(launch, step.card):>8}{code.wide_share():>8.0%}{code.count(sass.TENSOR):>7}"
             f"{code.count(sass.FP64):>5}{code.count(rules.ASYNC):>6}{found.instructions:>7}{found.cycles:>7}"
             f"{found.us:>8.1f}"
         )

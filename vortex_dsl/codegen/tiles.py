@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 TILE_ELEMENTS = 4096  # 32 registers per thread of four warps
 PRODUCT_ELEMENTS = 2**16  # multiplications of one matrix product
+SUMMED_ELEMENTS = 8192  # products of one sum of products, of which a thread keeps the sums alone
 LEAST_SIDE = 16  # of a matrix, in Triton
 WORTHWHILE_SIDE = 8  # of a product whose operands are not exact in 16 bits
 WHOLE_DEPTH = 128  # of what is reduced, a vector of most heads, where it fits
@@ -104,7 +105,7 @@ class _Cutter:
         found = [(expr.loops, TILE_ELEMENTS) for expr in self._exprs]
         for expr in self._exprs:
             if expr.op == "dot":
-                limit = PRODUCT_ELEMENTS if expr in self._matrices else TILE_ELEMENTS
+                limit = PRODUCT_ELEMENTS if expr in self._matrices else SUMMED_ELEMENTS
                 found.append((tuple(dict.fromkeys(loop for arg in expr.args for loop in arg.loops)), limit))
         return list(dict.fromkeys(found))
 
