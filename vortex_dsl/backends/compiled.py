@@ -123,8 +123,11 @@ class Compiled:
         most = step.pages.max_pages - step.pages.sink - step.pages.window  # candidates of the longest sequence
         memory = self.compute(step) if most > step.covered else self._room(step)
         picked = self.picked(self.plan.choice, memory, step.pages)
-        make = list_pages if isinstance(picked, torch.Tensor) else list_best
-        return replace(make(picked, step.pages, listing), expected=self._expected(step))
+        if isinstance(picked, torch.Tensor):
+            lists = list_pages(picked, step.pages, listing)
+        else:
+            lists = list_best(picked, step.pages, listing)
+        return replace(lists, expected=self._expected(step))
 
     def _expected(self, step: Step) -> int:
         """Give the blocks that a row attends to at most, unless it is marked to attend to all."""

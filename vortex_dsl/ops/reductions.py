@@ -188,7 +188,7 @@ def _without_scale(x: Expr, loop: Loop) -> tuple[Expr, Expr | None]:
     """Take a factor apart that is one for a whole vector, as the scale of its codes: the sum is multiplied, once."""
     if x.op != "mul" or loop not in x.args[0].loops or loop in x.args[1].loops:
         return x, None
-    return x.args
+    return x.args[0], x.args[1]
 
 
 # On a CPU's tape
