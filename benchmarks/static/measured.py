@@ -42,8 +42,6 @@ def compared(steps: Sequence[Step], folder: Path = RESULTS) -> str:
             )
     if not ratios:
         return "nothing of this was measured"
-    low, high = min(ratios), max(ratios)
-    lines.append(
-        f"{len(ratios)} parts: the model gives {median(ratios):.2f} of what was measured, {low:.2f} to {high:.2f}"
-    )
+    share = f"{median(ratios):.2f} of what was measured, {min(ratios):.2f} to {max(ratios):.2f}"
+    lines.append(f"{len(ratios)} parts: the model gives {share}; what was measured may have been older kernels")
     return "\n".join(lines)
