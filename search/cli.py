@@ -33,7 +33,7 @@ app = typer.Typer(
     name="vortex",
     help="Invent, serve, measure and rank sparse attention for vLLM.",
     epilog="Exit codes: 0 done, 1 refused or failed check, 2 usage, 3 no feasible candidate, 4 infrastructure, "
-    "130 interrupted.",
+    "129 hung up, 130 interrupted, 143 terminated.",
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )

@@ -72,7 +72,10 @@ class Looker(Protocol):
 
 
 class Evaluator(Protocol):
-    """Measures programs. Returns values and knows no database; a failing program is an Evaluation too."""
+    """Measures programs. Returns values and knows no database; a failing program is an Evaluation too.
+
+    The loop hands it no more than `num_workers` evaluations at a time.
+    """
 
     environment: Environment
     model_digest: str
@@ -190,8 +193,15 @@ class Ledger(Protocol):
         """
         ...
 
-    def heartbeat(self, keys: Sequence[EvaluationKey], owner: str, lease_s: float) -> None:
-        """Prolong our leases."""
+    def heartbeat(self, keys: Sequence[EvaluationKey], owner: str, lease_s: float) -> list[EvaluationKey]:
+        """Prolong our leases. Gives those that are ours no more: they ran out, and stay with whoever took them."""
+        ...
+
+    def absolve(self, keys: Sequence[EvaluationKey]) -> None:
+        """Take back the death that was counted for each of these when it was taken from us: we were only suspended.
+
+        What is in quarantine for it comes out.
+        """
         ...
 
     def finish(self, evaluation: Evaluation, owner: str, environment: Environment) -> None:

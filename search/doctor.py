@@ -299,7 +299,9 @@ def _sqlite_complaint(file: Path) -> str:
             connection.close()
     except (OSError, sqlite3.Error) as error:
         return f"{file}: {error}"
-    return ""
+    from search.store.database import damage_of
+
+    return damage_of(file)
 
 
 def _complaint_about(db: str) -> str:

@@ -45,20 +45,25 @@ class Machines:
 
     @contextmanager
     def pool(self) -> Iterator[Evaluator]:
-        """Start the workers, and kill them with all their engines at the end.
+        """Start the workers, and kill them with all their engines, and whatever hangs of Ray, at the end.
 
         Raises ModelError, before anything starts, for a model that is not whole or takes too few tokens, and PoolError.
         """
         from search.evaluator.models.weights import read_weights
         from search.evaluator.pool import Placement, RayPool
+        from search.evaluator.sandbox.scrubbing import hide_environment
+        from search.evaluator.sandbox.strays import kill_ray
 
+        hide_environment()
         kinds = accelerators(self.gpu)
         settings = worker_settings(self.model, self.workloads, kinds is not None)
         with said(f"reading the weights of {self.model.name}", at_once=False):
             read_weights(self.model.folder)
-        pool = RayPool(settings, Placement(self.workers, self.ray, kinds), said)
-        with closing(pool):
-            yield pool
+        try:
+            with closing(RayPool(settings, Placement(self.workers, self.ray, kinds), said)) as pool:
+                yield pool
+        finally:
+            kill_ray()
 
 
 def folder_and_name(model: str) -> tuple[Path, str]:

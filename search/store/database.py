@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,7 @@ CACHE_KIB, MMAP_BYTES = 65_536, 1 << 30  # of a connection that only reads
 MOST_KEPT = 100_000  # rows that are remembered to be there
 LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 CANNOT_WRITE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY_CANTINIT, sqlite3.SQLITE_READONLY_DIRECTORY)
+RECOVERY = "; keep a copy of the file, and try what `sqlite3 FILE .recover` can read of it"
 REMEDY = "Give --db as a path, sqlite:///FILE or postgresql://USER@HOST/NAME."
 IS_URL = re.compile(r"\w+(\+\w+)?://|(sqlite|postgresql|postgres):")  # what is none is a path
 
@@ -124,6 +125,17 @@ def _file_of(url: URL) -> Path:
     if url.database in (None, "", ":memory:"):
         raise StoreError(f"A database in memory cannot be shared between processes. {REMEDY}")
     return Path(url.database or "").absolute()
+
+
+def damage_of(file: Path) -> str:
+    """Say what is wrong within an SQLite file, read whole once; nothing where it is sound. It need not be a ledger."""
+    try:
+        with closing(_open_to_read(file)) as connection:
+            told = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")]
+    except sqlite3.Error as error:
+        told = [str(error)]
+    wrong = "; ".join(" ".join(each.split()) for each in told if each != "ok")
+    return f"{file} is damaged: {wrong}{RECOVERY}" if wrong else ""
 
 
 def _open_to_read(file: Path) -> sqlite3.Connection:
@@ -212,6 +224,8 @@ def explained(engine: Engine) -> Iterator[None]:
             raise
         name = engine.url.render_as_string(hide_password=True)
         reason = " ".join(str(error.orig).split())
+        if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT:
+            reason += RECOVERY
         kind = AwayError if _passes(error.orig) else StoreError
         raise kind(f"The database {name} cannot be used: {reason}.") from error
 

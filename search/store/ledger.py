@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Double, bindparam, select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from search.contracts import Claim
@@ -28,7 +28,7 @@ from search.records import (
 )
 from search.store import entries, lease, models, rows, schema, standing, submissions
 from search.store import spent as spending
-from search.store.database import Clock, Kept, connect, explained, insert_new, keep, reader
+from search.store.database import Kept, connect, explained, insert_new, keep, reader
 from search.store.patience import PATIENCE_S, Patience, patient
 from search.store.shown import board, candidates, progress, tally
 
@@ -41,10 +41,6 @@ if TYPE_CHECKING:
     from search.store.spent import Spent
 
 ANY = Choice()
-LEASES = update(models.Evaluation).where(lease.IS_KEY, models.Evaluation.owner == bindparam("holder"))
-PROLONG = LEASES.values(lease_until=Clock() + bindparam("lease_s", type_=Double))
-RELEASE = LEASES.values(lease_until=None, owner=None, begun=False)
-BEGIN = LEASES.values(begun=True)
 
 
 class SqlLedger:
@@ -235,69 +231,49 @@ class SqlLedger:
         self, task: EvaluationTask, owner: str, lease_s: float, candidate_id: int | None, is_again: bool
     ) -> Evaluation | Claim:
         with self._writing() as session:
-            row = lease.lock(session, task.key)
-            if row is None:
-                made = lease.make(session, task, owner, lease_s)
-                if made is not None:
-                    lease.link(session, made, candidate_id)
-                    return Claim.TAKEN
-                row = lease.lock(session, task.key)
-                assert row is not None, "what somebody has inserted is there"
-            before, concerned = row.status, lease.link(session, row.id, candidate_id)
-            if concerned and before is not None:
-                tally.note_link(session, concerned[0], row)
-            if not lease.is_final(row):
-                # The attempt before may have taken it, though nobody came back to say so.
-                if (is_again and row.owner == owner) or lease.take(session, row, owner, lease_s, self._patience.back_s):
-                    tally.note_evaluation(session, row.id, row.stage, before, None)
-                    return Claim.TAKEN
-                if not lease.is_final(row):
-                    return Claim.BUSY
-                tally.note_evaluation(session, row.id, row.stage, before, row.status)
-                concerned = lease.linked(session, row.id)
-            session.flush()
-            standing.refresh(session, concerned)
+            row = lease.claim(session, task, lease.Wish(owner, lease_s, is_again, self._patience.back_s), candidate_id)
+            if isinstance(row, Claim):
+                return row
             measurements = rows.measurements_of(session, models.Measurement.evaluation_id == row.id)
             return rows.evaluation(row, measurements.get(row.id, ()), task.workload.ratio)
 
-    def heartbeat(self, keys: Sequence[EvaluationKey], owner: str, lease_s: float) -> None:
-        """Prolong our leases. Those that have been lost to somebody else stay lost."""
+    @patient
+    def heartbeat(self, keys: Sequence[EvaluationKey], owner: str, lease_s: float) -> list[EvaluationKey]:
+        """Prolong our leases. Gives those that have been lost to somebody else: they stay lost."""
         lease.check_length(lease_s)
-        self._update_leases(PROLONG, keys, owner, lease_s=lease_s)
+        if not keys:
+            return []
+        with self._writing() as session:
+            lease.update_all(session, lease.PROLONG, keys, owner, lease_s=lease_s)
+            held = lease.held(session, owner)
+        return [key for key in keys if key not in held]
 
     def release(self, keys: Sequence[EvaluationKey], owner: str) -> None:
         """Give leases back unfinished: no death is counted."""
-        self._update_leases(RELEASE, keys, owner)
+        self._update_leases(lease.RELEASE, keys, owner)
 
     def begin(self, keys: Sequence[EvaluationKey], owner: str) -> None:
         """Note that these leases of ours are at work now: from here on a lost owner counts as a death."""
-        self._update_leases(BEGIN, keys, owner)
+        self._update_leases(lease.BEGIN, keys, owner)
 
     @patient
     def forgive(self, candidate_ids: Sequence[int]) -> list[Evaluation]:
         """Lift the quarantine of these candidates, for every campaign; gives what was in it, all or nothing."""
         with self._writing() as session:
-            found: dict[int, models.Evaluation] = {}
-            for candidate_id in candidate_ids:
-                theirs = session.scalars(lease.quarantined(candidate_id)).all()
-                if not theirs:
-                    raise LookupError(lease.nothing_to_forgive(session, candidate_id))
-                found |= {row.id: row for row in theirs}
-            asked = {row.id: session.get_one(models.Workload, row.workload_digest) for row in found.values()}
-            forgiven = [rows.evaluation(row, (), rows.ratio_of(asked[row.id].definition)) for row in found.values()]
-            for row in found.values():
-                tally.note_evaluation(session, row.id, row.stage, row.status, None)
-                lease.forgive(row)
-            session.flush()
-            standing.refresh(session, [each for row in found.values() for each in lease.linked(session, row.id)])
-        return forgiven
+            return lease.forgive(session, candidate_ids)
 
     @patient
-    def _update_leases(self, statement: Update, keys: Sequence[EvaluationKey], owner: str, **given: float) -> None:
+    def absolve(self, keys: Sequence[EvaluationKey]) -> None:
+        """Take back the death that was counted for each of these when it was taken from us: we live."""
         if keys:
             with self._writing() as session:
-                rows_of = [{**lease.parameters(key), "holder": owner, **given} for key in keys]
-                session.connection().execute(statement, rows_of)
+                lease.absolve(session, keys)
+
+    @patient
+    def _update_leases(self, statement: Update, keys: Sequence[EvaluationKey], owner: str) -> None:
+        if keys:
+            with self._writing() as session:
+                lease.update_all(session, statement, keys, owner)
 
     @patient
     def finish(self, evaluation: Evaluation, owner: str, environment: Environment) -> None:

@@ -12,9 +12,11 @@ from contextlib import closing
 import pytest
 from sqlalchemy import inspect, text
 
+from search import doctor
+from search.doctor import Level
 from search.records import Campaign
 from search.store import models, schema
-from search.store.database import connect
+from search.store.database import connect, damage_of
 from search.store.errors import StoreError
 from search.store.ledger import SqlLedger
 
@@ -380,3 +382,25 @@ def test_store_error_needs_no_database_library():
     code = "import sys, search.store; print('sqlalchemy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_damaged_file_is_told_as_that(sqlite_url, tmp_path):
+    """SQLite opens it, and a transaction begins: whoever looks no further calls it writable."""
+    file = tmp_path / "results.db"
+    with closing(SqlLedger(sqlite_url)) as ledger:
+        ledger.create_campaign(CAMPAIGN)
+    assert damage_of(file) == ""
+    assert doctor.database(sqlite_url).level is Level.OK
+    whole = bytearray(file.read_bytes())
+    whole[4096 * 2 : 4096 * 30] = b"\xff" * (4096 * 28)
+    file.write_bytes(whole)
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+    found = doctor.database(sqlite_url)
+    assert (found.level, found.seen) == (Level.FAIL, damage_of(file))
+    assert re.search(r"results\.db is damaged: .*\.recover", found.seen)
+    with (
+        pytest.raises(StoreError, match=r"malformed; keep a copy .*\.recover"),
+        closing(SqlLedger(sqlite_url)) as ledger,
+    ):
+        ledger.create_campaign(CAMPAIGN)

@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import text
 
 from search.contracts import Claim
+from search.records import Status
 from search.store.ledger import SqlLedger
-from tests.search.store.test_ledger import CAMPAIGN, MINUTE, MOMENT, propose, task
+from tests.search.store.test_ledger import CAMPAIGN, ENVIRONMENT, MINUTE, MOMENT, propose, quarantine, result, task
 
 DAY_S = 86_400.0
 
@@ -48,6 +49,33 @@ class LeaseContract:
         assert ledger.progress(campaign.id).num_running == 1
         self.move_clock(ledger, DAY_S)
         assert ledger.progress(campaign.id).num_running == 0
+
+    def test_a_heartbeat_tells_what_was_lost(self, ledger):
+        keys = [task(f"p{number}").key for number in range(3)]
+        ledger.claim(task("p0"), "me", MINUTE)
+        ledger.claim(task("p1"), "me", MOMENT)
+        ledger.claim(task("p2"), "me", MINUTE)
+        ledger.finish(result(task("p2")), "other", ENVIRONMENT)
+        time.sleep(2 * MOMENT)
+        assert ledger.heartbeat(keys, "me", MINUTE) == [keys[2]]
+        ledger.claim(task("p1"), "me", MOMENT)
+        ledger.heartbeat(keys[1:2], "me", MOMENT)
+        time.sleep(2 * MOMENT)
+        ledger.claim(task("p1"), "heir", MINUTE)
+        assert ledger.heartbeat(keys[:2], "me", MINUTE) == [keys[1]]
+
+    def test_a_death_is_taken_back_and_what_it_led_to(self, ledger):
+        campaign = ledger.create_campaign(CAMPAIGN)
+        candidate = ledger.add_candidate(propose(campaign, 0))
+        quarantine(ledger, task(), candidate)
+        assert ledger.records(campaign.id)[0].status is Status.QUARANTINED
+        ledger.absolve([task().key])
+        assert ledger.records(campaign.id)[0].status is Status.OK
+        assert ledger.progress(campaign.id).evaluations == ()
+        assert ledger.claim(task(), "heir", MOMENT) is Claim.TAKEN
+        ledger.begin([task().key], "heir")
+        time.sleep(2 * MOMENT)
+        assert ledger.claim(task(), "next", MINUTE).status is Status.QUARANTINED  # that was the third again
 
     @pytest.mark.parametrize("lease_s", [0.0, -1.0, DAY_S, float("nan")])
     def test_no_lease_is_longer_than_one_that_is_believed(self, ledger, lease_s):

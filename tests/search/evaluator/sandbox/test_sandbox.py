@@ -3,14 +3,17 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+import search.evaluator.sandbox.box as boxes
 from search.evaluator import sandbox
 from search.evaluator.sandbox import Box, Child, ChildDeathError, ChildMemoryError, ChildRefusalError, ChildTimeoutError
 from search.evaluator.supervisor import descendants
@@ -29,7 +32,7 @@ for line in sys.stdin:
 @pytest.fixture(params=["bwrap", "plain"])
 def box(request, tmp_path, monkeypatch):
     if request.param == "plain":
-        monkeypatch.setattr(sandbox, "bubblewrap", lambda: None)
+        monkeypatch.setattr(boxes, "bubblewrap", lambda: None)
     elif sandbox.bubblewrap() is None:
         pytest.skip("bubblewrap is not installed or does not work here")
     return Box(scratch=tmp_path)
@@ -92,6 +95,21 @@ def test_a_hang_is_timed_out_and_the_whole_group_is_gone(start):
     assert caught.value.status is Status.TIMED_OUT
     assert not child.alive
     assert wait_until_gone(group)
+
+
+def test_time_stands_still_while_we_are_suspended(tmp_path):
+    """Whoever asks is stopped for longer than an answer may take, and the child with it."""
+    command = [sys.executable, "-c", PARENT, "plain", str(tmp_path), ECHO, "time.sleep(1.0); reply(0)", "1.5"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
+        supervisor = int(parent.stdout.readline())
+        below = [supervisor, *descendants(supervisor)]
+        time.sleep(0.3)
+        for kind in (signal.SIGSTOP, signal.SIGCONT):
+            for pid in (parent.pid, *below):
+                os.kill(pid, kind)
+            time.sleep(3.5 if kind is signal.SIGSTOP else 0.0)
+        assert parent.stdout.readline() == b"answered\n"
+        parent.kill()
 
 
 def test_a_child_that_ignores_signals_is_killed_too(start):
@@ -285,15 +303,47 @@ def test_a_model_in_hub_layout_opens_in_the_box(tmp_path):
         child.close()
 
 
+def test_a_ledger_is_out_of_reach_wherever_it_lies(tmp_path):
+    """Beside our packages, as of a campaign that is run in a checkout, and in the folder of the model."""
+    if sandbox.bubblewrap() is None:
+        pytest.skip("bubblewrap is not installed or does not work here")
+    scratch, model = tmp_path / "scratch", tmp_path / "model"
+    scratch.mkdir()
+    model.mkdir()
+    with closing(sqlite3.connect(model / "results.db")) as ledger:
+        ledger.execute("CREATE TABLE told (secret)")
+        ledger.commit()
+    (model / "config.json").write_text("{}")
+    root = Path(sandbox.__file__).parents[3]
+    assert (root / "pyproject.toml").is_file()
+    child = Child((sys.executable, "-c", ECHO), Box(scratch, readable=(model,)))
+    try:
+        assert run(child, f"reply(open({str(model / 'config.json')!r}).read())") == "{}"
+        code = f"""
+            try:
+                reply(open({str(model / "results.db")!r}).read())
+            except PermissionError:
+                reply("refused")
+        """
+        assert run(child, code) == "refused"
+        assert "pyproject.toml" not in run(child, f"reply(os.listdir({str(root)!r}))")
+        assert run(child, "import search.evaluator, vortex_dsl, kernels; reply(search.evaluator.__file__)")
+    finally:
+        child.close()
+
+
 PARENT = """
 import sys, time
 from pathlib import Path
 from search.evaluator import sandbox
 if sys.argv[1] == "plain":
-    sandbox.bubblewrap = lambda: None
+    sandbox.box.bubblewrap = lambda: None
 child = sandbox.Child((sys.executable, "-c", sys.argv[3]), sandbox.Box(Path(sys.argv[2])))
 child.call("run", {"code": "subprocess.Popen(['sleep', '1000'], start_new_session=True); reply(0)"}, 10)
 print(child.pid, flush=True)
+if len(sys.argv) > 4:
+    child.call("run", {"code": sys.argv[4]}, float(sys.argv[5]))
+    print("answered", flush=True)
 time.sleep(1000)
 """
 
@@ -317,6 +367,8 @@ def test_the_missing_bubblewrap_is_said_aloud_once(monkeypatch, capsys):
     try:
         assert sandbox.bubblewrap() is None
         assert sandbox.bubblewrap() is None
-        assert capsys.readouterr().err.count("WARNING: bubblewrap (bwrap) is not installed") == 1
+        said = capsys.readouterr().err
+        assert said.count("WARNING: bubblewrap (bwrap) is not installed") == 1
+        assert "can reach the network and read whatever you can" in said
     finally:
         sandbox.bubblewrap.cache_clear()
