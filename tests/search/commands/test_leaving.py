@@ -22,7 +22,7 @@ from search.evaluator.supervisor import descendants
 
 SCRIPT = Path(__file__).with_name("faked_run.py")
 KEY = "planted0key0that0looks0like0none"
-SOON_S, LATE_S = 5.0, 90.0
+SOON_S, LATE_S = 5.0, 240.0
 
 
 def echoing():

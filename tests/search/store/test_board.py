@@ -204,7 +204,7 @@ class BoardContract:
                     return
                 ledger.begin([asked.key], "doomed")
                 with ledger._engine.begin() as connection:
-                    connection.execute(text("UPDATE evaluation SET lease_until = 0 WHERE lease_until IS NOT NULL"))
+                    connection.execute(text("UPDATE evaluation SET lease_until = lease_until - 60"))
             assert ledger.claim(asked, "careful", MINUTE, candidate.id).status is Status.QUARANTINED
         elif what < 0.2:
             quarantined = [c for c in candidates if Status.QUARANTINED in self.statuses(ledger, c)]

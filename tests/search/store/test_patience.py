@@ -18,7 +18,7 @@ from search.store.database import BUSY_TIMEOUT_S
 from search.store.errors import AwayError
 from search.store.ledger import SqlLedger
 from tests.search.store.relay import Relay
-from tests.search.store.test_ledger import CAMPAIGN, ENVIRONMENT, MINUTE, measure, propose, result, task
+from tests.search.store.test_ledger import CAMPAIGN, ENVIRONMENT, MINUTE, MOMENT, measure, propose, result, task
 
 LOCKED_S = 1.5  # longer than SQLite itself waits
 AWAY_S = 2.0
@@ -154,6 +154,18 @@ def schema(own_server):
 
 
 NUMBERS = itertools.count()
+
+
+@pytest.mark.postgres
+def test_nobody_is_blamed_for_a_lease_that_a_restart_cut_off(own_server, schema):
+    """Owners that are gone when the server is back, or not patient enough, have not died of what they measured."""
+    for _ in range(4):
+        with closing(SqlLedger(f"{own_server.url}&{schema}")) as ledger:
+            assert ledger.claim(task(), "me", MOMENT) is Claim.TAKEN
+            ledger.begin([task().key], "me")
+        own_server.stop()
+        time.sleep(MOMENT)
+        own_server.start()
 
 
 @pytest.mark.postgres
