@@ -1,6 +1,6 @@
 """What the loop itself costs, and how many candidates must be under way to keep workers busy.
 
-    python benchmarks/loop.py cost [-n 10000]   CPU of a candidate after 200, 1,000, 2,000, 5,000, 10,000, ... of them
+    python benchmarks/loop.py cost [-n 10000]   CPU of a candidate, and of an evaluation, after 200, 1,000, 2,000, ...
     python benchmarks/loop.py lag [-n 300]      share of time that 2, 8 and 32 workers are busy, by lag
 
 Both drive the real loop on the real ledger in SQLite; programs are traced, fitted and admitted. Only what measures is
@@ -185,8 +185,8 @@ class Clock(Silent):
     def __init__(self) -> None:
         self.apart_s = 0.0
         self._depth = 0
-        self._marks = [(0, time.process_time(), 0.0)]
-        self._num_finished = 0
+        self._marks = [(0, 0, time.process_time(), 0.0)]
+        self._num_finished = self._num_evaluations = 0
 
     def timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
         """Give a function whose CPU seconds do not count as the loop's."""
@@ -200,19 +200,25 @@ class Clock(Silent):
 
         return wrapped
 
+    def on_evaluation(self, record: Record, evaluation: Evaluation) -> None:  # noqa: ARG002 - the Observer's signature
+        """Count them: a candidate has several."""
+        self._num_evaluations += 1
+
     def on_finished(self, record: Record) -> None:  # noqa: ARG002 - the Observer's signature
         """Tell the time at each checkpoint, over the candidates since the one before."""
         self._num_finished += 1
         if self._num_finished in CHECKPOINTS:
-            (before, begun_s, apart_s), now_s = self._marks[-1], time.process_time()
-            number = self._num_finished - before
+            (before, measured, begun_s, apart_s), now_s = self._marks[-1], time.process_time()
+            number, num_evaluations = self._num_finished - before, self._num_evaluations - measured
             apart = self.apart_s - apart_s
+            ours_ms = 1e3 * (now_s - begun_s - apart)
             print(
-                f"{self._num_finished:>6,} candidates: {1e3 * (now_s - begun_s - apart) / number:6.1f} ms of the loop, "
+                f"{self._num_finished:>6,} candidates: {ours_ms / number:6.1f} ms of the loop, "
+                f"{ours_ms / num_evaluations:4.1f} ms of each of {num_evaluations / number:.1f} evaluations, "
                 f"{1e3 * apart / number:6.1f} ms of proposing, tracing and fitting (means of the last {number:,})",
                 flush=True,
             )
-            self._marks.append((self._num_finished, now_s, self.apart_s))
+            self._marks.append((self._num_finished, self._num_evaluations, now_s, self.apart_s))
 
 
 @contextmanager
