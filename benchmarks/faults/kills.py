@@ -46,7 +46,7 @@ MEASUREMENTS = """
 """
 LEASED = "SELECT count(*) FROM evaluation WHERE owner IS NOT NULL"
 FINISHED = "SELECT count(*) FROM evaluation WHERE status IS NOT NULL"
-BEGUN = "SELECT count(*) FROM evaluation WHERE begun"
+BEGUN = "SELECT count(*) FROM evaluation WHERE begun AND status IS NULL"
 
 
 @dataclass

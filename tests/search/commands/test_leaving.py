@@ -19,6 +19,7 @@ from werkzeug import Response
 from search.commands.exits import ExitCode
 from search.evaluator.sandbox.strays import of_private_ray
 from search.evaluator.supervisor import descendants
+from search.store.ledger import SqlLedger
 
 SCRIPT = Path(__file__).with_name("faked_run.py")
 KEY = "planted0key0that0looks0like0none"
@@ -76,9 +77,11 @@ def running(folder, httpserver):
     with (folder / "said").open("wb") as said:
         driver = subprocess.Popen([sys.executable, SCRIPT, *map(str, words)], stdout=said, stderr=said, env=given)
     try:
-        begun = "SELECT 1 FROM evaluation, candidate WHERE begun AND stage = 'probe' AND proposer = 'llm' LIMIT 1"
+        begun = "SELECT 1 FROM evaluation WHERE begun AND stage = 'probe' AND status IS NULL"
+        told = "SELECT 1 FROM candidate WHERE proposer = 'llm'"
         wait_for(
-            lambda: asked(db, begun) or driver.poll() is not None, "a program in a worker's hands, and the agent's"
+            lambda: (asked(db, begun) and asked(db, told)) or driver.poll() is not None,
+            "a program in a worker's hands, and the agent's first",
         )
         assert driver.poll() is None, (folder / "said").read_text()
         yield driver, db
@@ -102,13 +105,20 @@ def test_sigterm_leaves_nothing_behind_and_nothing_tells_the_key(running, folder
     driver.terminate()
     assert driver.wait(2 * SOON_S) == ExitCode.TERMINATED
     assert time.monotonic() - began < SOON_S
-    assert not [pid for pid in below if Path(f"/proc/{pid}/cmdline").exists() and _is_alive(pid)]
-    assert asked(db, "SELECT count(*) FROM evaluation WHERE owner IS NOT NULL OR begun OR num_deaths") == [(0,)]
+    while (left := list(filter(_is_alive, below))) and time.monotonic() - began < SOON_S:
+        time.sleep(0.05)  # supervisors of engines notice that their workers are gone
+    assert not {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in left}
+    held = "SELECT count(*) FROM evaluation WHERE owner IS NOT NULL OR (begun AND status IS NULL) OR num_deaths"
+    assert asked(db, held) == [(0,)]
     said = (folder / "said").read_text()
     assert "ending now (SIGTERM)" in said
     files = [file for file in folder.rglob("*") if file.is_file()]
     assert any("session_" in str(file) and file.suffix == ".log" for file in files)
     assert not [file for file in files if KEY.encode() in file.read_bytes()]
+    with closing(SqlLedger(str(db), read_only=True)) as ledger:  # conversations are compressed
+        told = [ledger.candidate(number) for (number,) in asked(db, "SELECT id FROM candidate WHERE proposer = 'llm'")]
+    assert any(record.candidate.proposal.conversation for record in told)
+    assert KEY not in str(told)
 
 
 STUCK = """
