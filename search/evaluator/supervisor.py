@@ -1,7 +1,7 @@
 """Run one command and leave nothing of it behind, however this process or its parent ends.
 
-Executed as a script (`python -I -S supervisor.py PARENT_PID MEMORY_BYTES CALLS command ...`), so it imports the
-standard library only; CALLS is a filter of the kernel's calls in base64 (`sandbox/calls.py`). It is the reaper of
+Executed as a script (`python -I -S supervisor.py PARENT_PID MEMORY_BYTES [--calls CALLS] command ...`), so it imports
+the standard library only; CALLS is a filter of the kernel's calls in base64 (`sandbox/calls.py`). It is the reaper of
 everything the command starts, processes that left the group included; it kills them all when the command ends, when it
 is told to by SIGTERM, and when its parent dies, even by `kill -9`.
 """
@@ -160,4 +160,6 @@ def supervise(parent: int, memory_bytes: int, calls: bytes, command: list[str]) 
 
 
 if __name__ == "__main__":
-    supervise(int(sys.argv[1]), int(sys.argv[2]), base64.b64decode(sys.argv[3]), sys.argv[4:])
+    _, _parent, _memory_bytes, *_command = sys.argv
+    _calls = base64.b64decode(_command[1]) if _command[0] == "--calls" else b""
+    supervise(int(_parent), int(_memory_bytes), _calls, _command[2:] if _calls else _command)

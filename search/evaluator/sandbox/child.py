@@ -76,7 +76,8 @@ class Child:
         """
         self._say = say
         calls = refusing()
-        told = (str(os.getpid()), str(box.memory_bytes), base64.b64encode(calls).decode())
+        told = [str(os.getpid()), str(box.memory_bytes)]
+        told += ["--calls", base64.b64encode(calls).decode()] if calls else []
         self._oom_kills = _oom_kills()
         self._process = subprocess.Popen(
             [*SUPERVISOR, *told, *box.wrapped(command, CALLS_FROM if calls else None)],
