@@ -1,4 +1,4 @@
-"""Programs that misbehave among others that do not, through the real pool and ledger; only the engine is made up."""
+"""Programs that misbehave among others that do not, through the real workers and ledger; only the engine is made up."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.faults.host import PAUSE_S
+from benchmarks.faults.threads import ThreadPool
 from search.dispatch import Dispatcher, Job
 from search.evaluator.arms import TimeLimits, WorkerSettings
 from search.evaluator.engine import EngineSettings
@@ -33,6 +35,9 @@ from search.records import (
     Workload,
 )
 from search.store.ledger import SqlLedger
+
+if TYPE_CHECKING:
+    from search.contracts import Evaluator
 
 HOST = (sys.executable, str(Path(__file__).with_name("host.py")))
 WORKLOAD = Workload(Stage.PROBE, num_tokens=64, num_sequences=2)
@@ -80,7 +85,7 @@ class Report:
         )
 
 
-def crowd(num: int, num_workers: int, seed: int = 0) -> Report:
+def crowd(num: int, num_workers: int, seed: int = 0, *, on_ray: bool = True) -> Report:
     """Measure so many programs. The ideal is what workers are at by design, divided among them evenly.
 
     That is each answer's pause, the limit for what hangs, and the start of an engine for each that was lost.
@@ -98,7 +103,7 @@ def crowd(num: int, num_workers: int, seed: int = 0) -> Report:
         )
         before = set(descendants(os.getpid()))
         with closing(SqlLedger(f"sqlite:///{folder}/results.db")) as ledger:
-            with closing(RayPool(settings, Placement(num_workers))) as pool:
+            with closing(pool_of(settings, num_workers, on_ray=on_ray)) as pool:
                 jobs = _jobs(ledger, pool, behaviours)
                 start_s = _warmed(ledger, pool, num_workers)
                 began = time.monotonic()
@@ -125,6 +130,11 @@ def crowd(num: int, num_workers: int, seed: int = 0) -> Report:
         )
 
 
+def pool_of(settings: WorkerSettings, num_workers: int, *, on_ray: bool) -> Evaluator:
+    """Start workers, on a private Ray or in threads."""
+    return RayPool(settings, Placement(num_workers)) if on_ray else ThreadPool(settings, num_workers)
+
+
 def _drawn(num: int, seed: int) -> list[str]:
     behaviours = [name for name, share in SHARES.items() for _ in range(round(share * num))]
     behaviours += ["good"] * (num - len(behaviours))
@@ -132,12 +142,12 @@ def _drawn(num: int, seed: int) -> list[str]:
     return behaviours
 
 
-def _jobs(ledger: SqlLedger, pool: RayPool, behaviours: list[str]) -> list[Job]:
+def _jobs(ledger: SqlLedger, pool: Evaluator, behaviours: list[str]) -> list[Job]:
     campaign = ledger.create_campaign(Campaign(0, len(behaviours), ("drawn",), str(MODEL_FOLDER)))
     return [_job(ledger, pool, campaign.id, step, behaviour) for step, behaviour in enumerate(behaviours)]
 
 
-def _job(ledger: SqlLedger, pool: RayPool, campaign_id: int, step: int, behaviour: str) -> Job:
+def _job(ledger: SqlLedger, pool: Evaluator, campaign_id: int, step: int, behaviour: str) -> Job:
     text = PROGRAM.format(behaviour=behaviour, number=step)
     digest = hashlib.sha256(text.encode()).hexdigest()
     proposal = Proposal(text, "drawn", behaviour)
@@ -147,7 +157,7 @@ def _job(ledger: SqlLedger, pool: RayPool, campaign_id: int, step: int, behaviou
     return Job(EvaluationTask(key, text, (), WORKLOAD), candidate.id)
 
 
-def _warmed(ledger: SqlLedger, pool: RayPool, num_workers: int) -> float:
+def _warmed(ledger: SqlLedger, pool: Evaluator, num_workers: int) -> float:
     """Have every worker start its engine, and give the seconds that one takes."""
     campaign = ledger.create_campaign(Campaign(0, num_workers, ("drawn",), str(MODEL_FOLDER)))
     jobs = [_job(ledger, pool, campaign.id, step, f"warm {step}") for step in range(num_workers)]
@@ -155,7 +165,7 @@ def _warmed(ledger: SqlLedger, pool: RayPool, num_workers: int) -> float:
     return max(0.0, min(each.elapsed_s for found in done.values() for each in found) - PAUSE_S)
 
 
-def _measured(ledger: SqlLedger, pool: RayPool, jobs: list[Job]) -> dict[EvaluationKey, list[Evaluation]]:
+def _measured(ledger: SqlLedger, pool: Evaluator, jobs: list[Job]) -> dict[EvaluationKey, list[Evaluation]]:
     def never(task: EvaluationTask) -> Evaluation:
         raise AssertionError(f"{task.key} is nothing to check")
 

@@ -1,4 +1,4 @@
-"""A campaign that may be killed: `python -m benchmarks.faults.driver DATABASE_URL SCRATCH CANDIDATES`.
+"""A campaign that may be killed: `python -m benchmarks.faults.driver DATABASE_URL SCRATCH CANDIDATES ray|threads`.
 
 Starts one, or goes on with the one that is there. Leases are short, so that whoever goes on need not wait for half a
 minute; everything else is as `vortex run` has it, but the engine, which is made up.
@@ -12,14 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import search.dispatch
-from benchmarks.faults.crowd import HOST
+from benchmarks.faults.crowd import HOST, pool_of
 from search.campaigns.proposers import proposers_of
 from search.commands.campaign import exit_code
 from search.commands.exits import explain
 from search.config import CampaignConfig
 from search.evaluator.arms import TimeLimits, WorkerSettings
 from search.evaluator.engine import EngineSettings
-from search.evaluator.pool import Placement, RayPool
 from search.evaluator.probe import MODEL_FOLDER
 from search.evaluator.sandbox.strays import kill_ray
 from search.loop import Loop, start_campaign
@@ -57,7 +56,7 @@ def main() -> int:
     try:
         with closing(SqlLedger(url, patience_s=PATIENCE_S)) as ledger:
             campaign = ledger.campaigns()[-1] if ledger.campaigns() else start_campaign(ledger, config)
-            with closing(RayPool(settings, Placement(NUM_WORKERS))) as pool:
+            with closing(pool_of(settings, NUM_WORKERS, on_ray=sys.argv[4] == "ray")) as pool:
                 return exit_code(Loop(ledger, pool, proposers_of(config, {}), campaign).run())
     except Exception as error:
         explained = explain(error)

@@ -87,20 +87,14 @@ def content(url: str) -> dict[str, list[Any]]:
 class Campaign:
     """One campaign in a database of its own, whose driver is started as often as need be."""
 
-    def __init__(self, url: str, folder: Path, num_candidates: int) -> None:
-        self.url, self._folder, self._num = url, folder, num_candidates
+    def __init__(self, url: str, folder: Path, num_candidates: int, *, on_ray: bool) -> None:
+        self.url, self._folder = url, folder
+        self._words = [url, str(folder / "scratch"), str(num_candidates), "ray" if on_ray else "threads"]
         self.driver: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start a driver, or go on with one."""
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.faults.driver",
-            self.url,
-            str(self._folder / "scratch"),
-            str(self._num),
-        ]
+        command = [sys.executable, "-m", "benchmarks.faults.driver", *self._words]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         with (self._folder / "said").open("ab") as said:
             self.driver = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=said, stderr=said)
@@ -122,26 +116,30 @@ class Campaign:
         return (self._folder / "said").read_text(errors="replace")[-2000:]
 
 
-def undisturbed(url: str, folder: Path, num_candidates: int) -> dict[str, list[Any]]:
+def undisturbed(campaign: Campaign) -> dict[str, list[Any]]:
     """Run a campaign to its end, and give its ledger."""
-    campaign = Campaign(url, folder, num_candidates)
     campaign.start()
     assert campaign.driver is not None
     if (code := campaign.driver.wait()) != 0:
         raise RuntimeError(f"the undisturbed run ended with {code}: {campaign.said()}")
-    return content(url)
+    return content(campaign.url)
 
 
-def kills(what: str, num: int, num_candidates: int, seed: int = 0) -> Report:
+def kills(what: str, num: int, num_candidates: int, seed: int = 0, *, on_ray: bool = True) -> Report:
     """Kill one kind of process so often, in as many campaigns as that takes."""
     luck, report = random.Random(f"{seed} {what}"), Report(what)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         own = stack.enter_context(server("fsync=off", "max_connections=40")) if what == "postgresql" else None
-        expected = undisturbed(_url(folder, 0, own), _made(folder / "0"), num_candidates)
+
+        def made(number: int) -> Campaign:
+            home = folder / str(number)
+            home.mkdir()
+            return Campaign(_url(folder, number, own), home, num_candidates, on_ray=on_ray)
+
+        expected = undisturbed(made(0))
         while report.num_kills < num:
-            number = report.num_campaigns + 1
-            campaign = Campaign(_url(folder, number, own), _made(folder / str(number)), num_candidates)
+            campaign = made(report.num_campaigns + 1)
             _disturb(campaign, report, _killer(what, own), luck, num)
             report.num_campaigns += 1
             found = content(campaign.url)
@@ -227,11 +225,6 @@ def _url(folder: Path, number: int, own: Server | None) -> str:
     with psycopg.connect(own.url, autocommit=True) as connection:
         connection.execute(f"CREATE SCHEMA campaign_{number}")
     return f"{own.url}&options=-csearch_path%3Dcampaign_{number}"
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
 
 
 def _difference(name: str, expected: list[Any], found: list[Any]) -> str:

@@ -11,13 +11,13 @@ from tests.search.store.test_ledger import CAMPAIGN, ENVIRONMENT, MINUTE, propos
 
 
 def test_nothing_is_lost_doubled_or_blamed_in_a_crowd():
-    report = crowd(12, num_workers=2)
+    report = crowd(12, num_workers=2, on_ray=False)
     assert report.num_evaluations == 12
     assert report.is_right, report
 
 
 def test_a_killed_driver_leaves_the_ledger_of_an_undisturbed_run():
-    report = kills("driver", 1, num_candidates=1)
+    report = kills("driver", 1, num_candidates=1, on_ray=False)
     assert (report.num_kills, report.num_campaigns) == (1, 1)
     assert report.is_right, report
     assert report.exits == {-9: 1, 0: 1}
