@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from search.behaviour.blind import is_blind
+from search.behaviour.lengths import objection
 from search.fit import fit, traced
 from search.parents import REFERENCE, SEED
 from search.records import Candidate, Evaluation, EvaluationTask, Measurement, Proposal, Stage, Status
@@ -56,7 +57,8 @@ def digests(proposal: Proposal, terms: Terms, ratios: tuple[float, ...]) -> list
 def check(task: EvaluationTask, config: CampaignConfig) -> Evaluation:
     """Measure an admitted program without running it: bytes, operations and the cost model's ratios to dense.
 
-    Where it cannot be brought to the workload's cost ratio, it is BELOW_GATE.
+    Where it cannot be brought to the workload's cost ratio, or reads otherwise than it is judged by
+    (`search.behaviour.lengths`), it is BELOW_GATE.
     """
     start = time.monotonic()
     _, graph = traced(task.text, task.values, config.terms.shape)
@@ -72,11 +74,11 @@ def check(task: EvaluationTask, config: CampaignConfig) -> Evaluation:
     if Stage.RETRIEVAL in config.stages:
         asked = fit(task.text, task.values, config.terms_of(config.workload(Stage.RETRIEVAL)), task.workload.ratio)
         measurements.append(Measurement("retrieval_cost_ratio", asked.cost_ratio))
-    status = Status.BELOW_GATE if fitted.refusal else Status.OK
-    elapsed_s = time.monotonic() - start
-    return Evaluation(
-        task.key, status, fitted.refusal, tuple(measurements), elapsed_s=elapsed_s, ratio=task.workload.ratio
-    )
+    _, judged = traced(task.text, fitted.values, config.terms.shape)
+    ratio = task.workload.ratio
+    told = fitted.refusal or objection(judged, config.workloads, config.num_layers, ratio)
+    status, elapsed_s = Status.BELOW_GATE if told else Status.OK, time.monotonic() - start
+    return Evaluation(task.key, status, told, tuple(measurements), elapsed_s=elapsed_s, ratio=ratio)
 
 
 def modelled(text: str, values: tuple[tuple[str, float | int | str], ...], config: CampaignConfig) -> Measurement:

@@ -11,6 +11,7 @@ import typer
 
 from search.commands import campaign, dash, doctor, model, plugin, quarantine, replay, report, results
 from search.commands.agents import journal
+from search.commands.cluster import listing, worker
 from search.commands.databases import upgrade
 from search.commands.exits import CommandError, ExitCode, explain
 from search.commands.output import make_streams_robust, print_line
@@ -76,6 +77,8 @@ app.command("mcp")(serving.mcp)
 app.command("agents-guide")(guiding.guide)
 app.command("export")(plugin.export)
 app.command("verify")(plugin.verify)
+app.command("worker")(worker.worker)
+app.command("cluster")(listing.cluster)
 app.command("doctor")(doctor.doctor)
 
 database = typer.Typer(name="db", help="Mend and upgrade a database.", no_args_is_help=True)

@@ -159,7 +159,9 @@ class Campaign:
     def _new_loop(self, observer: Observer) -> Loop:
         if self._evaluator is None:
             setup, config = self._setup, self.config
-            machines = Machines(facts_to_serve(config.model), config.workloads, setup.workers, setup.ray, setup.gpus)
+            machines = Machines(
+                facts_to_serve(config.model), config.workloads, setup.workers, setup.ray, setup.gpus, setup.max_outage
+            )
             self._evaluator = self._opened.enter_context(machines.pool())
         return Loop(self._ledger, self._evaluator, self._proposers, self.stored, observer)
 

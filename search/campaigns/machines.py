@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.campaigns.bounds import MAX_OUTAGE_S
 from search.campaigns.saying import said
 from search.config import ConfigError
 from search.contracts import LookError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from search.records import Workload
 
 ANY_GPU = "any"
+TIMED = (Stage.FIDELITY, Stage.SERVE)  # at whose lengths what serves must be right, above all
 LEAST_ADDRESS_SPACE_BYTES = 16 << 30  # libraries alone map several GiB that they never touch
 LEAST_GPU_CACHE_BYTES, MOST_GPU_CACHE_BYTES = 8 << 30, 24 << 30
 MOST_THREADS = 16  # of the engine that prefills for all: more hardly pay for prompts of some thousand tokens
@@ -34,7 +36,8 @@ MOST_THREADS = 16  # of the engine that prefills for all: more hardly pay for pr
 class Machines:
     """Where programs are measured: workers on a Ray cluster, each with engines that serve `model` what is asked of it.
 
-    `workloads` are what the stages run on, which says how many tokens the engines take.
+    `workloads` are what the stages run on, which says how many tokens the engines take. `max_outage`: the seconds for
+    which no worker may be left before the campaign ends.
     """
 
     model: ModelFacts
@@ -42,6 +45,7 @@ class Machines:
     workers: int
     ray: str
     gpu: tuple[str, ...]
+    max_outage: float = MAX_OUTAGE_S
 
     @contextmanager
     def pool(self) -> Iterator[Evaluator]:
@@ -49,14 +53,15 @@ class Machines:
 
         Raises ModelError, before anything starts, for a model that is not whole or takes too few tokens, and PoolError.
         """
+        from search.evaluator.cluster import Placement
         from search.evaluator.models.weights import read_weights
-        from search.evaluator.pool import Placement, RayPool
+        from search.evaluator.pool import RayPool
 
         kinds = accelerators(self.gpu)
         settings = worker_settings(self.model, self.workloads, kinds is not None)
         with said(f"reading the weights of {self.model.name}", at_once=False):
             read_weights(self.model.folder)
-        pool = RayPool(settings, Placement(self.workers, self.ray, kinds), said)
+        pool = RayPool(settings, Placement(self.workers, self.ray, kinds, self.max_outage), said)
         with closing(pool):
             yield pool
 
@@ -116,7 +121,10 @@ def worker_settings(model: ModelFacts, workloads: Sequence[Workload], on_gpu: bo
     shape, num_tokens = (model.group, model.head_dim), tokens_needed(workloads)
     model.require_tokens(num_tokens)
     text = _given_text(workloads)
-    engine = EngineSettings(str(model.folder), sparse=True, max_tokens=num_tokens)
+    lengths = tuple(
+        sorted({each for workload in workloads if workload.stage in TIMED for each in workload.all_lengths})
+    )
+    engine = EngineSettings(str(model.folder), sparse=True, max_tokens=num_tokens, lengths=lengths)
     if on_gpu:
         wanted = cache_bytes(model, workloads, 2, engine)
         cached = min(max(LEAST_GPU_CACHE_BYTES, wanted), MOST_GPU_CACHE_BYTES)

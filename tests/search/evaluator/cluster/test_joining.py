@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from search.evaluator.cluster import ALONE, LOCAL, MODE, TOKEN, TOKEN_PATH, PoolError, connected, harmless
+from search.evaluator.cluster import LOCAL, PoolError
+from search.evaluator.cluster.joining import ALONE, MODE, TOKEN, TOKEN_PATH, connected, harmless
 from search.evaluator.supervisor import descendants
 
 SECRETS = {
@@ -138,7 +139,7 @@ DRIVER = """
 import os, sys, time
 from pathlib import Path
 import ray
-from search.evaluator.cluster import connected
+from search.evaluator.cluster.joining import connected
 
 def tokens():
     links = list(Path("/proc/self/fd").iterdir())
@@ -203,7 +204,8 @@ def refusals(address, *environments):
     """Give the sentences of one process, which tries with one environment after the other: Ray is imported once."""
     code = f"""
 import os
-from search.evaluator.cluster import PoolError, connected
+from search.evaluator.cluster import PoolError
+from search.evaluator.cluster.joining import connected
 for environment in {environments!r}:
     os.environ.update(environment)
     try:
@@ -257,7 +259,7 @@ def test_a_wrong_token_is_refused_in_a_sentence(elsewhere, cluster):
 
 
 def test_a_private_ray_that_others_could_reach_is_refused(monkeypatch):
-    from search.evaluator import cluster
+    from search.evaluator.cluster import joining
 
     with pytest.raises(PoolError, match=r"listens on 10\.0\.0\.7 instead of 127\.0\.0\.1"):
-        cluster._check_loopback([{"NodeManagerAddress": "10.0.0.7"}])
+        joining._check_loopback([{"NodeManagerAddress": "10.0.0.7"}])

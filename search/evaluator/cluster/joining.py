@@ -10,10 +10,12 @@ import logging
 import os
 import re
 import secrets
+import socket
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.evaluator.cluster.errors import PoolError
 from search.evaluator.sandbox import INHERITED
 
 if TYPE_CHECKING:
@@ -27,8 +29,11 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # silences a warning about CPU workers
 }
+# A driver ends its process where the head is away for as long as this; whether to wait is for us to say.
+PATIENT = {"RAY_gcs_rpc_server_reconnect_timeout_s": "86400"}
 # Ray takes "127.0.0.1" for "whatever address others can reach" and listens everywhere, unless clusters are off.
 ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+KNOCK_S = 2.0
 KEPT = (*INHERITED, "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "VIRTUAL_ENV", "PYTHONPATH", "RAY_TMPDIR")
 SETTING_OF_RAY = re.compile("RAY_[a-z]")  # its own settings are spelled so, and none of them is a secret
 HOST_AND_PORT = re.compile(r"[^/]+:\d+")
@@ -36,10 +41,10 @@ REMEDY = (
     f"give it in {TOKEN}, in a file that {TOKEN_PATH} names, or in ~/.ray/auth_token (`ray get-auth-token` prints it "
     f"on the cluster's head node); {MODE}=disabled joins a cluster that asks nobody for one"
 )
-
-
-class PoolError(RuntimeError):
-    """The machines cannot do what was asked. The message says what is missing."""
+REMEDY_OF_HEADS = (
+    f"make one with `ray get-auth-token --generate` and copy ~/.ray/auth_token to every node, or give it in {TOKEN} or "
+    f"in a file that {TOKEN_PATH} names"
+)
 
 
 @contextmanager
@@ -80,12 +85,54 @@ def _private(num_cpus: int) -> Iterator[None]:
 @contextmanager
 def _joined(address: str) -> Iterator[None]:
     """Join a cluster with the token that Ray finds where its documentation says."""
-    with _environment({MODE: "token"} | dict(os.environ) | QUIET):
+    with _environment({MODE: "token"} | dict(os.environ) | QUIET | PATIENT):
         _check_token(address)
         if HOST_AND_PORT.fullmatch(address):  # and not "auto", which Ray looks up first
             _knock(address)
         _init(address)
     yield
+
+
+@contextmanager
+def asked(address: str) -> Iterator[Any]:
+    """Give what asks the head of a cluster (Ray's `GcsClient`), without being a driver of it. Raises PoolError."""
+    if not HOST_AND_PORT.fullmatch(address):
+        raise PoolError(f"'{address}' is no address of a Ray cluster's head: give it as HOST:PORT, such as head:6379")
+    from ray.exceptions import RayError
+
+    with _environment({MODE: "token"} | dict(os.environ) | QUIET):
+        _check_token(address)
+        try:
+            yield _knock(address)
+        except RayError as error:
+            raise PoolError(f"Ray at {address} gave no answer: {' '.join(str(error).split())}") from error
+
+
+def answers(address: str) -> bool:
+    """Say whether somebody listens at a head's address."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
+    except OSError:
+        return False
+    return True
+
+
+def head_address() -> str:
+    """Give the address of the head of the cluster that this process is a driver of."""
+    import ray
+
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def token_here() -> str:
+    """Give the cluster's token from where Ray documents that it looks for one. Raises PoolError where there is none."""
+    named = os.environ.get(TOKEN_PATH)
+    file = Path(named) if named else Path.home() / ".ray" / "auth_token"
+    found = os.environ.get(TOKEN, "").strip() or _content(file)
+    if not found:
+        raise PoolError(f"a cluster needs a token, and there is none here: {REMEDY_OF_HEADS}")
+    return found
 
 
 def _init(address: str, **options: Any) -> None:
@@ -121,14 +168,17 @@ def _check_token(address: str) -> None:
         raise PoolError(f"Ray at {address} is joined with the cluster's token, and there is none here: {REMEDY}")
 
 
-def _knock(address: str) -> None:
-    """Raise PoolError where the cluster does not take our token: `ray.init` would try for minutes, in silence."""
+def _knock(address: str) -> Any:
+    """Give a client of the cluster's head. Raises PoolError where that does not take our token, or is not there.
+
+    `ray.init` would try for minutes, in silence.
+    """
     from ray._raylet import GcsClient  # type: ignore[attr-defined]
     from ray.exceptions import AuthenticationError
 
     _forget_authentication()
     try:
-        GcsClient(address=address)
+        return GcsClient(address=address)
     except AuthenticationError as error:
         raise PoolError(f"Ray at {address} did not take the token that was found here: {REMEDY}") from error
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -140,27 +190,6 @@ def _content(file: Path) -> str:
         return file.read_text().strip()
     except (OSError, UnicodeDecodeError):
         return ""
-
-
-def tell(place: str, step: str) -> None:
-    """Say in Ray's own memory, under a key of ours, what is done now; for a worker."""
-    from ray.experimental.internal_kv import _internal_kv_put
-
-    _internal_kv_put(place.encode(), step.encode())
-
-
-def told(place: str) -> str:
-    """Give what was said there last, nothing before that; for the driver."""
-    from ray.experimental.internal_kv import _internal_kv_get
-
-    return (_internal_kv_get(place.encode()) or b"").decode()
-
-
-def forget(place: str) -> None:
-    """Leave nothing there: a cluster may outlive us."""
-    from ray.experimental.internal_kv import _internal_kv_del
-
-    _internal_kv_del(place.encode())
 
 
 def _check_loopback(nodes: list[dict[str, Any]]) -> None:
