@@ -41,11 +41,10 @@ class Teller:
         self._said: dict[str, Any] = {}
 
     def begin(self, task: EvaluationTask) -> None:
-        """Say which task begins."""
+        """Note which task begins; it is told with its first step."""
         key = task.key
         self._said = {"stage": key.stage, "program": key.program_digest, "ratio": task.workload.ratio}
         self._said["since_s"] = time.time()
-        self._tell("")
 
     def step(self, step: str) -> None:
         """Say what is done now for the task."""
