@@ -216,11 +216,10 @@ class Rehearsal:
 
     def _put(self, queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Give queries, and room for outputs, in memory that every step and layer uses again, as an engine's do."""
-        num, heads, _ = queries.shape
+        num = len(queries)
         if self._room is None or len(self._room[0]) < num:
-            self._room = torch.empty_like(queries), queries.new_empty(num, heads, self.model.output_dim)
-        query, output = (room[:num] for room in self._room)
-        return query.copy_(queries), output.fill_(torch.nan)
+            self._room = torch.empty_like(queries), queries.new_empty(*queries.shape[:2], self.model.output_dim)
+        return self._room[0][:num].copy_(queries), self._room[1][:num].fill_(torch.nan)
 
     def _pour(self, tokens: Tokens, turns: Sequence[Turn]) -> None:
         batch, places = self._batch(turns), [range(self._done[t.sequence], t.until) for t in turns]
