@@ -166,7 +166,8 @@ class RayPool:
 
         options = self._placement.options(ray.nodes(), self._refused)
         place = f"{PREFIX}{secrets.token_hex(8)}"
-        actor = ray.remote(Worker).options(max_restarts=0, **options).remote(self._settings, place)  # type: ignore[attr-defined]
+        placed: Any = ray.remote(Worker).options(max_restarts=0, **options)
+        actor = placed.remote(self._settings, place)
         return _Slot(actor, actor.introduce.remote(), time.monotonic() + START_S, place)
 
     def _end(self, slot: _Slot) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vortex_dsl.analysis.devices import DEVICES
 
@@ -35,7 +35,7 @@ def least_s(num_bytes: float, bytes_per_s: float, cached_bytes: float) -> float:
 
 def _page_bytes(engine: Engine) -> int:
     """Give the bytes of one page of one KV head: keys and values, or latents."""
-    model = engine.llm.llm_engine.vllm_config.model_config
+    model: Any = engine.llm.llm_engine.vllm_config.model_config
     vectors = 1 if model.use_mla else 2
     return int(engine.settings.page_size * vectors * model.get_head_size() * model.dtype.itemsize)
 

@@ -133,11 +133,10 @@ def by_order(sparse: Sequence[Round], dense: Sequence[Round]) -> dict[str, inter
 
 
 def _round(reply: dict[str, Any]) -> Round:
-    pages = (float(reply.get(name, 0.0)) for name in ("pages_attended", "pages_dense"))
+    attended, dense, floor_ms = (float(reply.get(name, 0.0)) for name in ("pages_attended", "pages_dense", "floor_ms"))
     seconds = {name: float(reply[name]) for name in (WALL, PROCESSOR, ATTENTION) if reply.get(name)}
     guards = tuple(Measurement(*row) for row in reply.get("guards", ()))
-    floor_ms = float(reply.get("floor_ms", 0.0))
-    return Round(reply["num_tokens"], seconds, tuple(reply["step_ms"]), *pages, floor_ms, guards)
+    return Round(reply["num_tokens"], seconds, tuple(reply["step_ms"]), attended, dense, floor_ms, guards)
 
 
 def _ratio(sparse: Sequence[Round], dense: Sequence[Round], clock: str) -> intervals.Interval:
