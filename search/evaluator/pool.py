@@ -127,7 +127,7 @@ class RayPool:
 
     def _connect(self) -> None:
         self._ray.enter_context(connected(self._placement.address, self._placement.num_workers))
-        self._head = head_address()
+        self._head, self._is_joined = head_address(), True
 
     def _stage_s(self, task: EvaluationTask) -> float:
         return self._settings.limits.stage_s(task.key.stage, 1 + num_pairs_of(task))
@@ -173,7 +173,7 @@ class RayPool:
     def _end(self, slot: _Slot) -> None:
         import ray
 
-        if slot.actor is not None and answers(self._head):
+        if slot.actor is not None and self._is_joined and answers(self._head):
             ray.kill(slot.actor)
             forget(slot.place)
 
@@ -202,6 +202,7 @@ class RayPool:
             self._dispatch()
             return self._collect(deadline)
         except RayError as error:
+            self._is_joined = False
             gone = [self._replace(i, Status.INFRASTRUCTURE, reason(error), lost=True) for i in range(len(self._slots))]
             return [evaluation for evaluation in gone if evaluation is not None]
 
@@ -218,7 +219,7 @@ class RayPool:
 
     def _revive(self, i: int) -> None:
         """Start a worker again, after joining the cluster anew where its head has gone meanwhile."""
-        if answers(self._head):
+        if self._is_joined and answers(self._head):
             self._slots[i] = self._fresh_slot()
             return
         self._slots[i].deadline = time.monotonic() + RETRY_S
@@ -228,6 +229,7 @@ class RayPool:
     def _rejoin(self) -> None:
         """Leave a cluster whose head is gone, and join whatever answers in its place."""
         self._slots = [_Slot(None, None, time.monotonic() + RETRY_S, "") for _ in self._slots]
+        self._is_joined = False
         self._ray.close()
         try:
             self._connect()
