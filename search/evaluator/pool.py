@@ -115,7 +115,8 @@ class RayPool:
     def doing(self, keys: Collection[EvaluationKey]) -> dict[EvaluationKey, str]:
         """Give what workers are doing for some of what is in their hands, in words."""
         asked = [(slot.task.key, slot.place) for slot in self._slots if slot.task and slot.task.key in keys]
-        return {key: step for key, place in asked if (step := told(place))} if answers(self._head) else {}
+        is_there = self._is_joined and answers(self._head)
+        return {key: step for key, place in asked if (step := told(place))} if is_there else {}
 
     def close(self) -> None:
         """Kill every worker; its engines die with it. Idempotent."""
