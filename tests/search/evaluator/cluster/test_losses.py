@@ -1,6 +1,6 @@
 """What the pool does about losses, step by step: Ray's calls answer as the test says, its errors are its own.
 
-`test_nodes.py` loses real nodes; here each turn of events has its place, and waiting takes no time.
+`test_lost_nodes.py` loses real nodes; here each turn of events has its place, and waiting takes no time.
 """
 
 import time
