@@ -33,11 +33,11 @@ for line in sys.stdin:
         try:
             done = pool.completed(1.0)
         except PoolError as error:
-            print(json.dumps(["PoolError", str(error)]), flush=True)
+            print("told", json.dumps(["PoolError", str(error)]), flush=True)
             pool.close()
             raise SystemExit(4)
         for each in done:
-            print(json.dumps([each.key.seed, each.status, each.message]), flush=True)
+            print("told", json.dumps([each.key.seed, each.status, each.message]), flush=True)
 """
 
 
@@ -55,6 +55,7 @@ def driver(head, nodes, model):
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True
     ) as process:
         assert process.stdout.readline() == "ready\n", (model.parent / "driver.log").read_text()
+        process.said = model.parent / "driver.log"
         yield process, both
         process.kill()
 
@@ -65,7 +66,13 @@ def ask(process, seeds):
 
 
 def answered(process, num):
-    return [json.loads(process.stdout.readline()) for _ in range(num)]
+    found = []
+    while len(found) < num:
+        line = process.stdout.readline()
+        assert line, process.said.read_text()
+        if line.startswith("told "):  # Ray too writes there of a node that died
+            found.append(json.loads(line.removeprefix("told ")))
+    return found
 
 
 def test_a_cluster_is_listed_with_what_each_worker_does(head, driver, capsys):
