@@ -100,11 +100,11 @@ def test_what_a_lost_node_was_at_is_done_by_the_other_and_a_new_one_is_taken_in(
     assert sorted(seed for seed, _, _ in found) == list(range(8))
     assert {status for _, status, _ in found} == {"ok"}
     nodes.start("third", "--ray", head, "--cpus", "1")
-    ask(process, range(8))
+    ask(process, range(24))
     until(lambda: sum(bool(node.workers) for node in alive(head)) == 2)
     second.lose()
-    found = answered(process, 8)
-    assert sorted(seed for seed, _, _ in found) == list(range(8))
+    found = answered(process, 24)
+    assert sorted(seed for seed, _, _ in found) == list(range(24))
     assert {status for _, status, _ in found} == {"ok"}
 
 
