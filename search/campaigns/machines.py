@@ -13,16 +13,17 @@ from search.campaigns.saying import said
 from search.config import ConfigError
 from search.contracts import LookError
 from search.records import Stage
+from search.workloads import HELD_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from search.config import CampaignConfig
-    from search.contracts import Evaluator
+    from search.contracts import Evaluator, Ledger
     from search.evaluator.arms import WorkerSettings
     from search.evaluator.models import ModelFacts
     from search.evaluator.recall.looker import RecordedLooker
-    from search.records import Workload
+    from search.records import Record, Workload
 
 ANY_GPU = "any"
 LEAST_ADDRESS_SPACE_BYTES = 16 << 30  # libraries alone map several GiB that they never touch
@@ -150,17 +151,36 @@ def looker_of(config: CampaignConfig) -> RecordedLooker:
 
 def _recorded(config: CampaignConfig) -> Path:
     """Give the file of a campaign's recordings, whether or not it is there. Raises LookError."""
+    from search.evaluator.identity import EVALUATOR_VERSION
     from search.evaluator.models import ModelError, model_digest
-    from search.evaluator.recall.stage import file_for
+    from search.evaluator.recall.stage import file_of
 
     if Stage.RECALL not in config.stages:
         raise LookError("there is no look: recall is none of this campaign's stages, so that nothing is recorded")
     try:
         model = facts_of(config.model)
         settings = worker_settings(model, config.workloads, accelerators(()) is not None)
-        return file_for(settings, model_digest(model.folder), config.workload(Stage.RECALL), config.evaluation_seed)
+        made_by = model_digest(model.folder), EVALUATOR_VERSION, settings.engine.dtype
+        return file_of(settings.scratch, made_by, config.workload(Stage.RECALL), config.evaluation_seed)
     except ModelError as error:
         raise LookError(f"there is no look: {error}") from error
+
+
+def recording_behind(ledger: Ledger, record: Record, ratio: float, scratch: Path) -> Path:
+    """Give the file on which a candidate's choices of pages were measured at a cost ratio, whether or not it is there.
+
+    Raises LookError where they were not measured.
+    """
+    from search.evaluator.recall.stage import file_of
+
+    for each in record.evaluations:
+        key = each.key
+        if key.stage in (Stage.RECALL, Stage.SCREEN) and each.ratio == ratio:
+            workload, place = ledger.workload(key.workload_digest), ledger.environment(key.environment_digest)
+            if workload.split != HELD_OUT:
+                made_by = key.model_digest, key.evaluator_version, place.dtype
+                return file_of(scratch, made_by, workload, key.seed)
+    raise LookError("its choices of pages were not measured here, so there is no recording to draw them from")
 
 
 def _given_text(workloads: Sequence[Workload]) -> str:
