@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import func, select
 
+from search.dash.campaigns import UNMOVED
 from search.dash.choosing import MOST_TEXT, Address, Number, Word, choose, number_of
 from search.dash.fronts import front
 from search.dash.queries import rows
 from search.dash.queries.answer import answer
 from search.ranking import conditions
 from search.ranking.leaderboard import cells_of
+from search.records import digest_of
 from search.store import models
 from search.store.shown.tally import PROPOSED
 
@@ -126,16 +128,18 @@ def router(site: Site) -> APIRouter:
 
     @routes.get("/answer")
     def answered(
-        request: Request, campaign: Number = "", model: Word = "", device: Word = "", at: Word = ""
-    ) -> HTMLResponse:
+        request: Request, campaign: Number = "", model: Word = "", device: Word = "", at: Word = "", seen: Word = ""
+    ) -> Response:
         choices = choose(site, campaign, model, device, at)
-        section = choices.section
-        said = None
+        section, said = choices.section, None
         if section is not None:
             said = site.cached((section, choices.campaign), lambda _: answer(site, section, choices.campaign), ANSWER_S)
-        name = "answer.html" if "hx-request" in request.headers else "answer_page.html"
-        return site.page(request, name, answer=said, here=f"/answer?{request.url.query}",
-                         ratio=section.ratio if section else 0.0)  # fmt: skip
+        stamp, is_part = digest_of(repr(said)), "hx-request" in request.headers
+        if is_part and seen == stamp:
+            return UNMOVED
+        here = f"/answer{Address(_pinned(request, choices)).but(seen=stamp)}"
+        ratio = section.ratio if section else 0.0
+        return site.page(request, "answer.html" if is_part else "answer_page.html", answer=said, here=here, ratio=ratio)
 
     return routes
 

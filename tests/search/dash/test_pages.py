@@ -64,12 +64,13 @@ def test_progress_is_counted(site, ask):
         assert f"{number:,} of {asked:,} candidates beside {seeds:,} that were given; 0 evaluations under way" in text
 
 
-@pytest.mark.parametrize("page", ["/live", "/campaigns/2/live"])
+@pytest.mark.parametrize("page", ["/live", "/campaigns/2/live", "/answer"])
 def test_what_has_not_moved_is_not_sent_again(site, page):
-    again = re.search(r'hx-get="([^"]+)"', site.get(page).text).group(1)
+    asked = {"hx-request": "true"}
+    again = html.unescape(re.search(r'hx-get="([^"]+)"', site.get(page, headers=asked).text).group(1))
     assert again.startswith(page)
-    assert site.get(again).status_code == 204
-    assert site.get(f"{page}?seen=other").status_code == 200
+    assert site.get(again, headers=asked).status_code == 204
+    assert site.get(f"{page}?seen=other", headers=asked).status_code == 200
 
 
 def test_two_rules_are_compared(site):
