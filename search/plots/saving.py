@@ -21,6 +21,7 @@ Format = Literal["svg", "png"]
 
 FORMATS: dict[str, Format] = {".svg": "svg", ".png": "png"}
 DOTS_PER_INCH = 160
+PIXELS_PER_POINT = 1.4  # of a figure in a page, so that its small letters are read
 NAMESPACE = "http://www.w3.org/2000/svg"
 LINK = "{http://www.w3.org/1999/xlink}href"
 UNWRITTEN = {"svg": ("Date", "Creator", "Format", "Type"), "png": ("Software",)}  # so that the same figure is the same
@@ -55,6 +56,7 @@ def encoded(figure: Figure, kind: Format, alt: str = "") -> bytes:
 def within(svg: bytes, name: str) -> str:
     """Give a figure as an element of a page of HTML; `name` makes its ids its own there."""
     root = ElementTree.fromstring(svg)  # noqa: S314 - we wrote it
+    root.set("width", f"{PIXELS_PER_POINT * float(root.attrib['viewBox'].split()[2]):.0f}")
     for each in root.iter():
         if LINK in each.attrib:
             each.set("href", f"#{name}-{each.attrib.pop(LINK).removeprefix('#')}")
