@@ -1,6 +1,6 @@
 """What the loop itself costs, and how many candidates must be under way to keep workers busy.
 
-    python benchmarks/loop.py cost [-n 10000]   CPU of a candidate after 200, 1,000, 5,000 and 10,000 of them
+    python benchmarks/loop.py cost [-n 10000]   CPU of a candidate, and of an evaluation, after 200, 1,000, 2,000, ...
     python benchmarks/loop.py lag [-n 300]      share of time that 2, 8 and 32 workers are busy, by lag
 
 Both drive the real loop on the real ledger in SQLite; programs are traced, fitted and admitted. Only what measures is
@@ -26,12 +26,13 @@ from unittest import mock
 if sys.path[0] == str(Path(__file__).parent):  # run as a file: `kernels` must not mean a file beside this one
     sys.path[0] = str(Path(__file__).parents[1])
 
+import search.dispatch
 import search.loop
 from search.archive.archivist import TYPICAL_S
 from search.config import CampaignConfig
 from search.loop import Loop, start_campaign
 from search.observer import Silent
-from search.records import Environment, Evaluation, Measurement, Proposal, Stage, Status, Workload
+from search.records import Environment, Evaluation, Measurement, Proposal, Stage, Status
 from search.store.ledger import SqlLedger
 from search.workloads import workloads_for
 
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
 
     from search.records import Context, EvaluationKey, EvaluationTask, Record
 
-CHECKPOINTS = (200, 1_000, 5_000, 10_000)
+CHECKPOINTS = (200, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
+USUAL = 10_000
 WORKERS = (2, 8, 32)
 LAGS = (8, 16, 32, 64, 128)
 SPREAD = 0.5  # of the logarithm of a stage's time
@@ -66,14 +68,11 @@ class Rule{step}(Program):
 
 def settings(num_candidates: int, lag: int) -> CampaignConfig:
     """Give a campaign with the whole ladder: all are screened, a tenth goes through recall, few enter an engine."""
-    workloads = workloads_for(0)
-    recall = next(each for each in workloads if each.stage is Stage.RECALL)
-    screen = Workload(Stage.SCREEN, recall.num_tokens, 2, source="a part")
     return CampaignConfig(
         num_candidates=num_candidates,
         proposers=(Sloping.name,),
         seeds=("dense", "quest", "centroid"),
-        workloads=(*workloads, screen),
+        workloads=workloads_for(0),
         num_layers=LAYERS,
         screen_share=0.1,
         recall_share=0.4,
@@ -186,8 +185,8 @@ class Clock(Silent):
     def __init__(self) -> None:
         self.apart_s = 0.0
         self._depth = 0
-        self._marks = [(0, time.process_time(), 0.0)]
-        self._num_finished = 0
+        self._marks = [(0, 0, time.process_time(), 0.0)]
+        self._num_finished = self._num_evaluations = 0
 
     def timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
         """Give a function whose CPU seconds do not count as the loop's."""
@@ -201,19 +200,25 @@ class Clock(Silent):
 
         return wrapped
 
+    def on_evaluation(self, record: Record, evaluation: Evaluation) -> None:  # noqa: ARG002 - the Observer's signature
+        """Count them: a candidate has several."""
+        self._num_evaluations += 1
+
     def on_finished(self, record: Record) -> None:  # noqa: ARG002 - the Observer's signature
         """Tell the time at each checkpoint, over the candidates since the one before."""
         self._num_finished += 1
         if self._num_finished in CHECKPOINTS:
-            (before, begun_s, apart_s), now_s = self._marks[-1], time.process_time()
-            number = self._num_finished - before
+            (before, measured, begun_s, apart_s), now_s = self._marks[-1], time.process_time()
+            number, num_evaluations = self._num_finished - before, self._num_evaluations - measured
             apart = self.apart_s - apart_s
+            ours_ms = 1e3 * (now_s - begun_s - apart)
             print(
-                f"{self._num_finished:>6,} candidates: {1e3 * (now_s - begun_s - apart) / number:6.1f} ms of the loop, "
+                f"{self._num_finished:>6,} candidates: {ours_ms / number:6.1f} ms of the loop, "
+                f"{ours_ms / num_evaluations:4.1f} ms of each of {num_evaluations / number:.1f} evaluations, "
                 f"{1e3 * apart / number:6.1f} ms of proposing, tracing and fitting (means of the last {number:,})",
                 flush=True,
             )
-            self._marks.append((self._num_finished, now_s, self.apart_s))
+            self._marks.append((self._num_finished, self._num_evaluations, now_s, self.apart_s))
 
 
 @contextmanager
@@ -227,8 +232,9 @@ def cost(num_candidates: int) -> None:
     """Print what a candidate costs the loop."""
     clock, proposer, config = Clock(), Sloping(), settings(num_candidates, lag=64)
     proposer.propose = clock.timed(proposer.propose)  # type: ignore[method-assign]
-    apart = {name: clock.timed(getattr(search.loop, name)) for name in ("admit", "check", "fit", "digests")}
-    with ledger() as opened, mock.patch.multiple(search.loop, **apart):
+    apart = {name: clock.timed(getattr(search.loop, name)) for name in ("admit", "check", "digests")}
+    fit = mock.patch.object(search.dispatch, "fit", clock.timed(search.dispatch.fit))
+    with ledger() as opened, mock.patch.multiple(search.loop, **apart), fit:
         campaign = start_campaign(opened, config)
         outcome = Loop(opened, Drawn(), [proposer], campaign, clock).run()
     print(f"{outcome.num_admitted:,} admitted of {outcome.num_steps:,} steps: {outcome.end}")
@@ -256,7 +262,7 @@ def main() -> None:
     parser.add_argument("-n", type=int, help="candidates beside the seeds")
     asked = parser.parse_args()
     if asked.what == "cost":
-        cost(asked.n or max(CHECKPOINTS))
+        cost(asked.n or USUAL)
     else:
         lag(asked.n or 300)
 

@@ -17,16 +17,18 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 if sys.path[0] == str(Path(__file__).parent):  # run as a file: `kernels` must not mean a file beside this one
     sys.path[0] = str(Path(__file__).parents[1])
 
-from search.plugin.verify import fresh_environment, read_card
+from search.plugin.verify import fresh_environment, read_wheel
 
 START_S, STEP_S = 1200, 900  # of a machine that does much else
-CACHE = ["--kv-cache-memory-bytes", str(256 << 20)]
+CACHE_BYTES, MAX_TOKENS = 256 << 20, 2048  # a model that takes longer texts would ask for a larger cache
+LIMITS = ["--kv-cache-memory-bytes", str(CACHE_BYTES), "--max-model-len", str(MAX_TOKENS)]
 PROMPT_TOKENS, ANSWER_TOKENS, NUM_PROMPTS = 700, 16, 8
 
 
@@ -36,7 +38,8 @@ class Walk:
     def __init__(self, folder: Path, wheel: Path, other: Path, model: Path) -> None:
         self.folder, self.wheel, self.other, self.model = folder, wheel, other, model
         self.python = fresh_environment(folder, wheel)
-        self.package, self.card = read_card(wheel)
+        read = read_wheel(wheel)
+        self.package, self.card = read.package, read.card
         self.answers: dict[str, list[int]] = {}
 
     @property
@@ -60,7 +63,7 @@ class Walk:
         subprocess.run([sys.executable, "-m", "pip", "--python", str(self.python), *words, "-q"], check=True)
 
     @contextmanager
-    def server(self, *words: str, **variables: str):
+    def server(self, *words: str, **variables: str) -> Iterator[tuple[str, Path]]:
         """Start a server by what follows `python`, and give its address and log when it answers."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -68,7 +71,7 @@ class Walk:
         log = self.folder / f"server-{port}.log"
         with log.open("w") as out:
             process = subprocess.Popen(
-                [str(self.python), *words, "--host", "127.0.0.1", "--port", str(port), *CACHE], cwd=self.folder,
+                [str(self.python), *words, "--host", "127.0.0.1", "--port", str(port), *LIMITS], cwd=self.folder,
                 env=self.environment(variables), stdout=out, stderr=out, start_new_session=True,
             )  # fmt: skip
         url = f"http://127.0.0.1:{port}"
@@ -103,6 +106,11 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     raise SystemExit(f"the server did not start:\n{log.read_text()[-3000:]}")
 
 
+def complaints(told: str) -> str:
+    """Give the sentences of errors, the root cause first, which an engine's process tells long before ours ends."""
+    return "\n".join(dict.fromkeys(re.findall(r"\w*Error: .*", told))) or told[-3000:]
+
+
 def counted(url: str, name: str) -> float:
     """Add up a counter of ours over all layers."""
     with urllib.request.urlopen(f"{url}/metrics", timeout=60) as reply:
@@ -126,6 +134,11 @@ def bench(walk: Walk, url: str) -> dict[str, float]:
     return {name: found[name] for name in ("completed", "output_throughput", "median_tpot_ms")}
 
 
+def serving(walk: Walk) -> tuple[str, ...]:
+    """Give what follows `python` where `vllm serve` is meant, which no script of this environment is."""
+    return ("-m", "vllm.entrypoints.cli.main", "serve", str(walk.model), "--attention-backend", "CUSTOM")
+
+
 def check(walk: Walk) -> str:
     """Run the wheel's own conformance test, on a model that it makes up."""
     done = walk.run("-m", f"{walk.package}.check")
@@ -136,8 +149,7 @@ def check(walk: Walk) -> str:
 def serve(walk: Walk) -> str:
     """`vllm serve` with another budget and no block size; it says so, reads fewer pages, and can be benchmarked."""
     changed = json.dumps({"vortex": {"values": {budget(walk): budget_value(walk)}}})
-    words = ("-m", "vllm.entrypoints.cli.main", "serve", str(walk.model), "--attention-backend", "CUSTOM")
-    with walk.server(*words, "--additional-config", changed) as (url, log):
+    with walk.server(*serving(walk), "--additional-config", changed) as (url, log):
         walk.answers["serve"] = walk.ask(url)
         attended, dense = counted(url, "pages_attended"), counted(url, "pages_dense")
         assert 0 < attended < dense, (attended, dense)
@@ -150,7 +162,7 @@ def serve(walk: Walk) -> str:
 def module(walk: Walk) -> str:
     """`python -m vllm.entrypoints.openai.api_server` with the same budget gives the same answer."""
     words = ("-m", "vllm.entrypoints.openai.api_server", "--model", str(walk.model), "--attention-backend", "CUSTOM")
-    block = ("--block-size", str(walk.card["values"].get("page_size", 16)))
+    block = ("--block-size", str(walk.card.values.get("page_size", 16)))
     changed = json.dumps({"vortex": {"values": {budget(walk): budget_value(walk)}}})
     with walk.server(*words, *block, "--additional-config", changed) as (url, _):
         walk.answers["module"] = walk.ask(url)
@@ -175,8 +187,7 @@ def refused(walk: Walk) -> str:
         "name": (["--additional-config", '{"vortex": {"values": {"no_such": 1}}}'], "has no tunable"),
     }
     for name, (words, sentence) in cases.items():
-        command = ("-m", "vllm.entrypoints.cli.main", "serve", str(walk.model), "--attention-backend", "CUSTOM", *CACHE)
-        done = walk.run(*command, *words)
+        done = walk.run(*serving(walk), *LIMITS, *words)
         assert done.returncode, name
         assert sentence in done.stderr + done.stdout, (name, done.stderr[-2000:])
     return ", ".join(cases)
@@ -186,7 +197,7 @@ def lm_eval(walk: Walk) -> str:
     """lm-eval's own vLLM model, whose nested arguments are one JSON object."""
     arguments = {
         "pretrained": str(walk.model), "attention_backend": "CUSTOM", "enforce_eager": True, "dtype": "float32",
-        "kv_cache_memory_bytes": int(CACHE[1]),
+        "kv_cache_memory_bytes": CACHE_BYTES, "max_model_len": MAX_TOKENS,
         "additional_config": {"vortex": {"values": {budget(walk): budget_value(walk)}}},
     }  # fmt: skip
     task = walk.folder / "own"
@@ -202,7 +213,7 @@ def lm_eval(walk: Walk) -> str:
         "-m", "lm_eval", "--model", "vllm", "--model_args", json.dumps(arguments), "--tasks", "own",
         "--include_path", str(task), "--output_path", str(task / "out"), HF_DATASETS_CACHE=str(task / "cache"),
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, complaints(done.stdout + done.stderr)
     assert "Vortex: " in done.stderr + done.stdout, done.stderr[-3000:]  # it was our backend that loaded
     return next(line for line in done.stdout.splitlines() if "exact_match" in line)
 
@@ -210,10 +221,9 @@ def lm_eval(walk: Walk) -> str:
 def two(walk: Walk) -> str:
     """Beside another wheel neither is active until one is named; then that one serves."""
     walk.pip("install", "--no-deps", "--no-index", str(walk.other))
-    command = ("-m", "vllm.entrypoints.cli.main", "serve", str(walk.model), "--attention-backend", "CUSTOM", *CACHE)
-    done = walk.run(*command)
+    done = walk.run(*serving(walk), *LIMITS)
     told = done.stderr + done.stdout
-    other = read_card(walk.other)[0].replace("_", "-")
+    other = read_wheel(walk.other).package.replace("_", "-")
     assert done.returncode, told[-2000:]
     assert all(word in told for word in (walk.plugin, other, "VORTEX_PLUGIN")), told[-3000:]
     chosen = walk.run("-m", f"{walk.package}.check", VORTEX_PLUGIN=walk.plugin)
@@ -236,13 +246,13 @@ def uninstall(walk: Walk) -> str:
 def budget(walk: Walk) -> str:
     from vortex_dsl import load_program
 
-    name = load_program(walk.card["text"]).budget
+    name = load_program(walk.card.text).budget
     assert name, "the walk needs a rule with a budget"
     return name
 
 
 def budget_value(walk: Walk) -> int:
-    return max(1, int(walk.card["values"][budget(walk)]) // 2)
+    return max(1, int(walk.card.values[budget(walk)]) // 2)
 
 
 STEPS = (check, refused, serve, module, dense, lm_eval, two, uninstall)

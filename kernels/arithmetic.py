@@ -1,8 +1,12 @@
 # mypy: disallow-incomplete-defs=False
 """What generated kernels call where Triton's own operation differs from IEEE, from torch, or between its backends."""
 
+from typing import Any
+
 import triton
 import triton.language as tl
+
+INTERPRETED = tl.constexpr(not isinstance(tl.sum, triton.JITFunction))  # which multiplies no bfloat16
 
 
 @triton.jit
@@ -141,3 +145,44 @@ def decode_fp8(byte):
     size = tl.where(exponent == 0, fraction * 0.001953125, (1.0 + fraction * 0.125) * power_of_two)
     size = tl.where((byte & 127) == 127, float("nan"), size)
     return tl.where(byte >= 128, -size, size)
+
+
+@triton.jit
+def nibble(x):
+    """Give the number, -8 to 7, in the lowest four bits of an int32: put into the last bits of a float32's fraction."""
+    return ((x & 15) ^ 0x4B000008).to(tl.float32, bitcast=True) - 8388616.0
+
+
+@triton.jit
+def signed_bit(x):
+    """Give 1 where the lowest bit of an int32 is set and -1 where it is not: 1.0 with another sign bit."""
+    return ((((x & 1) ^ 1) << 31) | 0x3F800000).to(tl.float32, bitcast=True)
+
+
+@triton.constexpr_function
+def _operand(*kinds: Any) -> tl.dtype:
+    """Give the type in which operands are multiplied: their 16-bit type, or float32 where they differ or are wider.
+
+    None and 8-bit types stand for numbers that are exact in either 16-bit type.
+    """
+    wide = {kind for kind in kinds if kind is not None and kind.primitive_bitwidth > 8}
+    if not wide:
+        return tl.bfloat16
+    kind = wide.pop()
+    return kind if kind.primitive_bitwidth == 16 and not wide else tl.float32
+
+
+@triton.jit
+def product(a, b, total, a_stored, b_stored):
+    """Add the product of matrices [m, k] and [k, n] of float32 to `total`: on tensor cores, exact but for the sums.
+
+    a_stored, b_stored: pointers to what the operands' numbers were read from, None for small whole numbers.
+    """
+    A: tl.constexpr = None if a_stored is None else a_stored.dtype.element_ty
+    B: tl.constexpr = None if b_stored is None else b_stored.dtype.element_ty
+    KIND: tl.constexpr = _operand(A, B)
+    if INTERPRETED or tl.float32 == KIND:
+        total = tl.dot(a, b, total, input_precision="tf32x3")
+    else:
+        total = tl.dot(a.to(KIND), b.to(KIND), total)
+    return total

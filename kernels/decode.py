@@ -2,10 +2,10 @@
 # mypy: disallow-incomplete-defs=False
 """Sparse paged decode attention: each KV head of each sequence attends to its own list of blocks.
 
-The tokens behind a list are cut into parts of a fixed number, each part is attended to by itself, and the program that
-finishes last combines them in their order, in the same launch. Where a part begins depends on nothing but the place in
-the list, so a list that covers every page gives, bit for bit, what dense attention by the same kernel gives. How many
-programs share the parts, and which of them is last, is another matter, and changes no result.
+The tokens behind a list are cut into parts of a fixed number, each part is attended to by itself, and a second launch
+(`kernels.merging`) combines them in their order. Where a part begins depends on nothing but the place in the list, so a
+list that covers every page gives, bit for bit, what dense attention by the same kernel gives. How many programs share
+the parts is another matter, and changes no result.
 """
 
 from dataclasses import dataclass, replace
@@ -15,15 +15,14 @@ import triton
 import triton.language as tl
 
 from kernels.arithmetic import tanh
-from kernels.arrivals import counters, is_last
+from kernels.merging import Scratch, blocks_at, leave, make_scratch, merge, parts_of, write_out
 from kernels.selection import BlockLists
 from kernels.tuning import num_processors, tiling_of
 
 MAX_BLOCK_DIM = 128
 MAX_BLOCK_GROUP = 32
-PARTS_PER_TILE = 16  # at most, of what is combined at a time
-COMBINED_ELEMENTS = 4096
 PROGRAMS_PER_PROCESSOR = 32
+SPARE_PER_PROCESSOR = 2  # beside those of the budget, for rows that attend to everything
 LOG2_E = 1.4426950408889634
 
 
@@ -55,40 +54,29 @@ class Softmax:
     window: int = 0
 
 
-@dataclass(frozen=True)
-class Scratch:
-    """What parts leave, float32: [rows, parts, group, value_dim], twice [rows, parts, value tiles, group]."""
-
-    acc: torch.Tensor
-    top: torch.Tensor
-    weight: torch.Tensor
-
-
-@triton.jit
-def _attend(q_ptr, k_ptr, v_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, max_ptr, sum_ptr, counters_ptr, tally_ptr,
+@triton.jit(do_not_specialize=["num_parts"])
+def _attend(q_ptr, k_ptr, v_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, max_ptr, sum_ptr, tally_ptr,
             q_batch, q_head, q_dim, k_block, k_head, k_token, k_dim, v_block, v_head, v_token, v_dim,
             out_batch, out_head, out_dim,
             table_stride, num_kv_heads, num_parts, group, head_dim, value_dim, scale, cap, v_scale,
             WINDOW: tl.constexpr, HAS_CAP: tl.constexpr, PER_ROW: tl.constexpr, PAGE_SIZE: tl.constexpr,
             NUM_TILES: tl.constexpr, TILE: tl.constexpr, BLOCK_GROUP: tl.constexpr, NUM_DIM_TILES: tl.constexpr,
             BLOCK_DIM: tl.constexpr, BLOCK_VALUE: tl.constexpr, NUM_VALUE_TILES: tl.constexpr, OPERAND: tl.constexpr,
-            STAGES: tl.constexpr, HEADS: tl.constexpr, PARTS: tl.constexpr):  # fmt: skip
+            STAGES: tl.constexpr):  # fmt: skip
     """Attend to some parts of one row's list: partial sums, their maxima (base 2) and their weights.
 
-    The only part is written out at once, several by whoever finishes last, none by the first program as zeros.
+    The only part is written out at once; several, and the zeros of none, are left to `kernels.merging`.
     """
-    row = tl.program_id(0).to(tl.int64)
+    row, sequence = tl.program_id(0).to(tl.int64), (tl.program_id(0) // num_kv_heads).to(tl.int64)
     head_tile = tl.program_id(2) // NUM_VALUE_TILES
     value_tile = tl.program_id(2) % NUM_VALUE_TILES
-    sequence = row // num_kv_heads
-    kv_head = row % num_kv_heads
+    kv_head = (tl.program_id(0) % num_kv_heads).to(tl.int64)
     listed = row if PER_ROW else sequence
     tokens = tl.load(tokens_ptr + listed).to(tl.int32)
-    num_used = (tokens + NUM_TILES * TILE - 1) // (NUM_TILES * TILE)
-    first_part = tl.maximum(tokens - WINDOW, 0) // (NUM_TILES * TILE) if WINDOW > 0 else 0
-    held = num_used - first_part
-    if tl.program_id(1) >= tl.maximum(held, 1):
+    first_part, end_part = parts_of(tokens, NUM_TILES * TILE, WINDOW)
+    if tl.program_id(1) >= tl.maximum(end_part - first_part, 1):
         return
+    table_row = table_ptr + listed * table_stride
     head = head_tile * BLOCK_GROUP + tl.arange(0, BLOCK_GROUP)
     value = value_tile * BLOCK_VALUE + tl.arange(0, BLOCK_VALUE)
     q_row = q_ptr + sequence * q_batch + (kv_head * group + head)[:, None] * q_head
@@ -97,19 +85,22 @@ def _attend(q_ptr, k_ptr, v_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, max_pt
         dim = tl.arange(0, BLOCK_DIM)
         in_dim = dim < head_dim
         q = tl.load(q_row + dim[None, :] * q_dim, mask=in_group & in_dim[None, :], other=0.0).to(OPERAND)
-    for part in tl.range(first_part + tl.program_id(1), num_used, tl.num_programs(1), num_stages=1):
+    for part in tl.range(first_part + tl.program_id(1), end_part, tl.num_programs(1), num_stages=1):
         acc = tl.zeros((BLOCK_GROUP, BLOCK_VALUE), tl.float32)
         top = tl.full((BLOCK_GROUP,), float("-inf"), tl.float32)
         weight = tl.zeros((BLOCK_GROUP,), tl.float32)
-        for tile in tl.range(0, NUM_TILES, num_stages=STAGES):
-            place = (part * NUM_TILES + tile) * TILE + tl.arange(0, TILE)
+        place = part * NUM_TILES * TILE + tl.arange(0, TILE)
+        block = blocks_at(table_row, place, tokens, PAGE_SIZE)
+        for _ in tl.range(0, NUM_TILES, num_stages=STAGES):
+            following = blocks_at(table_row, place + TILE, tokens, PAGE_SIZE)  # known before it is waited for
             valid = place < tokens
             if WINDOW > 0:
                 valid = valid & (place >= tokens - WINDOW)
             slot = place % PAGE_SIZE
-            block = tl.load(table_ptr + listed * table_stride + place // PAGE_SIZE, mask=valid, other=0).to(tl.int64)
-            k_row = k_ptr + block * k_block + kv_head * k_head + slot * k_token
-            v_row = v_ptr + block * v_block + kv_head * v_head + slot * v_token
+            k_row = k_ptr + block.to(tl.int64) * k_block + kv_head * k_head + slot * k_token
+            v_row = v_ptr + block.to(tl.int64) * v_block + kv_head * v_head + slot * v_token
+            some_values = valid[:, None] & (value < value_dim)[None, :]
+            v = tl.load(v_row[:, None] + value[None, :] * v_dim, mask=some_values, other=0.0)  # beside the keys
             if NUM_DIM_TILES == 1:
                 k = tl.load(k_row[None, :] + dim[:, None] * k_dim, mask=valid[None, :] & in_dim[:, None], other=0.0)
                 logit = tl.dot(q, k.to(OPERAND), input_precision="ieee")
@@ -128,71 +119,20 @@ def _attend(q_ptr, k_ptr, v_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, max_pt
             safe_top = tl.where(new_top == float("-inf"), 0.0, new_top)
             shrink = tl.exp2(top - safe_top)
             p = tl.exp2(logit - safe_top[:, None])
-            v = tl.load(v_row[:, None] + value[None, :] * v_dim, mask=valid[:, None] & (value < value_dim)[None, :],
-                        other=0.0)  # fmt: skip
             weight = weight * shrink + tl.sum(p, 1)
             acc = acc * shrink[:, None] + tl.dot(p.to(OPERAND), v.to(OPERAND), input_precision="ieee")
-            top = new_top
-        if held == 1:
-            _write_out(acc, weight, out_ptr + sequence * out_batch, kv_head * group, head, out_head, value, out_dim,
-                       group, value_dim, v_scale)  # fmt: skip
+            top, block, place = new_top, following, place + TILE
+        if end_part - first_part == 1:
+            target = out_ptr + sequence * out_batch + (kv_head * group + head)[:, None] * out_head
+            write_out(acc, weight[:, None], target + value[None, :] * out_dim,
+                      in_group & (value < value_dim)[None, :], v_scale)  # fmt: skip
         else:
-            left = row * num_parts + part
-            tl.store(acc_ptr + (left * group + head)[:, None] * value_dim + value[None, :], acc,
-                     mask=in_group & (value < value_dim)[None, :])  # fmt: skip
-            left = (left * NUM_VALUE_TILES + value_tile) * group + head
-            tl.store(max_ptr + left, top, mask=head < group)
-            tl.store(sum_ptr + left, weight, mask=head < group)
-    if held != 1:
-        counter = counters_ptr + row * tl.num_programs(2) + tl.program_id(2)
-        if is_last(counter, tl.minimum(held, tl.num_programs(1))):
-            some = head_tile * BLOCK_GROUP + tl.arange(0, HEADS)
-            acc, weight = _combined(acc_ptr, max_ptr, sum_ptr, row, first_part, num_used, num_parts, some, group,
-                                    value_tile, value, value_dim, NUM_VALUE_TILES, HEADS, PARTS,
-                                    BLOCK_VALUE)  # fmt: skip
-            _write_out(acc, weight, out_ptr + sequence * out_batch, kv_head * group, some, out_head, value, out_dim,
-                       group, value_dim, v_scale)  # fmt: skip
+            leave(acc, top, weight, acc_ptr, max_ptr, sum_ptr, (row * num_parts + part) * group + head, value,
+                  value_dim, head < group, value_tile == 0)  # fmt: skip
     if tally_ptr is not None:
         counted = (tokens > 0) & (tl.program_id(1) == 0) & (tl.program_id(2) == 0)
-        place = tally_ptr + row * 6 + 4
-        tl.store(place, tl.load(place) + 1, mask=counted)
-
-
-@triton.jit
-def _combined(acc_ptr, max_ptr, sum_ptr, row, first_part, num_used, num_parts, head, group, value_tile, value,
-              value_dim, NUM_VALUE_TILES: tl.constexpr, HEADS: tl.constexpr, PARTS: tl.constexpr,
-              BLOCK_VALUE: tl.constexpr):  # fmt: skip
-    """Combine some query heads' parts in their order: sums [HEADS, BLOCK_VALUE] and weights [HEADS]."""
-    in_group = (head < group)[None, :]
-    top = tl.full((HEADS,), float("-inf"), tl.float32)
-    for start in tl.range(first_part, num_used, PARTS, num_stages=1):
-        part = start + tl.arange(0, PARTS)[:, None]
-        left = ((row * num_parts + part) * NUM_VALUE_TILES + value_tile) * group + head[None, :]
-        some = tl.load(max_ptr + left, mask=(part < num_used) & in_group, other=float("-inf"))
-        top = tl.maximum(top, tl.max(some, 0))
-    top = tl.where(top == float("-inf"), 0.0, top)
-    acc = tl.zeros((HEADS, BLOCK_VALUE), tl.float32)
-    weight = tl.zeros((HEADS,), tl.float32)
-    for start in tl.range(first_part, num_used, PARTS, num_stages=1):
-        part = start + tl.arange(0, PARTS)[:, None]
-        here = (part < num_used) & in_group
-        left = ((row * num_parts + part) * NUM_VALUE_TILES + value_tile) * group + head[None, :]
-        share = tl.exp2(tl.load(max_ptr + left, mask=here, other=float("-inf")) - top[None, :])
-        weight += tl.sum(tl.load(sum_ptr + left, mask=here, other=0.0) * share, 0)
-        place = (row * num_parts + part) * group + head[None, :]
-        some = tl.load(acc_ptr + place[:, :, None] * value_dim + value[None, None, :],
-                       mask=here[:, :, None] & (value < value_dim)[None, None, :], other=0.0)  # fmt: skip
-        acc += tl.sum(some * share[:, :, None], 0)
-    return acc, weight
-
-
-@triton.jit
-def _write_out(acc, weight, out_ptr, first_head, head, out_head, value, out_dim, group, value_dim, v_scale):
-    """Write the weighted means of some query heads of a group; zeros where nothing is attended to."""
-    weight = weight[:, None]
-    out = tl.where(weight > 0.0, acc / tl.where(weight > 0.0, weight, 1.0), 0.0) * v_scale
-    place = out_ptr + (first_head + head)[:, None] * out_head + value[None, :] * out_dim
-    tl.store(place, out, mask=(head < group)[:, None] & (value < value_dim)[None, :])
+        counter = tally_ptr + row * 6 + 4
+        tl.store(counter, tl.load(counter) + 1, mask=counted)
 
 
 def _operand(cache: torch.Tensor, q: torch.Tensor) -> tl.dtype:
@@ -206,24 +146,6 @@ def _block(size: int, least: int, most: int) -> int:
     return min(max(triton.next_power_of_2(size), least), most)
 
 
-def _value_tiles(value_dim: int) -> int:
-    return triton.cdiv(value_dim, _block(value_dim, 16, MAX_BLOCK_DIM))
-
-
-def make_scratch(rows: int, max_tokens: int, group: int, value_dim: int, part: int, device: torch.device) -> Scratch:
-    """Make room for the parts of so many rows of at most so many tokens."""
-    num_parts = max(triton.cdiv(max_tokens, part), 1)
-    acc = torch.empty(rows, num_parts, group, value_dim, dtype=torch.float32, device=device)
-    shape = (rows, num_parts, _value_tiles(value_dim), group)
-    top, weight = (torch.empty(shape, dtype=torch.float32, device=device) for _ in range(2))
-    return Scratch(acc, top, weight)
-
-
-def scratch_bytes(rows: int, max_tokens: int, group: int, value_dim: int, part: int) -> int:
-    """Give the bytes of what `make_scratch` makes."""
-    return 4 * rows * max(triton.cdiv(max_tokens, part), 1) * group * (value_dim + 2 * _value_tiles(value_dim))
-
-
 def sparse_decode(
     q: torch.Tensor,
     cache: PagedCache,
@@ -232,7 +154,7 @@ def sparse_decode(
     out: torch.Tensor | None = None,
     tally: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Attend from each query head to what is listed for its KV head, or to everything, in one launch.
+    """Attend from each query head to what is listed for its KV head, or to everything.
 
     Sums are in float32. q: [batch, num_q_heads, head_dim], float32, float16 or bfloat16, like a cache that is not in
     float8. out: [batch, num_q_heads, value_dim], as q. tally: counts dense steps, see `kernels.selection.Listing`.
@@ -245,26 +167,33 @@ def sparse_decode(
     scratch = make_scratch(rows, table.shape[1] * page_size, group, value_dim, tiling.part, q.device)
     out = torch.empty(batch, num_q_heads, value_dim, dtype=q.dtype, device=q.device) if out is None else out
     block_group, block_dim = _block(group, 16, MAX_BLOCK_GROUP), _block(head_dim, 16, MAX_BLOCK_DIM)
-    block_value, heads = _block(value_dim, 16, MAX_BLOCK_DIM), _block(group, 1, MAX_BLOCK_GROUP)
-    tiles = triton.cdiv(group, block_group) * _value_tiles(value_dim)
+    block_value = _block(value_dim, 16, MAX_BLOCK_DIM)
+    value_tiles, v_scale = triton.cdiv(value_dim, block_value), float(cache.v_scale)
+    tokens = cache.seq_lens if lists is None else lists.tokens
     scale = softmax.scale * cache.k_scale / softmax.cap if softmax.cap else softmax.scale * cache.k_scale * LOG2_E
-    _attend[(rows, _programs(rows, scratch.acc.shape[1], q.device), tiles)](
-        q, cache.k, cache.v, table, cache.seq_lens if lists is None else lists.tokens,
-        out, scratch.acc, scratch.top, scratch.weight, counters(rows * tiles, q.device), tally,
+    programs = num_programs(scratch, lists, page_size, tiling.part)
+    _attend[(rows, programs, triton.cdiv(group, block_group) * value_tiles)](
+        q, cache.k, cache.v, table, tokens, out, scratch.acc, scratch.top, scratch.weight, tally,
         *q.stride(), *cache.k.stride(), *cache.v.stride(), *out.stride(), table.stride(0),
-        num_kv_heads, scratch.acc.shape[1], group, head_dim, value_dim, scale, softmax.cap * LOG2_E,
-        float(cache.v_scale),
+        num_kv_heads, scratch.acc.shape[1], group, head_dim, value_dim, scale, softmax.cap * LOG2_E, v_scale,
         WINDOW=softmax.window, HAS_CAP=softmax.cap > 0.0, PER_ROW=lists is not None, PAGE_SIZE=page_size,
         NUM_TILES=tiling.tiles, TILE=tiling.tile,
         BLOCK_GROUP=block_group, NUM_DIM_TILES=triton.cdiv(head_dim, block_dim), BLOCK_DIM=block_dim,
-        BLOCK_VALUE=block_value, NUM_VALUE_TILES=_value_tiles(value_dim), OPERAND=_operand(cache.k, q),
-        STAGES=tiling.stages, HEADS=heads, PARTS=_block(COMBINED_ELEMENTS // (heads * block_value), 1, PARTS_PER_TILE),
-        num_warps=tiling.warps,
+        BLOCK_VALUE=block_value, NUM_VALUE_TILES=value_tiles, OPERAND=_operand(cache.k, q),
+        STAGES=tiling.stages, num_warps=tiling.warps,
     )  # fmt: skip
+    merge(scratch, tokens, out, tiling.part, lists, softmax.window, v_scale)
     return out
 
 
-def _programs(rows: int, num_parts: int, device: torch.device) -> int:
-    """Give the programs of a row: one per part, or fewer that take turns where most parts may not be there at all."""
-    enough = triton.cdiv(PROGRAMS_PER_PROCESSOR * num_processors(device), max(rows, 1))
-    return min(num_parts, enough)
+def num_programs(scratch: Scratch, lists: BlockLists | None, page_size: int, part: int) -> int:
+    """Give the programs of a row: one for each part that its budget fills; rows that have more parts take turns.
+
+    So none is launched for nothing, yet enough to fill the device where all pages are attended to.
+    """
+    rows, num_parts = scratch.acc.shape[:2]
+    per_processor, filled = PROGRAMS_PER_PROCESSOR, 0
+    if lists is not None and lists.expected is not None:
+        per_processor, filled = SPARE_PER_PROCESSOR, triton.cdiv(lists.expected * page_size, part)
+    enough = triton.cdiv(per_processor * num_processors(scratch.acc.device), max(rows, 1))
+    return min(num_parts, max(filled, enough))

@@ -11,42 +11,30 @@ import torch
 import triton
 import triton.language as tl
 
-from kernels.arrivals import counters, is_last
-from kernels.decode import (
-    LOG2_E,
-    PROGRAMS_PER_PROCESSOR,
-    PagedCache,
-    Scratch,
-    Softmax,
-    _block,
-    _combined,
-    _operand,
-    _write_out,
-    make_scratch,
-)
+from kernels.decode import LOG2_E, PagedCache, Softmax, _block, _operand, num_programs
+from kernels.merging import Scratch, blocks_at, leave, make_scratch, merge, parts_of, write_out
 from kernels.selection import BlockLists
-from kernels.tuning import Tiling, num_processors, tiling_of
+from kernels.tuning import Tiling, tiling_of
 
 MAX_VALUE_DIM = 512  # sums of a tile of heads stay in registers
 MAX_BLOCK_HEADS = 32  # with 64, sums of 512 channels spill out of registers on sm_90
-COMBINED_HEADS, COMBINED_PARTS = 8, 4  # at a time
-UNMEASURED = Tiling(tile=32, tiles=8, stages=5, warps=8)  # two tiles in flight, nothing spilled on sm_90
+UNMEASURED = Tiling(tile=32, tiles=4, stages=2, warps=8)  # 74 KiB, which any card has, and nothing spilled on sm_90
 
 
-@triton.jit
-def _attend_latents(q_ptr, cache_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, max_ptr, sum_ptr, counters_ptr,
-                    tally_ptr, q_batch, q_head, q_dim, cache_block, cache_token, cache_dim, out_batch, out_head,
+@triton.jit(do_not_specialize=["num_parts"])
+def _attend_latents(q_ptr, cache_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, max_ptr, sum_ptr, tally_ptr,
+                    q_batch, q_head, q_dim, cache_block, cache_token, cache_dim, out_batch, out_head,
                     out_dim, table_stride, num_parts, num_heads, value_dim, rotated_dim, scale, v_scale,
                     PAGE_SIZE: tl.constexpr, NUM_TILES: tl.constexpr, TILE: tl.constexpr, BLOCK_HEADS: tl.constexpr,
                     BLOCK_VALUE: tl.constexpr, BLOCK_ROTATED: tl.constexpr, HAS_ROTATED: tl.constexpr,
-                    OPERAND: tl.constexpr, STAGES: tl.constexpr, HEADS: tl.constexpr,
-                    PARTS: tl.constexpr):  # fmt: skip
+                    OPERAND: tl.constexpr, STAGES: tl.constexpr):  # fmt: skip
     """Attend to some parts of one sequence's list with a tile of heads, as `kernels.decode._attend` does."""
     row = tl.program_id(0).to(tl.int64)
     tokens = tl.load(tokens_ptr + row).to(tl.int32)
-    num_used = (tokens + NUM_TILES * TILE - 1) // (NUM_TILES * TILE)
+    _, num_used = parts_of(tokens, NUM_TILES * TILE, 0)
     if tl.program_id(1) >= tl.maximum(num_used, 1):
         return
+    table_row = table_ptr + row * table_stride
     head = tl.program_id(2) * BLOCK_HEADS + tl.arange(0, BLOCK_HEADS)
     value = tl.arange(0, BLOCK_VALUE)
     in_heads, in_value = (head < num_heads)[:, None], (value < value_dim)[None, :]
@@ -61,17 +49,19 @@ def _attend_latents(q_ptr, cache_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, m
         acc = tl.zeros((BLOCK_HEADS, BLOCK_VALUE), tl.float32)
         top = tl.full((BLOCK_HEADS,), float("-inf"), tl.float32)
         weight = tl.zeros((BLOCK_HEADS,), tl.float32)
-        for tile in tl.range(0, NUM_TILES, num_stages=STAGES):
-            place = (part * NUM_TILES + tile) * TILE + tl.arange(0, TILE)
+        place = part * NUM_TILES * TILE + tl.arange(0, TILE)
+        block = blocks_at(table_row, place, tokens, PAGE_SIZE)
+        for _ in tl.range(0, NUM_TILES, num_stages=STAGES):
+            following = blocks_at(table_row, place + TILE, tokens, PAGE_SIZE)  # known before it is waited for
             valid = place < tokens
-            block = tl.load(table_ptr + row * table_stride + place // PAGE_SIZE, mask=valid, other=0).to(tl.int64)
-            latent_row = (cache_ptr + block * cache_block + (place % PAGE_SIZE) * cache_token)[:, None]
+            latent_row = (cache_ptr + block.to(tl.int64) * cache_block + (place % PAGE_SIZE) * cache_token)[:, None]
             latent = tl.load(latent_row + value[None, :] * cache_dim, mask=valid[:, None] & in_value, other=0.0)
             latent = latent.to(OPERAND)
-            logit = tl.dot(q, tl.trans(latent), input_precision="ieee")
             if HAS_ROTATED:
                 key = tl.load(latent_row + (value_dim + rotated)[None, :] * cache_dim,
                               mask=valid[:, None] & in_rotated, other=0.0)  # fmt: skip
+            logit = tl.dot(q, tl.trans(latent), input_precision="ieee")
+            if HAS_ROTATED:
                 logit += tl.dot(turned, tl.trans(key.to(OPERAND)), input_precision="ieee")
             logit = tl.where(valid[None, :], logit * scale, float("-inf"))
             new_top = tl.maximum(top, tl.max(logit, 1))
@@ -80,29 +70,17 @@ def _attend_latents(q_ptr, cache_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, m
             p = tl.exp2(logit - safe_top[:, None])
             weight = weight * shrink + tl.sum(p, 1)
             acc = acc * shrink[:, None] + tl.dot(p.to(OPERAND), latent, input_precision="ieee")
-            top = new_top
+            top, block, place = new_top, following, place + TILE
         if num_used == 1:
-            _write_out(acc, weight, out_ptr + row * out_batch, 0, head, out_head, value, out_dim, num_heads,
-                       value_dim, v_scale)  # fmt: skip
+            target = out_ptr + row * out_batch + head[:, None] * out_head + value[None, :] * out_dim
+            write_out(acc, weight[:, None], target, in_heads & in_value, v_scale)
         else:
-            left = (row * num_parts + part) * num_heads + head
-            tl.store(acc_ptr + left[:, None] * value_dim + value[None, :], acc, mask=in_heads & in_value)
-            tl.store(max_ptr + left, top, mask=head < num_heads)
-            tl.store(sum_ptr + left, weight, mask=head < num_heads)
-    if num_used != 1:
-        counter = counters_ptr + row * tl.num_programs(2) + tl.program_id(2)
-        if is_last(counter, tl.minimum(num_used, tl.num_programs(1))):
-            first = tl.program_id(2) * BLOCK_HEADS
-            for start in tl.range(first, tl.minimum(first + BLOCK_HEADS, num_heads), HEADS, num_stages=1):
-                some = start + tl.arange(0, HEADS)
-                acc, weight = _combined(acc_ptr, max_ptr, sum_ptr, row, 0, num_used, num_parts, some, num_heads, 0,
-                                        value, value_dim, 1, HEADS, PARTS, BLOCK_VALUE)  # fmt: skip
-                _write_out(acc, weight, out_ptr + row * out_batch, 0, some, out_head, value, out_dim, num_heads,
-                           value_dim, v_scale)  # fmt: skip
+            leave(acc, top, weight, acc_ptr, max_ptr, sum_ptr, (row * num_parts + part) * num_heads + head, value,
+                  value_dim, head < num_heads, True)  # fmt: skip
     if tally_ptr is not None:
         counted = (tokens > 0) & (tl.program_id(1) == 0) & (tl.program_id(2) == 0)
-        place = tally_ptr + row * 6 + 4
-        tl.store(place, tl.load(place) + 1, mask=counted)
+        counter = tally_ptr + row * 6 + 4
+        tl.store(counter, tl.load(counter) + 1, mask=counted)
 
 
 def latent_tiling(cache: torch.Tensor, q: torch.Tensor) -> Tiling:
@@ -118,7 +96,7 @@ def latent_decode(
     out: torch.Tensor | None = None,
     tally: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Attend from all heads of a sequence to what is listed for it, or to everything, in one launch.
+    """Attend from all heads of a sequence to what is listed for it, or to everything.
 
     cache: k [num_blocks, 1, page_size, latent_dim], the latents; v its first channels, [num_blocks, 1, page_size,
     value_dim], of which only the width counts; one scale for both. q: [batch, num_q_heads, latent_dim], absorbed.
@@ -154,15 +132,15 @@ def _launch_attend(
     (rows, num_parts, num_heads, value_dim), rotated_dim = scratch.acc.shape, q.shape[2] - scratch.acc.shape[3]
     block_heads, block_value = _block(num_heads, 16, MAX_BLOCK_HEADS), _block(value_dim, 16, MAX_VALUE_DIM)
     table, tiles = cache.block_table if lists is None else lists.blocks, triton.cdiv(num_heads, block_heads)
-    enough = triton.cdiv(PROGRAMS_PER_PROCESSOR * num_processors(q.device), max(rows, 1))
+    programs = num_programs(scratch, lists, cache.k.shape[2], tiling.part)
     block, _, token, dim = cache.k.stride()
-    _attend_latents[(rows, min(num_parts, enough), tiles)](
-        q, cache.k, table, cache.seq_lens if lists is None else lists.tokens,
-        out, scratch.acc, scratch.top, scratch.weight, counters(rows * tiles, q.device), tally,
+    tokens, scale = cache.seq_lens if lists is None else lists.tokens, float(cache.k_scale)
+    _attend_latents[(rows, programs, tiles)](
+        q, cache.k, table, tokens, out, scratch.acc, scratch.top, scratch.weight, tally,
         *q.stride(), block, token, dim, *out.stride(), table.stride(0), num_parts, num_heads, value_dim, rotated_dim,
-        softmax.scale * cache.k_scale * LOG2_E, float(cache.k_scale),
+        softmax.scale * scale * LOG2_E, scale,
         PAGE_SIZE=cache.k.shape[2], NUM_TILES=tiling.tiles, TILE=tiling.tile, BLOCK_HEADS=block_heads,
         BLOCK_VALUE=block_value, BLOCK_ROTATED=_block(rotated_dim, 16, MAX_VALUE_DIM), HAS_ROTATED=rotated_dim > 0,
-        OPERAND=_operand(cache.k, q), STAGES=tiling.stages, HEADS=COMBINED_HEADS, PARTS=COMBINED_PARTS,
-        num_warps=tiling.warps,
+        OPERAND=_operand(cache.k, q), STAGES=tiling.stages, num_warps=tiling.warps,
     )  # fmt: skip
+    merge(scratch, tokens, out, tiling.part, lists, 0, scale)

@@ -4,8 +4,8 @@
 
 The softmax of the scores over all complete pages is a mass, the reserved pages count as already taken, and the
 candidates follow by falling score. No sort is needed: the key of the last page taken is found bit by bit, since the
-mass of the pages at or above a key falls as the key rises. Sums of masses are taken in float64, so that where they
-stop does not depend on the order of summation.
+mass of the pages at or above a key falls as the key rises. Masses are added up as whole numbers of 2**-40, so that
+where they stop does not depend on the order of summation; graphics cards have few units for float64.
 """
 
 import torch
@@ -13,6 +13,8 @@ import triton
 import triton.language as tl
 
 from kernels.selection import Pages, _candidate, _number, _order_key, scalar
+
+WHOLE_MASS = tl.constexpr(float(2**40))  # what a mass of 1 is counted as; 2**16 of them fit into an int64
 
 
 @triton.jit
@@ -25,6 +27,12 @@ def _mass(scores, page, end, top, total):
 
 
 @triton.jit
+def _counted(mass, among):
+    """Add up the masses of some pages."""
+    return tl.sum(tl.where(among, mass * WHOLE_MASS, 0.0).to(tl.int64), 0)
+
+
+@triton.jit
 def _last_reached(taken, wanted, scores, end, length, top, total, PAGE_SIZE: tl.constexpr, SINK: tl.constexpr,
                   WINDOW: tl.constexpr, ONE_TILE: tl.constexpr, BLOCK_PAGES: tl.constexpr):  # fmt: skip
     """Give the highest key at or above which the candidates' mass reaches what is wanted; 0 if none does."""
@@ -33,10 +41,10 @@ def _last_reached(taken, wanted, scores, end, length, top, total, PAGE_SIZE: tl.
         page = tl.arange(0, BLOCK_PAGES)
         score, mass = _mass(scores, page, end, top, total)
         own = _order_key(score)
-        mass = tl.where(_candidate(page, length, PAGE_SIZE, SINK, WINDOW), mass, 0.0).to(tl.float64)
+        parts = tl.where(_candidate(page, length, PAGE_SIZE, SINK, WINDOW), mass * WHOLE_MASS, 0.0).to(tl.int64)
         for bit in tl.static_range(32):
             trial = key | (1 << (31 - bit))
-            reached = taken + tl.sum(tl.where(own >= trial, mass, 0.0), 0)
+            reached = taken + tl.sum(tl.where(own >= trial, parts, 0), 0)
             key = tl.where(reached >= wanted, trial, key)
     else:
         for bit in tl.static_range(32):
@@ -46,7 +54,7 @@ def _last_reached(taken, wanted, scores, end, length, top, total, PAGE_SIZE: tl.
                 page = start + tl.arange(0, BLOCK_PAGES)
                 score, mass = _mass(scores, page, end, top, total)
                 counted = _candidate(page, length, PAGE_SIZE, SINK, WINDOW) & (_order_key(score) >= trial)
-                reached += tl.sum(tl.where(counted, mass, 0.0).to(tl.float64), 0)
+                reached += _counted(mass, counted)
             key = tl.where(reached >= wanted, trial, key)
     return key
 
@@ -59,7 +67,8 @@ def _nucleus(score_ptr, score_stride, mass_ptr, num_ptr, out_ptr, seq_lens_ptr, 
     length = tl.load(seq_lens_ptr + row // num_kv_heads).to(tl.int32)
     scores = score_ptr + row.to(tl.int64) * score_stride
     end = tl.minimum(max_pages, length // PAGE_SIZE)
-    wanted = _number(mass_ptr, row, MASS_TENSOR).to(tl.float64)
+    share = _number(mass_ptr, row, MASS_TENSOR)
+    wanted = (tl.clamp(tl.where(share == share, share, -1.0), -1.0, 2.0) * WHOLE_MASS).to(tl.int64)
     top = tl.full((), float("-inf"), tl.float32)
     for start in range(0, end, BLOCK_PAGES):
         page = start + tl.arange(0, BLOCK_PAGES)
@@ -70,12 +79,12 @@ def _nucleus(score_ptr, score_stride, mass_ptr, num_ptr, out_ptr, seq_lens_ptr, 
         _, mass = _mass(scores, start + tl.arange(0, BLOCK_PAGES), end, top, 1.0)
         total += tl.sum(mass, 0)
     total = tl.where(total > 0.0, total, 1.0)
-    taken = tl.zeros((), tl.float64)
+    taken = tl.zeros((), tl.int64)
     for start in range(0, end, BLOCK_PAGES):
         page = start + tl.arange(0, BLOCK_PAGES)
         _, mass = _mass(scores, page, end, top, total)
         reserved = _candidate(page, length, PAGE_SIZE, SINK, WINDOW) == 0
-        taken += tl.sum(tl.where(reserved, mass, 0.0).to(tl.float64), 0)
+        taken += _counted(mass, reserved)
     key = _last_reached(taken, wanted, scores, end, length, top, total,
                         PAGE_SIZE, SINK, WINDOW, ONE_TILE, BLOCK_PAGES)  # fmt: skip
     above = taken
@@ -88,13 +97,13 @@ def _nucleus(score_ptr, score_stride, mass_ptr, num_ptr, out_ptr, seq_lens_ptr, 
         candidate = _candidate(page, length, PAGE_SIZE, SINK, WINDOW) & (page < end)
         larger = candidate & (_order_key(score) > key)
         tie = candidate & (_order_key(score) == key)
-        above += tl.sum(tl.where(larger, mass, 0.0).to(tl.float64), 0)
+        above += _counted(mass, larger)
         num_above += tl.sum(larger.to(tl.int32), 0)
         num_ties += tl.sum(tie.to(tl.int32), 0)
         tied = tl.maximum(tied, tl.max(tl.where(tie, mass, 0.0), 0))
     # Pages with the same score hold the same mass, so how many of them are needed is one division.
-    needed = tl.ceil((wanted - above) / tl.where(tied > 0.0, tied, 1.0).to(tl.float64)).to(tl.float32)
-    needed = tl.clamp(tl.where(needed == needed, needed, num_ties.to(tl.float32)), 0.0, num_ties.to(tl.float32))
+    each = tl.maximum((tied * WHOLE_MASS).to(tl.int64), 1)
+    needed = tl.minimum(tl.maximum((wanted - above + each - 1) // each, 0), num_ties)
     count = tl.where(taken < wanted, num_above + needed.to(tl.int32), 0).to(tl.float32)  # none where p is NaN
     budget = _number(num_ptr, row, NUM_TENSOR)
     tl.store(out_ptr + row, tl.where(budget == budget, tl.minimum(budget, count), 0.0))
@@ -110,7 +119,7 @@ def nucleus(score: torch.Tensor, mass: torch.Tensor | float, num: torch.Tensor |
         score, score.stride(0), scalar(mass), scalar(num), out, pages.seq_lens, pages.num_kv_heads, pages.max_pages,
         PAGE_SIZE=pages.page_size, SINK=pages.sink, WINDOW=pages.window,
         MASS_TENSOR=isinstance(mass, torch.Tensor), NUM_TENSOR=isinstance(num, torch.Tensor),
-        ONE_TILE=pages.max_pages <= pages.block_pages, BLOCK_PAGES=pages.block_pages,
+        ONE_TILE=pages.one_tile, BLOCK_PAGES=pages.block_pages,
         num_warps=pages.num_warps, num_stages=1,
     )  # fmt: skip
     return out

@@ -47,13 +47,13 @@ def _written(tokens, elements, PAGE_SIZE: tl.constexpr, PAGED: tl.constexpr):
 def _recall(kept_ptr, kept_row, into_ptr, into_row, slots_ptr, held_ptr, scored_ptr, num_kv_heads, elements, init,
             PAGE_SIZE: tl.constexpr, PAGED: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
     """Copy what a row that chooses now has kept, and what pages begin with that were not complete before."""
-    row = tl.program_id(0).to(tl.int64)
+    row = tl.program_id(1).to(tl.int64)
     sequence = row // num_kv_heads
     scored = tl.load(scored_ptr + sequence)
     end = _written(scored, elements, PAGE_SIZE, PAGED)
-    if tl.program_id(1) * BLOCK >= end:
+    if tl.program_id(0) * BLOCK >= end:
         return
-    at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     known = tl.minimum(_written(tl.load(held_ptr + sequence), elements, PAGE_SIZE, PAGED), end)
     place = kept_ptr + (tl.load(slots_ptr + sequence) * num_kv_heads + row % num_kv_heads) * kept_row
     tl.store(into_ptr + row * into_row + at, tl.load(place + at, mask=at < known, other=init), mask=at < end)
@@ -63,13 +63,13 @@ def _recall(kept_ptr, kept_row, into_ptr, into_row, slots_ptr, held_ptr, scored_
 def _keep(from_ptr, from_row, kept_ptr, kept_row, slots_ptr, scored_ptr, num_kv_heads, num_slots, elements,
           PAGE_SIZE: tl.constexpr, PAGED: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
     """Copy the new state of a row that chooses now."""
-    row = tl.program_id(0).to(tl.int64)
+    row = tl.program_id(1).to(tl.int64)
     sequence = row // num_kv_heads
     slot = tl.load(slots_ptr + sequence)
     end = tl.minimum(_written(tl.load(scored_ptr + sequence), elements, PAGE_SIZE, PAGED), kept_row)
-    if (tl.program_id(1) * BLOCK >= end) | (slot >= num_slots):
+    if (tl.program_id(0) * BLOCK >= end) | (slot >= num_slots):
         return
-    at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     value = tl.load(from_ptr + row * from_row + at, mask=at < end)
     tl.store(kept_ptr + (slot * num_kv_heads + row % num_kv_heads) * kept_row + at, value, mask=at < end)
 
@@ -79,11 +79,11 @@ def _settle(chosen_ptr, chosen_row, kept_ptr, kept_row, slots_ptr, held_ptr, sco
             max_pages, PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr,
             BLOCK: tl.constexpr):  # fmt: skip
     """Keep the candidates that a row chooses now, or give it those that it chose before."""
-    row = tl.program_id(0).to(tl.int64)
+    row = tl.program_id(1).to(tl.int64)
     sequence = row // num_kv_heads
     slot = tl.load(slots_ptr + sequence)
     scored = tl.load(scored_ptr + sequence)
-    page = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    page = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     if slot >= num_slots:
         return
     kept = kept_ptr + (slot * num_kv_heads + row % num_kv_heads) * kept_row
@@ -123,11 +123,12 @@ def settle(chosen: torch.Tensor, kept: torch.Tensor, places: Places, pages: Page
 
     chosen: int8 [rows, max_pages]; kept: int8 [num_slots, num_kv_heads, max_pages of the longest sequence ever].
     """
-    _settle[(pages.num_rows, triton.cdiv(pages.max_pages, BLOCK))](
+    _settle[(triton.cdiv(pages.max_pages, BLOCK), pages.num_rows)](
         chosen, chosen.stride(0), kept, kept.stride(1), places.slots, places.held, places.scored, pages.num_kv_heads,
         kept.shape[0], pages.max_pages, PAGE_SIZE=pages.page_size, SINK=pages.sink, WINDOW=pages.window, BLOCK=BLOCK,
     )  # fmt: skip
 
 
 def _grid(kept: Kept, pages: Pages) -> tuple[int, int]:
-    return pages.num_rows, triton.cdiv(kept.elements * (pages.max_pages if kept.paged else 1), BLOCK)
+    """Programs: tiles of a row on the axis that has no small bound, for a state may have many per page."""
+    return triton.cdiv(kept.elements * (pages.max_pages if kept.paged else 1), BLOCK), pages.num_rows

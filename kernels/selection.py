@@ -15,7 +15,7 @@ import torch
 import triton
 import triton.language as tl
 
-BLOCK_PAGES = 4096
+BLOCK_PAGES = 8192  # whose keys stay in the registers of 16 warps
 NUM_DIGITS = 256
 NUM_TALLIES = 6  # of a row: sparse steps, covered ones of these, pages attended, pages in all, dense steps, marked ones
 
@@ -24,7 +24,8 @@ NUM_TALLIES = 6  # of a row: sparse steps, covered ones of these, pages attended
 class Pages:
     """What is known of each sequence's pages before anything is scored.
 
-    seq_lens: [batch] integers, the length with the current token. `max_pages` bounds every sequence's pages.
+    seq_lens: [batch] integers, the length with the current token. `max_pages`, at least 1, bounds every sequence's
+    pages in this step, `most_pages` in any: kernels are compiled by it, so that none is while sequences grow.
     """
 
     seq_lens: torch.Tensor
@@ -33,6 +34,7 @@ class Pages:
     page_size: int
     sink: int
     window: int
+    most_pages: int = 0
 
     @property
     def num_rows(self) -> int:
@@ -42,12 +44,21 @@ class Pages:
     @property
     def block_pages(self) -> int:
         """Pages that one tile covers: bounded, whatever the length."""
-        return min(BLOCK_PAGES, triton.next_power_of_2(max(self.max_pages, 16)))
+        return min(BLOCK_PAGES, triton.next_power_of_2(max(self._bound, 16)))
+
+    @property
+    def _bound(self) -> int:
+        return max(self.max_pages, self.most_pages)
+
+    @property
+    def one_tile(self) -> bool:
+        """Whether one tile covers all pages of any sequence."""
+        return self._bound <= self.block_pages
 
     @property
     def num_warps(self) -> int:
         """Warps that share a tile."""
-        return min(max(self.block_pages // 128, 4), 16)
+        return min(max(self.block_pages // 256, 4), 16)
 
 
 @dataclass(frozen=True)
@@ -84,11 +95,13 @@ class Listing:
 class BlockLists:
     """What each row attends to: blocks int32 [rows, max_pages] in the order of their pages; tokens int32 [rows].
 
-    A row's first ceil(tokens / page_size) blocks are used, and only the last of them may hold fewer tokens.
+    A row's first ceil(tokens / page_size) blocks are used, and only the last of them may hold fewer tokens. `expected`:
+    the blocks that a row's budget takes at most, None where that is not known; a row may have more.
     """
 
     blocks: torch.Tensor
     tokens: torch.Tensor
+    expected: int | None = None
 
 
 @triton.jit
@@ -141,36 +154,62 @@ def _digit(count, prefix, remaining, NUM_DIGITS: tl.constexpr):
 
 
 @triton.jit
-def _last_taken(remaining, end, length, row, score_ptr, score_stride, among_ptr, among_stride, threshold,
-                PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr, HAS_AMONG: tl.constexpr,
-                HAS_THRESHOLD: tl.constexpr, ONE_TILE: tl.constexpr, BLOCK_PAGES: tl.constexpr,
-                NUM_DIGITS: tl.constexpr):  # fmt: skip
+def _last_taken(key, eligible, remaining, NUM_DIGITS: tl.constexpr):
     """Give the key of the last page taken, and how many pages with just that key are taken; 0 of them if none is.
 
-    Radix select, eight bits at a time from the top.
+    Radix select, eight bits at a time from the top, of keys in registers.
     """
     prefix = tl.zeros((), tl.uint32)
-    if ONE_TILE:
-        page = tl.arange(0, BLOCK_PAGES)
-        key, eligible = _ranked(page, end, length, row, score_ptr, score_stride, among_ptr, among_stride, threshold,
-                                PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD)  # fmt: skip
-        for step in tl.static_range(4):
+    for step in tl.static_range(4):
+        leading = key >> (24 - 8 * step)
+        active = eligible & (leading >> 8 == prefix)
+        count = tl.histogram((leading & 0xFF).to(tl.int32), NUM_DIGITS, mask=active)
+        prefix, remaining = _digit(count, prefix, remaining, NUM_DIGITS)
+    return prefix, remaining
+
+
+@triton.jit
+def _last_taken_of_many(remaining, end, length, row, score_ptr, score_stride, among_ptr, among_stride, threshold,
+                        PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr, HAS_AMONG: tl.constexpr,
+                        HAS_THRESHOLD: tl.constexpr, BLOCK_PAGES: tl.constexpr,
+                        NUM_DIGITS: tl.constexpr):  # fmt: skip
+    """Do as `_last_taken` over more pages than a tile covers, reading the scores for each digit anew."""
+    prefix = tl.zeros((), tl.uint32)
+    for step in tl.static_range(4):
+        count = tl.zeros((NUM_DIGITS,), tl.int32)
+        for start in tl.range(0, end, BLOCK_PAGES, num_stages=1):
+            page = start + tl.arange(0, BLOCK_PAGES)
+            key, eligible = _ranked(page, end, length, row, score_ptr, score_stride, among_ptr, among_stride,
+                                    threshold, PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD)  # fmt: skip
             leading = key >> (24 - 8 * step)
             active = eligible & (leading >> 8 == prefix)
-            count = tl.histogram((leading & 0xFF).to(tl.int32), NUM_DIGITS, mask=active)
-            prefix, remaining = _digit(count, prefix, remaining, NUM_DIGITS)
-    else:
-        for step in tl.static_range(4):
-            count = tl.zeros((NUM_DIGITS,), tl.int32)
-            for start in tl.range(0, end, BLOCK_PAGES, num_stages=1):
-                page = start + tl.arange(0, BLOCK_PAGES)
-                key, eligible = _ranked(page, end, length, row, score_ptr, score_stride, among_ptr, among_stride,
-                                        threshold, PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD)  # fmt: skip
-                leading = key >> (24 - 8 * step)
-                active = eligible & (leading >> 8 == prefix)
-                count += tl.histogram((leading & 0xFF).to(tl.int32), NUM_DIGITS, mask=active)
-            prefix, remaining = _digit(count, prefix, remaining, NUM_DIGITS)
+            count += tl.histogram((leading & 0xFF).to(tl.int32), NUM_DIGITS, mask=active)
+        prefix, remaining = _digit(count, prefix, remaining, NUM_DIGITS)
     return prefix, remaining
+
+
+@triton.jit
+def _taken(key, eligible, prefix, remaining, num_ties):
+    """Mark the pages of a tile that are taken; `num_ties` pages before them have the last key."""
+    tie = (eligible & (key == prefix)).to(tl.int32)
+    earlier = num_ties + tl.cumsum(tie, 0) - tie
+    taken = eligible & ((key > prefix) | ((key == prefix) & (earlier < remaining))) & (remaining > 0)
+    return taken, num_ties + tl.sum(tie, 0)
+
+
+@triton.jit
+def _written(taken, page, row, whole, length, num_pages, listed, max_pages, chosen_ptr, chosen_stride, table_ptr,
+             table_stride, num_kv_heads, list_ptr, list_stride, PAGE_SIZE: tl.constexpr, SINK: tl.constexpr,
+             WINDOW: tl.constexpr, LISTS: tl.constexpr):  # fmt: skip
+    """Write a tile's flags, or what is attended to of it behind what is listed already; count what is listed."""
+    candidate = _candidate(page, length, PAGE_SIZE, SINK, WINDOW)
+    chosen = taken | (candidate & (page < num_pages) & whole)
+    if LISTS:
+        attended = (page < num_pages) & (chosen | (candidate == 0))
+        listed = _append(attended, page, row, listed, table_ptr, table_stride, num_kv_heads, list_ptr, list_stride)
+    else:
+        tl.store(chosen_ptr + row * chosen_stride + page, chosen.to(tl.int8), mask=page < max_pages)
+    return listed
 
 
 @triton.jit
@@ -199,28 +238,31 @@ def _select(score_ptr, score_stride, num, seq_lens_ptr, num_kv_heads, among_ptr,
         whole = whole | (tl.load(dense_ptr + row // num_kv_heads) != 0)
     end = tl.where(whole, 0, tl.minimum(length // PAGE_SIZE, max_pages))  # pages whose scores are read
     prefix = tl.zeros((), tl.uint32)
-    if end > 0:
-        prefix, remaining = _last_taken(remaining, end, length, row, score_ptr, score_stride, among_ptr, among_stride,
-                                        limit, PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD, ONE_TILE,
-                                        BLOCK_PAGES, NUM_DIGITS)  # fmt: skip
     num_ties = tl.zeros((), tl.int32)
     listed = tl.zeros((), tl.int32)
-    for start in tl.range(0, num_pages if LISTS else max_pages, BLOCK_PAGES, num_stages=1):
-        page = start + tl.arange(0, BLOCK_PAGES)
+    if ONE_TILE:
+        page = tl.arange(0, BLOCK_PAGES)
         key, eligible = _ranked(page, end, length, row, score_ptr, score_stride, among_ptr, among_stride, limit,
                                 PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD)  # fmt: skip
-        tie = (eligible & (key == prefix)).to(tl.int32)
-        earlier = num_ties + tl.cumsum(tie, 0) - tie
-        chosen = eligible & ((key > prefix) | ((key == prefix) & (earlier < remaining))) & (remaining > 0)
-        candidate = _candidate(page, length, PAGE_SIZE, SINK, WINDOW)
-        chosen = chosen | (candidate & (page < num_pages) & whole)
-        if LISTS:
-            attended = (page < num_pages) & (chosen | (candidate == 0))
-            listed = _append(attended, page, row, listed, table_ptr, table_stride, num_kv_heads,
-                             list_ptr, list_stride)  # fmt: skip
-        else:
-            tl.store(chosen_ptr + row * chosen_stride + page, chosen.to(tl.int8), mask=page < max_pages)
-        num_ties += tl.sum(tie, 0)
+        if end > 0:
+            prefix, remaining = _last_taken(key, eligible, remaining, NUM_DIGITS)
+        taken, num_ties = _taken(key, eligible, prefix, remaining, num_ties)
+        listed = _written(taken, page, row, whole, length, num_pages, listed, max_pages, chosen_ptr, chosen_stride,
+                          table_ptr, table_stride, num_kv_heads, list_ptr, list_stride, PAGE_SIZE, SINK, WINDOW,
+                          LISTS)  # fmt: skip
+    else:
+        if end > 0:
+            prefix, remaining = _last_taken_of_many(
+                remaining, end, length, row, score_ptr, score_stride, among_ptr, among_stride, limit,
+                PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD, BLOCK_PAGES, NUM_DIGITS)  # fmt: skip
+        for start in tl.range(0, num_pages if LISTS else max_pages, BLOCK_PAGES, num_stages=1):
+            page = start + tl.arange(0, BLOCK_PAGES)
+            key, eligible = _ranked(page, end, length, row, score_ptr, score_stride, among_ptr, among_stride, limit,
+                                    PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD)  # fmt: skip
+            taken, num_ties = _taken(key, eligible, prefix, remaining, num_ties)
+            listed = _written(taken, page, row, whole, length, num_pages, listed, max_pages, chosen_ptr,
+                              chosen_stride, table_ptr, table_stride, num_kv_heads, list_ptr, list_stride,
+                              PAGE_SIZE, SINK, WINDOW, LISTS)  # fmt: skip
     if LISTS:
         tl.store(tokens_ptr + row, _tokens(listed, length, PAGE_SIZE))
         if TALLY:
@@ -300,7 +342,7 @@ def _launch_select(
         NUM_TENSOR=isinstance(ranking.num, torch.Tensor), HAS_AMONG=among is not None,
         HAS_THRESHOLD=threshold is not None, THRESHOLD_TENSOR=isinstance(threshold, torch.Tensor),
         LISTS=lists is not None, HAS_DENSE=dense is not None, TALLY=tally is not None,
-        ONE_TILE=pages.max_pages <= pages.block_pages, BLOCK_PAGES=pages.block_pages, NUM_DIGITS=NUM_DIGITS,
+        ONE_TILE=pages.one_tile, BLOCK_PAGES=pages.block_pages, NUM_DIGITS=NUM_DIGITS,
         num_warps=pages.num_warps, num_stages=1,
     )  # fmt: skip
 

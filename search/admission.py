@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from search.behaviour.blind import is_blind
+from search.behaviour.lengths import objection
 from search.fit import fit, traced
-from search.parents import REFERENCE, SEED
 from search.records import Candidate, Evaluation, EvaluationTask, Measurement, Proposal, Stage, Status
 from vortex_dsl import ProgramError
 from vortex_dsl.analysis.cost import cost_of
@@ -25,10 +24,10 @@ MODELLED_SEQUENCES = 32  # of the batch for which speed is modelled
 
 
 def admit(proposal: Proposal, campaign_id: int, step: int, config: CampaignConfig, seen: AbstractSet[str]) -> Candidate:
-    """Parse, type and compare with what the campaign has seen: OK, PROGRAM_ERROR, DUPLICATE or BELOW_GATE.
+    """Parse, type and compare with what the campaign has seen: OK, PROGRAM_ERROR or DUPLICATE.
 
-    A rule whose program at some cost ratio is that of an earlier rule is the same rule with another budget. Below the
-    gate is a score that reads nothing of what pages hold, yardsticks and published rules aside.
+    A rule whose program at some cost ratio is that of an earlier rule is the same rule with another budget. Whether it
+    keeps to the bounds is told by `search.agents.bounds.enforced`.
     """
     try:
         program, graph = traced(proposal.text, proposal.values, config.terms.shape)
@@ -38,9 +37,6 @@ def admit(proposal: Proposal, campaign_id: int, step: int, config: CampaignConfi
     if known:
         message = f"an earlier step of this campaign means the same: {known[0]}"
         return Candidate(campaign_id, step, proposal, Status.DUPLICATE, message, graph.digest, program.name)
-    if proposal.operator not in (SEED, REFERENCE) and is_blind(graph):
-        message = "no key and no value reaches its score, so that it chooses pages by their place; let it read a field"
-        return Candidate(campaign_id, step, proposal, Status.BELOW_GATE, message, graph.digest, program.name)
     return Candidate(campaign_id, step, proposal, Status.OK, "", graph.digest, program.name)
 
 
@@ -56,7 +52,8 @@ def digests(proposal: Proposal, terms: Terms, ratios: tuple[float, ...]) -> list
 def check(task: EvaluationTask, config: CampaignConfig) -> Evaluation:
     """Measure an admitted program without running it: bytes, operations and the cost model's ratios to dense.
 
-    Where it cannot be brought to the workload's cost ratio, it is BELOW_GATE.
+    Where it cannot be brought to the workload's cost ratio, or reads otherwise than it is judged by
+    (`search.behaviour.lengths`), it is BELOW_GATE.
     """
     start = time.monotonic()
     _, graph = traced(task.text, task.values, config.terms.shape)
@@ -72,11 +69,11 @@ def check(task: EvaluationTask, config: CampaignConfig) -> Evaluation:
     if Stage.RETRIEVAL in config.stages:
         asked = fit(task.text, task.values, config.terms_of(config.workload(Stage.RETRIEVAL)), task.workload.ratio)
         measurements.append(Measurement("retrieval_cost_ratio", asked.cost_ratio))
-    status = Status.BELOW_GATE if fitted.refusal else Status.OK
-    elapsed_s = time.monotonic() - start
-    return Evaluation(
-        task.key, status, fitted.refusal, tuple(measurements), elapsed_s=elapsed_s, ratio=task.workload.ratio
-    )
+    _, judged = traced(task.text, fitted.values, config.terms.shape)
+    ratio = task.workload.ratio
+    told = fitted.refusal or objection(judged, config.workloads, config.num_layers, ratio)
+    status, elapsed_s = Status.BELOW_GATE if told else Status.OK, time.monotonic() - start
+    return Evaluation(task.key, status, told, tuple(measurements), elapsed_s=elapsed_s, ratio=ratio)
 
 
 def modelled(text: str, values: tuple[tuple[str, float | int | str], ...], config: CampaignConfig) -> Measurement:

@@ -11,6 +11,7 @@ import typer
 
 from search.commands import campaign, dash, doctor, model, plugin, quarantine, replay, report, results
 from search.commands.agents import journal
+from search.commands.cluster import listing, worker
 from search.commands.databases import upgrade
 from search.commands.exits import CommandError, ExitCode, explain
 from search.commands.output import make_streams_robust, print_line
@@ -33,7 +34,7 @@ app = typer.Typer(
     name="vortex",
     help="Invent, serve, measure and rank sparse attention for vLLM.",
     epilog="Exit codes: 0 done, 1 refused or failed check, 2 usage, 3 no feasible candidate, 4 infrastructure, "
-    "130 interrupted.",
+    "129 hung up, 130 interrupted, 143 terminated.",
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
@@ -76,6 +77,8 @@ app.command("mcp")(serving.mcp)
 app.command("agents-guide")(guiding.guide)
 app.command("export")(plugin.export)
 app.command("verify")(plugin.verify)
+app.command("worker")(worker.worker)
+app.command("cluster")(listing.cluster)
 app.command("doctor")(doctor.doctor)
 
 database = typer.Typer(name="db", help="Mend and upgrade a database.", no_args_is_help=True)

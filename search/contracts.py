@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Submission,
         Workload,
     )
+    from search.store.shown.board import Page
     from search.store.spent import Spent
 
 
@@ -71,7 +72,10 @@ class Looker(Protocol):
 
 
 class Evaluator(Protocol):
-    """Measures programs. Returns values and knows no database; a failing program is an Evaluation too."""
+    """Measures programs. Returns values and knows no database; a failing program is an Evaluation too.
+
+    The loop hands it no more than `num_workers` evaluations at a time.
+    """
 
     environment: Environment
     model_digest: str
@@ -112,7 +116,14 @@ class Claim(StrEnum):
 
 
 class Ledger(Protocol):
-    """The only memory. Every method is one transaction; all are safe from several processes at once."""
+    """The only memory. Every method is one transaction; all are safe from several processes at once.
+
+    A database that is away is asked again for as long as whoever opened it has patience.
+    """
+
+    def give_up(self) -> None:
+        """Wait no more for a database that is away: what waits fails now. Safe in signal handlers."""
+        ...
 
     def create_campaign(self, campaign: Campaign) -> Campaign:
         """Store a campaign and give it back with its id."""
@@ -129,10 +140,11 @@ class Ledger(Protocol):
         """
         ...
 
-    def records(self, campaign_id: int) -> list[Record]:
+    def records(self, campaign_id: int, steps: range = range(2**62)) -> list[Record]:
         """Give a campaign's candidates in step order with their finished evaluations in stage order.
 
-        These are what proposers may see: evaluations on the held-out split are never among them.
+        All of them, or those of some `steps`, a range without gaps. These are what proposers may see: evaluations on
+        the held-out split are never among them.
         """
         ...
 
@@ -163,9 +175,10 @@ class Ledger(Protocol):
 
         Whatever comes of it, the evaluation belongs to `candidate_id` from now on: its record and its
         standing show the result as soon as there is one, whoever measures it.
-        A lease that ran out is taken over. If its owner had begun, that was a death: after the third, the row
-        becomes QUARANTINED instead and is returned as such. A row whose last status is INFRASTRUCTURE or
-        INTERRUPTED may be taken again.
+        `lease_s` is at most `search.store.lease.LONGEST_S`; a lease that says it ends later than that from now is cut
+        to `lease_s`. A lease that ran out is taken over, unless the database itself was away until just now. If its
+        owner had begun, that was a death: after the third, the row becomes QUARANTINED instead and is returned as such.
+        A row whose last status is INFRASTRUCTURE or INTERRUPTED may be taken again.
         """
         ...
 
@@ -180,8 +193,15 @@ class Ledger(Protocol):
         """
         ...
 
-    def heartbeat(self, keys: Sequence[EvaluationKey], owner: str, lease_s: float) -> None:
-        """Prolong our leases."""
+    def heartbeat(self, keys: Sequence[EvaluationKey], owner: str, lease_s: float) -> list[EvaluationKey]:
+        """Prolong our leases. Gives those that are ours no more: they ran out, and stay with whoever took them."""
+        ...
+
+    def absolve(self, keys: Sequence[EvaluationKey]) -> None:
+        """Take back the death that was counted for each of these when it was taken from us: we were only suspended.
+
+        What is in quarantine for it comes out.
+        """
         ...
 
     def finish(self, evaluation: Evaluation, owner: str, environment: Environment) -> None:
@@ -208,6 +228,13 @@ class Ledger(Protocol):
         """
         ...
 
+    def page(self, campaign_id: int | None, limit: int | None, choice: Choice = ..., after: str = "") -> Page:
+        """Give `standings` page by page: each says what the next one begins `after`, and costs the same as the first.
+
+        Raises `search.ranking.conditions.ConditionError`.
+        """
+        ...
+
     def campaigns(self) -> list[Campaign]:
         """Give all campaigns, the oldest first."""
         ...
@@ -225,6 +252,14 @@ class Ledger(Protocol):
 
         Raises LookupError where there is none.
         """
+        ...
+
+    def step_of(self, campaign_id: int, digest: str) -> int | None:
+        """Give the first step of a campaign whose program has this digest, None where none has."""
+        ...
+
+    def screened(self, campaign_id: int, steps: range) -> list[Record]:
+        """Give candidates of some steps with nothing but what the screen noted of their behaviour."""
         ...
 
     def find(self, name: str) -> Record:

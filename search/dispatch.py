@@ -67,14 +67,18 @@ class Tasks:
 class Dispatcher:
     """Carries jobs to an evaluator and their results to the ledger. One thread uses it.
 
-    `check` measures tasks of stage CHECK in this process.
+    `check` measures tasks of stage CHECK in this process. The evaluator is handed no more than its workers can begin:
+    what waits here can be given back, and nobody is blamed for it.
     """
 
     def __init__(self, ledger: Ledger, evaluator: Evaluator, check: Callable[[EvaluationTask], Evaluation]) -> None:
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._ledger, self._evaluator, self._check = ledger, evaluator, check
         self._waiting: deque[Job] = deque()
-        self._running: dict[EvaluationKey, Job] = {}
+        self._running: dict[EvaluationKey, Job] = {}  # whose leases are ours
+        self._queue: deque[EvaluationKey] = deque()  # of those, what no worker is free for
+        self._handed: set[EvaluationKey] = set()  # of those, what the evaluator holds
+        self._lost: set[EvaluationKey] = set()  # of those, what somebody else has leased since
         self._done: list[Evaluation] = []
         self._attempts: Counter[EvaluationKey] = Counter()
         self._retry_at = 0.0
@@ -84,7 +88,7 @@ class Dispatcher:
 
     @property
     def num_running(self) -> int:
-        """Evaluations that the evaluator holds."""
+        """Evaluations whose leases are ours, under way or not."""
         return len(self._running)
 
     @property
@@ -107,26 +111,31 @@ class Dispatcher:
         self._keep_leases()
         self._try_busy()
         patience = 0.0 if self._done else min(timeout_s, BUSY_POLL_S)
-        if self._running:
-            for evaluation in self._evaluator.completed(patience):
+        if self._handed:
+            finished = self._evaluator.completed(patience)
+            self._handed -= {evaluation.key for evaluation in finished}
+            self._hand_over()  # before anything is stored: no worker waits for the database
+            for evaluation in finished:
                 self._finish(evaluation)
-            self._begin(self._evaluator.running())
         elif patience:
             time.sleep(min(patience, max(0.0, self._retry_at - time.monotonic())))
         done, self._done = self._done, []
         return done
 
     def drain(self) -> None:
-        """Let run what runs; drop what waits for others or would be tried again."""
+        """Let run what runs; give back what waits for a worker, and drop what waits for others or for another try."""
         self._draining = True
         self._waiting.clear()
+        self._ledger.release(list(self._queue), self.owner)
+        for key in self._queue:
+            del self._running[key]
+        self._queue.clear()
 
     def release(self) -> None:
-        """Give back every lease."""
+        """Give back every lease. Safe from another thread while the one that uses all this is stuck."""
         self._ledger.release(list(self._running), self.owner)
-        self._running.clear()
-        self._begun.clear()
-        self._waiting.clear()
+        for each in (self._running, self._queue, self._handed, self._begun, self._lost, self._waiting):
+            each.clear()
 
     def _claim(self, job: Job) -> None:
         claim = self._ledger.claim(job.task, self.owner, LEASE_S, job.candidate_id)
@@ -148,8 +157,16 @@ class Dispatcher:
             self._begin([job.task.key])
             self._finish(self._check(job.task))
         else:
-            self._evaluator.submit(job.task)
-            self._begin(self._evaluator.running())
+            self._queue.append(job.task.key)
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Hand as much to the evaluator as its workers can begin, and note what they have."""
+        while self._queue and len(self._handed) < self._evaluator.num_workers:
+            key = self._queue.popleft()
+            self._handed.add(key)
+            self._evaluator.submit(self._running[key].task)
+        self._begin(self._evaluator.running())
 
     def _begin(self, keys: Sequence[EvaluationKey]) -> None:
         """Tell the ledger what has come into a worker's hands: if we die now, that and nothing else is blamed."""
@@ -159,12 +176,14 @@ class Dispatcher:
             self._begun |= dict.fromkeys(new, time.monotonic())
 
     def _finish(self, evaluation: Evaluation) -> None:
-        job = self._running.pop(evaluation.key, None)
-        self._begun.pop(evaluation.key, None)
+        job = self._running.get(evaluation.key)
         if job is None:  # a retry's late twin; the ledger has the first
             return
         evaluation = replace(evaluation, ratio=job.task.workload.ratio)  # whoever wrote it, a lost worker's place too
         self._ledger.finish(evaluation, self.owner, self._evaluator.environment)
+        del self._running[evaluation.key]  # only now: what could not be stored is given back
+        self._begun.pop(evaluation.key, None)
+        self._lost.discard(evaluation.key)
         if evaluation.status in UNFINISHED and self._attempts[evaluation.key] < MAX_ATTEMPTS:
             self._wait(job)
         else:
@@ -179,7 +198,11 @@ class Dispatcher:
             self._claim(self._waiting.popleft())
 
     def _keep_leases(self) -> None:
+        """Prolong our leases. Whoever was suspended has lost some, and takes back what that was taken for."""
         now = time.monotonic()
         if now >= self._beat_at and self._running:
-            self._ledger.heartbeat(list(self._running), self.owner, LEASE_S)
+            ours = [key for key in self._running if key not in self._lost]
+            lost = self._ledger.heartbeat(ours, self.owner, LEASE_S)
+            self._lost.update(lost)
+            self._ledger.absolve([key for key in lost if key in self._begun])
             self._beat_at = now + HEARTBEAT_S

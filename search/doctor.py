@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.evaluator.models.cache import cache_folder
 from search.naming.names import examine as whose_names
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 GIB = 1 << 30
 TESTED_PYTHON, OLDEST_PYTHON, TOO_NEW_PYTHON = (3, 11), (3, 11), (3, 14)
 NEEDED_MEMORY_BYTES, COMFORTABLE_MEMORY_BYTES = 3 * GIB, 6 * GIB  # a sparse engine, a dense one, Ray and ourselves
+NEEDED_DISK_BYTES, COMFORTABLE_DISK_BYTES = GIB, 4 * GIB  # a converted model; prompts that are kept prefilled
 COMPANIONS = ("torchvision", "torchaudio")  # each must be built for the torch that is installed
 LIBNUMA = "libnuma.so.1"
 LOCK_PATIENCE_S = 5.0
@@ -65,7 +67,9 @@ def examine(db: str) -> list[Finding]:
         names(whose_names()),
         plugins({each.name: each.value for each in metadata.entry_points(group="vllm.platform_plugins")}),
         bubblewrap(),
+        pip(importlib.util.find_spec("pip") is not None),
         memory(available_memory_bytes()),
+        disk(free_disk_bytes(cache_folder())),
         postgresql(db, importlib.util.find_spec("psycopg") is not None, shutil.which("psql")),
         database(db),
     ]
@@ -229,6 +233,25 @@ def memory(available_bytes: int) -> Finding:
     return Finding("memory", Level.OK, seen)
 
 
+def pip(is_there: bool) -> Finding:
+    """Tell whether wheels can be built and installed: an environment that uv made has no pip."""
+    if not is_there:
+        remedy = f"run: {sys.executable} -m ensurepip; `vortex export` and `vortex verify` fail"
+        return Finding("pip", Level.WARN, "missing", remedy)
+    return Finding("pip", Level.OK, metadata.version("pip"))
+
+
+def disk(free_bytes: int) -> Finding:
+    """Tell whether there is room for what is kept from one search to the next, in the cache's folder."""
+    seen = f"{free_bytes / GIB:.1f} GiB free for {cache_folder()}"
+    remedy = f"free {COMFORTABLE_DISK_BYTES // GIB} GiB, or set XDG_CACHE_HOME to a larger disk's folder"
+    if free_bytes < NEEDED_DISK_BYTES:
+        return Finding("disk", Level.FAIL, seen, remedy)
+    if free_bytes < COMFORTABLE_DISK_BYTES:
+        return Finding("disk", Level.WARN, seen, f"{remedy}; prompts are prefilled anew where they cannot be kept")
+    return Finding("disk", Level.OK, seen)
+
+
 def postgresql(db: str, driver: bool, client: str | None) -> Finding:
     """Tell whether PostgreSQL could be used; that matters only where --db asks for it."""
     if driver:
@@ -276,6 +299,11 @@ def available_memory_bytes() -> int:
     return min(limits)
 
 
+def free_disk_bytes(folder: Path) -> int:
+    """Give what is free on the disk of a folder that need not exist yet."""
+    return shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
+
+
 def _build(version: str) -> str:
     """Give what a version says of its build: `cpu` of 2.13.0+cpu, `cu130` of 2.11.0+cu130, nothing of 2.13.0."""
     return version.partition("+")[2]
@@ -299,7 +327,9 @@ def _sqlite_complaint(file: Path) -> str:
             connection.close()
     except (OSError, sqlite3.Error) as error:
         return f"{file}: {error}"
-    return ""
+    from search.store.database import damage_of
+
+    return damage_of(file)
 
 
 def _complaint_about(db: str) -> str:

@@ -110,8 +110,12 @@ class Loop:
 
     def stop(self) -> None:
         """Give everything back and return at once."""
-        self._draining = True
-        self._stopping = True
+        self._draining = self._stopping = True
+        self._ledger.give_up()
+
+    def let_go(self) -> None:
+        """Give back every lease while the thread that runs the loop is stuck: another one ends the process next."""
+        self._dispatcher.release()
 
     def run(self, num_steps: int | None = None) -> Outcome:
         """Go on until the campaign is complete, drained, stopped or out of order; or has `num_steps` steps in all.
@@ -348,14 +352,13 @@ class Loop:
     def _settle_rest(self) -> None:
         """Drained: wait for what still runs and for the answers that are asked for, unless stopped meanwhile."""
         self._dispatcher.drain()
-        while (self._dispatcher.num_running or self._awaits_answers()) and not self._stopping:
+        while not self._stopping and (
+            self._dispatcher.num_running or (self._questions and not self._allowance.is_over)
+        ):
             self._ask()
             for evaluation in self._dispatcher.collect(TURN_S):
                 if evaluation.key in self._steps:
                     self._take(evaluation)
-
-    def _awaits_answers(self) -> bool:
-        return bool(self._questions) and not self._allowance.is_over
 
     # The end
 
@@ -369,8 +372,7 @@ class Loop:
 
     def _confirm(self) -> tuple[Evaluation, ...]:
         """Measure leaders and rivals again: fresh engine, other problems, on the split that no proposer is shown."""
-        best = leaders(self._history.records)
-        self._observer.on_confirming(best)
+        self._observer.on_confirming(best := leaders(self._history.records))
         seed = self.config.evaluation_seed + 1
         for stage in (stage for stage in LOSSES if stage in self.config.stages):
             for each in (*best, *rivals(self._history.records)):

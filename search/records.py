@@ -199,7 +199,7 @@ class Candidate:
     campaign_id: int
     step: int
     proposal: Proposal
-    status: Status  # OK when admitted; PROGRAM_ERROR, DUPLICATE or BELOW_GATE when refused
+    status: Status  # OK when admitted; PROGRAM_ERROR or DUPLICATE when refused
     message: str = ""
     program_digest: str = ""
     name: str = ""
@@ -319,11 +319,17 @@ class Choice:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a campaign is: candidates by status, and how many evaluations somebody is at work on."""
+    """How far a campaign is: candidates by status, and how many evaluations somebody is at work on.
+
+    `evaluations`: how many ended in a stage with a status, held-out ones aside, one counted for each candidate that it
+    is of. `proposers`: what each that cost anything has cost in dollars, and how many of its programs were admitted.
+    """
 
     num_steps: int
     statuses: tuple[tuple[Status, int], ...]
     num_running: int
+    evaluations: tuple[tuple[Stage, Status, int], ...] = ()
+    proposers: tuple[tuple[str, float, int], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,19 @@ campaign is told by tests/search/agents/llm/test_replies.py.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
+import time
 from pathlib import Path
 from statistics import mean
 
 from benchmarks.agents import page
-from benchmarks.agents.ablation import ARMS, Rise, rises_of, worths
-from benchmarks.agents.ablation import NUM_ANSWERS as NUM_OF_STUDENT
+from benchmarks.agents.ablation import ARMS, NUM_PROPOSALS, rises_of
 from benchmarks.agents.money import account
 from benchmarks.agents.slots import busy
 from benchmarks.search.problems import BenchmarkError
+from benchmarks.search.trials import RECORDED, Where
 from search.evaluator.models.cache import cache_folder
 
 # Latency of an answer, workers that such answers can keep busy at one stage each, answers
@@ -40,14 +42,15 @@ def main(arguments: list[str] | None = None) -> int:
     add("what", choices=("slots", "money", "ablation"))
     add("--seeds", type=int, default=10)
     add("--recordings", metavar="FILE", type=Path, help="of ablation: recorded queries, keys and values")
-    add("--answers", metavar="N", type=int, default=NUM_OF_STUDENT, help="of ablation: of each campaign")
+    add("--proposals", metavar="N", type=int, default=NUM_PROPOSALS, help="of ablation: of each campaign")
+    add("--minutes", metavar="N", type=float, default=math.inf, help="of ablation: begin no search after so long")
     add("--workers", metavar="N", type=int, default=os.cpu_count() or 1, help="of ablation: processes that search")
     add("--cache", metavar="FOLDER", type=Path, default=cache_folder() / "benchmarks", help="of ablation: kept figures")
     add("--out", metavar="FOLDER", type=Path, default=page.FOLDER, help="of ablation: where its results are")
     add("--markdown", action="store_true", help="of ablation: print docs/ablation.md from the newest file")
     given = parser.parse_args(arguments)
-    if min(given.seeds, given.answers, given.workers) < 1:
-        parser.error("--seeds, --answers and --workers are at least 1")
+    if min(given.seeds, given.proposals, given.workers) < 1:
+        parser.error("--seeds, --proposals and --workers are at least 1")
     if given.what != "ablation":
         (slots if given.what == "slots" else money)(range(given.seeds))
         return 0
@@ -62,12 +65,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def ablation(given: argparse.Namespace) -> None:
-    """Search with all arms, seed after seed, and write what there is after each search; print the page if asked."""
+    """Search with all arms, writing what there is after each search; print the page if asked.
+
+    What the newest file has already, measured alike, is not searched again.
+    """
     if given.recordings:
-        path, done = page.new_file(given.out), list[Rise]()
-        for found in rises_of(given.recordings, given.cache, range(given.seeds), given.answers, given.workers):
+        until_s = time.monotonic() + 60 * given.minutes
+        where = Where(RECORDED, given.cache, given.recordings)
+        here = page.circumstances(given.recordings, given.proposals)
+        path, done = page.begun(given.out, here)
+        known = {(each.arm, each.seed) for each in done}
+        for found in rises_of(where, range(given.seeds), given.proposals, given.workers, known, until_s):
             done.append(found)
-            page.write(path, given.recordings, given.answers, done, worths(done))
+            page.write(path, here, done)
             print(
                 f"{len(done)}/{given.seeds * len(ARMS)} seed {found.seed}, {found.arm}: {found.search:.4f} seen, "
                 f"{found.held_out:.4f} held out, {found.gain:+.4f}",

@@ -4,38 +4,43 @@ The campaign is the real one (loop, ledger, questions, conversation, looks), on 
 recorded queries, keys and values, in this process. The student (`benchmarks.agents.student`) reads each question with
 some of it cut out; what it chose is told by the mass that it keeps on documents and layers that no step saw.
 
+Arms are compared at equal proposals, seed by seed. A conversation that looks gives several answers to come to one
+proposal, so that answers and tokens are told beside: whether looks pay, for whom tokens are dear, is another question.
+
 What this can show: whether facts reach a reader who acts on them by plain rules fixed beforehand, and whether acting
 on them pays, on one recorded model. What it cannot: what a language model makes of them. A section may lose here
 because the student's rule for it is poor, and one for which it has no rule (the gates, the journal, the curve) is not
-tried. Sections are cut from finished questions, so that what they leave is not filled by others. An answer counts
-whether it is measured or, after a look, taken back: looking costs answers.
+tried. Sections are cut from finished questions, so that what they leave is not filled by others.
 """
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import tempfile
+import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING
 
-from benchmarks.agents import reading
+from benchmarks.agents import reading, student
 from benchmarks.agents.student import Student
 from benchmarks.search.evaluator import InProcess
 from benchmarks.search.problems import SEARCH, BenchmarkError
 from benchmarks.search.runs import best_of, config_of, judge, mass
-from benchmarks.search.trials import RECORDED, Where, begin
+from benchmarks.search.trials import begin
 from search.agents.llm.conversation import Conversation
 from search.agents.llm.operators import ask
 from search.agents.llm.tools import Desk
 from search.agents.look import statistics_of
 from search.config import TURNS
 from search.contracts import LookError
-from search.evaluator import intervals
+from search.evaluator.intervals import clustered_mean
 from search.fit import traced
 from search.loop import Loop, start_campaign
 from search.outcome import End
@@ -45,16 +50,18 @@ from search.store.ledger import SqlLedger
 from vortex_dsl import ProgramError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
     from benchmarks.search.problems import Problem
+    from benchmarks.search.trials import Where
     from search.evaluator.intervals import Interval
     from search.records import Context, Proposal
 
-RATIO, NUM_ANSWERS = 16.0, 60
+RATIO, NUM_PROPOSALS = 16.0, 30
 LAG = 4  # steps, by which the records that a question tells of stay behind
 STUDENT = "student"
-WHOLE, BEFORE = "the whole question", "as it was before: names of the best alone, no look"
+WHOLE, FACTS_ALONE = "the whole question and looks", "the whole question, no look"
+LOOKS_ALONE, BEFORE = "names of the best alone, and looks", "names of the best alone, no look, as it was before"
 PARTS = (
     reading.MODEL,
     reading.LEADERS,
@@ -82,18 +89,21 @@ class Arm:
 
 ARMS = (
     Arm(WHOLE),
+    Arm(FACTS_ALONE, looks=False),
+    Arm(LOOKS_ALONE, reading.as_before),
     Arm(BEFORE, reading.as_before, looks=False, turns=1),
-    Arm("without the quick look", looks=False),
     *(Arm(f"without '{part}'", partial(reading.without, title=part)) for part in PARTS),
 )
+NUM_FIRST = 4  # arms that are compared in all seeds before any other is
 
 
 @dataclass(frozen=True)
 class Rise:
     """What one search came to: the mass that its choice keeps of what it saw and of what it did not, beside the seeds'.
 
-    `seeds` is the held-out mass of the published rule that one would choose by the same data; `num_programs` were
-    measured, and `num_refused` proposed in vain. `choice` was made by `operator`.
+    `seeds` is the held-out mass of the published rule that one would choose by the same data. Of `num_proposals`,
+    `num_programs` were measured and the others in vain; they took `num_answers` of the student and as many tokens, read
+    and written, as `search.agents.shown.section.tokens_of` estimates. `choice` was made by `operator`.
     """
 
     arm: str
@@ -101,9 +111,10 @@ class Rise:
     search: float
     held_out: float
     seeds: float
-    num_answers: int
+    num_proposals: int
     num_programs: int
-    num_refused: int
+    num_answers: int
+    num_tokens: int
     choice: str
     operator: str
 
@@ -115,14 +126,20 @@ class Rise:
 
 @dataclass(frozen=True)
 class Worth:
-    """How far an arm rises, and how much farther the whole question does with the same seeds: Student's, of 95 %."""
+    """How far an arm rises, and how much farther the whole does with the same seeds: means with intervals of 95 %.
+
+    Intervals are bootstrapped over seeds (`search.evaluator.intervals.clustered_mean`), of differences over pairs.
+    `less_seen` is `less` of what the search saw; answers and tokens are means of a search.
+    """
 
     arm: str
+    seen: Interval
     rise: Interval
-    search: Interval
-    less: Interval  # than the whole question's, of the held-out mass
-    less_of_search: Interval
+    less: Interval  # than the whole rises
+    less_seen: Interval
     share_refused: float
+    num_answers: float
+    num_tokens: float
 
 
 class _Looks:
@@ -166,16 +183,16 @@ class _Pupil:
         return conversation.proposal(self.name)
 
 
-def rise(problem: Problem, arm: Arm, seed: int, num_answers: int = NUM_ANSWERS, ratio: float = RATIO) -> Rise:
-    """Search once with so many answers. Raises BenchmarkError where the campaign has no end."""
-    config = replace(config_of(problem.terms, (STUDENT,), ratio, seed, num_answers), lag=LAG, reflect_every=0)
-    student = Student(seed, num_answers, problem.terms.shape)
+def rise(problem: Problem, arm: Arm, seed: int, num: int = NUM_PROPOSALS, ratio: float = RATIO) -> Rise:
+    """Search once with so many proposals. Raises BenchmarkError where the campaign has no end."""
+    config = replace(config_of(problem.terms, (STUDENT,), ratio, seed, num), lag=LAG, reflect_every=0)
+    pupil = Student(seed, num, problem.terms.shape)
     with (
         tempfile.TemporaryDirectory() as folder,
         closing(SqlLedger(f"sqlite:///{Path(folder) / 'results.db'}")) as ledger,
     ):
         campaign = start_campaign(ledger, config)
-        outcome = Loop(ledger, InProcess(problem), [_Pupil(arm, student, problem)], campaign).run()
+        outcome = Loop(ledger, InProcess(problem), [_Pupil(arm, pupil, problem)], campaign).run()
         if outcome.end is not End.DONE:
             raise BenchmarkError(f"the search by a student ended early: {outcome.message}")
         records = ledger.records(campaign.id)
@@ -188,61 +205,77 @@ def rise(problem: Problem, arm: Arm, seed: int, num_answers: int = NUM_ANSWERS, 
         judged = judge(problem, proposal.text, proposal.values, ratio, proposal.proposer)
         assert judged is not None, "what was measured on one part is measured on the other"
         masses.append(judged)
-    measured = [each for each in own if mass(each, ratio) is not None]
+    proposals = [each.candidate.proposal for each in own]
     return Rise(
         arm.name,
         seed,
         masses[0].search,
         masses[0].held_out,
         masses[1].held_out,
-        student.num_given,
-        len(measured),
-        len(own) - len(measured),
+        len(own),
+        sum(mass(each, ratio) is not None for each in own),
+        pupil.num_given,
+        sum(each.prompt_tokens + each.completion_tokens for each in proposals),
         masses[0].name,
         first.candidate.proposal.operator,
     )
 
 
-def rises_of(file: Path, cache: Path, seeds: Sequence[int], num_answers: int, workers: int) -> Iterator[Rise]:
-    """Search with each arm on a recording, in so many processes.
+def version() -> str:
+    """Give a digest of what a student does and how it is asked: searches of one version can be compared."""
+    files = (Path(each.__file__) for each in (student, reading))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in (*files, Path(__file__)))).hexdigest()[:16]
 
-    First the whole question and the one as it was before, then one part after another left out, each seed after seed:
-    whatever is there when time is up compares what most seeds have.
 
-    Raises FileNotFoundError, and ValueError where the recording cannot be cut in two.
+def rises_of(
+    where: Where, seeds: Sequence[int], num: int, workers: int, known: Container[tuple[str, int]], until_s: float
+) -> Iterator[Rise]:
+    """Search with each arm on a recording, in so many processes, but for the arms and seeds that are known.
+
+    First the whole, the looks or the facts alone and neither, then one part after another left out, each seed after
+    seed: whatever is there when time is up compares what most seeds have. Nothing is begun after `until_s`, in seconds
+    of the monotonic clock. Raises FileNotFoundError, and ValueError where the recording cannot be cut in two.
     """
-    where = Where(RECORDED, cache, file)
     where.selection()  # what cannot be read is told here, once
+    first, parts = range(NUM_FIRST), range(NUM_FIRST, len(ARMS))
+    order = [(at, seed) for group in (first, parts) for seed in seeds for at in group]
+    wanted = [(at, seed) for at, seed in order if (ARMS[at].name, seed) not in known]
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=spawn, initializer=begin) as pool:
-        first, parts = range(2), range(2, len(ARMS))
-        order = [(at, seed) for seed in seeds for at in first] + [(at, seed) for seed in seeds for at in parts]
-        futures = [pool.submit(_rise, where, at, seed, num_answers) for at, seed in order]
-        for future in futures:
-            yield future.result()
+        futures = [pool.submit(rise_in_time, where, at, seed, num, until_s) for at, seed in wanted]
+        for future in as_completed(futures):
+            if (found := future.result()) is not None:
+                yield found
 
 
-def _rise(where: Where, at: int, seed: int, num_answers: int) -> Rise:
-    return rise(where.problem(seed), ARMS[at], seed, num_answers)
+def rise_in_time(where: Where, at: int, seed: int, num: int, until_s: float) -> Rise | None:
+    """Search with an arm by its place in `ARMS`, unless time is up."""
+    return rise(where.problem(seed), ARMS[at], seed, num) if time.monotonic() < until_s else None
 
 
 def worths(rises: Sequence[Rise]) -> list[Worth]:
-    """Compare each arm with the whole question, over the seeds that both had."""
-    by_arm: dict[str, dict[int, Rise]] = {}
+    """Compare each arm with the whole question, over the seeds that both had, in the order of the arms."""
+    by_arm: dict[str, dict[int, Rise]] = {arm.name: {} for arm in ARMS}
     for each in rises:
         by_arm.setdefault(each.arm, {})[each.seed] = each
-    whole = by_arm.get(WHOLE, {})
+    whole = by_arm[WHOLE]
     return [_worth(name, own, whole) for name, own in by_arm.items() if own.keys() & whole.keys()]
 
 
 def _worth(name: str, own: dict[int, Rise], whole: dict[int, Rise]) -> Worth:
     pairs = [(whole[seed], each) for seed, each in sorted(own.items()) if seed in whole]
-    programs = sum(each.num_programs + each.num_refused for _, each in pairs)
+    num_proposals = sum(each.num_proposals for _, each in pairs)
     return Worth(
         name,
-        intervals.mean([each.gain for _, each in pairs]),
-        intervals.mean([each.search for _, each in pairs]),
-        intervals.mean([best.held_out - each.held_out for best, each in pairs]),
-        intervals.mean([best.search - each.search for best, each in pairs]),
-        sum(each.num_refused for _, each in pairs) / programs if programs else 0.0,
+        _mean([each.search for _, each in pairs]),
+        _mean([each.gain for _, each in pairs]),
+        _mean([best.held_out - each.held_out for best, each in pairs]),
+        _mean([best.search - each.search for best, each in pairs]),
+        1.0 - sum(each.num_programs for _, each in pairs) / num_proposals,
+        mean([each.num_answers for _, each in pairs]),
+        mean([each.num_tokens for _, each in pairs]),
     )
+
+
+def _mean(values: Sequence[float]) -> Interval:
+    return clustered_mean([[value] for value in values])

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.agents import student
+from benchmarks.agents.ablation import ARMS, Rise, version, worths
 from search.evaluator.identity import EVALUATOR_VERSION, environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from benchmarks.agents.ablation import Rise, Worth
 
 FOLDER = Path(__file__).parents[1] / "results"
 ABOUT, DTYPE = "agents_ablation", "float32"
@@ -26,50 +25,61 @@ Written from the newest file of `benchmarks/results/` by
 
 ```sh
 python -m benchmarks.search --record recorded.safetensors   # once: a model's queries, keys and values, in vLLM
-python -m benchmarks.agents ablation --recordings recorded.safetensors
+python -m benchmarks.agents ablation --recordings recorded.safetensors --minutes 9   # again and again: it goes on
 python -m benchmarks.agents ablation --markdown > docs/ablation.md
 ```
 
 A campaign at a cost ratio of 16 asks a scripted student instead of a language model: real loop, ledger, questions,
 conversations and looks, on recorded queries, keys and values. The student reads nothing but the messages, and turns
-one fact after another into odds of the house's own moves; each arm cuts another part out of the questions. Mass is the
-share of the attention weights that the best rule keeps: *seen* on what the search is shown, *rise* on other documents
-and other layers, over the published rule that one would choose by the same data. *less* is by how much an arm stays
-behind the whole question with the same seed: a part is worth something where the interval lies above 0. Intervals are
-Student's over seeds, of 95 %.
+one fact after another into odds of the house's own moves; each arm cuts something else out of the questions, or gives
+no looks. All arms have equally many proposals. A conversation with looks gives up to four answers to come to one
+proposal, so that answers and tokens, read and written, are told beside: at equal tokens an arm without looks would have
+more proposals. As it was before, a question had one answer, and a refused program was not repaired.
+
+Mass is the share of the attention weights that the best rule keeps: *seen* on what the search is shown, *rise* on other
+documents and other layers, over the published rule that one would choose by the same data. *less* is by how much an arm
+stays behind the whole with the same seed: something is worth its place where the interval lies above 0. Intervals are
+bootstrapped over seeds, of 95 %. *In vain* is the share of the proposals that were refused or not measured.
 
 This shows whether facts reach a reader that acts on them by plain rules, and whether acting on them pays, on one
 recorded model. It does not show what a language model makes of them: where a section loses, the student's rule for it
-may be the poor one, and none was fitted to the outcome. What is cut leaves room that nothing else fills.
-
-No part is told apart from the whole yet, and this is why, as far as the searches show. An answer that is looked at and
-taken back counts, so that with the look 60 answers come to some 15 proposals, of which 6 to 14 are measured, beside 60
-proposals without it: searches are too short to add one change to another, and half of them find nothing above the
-published rule, whose choice by place alone is hard to beat at this cost ratio. Single changes that facts ask for do pay
-(of the mean key: four bits, a choice kept for eight steps, or the slower half of the channels add 0.07 to 0.09 of the
-seen mass each), and one search that made several of them kept 0.817 of the seen and 0.725 of the unseen mass. A second
-student, which turned odds by 10 instead of 3 and read the statistics of queries and keys, was stopped after nine
-searches: +0.057, 0, 0, 0 and +0.010 with the whole question, 0, +0.013, +0.013 and 0 as it was before."""
+may be the poor one, and none was fitted to the outcome. What is cut leaves room that nothing else fills."""
+LEAST_SEEDS = 5  # of an arm that is told: fewer say nothing
 NONE_YET = "*Not measured yet.*"
 
 
-def new_file(folder: Path) -> Path:
-    """Name a file for a result that begins now."""
-    return folder / f"{ABOUT}_{time.strftime('%Y-%m-%dT%H%M%SZ', time.gmtime())}.json"
-
-
-def write(path: Path, recording: Path, num_answers: int, rises: Sequence[Rise], worths: Sequence[Worth]) -> None:
-    """Write all that there is so far, with its circumstances."""
+def circumstances(recording: Path, num_proposals: int) -> dict[str, Any]:
+    """Give what searches must share to be compared: not the commit, of which `version` tells what matters here."""
     with recording.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()[:16]
-    told = {
-        "measured_to": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "environment": asdict(environment(DTYPE)),
+    found = asdict(environment(DTYPE))
+    return {
+        "environment": {name: found[name] for name in ("device", "torch", "python")},
         "evaluator_version": EVALUATOR_VERSION,
         "recording": digest,
-        "num_answers": num_answers,
-        "worths": [asdict(each) for each in worths],
-        "rises": [asdict(each) for each in rises],
+        "num_proposals": num_proposals,
+        "student": version(),
+    }
+
+
+def begun(folder: Path, here: Mapping[str, Any]) -> tuple[Path, list[Rise]]:
+    """Give the newest file with what it holds, where it was measured in these circumstances; else a new one."""
+    paths = sorted(folder.glob(f"{ABOUT}_*.json"))
+    found = json.loads(paths[-1].read_text()) if paths else {}
+    if here.items() <= found.items():
+        return paths[-1], [Rise(**each) for each in found["rises"]]
+    return folder / f"{ABOUT}_{time.strftime('%Y-%m-%dT%H%M%SZ', time.gmtime())}.json", []
+
+
+def write(path: Path, here: Mapping[str, Any], rises: Sequence[Rise]) -> None:
+    """Write all that there is so far, with its circumstances."""
+    places = {arm.name: place for place, arm in enumerate(ARMS)}
+    ordered = sorted(rises, key=lambda each: (places[each.arm], each.seed))
+    told = {
+        "measured_to": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **here,
+        "worths": [asdict(each) for each in worths(ordered)],
+        "rises": [asdict(each) for each in ordered],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n")
@@ -89,21 +99,42 @@ def _reading() -> str:
 
 def _of(found: Mapping[str, Any]) -> list[str]:
     here, seeds = found["environment"], sorted({each["seed"] for each in found["rises"]})
-    answers, published = found["num_answers"], found["rises"][0]["seeds"]
     told = (
-        f"Up to {len(seeds)} seeds, {answers} answers each; the published rule keeps {published:.3f} of the unseen "
-        f"mass. Measured to {found['measured_to']} on {here['device']}, torch {here['torch']}, "
-        f"recording {found['recording']}."
+        f"Up to {len(seeds)} seeds, {found['num_proposals']} proposals each; the published rule keeps "
+        f"{found['rises'][0]['seeds']:.3f} of the unseen mass. Measured to {found['measured_to']} on {here['device']}, "
+        f"torch {here['torch']}, recording {found['recording']}."
     )
+    arms = [each for each in found["worths"] if each["rise"]["num_samples"] >= LEAST_SEEDS]
     rows = [
-        f"| {each['arm']} | {each['search']['value']:.3f} | {_interval(each['rise'])} | {_interval(each['less'])} | "
-        f"{_interval(each['less_of_search'])} | {each['share_refused']:.0%} | {each['rise']['num_samples']} |"
-        for each in found["worths"]
+        f"| {each['arm']} | {each['seen']['value']:.3f} | {_interval(each['rise'])} | {_interval(each['less'])} | "
+        f"{_interval(each['less_seen'])} | {each['share_refused']:.0%} | {each['num_answers']:.0f} | "
+        f"{each['num_tokens'] / 1000:,.0f} k | {each['rise']['num_samples']} |"
+        for each in arms
     ]
-    head = (
-        "| asked with | seen | rise | less | less of what was seen | refused | seeds |\n|---|---|---|---|---|---|---|"
-    )
-    return [told, "\n".join((head, *rows))]
+    head = "| asked with | seen | rise | less | less of what was seen | in vain | answers | tokens | seeds |"
+    rule = "|---" * head.count(" | ") + "|---|"
+    return [told, _verdict(arms), "\n".join((head, rule, *rows)), *_untold(arms)]
+
+
+def _untold(told: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name the arms that are not told, if there are any."""
+    known = {each["arm"] for each in told}
+    left = [arm.name for arm in ARMS if arm.name not in known]
+    return [f"Not searched with {LEAST_SEEDS} seeds yet, so that nothing can be said: {_listed(left)}."] if left else []
+
+
+def _verdict(arms: Sequence[Mapping[str, Any]]) -> str:
+    """Say which arms are told apart from the whole, as the intervals have it."""
+    behind = [each["arm"] for each in arms if (each["less"]["low"] or 0) > 0]
+    ahead = [each["arm"] for each in arms if (each["less"]["high"] or 0) < 0]
+    alike = [each["arm"] for each in arms[1:] if each["arm"] not in (*behind, *ahead)]
+    told = [f"Told apart from the whole, seed by seed, as worse: {_listed(behind)}; as better: {_listed(ahead)}."]
+    told += [f"Not told apart, whatever their means: {_listed(alike)}."] if alike else []
+    return " ".join(told)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return "; ".join(names) if names else "none"
 
 
 def _interval(found: Mapping[str, Any]) -> str:

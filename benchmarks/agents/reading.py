@@ -36,7 +36,7 @@ def without(question: str, title: str) -> str:
 def as_before(question: str) -> str:
     """Give the question as it was before there were facts in it: a line for each of the best programs, and the task."""
     found = sections(question)
-    front = dict.fromkeys(row[0] for row in _rows(found.get(LEADERS, ""))[1:])
+    front = dict.fromkeys(row[0].split(" [")[0] for row in _rows(found.get(LEADERS, ""))[1:])
     return f"# {LEADERS}\n\n" + "\n".join(f"* {line}" for line in front) + f"\n\n# {TASK}\n\n{found[TASK]}"
 
 
@@ -50,10 +50,12 @@ class Facts:
     """What a question tells; None or nothing where it does not.
 
     `kept` and `possible`: mass of the parent and of as many best pages; `by_layer`: the parent's; `held`: the least and
-    the most of the layers that the best pages hold; `choosing`: share of a step's bytes that choosing reads;
-    `page_bytes`: of the parent's fields; `tried`: programs by family; `front`: mass and bytes of leaders by name;
-    `inspirations`: texts by name; `published`: losses by file name; `helped` and `hurt`: words of the best and the
-    worst change of each kind.
+    the most of the layers that the best pages hold; `few`: share of the keys' squares on four channels; `between`: of
+    how keys differ, what is between pages; `ends`: mass of the first page and of the last two; `quarters`: what
+    channels add to how scores differ, the fastest first;
+    `choosing`: share of a step's bytes that choosing reads; `page_bytes`: of the parent's fields; `tried`: programs by
+    family; `front`: mass and bytes of leaders by name; `led`: the changes that some of them came from; `inspirations`:
+    texts by name; `published`: losses by file name; `helped` and `hurt`: the best and the worst change of each kind.
     """
 
     task: tuple[str, ...] = ()
@@ -62,10 +64,15 @@ class Facts:
     by_layer: tuple[float, ...] = ()
     held: tuple[float, ...] = ()
     turns: bool = False
+    few: float | None = None
+    between: float | None = None
+    ends: float | None = None
+    quarters: tuple[float, ...] = ()
     choosing: float | None = None
     page_bytes: float | None = None
     tried: dict[str, int] = field(default_factory=dict)
     front: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    led: tuple[str, ...] = ()
     inspirations: dict[str, str] = field(default_factory=dict)
     published: dict[str, float | None] = field(default_factory=dict)
     helped: tuple[str, ...] = ()
@@ -86,10 +93,15 @@ def facts(question: str) -> Facts:
         by_layer=tuple(map(float, re.findall(rf"\d+ {NUMBER}", _line("Mass by layer", measured)))),
         held=tuple(map(float, re.findall(rf"layer \d+ \({NUMBER}\)", model))),
         turns="hardly turn" in model,
+        few=_number(f"four largest channels hold {NUMBER}", model),
+        between=_number(f"how keys vary about that mean, {NUMBER}", model),
+        ends=_ends(model),
+        quarters=tuple(map(float, re.findall(NUMBER, _told("quarters of the rotary pairs add ", model)))),
         choosing=_choosing(cost),
         page_bytes=_number(r"of a page's ([\d,]+) bytes", cost),
         tried=_tried(found.get(FAMILIES, "")),
         front=_front(found.get(LEADERS, "")),
+        led=tuple(dict.fromkeys(re.findall(r"[\[;] ?(?:\w+: )?(\w+): ", found.get(LEADERS, "")))),
         inspirations=_inspirations(found),
         published=_published(found.get(PUBLISHED, "")),
         helped=tuple(re.findall(r"best \+[\d.]+ \((\w+):", changes)),
@@ -110,6 +122,17 @@ def _number(pattern: str, text: str) -> float | None:
 
 def _line(beginning: str, text: str) -> str:
     return next((line.split(":", 1)[1] for line in text.splitlines() if line.startswith(f"* {beginning}:")), "")
+
+
+def _told(beginning: str, text: str) -> str:
+    """Give what follows some words, up to the next word."""
+    match = re.search(rf"{re.escape(beginning)}([^a-z]*)", text)
+    return match[1] if match else ""
+
+
+def _ends(model: str) -> float | None:
+    held = re.search(rf"the first page holds {NUMBER} .*; the last two hold {NUMBER}", model)
+    return float(held[1]) + float(held[2]) if held else None
 
 
 def _choosing(cost: str) -> float | None:

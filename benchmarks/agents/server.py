@@ -26,12 +26,14 @@ JITTER = 0.25  # of a latency, either way
 class Habits:
     """How a server behaves. Chances are of a request each, and drawn from the seed.
 
-    `latency_s`: of an answer. `errors`: 429 or 500 instead of an answer, for which nothing is charged. `truncations`:
-    answers cut off in the middle. `reasoning`: answers after as many tokens of reasoning again, which are charged, and
-    told within the answer's count or beside it, as providers do.
+    `latency_s`: of an answer. `slots`: requests that are answered at a time while others wait, 0 for all. `errors`: 429
+    or 500 instead of an answer, for which nothing is charged. `truncations`: answers cut off in the middle.
+    `reasoning`: answers after as many tokens of reasoning again, which are charged, and told within the answer's count
+    or beside it, as providers do.
     """
 
     latency_s: float = 0.0
+    slots: int = 0
     errors: float = 0.0
     truncations: float = 0.0
     reasoning: float = 0.0
@@ -41,13 +43,19 @@ class Habits:
 class Server:
     """Serves `/v1/chat/completions`. `answer` writes the text of the nth answer, from 0, to a request.
 
-    `dollars`: what it charged; `arrivals`: when each request came, in seconds of the monotonic clock.
+    `dollars`: what it charged; `arrivals` and `begun`: when each request came, and when a slot was free for it, in
+    seconds of the monotonic clock.
     """
 
     def __init__(self, answer: Callable[[int, dict[str, Any]], str], habits: Habits | None = None) -> None:
         self.dollars, self.num_answers = 0.0, 0
         self.arrivals: list[float] = []
+        self.begun: list[float] = []
         self._answer, self._habits = answer, habits or Habits()
+        slots = self._habits.slots
+        self._room: contextlib.AbstractContextManager[Any] = (
+            threading.Semaphore(slots) if slots else contextlib.nullcontext()
+        )
         self._luck = random.Random(self._habits.seed)
         self._lock, self._numbers = threading.Lock(), itertools.count()
         server = self
@@ -83,7 +91,9 @@ class Server:
         """Answer one request, late."""
         asked = handler.rfile.read(int(handler.headers["content-length"]))
         status, body, waits_s = self._decided(asked)
-        time.sleep(waits_s)
+        with self._room:
+            self.begun.append(time.monotonic())
+            time.sleep(waits_s)
         with contextlib.suppress(OSError):  # whoever asked has gone
             handler.send_response(status)
             handler.send_header("content-type", "application/json")

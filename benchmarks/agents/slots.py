@@ -32,7 +32,7 @@ class Busy:
     """Shares of what is possible.
 
     `workers`: of their time from the first stage to the last, what they spent measuring. `requests`: of those that the
-    slots allow at this latency, as many as came after all slots were taken and before the last.
+    slots allow at this latency, as many as were begun after all slots were taken and before the last.
     """
 
     workers: float
@@ -95,15 +95,14 @@ def busy(latency_s: float, num_workers: int, num_answers: int, seed: int, *, mix
         workloads=(Workload(Stage.CHECK, TOKENS, 1), Workload(Stage.FIDELITY, TOKENS, 1)),
         lag=lag_for(num_workers, num_answers, is_cheap=False),
     )
-    with serving(_program, Habits(latency_s, seed=seed)) as server, ledger() as opened:
+    with serving(_program, Habits(latency_s, NUM_SLOTS, seed=seed)) as server, ledger() as opened:
         llm = Llm(server.endpoint())
-        llm.num_at_once = NUM_SLOTS
         evaluator = Sleeping(num_workers, STAGE_S)
         campaign = start_campaign(opened, config)
         proposers: list[Proposer] = [llm, Grammar()] if mixed else [llm]
         Loop(opened, evaluator, proposers, campaign).run()
-    taken_s = server.arrivals[-1] - server.arrivals[0]
-    return Busy(evaluator.busy, (len(server.arrivals) - NUM_SLOTS) * latency_s / (NUM_SLOTS * taken_s))
+    taken_s = server.begun[-1] - server.begun[0]
+    return Busy(evaluator.busy, (len(server.begun) - NUM_SLOTS) * latency_s / (NUM_SLOTS * taken_s))
 
 
 def _program(number: int, _asked: dict[str, Any]) -> str:

@@ -30,9 +30,10 @@ CHROMIUM = "/usr/bin/chromium"
 NUM_PAINTS = 5
 PAINTED = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0"
 PAGES = (
-    "/leaderboard", "/leaderboard?sort=recall", "/leaderboard?sort=-name&page=9", "/leaderboard?origin=published",
-    "/leaderboard?q=rule_77", "/leaderboard?field=int4", "/leaderboard?where=kl<.05 and modelled_speedup>4", "/fronts",
-    "/budgets", "/", "/campaigns/1", "/campaigns/1/time", "/earnings", "/money", "/journal",
+    "/leaderboard", "/leaderboard?sort=recall", "/leaderboard?sort=-name", "/leaderboard?origin=published",
+    "/leaderboard?origin=found&sort=kl", "/leaderboard?q=rule_77", "/leaderboard?field=int4",
+    "/leaderboard?where=kl<.05 and modelled_speedup>4", "/answer", "/fronts", "/budgets", "/", "/campaigns/1",
+    "/campaigns/1/time", "/earnings", "/money", "/journal",
 )  # fmt: skip
 
 

@@ -18,6 +18,8 @@ from search.records import Environment, Stage, Workload, digest_of
 from search.store import models
 from search.store.database import connect
 from search.store.ledger import SqlLedger
+from search.store.shown import tally
+from search.store.shown.place import place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,6 +84,7 @@ def make(url: str, size: Size) -> None:
             for start in range(0, own, BATCH):
                 _batch(session, campaign, range(start, min(start + BATCH, own)), number, size.seed, workloads)
             number += own
+        tally.rebuild(session)
     engine.dispose()
 
 
@@ -172,14 +175,14 @@ def _measured(
     luck = draw.gauss(0, 1)
     is_judged = draw.random() < JUDGED or step % 500 == 10
     is_served = is_judged and draw.random() < SERVED / JUDGED
-    for place, ratio in enumerate(RATIOS):
+    for position, ratio in enumerate(RATIOS):
         kl = 0.01 * ratio * 2.0 ** (luck + draw.gauss(0, 0.2)) if is_judged else None
         recall = 1 / (1 + 0.02 * ratio * 2.0**luck)
         speed = ratio * draw.uniform(0.25, 0.6) if is_served else None
         stages = ((Stage.RECALL, "recall", recall), (Stage.FIDELITY, "kl", kl), (Stage.SERVE, "speedup", speed))
         for i, (stage, name, value) in enumerate(stages):
             if value is not None:
-                each = 9 * number + 3 * place + i
+                each = 9 * number + 3 * position + i
                 yield models.Evaluation, _evaluation(each, stage, digest, workloads[stage, ratio], campaign, step, draw)
                 yield models.CandidateEvaluation, {"candidate_id": number, "evaluation_id": each}
                 ends = {"low": 0.9 * value, "high": 1.1 * value, "num_samples": 8}
@@ -215,7 +218,7 @@ def _standing(
 ) -> dict[str, Any]:  # fmt: skip
     where = _where(campaign)
     loss = None if kl is None else min(1.0, kl * draw.uniform(0.5, 2))
-    return {
+    row = {
         "candidate_id": number, "campaign_id": campaign, "program_digest": digest, "ratio": ratio,
         "lengths": ",".join(map(str, LENGTHS)), "model_digest": _model(campaign), "environment_digest": where.digest,
         "evaluator_version": "3", "fitted_digest": digest, "workload": "w" * 16, "device": where.device,
@@ -223,12 +226,13 @@ def _standing(
         "reason": "" if speed else "passed recall; fidelity was not run: not chosen for it, or not yet",
         "mixed_lengths": False, "retrieval_lengths": "", "accuracy_lengths": "", "confirmed": False,
         "cost_ratio": ratio * draw.uniform(1.0, 1.1), "budget": 64.0,
-        "bytes_per_page": draw.choice((64.0, 128.0, 256.0)),
+        "bytes_per_page": draw.choice((64.0, 128.0, 256.0)), "accuracy": None,
         "pages_attended": 100 / ratio, "recall": recall, **_spread("kl", kl), **_spread("speedup", speed),
         **_spread("retrieval_loss", loss), "modelled_speedup": ratio * draw.uniform(0.5, 0.9) if kl else None,
         "agreement": None if kl is None else 1 / (1 + kl),
         "retrieval": None if loss is None else 0.9 - 0.9 * loss, "dense_retrieval": None if loss is None else 0.9,
     }  # fmt: skip
+    return {**row, "place": place(row)}
 
 
 def _spread(name: str, value: float | None) -> dict[str, float | None]:

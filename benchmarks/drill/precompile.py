@@ -102,7 +102,7 @@ def _operand(cache: torch.Tensor, q: torch.Tensor) -> tl.dtype:
 def as_on_a_card(share: Share, arch: int) -> None:
     """Let launches compile for a card, for as long as this process lives."""
     decode._operand = latent._operand = _operand  # noqa: SLF001
-    decode.num_processors = latent.num_processors = lambda _: HOPPER_PROCESSORS
+    decode.num_processors = lambda _: HOPPER_PROCESSORS
     triton.runtime.driver.set_active(Absent(arch))
 
     def run(function: JITFunction, *args: Any, **given: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 MAX_RATIONALE = 2000  # characters
 MAX_CHARACTERS = 1 << 18  # of an answer that is looked through
+MAX_DEPTH = 64  # of JSON: whoever goes through it again must not meet Python's own bound
 MAX_NESTED = 3  # forms within forms: a program in a block in a JSON object
 THINK = r"think(?:ing)?|thought|reasoning"
 TAG_OF_THOUGHT = re.compile(rf"<(/?)(?:{THINK})>", re.IGNORECASE)
@@ -24,7 +25,7 @@ INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060\x00")) | {0xA
 
 
 def parsed(text: str) -> Any:
-    """Give what JSON says, its texts fit to be stored and sent; None for what is no JSON, or nested without bound."""
+    """Give what JSON says, its texts fit to be stored and sent; None for what is no JSON, or nested too deeply."""
     try:
         return _storable(json.loads(text))
     except (ValueError, RecursionError):
@@ -36,13 +37,15 @@ def storable(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\x00", "")
 
 
-def _storable(value: Any) -> Any:
+def _storable(value: Any, room: int = MAX_DEPTH) -> Any:
     if isinstance(value, str):
         return storable(value)
+    if not room:
+        raise RecursionError
     if isinstance(value, list):
-        return [_storable(each) for each in value]
+        return [_storable(each, room - 1) for each in value]
     if isinstance(value, dict):
-        return {storable(key): _storable(each) for key, each in value.items()}
+        return {storable(key): _storable(each, room - 1) for key, each in value.items()}
     return value
 
 

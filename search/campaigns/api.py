@@ -64,7 +64,7 @@ class Campaign:
         new = setup.agents() if resumed is None else None
         config = settings_of(setup, facts_of(setup.model)) if resumed is None else None
         with ExitStack() as opened:
-            self._ledger: Ledger = opened.enter_context(closing(SqlLedger(setup.db)))
+            self._ledger: Ledger = opened.enter_context(closing(SqlLedger(setup.db, patience_s=setup.max_outage)))
             self.stored = start_campaign(self._ledger, config) if config else _found(self._ledger, resumed, setup.db)
             self.config = CampaignConfig.from_json(self.stored.settings)
             endpoints = new or endpoints_of(self.config.endpoints, setup.endpoints, self.config.max_dollars)
@@ -159,7 +159,9 @@ class Campaign:
     def _new_loop(self, observer: Observer) -> Loop:
         if self._evaluator is None:
             setup, config = self._setup, self.config
-            machines = Machines(facts_to_serve(config.model), config.workloads, setup.workers, setup.ray, setup.gpus)
+            machines = Machines(
+                facts_to_serve(config.model), config.workloads, setup.workers, setup.ray, setup.gpus, setup.max_outage
+            )
             self._evaluator = self._opened.enter_context(machines.pool())
         return Loop(self._ledger, self._evaluator, self._proposers, self.stored, observer)
 

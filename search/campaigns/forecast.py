@@ -137,22 +137,24 @@ def forecast(setup: Setup) -> Forecast:
 def expected(config: CampaignConfig, num_seeds: int, num_references: int) -> dict[Stage, int]:
     """Give how many evaluations of each stage are expected, as if every candidate were sound.
 
-    Seeds enter an engine, and of the others the shares that screen and recall let in. At each ratio whoever is the best
-    so far is timed once the seeds are seen, which of n in any order ln(n / seeds) are (the expected number of records),
-    and the leaders in the end.
+    Of the published rules their share enters an engine, whoever is given by a person, and of the others the shares that
+    screen and recall let in. At each ratio whoever is the best so far is timed once the seeds are seen, which of n in
+    any order ln(n / seeds) are (the expected number of records), and the leaders in the end.
     """
     num_ratios, invented = max(1, len(config.ratios)), config.num_candidates
     recalled = _going_on(config.screen_share, invented) if Stage.SCREEN in config.stages else 1.0
     share = recalled * _going_on(config.recall_share, round(recalled * invented))
-    entering = num_seeds + share * invented
+    num_given = len(config.seed_programs)
+    compared = num_given + math.ceil(config.published_share * (num_seeds - num_given))
+    entering = compared + share * invented
     told = [stage for stage in (Stage.FIDELITY, Stage.RETRIEVAL) if stage in config.stages]
-    best = len(told) * math.log(max(1.0, entering / max(1, num_seeds))) + NUM_LEADERS
+    best = len(told) * math.log(max(1.0, entering / max(1, compared))) + NUM_LEADERS
     timed = min(entering, best) if told else entering
     numbers = dict.fromkeys(config.stages, entering * num_ratios + num_references) | {
         Stage.CHECK: (num_seeds + invented) * num_ratios + num_references,
         Stage.SCREEN: (num_seeds + invented) * num_ratios + num_references,
         Stage.RECALL: (num_seeds + recalled * invented) * num_ratios + num_references,
-        Stage.ORACLE: num_seeds + num_references + min(1.0, share * num_ratios) * invented,
+        Stage.ORACLE: compared + num_references + min(1.0, share * num_ratios) * invented,
         Stage.SERVE: timed * num_ratios,
     }
     confirmed = NUM_LEADERS * num_ratios

@@ -5,26 +5,30 @@ from __future__ import annotations
 import os
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.campaigns.bounds import MAX_OUTAGE_S
 from search.campaigns.saying import said
 from search.config import ConfigError
 from search.contracts import LookError
 from search.records import Stage
+from search.workloads import HELD_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from search.config import CampaignConfig
-    from search.contracts import Evaluator
+    from search.contracts import Evaluator, Ledger
     from search.evaluator.arms import WorkerSettings
     from search.evaluator.models import ModelFacts
+    from search.evaluator.recall.distant import NearestLooker
     from search.evaluator.recall.looker import RecordedLooker
-    from search.records import Workload
+    from search.records import Record, Workload
 
 ANY_GPU = "any"
+TIMED = (Stage.FIDELITY, Stage.SERVE)  # at whose lengths what serves must be right, above all
 LEAST_ADDRESS_SPACE_BYTES = 16 << 30  # libraries alone map several GiB that they never touch
 LEAST_GPU_CACHE_BYTES, MOST_GPU_CACHE_BYTES = 8 << 30, 24 << 30
 MOST_THREADS = 16  # of the engine that prefills for all: more hardly pay for prompts of some thousand tokens
@@ -34,7 +38,8 @@ MOST_THREADS = 16  # of the engine that prefills for all: more hardly pay for pr
 class Machines:
     """Where programs are measured: workers on a Ray cluster, each with engines that serve `model` what is asked of it.
 
-    `workloads` are what the stages run on, which says how many tokens the engines take.
+    `workloads` are what the stages run on, which says how many tokens the engines take. `max_outage`: the seconds for
+    which no worker may be left before the campaign ends.
     """
 
     model: ModelFacts
@@ -42,23 +47,31 @@ class Machines:
     workers: int
     ray: str
     gpu: tuple[str, ...]
+    max_outage: float = MAX_OUTAGE_S
 
     @contextmanager
     def pool(self) -> Iterator[Evaluator]:
-        """Start the workers, and kill them with all their engines at the end.
+        """Start the workers, and kill them with all their engines, and whatever hangs of Ray, at the end.
 
         Raises ModelError, before anything starts, for a model that is not whole or takes too few tokens, and PoolError.
         """
+        from search.evaluator.cluster import Placement
         from search.evaluator.models.weights import read_weights
-        from search.evaluator.pool import Placement, RayPool
+        from search.evaluator.pool import RayPool
+        from search.evaluator.sandbox.scrubbing import hide_environment
+        from search.evaluator.sandbox.strays import kill_ray
 
+        hide_environment()
         kinds = accelerators(self.gpu)
         settings = worker_settings(self.model, self.workloads, kinds is not None)
         with said(f"reading the weights of {self.model.name}", at_once=False):
             read_weights(self.model.folder)
-        pool = RayPool(settings, Placement(self.workers, self.ray, kinds), said)
-        with closing(pool):
-            yield pool
+        try:
+            placement = Placement(self.workers, self.ray, kinds, self.max_outage)
+            with closing(RayPool(settings, placement, said)) as pool:
+                yield pool
+        finally:
+            kill_ray()
 
 
 def folder_and_name(model: str) -> tuple[Path, str]:
@@ -116,7 +129,10 @@ def worker_settings(model: ModelFacts, workloads: Sequence[Workload], on_gpu: bo
     shape, num_tokens = (model.group, model.head_dim), tokens_needed(workloads)
     model.require_tokens(num_tokens)
     text = _given_text(workloads)
-    engine = EngineSettings(str(model.folder), sparse=True, max_tokens=num_tokens)
+    lengths = tuple(
+        sorted({each for workload in workloads if workload.stage in TIMED for each in workload.all_lengths})
+    )
+    engine = EngineSettings(str(model.folder), sparse=True, max_tokens=num_tokens, lengths=lengths)
     if on_gpu:
         wanted = cache_bytes(model, workloads, 2, engine)
         cached = min(max(LEAST_GPU_CACHE_BYTES, wanted), MOST_GPU_CACHE_BYTES)
@@ -148,19 +164,45 @@ def looker_of(config: CampaignConfig) -> RecordedLooker:
     return RecordedLooker(cache(lambda: _recorded(config)), scratch())
 
 
+def nearest_looker_of(config: CampaignConfig) -> NearestLooker:
+    """Give what looks as `looker_of`, or on a machine of the Ray that this process drives, where that has recorded."""
+    from search.evaluator.recall.distant import NearestLooker
+
+    return NearestLooker(partial(looker_of, config))
+
+
 def _recorded(config: CampaignConfig) -> Path:
     """Give the file of a campaign's recordings, whether or not it is there. Raises LookError."""
+    from search.evaluator.identity import EVALUATOR_VERSION
     from search.evaluator.models import ModelError, model_digest
-    from search.evaluator.recall.stage import file_for
+    from search.evaluator.recall.stage import file_of
 
     if Stage.RECALL not in config.stages:
         raise LookError("there is no look: recall is none of this campaign's stages, so that nothing is recorded")
     try:
         model = facts_of(config.model)
         settings = worker_settings(model, config.workloads, accelerators(()) is not None)
-        return file_for(settings, model_digest(model.folder), config.workload(Stage.RECALL), config.evaluation_seed)
+        made_by = model_digest(model.folder), EVALUATOR_VERSION, settings.engine.dtype
+        return file_of(settings.scratch, made_by, config.workload(Stage.RECALL), config.evaluation_seed)
     except ModelError as error:
         raise LookError(f"there is no look: {error}") from error
+
+
+def recording_behind(ledger: Ledger, record: Record, ratio: float, scratch: Path) -> Path:
+    """Give the file on which a candidate's choices of pages were measured at a cost ratio, whether or not it is there.
+
+    Raises LookError where they were not measured.
+    """
+    from search.evaluator.recall.stage import file_of
+
+    for each in record.evaluations:
+        key = each.key
+        if key.stage in (Stage.RECALL, Stage.SCREEN) and each.ratio == ratio:
+            workload, place = ledger.workload(key.workload_digest), ledger.environment(key.environment_digest)
+            if workload.split != HELD_OUT:
+                made_by = key.model_digest, key.evaluator_version, place.dtype
+                return file_of(scratch, made_by, workload, key.seed)
+    raise LookError("its choices of pages were not measured here, so there is no recording to draw them from")
 
 
 def _given_text(workloads: Sequence[Workload]) -> str:

@@ -46,11 +46,11 @@ def proposers_of(
 
     `records` are those that there are already: what they cost is spent.
     """
-    from search.campaigns.machines import looker_of
+    from search.campaigns.machines import nearest_looker_of
 
     most = math.inf if config.max_dollars is None else config.max_dollars
     purse = Purse(most, math.fsum(record.candidate.proposal.dollars for record in records))
-    means = Means(purse, looker_of(config) if endpoints else None, config.turns)
+    means = Means(purse, nearest_looker_of(config) if endpoints else None, config.turns)
     built = {name: proposer_of(name, endpoints, means) for name in set(config.proposers)}
     return tuple(built[name] for name in config.proposers)
 

@@ -17,6 +17,7 @@ from search.campaigns.bounds import (
     LEAST_TOKENS,
     MAX_DOLLARS,
     MAX_LAG,
+    MAX_OUTAGE_S,
     MAX_ROUND,
     MAX_SECONDS,
     MAX_SEED_PROGRAMS,
@@ -140,6 +141,11 @@ class Setup(BaseModel):
         max_length=8192,
         description="The database: a file's path, or a URL as SQLAlchemy writes it.",
     )
+    max_outage: float = Field(
+        MAX_OUTAGE_S, ge=0, le=MAX_SECONDS,
+        description="Wait for so many seconds for a database that is locked, restarts or cannot be reached, and for a "
+        "worker where none is left.",
+    )  # fmt: skip
 
     @field_validator("proposers", mode="before")
     @classmethod

@@ -244,6 +244,14 @@ class Placed(Asked):
             "--db", metavar="PATH_OR_URL", show_default=f"{DATABASE_VARIABLE}, or {DATABASE_URL}", help=OF_DATABASE
         ),
     ] = None
+    max_outage: Annotated[
+        float | None,
+        typer.Option(
+            "--max-outage", metavar="S", min=0.0, max=MAX_SECONDS, show_default="600",
+            help="Wait so long for a database that is locked, restarts or cannot be reached, and for a worker where "
+            "none is left.",
+        ),
+    ] = None  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

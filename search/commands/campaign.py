@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,12 +15,13 @@ from search.commands.database import campaign_of, existing, opened
 from search.commands.exits import CommandError, ExitCode
 from search.commands.output import note, print_data, print_json
 from search.commands.programs.named import ProgramName, program_named
+from search.commands.watching.ending import endable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from search.campaigns.machines import Machines
     from search.campaigns.setup import Setup
+    from search.commands.watching.ending import Ending
     from search.contracts import Evaluator, Ledger, Proposer
     from search.evaluator.models import ModelFacts
     from search.outcome import Outcome
@@ -49,12 +51,16 @@ def run(*, file: CampaignFile = None, asked: ToRun, dry_run: DryRun = False, as_
     facts = facts_to_serve(setup.model)
     config = settings_of(setup, facts)
     proposers = proposers_of(config, endpoints)
-    with opened(setup.db) as ledger, _machines(setup, facts, config.workloads).pool() as pool:
+    with (
+        endable() as ending,
+        opened(setup.db, setup.max_outage) as ledger,
+        _pool(setup, facts, config.workloads, ending) as pool,
+    ):
         campaign = start_campaign(ledger, config)
         note(f"campaign {campaign.id}: {setup.candidates} candidates beside the seeds, on {pool.environment.device}")
         if setup.outside:
             note(f"programs of {', '.join(setup.outside)} take the next steps: see `vortex mcp` and `vortex tell`")
-        return _told(ledger, campaign, _searched(ledger, pool, proposers, campaign), as_json)
+        return _told(ledger, campaign, _searched(ledger, pool, proposers, campaign, ending), as_json)
 
 
 @options.taking
@@ -72,14 +78,14 @@ def resume(
     from search.config import CampaignConfig
 
     setup = asked.setup(file, goes_on=True)
-    with existing(setup.db) as ledger:
+    with endable() as ending, existing(setup.db, setup.max_outage) as ledger:
         found = _to_resume(ledger, campaign)
         config = CampaignConfig.from_json(found.settings)
         endpoints = endpoints_of(config.endpoints, setup.endpoints, config.max_dollars)
         proposers = proposers_of(config, endpoints, ledger.records(found.id))
-        with _machines(setup, facts_to_serve(config.model), config.workloads).pool() as pool:
+        with _pool(setup, facts_to_serve(config.model), config.workloads, ending) as pool:
             note(f"campaign {found.id} goes on, on {pool.environment.device}")
-            outcome = _searched(ledger, pool, proposers, found)
+            outcome = _searched(ledger, pool, proposers, found, ending)
         return _told(ledger, found, outcome, as_json)
 
 
@@ -105,9 +111,13 @@ def evaluate(
     judged = judged_by(setup, facts, as_written=True)
     given, _ = traced(named, settings or (), (facts.group, facts.head_dim))
     config = replace(judged, num_candidates=1, proposers=(Given.name,), seeds=(), serve_floor=0.0)
-    with opened(setup.db) as ledger, _machines(setup, facts, config.workloads).pool() as pool:
+    with (
+        endable() as ending,
+        opened(setup.db, setup.max_outage) as ledger,
+        _pool(setup, facts, config.workloads, ending) as pool,
+    ):
         campaign = start_campaign(ledger, config)
-        outcome = _searched(ledger, pool, (Given(given),), campaign)
+        outcome = _searched(ledger, pool, (Given(given),), campaign, ending)
         records = ledger.records(campaign.id)
         if records:
             print_record(ledger, ledger.candidate(records[0].candidate.id), as_json)
@@ -124,15 +134,21 @@ def _forecast(setup: Setup, as_json: bool) -> int:
     return ExitCode.DONE
 
 
-def _machines(setup: Setup, facts: ModelFacts, workloads: tuple[Workload, ...]) -> Machines:
+@contextmanager
+def _pool(setup: Setup, facts: ModelFacts, workloads: tuple[Workload, ...], ending: Ending) -> Iterator[Evaluator]:
+    """Have the workers that are asked for."""
     from search.campaigns.machines import Machines
 
-    return Machines(facts, workloads, setup.workers, setup.ray, setup.gpus)
+    with Machines(facts, workloads, setup.workers, setup.ray, setup.gpus, setup.max_outage).pool() as pool:
+        ending.listen()  # Ray has put a handler of its own into the place of ours
+        yield pool
 
 
-def _searched(ledger: Ledger, pool: Evaluator, proposers: Sequence[Proposer], campaign: Campaign) -> Outcome:
+def _searched(
+    ledger: Ledger, pool: Evaluator, proposers: Sequence[Proposer], campaign: Campaign, ending: Ending
+) -> Outcome:
     """Run a campaign to its end, watched and interruptible."""
-    from search.commands.watching.progress import Steps, interruptible, watched
+    from search.commands.watching.progress import Steps, watched
     from search.config import CampaignConfig
     from search.contracts import Telling
     from search.loop import Loop
@@ -141,7 +157,7 @@ def _searched(ledger: Ledger, pool: Evaluator, proposers: Sequence[Proposer], ca
     steps = Steps(stages, pool.doing) if isinstance(pool, Telling) else Steps(stages)
     with watched(steps) as observer:
         loop = Loop(ledger, pool, proposers, campaign, observer)
-        with interruptible(loop):
+        with ending.interrupting(loop):
             return loop.run()
 
 

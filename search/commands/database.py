@@ -7,29 +7,55 @@ from typing import TYPE_CHECKING
 
 from search.commands.exits import CommandError
 from search.commands.options import DATABASE_VARIABLE
+from search.commands.output import note
+from search.store.errors import SchemaError
+from search.store.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from search.contracts import Ledger
     from search.records import Campaign, Record
-
-
-@contextmanager
-def opened(place: str) -> Iterator[Ledger]:
-    """Open the ledger for a command's duration, making it if need be. Raises StoreError."""
     from search.store.ledger import SqlLedger
 
-    with closing(SqlLedger(place)) as ledger:
+
+@contextmanager
+def opened(place: str, max_outage: float = PATIENCE_S) -> Iterator[SqlLedger]:
+    """Open the ledger for a command's duration, making it if need be. Raises StoreError.
+
+    `max_outage`: the seconds for which a database that is away, or locked, is asked again.
+    """
+    from search.store.ledger import SqlLedger
+
+    with closing(SqlLedger(place, patience_s=max_outage, told=note)) as ledger:
         yield ledger
 
 
 @contextmanager
-def existing(place: str) -> Iterator[Ledger]:
-    """Open a ledger to look something up: a file that is not there is an error, not an empty database."""
+def existing(place: str, max_outage: float | None = None) -> Iterator[SqlLedger]:
+    """Open a ledger that must be there: a file that is not is an error, not an empty database.
+
+    It is opened to look something up, which needs no right to write, unless `max_outage` says how long a writer waits.
+    """
     check_there(place)
-    with opened(place) as ledger:
-        yield ledger
+    if max_outage is None:
+        with closing(_to_read(place)) as ledger:
+            yield ledger
+    else:
+        with opened(place, max_outage) as ledger:
+            yield ledger
+
+
+def _to_read(place: str) -> SqlLedger:
+    """Open a ledger that is only read; one of an older version is brought to head first."""
+    from search.store.ledger import SqlLedger
+
+    try:
+        return SqlLedger(place, read_only=True, told=note)
+    except SchemaError:
+        with opened(place):
+            pass
+        return SqlLedger(place, read_only=True, told=note)
 
 
 def check_there(place: str) -> None:

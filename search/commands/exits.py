@@ -13,7 +13,9 @@ class ExitCode(IntEnum):
     USAGE = 2
     NO_FEASIBLE = 3  # the search ended without one program that passed every stage
     INFRASTRUCTURE = 4
+    HUNG_UP = 129  # by SIGHUP: the terminal is gone
     INTERRUPTED = 130
+    TERMINATED = 143  # by SIGTERM
 
 
 class CommandError(Exception):

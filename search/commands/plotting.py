@@ -54,15 +54,14 @@ def draw_standings(rows: Sequence[Standing], ratio: float | None, file: Path) ->
     _save(drawn, file)
 
 
-def draw_attention(ledger: Ledger, record: Record, ratio: float | None, file: Path) -> None:
+def draw_attention(ledger: Ledger, record: Record, ratio: float | None, to: Path) -> None:
     """Draw what a candidate attends to, with the budget that it has at a cost ratio: the lowest if None is given."""
-    from search.campaigns.machines import looker_of
+    from search.campaigns.machines import recording_behind, scratch
     from search.campaigns.saying import said
-    from search.config import CampaignConfig
     from search.contracts import LookError
+    from search.evaluator.recall.looker import RecordedLooker
     from search.fit import at_ratio
 
-    config = CampaignConfig.from_json(ledger.campaign(record.candidate.campaign_id).settings)
     known = sorted({each.ratio for each in record.evaluations if each.ratio})
     at = known[0] if ratio is None and known else ratio or 0.0
     if at and at not in known:
@@ -73,7 +72,8 @@ def draw_attention(ledger: Ledger, record: Record, ratio: float | None, file: Pa
     except LookupError as error:
         raise CommandError(f"there is no picture: {error.args[0]}", ExitCode.REFUSED) from error
     try:
-        with said("picturing what it attends to"), closing(looker_of(config)) as looker:
+        file = recording_behind(ledger, record, at, scratch())
+        with said("picturing what it attends to"), closing(RecordedLooker(lambda: file, scratch())) as looker:
             picture = looker.picture(proposal.text, proposal.values)
     except LookError as error:
         raise CommandError(f"there is no picture: {error}; `vortex eval` records it", ExitCode.REFUSED) from error
@@ -83,7 +83,7 @@ def draw_attention(ledger: Ledger, record: Record, ratio: float | None, file: Pa
 
         return attention(picture)
 
-    _save(drawn, file)
+    _save(drawn, to)
 
 
 def _save(drawn: Callable[[], Any], file: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,12 +13,17 @@ from search.commands.database import campaign_of, existing
 from search.commands.exits import CommandError, ExitCode
 from search.commands.output import print_json, print_line
 from search.commands.programs.named import CandidateName, candidate_named
-from search.evaluator.probe import PROBE
+from vortex_dsl.errors import quoted
+
+if TYPE_CHECKING:
+    from search.plugin.verify import Verification
+    from search.plugin.wheel import Wheel as ReadWheel
 
 Folder = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the wheel goes.")]
 Wheel = Annotated[Path, typer.Argument(metavar="WHEEL", help="A wheel that `vortex export` wrote.")]
-
-
+TextFile = Annotated[
+    Path | None, typer.Option("--text", metavar="FILE", help="The text that it was judged on, where that was a file.")
+]
 Ratio = Annotated[float | None, typer.Option("--ratio", metavar="R", help="The cost ratio; the lowest when left out.")]
 
 
@@ -61,28 +66,53 @@ def export(
         print_line(str(wheel))
 
 
-def verify(wheel: Wheel, model: options.Model = "", as_json: options.Json = False) -> int:
+def verify(wheel: Wheel, model: options.Model = "", text: TextFile = None, as_json: options.Json = False) -> int:
     """Install a wheel beside vLLM, run its check in a sandbox, and compare its answers with the recorded ones."""
     from search.campaigns.machines import folder_and_name
     from search.campaigns.saying import said
-    from search.plugin.verify import read_card, verify_wheel
+    from search.plugin.verify import read_wheel, verify_wheel
 
     if not wheel.is_file():
         raise CommandError(f"there is no wheel {wheel}; `vortex export ID -o DIR` writes one")
-    card = read_card(wheel)[1]
-    named = str(card.get("model", PROBE)) if isinstance(card, dict) else PROBE  # what is no card is refused below
-    folder, _ = folder_and_name(model or named)
+    read = read_wheel(wheel)
+    folder, _ = folder_and_name(model or _own_model(read))
+    if text is not None:
+        _keep(text)
     with said("serving with the wheel in a fresh environment, which takes about a minute"):
-        found = verify_wheel(wheel, str(folder))
+        found = verify_wheel(read, folder)
     if as_json:
         print_json(asdict(found))
     else:
         for line in found.findings:
             print_line(line)
-        print_line(_told(found.same, f"{found.name} ({found.digest})", found.num_prompts))
+        print_line(_told(found))
     return ExitCode.DONE if found.same else ExitCode.REFUSED
 
 
-def _told(same: bool, program: str, num_prompts: int) -> str:
-    outcome = "gives the recorded answers" if same else "does NOT give the recorded answers"
-    return f"{program} {outcome} on {num_prompts} prompts"
+def _own_model(wheel: ReadWheel) -> str:
+    """Give the model of ours that a wheel was measured on; a name of others leads wherever its author likes."""
+    from search.evaluator.models import is_own
+
+    if not is_own(wheel.card.model):
+        raise CommandError(
+            f"{wheel.name} was measured on {quoted(wheel.card.model, 200)}; name that model's folder, or its name on "
+            "the hub, with --model"
+        )
+    return wheel.card.model
+
+
+def _keep(text: Path) -> None:
+    """Put a text where prompts are cut from it."""
+    from search.campaigns.machines import scratch
+    from search.evaluator.fidelity.given import TextError, keep_text, read_text
+
+    try:
+        keep_text(read_text(text), scratch())
+    except TextError as error:
+        raise CommandError(str(error)) from None
+
+
+def _told(found: Verification) -> str:
+    outcome = "gives the recorded answers" if found.same else "does NOT give the recorded answers"
+    told = f"{found.name} ({found.digest}) {outcome} on {found.num_prompts} prompts"
+    return f"{told}, says code that is not this project's" if found.strange_files else told

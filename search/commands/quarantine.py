@@ -10,6 +10,7 @@ from search.commands import options
 from search.commands.database import candidate_of, existing
 from search.commands.exits import CommandError
 from search.commands.output import note, print_json, print_line
+from search.store.patience import PATIENCE_S
 
 Names = Annotated[
     list[str], typer.Argument(metavar="ID...", help="Candidates' ids, or the beginnings of their digests.")
@@ -18,7 +19,7 @@ Names = Annotated[
 
 def forgive(names: Names, db: options.Database = options.DATABASE_URL, as_json: options.Json = False) -> None:
     """Lift the quarantine of programs whose worker was lost three times: `vortex resume` measures them again."""
-    with existing(db) as ledger:
+    with existing(db, PATIENCE_S) as ledger:
         candidates = [candidate_of(ledger, name).candidate for name in names]
         try:
             forgiven = ledger.forgive([candidate.id for candidate in candidates])

@@ -29,20 +29,19 @@ def report(
     from search.report.markdown import markdown, pictures
     from search.report.material import gather
     from search.report.page import page
-    from search.report.plot import stand_alone
     from search.report.report import report as reported
 
     with existing(db) as ledger:
         found = campaign_of(ledger, campaign)
         told = reported(gather(ledger, found))
     folder = _made(out or Path(f"report_{found.id}"))
-    texts = {MARKDOWN: markdown(told), PAGE: page(told)}
-    texts |= {f"{each.name}.svg": stand_alone(each.plot, each.name, each.alt) for each in pictures(told)}
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
+    files = {MARKDOWN: markdown(told).encode(), PAGE: page(told).encode()}
+    files |= {f"{each.name}.svg": each.svg for each in pictures(told)}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
     if as_json:
-        files = {"markdown": str(folder / MARKDOWN), "html": str(folder / PAGE)}
-        print_json({"campaign": found.id, **files, "headline": told.headline, "answers": told.answers})
+        places = {"markdown": str(folder / MARKDOWN), "html": str(folder / PAGE)}
+        print_json({"campaign": found.id, **places, "headline": told.headline, "answers": told.answers})
         return
     note(told.headline.text)
     for name in (MARKDOWN, PAGE):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,17 +13,18 @@ from search.commands import options, plotting
 from search.commands.database import campaign_of, existing
 from search.commands.output import cell, note, print_data, print_json, print_program, whole
 from search.commands.programs.named import CandidateName, candidate_named
-from search.records import Stage, Status
+from search.records import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rich.console import RenderableType
 
     from search.behaviour import Nearest
     from search.contracts import Ledger
     from search.journal.journal import Judged
     from search.records import Campaign, Evaluation, Record
+
+# Steps in which others that attend alike are looked for: those of published rules, and the last before a candidate.
+FIRST_COMPARED, LAST_COMPARED = 64, 128
 
 Ratio = Annotated[
     float | None,
@@ -82,11 +82,9 @@ def print_record(ledger: Ledger, record: Record, as_json: bool) -> None:
 
 def _counts(ledger: Ledger, campaign: Campaign) -> dict[str, object]:
     progress = ledger.progress(campaign.id)
-    stages: dict[str, Counter[str]] = {}
-    records = ledger.records(campaign.id)
-    for record in records:
-        for evaluation in record.evaluations:
-            stages.setdefault(evaluation.key.stage, Counter())[evaluation.status] += 1
+    stages: dict[str, dict[str, int]] = {}
+    for stage, status, number in progress.evaluations:
+        stages.setdefault(stage, {})[status] = number
     return {
         "campaign": campaign.id,
         "seed": campaign.seed,
@@ -96,19 +94,9 @@ def _counts(ledger: Ledger, campaign: Campaign) -> dict[str, object]:
         "num_steps": progress.num_steps,
         "num_running": progress.num_running,
         "candidates": {str(name): count for name, count in progress.statuses},
-        "stages": {stage: dict(counter) for stage, counter in stages.items()},
-        "dollars": _dollars(records),
+        "stages": stages,
+        "dollars": {name: {"spent": spent, "programs": number} for name, spent, number in progress.proposers},
     }
-
-
-def _dollars(records: Sequence[Record]) -> dict[str, dict[str, float]]:
-    """Give what each proposer that cost anything has cost in all, and how many of its programs were admitted."""
-    found: dict[str, dict[str, float]] = {}
-    for candidate in (record.candidate for record in records):
-        told = found.setdefault(candidate.proposal.proposer, {"spent": 0.0, "programs": 0})
-        told["spent"] += candidate.proposal.dollars
-        told["programs"] += candidate.status is Status.OK
-    return {name: told for name, told in found.items() if told["spent"]}
 
 
 def _drawn_counts(counted: dict[str, object], campaigns: list[int]) -> RenderableType:
@@ -157,7 +145,7 @@ def _told(ledger: Ledger, record: Record) -> dict[str, object]:
                 "ratio": each.ratio,
                 "likeness": each.likeness,
             }
-            for each in _nearest(ledger, record)
+            for each in nearest(ledger, record)
         ],
         "environments": {digest: ledger.environment(digest) for digest in {key.environment_digest for key in keys}},
         "workloads": {digest: ledger.workload(digest) for digest in {key.workload_digest for key in keys}},
@@ -227,9 +215,13 @@ def _judged(ledger: Ledger, record: Record) -> list[Judged]:
     """Judge its hypotheses by what proposers see of it and of its parent."""
     from search.journal.journal import journal_of
 
-    if not record.candidate.proposal.hypotheses:
+    candidate = record.candidate
+    if not candidate.proposal.hypotheses:
         return []
-    found = journal_of(ledger.records(record.candidate.campaign_id)).hypotheses
+    parents = (ledger.step_of(candidate.campaign_id, each) for each in candidate.proposal.parents[:1])
+    steps = sorted({candidate.step, *(step for step in parents if step is not None)})
+    concerned = [each for step in steps for each in ledger.records(candidate.campaign_id, range(step, step + 1))]
+    found = journal_of(concerned).hypotheses
     return [each for each in found if each.candidate == record.candidate.id]
 
 
@@ -242,19 +234,22 @@ def _written(ledger: Ledger, record: Record) -> list[tuple[str, str]]:
     return predicted + [(TITLES.get(note.kind, note.kind).lower(), note.text) for note in notes]
 
 
-def _nearest(ledger: Ledger, record: Record) -> list[Nearest]:
-    """Find which earlier candidates of its campaign attended most alike, at each cost ratio."""
+def nearest(ledger: Ledger, record: Record) -> list[Nearest]:
+    """Find which of its campaign's first candidates, and of the last before it, attended most alike, by cost ratio."""
     from search.behaviour import nearest_earlier
 
     if not any(each.key.stage is Stage.SCREEN for each in record.evaluations):
         return []
-    return nearest_earlier(record, ledger.records(record.candidate.campaign_id))
+    step = record.candidate.step
+    among = (range(min(step, FIRST_COMPARED)), range(max(FIRST_COMPARED, step - LAST_COMPARED), step))
+    others = [each for steps in among for each in ledger.screened(record.candidate.campaign_id, steps)]
+    return nearest_earlier(record, others)
 
 
 def _likenesses(ledger: Ledger, record: Record) -> list[tuple[str, str]]:
     """Tell them in a row of facts; likeness is the estimated overlap of what both attend to."""
     told = []
-    for each in _nearest(ledger, record):
+    for each in nearest(ledger, record):
         other = each.record.candidate
         at = f"at {each.ratio:g}x" if each.ratio else "as written"
         told.append(f"{other.name} (id {other.id}) {at}: overlap {each.likeness:.2f}")

@@ -59,7 +59,7 @@ class Curve:
             for b in self.bests
         )
         kept = tuple(each for each in series if each.points)
-        y = Axis(f"{self.merit.title} ({self.merit.unit})", is_log=field == "kl")
+        y = Axis(f"{'KL, ' if field == 'kl' else ''}{self.merit.unit}", is_log=field == "kl")
         return Chart(title_case(self.merit.title), alt, Axis("cost ratio", is_log=True), y, kept)
 
     def told(self, standings: Sequence[Standing]) -> str:
@@ -100,7 +100,7 @@ def router(site: Site) -> APIRouter:
 def _curves(site: Site, choices: Choices) -> list[Curve]:
     ratios = [section for section in choices.ratios if section.ratio]
     key = tuple(section.key for section in ratios)
-    return site.cached((key, choices.campaign, "curves"), lambda session: _read(session, ratios, choices.campaign))
+    return site.lasting((key, choices.campaign, "curves"), lambda session: _read(session, ratios, choices.campaign))
 
 
 def _read(session: Session, ratios: Sequence[Section], campaign: int | None) -> list[Curve]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Request
@@ -10,14 +11,20 @@ from fastapi.responses import HTMLResponse, Response
 from search.campaigns.bounds import LARGEST
 from search.dash.charts import Bars
 from search.dash.choosing import Word
-from search.dash.queries import campaigns, sections
+from search.dash.queries import campaigns, rows, sections
 from search.records import digest_of
+from search.report.merit import MERITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sqlalchemy.orm import Session
+
     from search.dash.queries.campaigns import Overview, StageCost
+    from search.dash.queries.sections import Section
     from search.dash.site import Site
+    from search.ranking.standing import Standing
+    from search.report.merit import Merit
 
 Id = Annotated[int, Path(ge=1, le=LARGEST)]
 UNMOVED = Response(status_code=204)  # htmx leaves the page as it is, so nothing is read out again
@@ -39,8 +46,9 @@ def router(site: Site) -> APIRouter:
     @routes.get("/campaigns/{number}")
     def campaign(request: Request, number: Id) -> HTMLResponse:
         found = _found(site, number)
-        mine = sections.of_campaign(site.cached("sections", sections.sections), number)
-        return site.page(request, "campaign.html", each=found, sections=mine)
+        mine = sections.of_campaign(site.lasting("sections", sections.sections), number)
+        leaders = site.cached((number, "leaders"), lambda session: [_leaders(session, s, number) for s in mine])
+        return site.page(request, "campaign.html", each=found, leaders=leaders)
 
     @routes.get("/campaigns/{number}/live")
     def campaign_live(request: Request, number: Id, seen: Word = "") -> Response:
@@ -68,6 +76,27 @@ def _found(site: Site, number: int) -> Overview:
     return found
 
 
+@dataclass(frozen=True)
+class Leaders:
+    """Who leads a section by the first figure that tells rules apart, None while nothing has one."""
+
+    section: Section
+    merit: Merit | None = None
+    found: Standing | None = None
+    published: Standing | None = None
+
+
+def _leaders(session: Session, section: Section, campaign: int) -> Leaders:
+    for merit in MERITS if section.is_measured else ():
+        found, published = (
+            next(iter(rows.best(session, section, merit.field, rows.Asked(campaign, origin), 1)), None)
+            for origin in (rows.FOUND, rows.PUBLISHED)
+        )
+        if found or published:
+            return Leaders(section, merit, found, published)
+    return Leaders(section)
+
+
 def _bars(costs: Sequence[StageCost]) -> Bars:
     """Draw the seconds of workers by stage, and within each by cost ratio."""
     names = tuple(dict.fromkeys(cost.name for cost in costs))
@@ -80,4 +109,6 @@ def _bars(costs: Sequence[StageCost]) -> Bars:
         for ratio in ratios
     )
     alt = ", ".join(f"{name} {sum(c.seconds for c in costs if c.name == name):,.0f} s" for name in names)
-    return Bars("Where the time goes", f"Seconds of workers by stage: {alt}.", "minutes of workers", names, series)
+    return Bars(
+        "Minutes of workers by stage", f"Seconds of workers by stage: {alt}.", "minutes of workers", names, series
+    )

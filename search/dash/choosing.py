@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from search.dash.queries.sections import Section
     from search.dash.site import Site
 
-PAGE = "page"  # of a list: any other choice begins at the first again
+PLACE = ("page", "after", "before")  # within a list: any other choice begins at its first page again
 MOST_TEXT = 200  # characters of a filter
 # An empty field of a form is sent as an empty text, which means that nothing was asked.
 Number = Annotated[str, Query(max_length=18, pattern=r"^\d*$")]
@@ -47,7 +47,7 @@ def number_of(text: str) -> int | None:
 
 def choose(site: Site, campaign: str = "", model: str = "", device: str = "", at: str = "") -> Choices:
     """Find the section that is asked for by its slug; else the first of the campaign, the model and the device."""
-    known = site.cached("sections", sections.sections)
+    known = site.lasting("sections", sections.sections)
     mine = number_of(campaign)
     found = [
         s
@@ -83,7 +83,7 @@ class Address:
     """The address of this view with some of it changed."""
 
     def __init__(self, given: Mapping[str, str]) -> None:
-        self._kept = {k: v for k, v in given.items() if v and k != PAGE}
+        self._kept = {k: v for k, v in given.items() if v and k not in PLACE}
 
     def but(self, **changed: Any) -> str:
         """Give the query with these values; what is empty is left out."""

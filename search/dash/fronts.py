@@ -14,6 +14,7 @@ from search.dash.queries import rows
 from search.ranking.front import Section, has_figure
 from search.ranking.leaderboard import cells_of, columns_of, modelled_on, verdict
 from search.report.merit import LEAST_DRAWN, is_published
+from search.store.shown import board
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
 
     from search.dash import queries
     from search.dash.choosing import Choices
+    from search.dash.queries.rows import Ranked
     from search.dash.site import Site
     from search.ranking.standing import Standing
 
 MOST_FRONT, MOST_BEHIND, MOST_REFERENCES = 60, 150, 12
 LOSSES = (
-    ("kl", Axis("KL to dense attention (nats per token)", is_log=True)),
-    ("retrieval_loss", Axis("answers lost in retrieval (share)", one=0.0)),
+    ("kl", Axis("KL (nats per token)", is_log=True)),
+    ("retrieval_loss", Axis("answers lost (share)", one=0.0)),
 )
 
 
@@ -84,19 +86,24 @@ def _shown(site: Site, choices: Choices) -> Shown | None:
     section, campaign = choices.section, choices.campaign
     if section is None:
         return None
-    return site.cached((section.key, campaign, "fronts"), lambda session: _read(session, section, campaign))
+    ids = [each.id for each in front(site, section, campaign)]
+    return site.cached((section.key, campaign, "fronts"), lambda session: _read(session, section, campaign, ids))
 
 
-def _read(session: Session, section: queries.sections.Section, campaign: int | None) -> Shown:
-    front = [each.id for each in rows.front(session, section, campaign)]
-    members = rows.of_ids(session, front[:MOST_FRONT])
+def front(site: Site, section: queries.sections.Section, campaign: int | None) -> list[Ranked]:
+    """Give the rows on the front of a section, of one campaign's or of all, by KL."""
+    return site.lasting((section.key, campaign, "front"), lambda session: rows.front(session, section, campaign))
+
+
+def _read(session: Session, section: queries.sections.Section, campaign: int | None, front: Sequence[int]) -> Shown:
+    members = board.of_ids(session, front[:MOST_FRONT])
     ids = {s.id for s in members}
     field = "kl" if section.num_judged else "retrieval_loss"
     asked = rows.Asked(campaign)
     near = rows.best(session, section, field, asked, MOST_BEHIND)
     published = rows.best(session, section, field, rows.Asked(campaign, rows.PUBLISHED), MOST_BEHIND)
     behind = {s.id: s for s in (*published, *near) if s.id not in ids}
-    references = rows.page(session, section, rows.Asked(campaign, rows.REFERENCE), 0, MOST_REFERENCES)
+    references = rows.page(session, section, rows.Asked(campaign, rows.REFERENCE), MOST_REFERENCES).standings
     return Shown(tuple(members), len(front), tuple(behind.values()), tuple(filter(has_figure, references)))
 
 

@@ -47,6 +47,7 @@ class Guard:
     def __init__(self, app: ASGIApp, token: str | None, hosts: Iterable[str]) -> None:
         self._app = app
         self._token = token.encode() if token else None
+        self._cookie = cookie_of(token).encode() if token else None
         self._hosts = frozenset(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,11 +87,18 @@ class Guard:
 
     def _is_known(self, headers: Headers) -> bool:
         kind, _, given = headers.get("authorization", "").partition(" ")
-        return (kind.lower() == "bearer" and self.is_token(given)) or self.is_token(_cookie(headers))
+        is_told = kind.lower() == "bearer" and is_same(given, self._token)
+        return is_told or is_same(_cookie(headers), self._cookie)
 
-    def is_token(self, given: str) -> bool:
-        """Compare in a time that does not tell how much of it is right."""
-        return self._token is not None and hmac.compare_digest(given.encode("utf-8", "replace"), self._token)
+
+def is_same(given: str, known: bytes | None) -> bool:
+    """Compare in a time that does not tell how much of it is right; nothing is the same as None."""
+    return known is not None and hmac.compare_digest(given.encode("utf-8", "replace"), known)
+
+
+def cookie_of(token: str) -> str:
+    """Give what a browser keeps: other servers of a host are sent its cookies too, and learn no token from this one."""
+    return hmac.new(token.encode(), b"cookie", "sha256").hexdigest()
 
 
 def name_of(host: str) -> str:

@@ -6,14 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import func, select
 
+from search.dash.campaigns import UNMOVED
 from search.dash.choosing import MOST_TEXT, Address, Number, Word, choose, number_of
+from search.dash.fronts import front
 from search.dash.queries import rows
+from search.dash.queries.answer import answer
 from search.ranking import conditions
 from search.ranking.leaderboard import cells_of
+from search.records import digest_of
 from search.store import models
+from search.store.shown.tally import PROPOSED
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
     from search.ranking.standing import Standing
 
 PAGE_ROWS = 50
-MOST_PAGES = 100_000
+ANSWER_S = 60.0  # for so long an answer holds while no row of its section comes or is judged
 MOST_PROPOSERS, MOST_TAGS = 100, 100
 Condition = Annotated[str, Query(max_length=conditions.MAX_CHARACTERS)]
 # Heading, field to sort by, whether it is a number, and what it means.
@@ -46,20 +51,31 @@ ALWAYS = ("id", "name", "origin")
 
 @dataclass(frozen=True)
 class View:
-    """What the page shows."""
+    """What the page shows: `page` is the number of it that its address tells, `total` None where rows are too many."""
 
     choices: Choices
     asked: rows.Asked
     page: int
-    total: int
-    standings: tuple[Standing, ...]
+    total: int | None
+    found: rows.Page
     front: frozenset[int]
     error: str = ""
 
     @property
+    def standings(self) -> tuple[Standing, ...]:
+        """The rows."""
+        return self.found.standings
+
+    @property
+    def counted(self) -> str:
+        """How many rows there are, in words."""
+        number = f"More than {rows.MOST_COUNTED:,}" if self.total is None else f"{self.total:,}"
+        return f"{number} {'rule' if self.total == 1 else 'rules'}"
+
+    @property
     def num_pages(self) -> int:
-        """How many pages there are."""
-        return max(1, -(-self.total // PAGE_ROWS))
+        """How many pages there are, 0 where rows were not counted to their end."""
+        return 0 if self.total is None else max(1, -(-self.total // PAGE_ROWS))
 
     @property
     def columns(self) -> list[tuple[str, str, bool, str]]:
@@ -96,33 +112,55 @@ def router(site: Site) -> APIRouter:
         where: Condition = "",
         sort: Word = "",
         page: Number = "",
+        after: Number = "",
+        before: Number = "",
     ) -> HTMLResponse:
         choices = choose(site, campaign, model, device, at)
         field, task = field if field in rows.FIELDS else "", task if task in rows.TASKS else ""
         asked = rows.Asked(choices.campaign, origin, field, task, tag, q.strip(), where.strip(), sort)
-        view = _view(site, choices, asked, min(number_of(page) or 1, MOST_PAGES))
+        where_from = {"after": number_of(after), "before": number_of(before)}
+        view = _view(site, choices, asked, number_of(page) or 1, where_from)
         return site.page(
             request, "leaderboard.html", view=view, here=Address(_pinned(request, choices)),
             proposers=site.cached("who", _proposers), tags=site.cached("tags", _tags), fields=rows.FIELDS,
             tasks=rows.TASKS, status_code=422 if view.error else 200,
         )  # fmt: skip
 
+    @routes.get("/answer")
+    def answered(
+        request: Request, campaign: Number = "", model: Word = "", device: Word = "", at: Word = "", seen: Word = ""
+    ) -> Response:
+        choices = choose(site, campaign, model, device, at)
+        section, said = choices.section, None
+        if section is not None:
+            said = site.cached((section, choices.campaign), lambda _: answer(site, section, choices.campaign), ANSWER_S)
+        stamp, is_part = digest_of(repr(said)), "hx-request" in request.headers
+        if is_part and seen == stamp:
+            return UNMOVED
+        here = f"/answer{Address(_pinned(request, choices)).but(seen=stamp)}"
+        ratio = section.ratio if section else 0.0
+        return site.page(request, "answer.html" if is_part else "answer_page.html", answer=said, here=here, ratio=ratio)
+
     return routes
 
 
-def _view(site: Site, choices: Choices, asked: rows.Asked, page: int) -> View:
-    section = choices.section
+def _view(site: Site, choices: Choices, asked: rows.Asked, page: int, where_from: dict[str, int | None]) -> View:
+    section, nothing = choices.section, rows.Page(())
     if section is None:
-        return View(choices, asked, 1, 0, (), frozenset())
+        return View(choices, asked, 1, 0, nothing, frozenset())
     try:
-        total = site.cached((section.key, asked, "n"), lambda session: rows.count(session, section, asked))
-        page = min(page, max(1, -(-total // PAGE_ROWS)))
         with site.reading() as session:
-            found = rows.page(session, section, asked, (page - 1) * PAGE_ROWS, PAGE_ROWS)
+            found = rows.page(session, section, asked, PAGE_ROWS, **where_from)
+        is_whole = found.previous is None and found.next is None
+        counted = (section.key, asked, "n")
+        total = (
+            len(found.standings)
+            if is_whole
+            else site.cached(counted, lambda session: rows.count(session, section, asked))
+        )
     except conditions.ConditionError as error:
-        return View(choices, asked, 1, 0, (), frozenset(), str(error))
-    front = front_ids(site, choices)
-    return View(choices, asked, page, total, tuple(found), front)
+        return View(choices, asked, 1, 0, nothing, frozenset(), str(error))
+    return View(choices, asked, 1 if found.previous is None else page, total, found, _front_ids(site, choices))
 
 
 def _pinned(request: Request, choices: Choices) -> dict[str, str]:
@@ -131,13 +169,11 @@ def _pinned(request: Request, choices: Choices) -> dict[str, str]:
     return {**request.query_params, **at}
 
 
-def front_ids(site: Site, choices: Choices) -> frozenset[int]:
+def _front_ids(site: Site, choices: Choices) -> frozenset[int]:
     """Give the candidates on the front of the section that is chosen, of the campaign if one is."""
-    section, campaign = choices.section, choices.campaign
-    if section is None:
+    if choices.section is None:
         return frozenset()
-    front = site.cached((section.key, campaign, "front"), lambda session: rows.front(session, section, campaign))
-    return frozenset(each.candidate_id for each in front)
+    return frozenset(each.candidate_id for each in front(site, choices.section, choices.campaign))
 
 
 def _has(standing: Standing, field: str) -> bool:
@@ -145,9 +181,10 @@ def _has(standing: Standing, field: str) -> bool:
 
 
 def _proposers(session: Session) -> list[str]:
-    name = models.Candidate.proposer
-    query = select(name).where(func.length(name) <= MOST_TEXT).distinct().order_by(name).limit(MOST_PROPOSERS)
-    return list(session.scalars(query))
+    """Give who has proposed what was admitted: others have no rows here."""
+    kept = models.Tally
+    mine = kept.kind == PROPOSED, func.length(kept.name) <= MOST_TEXT
+    return list(session.scalars(select(kept.name).where(*mine).distinct().order_by(kept.name).limit(MOST_PROPOSERS)))
 
 
 def _tags(session: Session) -> list[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hmac
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from search.dash.choosing import Word
-from search.dash.guard import COOKIE, LOGIN
+from search.dash.guard import COOKIE, LOGIN, cookie_of, is_same
 from search.dash.remarks import Form
 
 if TYPE_CHECKING:
@@ -29,11 +28,11 @@ def router(site: Site, token: str | None) -> APIRouter:
     @routes.post(LOGIN)
     def take(request: Request, form: Form) -> Response:
         to = _inside(form.get("to", "/"))
-        if not token or not hmac.compare_digest(form.get("token", "").strip().encode(), token.encode()):
+        if not token or not is_same(form.get("token", "").strip(), token.encode()):
             return site.page(request, "login.html", to=to, wrong=True, status_code=403)
         answer = RedirectResponse(to, 303)
         is_tls = request.url.scheme == "https"
-        answer.set_cookie(COOKIE, token, max_age=KEPT_S, httponly=True, samesite="strict", secure=is_tls)
+        answer.set_cookie(COOKIE, cookie_of(token), max_age=KEPT_S, httponly=True, samesite="strict", secure=is_tls)
         return answer
 
     return routes

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from sqlalchemy import func, select
 
 from search.dash import wording
+from search.store import models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 KEPT_S = 3.0  # for so long an answer of the database is given again
+LASTING_S = 60.0  # and for so long one that only what is counted can change
 MOST_KEPT = 256
 STATIC = Path(__file__).with_name("static")
 PAGES = (
@@ -49,6 +52,13 @@ def _templates() -> Environment:
     found.filters |= wording.FILTERS
     found.globals |= {"pages": PAGES}
     return found
+
+
+def _stamp(session: Session) -> tuple[object, ...]:
+    """Give what changes with every candidate and with every evaluation that proposers see, without counting them."""
+    kept = models.Tally
+    counts = session.execute(select(kept.campaign_id, kept.kind, kept.name, kept.number)).all()
+    return (session.scalar(select(func.max(models.Standing.id))), *sorted(map(tuple, counts)))
 
 
 @dataclass(frozen=True)
@@ -84,10 +94,10 @@ class Site:
         """Give a session that sees one moment of the database and cannot write."""
         return self.ledger.reading()
 
-    def cached(self, key: Hashable, ask: Callable[[Session], Answer]) -> Answer:
+    def cached(self, key: Hashable, ask: Callable[[Session], Answer], kept_s: float = KEPT_S) -> Answer:
         """Give what the database answered to the same question a moment ago, else ask it."""
         kept = self._kept.get(key)
-        if kept is not None and time.monotonic() - kept[0] < KEPT_S:
+        if kept is not None and time.monotonic() - kept[0] < kept_s:
             return cast("Answer", kept[1])
         with self.reading() as session:
             answer = ask(session)
@@ -96,6 +106,10 @@ class Site:
                 self._kept.clear()
             self._kept[key] = time.monotonic(), answer
         return answer
+
+    def lasting(self, key: Hashable, ask: Callable[[Session], Answer]) -> Answer:
+        """Give what the database answered as long as no candidate has come and no evaluation has ended since."""
+        return self.cached((key, self.cached("stamp", _stamp)), ask, LASTING_S)
 
     def page(self, request: Request, name: str, *, status_code: int = 200, **context: Any) -> HTMLResponse:
         """Render a template of `templates/`, which extends `base.html`, or a fragment that extends nothing."""

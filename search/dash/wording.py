@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from search.ranking.leaderboard import NOTHING, interval, number, spread
+from search.ranking.leaderboard import NOTHING, interval, number, speedup, spread
 from search.report.parts.costs import duration
 from search.report.wording import shown
 
@@ -52,6 +53,17 @@ def ratio(value: float) -> str:
     return f"{value:g}x" if value else "as written"
 
 
+def at(value: float) -> str:
+    """Say at which cost ratio."""
+    return f"at {ratio(value)}" if value else "as written"
+
+
+def breaking(written: str) -> Markup:
+    """Let a name of several parts break between them."""
+    parts = (escape(part) for part in re.split(r"(?<=[/+_])", cell(written)))
+    return Markup("<wbr>").join(parts)
+
+
 def twice(values: Iterable[object]) -> list[tuple[object, object]]:
     """Give options of a form whose values are what people read; what cannot be read is not offered."""
     return [(value, str(value)) for value in values if str(value).isprintable()]
@@ -74,7 +86,10 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "moment": moment,
     "dollars": dollars,
     "ratio": ratio,
+    "at": at,
+    "breaking": breaking,
     "number": number,
+    "speedup": speedup,
     "spread": spread,
     "interval": interval,
     "duration": duration,

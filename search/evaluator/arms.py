@@ -134,6 +134,11 @@ class Arms:
         """Seconds that calls may take."""
         return self.settings.limits
 
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Name the processes that run."""
+        return tuple(role for role, arm in self._arms.items() if arm.child.alive)
+
     def needs_of(self, task: EvaluationTask) -> Needs:
         """Load and trace the task's program. Raises ProgramError."""
         from vortex_dsl import Shape, load_program, trace

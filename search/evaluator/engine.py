@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from search.evaluator.asks import waves
+from search.evaluator.guards import Decoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,7 +49,8 @@ class EngineSettings:
     `kv_cache_bytes`: memory of the KV cache, the same for both arms; `graphs`: compile and capture as vLLM does by
     default, worth its start-up time on a GPU; `captured_batches`: instead, compile nothing and capture whole decode
     steps of so many sequences; `load_format`: vLLM's, "dummy" for random weights. `program`: the text of what is served
-    from the start, with `values`: where graphs are captured, no other can be.
+    from the start, with `values`: where graphs are captured, no other can be. `lengths`: in tokens, at which texts are
+    judged; what serves is compared with the torch backend at one of them too.
     """
 
     model: str
@@ -64,6 +66,7 @@ class EngineSettings:
     load_format: str = "auto"
     program: str = ""
     values: Values = ()
+    lengths: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,7 @@ class Engine:
             **extra,
         )
         self._num_requests = 0
+        self.decoded = Decoded()
         if settings.sparse:
             self.counters()  # raises unless every layer runs our backend
 
@@ -175,8 +179,14 @@ class Engine:
         cache = self.llm.llm_engine.vllm_config.cache_config
         return int(cache.num_gpu_blocks or 0) * int(cache.block_size)
 
+    @property
+    def num_layers(self) -> int:
+        """Give the number of the model's layers."""
+        return int(self.llm.llm_engine.vllm_config.model_config.get_total_num_hidden_layers())
+
     def swap(self, text: str, values: Values) -> None:
         """Serve this program from now on. Raises ProgramError or ServingError."""
+        self.decoded = Decoded()
         self.llm.collective_rpc("vortex_swap", args=({"program": text, "values": dict(values)},))
 
     def counters(self) -> list[dict[str, int]]:
@@ -185,6 +195,7 @@ class Engine:
 
     def reset(self) -> None:
         """Set the counters to zero."""
+        self.decoded = Decoded()
         self.llm.collective_rpc("vortex_reset")
 
     def forget_prompts(self) -> None:
@@ -287,8 +298,11 @@ class Engine:
                 whole_s.append([clock() - begun for clock, begun in zip(clocks, start, strict=True)])
             for output in outputs:
                 answers[order[output.request_id]] = list(output.outputs[0].token_ids)  # type: ignore[index]
-        if self._num_preemptions() != before:
+        self.decoded.num_preemptions = self._num_preemptions()
+        if self.decoded.num_preemptions != before:
             raise EngineError("a request was preempted: the KV cache is too small for this workload")
+        for prompt, answer in zip(prompts, answers, strict=True):
+            self.decoded.add(len(prompt), len(answer))
         decoded = whole_s[1:]  # in the first of them the last prompt is still prefilled
         return Generation(answers, *([step[i] for step in decoded] for i in range(len(clocks))))
 
@@ -312,4 +326,4 @@ class Engine:
         from vllm.v1.metrics.reader import Counter
 
         metrics = self.llm.get_metrics()
-        return sum(m.value for m in metrics if isinstance(m, Counter) and m.name == "vllm:num_preemptions")
+        return int(sum(m.value for m in metrics if isinstance(m, Counter) and m.name == "vllm:num_preemptions"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from search.records import Measurement, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from search.evaluator.intervals import Interval
 
@@ -38,7 +38,7 @@ def measured(name: str, interval: Interval) -> Measurement:
     return Measurement(name, interval.value, interval.low, interval.high, interval.num_samples)
 
 
-def plain(measurements: Sequence[Measurement]) -> list[list[Any]]:
+def plain(measurements: Iterable[Measurement]) -> list[list[Any]]:
     """Write measurements as JSON can hold them; `outcome_of` reads them again."""
     return [[m.name, m.value, m.low, m.high, m.num_samples] for m in measurements]
 

@@ -1,85 +1,54 @@
-"""Workers on Ray: the Evaluator that the search talks to.
+"""Workers as Ray actors on CPUs or GPUs, none of which can lose, repeat or block a task.
 
-Ray places processes and notices when they die; it never retries and never sees the database. The ledger decides
-what is run again.
+What is lost with a node goes back to the queue, and whoever is left goes on. Only once nobody has been left for as long
+as there is patience is that the end.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections import deque
+from collections import Counter, deque
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from search.evaluator.arms import WorkerSettings
-from search.evaluator.cluster import LOCAL, PoolError, connected, forget, told
+from search.evaluator.cluster import Placement, PoolError
+from search.evaluator.cluster.joining import answers, connected, head_address
+from search.evaluator.cluster.losses import is_lost, reason
+from search.evaluator.cluster.telling import PREFIX, forget, told
 from search.evaluator.identity import EVALUATOR_VERSION
-from search.evaluator.models import model_digest, model_folder
+from search.evaluator.models import model_digest, model_folder, model_outline
 from search.evaluator.speed.stage import num_pairs_of
-from search.evaluator.worker import Worker
+from search.evaluator.worker import Introduction, Worker
 from search.records import Environment, Evaluation, EvaluationTask, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection
     from contextlib import AbstractContextManager
 
     from search.records import EvaluationKey
 
-PLACEMENT_PATIENCE_S = 120.0
-ACCELERATOR_LABEL = "ray.io/accelerator-type"
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where workers go: `num_workers`, on the Ray cluster at `address` ("local" starts one on this machine).
-
-    `accelerators`: None for CPU workers; otherwise one GPU for each, of one of these kinds (empty: any kind).
-    """
-
-    num_workers: int
-    address: str = LOCAL
-    accelerators: tuple[str, ...] | None = None
-
-    def options(self) -> dict[str, Any]:
-        """Give the actor options that ask for this placement."""
-        if self.accelerators is None:
-            return {"num_cpus": 1}
-        if not self.accelerators:
-            return {"num_cpus": 1, "num_gpus": 1}
-        selector = {ACCELERATOR_LABEL: f"in({','.join(self.accelerators)})"}
-        return {"num_cpus": 1, "num_gpus": 1, "label_selector": selector}
-
-    def check(self, nodes: Sequence[dict[str, Any]]) -> None:
-        """Raise PoolError where these nodes (as `ray.nodes()` tells them) cannot hold all workers.
-
-        Ray itself would wait for ever, in silence.
-        """
-        alive = [node for node in nodes if node["Alive"]]
-        kinds = [node.get("Labels", {}).get(ACCELERATOR_LABEL, "none") for node in alive]
-        resource, wanted = ("CPU", "CPU cores") if self.accelerators is None else ("GPU", "GPUs")
-        if self.accelerators:
-            alive = [node for node, kind in zip(alive, kinds, strict=True) if kind in self.accelerators]
-            wanted = f"GPUs of kind {' or '.join(self.accelerators)}"
-        found = sum(int(node["Resources"].get(resource, 0)) for node in alive)
-        if found < self.num_workers:
-            raise PoolError(
-                f"{self.num_workers} workers need as many {wanted}, but Ray at {self.address} has {found} "
-                f"(accelerators of its nodes: {', '.join(sorted(set(kinds))) or 'no nodes'}); ask for fewer workers "
-                "or for another kind"
-            )
+START_S = 120.0  # of a worker, once there is room for it
+RETRY_S = 2.0  # between two attempts to start one
+FIELDS = ("device", "driver", "python", "torch", "vllm", "commit", "dtype")  # of an environment
+MAX_LOST = 5  # nodes under one task: then it is told that it cannot be measured
 
 
 @dataclass
 class _Slot:
-    """One worker's place: its actor and what it is at work on. A call without a task is the actor's start."""
+    """One worker's place: its actor and what it is at work on. A call without a task is the actor's start.
+
+    Without an actor it waits until `deadline` for another attempt.
+    """
 
     actor: Any
     call: Any
     deadline: float
     place: str  # where it tells what it does
     task: EvaluationTask | None = None
+    known: Introduction | None = None  # once it has started
 
 
 class RayPool:
@@ -100,17 +69,21 @@ class RayPool:
         if placement.accelerators is not None and settings.memory_bytes:
             raise PoolError("an address-space limit breaks CUDA: set memory_bytes to 0 for workers on GPUs")
         folder = model_folder(settings.engine.model)
-        self.model_digest = model_digest(folder)
+        self.model_digest, self._model = model_digest(folder), model_outline(folder)
         self.num_workers = placement.num_workers
         self._settings, self._placement = settings, placement
         self._waiting: deque[EvaluationTask] = deque()
+        self._lost: Counter[EvaluationKey] = Counter()  # nodes, under a task
         self._slots: list[_Slot] = []
+        self._refused: dict[str, str] = {}  # nodes, and why
+        self._alone_since: float | None = None  # since when there is no worker
+        self._why = ""  # there is none
         self._ray = ExitStack()
         with said(f"starting Ray ({placement.address})"):
-            self._ray.enter_context(connected(placement.address, placement.num_workers))
+            self._connect()
         try:
             with said(f"starting {placement.num_workers} worker{'s' * (placement.num_workers > 1)}"):
-                self._start_workers()
+                self.environment = self._start_workers()
         except BaseException:
             self.close()
             raise
@@ -123,13 +96,13 @@ class RayPool:
     def completed(self, timeout_s: float) -> list[Evaluation]:
         """Give what has finished since the last call, waiting up to `timeout_s` for the first.
 
-        Gives nothing at once when nothing is queued. Raises PoolError when no worker can be started any more.
+        Gives nothing at once when nothing is queued. Raises PoolError when there has been no worker for too long.
         """
         deadline = time.monotonic() + timeout_s
         finished: list[Evaluation] = []
         while not finished and (self._waiting or any(slot.task for slot in self._slots)):
-            self._dispatch()
-            finished = self._collect(deadline)
+            finished = self._turn(deadline)
+            self._check_patience()
             if time.monotonic() >= deadline:
                 break
         self._dispatch()
@@ -142,70 +115,139 @@ class RayPool:
     def doing(self, keys: Collection[EvaluationKey]) -> dict[EvaluationKey, str]:
         """Give what workers are doing for some of what is in their hands, in words."""
         asked = [(slot.task.key, slot.place) for slot in self._slots if slot.task and slot.task.key in keys]
-        return {key: step for key, place in asked if (step := told(place))}
+        is_there = self._is_joined and answers(self._head)
+        return {key: step for key, place in asked if (step := told(place))} if is_there else {}
 
     def close(self) -> None:
         """Kill every worker; its engines die with it. Idempotent."""
-        import ray
-
         self._waiting.clear()
         for slot in self._slots:
-            ray.kill(slot.actor)
-            forget(slot.place)
+            self._end(slot)
         self._slots = []
         self._ray.close()
+
+    def _connect(self) -> None:
+        self._ray.enter_context(connected(self._placement.address, self._placement.num_workers))
+        self._head, self._is_joined = head_address(), True
 
     def _stage_s(self, task: EvaluationTask) -> float:
         return self._settings.limits.stage_s(task.key.stage, 1 + num_pairs_of(task))
 
-    def _start_workers(self) -> None:
+    # Workers
+
+    def _start_workers(self) -> Environment:
+        """Start all workers and wait for them; figures from unlike machines must not share a row."""
         import ray
 
         self._placement.check(ray.nodes())
         self._slots = [self._fresh_slot() for _ in range(self.num_workers)]
-        self.environment = self._common_environment()
-
-    def _fresh_slot(self) -> _Slot:
-        import ray
-
-        placed: Any = ray.remote(Worker).options(max_restarts=0, **self._placement.options())
-        place = f"vortex-{secrets.token_hex(8)}"
-        actor = placed.remote(self._settings, place)
-        return _Slot(actor, actor.__ray_ready__.remote(), time.monotonic() + PLACEMENT_PATIENCE_S, place)
-
-    def _common_environment(self) -> Environment:
-        """Wait for all workers to start; figures from unlike machines must not share a row."""
-        import ray
-
         try:
-            calls = [slot.actor.environment.remote() for slot in self._slots]
-            found = ray.get(calls, timeout=PLACEMENT_PATIENCE_S)
+            found = ray.get([slot.call for slot in self._slots], timeout=START_S)
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None
         except ray.exceptions.RayError as error:
-            raise PoolError(f"the workers did not start: {_reason(error)}") from error
-        if len({environment.digest for environment in found}) > 1:
-            devices = "; ".join(sorted({f"{e.device}, {e.driver}, vLLM {e.vllm}" for e in found}))
-            raise PoolError(f"the workers' machines differ ({devices}); name one kind of accelerator")
-        for slot in self._slots:
-            slot.call = None
-        return found[0]
+            raise PoolError(f"the workers did not start: {reason(error)}") from error
+        for slot, known in zip(self._slots, found, strict=True):
+            if complaint := self._complaint(known, found[0].environment):
+                raise PoolError(f"{complaint}; name one kind of accelerator, and install the same on all nodes")
+            slot.known, slot.call = known, None
+        return found[0].environment
+
+    def _complaint(self, known: Introduction, wanted: Environment) -> str:
+        """Say why a worker's figures would not share a row with others', if they would not."""
+        if known.fault or known.model != self._model:
+            return f"the model on {known.host} is another one than here: {known.fault or 'its files differ'}"
+        ours, theirs = vars(wanted), vars(known.environment)
+        differing = [f"{name} {theirs[name]} instead of {ours[name]}" for name in FIELDS if ours[name] != theirs[name]]
+        return f"the workers' machines differ: {known.host} has {', '.join(differing)}" if differing else ""
+
+    def _fresh_slot(self) -> _Slot:
+        """Start a worker wherever there is room, now or later."""
+        import ray
+
+        options = self._placement.options(ray.nodes(), self._refused)
+        place = f"{PREFIX}{secrets.token_hex(8)}"
+        placed: Any = ray.remote(Worker).options(max_restarts=0, **options)
+        actor = placed.remote(self._settings, place)
+        return _Slot(actor, actor.introduce.remote(), time.monotonic() + START_S, place)
+
+    def _end(self, slot: _Slot) -> None:
+        import ray
+
+        if slot.actor is not None and self._is_joined and answers(self._head):
+            ray.kill(slot.actor)
+            forget(slot.place)
+
+    def _leave(self, i: int, why: str) -> None:
+        """Give up a worker; another one is started in its place in a while."""
+        self._end(self._slots[i])
+        self._slots[i] = _Slot(None, None, time.monotonic() + RETRY_S, "")
+        self._why = why
+
+    def _welcome(self, i: int, known: Introduction) -> None:
+        """Take a worker in that has started, unless its machine is another."""
+        complaint = self._complaint(known, self.environment)
+        if complaint:
+            self._refused[known.node] = complaint
+            self._leave(i, complaint)
+        else:
+            self._slots[i].known, self._slots[i].call = known, None
+
+    # Work
+
+    def _turn(self, deadline: float) -> list[Evaluation]:
+        """Give out work and take what is done; where Ray itself is gone, all workers are gone with it."""
+        from ray.exceptions import RayError
+
+        try:
+            self._dispatch()
+            return self._collect(deadline)
+        except RayError as error:
+            self._is_joined = False
+            gone = [self._replace(i, Status.INFRASTRUCTURE, reason(error), lost=True) for i in range(len(self._slots))]
+            return [evaluation for evaluation in gone if evaluation is not None]
 
     def _dispatch(self) -> None:
+        now = time.monotonic()
+        for i, slot in enumerate(self._slots):
+            if slot.actor is None and now >= slot.deadline:
+                self._revive(i)
         for slot in self._slots:
-            if self._waiting and slot.call is None:
+            if self._waiting and slot.known is not None and slot.call is None:
                 slot.task = self._waiting.popleft()
                 slot.call = slot.actor.run.remote(slot.task)
-                stage_s = self._stage_s(slot.task)
-                slot.deadline = time.monotonic() + stage_s
+                slot.deadline = time.monotonic() + self._stage_s(slot.task)
+
+    def _revive(self, i: int) -> None:
+        """Start a worker again, after joining the cluster anew where its head has gone meanwhile."""
+        if self._is_joined and answers(self._head):
+            self._slots[i] = self._fresh_slot()
+            return
+        self._slots[i].deadline = time.monotonic() + RETRY_S
+        if not any(slot.known for slot in self._slots):
+            self._rejoin()
+
+    def _rejoin(self) -> None:
+        """Leave a cluster whose head is gone, and join whatever answers in its place."""
+        self._slots = [_Slot(None, None, time.monotonic() + RETRY_S, "") for _ in self._slots]
+        self._is_joined = False
+        self._ray.close()
+        try:
+            self._connect()
+        except PoolError as error:
+            self._why = str(error)
 
     def _collect(self, deadline: float) -> list[Evaluation]:
         """Wait for the first call to end or to be overdue, then settle all that are."""
         import ray
 
         calls = [slot.call for slot in self._slots if slot.call is not None]
-        nearest = min([deadline, *(slot.deadline for slot in self._slots if slot.call is not None)])
-        ray.wait(calls, timeout=max(0.0, nearest - time.monotonic()))
+        nearest = min([deadline, *(slot.deadline for slot in self._slots if slot.call or not slot.actor)])
+        wait_s = max(0.0, nearest - time.monotonic())
+        if not calls:
+            time.sleep(wait_s)
+            return []
+        ray.wait(calls, timeout=wait_s)
         ready, _ = ray.wait(calls, num_returns=len(calls), timeout=0)
         settled: list[Evaluation | None] = []
         for i, slot in enumerate(self._slots):
@@ -216,38 +258,46 @@ class RayPool:
         return [evaluation for evaluation in settled if evaluation is not None]
 
     def _settle(self, i: int) -> Evaluation | None:
-        """Take what a call gave. A worker that broke is replaced, and the row may be tried again."""
+        """Take what a call gave. A worker that broke is replaced; what was lost with a node goes back to the queue."""
         import ray
 
         slot = self._slots[i]
         try:
             result = ray.get(slot.call)
         except ray.exceptions.RayError as error:
-            return self._replace(i, Status.INFRASTRUCTURE, f"the worker broke: {_reason(error)}")
+            return self._replace(i, Status.INFRASTRUCTURE, f"the worker broke: {reason(error)}", lost=is_lost(error))
+        if slot.known is None:
+            self._welcome(i, result)
+            return None
         task, slot.task, slot.call = slot.task, None, None
         return result if task else None
 
     def _give_up(self, i: int) -> Evaluation | None:
-        """Replace a worker that let its own limits pass. Raises PoolError if it never even started."""
+        """Replace a worker that let its own limits pass."""
         task = self._slots[i].task
+        limit_s = self._stage_s(task) if task else START_S
+        return self._replace(i, Status.TIMED_OUT, f"the worker gave no answer within {limit_s:g} s and was killed")
+
+    def _replace(self, i: int, status: Status, message: str, *, lost: bool = False) -> Evaluation | None:
+        task = self._slots[i].task
+        self._leave(i, message)
         if task is None:
-            raise PoolError(f"a worker could not be started again within {PLACEMENT_PATIENCE_S:g} s")
-        stage_s = self._stage_s(task)
-        return self._replace(i, Status.TIMED_OUT, f"the worker gave no answer within {stage_s:g} s and was killed")
+            return None
+        self._lost[task.key] += lost
+        if lost and self._lost[task.key] < MAX_LOST:
+            self._waiting.appendleft(task)
+            return None
+        return Evaluation(task.key, status, message)
 
-    def _replace(self, i: int, status: Status, message: str) -> Evaluation | None:
-        import ray
-
-        slot = self._slots[i]
-        ray.kill(slot.actor)
-        forget(slot.place)
-        self._slots[i] = self._fresh_slot()
-        return Evaluation(slot.task.key, status, message) if slot.task else None
-
-
-def _reason(error: Exception) -> str:
-    """Give the telling part of Ray's long messages."""
-    cause = getattr(error, "cause", None)
-    if cause is not None:
-        return f"{type(cause).__name__}: {cause}"
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+    def _check_patience(self) -> None:
+        """Raise PoolError where there has been no worker for too long."""
+        now = time.monotonic()
+        if any(slot.known for slot in self._slots):
+            self._alone_since = None
+        elif self._alone_since is None:
+            self._alone_since = now
+        elif now - self._alone_since >= self._placement.patience_s:
+            raise PoolError(
+                f"no worker is left on Ray at {self._placement.address}, and none could be started for "
+                f"{self._placement.patience_s:g} s: {self._why}"
+            )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from search.evaluator.guards import SLACK_PAGES, claimed_pages
 from search.records import Measurement, Status
 
 if TYPE_CHECKING:
@@ -113,14 +114,32 @@ class Session:
             )
 
     def pages_read(self) -> list[Measurement]:
-        """Pages per decoded token and KV head in the layers that chose, beside what dense attention reads."""
+        """Pages per decoded token and KV head in the layers that chose, beside what dense attention reads.
+
+        And what the program's budget claims for the same tokens, at which lengths they were, and that nothing was
+        preempted. Raises RefusedError where more was read than is claimed: than costs are compared by.
+        """
         layers = [c for c in self.engine.counters() if c["sparse_tokens"]]
         reads = sum(c["sparse_tokens"] for c in layers) * self.shape.num_kv_heads
+        attended, claimed = sum(c["pages_attended"] for c in layers) / reads, self._claimed()
+        if attended > claimed + SLACK_PAGES:
+            raise RefusedError(
+                Status.WRONG_RESULT,
+                f"{attended:.1f} pages were read for each token and KV head, and the program's budget claims "
+                f"{claimed:.1f} at most",
+            )
         return [
-            Measurement("pages_attended", sum(c["pages_attended"] for c in layers) / reads, num_samples=reads),
+            Measurement("pages_attended", attended, num_samples=reads),
             Measurement("pages_dense", sum(c["pages_dense"] for c in layers) / reads, num_samples=reads),
             Measurement("sparse_layers", len(layers)),
+            Measurement("pages_claimed", claimed, num_samples=reads),
+            *self.engine.decoded.measurements(),
         ]
+
+    def _claimed(self) -> float:
+        assert self._served_program is not None, "pages are counted for a program"
+        _, graph = self.traced(*self._served_program)
+        return claimed_pages(graph, self.engine.decoded, self.engine.num_layers)
 
 
 def named(values: Sequence[Sequence[Any]]) -> Values:

@@ -1,12 +1,14 @@
 """Run one command and leave nothing of it behind, however this process or its parent ends.
 
-Executed as a script by `sandbox.py` (`python -I -S supervisor.py PARENT_PID MEMORY_BYTES command ...`), so it imports
-the standard library only. It is the reaper of everything the command starts, processes that left the group included;
-it kills them all when the command ends, when it is told to by SIGTERM, and when its parent dies, even by `kill -9`.
+Executed as a script (`python -I -S supervisor.py PARENT_PID MEMORY_BYTES [--calls CALLS] command ...`), so it imports
+the standard library only; CALLS is a filter of the kernel's calls in base64 (`sandbox/calls.py`). It is the reaper of
+everything the command starts, processes that left the group included; it kills them all when the command ends, when it
+is told to by SIGTERM, and when its parent dies, even by `kill -9`.
 """
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import os
 import resource
@@ -17,7 +19,10 @@ from pathlib import Path
 from typing import NoReturn
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+CALLS_FROM = 9  # the open file from which bubblewrap reads the filter, to set it when it has made its own calls
 KILL_PATIENCE_S = 5.0
 
 
@@ -71,7 +76,29 @@ def _kill(pid: int) -> None:
         return
 
 
-def _become(command: list[str], memory_bytes: int) -> NoReturn:
+class _Program(ctypes.Structure):
+    """struct sock_fprog of linux/filter.h."""
+
+    _fields_ = (("num_steps", ctypes.c_ushort), ("steps", ctypes.c_char_p))
+
+
+def refuse_calls(calls: bytes) -> None:
+    """Filter the calls of this process and of all that it starts. Raises OSError."""
+    set_process_option(PR_SET_NO_NEW_PRIVS, 1)
+    libc, program = ctypes.CDLL(None, use_errno=True), _Program(len(calls) // 8, calls)
+    if libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program)) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_SECCOMP)")
+
+
+def offer_calls(calls: bytes) -> None:
+    """Leave the filter open for who is executed next."""
+    made = os.memfd_create("calls")
+    os.write(made, calls)
+    os.lseek(made, 0, os.SEEK_SET)
+    os.dup2(made, CALLS_FROM)
+
+
+def _become(command: list[str], memory_bytes: int, calls: bytes) -> NoReturn:
     """Limit this process and turn it into the command."""
     try:
         set_process_option(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -79,6 +106,8 @@ def _become(command: list[str], memory_bytes: int) -> NoReturn:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if memory_bytes:
             resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+        if calls:
+            (offer_calls if "--seccomp" in command else refuse_calls)(calls)
         os.execvp(command[0], command)  # noqa: S606 - no shell is meant
     except OSError as error:
         sys.stderr.write(f"cannot start {command[0]}: {error}\n")
@@ -110,7 +139,7 @@ def _terminate(number: int, _frame: object) -> NoReturn:
     raise Terminated
 
 
-def supervise(parent: int, memory_bytes: int, command: list[str]) -> NoReturn:
+def supervise(parent: int, memory_bytes: int, calls: bytes, command: list[str]) -> NoReturn:
     """Run the command to its end, then kill whatever it left, then end as it did."""
     signal.signal(signal.SIGTERM, _terminate)
     set_process_option(PR_SET_CHILD_SUBREAPER, 1)
@@ -121,7 +150,7 @@ def supervise(parent: int, memory_bytes: int, command: list[str]) -> NoReturn:
     try:
         child = os.fork()
         if child == 0:
-            _become(command, memory_bytes)
+            _become(command, memory_bytes, calls)
         status = _wait_for(child)
     except Terminated:
         pass
@@ -131,4 +160,6 @@ def supervise(parent: int, memory_bytes: int, command: list[str]) -> NoReturn:
 
 
 if __name__ == "__main__":
-    supervise(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
+    _, _parent, _memory_bytes, *_command = sys.argv
+    _calls = base64.b64decode(_command[1]) if _command[0] == "--calls" else b""
+    supervise(int(_parent), int(_memory_bytes), _calls, _command[2:] if _calls else _command)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from contextlib import nullcontext
-from functools import partial
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.evaluator.arms import DENSE, REFERENCE, SPARSE, Arms, WorkerSettings
-from search.evaluator.cluster import tell
+from search.evaluator.cluster.telling import Teller, node_id
 from search.evaluator.fidelity import stage as fidelity
 from search.evaluator.identity import environment
+from search.evaluator.models import ModelError, model_outline
 from search.evaluator.oracle import stage as oracle
 from search.evaluator.outcomes import DenseFailedError, Outcome
 from search.evaluator.probe import stage as probe
 from search.evaluator.recall import stage as recall
 from search.evaluator.retrieval import stage as retrieval
-from search.evaluator.sandbox import ChildError, unheard
+from search.evaluator.sandbox import ChildError
 from search.evaluator.speed import stage as speed
 from search.evaluator.tasks import stage as tasks
 from search.records import Environment, Evaluation, EvaluationTask, Measurement, Stage, Status
@@ -40,21 +43,43 @@ STAGES: dict[Stage, Callable[[Arms, EvaluationTask], Outcome]] = {
 }
 
 
+@dataclass(frozen=True)
+class Introduction:
+    """What a worker says of itself before it is given work. `node`: Ray's id of where it runs, on the machine `host`.
+
+    `model` is the outline of the model's files there, empty where there is none: then `fault` says so.
+    """
+
+    node: str
+    host: str
+    environment: Environment
+    model: str
+    fault: str = ""
+
+
 class Worker:
     """Runs tasks, in engines of its own."""
 
     def __init__(self, settings: WorkerSettings, place: str = "") -> None:
         """Hold no engine yet. `place`: where on the cluster it tells what it does; nowhere if left out."""
-        self._arms = Arms(settings, partial(tell, place) if place else unheard)
+        self._teller = Teller(place, lambda: self._arms.roles)
+        self._arms = Arms(settings, self._teller.step)
 
-    def environment(self) -> Environment:
-        """Say where this worker runs its engines, and in which dtype."""
-        return environment(self._arms.settings.engine.dtype)
+    def introduce(self) -> Introduction:
+        """Say where this worker runs its engines, and by which files."""
+        settings, model, fault = self._arms.settings.engine, "", ""
+        try:
+            model = model_outline(Path(settings.model))
+        except ModelError as error:
+            fault = str(error)
+        return Introduction(node_id(), platform.node(), environment(settings.dtype), model, fault)
 
     def run(self, task: EvaluationTask) -> Evaluation:
         """Run one stage. Whatever the program does to its engine comes back as a status."""
         start = time.monotonic()
+        self._teller.begin(task)
         outcome = self._judged(task)
+        self._teller.end()
         elapsed_s = time.monotonic() - start
         return Evaluation(task.key, **_shallow(outcome), elapsed_s=elapsed_s, ratio=task.workload.ratio)
 

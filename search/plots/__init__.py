@@ -3,6 +3,6 @@
 from search.plots.attention import attention
 from search.plots.errors import PlotError
 from search.plots.losses import curve, front
-from search.plots.saving import encoded, save
+from search.plots.saving import encoded, save, within
 
-__all__ = ["PlotError", "attention", "curve", "encoded", "front", "save"]
+__all__ = ["PlotError", "attention", "curve", "encoded", "front", "save", "within"]

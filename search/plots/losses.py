@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from search.ranking.standing import Standing
     from search.report.merit import Merit
 
-MAX_MARKS = 2000  # of a kind, best first
+MAX_MARKS = 400  # of a kind, best first
 MAX_NAMES = 14
 WIDTH, HEIGHT = 8.0, 5.2  # inches
 

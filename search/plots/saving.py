@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from typing import TYPE_CHECKING, Literal
 from xml.etree import ElementTree
@@ -20,7 +21,10 @@ Format = Literal["svg", "png"]
 
 FORMATS: dict[str, Format] = {".svg": "svg", ".png": "png"}
 DOTS_PER_INCH = 160
+PIXELS_PER_POINT = 1.4  # of a figure in a page, so that its small letters are read
 NAMESPACE = "http://www.w3.org/2000/svg"
+LINK = "{http://www.w3.org/1999/xlink}href"
+UNWRITTEN = {"svg": ("Date", "Creator", "Format", "Type"), "png": ("Software",)}  # so that the same figure is the same
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -36,17 +40,34 @@ def save(figure: Figure, path: Path) -> None:
         raise PlotError(f"{path} was not written: {error.strerror or error}") from error
 
 
-def encoded(figure: Figure, kind: Format) -> bytes:
-    """Give a figure's bytes; the same figure gives the same ones. SVG turns dark where the screen is."""
+def encoded(figure: Figure, kind: Format, alt: str = "") -> bytes:
+    """Give a figure's bytes; the same figure gives the same ones.
+
+    SVG turns dark where the screen is, and `alt` is what it says to who cannot see it.
+    """
     written = io.BytesIO()
     with styled(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)  # in SVG browsers have it
-        metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+        metadata = dict.fromkeys(UNWRITTEN[kind])
         figure.savefig(written, format=kind, dpi=DOTS_PER_INCH if kind == "png" else "figure", metadata=metadata)
-    return written.getvalue() if kind == "png" else _adapting(written.getvalue(), figure)
+    return written.getvalue() if kind == "png" else _adapting(written.getvalue(), figure, alt)
 
 
-def _adapting(svg: bytes, figure: Figure) -> bytes:
+def within(svg: bytes, name: str) -> str:
+    """Give a figure as an element of a page of HTML; `name` makes its ids its own there."""
+    root = ElementTree.fromstring(svg)  # noqa: S314 - we wrote it
+    root.set("width", f"{PIXELS_PER_POINT * float(root.attrib['viewBox'].split()[2]):.0f}")
+    for each in root.iter():
+        if LINK in each.attrib:
+            each.set("href", f"#{name}-{each.attrib.pop(LINK).removeprefix('#')}")
+        if "id" in each.attrib:
+            each.set("id", f"{name}-{each.get('id')}")
+        for key in {*each.keys()} & {"clip-path", "style"}:
+            each.set(key, re.sub(r"url\(#", f"url(#{name}-", each.attrib[key]))
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _adapting(svg: bytes, figure: Figure, alt: str) -> bytes:
     """Let a figure follow the screen's colours, fill the width it is given, and say what it is when read aloud."""
     ElementTree.register_namespace("", NAMESPACE)
     ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
@@ -58,7 +79,9 @@ def _adapting(svg: bytes, figure: Figure) -> bytes:
     style.text = _dark()
     title = ElementTree.Element(f"{{{NAMESPACE}}}title")
     title.text = figure.get_suptitle()
-    root[:0] = [title, style]
+    described = ElementTree.Element(f"{{{NAMESPACE}}}desc")
+    described.text = alt
+    root[:0] = [title, *([described] if alt else []), style]
     return ElementTree.tostring(root, encoding="utf-8")
 
 

@@ -105,7 +105,7 @@ def labelled(axes: Axes, points: list[tuple[float, float, str]]) -> None:
     drawn = axes.get_figure(root=True)
     assert drawn is not None
     canvas = FigureCanvasAgg(drawn)
-    canvas.draw()  # now it is known where everything falls
+    drawn.draw_without_rendering()  # now it is known where everything falls
     renderer, within, taken = canvas.get_renderer(), axes.get_window_extent(), _taken(axes)
     for x, y, text in points:
         for across, up in AROUND:

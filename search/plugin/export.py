@@ -19,10 +19,13 @@ from search.naming.renaming import modules_of, rename_imports
 from search.plugin.card import answered, card_of
 from search.plugin.names import Names
 from search.plugin.page import page
+from vortex_dsl import load_program, trace
+from vortex_dsl.errors import quoted
 
 if TYPE_CHECKING:
     from search.plugin.card import Circumstances
-    from search.records import Record
+    from search.records import Candidate, Record
+    from vortex_dsl import Shape
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECK = Path(__file__).with_name("check.py")  # the conformance test, `python -m PACKAGE.check`
@@ -33,23 +36,21 @@ requires = ["hatchling"]
 build-backend = "hatchling.build"
 
 [project]
-name = "{distribution}"
+name = "{names.distribution}"
 version = "{version}"
-description = "{summary}"
+description = "{program}: sparse attention for vLLM, found by Vortex Search"
 requires-python = ">=3.11"
 readme = "README.md"
 license = "Apache-2.0"
 license-files = ["LICENSE"]
 dependencies = []
-
-[project.entry-points."vllm.general_plugins"]
-{plugin} = "{package}.serving.plugin:register"
-
-[project.entry-points."vllm.platform_plugins"]
-{plugin} = "{package}.serving.plugin:platform"
-
+{entry_points}
 [tool.hatch.build.targets.wheel]
-packages = ["{package}"]
+packages = ["{names.package}"]
+"""
+ENTRY_POINT = """
+[project.entry-points."{group}"]
+{names.plugin} = "{place}"
 """
 
 
@@ -61,7 +62,8 @@ def export_wheel(record: Record, circumstances: Circumstances, out_dir: Path) ->
     """Build the wheel of an evaluated candidate into `out_dir` and give its path.
 
     Raises:
-        ExportError: no answers of the candidate are recorded, or the wheel cannot be built.
+        ExportError: no answers of the candidate are recorded, its text does not mean what was measured, or the wheel
+            cannot be built.
 
     """
     if answered(record) is None:
@@ -69,17 +71,37 @@ def export_wheel(record: Record, circumstances: Circumstances, out_dir: Path) ->
             f"candidate {record.candidate.id} ({record.candidate.name or 'refused'}) has status "
             f"{record.status}: only a program that has answered the probe or was served can be exported"
         )
+    _check_is_what_was_measured(record.candidate, circumstances.terms.shape)
     names = Names(record.candidate.program_digest)
     with tempfile.TemporaryDirectory() as folder:
-        project = Path(folder) / "project"
-        _vendor(project / names.package, names.package)
-        card = card_of(record, circumstances)
-        (project / names.package / "exported.json").write_text(json.dumps(card, indent=2, sort_keys=True) + "\n")
+        project, card = Path(folder), card_of(record, circumstances)
         _describe(project, names, card)
+        _write_runtime(project / names.package, names.package)
+        (project / names.package / "exported.json").write_text(json.dumps(card, indent=2, sort_keys=True) + "\n")
         return _build(project, out_dir)
 
 
-def _vendor(target: Path, package: str) -> None:
+def runtime(package: str) -> dict[str, bytes]:
+    """Give what an export of this version holds under that package's name beside `exported.json`, by path within it."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / package
+        _write_runtime(target, package)
+        return {path.relative_to(target).as_posix(): path.read_bytes() for path in target.rglob("*") if path.is_file()}
+
+
+def _check_is_what_was_measured(candidate: Candidate, shape: Shape) -> None:
+    """Raise ExportError where a text and its digest or name part: of these the wheel's names and metadata are made."""
+    program = load_program(candidate.proposal.text).with_values(**dict(candidate.proposal.values))
+    digest = trace(program, shape).digest
+    if (digest, program.name) != (candidate.program_digest, candidate.name):
+        raise ExportError(
+            f"candidate {candidate.id} is recorded as {quoted(candidate.name)}, {quoted(candidate.program_digest)}, "
+            f"but its text means {program.name}, {digest}: the record was changed, or an older version measured it; "
+            "measure it again"
+        )
+
+
+def _write_runtime(target: Path, package: str) -> None:
     """Copy the runtime into `target` with its absolute imports pointed at `package`."""
     ignore = shutil.ignore_patterns(*LEFT_OUT)
     shutil.copytree(ROOT / "vortex_dsl", target, ignore=ignore)
@@ -89,21 +111,18 @@ def _vendor(target: Path, package: str) -> None:
         shutil.copytree(ROOT / "kernels", target / "kernels", ignore=ignore)
         renames, modules = renames | {"kernels": f"{package}.kernels"}, modules | modules_of(ROOT, "kernels")
     for path in target.rglob("*.py"):
-        path.write_text(rename_imports(path.read_text(), renames, modules))
+        path.write_text(rename_imports(path.read_text("utf-8"), renames, modules), "utf-8")
 
 
 def _describe(project: Path, names: Names, card: dict[str, Any]) -> None:
     """Write the project's metadata, its page and the licence of its runtime."""
-    facts = {
-        "distribution": names.distribution,
-        "package": names.package,
-        "plugin": names.plugin,
-        "version": version("vortex-search"),
-        "summary": f"{card['name']}: sparse attention for vLLM, found by Vortex Search",
-    }
-    (project / "pyproject.toml").write_text(PROJECT.format(**facts))
-    (project / "README.md").write_text(page(card, names))
-    (project / "LICENSE").write_text(_licence())
+    points = "".join(
+        ENTRY_POINT.format(names=names, group=group, place=place) for group, place in names.entry_points.items()
+    )
+    described = PROJECT.format(names=names, version=version("vortex-search"), program=card["name"], entry_points=points)
+    (project / "pyproject.toml").write_text(described, "utf-8")
+    (project / "README.md").write_text(page(card, names), "utf-8")
+    (project / "LICENSE").write_text(_licence(), "utf-8")
 
 
 def _licence() -> str:

@@ -25,3 +25,11 @@ class Names:
     def distribution(self) -> str:
         """Name the wheel."""
         return f"vortex-plugin-{self.digest[:12]}"
+
+    @property
+    def entry_points(self) -> dict[str, str]:
+        """Give what vLLM loads under the plugin's name, by group."""
+        return {
+            "vllm.general_plugins": f"{self.package}.serving.plugin:register",
+            "vllm.platform_plugins": f"{self.package}.serving.plugin:platform",
+        }

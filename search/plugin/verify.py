@@ -1,26 +1,26 @@
 """Does an exported wheel serve what its evaluation recorded? Asked where this project has never been seen.
 
-A wheel is somebody's code. Installing it runs none of it; its own conformance test (`search.plugin.check`) does, in the
+A wheel is code, and may be anybody's. It is read before anything is done with it (`search.plugin.wheel`), and compared
+with what this project writes; it is installed, and its own conformance test (`search.plugin.check`) is run, in the
 sandbox in which engines run.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import re
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import venv
-import zipfile
-import zlib
 from contextlib import closing
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from search.config import tokens_needed
 from search.evaluator.caching import cache_bytes
@@ -29,18 +29,27 @@ from search.evaluator.fidelity.given import TextError
 from search.evaluator.models import cache_folder, model_digest, model_facts
 from search.evaluator.probe.chains import NUM_HOPS
 from search.evaluator.probe.problems import problems_of
-from search.evaluator.sandbox import Box, Child, ChildError
+from search.evaluator.sandbox import Box, Child, ChildError, bubblewrap
 from search.evaluator.speed.prompts import NUM_TOKENS, prompts_of
-from search.records import Stage, Workload, digest_of
+from search.plugin.export import runtime
+from search.plugin.said import Told
+from search.plugin.wheel import VerifyError, read_wheel
+from search.records import Stage, digest_of
 from vortex_dsl import load_program
-from vortex_dsl.errors import quoted
+from vortex_dsl.errors import listed, quoted
 from vortex_dsl.serving.plugin import on_cpu_build
 
+if TYPE_CHECKING:
+    from search.plugin.said import Card, Finding, Recorded
+    from search.plugin.wheel import Wheel
+    from search.records import Workload
+
+__all__ = ["Verification", "VerifyError", "fresh_environment", "read_wheel", "verify_wheel"]
+
 HIDDEN = ("vortex", "_vortex", "__editable__", "_editable")
-PACKAGE = r"vortex_[0-9a-f]{12}"
-TIMEOUT_S = 600
+INSTALL_S, CHECK_S = 120, 600
+MAX_TEXT_TOKENS = 1 << 30
 MAX_SENTENCE = 300  # characters of what a wheel says
-MAX_CARD_BYTES, MAX_WHEEL_BYTES = 64 << 20, 512 << 20  # unpacked
 VARIABLES = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "VLLM_NO_USAGE_STATS": "1",
@@ -50,15 +59,12 @@ VARIABLES = {
 PAGES_TOLERANCE = 0.01  # a near tie may fall otherwise in another batch
 
 
-class VerifyError(ValueError):
-    """The wheel cannot be verified; the message says why and what to do."""
-
-
 @dataclass(frozen=True)
 class Verification:
     """What came of it: `same` when every generated token equals the recorded evaluation's.
 
-    `findings`: what the wheel's own conformance test saw, a line each.
+    `strange_files`: those of its package that this project would not write so; where there are some, the rest is what
+    the wheel's code says. `findings`: what was seen of its code, and what its own conformance test saw, a line each.
     """
 
     name: str
@@ -70,107 +76,107 @@ class Verification:
     num_prompts: int
     pages_attended: int
     pages_dense: int
+    strange_files: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
 
 
-def verify_wheel(wheel: Path, model: str) -> Verification:
-    """Install the wheel into a fresh environment beside vLLM, run its conformance test there, and compare its answers.
+def verify_wheel(wheel: Wheel, model: Path) -> Verification:
+    """Install a wheel into a fresh environment beside vLLM, run its conformance test there, and compare its answers.
 
     Raises:
-        VerifyError: not an exported wheel, vLLM does not serve it, or it does not do what its program says.
+        VerifyError: there is no sandbox to hold its code, vLLM does not serve it, or it does not do what its program
+            says.
 
     """
-    package, card = read_card(wheel)
-    asked = _asked(wheel, card, Path(model))
+    asked, strange = _asked(wheel, model), _strange_files(wheel)
     with tempfile.TemporaryDirectory() as folder:
-        python = fresh_environment(Path(folder), wheel)
+        own = Path(folder) / wheel.file_name
+        own.write_bytes(wheel.content)
+        python = fresh_environment(Path(folder), own)
         request = {
-            "model": model, "prompts": asked.prompts, "num_tokens": asked.num_tokens,
-            "engine": _engine(card, asked.workload, model),
+            "model": str(model), "prompts": asked.prompts, "num_tokens": asked.num_tokens,
+            "engine": _engine(wheel.card, asked.workload, model),
         }  # fmt: skip
-        served = _check(python, package, request)
+        served = _check(python, wheel.package, request)
     _check_pages(asked.evaluation, served)
-    got = digest_of(served["tokens"])
+    got = digest_of(served.tokens)
     return Verification(
-        name=card["name"], digest=card["digest"], plugin=package,
-        same=got == asked.expected, expected=asked.expected, got=got,
-        num_prompts=len(asked.prompts), pages_attended=served["pages_attended"], pages_dense=served["pages_dense"],
-        findings=tuple(map(_sentence, served["findings"])),
+        name=wheel.card.name, digest=wheel.card.digest, plugin=wheel.package,
+        same=got == asked.evaluation.answers, expected=asked.evaluation.answers, got=got,
+        num_prompts=len(asked.prompts), pages_attended=served.pages_attended, pages_dense=served.pages_dense,
+        strange_files=strange, findings=(_code(wheel, strange), *map(_sentence, served.findings)),
     )  # fmt: skip
-
-
-def read_card(wheel: Path) -> tuple[str, dict[str, Any]]:
-    """Give the wheel's package name and its `exported.json`. Raises VerifyError."""
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            name = next(n for n in archive.namelist() if n.endswith("/exported.json"))
-            _check_size(wheel, archive, name)
-            package, card = name.split("/")[0], json.loads(archive.read(name))
-    except VerifyError:
-        raise
-    except FileNotFoundError as error:
-        raise VerifyError(f"{wheel}: no such file; `vortex export ID -o DIR` writes one") from error
-    except (zipfile.BadZipFile, zlib.error, StopIteration, ValueError, RuntimeError, IsADirectoryError) as error:
-        raise VerifyError(f"{wheel}: not a wheel that `vortex export` wrote") from error
-    if not re.fullmatch(PACKAGE, package):
-        raise VerifyError(f"{wheel}: not a wheel that `vortex export` wrote: its package is {quoted(package)}")
-    return package, card
-
-
-def _check_size(wheel: Path, archive: zipfile.ZipFile, card: str) -> None:
-    """Refuse what would fill memory or a disk."""
-    num_bytes = sum(each.file_size for each in archive.infolist())
-    if archive.getinfo(card).file_size > MAX_CARD_BYTES or num_bytes > MAX_WHEEL_BYTES:
-        raise VerifyError(f"{wheel}: unpacked it takes {num_bytes:,} bytes, far more than any export")
 
 
 @dataclass(frozen=True)
 class _Asked:
     """What a wheel is asked: an evaluation of its card once more, the prompts in the order in which they were sent."""
 
-    evaluation: dict[str, Any]
+    evaluation: Recorded
     workload: Workload
     prompts: list[Any]
     num_tokens: int
 
-    @property
-    def expected(self) -> str:
-        """Give the digest of the recorded answers."""
-        return str(self.evaluation["answers"])
 
-
-def _asked(wheel: Path, card: dict[str, Any], model: Path) -> _Asked:
+def _asked(wheel: Wheel, model: Path) -> _Asked:
     """Read what a card records of the stage whose workload it names. Raises VerifyError."""
-    try:
-        workload = Workload(**card["workload"])
-        stage = Stage(workload.stage)
-        found = next((e for e in card["evaluations"] if e["key"]["stage"] == stage and e["answers"]), None)
-        measured_on = found["key"]["model_digest"] if found else ""
-    except (KeyError, TypeError, ValueError) as error:
-        raise VerifyError(f"{wheel}: not a wheel that `vortex export` wrote") from error
+    card, workload = wheel.card, wheel.card.workload.workload
+    found = next((e for e in card.evaluations if e.key.stage is workload.stage and e.answers), None)
     if found is None:
         raise VerifyError(f"{wheel.name} records no answers; export the candidate again")
-    if stage is Stage.PROBE:
-        prompts: list[Any] = [problem.prompt for problem in problems_of(workload, found["key"]["seed"])]
+    if found.key.model_digest != model_digest(model):
+        raise VerifyError(
+            f"{wheel.name} was measured on {quoted(card.model)}, which {model} is not: name it with --model"
+        )
+    if workload.stage is Stage.PROBE:
+        prompts: list[Any] = [problem.prompt for problem in problems_of(workload, found.key.seed)]
         return _Asked(found, workload, prompts, NUM_HOPS)
-    if measured_on != model_digest(model):
-        raise VerifyError(f"{wheel.name} was measured on {card['model']}, which {model} is not: name it with --model")
-    return _Asked(found, workload, _timed_prompts(workload, found["key"]["seed"], model), NUM_TOKENS)
+    return _Asked(found, workload, _timed_prompts(workload, found.key.seed, model), NUM_TOKENS)
 
 
 def _timed_prompts(workload: Workload, seed: int, model: Path) -> list[dict[str, list[int]]]:
     """Give the prompts for which a wheel's answers were recorded. Raises VerifyError."""
     from transformers import AutoTokenizer
 
+    # Prompts are cut from texts that are longer than any model takes; transformers would warn of that.
+    tokenizer = AutoTokenizer.from_pretrained(model, model_max_length=MAX_TEXT_TOKENS)
     try:
-        found = prompts_of(workload, seed, AutoTokenizer.from_pretrained(model), cache_folder() / "engines")
+        found = prompts_of(workload, seed, tokenizer, cache_folder() / "engines")
     except TextError as error:
         raise VerifyError(f"the texts that the wheel was measured on are not here: {error}") from None
     return [{"prompt_token_ids": list(prompt)} for prompt in found]
 
 
+def _strange_files(wheel: Wheel) -> tuple[str, ...]:
+    """Give the files of the wheel's package that this project would not write, or would write otherwise.
+
+    Raises VerifyError where there are some, and no sandbox could hold what they do.
+    """
+    own = runtime(wheel.package)
+    strange = tuple(sorted(name for name in own.keys() | wheel.code.keys() if own.get(name) != wheel.code.get(name)))
+    if strange and bubblewrap() is None:
+        raise VerifyError(
+            f"{wheel.name} is not run, for it could do here what you can: {_code(wheel, strange)}; install bubblewrap, "
+            "which holds it"
+        )
+    return strange
+
+
+def _code(wheel: Wheel, strange: tuple[str, ...]) -> str:
+    """Tell whose code a wheel holds."""
+    if not strange:
+        return f"code: {len(wheel.code)} files, each as this project's version {version('vortex-search')} writes it"
+    return (
+        f"code: {len(strange)} of {len(wheel.code)} files are not what this project writes: "
+        f"{listed(map(quoted, strange))}; it is of version {quoted(wheel.card.runtime)}, it says"
+    )
+
+
 def fresh_environment(folder: Path, wheel: Path) -> Path:
-    """Make a virtual environment that sees vLLM but not this project, install the wheel; gives its Python."""
+    """Make a virtual environment that sees vLLM but not this project, install the wheel; gives its Python.
+
+    The wheel is unpacked in the sandbox, where it cannot write outside the folder. Raises VerifyError.
+    """
     venv.create(folder / "venv", with_pip=False, symlinks=True)
     python = folder / "venv" / "bin" / "python"
     seen = folder / "seen"
@@ -181,18 +187,30 @@ def fresh_environment(folder: Path, wheel: Path) -> Path:
             (seen / entry.name).symlink_to(entry)
     own = next((folder / "venv" / "lib").glob("python*")) / "site-packages"
     (own / "beside.pth").write_text(f"{seen}\n")
-    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps", "--no-index"]
-    done = subprocess.run([*install, str(wheel)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise VerifyError(f"{wheel.name} does not install: {done.stderr.strip()[-300:]}")
+    _install(python, wheel.resolve(), folder)
     return python
 
 
-def _engine(card: dict[str, Any], workload: Workload, model: str) -> dict[str, Any]:
+def _install(python: Path, wheel: Path, folder: Path) -> None:
+    """Unpack a wheel into an environment below `folder`, in the sandbox. Raises VerifyError."""
+    box = Box(scratch=folder, readable=(wheel,))
+    pip = (sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps", "--no-index", str(wheel))
+    try:
+        done = subprocess.run(
+            box.wrapped(pip), cwd=folder, env=box.variables(), capture_output=True, timeout=INSTALL_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise VerifyError(f"{wheel.name} is not installed after {INSTALL_S} s") from error
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip()[-MAX_SENTENCE:]
+        raise VerifyError(f"{wheel.name} does not install: {quoted(said, MAX_SENTENCE)}")
+
+
+def _engine(card: Card, workload: Workload, model: Path) -> dict[str, Any]:
     """Give the engine's arguments as the evaluation had them (`search.evaluator.engine.Engine`)."""
-    settings = EngineSettings(model, sparse=True, max_tokens=tokens_needed([workload]))
-    wanted = cache_bytes(model_facts(Path(model)), [workload], 4 if on_cpu_build() else 2, settings)
-    page_size = load_program(card["text"]).with_values(**card["values"]).values["page_size"]
+    settings = EngineSettings(str(model), sparse=True, max_tokens=tokens_needed([workload]))
+    wanted = cache_bytes(model_facts(model), [workload], 4 if on_cpu_build() else 2, settings)
+    page_size = load_program(card.text).with_values(**card.values).values["page_size"]
     return {
         "dtype": settings.dtype if on_cpu_build() else "bfloat16", "block_size": page_size,
         "max_model_len": settings.max_tokens, "max_num_seqs": settings.max_sequences,
@@ -200,11 +218,11 @@ def _engine(card: dict[str, Any], workload: Workload, model: str) -> dict[str, A
     }  # fmt: skip
 
 
-def _check_pages(evaluation: dict[str, Any], served: dict[str, Any]) -> None:
+def _check_pages(evaluation: Recorded, served: Told) -> None:
     """Raise VerifyError unless the wheel reads the recorded share of pages: right answers alone may be dense ones."""
-    recorded = {m["name"]: m["value"] for m in evaluation["measurements"]}
-    expected = recorded.get("pages_attended", 0.0) / recorded.get("pages_dense", 1.0)
-    got = served["pages_attended"] / max(1, served["pages_dense"])
+    recorded = {m.name: m.value for m in evaluation.measurements}
+    expected = recorded.get("pages_attended", 0.0) / (recorded.get("pages_dense") or 1.0)
+    got = served.pages_attended / max(1, served.pages_dense)
     if not math.isclose(got, expected, rel_tol=PAGES_TOLERANCE):
         raise VerifyError(
             f"the wheel read {got:.2%} of the pages where its evaluation recorded {expected:.2%}: "
@@ -212,7 +230,7 @@ def _check_pages(evaluation: dict[str, Any], served: dict[str, Any]) -> None:
         )
 
 
-def _check(python: Path, package: str, request: dict[str, Any]) -> dict[str, Any]:
+def _check(python: Path, package: str, request: dict[str, Any]) -> Told:
     """Run the wheel's own check in the sandbox: vLLM, the wheel, the model, and nothing of this project."""
     given = {name: os.environ[name] for name in ("OMP_NUM_THREADS",) if name in os.environ}
     box = Box(
@@ -222,21 +240,19 @@ def _check(python: Path, package: str, request: dict[str, Any]) -> dict[str, Any
     )
     try:
         with closing(Child((str(python), "-P", "-m", f"{package}.check", "--ask"), box)) as child:
-            told = child.call("check", request, TIMEOUT_S)
+            told = Told.model_validate(child.call("check", request, CHECK_S))
     except ChildError as error:
         raise VerifyError(f"vLLM did not serve the wheel: {error}") from error
-    try:
-        wrong = [_sentence(each) for each in told["findings"] if not each["is_right"]]
-        num_answers = len(told["tokens"])
-    except (KeyError, TypeError) as error:
+    except ValidationError as error:
         raise VerifyError(f"{package}.check gave an answer that no export gives") from error
+    wrong = [_sentence(each) for each in told.findings if not each.is_right]
     if wrong:
         raise VerifyError(f"the wheel fails its own check: {'; '.join(wrong)}")
-    if num_answers != len(request["prompts"]):
-        raise VerifyError(f"the wheel answered {num_answers} of {len(request['prompts'])} prompts")
+    if len(told.tokens) != len(request["prompts"]):
+        raise VerifyError(f"the wheel answered {len(told.tokens)} of {len(request['prompts'])} prompts")
     return told
 
 
-def _sentence(finding: dict[str, Any]) -> str:
+def _sentence(finding: Finding) -> str:
     """Give what a wheel says of itself as one line that any terminal shows as text."""
-    return quoted(f"{finding['what']}: {finding['seen']}", MAX_SENTENCE)[1:-1]
+    return quoted(f"{finding.what}: {finding.seen}", MAX_SENTENCE)[1:-1]

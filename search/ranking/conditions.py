@@ -7,11 +7,11 @@ comparisons (chained too), and, or, not, parentheses. A field without a figure f
 from __future__ import annotations
 
 import ast
-import difflib
 from dataclasses import fields
 from typing import TYPE_CHECKING, Literal
 
 from search.ranking.standing import Standing
+from vortex_dsl.errors import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,9 +47,8 @@ def parse(text: str) -> ast.expr:
 def field_of(name: str, asked: str) -> Kind:
     """Give the kind of a field that `asked` (an option) names. Raises ConditionError where there is none."""
     if name not in KINDS:
-        near = difflib.get_close_matches(name, KINDS, 1, 0.5)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(KINDS))}"
-        raise ConditionError(f"{asked}: a row of the leaderboard has no {name!r}; {hint}")
+        near = did_you_mean(name, KINDS) or f"; there are {', '.join(sorted(KINDS))}"
+        raise ConditionError(f"{asked}: a row of the leaderboard has no {name!r}{near}")
     return KINDS[name]
 
 

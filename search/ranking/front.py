@@ -81,11 +81,15 @@ def is_faster(standing: Standing) -> bool:
 def front_of(ranked: Sequence[Row]) -> list[Row]:
     """Give those of some rows with a loss that none of the others beats, in the order in which they came."""
     best: list[Row] = []
+    beaten: list[tuple[Row, Row | None]] = []  # each with one that beats it
     for row in ranked:
-        if not any(beats(other, row) for other in best):
+        by = next((other for other in best if beats(other, row)), None)
+        if by is None:
             best = [other for other in best if not beats(row, other)] + [row]
+        beaten.append((row, by))
     # What only a row that was beaten later had beaten comes back: with figures missing, beating is not transitive.
-    return [row for row in ranked if not any(beats(other, row) for other in best)]
+    kept = {id(row) for row in best}
+    return [row for row, by in beaten if id(by) not in kept and not any(beats(other, row) for other in best)]
 
 
 def _section(rows: Sequence[Standing]) -> Section:

@@ -7,6 +7,7 @@ are left out, a cell or an item at most `MAX_CELL` characters, a listing `MAX_LI
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 from search.report.wording import cut, shown
@@ -14,7 +15,7 @@ from search.report.wording import cut, shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from search.report.plot import Plot
+    from search.ranking.standing import Standing
 
 MAX_ROWS = 40
 MAX_CELL = 300
@@ -74,12 +75,24 @@ class Grid:
 
 @dataclass(frozen=True)
 class Picture:
-    """A plot with what it says in words, for who cannot see it. `name` is its file's, without an ending."""
+    """Rows as a figure: the front at a cost ratio, or the best over all of them for None.
+
+    `name` is its file's, without an ending; `alt` says in words what it shows, for who cannot see it.
+    """
 
     name: str
-    plot: Plot
+    rows: tuple[Standing, ...]
+    ratio: float | None
     alt: str
     caption: str
+
+    @cached_property
+    def svg(self) -> bytes:
+        """The figure as a file, drawn once."""
+        from search.plots import curve, encoded, front
+
+        figure = curve(self.rows) if self.ratio is None else front(self.rows, self.ratio)
+        return encoded(figure, "svg", self.alt)
 
 
 @dataclass(frozen=True)

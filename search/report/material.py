@@ -78,7 +78,7 @@ def gather(ledger: Ledger, campaign: Campaign) -> Material:
     records = tuple(
         ledger.candidate(r.candidate.id) if r.candidate.id in held_out else r for r in ledger.records(campaign.id)
     )
-    known = _circumstances(ledger, records)
+    known = known_of(ledger, records)
     spent = ledger.spent(campaign.id)
     return Material(
         campaign,
@@ -100,7 +100,8 @@ def _settings(campaign: Campaign) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _circumstances(ledger: Ledger, records: Iterable[Record]) -> Circumstances:
+def known_of(ledger: Ledger, records: Iterable[Record]) -> Circumstances:
+    """Read what the keys of all evaluations stand for; environments of those alone that have figures."""
     keys = [e.key for record in records for e in record.evaluations]
     measured = [e.key for record in records for e in record.evaluations if e.status in MEASURED]
     return Circumstances(
@@ -118,18 +119,26 @@ def _places(
         if s.environment in known.environments:
             divided[s.model_digest, s.environment, s.evaluator_version].append(s)
     for where, rows in sorted(divided.items(), key=lambda each: (-len(each[1]), each[0])):
-        seen = (_there(record, where, SEARCH, known) for record in records)
-        hidden = (_there(record, where, HELD_OUT, known) for record in records)
-        model, environment, version = where
-        yield Place(
-            model,
-            known.environments[environment],
-            version,
-            _main(sections(rows)),
-            {record.candidate.id: record for record in seen},
-            {record.candidate.id: record for record in hidden if record.evaluations},
-            tuple(s for s in spent.spendings if (s.model_digest, s.environment, s.evaluator_version) == where),
-        )
+        mine = (s for s in spent.spendings if (s.model_digest, s.environment, s.evaluator_version) == where)
+        yield place_of(rows, records, known, mine)
+
+
+def place_of(
+    rows: Sequence[Standing], records: Sequence[Record], known: Circumstances, spendings: Iterable[Spending] = ()
+) -> Place:
+    """Put together what was measured at one place: its rows, and the records of candidates of any."""
+    model, environment, version = where = (rows[0].model_digest, rows[0].environment, rows[0].evaluator_version)
+    seen = (_there(record, where, SEARCH, known) for record in records)
+    hidden = (_there(record, where, HELD_OUT, known) for record in records)
+    return Place(
+        model,
+        known.environments[environment],
+        version,
+        _main(sections(rows)),
+        {record.candidate.id: record for record in seen},
+        {record.candidate.id: record for record in hidden if record.evaluations},
+        tuple(spendings),
+    )
 
 
 def _main(divided: Iterable[Section]) -> dict[float, Section]:

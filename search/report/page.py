@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from search.plots import within
 from search.report.blocks import Grid, Items, Listing, Part, Picture, Words
-from search.report.plot import SVG_STYLE, drawn
 from search.report.wording import title_case
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     source, _, _ = PackageLoader("search.report", "").get_source(environment, "style.css")
-    environment.globals["style"] = Markup(source + SVG_STYLE)  # noqa: S704 - a file of ours
+    environment.globals["style"] = Markup(source)  # noqa: S704 - a file of ours
     environment.filters["kind"] = _kind
     environment.filters["anchor"] = _anchor
     environment.filters["title_case"] = title_case
@@ -48,7 +48,7 @@ def _kind(block: Block) -> str:
 
 
 def _drawn(picture: Picture) -> str:
-    return drawn(picture.plot, picture.name, picture.alt)
+    return within(picture.svg, picture.name)
 
 
 def _anchor(title: str) -> str:

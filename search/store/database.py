@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from sqlalchemy import Double, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from search.store.errors import StoreError
+from search.store.errors import AwayError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,64 +28,59 @@ if TYPE_CHECKING:
 
     from search.store.models import Base
 
-BUSY_TIMEOUT_S = 30
+BUSY_TIMEOUT_S = 1.0  # within SQLite, where no signal is heard: `Patience` goes on from there
+WAL_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 10
 RETRY_S = 0.01
+# PostgreSQL's for what passes: connections, shutting down and starting, deadlocks and crossed transactions, no room.
+PASSING = ("08", "57P01", "57P02", "57P03", "40001", "40P01", "53300", "55P03")
+STEADY = "steady_s"  # the function that tells SQLite the time
 CACHE_KIB, MMAP_BYTES = 65_536, 1 << 30  # of a connection that only reads
 MOST_KEPT = 100_000  # rows that are remembered to be there
+LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+CANNOT_WRITE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY_CANTINIT, sqlite3.SQLITE_READONLY_DIRECTORY)
+RECOVERY = "; keep a copy of the file, and try what `sqlite3 FILE .recover` can read of it"
 REMEDY = "Give --db as a path, sqlite:///FILE or postgresql://USER@HOST/NAME."
 IS_URL = re.compile(r"\w+(\+\w+)?://|(sqlite|postgresql|postgres):")  # what is none is a path
 
 
-class Epoch(FunctionElement[float]):
-    """Seconds since 1970 by the database's clock: leases must not hang on the clocks of many hosts."""
+class Clock(FunctionElement[float]):
+    """Seconds by the one clock that all who share a database read: leases must not hang on the clocks of many hosts.
+
+    PostgreSQL's is that of its server, since 1970. Whoever shares a file of SQLite is on one machine, whose steady
+    clock counts from its start and never jumps. Leases that are kept from before then end at no time that can be meant:
+    see `search.store.lease`.
+    """
 
     type = Double()
-    name = "epoch"
+    name = "clock"
     inherit_cache = True
 
 
-@compiles(Epoch, "sqlite")
-def _epoch_sqlite(element: Epoch, compiler: Any, **_: Any) -> str:  # noqa: ARG001
-    return "((julianday('now') - 2440587.5) * 86400.0)"
+@compiles(Clock, "sqlite")
+def _clock_sqlite(element: Clock, compiler: Any, **_: Any) -> str:  # noqa: ARG001
+    return f"{STEADY}()"
 
 
-@compiles(Epoch, "postgresql")
-def _epoch_postgresql(element: Epoch, compiler: Any, **_: Any) -> str:  # noqa: ARG001
+@compiles(Clock, "postgresql")
+def _clock_postgresql(element: Clock, compiler: Any, **_: Any) -> str:  # noqa: ARG001
     return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
 
 
-def connect(place: str) -> Engine:
-    """Give an engine for a URL, or for the path of an SQLite file.
+def connect(place: str, *, read_only: bool = False) -> Engine:
+    """Give an engine for a URL, or for the path of an SQLite file; `read_only`: one that cannot and need not write.
 
-    Raises StoreError where it names no database of a kind that we know.
+    Raises StoreError where it names no database of a kind that we know, and where there is no file to read.
     """
     parsed = _parse(place)
     if parsed.get_backend_name() == "sqlite":
-        return _connect_sqlite(parsed)
+        return _connect_sqlite(parsed, read_only=read_only)
     arguments = {"connect_timeout": CONNECT_TIMEOUT_S}
     try:
-        return create_engine(parsed, connect_args=arguments, pool_pre_ping=True)
+        engine = create_engine(parsed, connect_args=arguments, pool_pre_ping=True)
     except ModuleNotFoundError as error:
         raise StoreError(f"PostgreSQL needs {error.name}: pip install 'vortex-search[postgres]'.") from error
-
-
-def connect_reading(place: str) -> Engine:
-    """Give an engine that cannot write: SQLite opens the file for reading, PostgreSQL refuses in each transaction.
-
-    Raises StoreError as `connect` does, and where there is no such file.
-    """
-    parsed = _parse(place)
-    if parsed.get_backend_name() == "postgresql":
-        return reader(connect(place))
-    file = _file_of(parsed)
-    if not file.is_file():
-        raise StoreError(f"There is no database {file}. {REMEDY}")
-    read_only = URL.create("sqlite", database=f"file:{quote(str(file))}", query={"mode": "ro", "uri": "true"})
-    engine = create_engine(read_only, connect_args={"timeout": BUSY_TIMEOUT_S})
-    event.listen(engine, "connect", _prepare_reading)
-    event.listen(engine, "begin", _begin_sqlite)
-    return reader(engine)
+    return reader(engine) if read_only else engine
 
 
 def file_of(place: str) -> Path | None:
@@ -110,8 +105,14 @@ def _parse(place: str) -> URL:
     return parsed
 
 
-def _connect_sqlite(url: URL) -> Engine:
+def _connect_sqlite(url: URL, *, read_only: bool) -> Engine:
     file = _file_of(url)
+    if read_only:
+        if not file.is_file():
+            raise StoreError(f"There is no database {file}. {REMEDY}")
+        engine = create_engine(url.set(database=str(file)), creator=lambda: _open_to_read(file))
+        event.listen(engine, "begin", _begin_sqlite)
+        return reader(engine)
     if not file.parent.is_dir():
         raise StoreError(f"The database {file} cannot be made: the folder {file.parent} does not exist.")
     engine = create_engine(url.set(database=str(file)), connect_args={"timeout": BUSY_TIMEOUT_S})
@@ -126,16 +127,58 @@ def _file_of(url: URL) -> Path:
     return Path(url.database or "").absolute()
 
 
-def _prepare_reading(connection: Any, record: object) -> None:  # noqa: ARG001
-    """Refuse to write, whatever the file would allow, and keep what is read often at hand."""
-    connection.isolation_level = None
-    for pragma in ("query_only = ON", f"cache_size = -{CACHE_KIB}", f"mmap_size = {MMAP_BYTES}"):
-        connection.execute(f"PRAGMA {pragma}").close()
+def damage_of(file: Path) -> str:
+    """Say what is wrong within an SQLite file, read whole once; nothing where it is sound. It need not be a ledger."""
+    try:
+        with closing(_open_to_read(file)) as connection:
+            told = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")]
+    except sqlite3.Error as error:
+        told = [str(error)]
+    wrong = "; ".join(" ".join(each.split()) for each in told if each != "ok")
+    return f"{file} is damaged: {wrong}{RECOVERY}" if wrong else ""
+
+
+def _open_to_read(file: Path) -> sqlite3.Connection:
+    """Open a file that somebody may be writing to, or that lies where nobody may write.
+
+    Readers of a write-ahead log leave a file beside it. Where that cannot be made nobody can be writing either, and
+    whatever is not in a log is in the database itself.
+    """
+    name = quote(str(file))
+    try:
+        return _readable(f"file:{name}?mode=ro")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode not in CANNOT_WRITE or not file.is_file():
+            raise
+        log = file.with_name(f"{file.name}-wal")
+        if log.exists() and log.stat().st_size:
+            told = f"{error}; {log.name} beside it holds more of it, so copy both into a folder where you may write"
+            raise sqlite3.OperationalError(told) from error
+    return _readable(f"file:{name}?mode=ro&immutable=1")
+
+
+def _readable(uri: str) -> sqlite3.Connection:
+    """Open a file for reading, and keep what is read often at hand."""
+    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False, isolation_level=None)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").close()  # nothing is opened before something is read
+        for pragma in ("query_only = ON", f"cache_size = -{CACHE_KIB}", f"mmap_size = {MMAP_BYTES}"):
+            connection.execute(f"PRAGMA {pragma}").close()
+    except BaseException:
+        connection.close()
+        raise
+    _tell_the_time(connection)
+    return connection
+
+
+def _tell_the_time(connection: Any) -> None:
+    connection.create_function(STEADY, 0, time.monotonic)
 
 
 def _prepare_sqlite(connection: Any, record: object) -> None:  # noqa: ARG001
     """Take transactions into our own hands (the driver would begin them late), and set what holds per connection."""
     connection.isolation_level = None
+    _tell_the_time(connection)
     _write_ahead(connection)
     for pragma in ("synchronous = NORMAL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}").close()
@@ -143,7 +186,7 @@ def _prepare_sqlite(connection: Any, record: object) -> None:  # noqa: ARG001
 
 def _write_ahead(connection: Any) -> None:
     """Switch to WAL. For that alone SQLite does not wait: of several who open a new file, some find it locked."""
-    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    deadline = time.monotonic() + WAL_TIMEOUT_S
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL").close()
@@ -170,30 +213,36 @@ def reader(engine: Engine) -> Engine:
 
 @contextmanager
 def explained(engine: Engine) -> Iterator[None]:
-    """Turn what a driver says when a database is unwritable, damaged, locked or away into a StoreError."""
+    """Turn what a driver says when a database is unwritable, damaged, locked or away into a StoreError.
+
+    AwayError is what passes.
+    """
     try:
         yield
     except DBAPIError as error:
         if not _is_fault(engine, error.orig):
             raise
-        name = name_of(engine.url)
+        name = engine.url.render_as_string(hide_password=True)
         reason = " ".join(str(error.orig).split())
-        if "uri" in engine.url.query and "readonly" in reason:  # only read, and SQLite wants to write all the same
-            reason += "; SQLite keeps files beside one that it reads, so copy it into a folder where you may write"
-        raise StoreError(f"The database {name} cannot be used: {reason}.") from error
-
-
-def name_of(url: URL) -> str:
-    """Name a database as people do: without its password, a file by its path, however it was opened."""
-    if url.query.get("uri"):
-        url = URL.create("sqlite", database=unquote((url.database or "").removeprefix("file:")))
-    return url.render_as_string(hide_password=True)
+        if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT:
+            reason += RECOVERY
+        kind = AwayError if _passes(error.orig) else StoreError
+        raise kind(f"The database {name} cannot be used: {reason}.") from error
 
 
 def _is_fault(engine: Engine, error: BaseException | None) -> bool:
     """Tell a fault of the surroundings from a bug of ours. SQLite has no class of its own for "not a database"."""
     driver = engine.dialect.loaded_dbapi
-    return isinstance(error, driver.OperationalError) or type(error) is driver.DatabaseError
+    return _passes(error) or isinstance(error, driver.OperationalError) or type(error) is driver.DatabaseError
+
+
+def _passes(error: BaseException | None) -> bool:
+    """Tell what passes by itself: a lock of SQLite, a server that is away, ends, starts or is in a knot."""
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF in LOCKED
+    state = getattr(error, "sqlstate", "")
+    is_cut_off = state is None and type(error).__name__ == "OperationalError"  # no server says anything of it
+    return state.startswith(PASSING) if state else is_cut_off
 
 
 @cache

@@ -5,5 +5,9 @@ class StoreError(Exception):
     """The database cannot be opened or is not ours. The message is one sentence for people."""
 
 
+class AwayError(StoreError):
+    """The database is away or locked for now: whatever was asked may be asked again."""
+
+
 class SchemaError(StoreError):
     """A ledger of an older version, where it is only read. The message says what brings it up to date."""

@@ -1,36 +1,107 @@
-"""Who may measure what: an evaluation is free, leased or finished, and its row says which."""
+"""Who may measure what: an evaluation is free, leased or finished, and its row says which.
+
+Leases end by the database's clock. One that ends later than any may is of a clock that has jumped, or of a machine that
+has started since: it is cut to the length of one that begins now, so that whoever still has it can prolong it, and
+nobody waits longer for who is gone.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Double, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import Double, and_, bindparam, cast, delete, extract, func, insert, select, update
 
-from search.records import Evaluation, Status
-from search.store import models, rows
-from search.store.database import Epoch, inserting, keep
+from search.contracts import Claim
+from search.records import Evaluation, EvaluationKey, Status
+from search.store import models, rows, standing
+from search.store.database import Clock, insert_new, inserting, keep
+from search.store.shown import tally
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Select, Update
     from sqlalchemy.orm import Session
 
-    from search.records import EvaluationKey, EvaluationTask
+    from search.records import EvaluationTask
 
 MAX_DEATHS = 3
+LONGEST_S = 300.0  # no lease is longer
 RETRIED = (Status.INFRASTRUCTURE, Status.INTERRUPTED)
 # Built once: building them costs more than the database takes to answer.
 ROW = models.Evaluation
 IS_KEY = and_(*(getattr(ROW, name) == bindparam(f"key_{name}") for name in models.KEY))
 LOOK = select(ROW.id, ROW.status, ROW.owner, ROW.finished_at).where(IS_KEY).with_for_update(key_share=True)
 SETTLE = update(ROW).where(ROW.id == bindparam("settled")).values(owner=None, lease_until=None, finished_at=func.now())
+LINKED = select(models.CandidateEvaluation.candidate_id).where(
+    models.CandidateEvaluation.evaluation_id == bindparam("evaluation")
+)
 INSERT_MEASUREMENT = insert(models.Measurement)
 LOCK = select(models.Evaluation).where(IS_KEY).with_for_update(key_share=True)
+OURS = update(ROW).where(IS_KEY, ROW.owner == bindparam("holder"))
+PROLONG = OURS.values(lease_until=Clock() + bindparam("lease_s", type_=Double))
+RELEASE = OURS.values(lease_until=None, owner=None, begun=False)
+BEGIN = OURS.values(begun=True)
+HELD = select(*(getattr(ROW, name) for name in models.KEY)).where(
+    ROW.lease_until.is_not(None), ROW.owner == bindparam("holder")
+)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Who wants a lease, and for how long.
+
+    `is_again`: it was asked for before, and nobody came back to say whether it was given. `back_s`: for how long the
+    database has been there again.
+    """
+
+    owner: str
+    lease_s: float
+    is_again: bool
+    back_s: float
 
 
 def parameters(key: EvaluationKey) -> dict[str, Any]:
     """Give the values for `IS_KEY`."""
     return {f"key_{name}": value for name, value in asdict(key).items()}
+
+
+def claim(session: Session, task: EvaluationTask, wish: Wish, candidate_id: int | None) -> models.Evaluation | Claim:
+    """Take an evaluation, or give its row where it has been measured: see `search.contracts.Ledger`."""
+    row = lock(session, task.key)
+    if row is None:
+        made = make(session, task, wish.owner, wish.lease_s)
+        if made is not None:
+            link(session, made, candidate_id)
+            return Claim.TAKEN
+        row = lock(session, task.key)
+        assert row is not None, "what somebody has inserted is there"
+    before, concerned = row.status, link(session, row.id, candidate_id)
+    if concerned and before is not None:
+        tally.note_link(session, concerned[0], row)
+    if not is_final(row):
+        if (wish.is_again and row.owner == wish.owner) or take(session, row, wish):
+            tally.note_evaluation(session, row.id, row.stage, before, None)
+            return Claim.TAKEN
+        if not is_final(row):
+            return Claim.BUSY
+        tally.note_evaluation(session, row.id, row.stage, before, row.status)
+        concerned = linked(session, row.id)
+    session.flush()
+    standing.refresh(session, concerned)
+    return row
+
+
+def update_all(session: Session, statement: Update, keys: Sequence[EvaluationKey], owner: str, **given: float) -> None:
+    """Change those of some leases that are the owner's."""
+    session.connection().execute(statement, [{**parameters(key), "holder": owner, **given} for key in keys])
+
+
+def held(session: Session, owner: str) -> set[EvaluationKey]:
+    """Give what an owner has leased."""
+    return {EvaluationKey(*row) for row in session.connection().execute(HELD, {"holder": owner}).tuples()}
 
 
 def lock(session: Session, key: EvaluationKey) -> models.Evaluation | None:
@@ -60,7 +131,7 @@ def make(session: Session, task: EvaluationTask, owner: str, lease_s: float) -> 
 
 @cache
 def _leasing(dialect: str) -> Any:
-    until = Epoch() + bindparam("lease_s", type_=Double)
+    until = Clock() + bindparam("lease_s", type_=Double)
     return inserting(dialect, models.Evaluation).values(lease_until=until).returning(models.Evaluation.id)
 
 
@@ -69,18 +140,37 @@ def is_final(row: Any) -> bool:
     return row.status is not None and row.status not in RETRIED
 
 
-def take(session: Session, row: models.Evaluation, owner: str, lease_s: float) -> bool:
-    """Lease a row that has no result. False if somebody else's lease runs, or if this was its last death."""
-    now = session.scalars(select(Epoch())).one()
+def take(session: Session, row: models.Evaluation, wish: Wish) -> bool:
+    """Lease a row that has no result. False if somebody else's lease runs, or if this was its last death.
+
+    Who could not prolong a lease while the database was away has as long for it as a lease lasts.
+    """
+    now = session.scalars(select(Clock())).one()
     if row.lease_until is not None:
-        if row.lease_until > now:
+        if row.lease_until > now + LONGEST_S:
+            row.lease_until = now + wish.lease_s
+        if row.lease_until > now or wish.back_s < wish.lease_s:
             return False
-        row.num_deaths += row.begun
+        row.num_deaths += row.begun and not _was_away(session, row.lease_until)
     if row.num_deaths >= MAX_DEATHS:
         _quarantine(row)
         return False
-    row.status, row.owner, row.lease_until, row.begun = None, owner, now + lease_s, False
+    row.status, row.owner, row.lease_until, row.begun = None, wish.owner, now + wish.lease_s, False
     return True
+
+
+def _was_away(session: Session, until: float) -> bool:
+    """Say whether the server was started after a lease ran out: its owner, patient or not, could not prolong it."""
+    if session.get_bind().dialect.name == "sqlite":
+        return False
+    started = select(cast(extract("epoch", func.pg_postmaster_start_time()), Double))
+    return session.scalars(started).one() >= until
+
+
+def check_length(lease_s: float) -> None:
+    """Refuse a lease that would be taken for one of a clock that has jumped. Raises ValueError."""
+    if not 0 < lease_s <= LONGEST_S:
+        raise ValueError(f"a lease lasts up to {LONGEST_S:g} s, but {lease_s:g} s were asked for")
 
 
 def _quarantine(row: models.Evaluation) -> None:
@@ -92,15 +182,63 @@ def _quarantine(row: models.Evaluation) -> None:
     )
 
 
-def forgive(row: models.Evaluation) -> None:
-    """Free a row from quarantine, its deaths forgotten."""
-    row.status, row.message, row.num_deaths, row.begun = None, "", 0, False
+def quarantined(candidate_id: int) -> Select[models.Evaluation]:
+    """Give the query for what is in quarantine of a candidate, ours until the transaction ends."""
+    link = models.CandidateEvaluation
+    row = models.Evaluation
+    return (
+        select(row)
+        .join(link, link.evaluation_id == row.id)
+        .where(link.candidate_id == candidate_id, row.status == Status.QUARANTINED)
+        .order_by(row.id)
+        .with_for_update(of=row)
+    )
 
 
-def settle(session: Session, row: Any, evaluation: Evaluation) -> None:
-    """Write a result into its row, as `look` gives it, and end the lease."""
+def nothing_to_forgive(session: Session, candidate_id: int) -> str:
+    """Say why a candidate cannot be forgiven."""
+    if session.get(models.Candidate, candidate_id) is None:
+        return f"There is no candidate {candidate_id}."
+    return f"Candidate {candidate_id} is not quarantined, so there is nothing to forgive."
+
+
+def forgive(session: Session, candidate_ids: Sequence[int]) -> list[Evaluation]:
+    """Free what is in quarantine of these candidates, deaths forgotten; gives what it was, all or nothing."""
+    found: dict[int, models.Evaluation] = {}
+    for candidate_id in candidate_ids:
+        theirs = session.scalars(quarantined(candidate_id)).all()
+        if not theirs:
+            raise LookupError(nothing_to_forgive(session, candidate_id))
+        found |= {row.id: row for row in theirs}
+    asked = {row.id: session.get_one(models.Workload, row.workload_digest) for row in found.values()}
+    forgiven = [rows.evaluation(row, (), rows.ratio_of(asked[row.id].definition)) for row in found.values()]
+    for row in found.values():
+        row.num_deaths = 0
+    _free(session, list(found.values()))
+    return forgiven
+
+
+def absolve(session: Session, keys: Sequence[EvaluationKey]) -> None:
+    """Take back one death of each, and free from quarantine what has no longer as many as lead there."""
+    found = [row for key in keys if (row := lock(session, key)) is not None and row.num_deaths]
+    for row in found:
+        row.num_deaths -= 1
+    _free(session, [row for row in found if row.status == Status.QUARANTINED and row.num_deaths < MAX_DEATHS])
+
+
+def _free(session: Session, found: Sequence[models.Evaluation]) -> None:
+    for row in found:
+        tally.note_evaluation(session, row.id, row.stage, row.status, None)
+        row.status, row.message, row.begun = None, "", False
+    session.flush()
+    standing.refresh(session, [each for row in found for each in linked(session, row.id)])
+
+
+def settle(session: Session, row: Any, evaluation: Evaluation, commit: str) -> None:
+    """Write a result into its row, as `look` gives it, with the commit that measured it, and end the lease."""
     names = ("status", "message", "elapsed_s", "correct", "answers")
-    session.connection().execute(SETTLE, {"settled": row.id, **{name: getattr(evaluation, name) for name in names}})
+    told = {name: getattr(evaluation, name) for name in names}
+    session.connection().execute(SETTLE, {"settled": row.id, "commit": commit, **told})
     if row.finished_at is not None:  # it was tried before
         session.execute(delete(models.Measurement).where(models.Measurement.evaluation_id == row.id))
     names = ("name", "value", "low", "high", "num_samples")
@@ -110,3 +248,16 @@ def settle(session: Session, row: Any, evaluation: Evaluation) -> None:
     ]
     if taken:
         session.connection().execute(INSERT_MEASUREMENT, taken)
+
+
+def link(session: Session, evaluation_id: int, candidate_id: int | None) -> Sequence[int]:
+    """Note whose evaluation it is. Gives the candidates whose standing does not show it yet."""
+    if candidate_id is None:
+        return []
+    is_new = insert_new(session, models.CandidateEvaluation, candidate_id=candidate_id, evaluation_id=evaluation_id)
+    return [candidate_id] if is_new else []
+
+
+def linked(session: Session, evaluation_id: int) -> Sequence[int]:
+    """Give the candidates whose evaluation it is."""
+    return session.connection().scalars(LINKED, {"evaluation": evaluation_id}).all()

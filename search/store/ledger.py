@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Double, bindparam, func, select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from search.contracts import Claim
@@ -25,49 +26,55 @@ from search.records import (
     Submission,
     Workload,
 )
-from search.store import board, entries, lease, models, progress, rows, schema, standing, submissions
+from search.store import entries, lease, models, rows, schema, standing, submissions
 from search.store import spent as spending
-from search.store.database import Epoch, Kept, connect, connect_reading, explained, insert_new, keep, reader
+from search.store.database import Kept, connect, explained, insert_new, keep, reader
+from search.store.patience import PATIENCE_S, Patience, patient
+from search.store.shown import board, candidates, progress, tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from sqlalchemy import Select, Update
+    from sqlalchemy import Update
     from sqlalchemy.engine import Engine
-    from sqlalchemy.orm import InstrumentedAttribute
 
     from search.store.spent import Spent
 
-LINKED = select(models.CandidateEvaluation.candidate_id).where(
-    models.CandidateEvaluation.evaluation_id == bindparam("evaluation")
-)
-LEASES = update(models.Evaluation).where(lease.IS_KEY, models.Evaluation.owner == bindparam("holder"))
-PROLONG = LEASES.values(lease_until=Epoch() + bindparam("lease_s", type_=Double))
-RELEASE = LEASES.values(lease_until=None, owner=None, begun=False)
-BEGIN = LEASES.values(begun=True)
-MAX_DIGITS = 18  # of an id: more would not fit 64 bits
+ANY = Choice()
 
 
 class SqlLedger:
     """`search.contracts.Ledger` in a database. Opening it makes or migrates the tables.
 
-    `place` is a path, `sqlite:///FILE` or `postgresql://USER@HOST/NAME`. Raises StoreError, on opening as later, when
-    the database is not ours, not writable or away. `read_only`: nothing can be written, nothing is made or migrated,
-    and an older schema is refused.
+    `place` is a path, `sqlite:///FILE` or `postgresql://USER@HOST/NAME`. `read_only`: nothing is made or migrated, an
+    older schema is refused, and neither a lock nor a right to write is needed. A database that is away or locked is
+    asked again for `patience_s`; `told` hears of it when that takes long. Raises StoreError, on opening as later, when
+    the database is not ours, not writable or stays away.
     """
 
-    def __init__(self, place: str, *, read_only: bool = False) -> None:
-        self._engine = connect_reading(place) if read_only else connect(place)
+    def __init__(
+        self,
+        place: str,
+        *,
+        read_only: bool = False,
+        patience_s: float = PATIENCE_S,
+        told: Callable[[str], None] | None = None,
+    ) -> None:
+        self._engine = connect(place, read_only=read_only)
         self._reader = reader(self._engine)
+        self._patience = Patience(patience_s, told)
         self._kept: set[tuple[type[models.Base], str]] = set()
-        with explained(self._engine):
-            schema.require_head(self._reader) if read_only else schema.bring_to_head(self._engine)
+        # A lock passes, but a server that was never there is a wrong address.
+        waits = self._engine.dialect.name == "sqlite"
+        patience = self._patience if waits else Patience(0.0)
+        patience.call(lambda: schema.prepare(self._engine, read_only=read_only))
 
     @contextmanager
     def _writing(self) -> Iterator[Session]:
         kept = Kept(self._kept)
         with explained(self._engine), Session(self._engine, info={"kept": kept}) as session, session.begin():
             yield session
+            tally.store(session)
         kept.commit()
 
     @contextmanager
@@ -81,6 +88,10 @@ class SqlLedger:
         """The engine whose transactions only read."""
         return self._reader
 
+    def give_up(self) -> None:
+        """Wait no more for a database that is away: what waits fails now. Safe in signal handlers."""
+        self._patience.give_up()
+
     def close(self) -> None:
         """Let go of the database. Idempotent."""
         self._engine.dispose()
@@ -91,12 +102,22 @@ class SqlLedger:
         """Store a campaign and give it back with its id."""
         columns = asdict(campaign)
         columns.update(id=None, proposers=list(campaign.proposers))
-        with self._writing() as session:
-            row = models.Campaign(**columns)
-            session.add(row)
-            session.flush()
-            return rows.campaign(row)
+        ids: list[int] = []
 
+        def attempt() -> Campaign:
+            with self._writing() as session:
+                # The attempt before may have been stored, though nobody came back to say so.
+                row = session.get(models.Campaign, ids[-1]) if ids else None
+                if row is None:
+                    row = models.Campaign(**columns)
+                    session.add(row)
+                    session.flush()
+                    ids.append(row.id)
+                return rows.campaign(row)
+
+        return self._patience.call(attempt)
+
+    @patient
     def campaign(self, campaign_id: int | None = None) -> Campaign:
         """Give a campaign, the newest without an id. Raises LookupError where there is none."""
         query = select(models.Campaign).order_by(models.Campaign.id.desc()).limit(1)
@@ -106,11 +127,13 @@ class SqlLedger:
                 raise LookupError("There is no campaign yet." if campaign_id is None else _missing(campaign_id))
             return rows.campaign(row)
 
+    @patient
     def campaigns(self) -> list[Campaign]:
         """Give all campaigns, the oldest first."""
         with self.reading() as session:
             return [rows.campaign(row) for row in session.scalars(select(models.Campaign).order_by(models.Campaign.id))]
 
+    @patient
     def add_candidate(self, candidate: Candidate) -> Candidate:
         """Store a step's candidate; the stored one comes back if that step is already there."""
         where = {"campaign_id": candidate.campaign_id, "step": candidate.step}
@@ -118,57 +141,53 @@ class SqlLedger:
             if session.get(models.Campaign, candidate.campaign_id) is None:
                 raise LookupError(_missing(candidate.campaign_id))
             is_new = _insert(session, candidate)
-            row, text = session.execute(_candidates().filter_by(**where)).one()
+            row, text = session.execute(candidates.selected().filter_by(**where)).one()
             if is_new:
+                tally.note_candidate(session, row)
                 entries.store(session, row.id, candidate.proposal)
                 if candidate.status is Status.OK:
                     _admit(session, row)
-            return rows.candidate(row, text, _written(session, row.id))
+            return rows.candidate(row, text, candidates.written(session, row.id))
 
-    def records(self, campaign_id: int) -> list[Record]:
+    @patient
+    def records(self, campaign_id: int, steps: range = candidates.ALL) -> list[Record]:
         """Give a campaign's candidates in step order with their finished evaluations, never the held-out ones."""
-        query = _candidates().where(models.Candidate.campaign_id == campaign_id).order_by(models.Candidate.step)
         with self.reading() as session:
-            judged = rows.OF_CAMPAIGN(session, campaign=campaign_id)
-            written = entries.read(session, models.Candidate.campaign_id == campaign_id)
-            return [
-                Record(
-                    rows.candidate(row, text, written.get(row.id, entries.NOTHING)),
-                    tuple(j.evaluation for j in judged.get(row.id, ()) if j.split != standing.HELD_OUT),
-                )
-                for row, text in session.execute(query)
-            ]
+            return candidates.records(session, campaign_id, steps)
 
+    @patient
+    def step_of(self, campaign_id: int, digest: str) -> int | None:
+        """Give the first step of a campaign whose program has this digest, None where none has."""
+        with self.reading() as session:
+            return candidates.step_of(session, campaign_id, digest)
+
+    @patient
+    def screened(self, campaign_id: int, steps: range) -> list[Record]:
+        """Give candidates of some steps with nothing but what the screen noted of their behaviour."""
+        with self.reading() as session:
+            return candidates.screened(session, campaign_id, steps)
+
+    @patient
     def candidate(self, candidate_id: int) -> Record:
         """Give one candidate with all that was measured and said of it. Raises LookupError where there is none."""
-        query = _candidates().add_columns(models.Candidate.conversation).where(models.Candidate.id == candidate_id)
         with self.reading() as session:
-            found = session.execute(query).one_or_none()
-            if found is None:
-                raise LookupError(f"There is no candidate {candidate_id}.")
-            judged = rows.OF_CANDIDATES(session, ids=[candidate_id]).get(candidate_id, [])
-            row, text, conversation = found
-            written = _written(session, candidate_id)
-            return Record(rows.candidate(row, text, written, conversation), tuple(item.evaluation for item in judged))
+            found = candidates.record(session, candidate_id)
+        if found is None:
+            raise LookupError(f"There is no candidate {candidate_id}.")
+        return found
 
+    @patient
     def find(self, name: str) -> Record:
         """Give a candidate by its id or by the beginning of its program's digest, the newest that was admitted.
 
         A program that a candidate's budget was fitted to finds the candidate too.
         """
         with self.reading() as session:
-            if name.isdecimal() and len(name) < MAX_DIGITS and session.get(models.Candidate, int(name)) is not None:
-                return self.candidate(int(name))
-            found = _newest(session, models.Candidate.program_digest, name)
-            if len(set(found.values())) != 1:
-                found = _newest(session, models.Evaluation.program_digest, name) | found
-        if len(set(found.values())) != 1:
-            several = f"Several programs' digests begin with {name!r}: {', '.join(sorted(found)[:5])}."
-            raise LookupError(several if found else f"There is no candidate {name!r}.")
-        return self.candidate(next(iter(found.values())))
+            return candidates.find(session, name)
 
     # Submissions
 
+    @patient
     def submit(self, submission: Submission) -> Submission:
         """Let a proposal from outside wait for a step, and give it back with its id. Raises SubmissionError."""
         with self._writing() as session:
@@ -176,11 +195,13 @@ class SqlLedger:
                 raise LookupError(_missing(submission.campaign_id))
             return submissions.submit(session, submission)
 
+    @patient
     def submissions(self, campaign_id: int) -> list[Submission]:
         """Give what came from outside, in order of arrival."""
         with self.reading() as session:
             return submissions.submissions(session, campaign_id)
 
+    @patient
     def submission(self, submission_id: int) -> Submission:
         """Give one of them by its id. Raises LookupError where there is none."""
         with self.reading() as session:
@@ -189,6 +210,7 @@ class SqlLedger:
             raise LookupError(f"There is no submission {submission_id}.")
         return found
 
+    @patient
     def assign(self, campaign_id: int, step: int) -> Submission | None:
         """Give a step to whatever has waited longest; None where nothing waits. A step that has one keeps it."""
         with self._writing() as session:
@@ -201,62 +223,59 @@ class SqlLedger:
     ) -> Evaluation | Claim:
         """Take an evaluation for `lease_s`, or give what has been measured under the same key before."""
         _check(task)
+        lease.check_length(lease_s)
+        attempts = itertools.count()
+        return self._patience.call(lambda: self._claim(task, owner, lease_s, candidate_id, next(attempts) > 0))
+
+    def _claim(
+        self, task: EvaluationTask, owner: str, lease_s: float, candidate_id: int | None, is_again: bool
+    ) -> Evaluation | Claim:
         with self._writing() as session:
-            row = lease.lock(session, task.key)
-            if row is None:
-                made = lease.make(session, task, owner, lease_s)
-                if made is not None:
-                    _link(session, made, candidate_id)
-                    return Claim.TAKEN
-                row = lease.lock(session, task.key)
-                assert row is not None, "what somebody has inserted is there"
-            concerned = _link(session, row.id, candidate_id)
-            if not lease.is_final(row):
-                if lease.take(session, row, owner, lease_s):
-                    return Claim.TAKEN
-                if not lease.is_final(row):
-                    return Claim.BUSY
-                concerned = _linked(session, row.id)
-            session.flush()
-            standing.refresh(session, concerned)
+            row = lease.claim(session, task, lease.Wish(owner, lease_s, is_again, self._patience.back_s), candidate_id)
+            if isinstance(row, Claim):
+                return row
             measurements = rows.measurements_of(session, models.Measurement.evaluation_id == row.id)
             return rows.evaluation(row, measurements.get(row.id, ()), task.workload.ratio)
 
-    def heartbeat(self, keys: Sequence[EvaluationKey], owner: str, lease_s: float) -> None:
-        """Prolong our leases. Those that have been lost to somebody else stay lost."""
-        self._update_leases(PROLONG, keys, owner, lease_s=lease_s)
+    @patient
+    def heartbeat(self, keys: Sequence[EvaluationKey], owner: str, lease_s: float) -> list[EvaluationKey]:
+        """Prolong our leases. Gives those that have been lost to somebody else: they stay lost."""
+        lease.check_length(lease_s)
+        if not keys:
+            return []
+        with self._writing() as session:
+            lease.update_all(session, lease.PROLONG, keys, owner, lease_s=lease_s)
+            held = lease.held(session, owner)
+        return [key for key in keys if key not in held]
 
     def release(self, keys: Sequence[EvaluationKey], owner: str) -> None:
         """Give leases back unfinished: no death is counted."""
-        self._update_leases(RELEASE, keys, owner)
+        self._update_leases(lease.RELEASE, keys, owner)
 
     def begin(self, keys: Sequence[EvaluationKey], owner: str) -> None:
         """Note that these leases of ours are at work now: from here on a lost owner counts as a death."""
-        self._update_leases(BEGIN, keys, owner)
+        self._update_leases(lease.BEGIN, keys, owner)
 
+    @patient
     def forgive(self, candidate_ids: Sequence[int]) -> list[Evaluation]:
         """Lift the quarantine of these candidates, for every campaign; gives what was in it, all or nothing."""
         with self._writing() as session:
-            found: dict[int, models.Evaluation] = {}
-            for candidate_id in candidate_ids:
-                theirs = session.scalars(_quarantined(candidate_id)).all()
-                if not theirs:
-                    raise LookupError(_nothing_to_forgive(session, candidate_id))
-                found |= {row.id: row for row in theirs}
-            asked = {row.id: session.get_one(models.Workload, row.workload_digest) for row in found.values()}
-            forgiven = [rows.evaluation(row, (), rows.ratio_of(asked[row.id].definition)) for row in found.values()]
-            for row in found.values():
-                lease.forgive(row)
-            session.flush()
-            standing.refresh(session, [each for row in found.values() for each in _linked(session, row.id)])
-        return forgiven
+            return lease.forgive(session, candidate_ids)
 
-    def _update_leases(self, statement: Update, keys: Sequence[EvaluationKey], owner: str, **given: float) -> None:
+    @patient
+    def absolve(self, keys: Sequence[EvaluationKey]) -> None:
+        """Take back the death that was counted for each of these when it was taken from us: we live."""
         if keys:
             with self._writing() as session:
-                rows_of = [{**lease.parameters(key), "holder": owner, **given} for key in keys]
-                session.connection().execute(statement, rows_of)
+                lease.absolve(session, keys)
 
+    @patient
+    def _update_leases(self, statement: Update, keys: Sequence[EvaluationKey], owner: str) -> None:
+        if keys:
+            with self._writing() as session:
+                lease.update_all(session, statement, keys, owner)
+
+    @patient
     def finish(self, evaluation: Evaluation, owner: str, environment: Environment) -> None:
         """Store a result and end the lease; the leaderboard follows in the same transaction.
 
@@ -274,9 +293,11 @@ class SqlLedger:
             if lease.is_final(row) or (is_retried and row.owner != owner):
                 return
             keep(session, models.Environment, digest, definition=asdict(environment))
-            lease.settle(session, row, evaluation)
-            standing.refresh(session, _linked(session, row.id))
+            lease.settle(session, row, evaluation, environment.commit)
+            tally.note_evaluation(session, row.id, evaluation.key.stage, row.status, evaluation.status)
+            standing.refresh(session, lease.linked(session, row.id))
 
+    @patient
     def environment(self, digest: str) -> Environment:
         """Give where an evaluation was measured. Raises LookupError where there is none."""
         with self.reading() as session:
@@ -285,6 +306,7 @@ class SqlLedger:
                 raise LookupError(f"There is no environment {digest}.")
             return rows.environment(row)
 
+    @patient
     def workload(self, digest: str) -> Workload:
         """Give what an evaluation ran on. Raises LookupError where there is none."""
         with self.reading() as session:
@@ -299,15 +321,21 @@ class SqlLedger:
         self, campaign_id: int | None = None, limit: int | None = None, choice: Choice | None = None
     ) -> list[Standing]:
         """Give rows of the leaderboard, best first unless `choice` sorts them; `limit` cuts them off."""
-        with self.reading() as session:
-            found = session.execute(board.query(campaign_id, limit, choice or Choice()))
-            return [board.standing(*row) for row in found]
+        return self.page(campaign_id, limit, choice or ANY).standings
 
+    @patient
+    def page(self, campaign_id: int | None, limit: int | None, choice: Choice = ANY, after: str = "") -> board.Page:
+        """Give a page of them, which says what the next one begins `after`."""
+        with self.reading() as session:
+            return board.page(session, campaign_id, limit, choice, after)
+
+    @patient
     def progress(self, campaign_id: int) -> Progress:
         """Count a campaign's candidates by how far they got, and the evaluations under way."""
         with self.reading() as session:
             return progress.progress(session, campaign_id)
 
+    @patient
     def spent(self, campaign_id: int) -> Spent:
         """Tell what a campaign's evaluations took, and when. Raises LookupError where there is no campaign."""
         with self.reading() as session:
@@ -317,46 +345,8 @@ class SqlLedger:
             return spending.spent(session, row)
 
 
-def _quarantined(candidate_id: int) -> Select[models.Evaluation]:
-    link = models.CandidateEvaluation
-    row = models.Evaluation
-    return (
-        select(row)
-        .join(link, link.evaluation_id == row.id)
-        .where(link.candidate_id == candidate_id, row.status == Status.QUARANTINED)
-        .order_by(row.id)
-        .with_for_update(of=row)
-    )
-
-
-def _nothing_to_forgive(session: Session, candidate_id: int) -> str:
-    if session.get(models.Candidate, candidate_id) is None:
-        return f"There is no candidate {candidate_id}."
-    return f"Candidate {candidate_id} is not quarantined, so there is nothing to forgive."
-
-
-def _newest(session: Session, digest: InstrumentedAttribute[Any], beginning: str) -> dict[str, int]:
-    """Give the digests that begin so, each with the newest candidate that was admitted with it or measured as it."""
-    candidate, link = models.Candidate, models.CandidateEvaluation
-    query = select(digest, func.max(candidate.id)).select_from(candidate)
-    if digest.class_ is models.Evaluation:
-        query = query.join(link, link.candidate_id == candidate.id)
-        query = query.join(models.Evaluation, models.Evaluation.id == link.evaluation_id)
-    begins = digest.startswith(beginning, autoescape=True)
-    return dict(session.execute(query.where(begins, candidate.status == Status.OK).group_by(digest)).tuples().all())
-
-
 def _missing(campaign_id: int) -> str:
     return f"There is no campaign {campaign_id}."
-
-
-def _candidates() -> Select[models.Candidate, str]:
-    source = models.Source
-    return select(models.Candidate, source.text).join(source, source.digest == models.Candidate.source_digest)
-
-
-def _written(session: Session, candidate_id: int) -> entries.Written:
-    return entries.read(session, models.Candidate.id == candidate_id).get(candidate_id, entries.NOTHING)
 
 
 def _insert(session: Session, candidate: Candidate) -> bool:
@@ -384,15 +374,3 @@ def _check(task: EvaluationTask) -> None:
     asked, named = (task.workload.stage, task.workload.digest), (task.key.stage, task.key.workload_digest)
     if asked != named:
         raise ValueError(f"The task's key names the workload {named}, its workload is {asked}.")
-
-
-def _link(session: Session, evaluation_id: int, candidate_id: int | None) -> Sequence[int]:
-    """Note whose evaluation it is. Gives the candidates whose standing does not show it yet."""
-    if candidate_id is None:
-        return []
-    is_new = insert_new(session, models.CandidateEvaluation, candidate_id=candidate_id, evaluation_id=evaluation_id)
-    return [candidate_id] if is_new else []
-
-
-def _linked(session: Session, evaluation_id: int) -> Sequence[int]:
-    return session.connection().scalars(LINKED, {"evaluation": evaluation_id}).all()

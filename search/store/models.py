@@ -2,78 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
     CheckConstraint,
     DateTime,
-    Double,
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     Text,
     UniqueConstraint,
     false,
     func,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
 
-from search.store.conversations import packed, unpacked
-
-if TYPE_CHECKING:
-    from sqlalchemy.engine import Dialect
-
-
-def storable(text: str) -> str:
-    """Replace what a database cannot hold by U+FFFD."""
-    return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-class Prose(TypeDecorator[str]):
-    """Text that somebody else wrote: it may hold NUL or lone surrogates, which no database takes."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
-        """Make any Python string storable."""
-        return None if value is None else storable(value)
-
-
-class Number(TypeDecorator[float]):
-    """A float whose NaN is NULL, on PostgreSQL as it is on SQLite."""
-
-    impl = Double
-    cache_ok = True
-
-    def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:  # noqa: ARG002
-        """Turn NaN into NULL."""
-        return None if value is None or math.isnan(value) else float(value)
-
-
-class Conversation(TypeDecorator[str]):
-    """What was asked and answered, compressed and without keys; NULL where nothing was said."""
-
-    impl = LargeBinary
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:  # noqa: ARG002
-        """Compress what was said."""
-        return packed(value) if value else None
-
-    def process_result_value(self, value: bytes | None, dialect: Dialect) -> str:  # noqa: ARG002
-        """Give the JSON of the messages."""
-        return unpacked(value) if value else ""
-
+from search.store.columns import Conversation, Number, Prose
 
 Digest = Annotated[str, mapped_column(Text)]
+# By its beginning too: in no language's order but that of bytes does an index help with that.
+Named = Text().with_variant(Text(collation="C"), "postgresql")
 Pairs = list[list[Any]]  # [name, value] of each tunable
 
 
@@ -153,7 +106,7 @@ class Candidate(Base):
     elapsed_s: Mapped[float]
     status: Mapped[str]
     message: Mapped[str] = mapped_column(Prose)
-    program_digest: Mapped[Digest | None] = mapped_column(ForeignKey("program.digest"), index=True)
+    program_digest: Mapped[str | None] = mapped_column(Named, ForeignKey("program.digest"), index=True)
     name: Mapped[str] = mapped_column(Prose)
     created_at: Mapped[Now]
     # Only people read it, one candidate at a time: no query loads it unasked.
@@ -238,6 +191,7 @@ class Environment(Base):
     definition: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
+LEASED = text("lease_until IS NOT NULL")  # the few rows that somebody is at
 KEY = (
     "program_digest",
     "stage",
@@ -262,10 +216,11 @@ class Evaluation(Base):
         UniqueConstraint(*KEY, name="uq_evaluation_key"),
         CheckConstraint("(owner IS NULL) = (lease_until IS NULL)", name="lease"),
         CheckConstraint("owner IS NULL OR status IS NULL", name="finished_or_leased"),
+        Index("ix_evaluation_lease_until", "lease_until", sqlite_where=LEASED, postgresql_where=LEASED),
     )
 
     id: Mapped[Id]
-    program_digest: Mapped[Digest] = mapped_column(ForeignKey("program.digest"))
+    program_digest: Mapped[str] = mapped_column(Named, ForeignKey("program.digest"))
     stage: Mapped[str]
     workload_digest: Mapped[Digest] = mapped_column(ForeignKey("workload.digest"))
     model_digest: Mapped[Digest]
@@ -285,6 +240,8 @@ class Evaluation(Base):
     answers: Mapped[str] = mapped_column(default="", index=True)
     elapsed_s: Mapped[float] = mapped_column(default=0.0)
     finished_at: Mapped[datetime | None]
+    # Of ours, that measured it: an environment's identity leaves it out, so rows of one environment may differ in it.
+    commit: Mapped[str] = mapped_column(default="", server_default="")
 
 
 class Measurement(Base):
@@ -310,12 +267,31 @@ class CandidateEvaluation(Base):
     evaluation_id: Mapped[int] = mapped_column(ForeignKey("evaluation.id"), primary_key=True, index=True)
 
 
+class Tally(Base):
+    """A count of a campaign's that is kept as it changes: see `search.store.shown.tally`."""
+
+    __tablename__ = "tally"
+
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaign.id"), primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[float]
+
+
 # What tells the rows of one candidate apart: no figure is ever shown among those of another circumstance.
 CIRCUMSTANCE = ("ratio", "lengths", "model_digest", "environment_digest", "evaluator_version")
 
 
 # What rows share that are ranked against each other: a circumstance, and what was asked.
 SECTION = ("workload", *CIRCUMSTANCE[2:], "lengths", "ratio")
+# Figures by which people sort. Few rows have most of them, and only those are in an index.
+SORTED = ("kl", "retrieval_loss", "accuracy", "recall", "speedup", "modelled_speedup")
+WITHIN = ((), ("ratio",), ("campaign_id",))  # of all rows, and of what they are divided by
+
+
+def _of_figure(name: str, *within: str) -> Index:
+    columns, is_known = (*within, name, "place"), text(f"{name} IS NOT NULL")
+    return Index(f"ix_standing_{'_'.join(columns)}", *columns, sqlite_where=is_known, postgresql_where=is_known)
 
 
 class Standing(Base):
@@ -327,8 +303,9 @@ class Standing(Base):
     __tablename__ = "standing"
     __table_args__ = (
         UniqueConstraint("campaign_id", "program_digest", *CIRCUMSTANCE),
-        Index(None, "campaign_id", "ratio", "kl"),
-        Index(None, "ratio", "kl"),
+        Index(None, "place"),
+        Index(None, "campaign_id", "place"),
+        *(_of_figure(name, *columns) for name in SORTED for columns in WITHIN),
         Index("ix_standing_section", *SECTION, "campaign_id", "kl"),
     )
 
@@ -347,6 +324,8 @@ class Standing(Base):
     dtype: Mapped[str] = mapped_column(default="", server_default="")
     status: Mapped[str]
     reason: Mapped[str] = mapped_column(Prose, default="")
+    # Where it stands, best first, so that bytes in order are rows in order: see `search.store.shown.place`.
+    place: Mapped[bytes] = mapped_column(default=b"", server_default=text("''"))
     mixed_lengths: Mapped[bool] = mapped_column(default=False)
     retrieval_lengths: Mapped[str] = mapped_column(default="")
     accuracy_lengths: Mapped[str] = mapped_column(default="")

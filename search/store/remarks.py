@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from search.store import models
 from search.store.database import connect, explained, insert_new
+from search.store.patience import Patience, patient
 
 TAG, NOTE = "tag", "note"
 MOST_TAG, MOST_NOTE = 60, 4000  # characters
@@ -18,11 +19,13 @@ class Remarks:
 
     def __init__(self, url: str) -> None:
         self._engine = connect(url)
+        self._patience = Patience()
 
     def close(self) -> None:
         """Let go of the database. Idempotent."""
         self._engine.dispose()
 
+    @patient
     def add(self, candidate_id: int, kind: str, text: str) -> bool:
         """Write a remark unless it is there; say whether it is there now: not beside no one, nor beyond the bound."""
         row = models.Remark
@@ -33,6 +36,7 @@ class Remarks:
             insert_new(session, row, candidate_id=candidate_id, kind=kind, text=text)
             return True
 
+    @patient
     def remove(self, candidate_id: int, remark_id: int) -> None:
         """Delete a remark of a candidate if it is there."""
         row = models.Remark

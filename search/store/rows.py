@@ -24,6 +24,7 @@ from search.records import (
     digest_of,
 )
 from search.store import models
+from search.store.columns import storable
 from search.store.database import keep
 from search.store.entries import NOTHING, Written
 from search.store.errors import StoreError
@@ -152,10 +153,11 @@ class Reading:
     """Reads the finished evaluations of candidates, each candidate's in stage order.
 
     Its statements are built once: that costs more than a database takes to answer them. `candidates` is what their ids
-    are among, `which` conditions on `models.Measurement`, where not all measurements are wanted.
+    are among, `which` conditions on `models.Measurement`, where not all measurements are wanted,
+    and `among` one on `models.Evaluation`.
     """
 
-    def __init__(self, candidates: Any, *which: ColumnElement[bool]) -> None:
+    def __init__(self, candidates: Any, *which: ColumnElement[bool], among: ColumnElement[bool] | None = None) -> None:
         link, row = models.CandidateEvaluation, models.Evaluation
         mine = link.candidate_id.in_(candidates)
         self._measuring = _measuring(
@@ -172,7 +174,7 @@ class Reading:
             .join(row, row.id == link.evaluation_id)
             .join(models.Workload, models.Workload.digest == row.workload_digest)
             .outerjoin(models.Environment, models.Environment.digest == row.environment_digest)
-            .where(mine, row.status.is_not(None))
+            .where(mine, row.status.is_not(None), *([] if among is None else [among]))
         )
 
     def __call__(self, session: Session, **given: Any) -> dict[int, list[Judged]]:
@@ -193,6 +195,6 @@ OF_CAMPAIGN = Reading(select(models.Candidate.id).where(models.Candidate.campaig
 
 def store_source(session: Session, text: str) -> str:
     """Store a text unless it is known; give its digest."""
-    digest = digest_of(models.storable(text))
+    digest = digest_of(storable(text))
     keep(session, models.Source, digest, text=text)
     return digest

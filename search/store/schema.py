@@ -6,17 +6,23 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Column, MetaData, Table, Text, inspect, select, text
 
-from search.store.database import name_of, reader
+from search.store.database import explained, reader
 from search.store.errors import SchemaError, StoreError
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy.engine import Connection, Engine
 
-HEAD = "0009"
+HEAD = "0010"
 # Not Alembic's own name for it: Optuna, for one, keeps its versions under that.
 VERSION_TABLE = "vortex_schema"
 LOCK = 0x766F72746578  # any number that no other application locks
+
+
+def prepare(engine: Engine, *, read_only: bool) -> None:
+    """Bring a database to head, or refuse an older one that is only read. Raises StoreError for any that fails."""
+    with explained(engine):
+        require_head(engine) if read_only else bring_to_head(engine)
 
 
 def bring_to_head(engine: Engine) -> None:
@@ -24,7 +30,7 @@ def bring_to_head(engine: Engine) -> None:
 
     Raises StoreError for a database that is not a ledger, or of a version that this code does not know.
     """
-    # Alembic costs 0.7 s to import, so the usual case is found without it; and without the lock that writers hold.
+    # Alembic costs 0.7 s to import, so the usual case is found without it, and without waiting for who writes.
     with reader(engine).begin() as connection:
         if _version(connection) == HEAD:
             return
@@ -36,13 +42,13 @@ def bring_to_head(engine: Engine) -> None:
 
 
 def require_head(engine: Engine) -> None:
-    """Refuse a database whose tables are not at head. Raises StoreError, which says what to do."""
-    with engine.connect() as connection:
+    """Refuse a database whose tables are not at head. Raises SchemaError, which says what to do."""
+    with reader(engine).begin() as connection:
         current = _version(connection)
         if current != HEAD:
             raise SchemaError(
                 f"{_name(connection)} has the schema {current!r}, and is only read here, where {HEAD!r} is needed: "
-                "any command that writes, `vortex status` for one, brings it up to date."
+                "`vortex db upgrade` brings it up to date."
             )
 
 
@@ -84,9 +90,11 @@ def _rebuild(connection: Connection) -> None:
     from sqlalchemy.orm import Session
 
     from search.store import standing
+    from search.store.shown import tally
 
     with Session(connection) as session, session.begin():
         standing.rebuild(session)
+        tally.rebuild(session)
 
 
 def configuration(connection: Connection) -> Config:
@@ -106,4 +114,4 @@ def _is_known(config: Config, version: str) -> bool:
 
 
 def _name(connection: Connection) -> str:
-    return f"The database {name_of(connection.engine.url)}"
+    return f"The database {connection.engine.url.render_as_string(hide_password=True)}"

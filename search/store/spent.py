@@ -34,6 +34,7 @@ class Spending:
     finished_at: float | None
     num_asked: int
     is_older: bool
+    commit: str = ""  # of ours, that measured it; empty where an older database does not know it
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ def _spending(row: models.Evaluation, asked: models.Workload, num_asked: int, be
         finished_at,
         num_asked,
         finished_at is not None and finished_at < began_at,
+        row.commit,
     )
 
 

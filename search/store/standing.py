@@ -12,6 +12,8 @@ from sqlalchemy import bindparam, delete, func, insert, or_, select
 
 from search.records import Evaluation, Measurement, Stage, Status, digest_of
 from search.store import models, rows
+from search.store.shown import tally
+from search.store.shown.place import place as place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -75,7 +77,7 @@ LOCK = (
     .order_by(models.Candidate.id)
     .with_for_update(key_share=True, of=models.Candidate)
 )
-LISTED = select(models.Standing.candidate_id).where(models.Standing.candidate_id.in_(rows.IDS))
+LISTED = select(models.Standing.candidate_id, models.Standing.status).where(models.Standing.candidate_id.in_(rows.IDS))
 REMOVE = delete(models.Standing).where(models.Standing.candidate_id.in_(rows.IDS))
 INSERT = insert(models.Standing)
 ALIKE = (
@@ -127,13 +129,19 @@ def refresh(session: Session, candidate_ids: Sequence[int]) -> None:
     connection = session.connection()
     locked = connection.execute(LOCK, {"ids": candidate_ids}).all()
     # Read after the locks: another stage of the same program may just have been finished elsewhere.
-    listed = set(connection.scalars(LISTED, {"ids": candidate_ids}))
+    listed: dict[int, list[str]] = defaultdict(list)
+    for candidate_id, status in connection.execute(LISTED, {"ids": candidate_ids}).tuples():
+        listed[candidate_id].append(status)
     judged = SHOWN(session, ids=sorted(listed))
     connection.execute(REMOVE, {"ids": candidate_ids})
     written = []
     for each in locked:
-        mine = judged.get(each.id, [])
-        written += summaries(each, mine, _alike(session, each, mine)) if each.id in listed else []
+        if each.id in listed:
+            mine = judged.get(each.id, [])
+            found = summaries(each, mine, _alike(session, each, mine))
+            tally.note(session, each.campaign_id, tally.REACHED, tally.reached(listed[each.id]), -1)
+            tally.note(session, each.campaign_id, tally.REACHED, tally.reached(row["status"] for row in found), 1)
+            written += found
     if written:
         connection.execute(INSERT, written)
 
@@ -180,7 +188,7 @@ def summaries(candidate: Any, judged: Sequence[rows.Judged], alike: Mapping[str,
     found, asked = list(_divided(judged)), asked_by(candidate.settings)
     by_place = _confirming(judged, [place for place, _ in found])
     found += [(place, []) for place in by_place if place not in dict(found)]
-    return [
+    summed = [
         {
             "candidate_id": candidate.id,
             "campaign_id": candidate.campaign_id,
@@ -193,6 +201,7 @@ def summaries(candidate: Any, judged: Sequence[rows.Judged], alike: Mapping[str,
         }
         for place, items in found or [(Circumstance(), [])]
     ]
+    return [{**row, "place": place_of(row)} for row in summed]
 
 
 def joined(lengths: Sequence[int]) -> str:

@@ -10,7 +10,7 @@ from search.contracts import SubmissionError
 from search.journal.entries import Hypothesis, Note
 from search.records import Proposal, Submission
 from search.store import models, rows
-from search.store.models import storable
+from search.store.columns import storable
 
 if TYPE_CHECKING:
     from sqlalchemy import Select

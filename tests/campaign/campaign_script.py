@@ -9,8 +9,9 @@ from pathlib import Path
 from search.campaigns.proposers import proposers_of
 from search.config import CampaignConfig
 from search.evaluator.arms import WorkerSettings
+from search.evaluator.cluster import Placement
 from search.evaluator.engine import EngineSettings
-from search.evaluator.pool import Placement, RayPool
+from search.evaluator.pool import RayPool
 from search.evaluator.probe import MODEL_FOLDER
 from search.loop import Loop, start_campaign
 from search.records import Stage, Workload

@@ -28,6 +28,8 @@ COMMANDS = ("vortex", "python", "pip", "git", "curl", "ray", "vllm", "lm_eval")
 ONLY_PARSED = {
     "vortex verify": "starts an engine in a fresh environment, as tests/campaign/test_campaign.py does",
     "vortex dash": "serves until it is stopped, as tests/search/dash does",
+    "vortex worker": "is a node for as long as it lives, as tests/search/evaluator/cluster/test_nodes.py starts some",
+    "vortex cluster": "asks the head of a cluster, as the same tests do",
     "vortex … postgresql:": "needs a PostgreSQL server, which tests/search/store starts where it can",
     "ray": "would start a cluster that outlives the test",
     "vllm": "starts a server; tests/docs/test_serving.py gives the words to vLLM's own parser",
@@ -79,7 +81,7 @@ class Answerer:
 
     def _vortex(self, call):
         words = [self._timed if word == "12" and self._timed else word for word in call.words]  # the id of an example
-        if words[0] in ("verify", "dash"):
+        if words[0] in ("verify", "dash", "worker", "cluster"):
             return self._only(f"vortex {words[0]}", words)
         if any(word.startswith("postgresql:") for word in words):
             return self._only("vortex … postgresql:", words)
@@ -159,7 +161,8 @@ class Answerer:
         if url.endswith("/metrics"):
             return 0, _exported(call.folder)
         assert url.endswith("/v1/completions")
-        asked = json.loads(call.words[call.words.index("-d") + 1])
+        given = call.words[call.words.index("-d") + 1]
+        asked = json.loads((call.folder / given[1:]).read_text() if given.startswith("@") else given)
         return 0, json.dumps({"model": asked["model"], "choices": [{"text": ""}]})
 
 

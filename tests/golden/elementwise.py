@@ -1,43 +1,49 @@
 # add
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, q_0, q_batch_0, q_head_0, q_dim_0, field_1, field_block_1, field_head_1, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
     field_0_tile_2 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
-    head_3 = tl.arange(0, 2)
+    head_3 = tl.arange(0, 16)
     dim_4 = tl.arange(0, 16)
-    q_tile_5 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_3[:, None] * q_head_0 + dim_4[None, :] * q_dim_0).to(tl.float32)
+    q_tile_5 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_3[:, None] * q_head_0 + dim_4[None, :] * q_dim_0, mask=(head_3[:, None] < 2), other=0).to(tl.float32)
     field_1_tile_6 = tl.load(field_1 + block_1[:, None] * field_block_1 + kv_head_0 * field_head_1 + dim_4[None, :], mask=here_0[:, None], other=0).to(tl.float32)
-    dot_dim_7 = tl.sum(q_tile_5[None, :, :] * field_1_tile_6[:, None, :], 2)
-    max_head_8 = largest(dot_dim_7, 1)
+    dot_dim_7 = product(field_1_tile_6, tl.permute(q_tile_5, (1, 0)), tl.full((128, 16), 0.0, tl.float32), field_1, q_0)
+    max_head_8 = largest(tl.where((head_3 < 2)[None, :], dot_dim_7, float("-inf")), 1)
     add_9 = field_0_tile_2 + max_head_8
     tl.store(out_0 + (row_0 * max_pages_0 + page_0), add_9, mask=here_0)
 
 # sub
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_1, field_block_1, field_head_1, field_0, field_block_0, field_head_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
     field_1_tile_2 = tl.load(field_1 + block_1 * field_block_1 + kv_head_0 * field_head_1, mask=here_0, other=0).to(tl.float32)
@@ -48,17 +54,20 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # mul
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_1, field_block_1, field_head_1, field_0, field_block_0, field_head_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     head_1 = tl.arange(0, 2)
     dim_2 = tl.arange(0, 16)
@@ -75,17 +84,20 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # div
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_1, field_block_1, field_head_1, field_0, field_block_0, field_head_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     head_1 = tl.arange(0, 2)
     dim_2 = tl.arange(0, 16)
@@ -102,17 +114,20 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # mod
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)
     mod_2 = modulo(to_float_1, 4.0)
@@ -121,17 +136,20 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # pow
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_1, field_block_1, field_head_1, field_0, field_block_0, field_head_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
     field_1_tile_2 = tl.load(field_1 + block_1 * field_block_1 + kv_head_0 * field_head_1, mask=here_0, other=0).to(tl.float32)
@@ -143,17 +161,20 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # neg
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
     field_0_tile_2 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
@@ -163,17 +184,20 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # lt
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)
     lt_2 = to_float_1 < 8.0
@@ -183,9 +207,10 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # le
 @triton.jit
 def row_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    number_0 = tl.program_id(0)
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
@@ -202,17 +227,20 @@ def row_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 @triton.jit
 def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, buffer_1, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
     field_0_tile_2 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
@@ -226,9 +254,10 @@ def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # gt
 @triton.jit
 def row_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    number_0 = tl.program_id(0)
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
@@ -245,17 +274,20 @@ def row_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 @triton.jit
 def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, buffer_1, field_0, field_block_0, field_head_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     buffer_1_tile_1 = tl.load(buffer_1 + row_0 * 1).to(tl.float32)
     mul_2 = complete_0.to(tl.float32) * 1.0
@@ -269,17 +301,20 @@ def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # ge
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     sub_1 = count_0.to(tl.float32) - 8.0
     to_float_2 = (page_0).to(tl.float32)
@@ -290,17 +325,20 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # eq
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)
     mod_2 = modulo(to_float_1, 8.0)
@@ -311,17 +349,20 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # ne
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)
     mod_2 = modulo(to_float_1, 8.0)
@@ -332,17 +373,20 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # and
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)
     lt_2 = to_float_1 < 8.0
@@ -356,17 +400,20 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # or
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)
     lt_2 = to_float_1 < 8.0
@@ -380,17 +427,20 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # invert
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)
     lt_2 = to_float_1 < 8.0
@@ -401,17 +451,20 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # abs
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     head_1 = tl.arange(0, 2)
     dim_2 = tl.arange(0, 16)
@@ -443,17 +496,20 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
 # log
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_1, field_block_1, field_head_1, field_0, field_block_0, field_head_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
     field_1_tile_2 = tl.load(field_1 + block_1 * field_block_1 + kv_head_0 * field_head_1, mask=here_0, other=0).to(tl.float32)
@@ -518,17 +574,20 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
 # sign
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     head_1 = tl.arange(0, 2)
     dim_2 = tl.arange(0, 16)
@@ -543,17 +602,20 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # floor
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)
     div_2 = tl.div_rn(to_float_1, 4.0)
@@ -563,17 +625,20 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # relu
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     head_1 = tl.arange(0, 2)
     dim_2 = tl.arange(0, 16)
@@ -589,68 +654,77 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # sigmoid
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
-    head_1 = tl.arange(0, 2)
+    head_1 = tl.arange(0, 16)
     dim_2 = tl.arange(0, 16)
-    q_tile_3 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_1[:, None] * q_head_0 + dim_2[None, :] * q_dim_0).to(tl.float32)
+    q_tile_3 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_1[:, None] * q_head_0 + dim_2[None, :] * q_dim_0, mask=(head_1[:, None] < 2), other=0).to(tl.float32)
     block_4 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
     field_0_tile_5 = tl.load(field_0 + block_4[:, None] * field_block_0 + kv_head_0 * field_head_0 + dim_2[None, :], mask=here_0[:, None], other=0).to(tl.float32)
-    dot_dim_6 = tl.sum(q_tile_3[None, :, :] * field_0_tile_5[:, None, :], 2)
+    dot_dim_6 = product(field_0_tile_5, tl.permute(q_tile_3, (1, 0)), tl.full((128, 16), 0.0, tl.float32), field_0, q_0)
     mul_7 = scale_0 * dot_dim_6
     sigmoid_8 = sigmoid(mul_7)
-    max_head_9 = largest(sigmoid_8, 1)
+    max_head_9 = largest(tl.where((head_1 < 2)[None, :], sigmoid_8, float("-inf")), 1)
     tl.store(out_0 + (row_0 * max_pages_0 + page_0), max_head_9, mask=here_0)
 
 # silu
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
-    head_1 = tl.arange(0, 2)
+    head_1 = tl.arange(0, 16)
     dim_2 = tl.arange(0, 16)
-    q_tile_3 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_1[:, None] * q_head_0 + dim_2[None, :] * q_dim_0).to(tl.float32)
+    q_tile_3 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_1[:, None] * q_head_0 + dim_2[None, :] * q_dim_0, mask=(head_1[:, None] < 2), other=0).to(tl.float32)
     block_4 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
     field_0_tile_5 = tl.load(field_0 + block_4[:, None] * field_block_0 + kv_head_0 * field_head_0 + dim_2[None, :], mask=here_0[:, None], other=0).to(tl.float32)
-    dot_dim_6 = tl.sum(q_tile_3[None, :, :] * field_0_tile_5[:, None, :], 2)
+    dot_dim_6 = product(field_0_tile_5, tl.permute(q_tile_3, (1, 0)), tl.full((128, 16), 0.0, tl.float32), field_0, q_0)
     silu_7 = dot_dim_6 * sigmoid(dot_dim_6)
-    max_head_8 = largest(silu_7, 1)
+    max_head_8 = largest(tl.where((head_1 < 2)[None, :], silu_7, float("-inf")), 1)
     tl.store(out_0 + (row_0 * max_pages_0 + page_0), max_head_8, mask=here_0)
 
 # tanh
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
     field_0_tile_2 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
@@ -663,47 +737,53 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # maximum
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_1, field_block_1, field_head_1, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
     dim_2 = tl.arange(0, 16)
     field_1_tile_3 = tl.load(field_1 + block_1[:, None] * field_block_1 + kv_head_0 * field_head_1 + dim_2[None, :], mask=here_0[:, None], other=0).to(tl.float32)
-    head_4 = tl.arange(0, 2)
-    q_tile_5 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_4[:, None] * q_head_0 + dim_2[None, :] * q_dim_0).to(tl.float32)
+    head_4 = tl.arange(0, 16)
+    q_tile_5 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_4[:, None] * q_head_0 + dim_2[None, :] * q_dim_0, mask=(head_4[:, None] < 2), other=0).to(tl.float32)
     relu_6 = larger(q_tile_5, 0.0)
-    dot_dim_7 = tl.sum(field_1_tile_3[:, None, :] * relu_6[None, :, :], 2)
+    dot_dim_7 = product(field_1_tile_3, tl.permute(relu_6, (1, 0)), tl.full((128, 16), 0.0, tl.float32), field_1, q_0)
     neg_8 = -(q_tile_5)
     relu_9 = larger(neg_8, 0.0)
     field_0_tile_10 = tl.load(field_0 + block_1[:, None] * field_block_0 + kv_head_0 * field_head_0 + dim_2[None, :], mask=here_0[:, None], other=0).to(tl.float32)
-    dot_dim_11 = tl.sum(relu_9[None, :, :] * field_0_tile_10[:, None, :], 2)
+    dot_dim_11 = product(field_0_tile_10, tl.permute(relu_9, (1, 0)), tl.full((128, 16), 0.0, tl.float32), field_0, q_0)
     sub_12 = dot_dim_7 - dot_dim_11
-    max_head_13 = largest(sub_12, 1)
+    max_head_13 = largest(tl.where((head_4 < 2)[None, :], sub_12, float("-inf")), 1)
     tl.store(out_0 + (row_0 * max_pages_0 + page_0), max_head_13, mask=here_0)
 
 # minimum
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
     field_0_tile_2 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
@@ -729,17 +809,20 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
 # where
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, field_1, field_block_1, field_head_1, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)
     lt_2 = to_float_1 < 8.0

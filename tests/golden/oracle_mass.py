@@ -1,66 +1,69 @@
 # program 8c34ffef9f47479e: group 128, head_dim 576, page_size 128
-# map_0: buffer_0 [row, page], 2 pages per tile
+# map_0: buffer_0 [row, page], 1 pages per tile
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 0) // 1
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 128
     count_0 = (length_0 + 127) // 128
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 2 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 1 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 2 + tl.arange(0, 2)
+    page_0 = tile_0 * 1 + tl.arange(0, 1)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
-    max_token_2 = tl.full((2,), float("-inf"), tl.float32)
+    max_token_2 = tl.full((1,), float("-inf"), tl.float32)
     for token_start_3 in range(0, 128, 32):
         token_4 = token_start_3 + tl.arange(0, 32)
-        max_head_5 = tl.full((2, 32), float("-inf"), tl.float32)
-        for head_start_6 in range(0, 128, 32):
-            head_7 = head_start_6 + tl.arange(0, 32)
-            dot_dim_8 = tl.full((64, 32), 0.0, tl.float32)
-            for dim_start_9 in range(0, 576, 32):
-                dim_10 = dim_start_9 + tl.arange(0, 32)
-                q_tile_11 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 128 * q_head_0 + head_7[:, None] * q_head_0 + dim_10[None, :] * q_dim_0).to(tl.float32)
-                k_tile_12 = tl.load(k_0 + block_1[:, None, None] * k_block_0 + kv_head_0 * k_head_0 + token_4[None, :, None] * k_token_0 + dim_10[None, None, :] * k_dim_0, mask=here_0[:, None, None], other=0.0).to(tl.float32)
-                dot_dim_8 = tl.dot(tl.reshape(k_tile_12, (64, 32)), tl.permute(q_tile_11, (1, 0)), dot_dim_8, input_precision="ieee")
-            dot_dim_13 = tl.permute(tl.reshape(dot_dim_8, (2, 32, 32)), (0, 2, 1))
+        max_head_5 = tl.full((1, 32), float("-inf"), tl.float32)
+        for head_start_6 in range(0, 128, 16):
+            head_7 = head_start_6 + tl.arange(0, 16)
+            dot_dim_8 = tl.full((32, 16), 0.0, tl.float32)
+            for dim_start_9 in range(0, 576, 128):
+                dim_10 = dim_start_9 + tl.arange(0, 128)
+                q_tile_11 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 128 * q_head_0 + head_7[:, None] * q_head_0 + dim_10[None, :] * q_dim_0, mask=(dim_10[None, :] < 576), other=0).to(tl.float32)
+                k_tile_12 = tl.load(k_0 + block_1[:, None, None] * k_block_0 + kv_head_0 * k_head_0 + token_4[None, :, None] * k_token_0 + dim_10[None, None, :] * k_dim_0, mask=here_0[:, None, None] & (dim_10[None, None, :] < 576), other=0.0).to(tl.float32)
+                dot_dim_8 = product(tl.reshape(tl.where((dim_10 < 576)[None, None, :], k_tile_12, 0.0), (32, 128)), tl.permute(tl.where((dim_10 < 576)[None, :], q_tile_11, 0.0), (1, 0)), dot_dim_8, k_0, q_0)
+            dot_dim_13 = tl.permute(tl.reshape(dot_dim_8, (1, 32, 16)), (0, 2, 1))
             mul_14 = dot_dim_13 * scale_0
             max_head_5 = larger(max_head_5, largest(mul_14, 1))
         max_token_2 = larger(max_token_2, largest(max_head_5, 1))
     abs_15 = tl.abs(max_token_2)
     eq_16 = abs_15 == float("inf")
     where_17 = tl.where(eq_16, 0.0, max_token_2)
-    sum_token_18 = tl.full((2,), 0.0, tl.float32)
+    sum_token_18 = tl.full((1,), 0.0, tl.float32)
     for token_start_19 in range(0, 128, 32):
         token_20 = token_start_19 + tl.arange(0, 32)
-        max_head_21 = tl.full((2, 32), float("-inf"), tl.float32)
-        sum_head_22 = tl.full((2, 32), 0.0, tl.float32)
-        for head_start_23 in range(0, 128, 32):
-            head_24 = head_start_23 + tl.arange(0, 32)
-            dot_dim_25 = tl.full((64, 32), 0.0, tl.float32)
-            for dim_start_26 in range(0, 576, 32):
-                dim_27 = dim_start_26 + tl.arange(0, 32)
-                q_tile_28 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 128 * q_head_0 + head_24[:, None] * q_head_0 + dim_27[None, :] * q_dim_0).to(tl.float32)
-                k_tile_29 = tl.load(k_0 + block_1[:, None, None] * k_block_0 + kv_head_0 * k_head_0 + token_20[None, :, None] * k_token_0 + dim_27[None, None, :] * k_dim_0, mask=here_0[:, None, None], other=0.0).to(tl.float32)
-                dot_dim_25 = tl.dot(tl.reshape(k_tile_29, (64, 32)), tl.permute(q_tile_28, (1, 0)), dot_dim_25, input_precision="ieee")
-            dot_dim_30 = tl.permute(tl.reshape(dot_dim_25, (2, 32, 32)), (0, 2, 1))
+        max_head_21 = tl.full((1, 32), float("-inf"), tl.float32)
+        sum_head_22 = tl.full((1, 32), 0.0, tl.float32)
+        for head_start_23 in range(0, 128, 16):
+            head_24 = head_start_23 + tl.arange(0, 16)
+            dot_dim_25 = tl.full((32, 16), 0.0, tl.float32)
+            for dim_start_26 in range(0, 576, 128):
+                dim_27 = dim_start_26 + tl.arange(0, 128)
+                q_tile_28 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 128 * q_head_0 + head_24[:, None] * q_head_0 + dim_27[None, :] * q_dim_0, mask=(dim_27[None, :] < 576), other=0).to(tl.float32)
+                k_tile_29 = tl.load(k_0 + block_1[:, None, None] * k_block_0 + kv_head_0 * k_head_0 + token_20[None, :, None] * k_token_0 + dim_27[None, None, :] * k_dim_0, mask=here_0[:, None, None] & (dim_27[None, None, :] < 576), other=0.0).to(tl.float32)
+                dot_dim_25 = product(tl.reshape(tl.where((dim_27 < 576)[None, None, :], k_tile_29, 0.0), (32, 128)), tl.permute(tl.where((dim_27 < 576)[None, :], q_tile_28, 0.0), (1, 0)), dot_dim_25, k_0, q_0)
+            dot_dim_30 = tl.permute(tl.reshape(dot_dim_25, (1, 32, 16)), (0, 2, 1))
             mul_31 = dot_dim_30 * scale_0
             sub_32 = mul_31 - where_17[:, None, None]
             exp_33 = tl.exp(sub_32)
-            max_head_34 = tl.full((2, 32), float("-inf"), tl.float32)
-            for head_start_35 in range(0, 128, 32):
-                head_36 = head_start_35 + tl.arange(0, 32)
-                dot_dim_37 = tl.full((64, 32), 0.0, tl.float32)
-                for dim_start_38 in range(0, 576, 32):
-                    dim_39 = dim_start_38 + tl.arange(0, 32)
-                    q_tile_40 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 128 * q_head_0 + head_36[:, None] * q_head_0 + dim_39[None, :] * q_dim_0).to(tl.float32)
-                    k_tile_41 = tl.load(k_0 + block_1[:, None, None] * k_block_0 + kv_head_0 * k_head_0 + token_20[None, :, None] * k_token_0 + dim_39[None, None, :] * k_dim_0, mask=here_0[:, None, None], other=0.0).to(tl.float32)
-                    dot_dim_37 = tl.dot(tl.reshape(k_tile_41, (64, 32)), tl.permute(q_tile_40, (1, 0)), dot_dim_37, input_precision="ieee")
-                dot_dim_42 = tl.permute(tl.reshape(dot_dim_37, (2, 32, 32)), (0, 2, 1))
+            max_head_34 = tl.full((1, 32), float("-inf"), tl.float32)
+            for head_start_35 in range(0, 128, 16):
+                head_36 = head_start_35 + tl.arange(0, 16)
+                dot_dim_37 = tl.full((32, 16), 0.0, tl.float32)
+                for dim_start_38 in range(0, 576, 128):
+                    dim_39 = dim_start_38 + tl.arange(0, 128)
+                    q_tile_40 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 128 * q_head_0 + head_36[:, None] * q_head_0 + dim_39[None, :] * q_dim_0, mask=(dim_39[None, :] < 576), other=0).to(tl.float32)
+                    k_tile_41 = tl.load(k_0 + block_1[:, None, None] * k_block_0 + kv_head_0 * k_head_0 + token_20[None, :, None] * k_token_0 + dim_39[None, None, :] * k_dim_0, mask=here_0[:, None, None] & (dim_39[None, None, :] < 576), other=0.0).to(tl.float32)
+                    dot_dim_37 = product(tl.reshape(tl.where((dim_39 < 576)[None, None, :], k_tile_41, 0.0), (32, 128)), tl.permute(tl.where((dim_39 < 576)[None, :], q_tile_40, 0.0), (1, 0)), dot_dim_37, k_0, q_0)
+                dot_dim_42 = tl.permute(tl.reshape(dot_dim_37, (1, 32, 16)), (0, 2, 1))
                 mul_43 = dot_dim_42 * scale_0
                 max_head_34 = larger(max_head_34, largest(mul_43, 1))
             max_head_21 = larger(max_head_21, largest(mul_31, 1))

@@ -20,17 +20,20 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
 # map_0: buffer_0 [row, page], 32 pages per tile
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_1, field_block_1, field_head_1, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 31) // 32
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 32 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 32 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 32 + tl.arange(0, 32)
+    page_0 = tile_0 * 32 + tl.arange(0, 32)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
     dim_2 = tl.arange(0, 128)
@@ -38,11 +41,11 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
     head_4 = tl.arange(0, 16)
     q_tile_5 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 8 * q_head_0 + head_4[:, None] * q_head_0 + dim_2[None, :] * q_dim_0, mask=(head_4[:, None] < 8), other=0).to(tl.float32)
     relu_6 = larger(q_tile_5, 0.0)
-    dot_dim_7 = tl.dot(field_1_tile_3, tl.permute(relu_6, (1, 0)), tl.full((32, 16), 0.0, tl.float32), input_precision="ieee")
+    dot_dim_7 = product(field_1_tile_3, tl.permute(relu_6, (1, 0)), tl.full((32, 16), 0.0, tl.float32), field_1, q_0)
     neg_8 = -(q_tile_5)
     relu_9 = larger(neg_8, 0.0)
     field_0_tile_10 = tl.load(field_0 + block_1[:, None] * field_block_0 + kv_head_0 * field_head_0 + dim_2[None, :], mask=here_0[:, None], other=0).to(tl.float32)
-    dot_dim_11 = tl.dot(field_0_tile_10, tl.permute(relu_9, (1, 0)), tl.full((32, 16), 0.0, tl.float32), input_precision="ieee")
+    dot_dim_11 = product(field_0_tile_10, tl.permute(relu_9, (1, 0)), tl.full((32, 16), 0.0, tl.float32), field_0, q_0)
     sub_12 = dot_dim_7 - dot_dim_11
     max_head_13 = largest(tl.where((head_4 < 8)[None, :], sub_12, float("-inf")), 1)
     tl.store(out_0 + (row_0 * max_pages_0 + page_0), max_head_13, mask=here_0)

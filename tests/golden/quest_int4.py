@@ -40,39 +40,42 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
     tl.store(out_2 + block_0 * out_block_2 + kv_head_0 * out_head_2 + dim_2, (pack_26).to(tl.uint8))
     tl.store(out_3 + block_0 * out_block_3 + kv_head_0 * out_head_3, div_22)
 
-# map_0: buffer_0 [row, page], 16 pages per tile
+# map_0: buffer_0 [row, page], 32 pages per tile
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, codes_0, codes_block_0, codes_head_0, scales_0, scales_block_0, scales_head_0, codes_1, codes_block_1, codes_head_1, scales_1, scales_block_1, scales_head_1, q_0, q_batch_0, q_head_0, q_dim_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 31) // 32
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 32
     count_0 = (length_0 + 31) // 32
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 16 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 32 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 16 + tl.arange(0, 16)
+    page_0 = tile_0 * 32 + tl.arange(0, 32)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
     dim_2 = tl.arange(0, 64)
-    index_div_3 = dim_2 // 2
-    codes_tile_4 = tl.load(codes_0 + block_1[:, None] * codes_block_0 + kv_head_0 * codes_head_0 + index_div_3[None, :], mask=here_0[:, None], other=0).to(tl.int32)
-    index_mod_5 = dim_2 % 2
-    nibble_6 = (((codes_tile_4 >> (index_mod_5[None, :] * 4)) & 15 ^ 8) - 8).to(tl.float32)
-    scales_0_tile_7 = tl.load(scales_0 + block_1 * scales_block_0 + kv_head_0 * scales_head_0, mask=here_0, other=0).to(tl.float32)
-    mul_8 = nibble_6 * scales_0_tile_7[:, None]
-    codes_tile_9 = tl.load(codes_1 + block_1[:, None] * codes_block_1 + kv_head_0 * codes_head_1 + index_div_3[None, :], mask=here_0[:, None], other=0).to(tl.int32)
-    nibble_10 = (((codes_tile_9 >> (index_mod_5[None, :] * 4)) & 15 ^ 8) - 8).to(tl.float32)
+    bytes_3 = tl.load(codes_0 + block_1[:, None] * codes_block_0 + kv_head_0 * codes_head_0 + tl.arange(0, 32)[None, :], mask=here_0[:, None], other=0).to(tl.int32)
+    codes_tile_4 = tl.reshape(tl.join(bytes_3, bytes_3 >> 4), (32, 64))
+    nibble_5 = nibble(codes_tile_4)
+    scales_0_tile_6 = tl.load(scales_0 + block_1 * scales_block_0 + kv_head_0 * scales_head_0, mask=here_0, other=0).to(tl.float32)
+    mul_7 = nibble_5 * scales_0_tile_6[:, None]
+    bytes_8 = tl.load(codes_1 + block_1[:, None] * codes_block_1 + kv_head_0 * codes_head_1 + tl.arange(0, 32)[None, :], mask=here_0[:, None], other=0).to(tl.int32)
+    codes_tile_9 = tl.reshape(tl.join(bytes_8, bytes_8 >> 4), (32, 64))
+    nibble_10 = nibble(codes_tile_9)
     scales_1_tile_11 = tl.load(scales_1 + block_1 * scales_block_1 + kv_head_0 * scales_head_1, mask=here_0, other=0).to(tl.float32)
     mul_12 = nibble_10 * scales_1_tile_11[:, None]
-    maximum_13 = larger(mul_8, mul_12)
+    maximum_13 = larger(mul_7, mul_12)
     head_14 = tl.arange(0, 4)
     q_tile_15 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 4 * q_head_0 + head_14[:, None] * q_head_0 + dim_2[None, :] * q_dim_0).to(tl.float32)
     relu_16 = larger(q_tile_15, 0.0)
     dot_dim_17 = tl.sum(maximum_13[:, None, :] * relu_16[None, :, :], 2)
-    minimum_18 = smaller(mul_8, mul_12)
+    minimum_18 = smaller(mul_7, mul_12)
     neg_19 = -(q_tile_15)
     relu_20 = larger(neg_19, 0.0)
     dot_dim_21 = tl.sum(minimum_18[:, None, :] * relu_20[None, :, :], 2)

@@ -46,7 +46,7 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
     k_tile_3 = tl.load(k_0 + block_0 * k_block_0 + kv_head_0 * k_head_0 + axis_1[:, None] * k_token_0 + dim_2[None, :] * k_dim_0).to(tl.float32)
     token_4 = tl.arange(0, 16)
     k_tile_5 = tl.load(k_0 + block_0 * k_block_0 + kv_head_0 * k_head_0 + token_4[:, None] * k_token_0 + dim_2[None, :] * k_dim_0).to(tl.float32)
-    dot_dim_6 = tl.dot(k_tile_3, tl.permute(k_tile_5, (1, 0)), tl.full((16, 16), 0.0, tl.float32), input_precision="ieee")
+    dot_dim_6 = product(k_tile_3, tl.permute(k_tile_5, (1, 0)), tl.full((16, 16), 0.0, tl.float32), k_0, k_0)
     min_axis_7 = smallest(dot_dim_6, 0)
     min_token_8 = smallest(min_axis_7, 0)
     tl.store(out_0 + block_0 * out_block_0 + kv_head_0 * out_head_0, round_bfloat16(min_token_8))
@@ -54,17 +54,20 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
 # top
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     head_1 = tl.arange(0, 2)
     dim_2 = tl.arange(0, 16)
@@ -98,17 +101,20 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # shift
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
     field_0_tile_2 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
@@ -123,17 +129,20 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # smooth
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, table_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     axis_1 = tl.arange(0, 4)
     index_add_2 = axis_1 + (-1)
@@ -150,9 +159,10 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # cumsum
 @triton.jit
 def scan_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    number_0 = tl.program_id(0)
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
@@ -171,17 +181,20 @@ def scan_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_
 
 @triton.jit
 def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, buffer_1, out_0):
-    row_0 = tl.program_id(0).to(tl.int64)
-    sequence_0 = row_0 // num_kv_heads_0
-    kv_head_0 = row_0 % num_kv_heads_0
+    tiles_0 = (max_pages_0 + 127) // 128
+    tile_0 = tl.program_id(0) % tiles_0
+    number_0 = tl.program_id(0) // tiles_0
+    row_0 = number_0.to(tl.int64)
+    sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
+    kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
     length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tl.program_id(1) > 0) & (tl.program_id(1) * 128 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tl.program_id(1) * 128 + tl.arange(0, 128)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     buffer_1_tile_1 = tl.load(buffer_1 + (row_0 * max_pages_0 + page_0), mask=here_0, other=0).to(tl.float32)
     tl.store(out_0 + (row_0 * max_pages_0 + page_0), buffer_1_tile_1, mask=here_0)

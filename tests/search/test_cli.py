@@ -288,8 +288,8 @@ def test_every_command_and_option_is_documented(name):
 
 
 @pytest.mark.parametrize(
-    "name", sorted(COMMANDS.keys() - {"ask", "tell", "mcp", "dash"})
-)  # these speak nothing else, or HTTP
+    "name", sorted(COMMANDS.keys() - {"ask", "tell", "mcp", "dash", "worker"})
+)  # these speak nothing else, or HTTP, or run until they are stopped
 def test_every_command_speaks_json(name):
     assert "--json" in [opt for param in COMMANDS[name].params for opt in param.opts]
 
@@ -537,7 +537,7 @@ def test_leaderboard_refuses_what_it_does_not_know(capsys, filled, option):
         capsys, "leaderboard", option, "spedup" if option == "--sort" else "spedup > 1", "--db", filled
     )
     assert (code, out, err.count("\n")) == (ExitCode.USAGE, "", 1)
-    assert "no 'spedup'; did you mean speedup?" in err
+    assert "no 'spedup'; did you mean 'speedup'?" in err
 
 
 def test_compare_tells_differences_and_refuses_what_has_none(capsys, filled):
@@ -751,6 +751,46 @@ def test_ctrl_c_twice_stops_at_once(capfd, pool, db):
     assert main(["run", "-n", "2", "--db", db]) == ExitCode.INTERRUPTED
     err = capfd.readouterr().err
     assert err.index("press again to stop now") < err.index("stopping now") < err.index("vortex resume 1")
+
+
+class Told(FakePool):
+    """Runs for ever once it has a probe to run, and is told to end."""
+
+    def __init__(self, number):
+        super().__init__()
+        self._number = number
+
+    def running(self):
+        return [task.key for task in self.tasks if task.key.stage is Stage.PROBE]
+
+    def completed(self, timeout_s):
+        if self.running():
+            os.kill(os.getpid(), self._number)
+            return []
+        return super().completed(timeout_s)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_campaign_at_once_and_nobody_is_blamed(capfd, pool, db, number):
+    pool(Told(number))
+    handler = signal.getsignal(number)
+    assert main(["run", "-n", "2", "--db", db]) == 128 + number
+    assert signal.getsignal(number) is handler
+    out, err = capfd.readouterr()
+    assert f"ending now ({number.name}); `vortex resume` goes on from here" in err
+    assert out == ""
+    with closing(sqlite3.connect(db.removeprefix("sqlite:///"))) as connection:
+        probes = connection.execute("SELECT owner, begun, num_deaths FROM evaluation WHERE stage = 'probe'").fetchall()
+    assert set(probes) == {(None, 0, 0)}
+
+
+def test_what_nohup_ignores_stays_ignored(capsys, pool, db, monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        pool(FakePool(on_submit=lambda: os.kill(os.getpid(), signal.SIGHUP)))
+        assert call(capsys, "run", "-n", "1", "--db", db)[0] == ExitCode.DONE
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_the_live_view_shows_counts_failures_and_the_best(monkeypatch, pool, db):

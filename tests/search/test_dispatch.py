@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from search.contracts import Claim
 from search.dispatch import MAX_ATTEMPTS, Dispatcher, Job
@@ -131,6 +132,65 @@ def test_drained_work_is_finished_and_nothing_is_tried_again(ledger, job):
     assert collect(dispatcher, 0.3) == []
     assert dispatcher.idle
     assert len(evaluator.tasks) == 1
+
+
+def test_drained_what_waits_for_a_worker_is_given_back(ledger):
+    """One worker and three jobs: one is finished, and nobody is blamed for the others, which anybody may take."""
+    evaluator, jobs = FakeEvaluator(failure_rate=0.0), jobs_of(ledger, 3)
+    dispatcher = Dispatcher(ledger, evaluator, never)
+    for job in jobs:
+        dispatcher.start(job)
+    assert dispatcher.num_running == 3
+    dispatcher.drain()
+    assert [each.key for each in collect(dispatcher)] == [jobs[0].task.key]
+    assert dispatcher.idle
+    assert [task.key for task in evaluator.tasks] == [jobs[0].task.key]
+    assert [ledger.claim(job.task, "heir", 60.0) for job in jobs[1:]] == [Claim.TAKEN] * 2
+
+
+def test_what_could_not_be_stored_is_given_back(ledger, job):
+    dispatcher = Dispatcher(ledger, FakeEvaluator(failure_rate=0.0), never)
+    dispatcher.start(job)
+    finish, ledger.finish = ledger.finish, lambda *_: (_ for _ in ()).throw(OSError("the disk is full"))
+    with pytest.raises(OSError, match="disk is full"):
+        collect(dispatcher)
+    ledger.finish = finish
+    dispatcher.release()
+    assert ledger.claim(job.task, "heir", 60.0) is Claim.TAKEN
+
+
+def test_who_was_suspended_is_not_blamed(ledger, job, monkeypatch):
+    """Each of four drivers sleeps for longer than its lease, and wakes when another one has taken over."""
+    import search.dispatch
+
+    drivers = []
+    with monkeypatch.context() as patch:
+        patch.setattr(search.dispatch, "LEASE_S", 0.1)
+        patch.setattr(search.dispatch, "HEARTBEAT_S", 0.0)
+        for _ in range(4):
+            drivers.append(Dispatcher(ledger, SlowEvaluator(), never))
+            drivers[-1].start(job)
+            drivers[-1].collect(0.0)
+            time.sleep(0.2)
+        assert ledger.records(1)[0].status is Status.QUARANTINED
+        for sleeper in drivers:
+            for _ in range(2):  # each death is taken back once
+                sleeper.collect(0.0)
+    assert ledger.records(1)[0].status is Status.OK
+    with ledger.reading() as session:
+        assert session.execute(text("SELECT num_deaths, owner FROM evaluation")).one() == (0, None)
+
+
+def test_what_a_sleeper_measured_counts(ledger, job, monkeypatch):
+    import search.dispatch
+
+    monkeypatch.setattr(search.dispatch, "LEASE_S", 0.1)
+    sleeper = Dispatcher(ledger, FakeEvaluator(failure_rate=0.0), never)
+    sleeper.start(job)
+    time.sleep(0.2)
+    assert ledger.claim(job.task, "other", 60.0) is Claim.TAKEN
+    assert [each.status for each in collect(sleeper)] == [Status.OK]
+    assert isinstance(ledger.claim(job.task, "third", 60.0), Evaluation)
 
 
 def test_checks_run_in_this_process(ledger, job):

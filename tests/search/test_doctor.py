@@ -149,6 +149,22 @@ def test_available_memory_is_that_of_this_machine():
     assert 0 < doctor.available_memory_bytes() < 1 << 50
 
 
+@pytest.mark.parametrize(("free", "level"), [(0.5, "fail"), (3, "warn"), (5, "ok")])
+def test_disk(free, level):
+    found = doctor.disk(int(free * GIB))
+    assert found.level == level
+    assert ("XDG_CACHE_HOME" in found.remedy) == (level != "ok")
+
+
+def test_the_disk_of_a_folder_that_is_not_there_yet(tmp_path):
+    assert doctor.free_disk_bytes(tmp_path / "not" / "yet") > 0
+
+
+def test_an_environment_without_pip_cannot_export():
+    assert doctor.pip(is_there=True).level is Level.OK
+    assert "ensurepip" in doctor.pip(is_there=False).remedy
+
+
 @pytest.mark.parametrize(
     ("db", "driver", "level"),
     [("sqlite:///x.db", False, "ok"), ("postgresql://u@h/n", True, "ok"), ("postgresql://u@h/n", False, "fail")],
@@ -211,5 +227,5 @@ def test_doctor_speaks_json_and_its_exit_code_tells(capsys, monkeypatch):
 
 def test_every_finding_that_is_not_ok_has_a_remedy(tmp_path):
     findings = doctor.examine(f"sqlite:///{tmp_path / 'new.db'}")
-    assert len(findings) == 15
+    assert len(findings) == 17
     assert [finding for finding in findings if finding.level is not Level.OK and not finding.remedy] == []

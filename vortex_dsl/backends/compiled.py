@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from vortex_dsl.analysis.budget import Budget
 from vortex_dsl.codegen.address import num_strides
 from vortex_dsl.codegen.emit import Kernel, emit_stage, emit_summarize, source_text
 from vortex_dsl.codegen.emitted import load_kernels
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
     from vortex_dsl.graph.graph import Graph
     from vortex_dsl.ops.expression import Source
 
-Buffers = dict[int, torch.Tensor]
-
-
+Buffers = dict[int | Selecting, torch.Tensor]  # buffers by number, and what was chosen to compute some of them
 Given = dict[tuple[str, Any], torch.Tensor]
 
 
@@ -70,6 +69,7 @@ class Compiled:
         self._summarize = emit_summarize(self.plan) if self._stores else None
         self._stages = [(stage, emit_stage(self.plan, stage)) for stage in self.plan.stages]
         self._constants: dict[tuple[object, ...], torch.Tensor] = {}
+        self._most: dict[tuple[int, int, int], int] = {}  # pages attended to, by `_expected`
 
     @cached_property
     def text(self) -> str:
@@ -116,39 +116,34 @@ class Compiled:
         return self.chosen(self.plan.choice, memory, step.pages), tuple(memory[x.number] for x in self.plan.states)
 
     def listed(self, step: Step, listing: Listing) -> BlockLists:
-        """List the blocks that each row attends to; rows whose budget takes every page are not scored.
-
-        One launch where `Plan.ranks_at_once`, or where no row of the step is scored.
-        """
+        """List the blocks that each row attends to; rows whose budget takes every page are not scored."""
         from kernels.selection import list_best, list_pages
 
         step, listing = replace(step, covered=self.plan.covered), replace(listing, covered=self.plan.covered)
         most = step.pages.max_pages - step.pages.sink - step.pages.window  # candidates of the longest sequence
-        if most > step.covered and self.plan.ranks_at_once:
-            return self._indexed(step, listing)
         memory = self.compute(step) if most > step.covered else self._room(step)
         picked = self.picked(self.plan.choice, memory, step.pages)
         if isinstance(picked, torch.Tensor):
-            return list_pages(picked, step.pages, listing)
-        return list_best(picked, step.pages, listing)
+            lists = list_pages(picked, step.pages, listing)
+        else:
+            lists = list_best(picked, step.pages, listing)
+        return replace(lists, expected=self._expected(step))
 
-    def _indexed(self, step: Step, listing: Listing) -> BlockLists:
-        """Score and list in one launch."""
-        from kernels.indexing import Scoring, list_scored
-
-        ((stage, kernel),), memory = self._stages, self._room(step)
-        given = self._given(step, ())
-        sources = [x for source in kernel.sources for x in self._arguments(source, given, step.q.device)]
-        written = (memory[output.buffer.number] for output in stage.outputs)
-        scoring = Scoring(self._kernels[kernel.name], stage.block_pages, _place(step), (*sources, *written))
-        ranking = self.picked(self.plan.choice, memory, step.pages)
-        assert not isinstance(ranking, torch.Tensor), "what is ranked is not flagged"
-        return list_scored(scoring, ranking, step.pages, listing)
+    def _expected(self, step: Step) -> int:
+        """Give the blocks that a row attends to at most, unless it is marked to attend to all."""
+        pages, reserved = step.pages, step.pages.sink + step.pages.window
+        key = (pages.max_pages, step.layer, step.num_layers)
+        if key not in self._most:
+            budget = Budget(max(pages.max_pages, reserved), reserved, step.layer, step.num_layers)
+            self._most[key] = reserved + budget.chosen(self.graph.selection)
+        return self._most[key]
 
     def chosen(self, choice: Selecting, memory: Buffers, pages: Pages) -> torch.Tensor:
-        """Make a selection from buffers by number: int8 [rows, max_pages]."""
+        """Make a selection from buffers by number: int8 [rows, max_pages], contiguous."""
         from kernels.selection import choose
 
+        if choice in memory:
+            return memory[choice]
         picked = self.picked(choice, memory, pages)
         return picked if isinstance(picked, torch.Tensor) else choose(picked, pages)
 
@@ -174,7 +169,9 @@ class Compiled:
         for stage, kernel in self._stages:
             memory |= {x.buffer.number: _target(x.buffer, step, states) for x in stage.outputs}
             written = [memory[output.buffer.number] for output in stage.outputs]
-            self._launch(stage, kernel, step, given, written)
+            if stage.among is not None:
+                memory[stage.among] = self.chosen(stage.among, memory, step.pages).contiguous()
+            self._launch(stage, kernel, step, given, written, [memory[stage.among]] if stage.among else [])
             given |= {("buffer", x.buffer.number): out for x, out in zip(stage.outputs, written, strict=True)}
         return memory
 
@@ -188,12 +185,15 @@ class Compiled:
             given |= {(kind, field.field.index): _view(field, kind, step.region) for kind in kinds}
         return given
 
-    def _launch(self, stage: Launch, kernel: Kernel, step: Step, given: Given, written: list[torch.Tensor]) -> None:
+    def _launch(
+        self, stage: Launch, kernel: Kernel, step: Step, given: Given, written: list[torch.Tensor],
+        among: list[torch.Tensor],
+    ) -> None:  # fmt: skip
         """Run one stage."""
         pages = step.pages
         sources = [x for source in kernel.sources for x in self._arguments(source, given, step.q.device)]
         grid = stage.grid(pages.num_rows, pages.max_pages)
-        self._kernels[kernel.name][grid](*_place(step), step.covered, *sources, *written, **_LAUNCH)
+        self._kernels[kernel.name][grid](*_place(step), step.covered, *among, *sources, *written, **_LAUNCH)
 
     def _states(self, step: Step) -> tuple[torch.Tensor, ...]:
         rows, most = step.pages.num_rows, step.pages.max_pages

@@ -59,11 +59,12 @@ class Pointers:
         if source not in self.sources:
             self.sources.append(source)
         lead, own = expr.args[: len(expr.args) - len(source.lengths)], expr.args[len(expr.args) - len(source.lengths) :]
-        terms = [self.name(source), *self._base(source, lead, expr, scope), *self._own(source, own, expr, scope)]
+        at = [spread(self._index(index, expr, scope), index.loops, expr.loops) for index in own]
+        terms = [self.name(source), *self._base(source, lead, expr, scope), *self._own(source, at)]
         masks = [spread(scope[lead[1]], lead[1].loops, expr.loops)] if lead else []
-        for index, length in zip(own, source.lengths, strict=True):
+        for index, code, length in zip(own, at, source.lengths, strict=True):
             if self.largest(index) >= length:
-                masks.append(f"({spread(scope[index], index.loops, expr.loops)} < {length})")
+                masks.append(f"({code} < {length})")
         zero = "0.0" if source.kind in _CACHED else "0"  # caches may be in float8, which has no whole numbers
         guard = f", mask={' & '.join(masks)}, other={zero}" if masks else ""
         return f"tl.load({' + '.join(terms)}{guard}){'.to(tl.float32)' if expr.kind == 'float' else '.to(tl.int32)'}"
@@ -84,15 +85,36 @@ class Pointers:
         stem = f"{_word(source)}"
         return [f"{place} * {stem}_block_{number}", f"kv_head_0 * {stem}_head_{number}"]
 
-    def _own(self, source: Source, own: tuple[Expr, ...], expr: Expr, scope: Scope) -> list[str]:
+    def codes_per_byte(self, load: Expr) -> int:
+        """Say how many neighbours in a tile's last axis share a byte that is loaded once for them all; 1 if none do."""
+        index = load.args[-1] if load.args else load
+        if index.op != "index_div" or index.args[0].op != "loop" or index.args[1].op != "number":
+            return 1
+        loop, num = index.args[0].attrs[0], index.args[1].attrs[0]
+        assert isinstance(loop, Loop)
+        assert isinstance(num, int)
+        whole = self.tiles.widths[loop] % num == 0 and not self.tiles.overhangs(loop)
+        return num if whole and load.loops[-1] == loop else 1
+
+    def _index(self, index: Expr, load: Expr, scope: Scope) -> str:
+        """Write an index of a load: of each byte once, where several places of the tile are in it."""
+        num = self.codes_per_byte(load)
+        if num == 1 or index is not load.args[-1]:
+            return scope[index]
+        loop = index.args[0].attrs[0]
+        assert isinstance(loop, Loop)
+        start, bytes_ = scope.start(loop), f"tl.arange(0, {self.tiles.widths[loop] // num})"
+        return bytes_ if start == "0" else f"({start} // {num} + {bytes_})"
+
+    def _own(self, source: Source, at: list[str]) -> list[str]:
         """Give the terms of the source's own axes."""
-        strides = _STRIDES.get(source.kind, ())[-len(own) :] if source.kind in ("q", *_CACHED) else ()
+        strides = _STRIDES.get(source.kind, ())[-len(at) :] if source.kind in ("q", *_CACHED) else ()
         terms = []
-        for i, index in enumerate(own):
+        for i, code in enumerate(at):
             number = (
                 f"{_word(source)}_{strides[i]}_{self._number(source)}" if strides else prod(source.lengths[i + 1 :])
             )
-            terms.append(times(spread(scope[index], index.loops, expr.loops), number))
+            terms.append(times(code, number))
         return [term for term in terms if term != "0"]
 
     def store(self, place: Place, value: str, scope: Scope) -> str:

@@ -18,10 +18,12 @@ from vortex_dsl.codegen.scope import word
 from vortex_dsl.codegen.tiles import choose_tiles
 from vortex_dsl.codegen.writer import Writer, full, function
 from vortex_dsl.ops.expression import PAGE_LOOP, Loop, Source
+from vortex_dsl.storage import SCALE_BYTES, vector_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from vortex_dsl.analysis.layout import Layout
     from vortex_dsl.codegen.plan import Launch, Plan
     from vortex_dsl.codegen.rounds import Output
     from vortex_dsl.codegen.scope import Scope
@@ -34,6 +36,13 @@ ROW_ARGUMENTS = (
     *("layer_index_0", "layer_count_0", "scale_0", "first_head_0", "covered_0"),
 )
 
+_AMONG = (
+    "flags_0 = tl.load(among_0 + (row_0 * max_pages_0 + page_0), mask=page_0 < complete_0, other=0).to(tl.int32)",
+    "if (tile_0 > 0) & (tl.sum(flags_0, 0) == 0):",
+    "    return",
+    "here_0 = flags_0 != 0",
+)
+
 
 @dataclass(frozen=True)
 class Kernel:
@@ -43,9 +52,24 @@ class Kernel:
     text: str
     sources: tuple[Source, ...]
 
+    def page_bytes(self, layout: Layout, cached_bytes: int) -> int:
+        """Give the bytes that it reads of a page and KV head: fields, and keys and values of so many bytes each."""
+        sizes = {"page.k": cached_bytes, "page.v": cached_bytes, "codes": 1, "scales": SCALE_BYTES}
+        total = 0
+        for source in self.sources:
+            if source.kind == "field":
+                assert isinstance(source.key, int)
+                field = layout.fields[source.key]
+                total += prod(source.lengths) * vector_bytes(field.kind, 1)
+            total += prod(source.lengths) * sizes.get(source.kind, 0)
+        return total
+
 
 def emit_stage(plan: Plan, stage: Launch) -> Kernel:
-    """Emit one stage of select: `ROW_ARGUMENTS`, then the sources, each with its strides, then the outputs."""
+    """Emit one stage of select: `ROW_ARGUMENTS`, the sources, each with its strides, then the outputs.
+
+    Behind `ROW_ARGUMENTS` come flags, int8 [row, page], where it computes only some pages.
+    """
     return _StageEmitter(plan, stage).kernel()
 
 
@@ -91,28 +115,33 @@ class _StageEmitter:
             ]
             self._writer.nest(self._writer.top, loops, roots, partial(finish, together))
         memory, names = self._memory, [f"out_{i}" for i in range(len(self._stage.outputs))]
-        text = function(self._stage.name, [*ROW_ARGUMENTS, *memory.parameters(), *names], self._writer.top.lines)
+        given = [*ROW_ARGUMENTS, *(["among_0"] if self._stage.among else []), *memory.parameters(), *names]
+        text = function(self._stage.name, given, self._writer.top.lines)
         return Kernel(self._stage.name, text, tuple(memory.sources))
 
     def _head(self) -> None:
-        size, top = self._graph.page_size, self._writer.top
+        size, top, block = self._graph.page_size, self._writer.top, self._stage.block_pages
+        is_map = self._stage.kind == "map"
+        tiles = [f"tiles_0 = (max_pages_0 + {block - 1}) // {block}", "tile_0 = tl.program_id(0) % tiles_0"]
         top.lines += [
-            "row_0 = tl.program_id(0).to(tl.int64)",
-            "sequence_0 = row_0 // num_kv_heads_0",
-            "kv_head_0 = row_0 % num_kv_heads_0",
+            *(tiles if is_map else []),
+            f"number_0 = tl.program_id(0){' // tiles_0' if is_map else ''}",  # divided as int32, which is quick
+            "row_0 = number_0.to(tl.int64)",
+            "sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)",
+            "kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)",
             "length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)",
             f"complete_0 = length_0 // {size}",
             f"count_0 = (length_0 + {size - 1}) // {size}",
             f"if count_0 - {self._graph.sink + self._graph.window} <= covered_0:",  # all are taken without scores
             "    return",
         ]
-        if self._stage.kind == "map":
-            block, page = self._stage.block_pages, self._pool.loop(PAGE_LOOP)
+        if is_map:
+            page = self._pool.loop(PAGE_LOOP)
             top.lines += [
-                f"if (tl.program_id(1) > 0) & (tl.program_id(1) * {block} >= complete_0):",
+                f"if (tile_0 > 0) & (tile_0 * {block} >= complete_0):",
                 "    return",
-                f"page_0 = tl.program_id(1) * {block} + tl.arange(0, {block})",
-                "here_0 = page_0 < complete_0",
+                f"page_0 = tile_0 * {block} + tl.arange(0, {block})",
+                *(_AMONG if self._stage.among else ("here_0 = page_0 < complete_0",)),
             ]
             top.learn(page, "page_0")
             top.learn(self._pool.boolean("exists", page), "here_0")
@@ -143,7 +172,7 @@ class _StageEmitter:
         """Write a tile to its buffer; what no page changes is written by one program of the row alone."""
         buffer = output.buffer
         loops = (PAGE_LOOP, *buffer.loops) if buffer.paged else buffer.loops
-        lead, masks = "row_0", ["(tl.program_id(1) == 0)"] if self._stage.kind == "map" else []
+        lead, masks = "row_0", ["(tile_0 == 0)"] if self._stage.kind == "map" else []
         if buffer.paged:
             lead = spread(f"(row_0 * max_pages_0 + {scope.index(PAGE_LOOP)})", (PAGE_LOOP,), loops)
             masks = [spread(scope.mask(PAGE_LOOP), (PAGE_LOOP,), loops)]

@@ -25,8 +25,9 @@ _COMMENT = re.compile(r"# [a-z0-9_ ,:>\[\]-]+")
 _TL = (
     *("program_id", "arange", "load", "store", "full", "where", "sum", "cumsum", "exp", "log", "sqrt_rn", "abs"),
     *("dot", "div_rn", "permute", "reshape", "floor", "float32", "float16", "int32", "int64", "int8", "uint8"),
+    "join",
 )
-_STRINGS = ("inf", "-inf", "nan", "ieee")
+_STRINGS = ("inf", "-inf", "nan", "tf32x3")
 _BUILT_IN = ("float", "range")
 _NODES = (
     *(ast.Assign, ast.Expr, ast.For, ast.If, ast.Return, ast.BinOp, ast.UnaryOp, ast.Compare, ast.Call, ast.keyword),

@@ -3,16 +3,19 @@
 Scoring is cut where pages must be mixed, into rounds of up to three kinds of stages: one `map` stage computes pages
 by themselves, a tile of pages per program; one `row` stage reduces over a row's pages; a `scan` stage sums along
 them. What a stage leaves for a later one is a Buffer of float32 in memory. A row is one sequence and one KV head.
+What only a refinement ranks by is computed for the pages that it refines, by stages of its own, behind all others.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from typing import TYPE_CHECKING
 
 from vortex_dsl.analysis.budget import covered
 from vortex_dsl.analysis.layout import Layout
+from vortex_dsl.analysis.schedule import is_limited, schedule
 from vortex_dsl.codegen.lower import GraphLowering
 from vortex_dsl.codegen.rounds import Buffer, Output, Rounds
 from vortex_dsl.codegen.tiles import Tiles, choose_tiles
@@ -20,24 +23,26 @@ from vortex_dsl.ops.expression import PAGE_LOOP, Loop
 from vortex_dsl.values import PAGE, Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from vortex_dsl.graph.graph import Graph
     from vortex_dsl.node import Node
     from vortex_dsl.values import Axis
 
 EVERY = 2**30  # more pages than any sequence has
 NEVER = -(2**30)
-RANKED = ("topk", "above")  # choose by the order of one score, whatever else was chosen
 MOST_PAGES = {"map": 128, "row": 1024, "scan": 1024}  # per tile: map stages have many programs, others one per row
 
 
 @dataclass(frozen=True)
 class Launch:
-    """One kernel: computes and writes its outputs."""
+    """One kernel: computes and writes its outputs, for all pages or only for those that `among` chooses."""
 
     number: int
     kind: str
     outputs: tuple[Output, ...]
     tiles: Tiles
+    among: Selecting | None = None
 
     @property
     def name(self) -> str:
@@ -49,9 +54,9 @@ class Launch:
         """Give the pages of one tile; 1 where there are none."""
         return self.tiles.widths.get(PAGE_LOOP, 1)
 
-    def grid(self, rows: int, max_pages: int) -> tuple[int, ...]:
-        """Programs to launch: rows, and for map stages tiles of pages."""
-        return (rows, max(-(-max_pages // self.block_pages), 1)) if self.kind == "map" else (rows,)
+    def grid(self, rows: int, max_pages: int) -> tuple[int]:
+        """Programs to launch: rows, for map stages each with its tiles of pages; other axes have a small bound."""
+        return (rows * (-(-max_pages // self.block_pages) if self.kind == "map" else 1),)
 
 
 @dataclass(frozen=True)
@@ -84,15 +89,9 @@ class Plan:
         return NEVER if self.graph.states else int(min(covered(self.graph.selection), EVERY))
 
     @property
-    def ranks_at_once(self) -> bool:
-        """Say whether pages by themselves give all that one ranking goes by, so that both fit in one launch."""
-        by_pages = [stage.kind for stage in self.stages] == ["map"]
-        return by_pages and self.choice.op in RANKED and not self.graph.states
-
-    @property
     def num_launches(self) -> int:
-        """Give the launches of a decode step: writing the newest token, scoring and choosing, attending."""
-        return 2 + (1 if self.ranks_at_once else len(self.stages) + 1)
+        """Give the launches of a decode step: writing the newest token, scoring, choosing, attending, merging."""
+        return 1 + len(self.stages) + 1 + 2
 
     @property
     def buffers(self) -> tuple[Buffer, ...]:
@@ -120,26 +119,48 @@ def describe(buffer: Buffer) -> str:
 def make_plan(graph: Graph) -> Plan:
     """Plan a graph."""
     lowering, layout = GraphLowering(graph), Layout(graph)
-    rounds = Rounds(lowering)
-    choice = _choice(rounds, lowering, graph.selection)
-    states = tuple(_want(rounds, lowering, state.update, state.type.axes, state.index) for state in graph.states)
-    stages = tuple(_stage(number, *stage) for number, stage in enumerate(rounds.stages()))
-    return Plan(graph, layout, lowering, stages, choice, states)
+    making = _Making(graph, lowering)
+    choice = making.choice(graph.selection)
+    every = making.everywhere
+    states = tuple(_want(every, lowering, state.update, state.type.axes, state.index) for state in graph.states)
+    return Plan(graph, layout, lowering, tuple(making.stages()), choice, states)
 
 
-def _choice(rounds: Rounds, lowering: GraphLowering, node: Node) -> Selecting:
-    """Plan a selection and all that it needs."""
-    parts = tuple(_choice(rounds, lowering, arg) for arg in node.args if arg.type.kind is Kind.SELECTION)
-    values = [arg for arg in node.args if arg.type.kind is not Kind.SELECTION]
-    if not values:
-        return Selecting(node.op, None, (), parts)
-    score = _want(rounds, lowering, values[0], values[0].type.axes)
-    numbers = tuple(_number(rounds, lowering, value) for value in values[1:])
-    return Selecting(node.op, score, numbers, parts)
+class _Making:
+    """A plan that is being made: what is computed for all pages, and for the pages of which selections."""
 
+    def __init__(self, graph: Graph, lowering: GraphLowering) -> None:
+        self._lowering, self._numbers = lowering, count()
+        self._scored = {node for cut in schedule(graph) if cut.among is None for node in cut.nodes}
+        self.everywhere = Rounds(lowering, self._numbers)
+        self._limited: list[tuple[Selecting, Rounds]] = []
 
-def _number(rounds: Rounds, lowering: GraphLowering, node: Node) -> Buffer | float:
-    return float(node.number) if node.number is not None else _want(rounds, lowering, node, ())
+    def choice(self, node: Node) -> Selecting:
+        """Plan a selection and all that it needs."""
+        parts = tuple(self.choice(arg) for arg in node.args if arg.type.kind is Kind.SELECTION)
+        values = [arg for arg in node.args if arg.type.kind is not Kind.SELECTION]
+        if not values:
+            return Selecting(node.op, None, (), parts)
+        score = _want(self._rounds(node, parts), self._lowering, values[0], values[0].type.axes)
+        numbers = tuple(self._number(value) for value in values[1:])
+        return Selecting(node.op, score, numbers, parts)
+
+    def _rounds(self, node: Node, parts: tuple[Selecting, ...]) -> Rounds:
+        """Give where a selection's score is computed."""
+        if not is_limited(node) or node.args[1] in self._scored:
+            return self.everywhere
+        self._limited.append((parts[0], Rounds(self._lowering, self._numbers)))
+        return self._limited[-1][1]
+
+    def _number(self, node: Node) -> Buffer | float:
+        return float(node.number) if node.number is not None else _want(self.everywhere, self._lowering, node, ())
+
+    def stages(self) -> Iterator[Launch]:
+        """Give all stages in the order in which they run."""
+        number = count()
+        for among, rounds in ((None, self.everywhere), *self._limited):
+            for kind, outputs in rounds.stages():
+                yield _stage(next(number), kind, outputs, among if kind == "map" else None)
 
 
 def _want(
@@ -150,7 +171,7 @@ def _want(
     return rounds.want(value, paged=PAGE in [axis.name for axis in axes], loops=loops, state=state)
 
 
-def _stage(number: int, kind: str, outputs: tuple[Output, ...]) -> Launch:
+def _stage(number: int, kind: str, outputs: tuple[Output, ...], among: Selecting | None) -> Launch:
     targets = [(PAGE_LOOP, *o.buffer.loops) if o.buffer.paged else o.buffer.loops for o in outputs]
     tiles = choose_tiles([output.value for output in outputs], targets, MOST_PAGES[kind], walks=kind != "map")
-    return Launch(number, kind, outputs, tiles)
+    return Launch(number, kind, outputs, tiles, among)

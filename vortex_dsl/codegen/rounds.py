@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vortex_dsl.ops.expression import PAGE_LOOP, Expr, Loop, Source, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from vortex_dsl.ops.lowering import Lowering
 
@@ -74,8 +74,9 @@ class _Levels(NamedTuple):
 class Rounds:
     """Takes the values that are wanted, then cuts the work into stages."""
 
-    def __init__(self, lowering: Lowering) -> None:
-        self._lowering, self._pool = lowering, lowering.pool
+    def __init__(self, lowering: Lowering, numbers: Iterator[int]) -> None:
+        """`numbers`: what buffers are called, each once."""
+        self._lowering, self._pool, self._numbers = lowering, lowering.pool, numbers
         self._wanted: list[Output] = []
         self._levels: dict[Expr, _Levels] = {}
         self._nests: dict[Expr, dict[Loop, int]] = {}
@@ -86,12 +87,12 @@ class Rounds:
 
     def want(self, value: Expr, *, paged: bool, loops: tuple[Loop, ...], state: int | None = None) -> Buffer:
         """Have a value written to a buffer of its own; equal ones share it, states aside."""
-        buffer = Buffer(len(self._wanted), paged, loops, state)
         same = (o.buffer for o in self._wanted if o.value is value and o.buffer.state is state is None)
         found = next(same, None)
         if found is None:
-            self._wanted.append(Output(value, buffer))
-        return found or buffer
+            found = Buffer(next(self._numbers), paged, loops, state)
+            self._wanted.append(Output(value, found))
+        return found
 
     def stages(self) -> list[tuple[str, tuple[Output, ...]]]:
         """Give the kind and the outputs of every stage in order."""
@@ -199,7 +200,7 @@ class Rounds:
         buffer = self._buffers.get((value, by))
         if buffer is None:
             loops = tuple(loop for loop in value.loops if loop != PAGE_LOOP)
-            buffer = Buffer(len(self._wanted) + len(self._buffers), value.paged, loops)
+            buffer = Buffer(next(self._numbers), value.paged, loops)
             self._buffers[value, by] = buffer
             self._pending.append((by, value, buffer))
         indices = [page] if buffer.paged else []

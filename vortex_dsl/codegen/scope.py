@@ -40,7 +40,7 @@ class Scope:
     def __init__(self, pool: Pool, names: Names, outer: Scope | None = None, loop: Loop | None = None) -> None:
         self.lines: list[str] = []
         self.pool, self.names = pool, names
-        self._outer, self._loop = outer, loop
+        self._outer, self._loop, self._start = outer, loop, "0"
         self._known: dict[Expr, str] = {}
         around = outer.bound if outer else frozenset()
         self.bound: frozenset[Loop] = around | ({loop} if loop else set())
@@ -78,6 +78,10 @@ class Scope:
         """Give the index that runs along a loop."""
         return self[self.pool.loop(loop)]
 
+    def start(self, loop: Loop) -> str:
+        """Give where the tile that is at hand begins on a loop."""
+        return self._start if self._loop == loop or self._outer is None else self._outer.start(loop)
+
     def mask(self, loop: Loop) -> str:
         """Give whether a place of a tile lies on the loop."""
         if loop == PAGE_LOOP:
@@ -87,7 +91,8 @@ class Scope:
     def open(self, loop: Loop, width: int) -> Scope:
         """Begin a loop that goes along an axis a tile at a time; `close` ends it."""
         inner = Scope(self.pool, self.names, self, loop)
-        start, index = self.names.make(f"{word(loop)}_start"), self.names.make(word(loop))
+        inner._start = start = self.names.make(f"{word(loop)}_start")
+        index = self.names.make(word(loop))
         end = "complete_0" if loop == PAGE_LOOP else loop.length
         self.lines.append(f"for {start} in range(0, {end}, {width}):")
         inner.lines.append(f"{index} = {start} + tl.arange(0, {width})")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
+from vortex_dsl.codegen.exact import stored_as
 from vortex_dsl.errors import CompilerError
 from vortex_dsl.ops.expression import PAGE_LOOP, Expr, Loop, walk
 
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 
 TILE_ELEMENTS = 4096  # 32 registers per thread of four warps
 PRODUCT_ELEMENTS = 2**16  # multiplications of one matrix product
+SUMMED_ELEMENTS = 8192  # products of one sum of products, of which a thread keeps the sums alone
 LEAST_SIDE = 16  # of a matrix, in Triton
-WORTHWHILE_SIDE = 8  # a narrower matrix is mostly padding, and sums of products are as fast
+WORTHWHILE_SIDE = 8  # of a product whose operands are not exact in 16 bits
+WHOLE_DEPTH = 128  # of what is reduced, a vector of most heads, where it fits
 FEW_PAGES, FEW_ELEMENTS = 16, 32  # what cutting leaves of a loop before it turns to others
 
 
@@ -56,8 +59,8 @@ def choose_tiles(roots: Sequence[Expr], extra: Iterable[tuple[Loop, ...]], most_
     """Choose the widths for a kernel that computes `roots` and also has tiles over `extra` loops."""
     exprs = walk(roots)
     worthwhile = frozenset(expr for expr in exprs if _is_matrix(expr))
-    for matrices in (worthwhile, frozenset[Expr]()):
-        cutter = _Cutter(exprs, matrices, most_pages)
+    for matrices, depth in ((worthwhile, WHOLE_DEPTH), (worthwhile, LEAST_SIDE), (frozenset[Expr](), LEAST_SIDE)):
+        cutter = _Cutter(exprs, matrices, most_pages, depth)
         if cutter.cut([*cutter.demands(), *((loops, TILE_ELEMENTS) for loops in extra)]):
             return Tiles(cutter.widths, matrices, walks)
     message = "a kernel has no tiles, though without matrices every loop can be cut to single elements"
@@ -65,11 +68,17 @@ def choose_tiles(roots: Sequence[Expr], extra: Iterable[tuple[Loop, ...]], most_
 
 
 def _is_matrix(expr: Expr) -> bool:
-    """Say whether a dot is worth a matrix product: no loop is common to its operands but the reduced one."""
-    if expr.op != "dot" or set(sides(expr)[0]) & set(sides(expr)[1]):
+    """Say whether a dot becomes a matrix product: no loop is common to its operands but the reduced one.
+
+    Where both are exact in 16 bits a narrow side does not matter: tensor cores have multiplied it, padding and
+    all, while sums across threads would only begin.
+    """
+    if expr.op != "dot" or set(sides(expr)[0]) & set(sides(expr)[1]) or not all(sides(expr)):
         return False
-    lengths = [prod(_length(loop) for loop in side) for side in (*sides(expr), (expr.reduced,))]
-    return min(lengths) >= WORTHWHILE_SIDE
+    *others, reduced = (prod(_length(loop) for loop in side) for side in (*sides(expr), (expr.reduced,)))
+    if all(stored_as(arg) is not None for arg in expr.args):
+        return max(others) >= LEAST_SIDE and reduced >= LEAST_SIDE
+    return min(*others, reduced) >= WORTHWHILE_SIDE
 
 
 def _length(loop: Loop) -> int:
@@ -79,12 +88,16 @@ def _length(loop: Loop) -> int:
 class _Cutter:
     """Halves widths until every tile is small enough. A side of a matrix keeps its least width."""
 
-    def __init__(self, exprs: Sequence[Expr], matrices: frozenset[Expr], most_pages: int) -> None:
+    def __init__(self, exprs: Sequence[Expr], matrices: frozenset[Expr], most_pages: int, depth: int) -> None:
+        """`depth`: what is reduced in products keeps that width, so that vectors are read in one piece."""
         self._exprs, self._matrices, self._most_pages = exprs, matrices, most_pages
         self._least: dict[Loop, int] = {}
         for dot in matrices:
-            for side in (*sides(dot), (dot.reduced,)):
-                self._least[max(side, key=_length)] = LEAST_SIDE
+            for side in sides(dot):
+                self._least.setdefault(max(side, key=lambda loop: (_length(loop), loop != PAGE_LOOP)), LEAST_SIDE)
+            reduced = dot.reduced
+            most = LEAST_SIDE if reduced == PAGE_LOOP else max(reduced.padded, LEAST_SIDE)
+            self._least[reduced] = max(min(most, depth), self._least.get(reduced, 0))
         self.widths: dict[Loop, int] = {}
 
     def demands(self) -> list[tuple[tuple[Loop, ...], int]]:
@@ -92,7 +105,7 @@ class _Cutter:
         found = [(expr.loops, TILE_ELEMENTS) for expr in self._exprs]
         for expr in self._exprs:
             if expr.op == "dot":
-                limit = PRODUCT_ELEMENTS if expr in self._matrices else TILE_ELEMENTS
+                limit = PRODUCT_ELEMENTS if expr in self._matrices else SUMMED_ELEMENTS
                 found.append((tuple(dict.fromkeys(loop for arg in expr.args for loop in arg.loops)), limit))
         return list(dict.fromkeys(found))
 

@@ -11,6 +11,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from vortex_dsl.codegen.address import Pointers, spread
+from vortex_dsl.codegen.exact import stored_as
 from vortex_dsl.codegen.scope import Names, Scope, word
 from vortex_dsl.codegen.tiles import Tiles, sides
 from vortex_dsl.ops import ENTRIES
@@ -34,6 +35,8 @@ _INPUTS = {
     "kv_head.index": "(kv_head_0 + first_head_0).to(tl.float32)",
     "scale": "scale_0",
 }
+_IN_PLACE = {"nibble": "nibble({0})", "bit": "signed_bit({0})"}  # of bytes that are shifted as they are loaded
+_LAZY = ("index_div", "index_mod")  # written where they are used, if at all
 _PRIMITIVES = {
     "to_float": "({0}).to(tl.float32)",
     "scalar": "tl.full((), {0}, tl.float32)",
@@ -44,8 +47,8 @@ _PRIMITIVES = {
     "index_lt": "{0} < {1}",
     "exists": "({0} >= 0) & ({0} < complete_0)",
     "block": "tl.load(block_table_0 + sequence_0 * table_stride_0 + {0}, mask={1}, other=0).to(tl.int64)",
-    "nibble": "((({0} >> ({1} * 4)) & 15 ^ 8) - 8).to(tl.float32)",
-    "bit": "(({0} >> {1} & 1) * 2 - 1).to(tl.float32)",
+    "nibble": "nibble({0} >> ({1} * 4))",
+    "bit": "signed_bit({0} >> {1})",
     "fp8": "decode_fp8({0})",
     "code": "code({0}, {1}, {number})",
     "round_bfloat16": "round_bfloat16({0}).to(tl.float32)",
@@ -149,13 +152,25 @@ class Writer:
             return _INPUTS[str(expr.attrs[0])]
         if expr.op == "to_float" and expr.args[0].op == "number":
             return literal(float(expr.args[0].attrs[0]))  # type: ignore[arg-type]
+        if expr.op in _LAZY:
+            return f"({self._code(expr, scope)})"
         return scope.assign(_stem(expr), self._code(expr, scope))
+
+    def _loaded(self, expr: Expr, scope: Scope) -> str:
+        """Load a tile; bytes that hold several neighbours once, shifted so that each neighbour's bits are lowest."""
+        code, num = self._memory.load(expr, scope), self._memory.codes_per_byte(expr)
+        *lead, width = self._tiles.shape(expr.loops) or (1,)
+        for halving in range(1, num.bit_length()):
+            name = scope.assign("bytes", code)
+            shape = (*lead, width // num * 2**halving)
+            code = f"tl.reshape(tl.join({name}, {name} >> {8 >> halving}), {shape})"
+        return code
 
     def _code(self, expr: Expr, scope: Scope) -> str:
         if expr.op == "loop":
             return f"tl.arange(0, {self._tiles.widths[expr.attrs[0]]})"  # type: ignore[index]
         if expr.op == "load":
-            return self._memory.load(expr, scope)
+            return self._loaded(expr, scope)
         if expr in self._tiles.matrices:
             return self._as_tile(expr, self._product(expr, scope, self._start(expr)))
         if expr.reduces:
@@ -167,6 +182,8 @@ class Writer:
             return _packed(operands, int(expr.attrs[0]))  # type: ignore[call-overload]
         rule = ENTRIES[expr.op].triton if expr.op in ENTRIES else None
         code = rule.code if isinstance(rule, Elementwise) else _PRIMITIVES[expr.op]
+        if expr.op in _IN_PLACE and self._memory.codes_per_byte(expr.args[0]) > 1:
+            code = _IN_PLACE[expr.op]
         return code.format(*operands, number=literal(expr.attrs[0]) if expr.attrs else "")
 
     def _reduced(self, expr: Expr, scope: Scope) -> str:
@@ -193,7 +210,11 @@ class Writer:
         (a, rows), (b, columns) = self._rows_first(expr)
         left = self._matrix(a, (*rows, expr.reduced), expr.reduced, scope)
         right = self._matrix(b, (expr.reduced, *columns), expr.reduced, scope)
-        return f'tl.dot({left}, {right}, {total}, input_precision="ieee")'
+        stored = [stored_as(x) for x in (a, b)]
+        pointers = [self._memory.name(sources[0]) if sources else "None" for sources in stored]
+        if None not in stored:
+            return f"product({left}, {right}, {total}, {', '.join(pointers)})"
+        return f'tl.dot({left}, {right}, {total}, input_precision="tf32x3")'
 
     def _matrix(self, x: Expr, order: tuple[Loop, ...], reduced: Loop, scope: Scope) -> str:
         """Lay out an operand as a matrix, 0 beyond the end of what is reduced."""

@@ -50,6 +50,25 @@ def declared_fields(program: Program, shape: Shape) -> dict[str, Node]:
     return dict(tracer.builder.fields)
 
 
+def field_names(program: Program, graph: Graph) -> dict[str, str]:
+    """Give the name in the text for each field of a compiled program that still computes what the text says.
+
+    By the field's canonical name. A field that passes have rewritten is known where it alone is left over.
+    """
+    declared = {node.digest: name for name, node in declared_fields(program, graph.shape).items()}
+    stored = {field.name: field.leaf.args[0].digest for field in graph.fields}
+    found = {name: declared[digest] for name, digest in stored.items() if digest in declared}
+    unnamed = [name for name in stored if name not in found]
+    unused = [name for digest, name in declared.items() if digest not in stored.values()]
+    return found | (dict(zip(unnamed, unused, strict=True)) if len(unnamed) == len(unused) == 1 else {})
+
+
+def gone_fields(program: Program, graph: Graph) -> list[str]:
+    """Give the names in the text that no field of the compiled program is called by."""
+    kept = field_names(program, graph).values()
+    return [name for name in declared_fields(program, graph.shape) if name not in kept]
+
+
 def check_traces(program: Program) -> None:
     """Raise the ProgramError of tracing if it does not depend on the model's shape."""
     errors = []

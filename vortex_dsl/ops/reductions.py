@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vortex_dsl.node import Node
-    from vortex_dsl.ops.expression import Expr
+    from vortex_dsl.ops.expression import Expr, Loop
     from vortex_dsl.ops.lowering import Indices, Lowering
 
 INFINITY = float("inf")
@@ -177,7 +177,18 @@ def _lower_normalize(lower: Lowering, node: Node, at: Indices) -> Expr:
 
 def _lower_dot(lower: Lowering, node: Node, at: Indices) -> Expr:
     (a, loops), (b, _) = (lower.inside(arg, (node.attr("axis"),), at) for arg in node.args)
-    return lower.pool.make("dot", (a, b), (loops[0],))
+    (a, scale), (b, other) = (_without_scale(x, loops[0]) for x in (a, b))
+    found = lower.pool.make("dot", (a, b), (loops[0],))
+    for factor in (scale, other):
+        found = found if factor is None else lower.pool.make("mul", (found, factor))
+    return found
+
+
+def _without_scale(x: Expr, loop: Loop) -> tuple[Expr, Expr | None]:
+    """Take a factor apart that is one for a whole vector, as the scale of its codes: the sum is multiplied, once."""
+    if x.op != "mul" or loop not in x.args[0].loops or loop in x.args[1].loops:
+        return x, None
+    return x.args[0], x.args[1]
 
 
 # On a CPU's tape

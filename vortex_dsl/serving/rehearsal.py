@@ -161,6 +161,7 @@ class Rehearsal:
         heads = Heads(model.num_kv_heads)
         self._reader = _Reader(self._config, list(context), self.page_size, heads, device)
         self._done = [0] * num_sequences
+        self._room: tuple[torch.Tensor, torch.Tensor] | None = None
 
     @property
     def served_by(self) -> str:
@@ -206,12 +207,19 @@ class Rehearsal:
             some = torch.cat(
                 [queries[at, t.sequence].expand(len(p), -1, -1) for t, p in zip(turns, places, strict=True)]
             )
-            output = _padded(some.new_full((*some.shape[:2], self.model.output_dim), torch.nan))
+            query, output = self._put(_padded(some))
             layer.heard = None
-            self._attend(layer, _padded(some), output, read)
+            self._attend(layer, query, output, read)
             took.append(self._took(layer, turns, output, batch.query_start_loc_cpu))
         self._advance(turns)
         return took
+
+    def _put(self, queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give queries, and room for outputs, in memory that every step and layer uses again, as an engine's do."""
+        num = len(queries)
+        if self._room is None or len(self._room[0]) < num:
+            self._room = torch.empty_like(queries), queries.new_empty(*queries.shape[:2], self.model.output_dim)
+        return self._room[0][:num].copy_(queries), self._room[1][:num].fill_(torch.nan)
 
     def _pour(self, tokens: Tokens, turns: Sequence[Turn]) -> None:
         batch, places = self._batch(turns), [range(self._done[t.sequence], t.until) for t in turns]

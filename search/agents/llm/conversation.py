@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from prompts import prompt
 from search.agents.bounds import objections
 from search.agents.llm.drafts import Draft, drafted
-from search.agents.llm.endpoint import Chat
+from search.agents.llm.endpoint import NUM_AT_ONCE, Chat
 from search.agents.llm.operators import ask
 from search.agents.llm.tools import TOOLS, Desk, spoken
 from search.agents.look import statistics_of
@@ -29,18 +29,16 @@ if TYPE_CHECKING:
     from search.journal.entries import Hypothesis, Note
     from search.records import Context
 
-NUM_AT_ONCE = 16  # requests; an endpoint that takes fewer lets the others wait, or asks for patience
+QUESTIONS_OF_A_REQUEST = 2  # while one is written, checked or looked at, the endpoint is busy with the other
 MAX_CALLS = 8  # of one answer that are answered
 FUNCTIONS = tuple(tool.function for tool in TOOLS)
 
 
 class Llm:
-    """Asks a language model, in up to `turns` exchanges a step.
+    """Asks a language model, in up to `turns` exchanges a step, with `num_requests` at the endpoint at a time.
 
     The questions are a pure function of the context and of the answers; the answers are the model's own.
     """
-
-    num_at_once = NUM_AT_ONCE
 
     def __init__(
         self,
@@ -49,8 +47,10 @@ class Llm:
         purse: Purse | None = None,
         looker: Looker | None = None,
         turns: int = TURNS,
+        num_requests: int = NUM_AT_ONCE,
     ) -> None:
-        self._chat = Chat(endpoint, purse)
+        self._chat = Chat(endpoint, purse, num_requests)
+        self.num_at_once = QUESTIONS_OF_A_REQUEST * num_requests
         self.name, self._looker, self._turns = name, looker, turns
 
     def propose(self, context: Context) -> Proposal:

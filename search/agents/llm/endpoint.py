@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import threading
 import time
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -31,6 +32,7 @@ BYTES_PER_TOKEN = 4  # of English and of programs, where nothing better is known
 ANSWER_TOKENS = 16384  # the most of an answer that has a price, where nothing is said
 NOTHING_USED, NO_REPLY = Usage(), Reply(is_answer=False)
 MAX_SHOWN = 500  # characters of an error
+NUM_AT_ONCE = 16  # requests; an endpoint that takes fewer lets the others wait, or asks for patience
 REFUSING = (400, 404, 422, 501)  # statuses of servers that take no tools
 
 
@@ -96,15 +98,21 @@ class Answer:
 
 
 class Chat:
-    """Asks one endpoint, from as many threads as want. Without a purse of its campaign, what it spends has no bound."""
+    """Asks one endpoint, from as many threads as want, of which `num_at_once` are let through at a time.
 
-    def __init__(self, endpoint: Endpoint, purse: Purse | None = None) -> None:
+    Without a purse of its campaign, what it spends has no bound.
+    """
+
+    def __init__(self, endpoint: Endpoint, purse: Purse | None = None, num_at_once: int = NUM_AT_ONCE) -> None:
         self.endpoint = endpoint
         self._purse = purse or Purse()
+        self._room = threading.BoundedSemaphore(num_at_once)
         self._takes_tools = True
 
     def ask(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> Answer:
         """Ask once, with retries, and give whatever was replied. Not from within a running event loop.
+
+        It waits first until there is room; `elapsed_s` and the endpoint's deadline count from then on.
 
         Messages and tools have OpenAI's form. An endpoint that refuses tools is asked without them from then on. Raises
         ProposerError, which tells of dollars, where no answer came at all, and NoMoneyError where the purse does not
@@ -115,7 +123,7 @@ class Chat:
             raise ProposerError(f"a question has {num_bytes:,} bytes; {self.endpoint.where} is asked at most 1 MiB")
         read = num_bytes + TOKENS_OF_A_MESSAGE * len(messages)
         most = self.endpoint.price.most(read, self.endpoint.most_written or 0)
-        with self._purse.reserved(most) as bill:
+        with self._room, self._purse.reserved(most) as bill:
             try:
                 answer = self._asked(list(messages), list(tools), num_bytes, most)
             except ProposerError as error:
@@ -231,12 +239,14 @@ class Chat:
         return f"{type(error).__name__}: {said}{f' ({behind})' if cause else ''}"
 
     def _read(self, body: bytes, *, offers_tools: bool) -> Reply:
-        """Read a reply without our keys: whoever echoes them, plain or escaped, has them kept and shown to others."""
-        for key in self._secrets:
-            body = body.replace(key.encode(), HIDDEN.encode()) if len(key) >= LEAST else body
-        reply = read_reply(body, offers_tools=offers_tools)
-        calls = [Call(*map(self._hidden, (each.id, each.name, each.arguments))) for each in reply.calls]
-        return replace(reply, text=self._hidden(reply.text), calls=tuple(calls))
+        """Read a reply without our keys: whoever echoes them, plain or escaped, has them kept and shown to others.
+
+        Arguments of calls are JSON in a text, and so escaped twice.
+        """
+        reply = read_reply(body, offers_tools=offers_tools, hidden=self._hidden)
+        return replace(
+            reply, calls=tuple(replace(each, arguments=self._hidden(each.arguments)) for each in reply.calls)
+        )
 
     def _hidden(self, value: Any) -> Any:
         if isinstance(value, str):

@@ -10,7 +10,7 @@ from search.agents.answers import has_program, parsed, storable, without_thought
 from search.report.wording import cut
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 MAX_TEXT_BYTES = 64 << 10
 MAX_CALLS, MAX_NAME = 16, 200
@@ -48,17 +48,24 @@ class Reply:
     num_written: int = field(default=0, compare=False)  # bytes that the model wrote, thoughts included
 
 
-def read_reply(body: bytes, *, offers_tools: bool = False) -> Reply:
-    """Read a whole reply, whatever it is. Never raises."""
-    text = body.decode("utf-8-sig", "replace").strip()
+def _as_it_is(given: Any) -> Any:
+    return given
+
+
+def read_reply(body: bytes, *, offers_tools: bool = False, hidden: Callable[[Any], Any] = _as_it_is) -> Reply:
+    """Read a whole reply, whatever it is. Never raises.
+
+    `hidden` takes keys out of what JSON says, before any of it is cut: half of one would be told.
+    """
+    text = hidden(body.decode("utf-8-sig", "replace").strip())
     if not text:
         return Reply(faults=("the reply was empty",), is_answer=False)
     if text.startswith(("data:", "event:", ":")):
-        return _read(_joined(text), offers_tools)
+        return _read(hidden(_joined(text)), offers_tools)
     given = parsed(text)
     if given is None:
         return _of_no_json(text)
-    return _read(given, offers_tools)
+    return _read(hidden(given), offers_tools)
 
 
 def _of_no_json(text: str) -> Reply:
@@ -171,9 +178,10 @@ def _refused(content: object) -> str:
 
 
 def _calls(called: tuple[object, ...]) -> tuple[list[Call], list[str]]:
-    """Read calls of functions; those whose arguments cannot be read are left out and told."""
+    """Read calls of functions; those whose arguments cannot be read, or are longer than answers may be, are told."""
     calls: list[Call] = []
     faults: list[str] = []
+    room = MAX_TEXT_BYTES  # for all of them: they go with every later question of the conversation
     for each in called[:MAX_CALLS]:
         asked = each if isinstance(each, dict) else {}
         inner = asked.get("function")
@@ -182,6 +190,12 @@ def _calls(called: tuple[object, ...]) -> tuple[list[Call], list[str]]:
         whole = given if isinstance(given, dict) else parsed(given or "{}") if isinstance(given or "", str) else None
         if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or not isinstance(whole, dict):
             faults.append(f"a call of a function cannot be read: {_shown(json.dumps(each))}")
+            continue
+        room -= (size := len(json.dumps(whole).encode()))
+        if room < 0:
+            faults.append(
+                f"a call of {_shown(name)} has {size:,} bytes: all of an answer have at most {MAX_TEXT_BYTES:,}"
+            )
         else:
             calls.append(Call(str(asked.get("id") or "")[:MAX_NAME], name, whole))
     if len(called) > MAX_CALLS:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from search.commands import options
-from search.commands.database import check_there, opened
+from search.commands.database import existing
 from search.commands.exits import CommandError, ExitCode
 from search.commands.output import note
-
-if TYPE_CHECKING:
-    from search.store.ledger import SqlLedger
 
 HOST, PORT = "127.0.0.1", 8787
 TOKEN = "VORTEX_DASH_TOKEN"  # noqa: S105 - the name of a variable
@@ -54,24 +50,10 @@ def dash(
                 f"--host {host} can be reached from other machines, so it needs a token: "
                 f"write one of {LEAST_TOKEN} characters or more into a file for --token-file, or into {TOKEN}"
             )
-        with closing(_opened(db)) as ledger:
+        with existing(db) as ledger:
             note(f"serving http://{f'[{host}]' if ':' in host else host}:{bound}, until Ctrl-C")
             serve(ledger, listening, token, db if writes else "")
     return ExitCode.DONE
-
-
-def _opened(db: str) -> SqlLedger:
-    """Open the ledger for reading; one of an older version is brought to head first, as every command does."""
-    from search.store.errors import SchemaError
-    from search.store.ledger import SqlLedger
-
-    check_there(db)
-    try:
-        return SqlLedger(db, read_only=True)
-    except SchemaError:
-        with opened(db):
-            pass
-        return SqlLedger(db, read_only=True)
 
 
 def _listening(host: str, port: int) -> socket.socket:

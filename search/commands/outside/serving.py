@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -37,6 +37,14 @@ Http = Annotated[bool, typer.Option("--http", help="Serve over HTTP, with a toke
 Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where HTTP is served: this machine alone.")]
 Port = Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="Its port; 0: any that is free.")]
 
+Ray = Annotated[
+    str,
+    typer.Option(
+        "--ray", metavar="ADDRESS",
+        help="The campaign's Ray cluster, of which this machine is one: look there where nothing is recorded here.",
+    ),
+]  # fmt: skip
+
 
 def mcp(
     agent: Agent = "",
@@ -44,18 +52,21 @@ def mcp(
     http: Http = False,
     host: Host = LOOPBACK,
     port: Port = 0,
+    ray: Ray = "",
     db: options.Database = options.DATABASE_URL,
 ) -> int:
     """Let agents that speak MCP take part: brief, check, look, submit, wait and more; on stdio, or over HTTP.
 
     Over HTTP whoever calls needs the token in VORTEX_MCP_TOKEN; where none is set one is made and told on stderr.
     """
-    from search.campaigns.machines import looker_of
+    from search.campaigns.machines import nearest_looker_of
+    from search.evaluator.cluster.joining import connected
     from search.outside.gateway import Gateway
     from search.outside.lookers import Lookers
     from search.outside.server import serve_stdio
 
-    with opened(db) as ledger, closing(Lookers(looker_of)) as lookers:
+    cluster = connected(ray, 1) if ray else nullcontext()
+    with opened(db) as ledger, cluster, closing(Lookers(nearest_looker_of)) as lookers:
         gateway = Gateway(ledger, agent, campaign, lookers)
         if http:
             _serve_http(gateway, host, port)

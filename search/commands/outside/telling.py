@@ -8,6 +8,7 @@ from search.commands import options
 from search.commands.database import existing
 from search.commands.exits import CommandError, ExitCode
 from search.commands.output import print_json
+from search.store.patience import PATIENCE_S
 
 
 def ask(db: options.Database = options.DATABASE_URL) -> None:
@@ -34,7 +35,7 @@ def tell(db: options.Database = options.DATABASE_URL) -> int:
     given = read(Tell, sys.stdin.buffer.read(MAX_MESSAGE + 1))
     if (given.submission is None) == (not given.program):
         raise CommandError("stdin must hold either a program or the number of a submission; give one of the two")
-    with existing(db) as ledger:
+    with existing(db, PATIENCE_S) as ledger:
         gateway = Gateway(ledger, given.agent, given.campaign)
         number = given.submission
         if number is None:

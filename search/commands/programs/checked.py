@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from search.commands.programs.fields import gone_of, names_of
+from vortex_dsl.frontend.trace import field_names, gone_fields
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -43,7 +43,7 @@ class PassShown:
 def told(checked: Checked) -> dict[str, object]:
     """Give all of it for JSON."""
     program, graph, spent = checked.program, checked.graph, checked.cost
-    names = names_of(program, graph)
+    names = field_names(program, graph)
     answer: dict[str, object] = {
         "ok": True,
         "name": program.name,
@@ -77,7 +77,7 @@ def drawn(checked: Checked) -> RenderableType:
     from rich.text import Text
 
     program, graph, spent = checked.program, checked.graph, checked.cost
-    names, gone = names_of(program, graph), gone_of(program, graph)
+    names, gone = field_names(program, graph), gone_fields(program, graph)
     kept = [f"{names.get(field.name, field.name)} {field.type} as {field.storage}" for field in graph.fields]
     rewritten = f" (of {', '.join(gone)}, which are merged, rewritten or not used)" if gone else ""
     layers = f"{spent.layers.num:,} layers of which {spent.layers.num_dense} are dense"

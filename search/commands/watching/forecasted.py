@@ -14,11 +14,11 @@ def drawn(told: Forecast) -> RenderableType:
     """Draw the plan: what is judged, by which stages, and what it is expected to take."""
     from rich.console import Group
 
-    ratios = ", ".join(f"{ratio:g}" for ratio in told.ratios) or "as written"
+    ratios = ", ".join(f"{ratio:g}" for ratio in told.ratios)
+    at = f"at cost ratio{'s' if len(told.ratios) > 1 else ''} {ratios}" if ratios else "as written"
     turns = {name: told.round.count(name) for name in dict.fromkeys(told.round)}
     lines = [
-        f"{told.candidates:,} candidates on {told.model} at cost ratios {ratios}, after {len(told.seeds)} seeds: "
-        + ", ".join(told.seeds),
+        f"{told.candidates:,} candidates on {told.model} {at}, after {len(told.seeds)} seeds: " + ", ".join(told.seeds),
         "a round of proposers: " + ", ".join(f"{name} {number}" for name, number in turns.items()),
     ]
     lines += [

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import signal
 import sys
 import time
 from contextlib import contextmanager
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.text import Text
 
-    from search.loop import Loop
     from search.observer import Observer, Running
     from search.records import Evaluation, EvaluationKey
 
@@ -203,34 +200,6 @@ def watched(steps: Steps) -> Iterator[Observer]:
     bar, below = progress.Progress(*columns, console=on_stderr, expand=True), Text(style="dim")
     with Screen(Group(bar, below), console=on_stderr, refresh_per_second=REFRESHED_PER_S):
         yield Live(bar, steps, below)
-
-
-@contextmanager
-def interruptible(loop: Loop) -> Iterator[None]:
-    """Let Ctrl-C drain the loop, and a second one stop it. Ray's own handlers come back afterwards."""
-    presses = 0
-
-    def on_signal(number: int, frame: object) -> None:  # noqa: ARG001 - the signature of a signal's handler
-        nonlocal presses
-        presses += 1
-        if presses == 1:
-            _say("finishing what runs; press again to stop now")
-            loop.drain()
-        else:
-            _say("stopping now")
-            loop.stop()
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _say(sentence: str) -> None:
-    """Write past the stream's buffer, which the signal may have caught half-way."""
-    os.write(sys.stderr.fileno(), f"\n{sentence}\n".encode())
 
 
 @dataclass(frozen=True)

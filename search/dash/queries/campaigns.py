@@ -11,7 +11,7 @@ from sqlalchemy import case, func, select
 from search.parents import REFERENCE, SEED
 from search.records import Campaign, Progress, Stage, Status, digest_of
 from search.store import models, rows
-from search.store.progress import progress
+from search.store.shown.progress import progress
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -91,10 +91,10 @@ def overview(session: Session, campaign_id: int) -> Overview | None:
 def _overview(session: Session, row: models.Campaign) -> Overview:
     mine = CANDIDATE.campaign_id == row.id
     last = select(CANDIDATE.created_at).where(mine).order_by(CANDIDATE.step.desc()).limit(1)
-    dollars = session.scalar(select(func.sum(CANDIDATE.dollars)).where(mine))
     invented = select(func.count()).where(mine, CANDIDATE.operator.not_in((SEED, REFERENCE)))
+    far = progress(session, row.id)
     return Overview(
-        rows.campaign(row), progress(session, row.id), row.created_at, session.scalar(last), float(dollars or 0.0),
+        rows.campaign(row), far, row.created_at, session.scalar(last), sum(dollars for _, dollars, _ in far.proposers),
         session.scalar(invented) or 0,
     )  # fmt: skip
 

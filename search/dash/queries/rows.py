@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, exists, func, or_, select
+from sqlalchemy import and_, func, null, or_, select, true
 
+from search.ranking import conditions
+from search.ranking.conditions import ConditionError
 from search.ranking.front import front_of
 from search.records import Choice
-from search.store import board, models
+from search.store import models
+from search.store.shown import board
+from search.store.shown.place import at
+from search.store.shown.tally import PROPOSED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session
@@ -44,9 +49,13 @@ FIELDS = {
     "sign": ("'sign'", '"sign"'),
     "nothing": (),
 }
-HAS_LOSS = or_(ROW.kl.is_not(None), ROW.retrieval_loss.is_not(None), ROW.accuracy.is_not(None))
-IS_RULE = and_(~board.REFERENCE, ROW.status == "ok", HAS_LOSS)
+LOSSES = (ROW.kl, ROW.retrieval_loss, ROW.accuracy)
+IS_RULE = and_(~board.REFERENCE, ROW.status == "ok")
 MOST_RANKED = 40_000  # rows among which a front is looked for
+MOST_COUNTED = 10_000  # rows: where a filter leaves more, nobody waits for their number
+MOST_PUBLISHED = 20_000  # candidates that are published rules, all campaigns' together
+MOST_SORTED = 2000  # rows of a section that are sooner sorted than found among others
+REFERENCES = b"\1"  # after the cost ratio, in the place of what is only a reference
 
 
 @dataclass(slots=True)
@@ -85,66 +94,203 @@ class Asked:
     sort: str = ""
 
 
-def count(session: Session, section: Section, asked: Asked) -> int:
-    """Count the rows that are asked for. Raises ConditionError."""
-    return session.scalar(_chosen(select(func.count(ROW.id)), section, asked)) or 0
+@dataclass(frozen=True)
+class Page:
+    """Some rows in order; by its own id the row before which the page before ends, and the one the next follows."""
+
+    standings: tuple[Standing, ...]
+    previous: int | None = None
+    next: int | None = None
 
 
-def page(session: Session, section: Section, asked: Asked, offset: int, limit: int) -> list[Standing]:
-    """Give some of the rows that are asked for, in order. Raises ConditionError."""
-    ids = _chosen(select(ROW.id), section, asked).order_by(*board.order(asked.sort)).offset(offset).limit(limit)
-    return of_ids(session, session.scalars(ids).all())
+def page(
+    session: Session, section: Section, asked: Asked, limit: int, *, after: int | None = None, before: int | None = None
+) -> Page:
+    """Give rows that are asked for: the first, or those after or before a row, which costs the same anywhere.
+
+    Raises ConditionError.
+    """
+    beside = after if before is None else before
+    mark = None if beside is None else _mark(session, asked.sort, beside)
+    ids, is_more = _ids(session, section, asked, mark, limit, is_back=before is not None)
+    if before is not None and not is_more:  # the first page, whole
+        return page(session, section, asked, limit)
+    if before is not None:
+        ids.reverse()
+    has_previous, has_next = (is_more, True) if before is not None else (after is not None, is_more)
+    first, last = (ids[0], ids[-1]) if ids else (None, None)
+    found = tuple(board.of_ids(session, ids))
+    return Page(found, first if has_previous else None, last if has_next else None)
 
 
-def of_ids(session: Session, ids: Sequence[int]) -> list[Standing]:
-    """Give rows by their own ids (not their candidates'), in this order."""
-    found = session.execute(board.query(None, None, Choice()).where(ROW.id.in_(ids))).all()
-    by_id = {each[0].id: board.standing(*each) for each in found}
-    return [by_id[each] for each in ids]
+def count(session: Session, section: Section, asked: Asked) -> int | None:
+    """Count the rows that are asked for; None for more than `MOST_COUNTED`. Raises ConditionError."""
+    if asked == Asked(asked.campaign, sort=asked.sort):
+        return section.num_rows if asked.campaign is None else section.num_rows_of(asked.campaign)
+    some = _chosen(session, select(ROW.id), section, replace(asked, sort="")).limit(MOST_COUNTED + 1)
+    number = session.scalar(select(func.count()).select_from(some.subquery())) or 0
+    return number if number <= MOST_COUNTED else None
 
 
 def front(session: Session, section: Section, campaign: int | None = None) -> list[Ranked]:
     """Give the rows that none in the section beats, by KL; of one campaign's or of all.
 
-    Of more than `MOST_RANKED` the best by KL are compared.
+    Of more than `MOST_RANKED` with one loss the best by it are compared.
     """
-    ranked = select(*RANKED).where(*section.holds(campaign), IS_RULE).order_by(ROW.kl.asc().nulls_last(), ROW.id)
-    return front_of([Ranked(*each) for each in session.execute(ranked.limit(MOST_RANKED))])
+    found: list[Ranked] = []
+    for i, figure in enumerate(LOSSES):  # few rows have any, and an index for each knows them
+        held = _held(session, section, Asked(campaign, sort=figure.key))
+        without = (each.is_(None) for each in LOSSES[:i])
+        ranked = select(*RANKED).where(*held, figure.is_not(None), *without, IS_RULE).order_by(figure, ROW.id)
+        found += (Ranked(*each) for each in session.execute(ranked.limit(MOST_RANKED)))
+    return front_of(found)
 
 
 def best(session: Session, section: Section, field: str, asked: Asked, limit: int) -> list[Standing]:
     """Give the best rules by a figure that they have, best first."""
-    chosen = _chosen(select(ROW.id), section, replace(asked, sort=field))
-    known = chosen.where(~board.REFERENCE, ROW.status == "ok", getattr(ROW, field).is_not(None))
-    return of_ids(session, session.scalars(known.order_by(*board.order(field)).limit(limit)).all())
+    chosen = _chosen(session, select(ROW.id), section, replace(asked, sort=field))
+    figure, is_falling = _figure(field)
+    known = chosen.where(IS_RULE, figure.is_not(None)).order_by(
+        figure.desc() if is_falling else figure.asc(), ROW.place
+    )
+    return board.of_ids(session, session.scalars(known.limit(limit)).all())
 
 
-def _chosen(query: Select[Any], section: Section, asked: Asked) -> Select[Any]:
-    query = query.where(*section.holds(asked.campaign), *board.chosen(None, Choice(where=asked.where)))
+@dataclass(frozen=True)
+class _Mark:
+    """Where a row stands: its place, and the figure by which rows are sorted."""
+
+    place: bytes
+    figure: Any
+
+
+def _mark(session: Session, sort: str, row: int) -> _Mark:
+    figure = _figure(sort)[0] if sort else null()
+    query = select(ROW.place, figure).join(CANDIDATE, CANDIDATE.id == ROW.candidate_id)
+    query = query.join(models.Campaign, models.Campaign.id == ROW.campaign_id).where(ROW.id == row)
+    found = session.execute(query).one_or_none()
+    if found is None:
+        raise ConditionError(f"there is no row {row} of the leaderboard to go on from")
+    return _Mark(*found)
+
+
+def _ids(
+    session: Session, section: Section, asked: Asked, mark: _Mark | None, limit: int, *, is_back: bool
+) -> tuple[list[int], bool]:
+    """Give the rows' own ids, in the order in which they are read, and whether there are more."""
+    found: list[int] = []
+    for where, order in _stretches(section, asked.sort, mark, is_back=is_back):
+        left = limit + 1 - len(found)
+        if left > 0:
+            query = _chosen(session, select(ROW.id), section, asked).where(*where).order_by(*order)
+            found += session.scalars(query.limit(left))
+    return found[:limit], len(found) > limit
+
+
+def _stretches(
+    section: Section, sort: str, mark: _Mark | None, *, is_back: bool
+) -> Iterator[tuple[list[Any], list[Any]]]:
+    """Give conditions and order of rows that follow each other: those with the figure, then those without.
+
+    So an index does for both, whatever a database holds of NULL.
+    """
+    place = ROW.place.desc() if is_back else ROW.place.asc()
+    beyond = true() if mark is None else ROW.place < mark.place if is_back else ROW.place > mark.place
+    if not sort:
+        yield [beyond], [place]
+        return
+    figure, is_falling = _figure(sort)
+    order = [figure.desc() if is_falling != is_back else figure.asc(), place]
+    is_unknown = mark is not None and mark.figure is None
+    further: ColumnElement[bool] = true()
+    if mark is not None and not is_unknown:
+        less = figure < mark.figure if is_falling != is_back else figure > mark.figure
+        further = or_(less, and_(figure == mark.figure, beyond))
+    known = [figure.is_not(None), further], order
+    unknown = [figure.is_(None), _at(section), beyond if is_unknown else true()], [place]
+    stretches = [known, unknown] if sort.removeprefix("-") in board.NULLABLE else [known]
+    if is_back:
+        stretches.reverse()
+    yield from stretches[-1:] if mark is not None and is_unknown != is_back else stretches
+
+
+def _figure(sort: str) -> tuple[Any, bool]:
+    """Give what rows are sorted by, and whether the greatest come first. Raises ConditionError."""
+    name, is_falling = conditions.order_of(sort)
+    return board.EXPRESSIONS[name] if name in board.EXPRESSIONS else getattr(ROW, name), is_falling
+
+
+def _chosen(session: Session, query: Select[Any], section: Section, asked: Asked) -> Select[Any]:
+    query = query.where(*_held(session, section, asked), *board.chosen(None, Choice(where=asked.where)))
     if asked.origin or asked.search or asked.field or asked.where or asked.sort:
         query = query.join(CANDIDATE, CANDIDATE.id == ROW.candidate_id)
     if asked.where or asked.sort:
         query = query.join(models.Campaign, models.Campaign.id == ROW.campaign_id)
     if asked.origin:
-        query = query.where(_origin(asked.origin))
+        query = query.where(*_origin(session, asked.origin, section.ratio))
     if asked.task:
         query = query.where(TASKS[asked.task])
     if asked.field:
         query = query.join(SOURCE, SOURCE.digest == CANDIDATE.source_digest).where(_field(asked.field))
     if asked.tag:
-        mine = REMARK.candidate_id == ROW.candidate_id
-        query = query.where(exists().where(mine, REMARK.kind == "tag", REMARK.text == asked.tag))
+        tagged = select(REMARK.candidate_id).where(REMARK.kind == "tag", REMARK.text == asked.tag)
+        query = query.where(ROW.candidate_id.in_(tagged))
     if asked.search:
         query = query.where(_search(asked.search))
     return query
 
 
-def _origin(origin: str) -> ColumnElement[bool]:
+def _held(session: Session, section: Section, asked: Asked) -> list[ColumnElement[bool]]:
+    """Give the conditions for a section's rows, so written that the index serves by which fewest rows are read.
+
+    SQLite knows of no distribution. It would read a whole section, to sort it, for the first few rows of an order that
+    another index has, or for the few rows of candidates that are known: what is calculated, no index is used for.
+    """
+    campaign, name = asked.campaign, asked.sort.removeprefix("-")
+    is_listed = asked.tag or asked.origin == PUBLISHED
+    is_small = (section.num_rows if campaign is None else section.num_rows_of(campaign)) <= MOST_SORTED
+    is_sorted = name and name not in models.SORTED
+    if session.get_bind().dialect.name != "sqlite" or (not is_listed and (is_small or is_sorted)):
+        return section.holds(campaign)
+    hidden = section.hidden(campaign)
+    if is_listed:
+        return hidden
+    if name:
+        return [*hidden, ROW.ratio == section.ratio]
+    mine = [] if campaign is None else [ROW.campaign_id == campaign]
+    return [*hidden, *mine, _at(section)]
+
+
+def _at(section: Section) -> ColumnElement[bool]:
+    """Say that a row is of the section's cost ratio, where rows are read in their order."""
+    begin = at(section.ratio)
+    return ROW.place.between(begin, begin + board.BEYOND)
+
+
+def _origin(session: Session, origin: str, ratio: float) -> list[ColumnElement[bool]]:
     if origin == REFERENCE:
-        return board.REFERENCE
-    if origin in (FOUND, PUBLISHED):
-        return and_(~board.REFERENCE, CANDIDATE.proposer == ZOO if origin == PUBLISHED else CANDIDATE.proposer != ZOO)
-    return CANDIDATE.proposer == origin
+        return [board.REFERENCE, ROW.place >= at(ratio) + REFERENCES]
+    if origin == PUBLISHED:
+        return [~board.REFERENCE, ROW.candidate_id.in_(_published(session))]
+    return [~board.REFERENCE, CANDIDATE.proposer != ZOO] if origin == FOUND else [CANDIDATE.proposer == origin]
+
+
+def _published(session: Session) -> list[int]:
+    """Give the candidates that are published rules, read once in a session.
+
+    No index finds them, but it is known how many there are, and they are the first steps of nearly every campaign.
+    """
+    if "published" not in session.info:
+        kept = models.Tally
+        found: list[int] = []
+        numbers = select(kept.campaign_id, kept.number).where(kept.kind == PROPOSED, kept.name == ZOO)
+        for campaign, number in session.execute(numbers).tuples().all():
+            mine = CANDIDATE.campaign_id == campaign, CANDIDATE.proposer == ZOO, CANDIDATE.status == "ok"
+            most = min(int(number), MOST_PUBLISHED - len(found))
+            found += session.scalars(select(CANDIDATE.id).where(*mine).order_by(CANDIDATE.step).limit(most)).all()
+        session.info["published"] = found
+    ids: list[int] = session.info["published"]
+    return ids
 
 
 def _field(name: str) -> ColumnElement[bool]:

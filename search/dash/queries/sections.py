@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Text, func, select
 
 from search.records import digest_of
 from search.store import models
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
 ROW = models.Standing
 COLUMNS = tuple(getattr(ROW, name) for name in models.SECTION)
+DIVIDED = (*COLUMNS, ROW.campaign_id)  # what an index begins with
 MOST_SECTIONS = 500
 
 
@@ -99,19 +100,46 @@ class Section:
         mine = [column == value for column, value in zip(COLUMNS, self.key, strict=True)]
         return mine if campaign is None else [*mine, ROW.campaign_id == campaign]
 
+    def hidden(self, campaign: int | None = None) -> list[ColumnElement[bool]]:
+        """Give the same conditions as expressions for which no index serves."""
+        mine = [(_hidden(column) == value) for column, value in zip(COLUMNS, self.key, strict=True)]
+        return mine if campaign is None else [*mine, _hidden(ROW.campaign_id) == campaign]
+
+
+def _hidden(column: Any) -> Any:
+    return column.concat("") if isinstance(column.type, Text) else column + 0
+
 
 def sections(session: Session) -> list[Section]:
     """Give all sections: those of the newest campaign first, then who has most that was judged."""
-    grouped = (
-        select(*COLUMNS, ROW.campaign_id, func.count(), func.count(ROW.kl))
-        .group_by(*COLUMNS, ROW.campaign_id)
-        .limit(MOST_SECTIONS)
-    )
     divided: dict[tuple[Any, ...], list[tuple[int, int, int]]] = {}
-    for *key, campaign, num_rows, num_judged in session.execute(grouped):
+    for *key, campaign in _keys(session):
+        held = [column == value for column, value in zip(DIVIDED, (*key, campaign), strict=True)]
+        num_rows, num_judged = (
+            session.scalar(select(func.count()).select_from(ROW).where(*held, *more)) or 0
+            for more in ((), (ROW.kl.is_not(None),))
+        )
         divided.setdefault(tuple(key), []).append((campaign, num_rows, num_judged))
     found = [Section(key, tuple(each), *_told(session, key)) for key, each in divided.items()]
     return sorted(found, key=_first)
+
+
+def _keys(session: Session) -> Iterator[tuple[Any, ...]]:
+    """Give what rows are divided by, and the campaign: each from the one before, by steps of an index."""
+    found = session.execute(select(*DIVIDED).order_by(*DIVIDED).limit(1)).one_or_none()
+    for _ in range(MOST_SECTIONS):
+        if found is None:
+            return
+        yield (key := tuple(found))
+        steps = (_behind(session, key, place) for place in reversed(range(len(DIVIDED))))
+        found = next((each for each in steps if each is not None), None)
+
+
+def _behind(session: Session, key: tuple[Any, ...], place: int) -> Any:
+    """Give the next that is the same up to a column, and greater there. SQLite seeks no whole rows in an index."""
+    same = (column == value for column, value in zip(DIVIDED[:place], key[:place], strict=True))
+    beyond = select(*DIVIDED).where(*same, DIVIDED[place] > key[place])
+    return session.execute(beyond.order_by(*DIVIDED[place:]).limit(1)).one_or_none()
 
 
 def _told(session: Session, key: tuple[Any, ...]) -> tuple[str, str, str]:

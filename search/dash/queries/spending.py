@@ -9,7 +9,8 @@ from sqlalchemy import Integer, and_, case, cast, func, or_, select
 
 from search.parents import REFERENCE
 from search.records import Status
-from search.store import board, models
+from search.store import models
+from search.store.shown import board
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

@@ -9,6 +9,7 @@ from search.fit import at_ratio, traced
 from vortex_dsl import ProgramError, Shape
 from vortex_dsl.analysis.cost import cost_of
 from vortex_dsl.analysis.layout import Layout
+from vortex_dsl.frontend.trace import field_names, gone_fields
 
 if TYPE_CHECKING:
     from search.dash.rule.gathering import Rule
@@ -32,10 +33,14 @@ class FieldCost:
 
 @dataclass(frozen=True)
 class Spending:
-    """A cost with its circumstances: at which length, in a model of how many layers, with which values."""
+    """A cost with its circumstances: at which length, in a model of how many layers, with which values.
+
+    `fields` have the names that the text gives them; `gone`: names of those that no field is called by any more.
+    """
 
     cost: Cost
     fields: tuple[FieldCost, ...]
+    gone: tuple[str, ...]
     num_layers: int
     values: Values
 
@@ -63,9 +68,12 @@ def spending(rule: Rule, ratio: float) -> Spending:
     assert checked is not None
     tokens = max(rule.known.workloads[checked.key.workload_digest].all_lengths)
     try:
-        graph = traced(rule.proposal.text, values, shape)[1]
+        program, graph = traced(rule.proposal.text, values, shape)
         cost = cost_of(graph, tokens, rule.config.num_layers)
     except ProgramError as error:
         raise UncountedError(str(error)) from error
-    fields = tuple(FieldCost(f.name, str(f.field.type), f.kind, f.num_bytes) for f in Layout(graph).fields)
-    return Spending(cost, fields, rule.config.num_layers, values)
+    names = field_names(program, graph)
+    fields = tuple(
+        FieldCost(names.get(f.name, f.name), str(f.field.type), f.kind, f.num_bytes) for f in Layout(graph).fields
+    )
+    return Spending(cost, fields, tuple(gone_fields(program, graph)), rule.config.num_layers, values)

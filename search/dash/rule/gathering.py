@@ -65,8 +65,8 @@ class Rule:
 
     @property
     def ratios(self) -> tuple[float, ...]:
-        """The cost ratios at which anything was measured, 0 for the program as written."""
-        return tuple(sorted({each.ratio for each in self.record.evaluations}))
+        """The cost ratios at which anything was measured; 0, for the program as written, last."""
+        return tuple(sorted({each.ratio for each in self.record.evaluations}, key=lambda ratio: (not ratio, ratio)))
 
     def is_held_out(self, evaluation: Evaluation) -> bool:
         """Say whether no proposer was shown it."""

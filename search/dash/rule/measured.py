@@ -64,7 +64,7 @@ def _taken(rule: Rule, evaluation: Evaluation) -> Taken:
         workload.split,
         f"{where}; evaluator {evaluation.key.evaluator_version}, seed {evaluation.key.seed}",
         ", ".join(f"{length:,}" for length in workload.all_lengths),
-        tuple((m.name, interval(m.value, m.low, m.high), m.num_samples) for m in whole),
+        tuple((m.name, _written(m), m.num_samples) for m in whole),
         tuple(_tables(evaluation.measurements)),
     )
 
@@ -77,12 +77,19 @@ def _part(measurement: Measurement) -> tuple[str, str, str] | None:
     return None
 
 
+def _written(measurement: Measurement) -> str:
+    """Write a figure with its interval, and a count as a count."""
+    value, low = measurement.value, measurement.low
+    is_count = value is not None and low is None and float(value).is_integer()
+    return f"{value:,.0f}" if is_count else interval(value, low, measurement.high)
+
+
 def _tables(measurements: Sequence[Measurement]) -> list[Table]:
     cells: dict[str, dict[str, dict[str, str]]] = {}
     for each in measurements:
         if found := _part(each):
             by, part, figure = found
-            written = f"{interval(each.value, each.low, each.high)} n={each.num_samples}"
+            written = f"{_written(each)} n={each.num_samples}"
             cells.setdefault(by, {}).setdefault(part, {})[figure] = written
     return [_table(by, parts) for by, parts in cells.items()]
 

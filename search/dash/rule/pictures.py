@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from threading import BoundedSemaphore, Lock
 from typing import TYPE_CHECKING
 
+from search.campaigns.machines import recording_behind
 from search.contracts import LookError
 from search.dash.rule.costs import UncountedError, fitted
 from search.plots import attention, encoded
-from search.records import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ class Pictures:
 
     def drawn(self, rule: Rule, ratio: float, layers: tuple[int, ...]) -> Figure:
         """Give a picture. Raises LookError, with a sentence, where there is none."""
-        file = self._file(rule, ratio)
+        file = recording_behind(rule.site.ledger, rule.record, ratio, self._scratch())
         try:
             values = fitted(rule, ratio)
         except UncountedError as error:
@@ -76,16 +76,6 @@ class Pictures:
         self._kept[key] = Figure(figure.get_suptitle(), encoded(figure, "svg"))
         if len(self._kept) > MAX_KEPT:
             self._kept.popitem(last=False)
-
-    def _file(self, rule: Rule, ratio: float) -> Path:
-        from search.evaluator.recall.stage import file_behind
-
-        for each in rule.record.evaluations:
-            if each.key.stage in (Stage.RECALL, Stage.SCREEN) and each.ratio == ratio and not rule.is_held_out(each):
-                workload = rule.known.workloads[each.key.workload_digest]
-                place = rule.known.environments[each.key.environment_digest]
-                return file_behind(self._scratch(), each.key, workload, place.dtype)
-        raise LookError("its choices of pages were not measured here, so there is no recording to draw them from")
 
     def _looker(self, file: Path) -> RecordedLooker:
         from search.evaluator.recall.looker import RecordedLooker

@@ -35,8 +35,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Compiled:
-    """What the compiler makes of a program: plan and kernels for Triton, the tape for a CPU or why there is none."""
+    """What the compiler makes of a program: plan and kernels for Triton, the tape for a CPU or why there is none.
 
+    `names`: what the text calls a field, by what the compiler does.
+    """
+
+    names: tuple[tuple[str, str], ...]
     plan: str
     kernels: str
     tape: str
@@ -65,15 +69,16 @@ def compiled(text: str, values: Values, shape: Shape) -> Compiled:
     from vortex_dsl.backends.tape.tape import tape_of
     from vortex_dsl.codegen.emit import emit_stage, emit_summarize, source_text
     from vortex_dsl.codegen.plan import make_plan
+    from vortex_dsl.frontend.trace import field_names
     from vortex_dsl.ops.op import InTorch
 
-    _, graph = traced(text, values, shape)
+    program, graph = traced(text, values, shape)
     plan = make_plan(graph)
     stages = [(stage, emit_stage(plan, stage)) for stage in plan.stages]
     kernels = source_text(plan, emit_summarize(plan) if plan.layout.fields else None, stages)
     tape = tape_of(graph)
     told = f"On a CPU it runs in torch: {tape.reason}" if isinstance(tape, InTorch) else "\n".join(_tape(tape))
-    return Compiled(str(plan), kernels, told)
+    return Compiled(tuple(field_names(program, graph).items()), str(plan), kernels, told)
 
 
 def _tape(tape: Tape) -> Iterator[str]:

@@ -20,6 +20,7 @@ from search.dash.rule.lineage import graph_of
 from search.dash.rule.measured import stages
 from search.dash.rule.pictures import Pictures
 from search.dash.rule.programs import MAX_SHOWN, compiled, difference, highlighted
+from search.report.wording import shown
 from vortex_dsl import ProgramError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 MAX_NAMED = 100  # rows of a page, of which any may be ticked
 MAX_MESSAGES = 64  # of a conversation in a page; the file has all
+MAX_LOG = 50_000  # characters of what one stage said
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]  # an id, or the beginning of a digest
 Number = Annotated[int, Path(ge=1, le=LARGEST)]
@@ -73,7 +75,7 @@ def _pages(routes: APIRouter, site: Site) -> None:
     @routes.get("/compare/{a}/{b}")
     def compared(request: Request, a: Number, b: Number) -> HTMLResponse:
         one, other = _numbered(site, a), _numbered(site, b)
-        common = sorted(set(one.ratios) & set(other.ratios))
+        common = [ratio for ratio in one.ratios if ratio in other.ratios and (one.check(ratio) or other.check(ratio))]
         costs = [(ratio, _spent(one, ratio), _spent(other, ratio)) for ratio in common]
         text = difference(one.proposal.text, other.proposal.text)
         return site.page(request, "rule/compare.html", a=one, b=other, pairs=pairs(one, other), text=text,
@@ -129,7 +131,7 @@ def _files(routes: APIRouter, site: Site, pictures: Pictures) -> None:
         found = _numbered(site, number)
         lines = [f"admission: {found.candidate.status}: {found.candidate.message}"]
         lines += [f"{e.key.stage} at {e.ratio:g}: {e.status}: {e.message}" for e in found.record.evaluations]
-        return PlainTextResponse("\n".join(lines) + "\n")
+        return PlainTextResponse("".join(f"{shown(line, MAX_LOG)}\n" for line in lines))
 
     @routes.get("/rules/{number}/conversation.json")
     def whole(number: Number) -> Response:
@@ -166,9 +168,13 @@ def _wanted(layers: str) -> tuple[int, ...]:
 
 
 def _messages(found: Rule) -> list[dict[str, str]]:
-    """Give what was asked and answered, message by message."""
-    said = json.loads(found.proposal.conversation) if found.proposal.conversation else []
-    return [_message(each) for each in said]
+    """Give what was asked and answered, message by message; what is no list of messages is one, as it is."""
+    written = found.proposal.conversation or "[]"
+    try:
+        said = json.loads(written)
+        return [_message(each) for each in (said if isinstance(said, list) else [written])]
+    except (ValueError, RecursionError):
+        return [_message(written)]
 
 
 def _message(said: Any) -> dict[str, str]:

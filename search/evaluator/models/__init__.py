@@ -3,7 +3,7 @@
 from search.evaluator.models.cache import cache_folder
 from search.evaluator.models.errors import ModelError
 from search.evaluator.models.facts import ModelFacts, model_facts
-from search.evaluator.models.folders import is_own, model_digest, model_folder
+from search.evaluator.models.folders import is_own, model_digest, model_folder, model_outline
 
 __all__ = [
     "ModelError",
@@ -13,4 +13,5 @@ __all__ = [
     "model_digest",
     "model_facts",
     "model_folder",
+    "model_outline",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from search.evaluator.oracle import served, witness
 from search.records import Measurement
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vortex_dsl import Program
     from vortex_dsl.graph.graph import Graph
 
@@ -23,14 +26,21 @@ class Verdict:
     served_by: tuple[str, ...]
 
 
-def check(program: Program, graph: Graph, vllm_config: Any, seed: int) -> Verdict:
-    """Judge what an engine with this configuration serves, and the witness that it is judged by. Raises Mismatch."""
+def check(program: Program, graph: Graph, vllm_config: Any, seed: int, lengths: Sequence[int] = ()) -> Verdict:
+    """Judge what an engine with this configuration serves, and the witness that it is judged by. Raises Mismatch.
+
+    `lengths`: those at which texts are judged elsewhere, one of which is drawn: serving must be right there too.
+    """
     told = witness.check(program, graph, seed)
-    judged = served.check(program, graph, vllm_config, torch.Generator().manual_seed(seed))
+    drawn = random.Random(seed).choice(lengths) if lengths else 0
+    judged = served.check(program, graph, vllm_config, torch.Generator().manual_seed(seed), length=drawn)
     num_rows = sum(each.num_rows for each in judged)
     about = [
         Measurement("served_rows", float(num_rows), num_samples=num_rows),
         Measurement("served_unstable", float(sum(each.num_unstable for each in judged)), num_samples=num_rows),
+        Measurement("served_over_leftovers", float(num_rows), num_samples=num_rows),
+        Measurement("pages_recounted", float(sum(each.num_pages for each in judged)), num_samples=num_rows),
+        *([Measurement("length_drawn", float(drawn), num_samples=len(lengths))] if drawn else []),
     ]
     for dtype in dict.fromkeys(each.dtype for each in judged):
         rows = [(each.error, each.num_rows) for each in judged if each.dtype == dtype]

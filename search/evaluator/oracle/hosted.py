@@ -22,7 +22,8 @@ def judge(session: Session, text: str, values: Sequence[Sequence[Any]], seed: in
 
     program, graph = session.traced(text, values)
     try:
-        verdict = check(program, graph, session.engine.llm.llm_engine.vllm_config, seed)
+        engine = session.engine
+        verdict = check(program, graph, engine.llm.llm_engine.vllm_config, seed, engine.settings.lengths)
     except Mismatch as error:
         raise RefusedError(Status.WRONG_RESULT, str(error)) from error
     except ServingError as error:

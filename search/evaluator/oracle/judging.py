@@ -29,13 +29,17 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True)
 class Judged:
-    """What was compared. `num_unstable`: rows whose choice moves with the inputs' rounding, which are left alone."""
+    """What was compared. `num_unstable`: rows whose choice moves with the inputs' rounding, which are left alone.
+
+    `num_pages`: pages that were listed for the kernel, where the layer counted as many.
+    """
 
     served_by: str
     dtype: str
     num_rows: int = 0
     num_unstable: int = 0
     error: float = 0.0
+    num_pages: int = 0
 
     @classmethod
     def of(cls, rehearsal: Rehearsal) -> Judged:
@@ -46,6 +50,10 @@ class Judged:
         """Add rows: which of them were unstable, and the largest error of the others."""
         num_rows, num_unstable = self.num_rows + different.numel(), self.num_unstable + int(different.sum())
         return replace(self, num_rows=num_rows, num_unstable=num_unstable, error=max(self.error, error))
+
+    def counting(self, num_pages: int) -> Judged:
+        """Add pages that were counted rightly."""
+        return replace(self, num_pages=self.num_pages + num_pages)
 
 
 def attended_in(rehearsal: Rehearsal, turns: Sequence[Turn], took: Took, max_pages: int) -> torch.Tensor:
@@ -85,6 +93,20 @@ def _own(rehearsal: Rehearsal, turn: Turn, head: int, listed: Listed) -> list[in
             f"{num - 1}, they hold {held}"
         )
     return pages
+
+
+def check_counted(rehearsal: Rehearsal, turns: Sequence[Turn], counted: int, seen: torch.Tensor) -> int:
+    """Give the number of pages that decodes were told to attend to. Raises Mismatch unless the layer counted as many.
+
+    seen: bool [turns, num_kv_heads, page].
+    """
+    told = int(seen.sum())
+    if counted != told:
+        raise Mismatch(
+            f"{place_of(rehearsal, turns[0], 0)} and what was decoded with it: {counted} pages are counted, and "
+            f"the kernel is told to read {told}"
+        )
+    return told
 
 
 def check_outputs(

@@ -73,10 +73,15 @@ def make_scene(graph: Graph, model: Model, pages: Sequence[int], generator: torc
     for row in range(1, len(pages)):
         if pages[row] == pages[row - 1]:
             lengths[row] = pages[row] * size
-    shape = (1, len(pages), model.num_kv_heads, max(lengths), model.head_dim)
+    return make_scene_of(graph, model, lengths, generator)
+
+
+def make_scene_of(graph: Graph, model: Model, lengths: Sequence[int], generator: torch.Generator) -> Scene:
+    """Draw sequences of these lengths in tokens."""
+    shape = (1, len(lengths), model.num_kv_heads, max(lengths), model.head_dim)
     q, k, v = (
         torch.randn(wanted, generator=generator).to(model.dtype)
-        for wanted in ((len(pages), model.num_q_heads, model.head_dim), shape, shape)
+        for wanted in ((len(lengths), model.num_q_heads, model.head_dim), shape, shape)
     )
     return Scene(model, q, tokens_of(model, k, v), tuple(lengths), graph.dense_layers + graph.share_layers)
 

@@ -16,12 +16,13 @@ from search.evaluator.oracle.judging import (
     Judged,
     Setting,
     attended_in,
+    check_counted,
     check_outputs,
     otherwise,
     place_of,
 )
 from search.evaluator.oracle.over_steps import judge_steps
-from search.evaluator.oracle.scenes import BATCHES, earlier, ending, make_scene, written
+from search.evaluator.oracle.scenes import BATCHES, earlier, ending, make_scene, make_scene_of, written
 from search.evaluator.oracle.steps import make_steps, remembers
 from search.evaluator.oracle.witness import NUM_KV_HEADS, SHORT, Mismatch, smallest
 from vortex_dsl import load_program, zoo
@@ -42,6 +43,7 @@ def check(
     vllm_config: Any,
     generator: torch.Generator,
     batches: Sequence[Sequence[int]] = BATCHES,
+    length: int = 0,
 ) -> list[Judged]:
     """Serve a program as an engine with this configuration does, and compare it with the torch backend.
 
@@ -51,7 +53,8 @@ def check(
     the program takes another's place when nearly all is written, as candidates do in one engine. The pages listed for
     the kernel are those expected, in their order, with the tokens that they hold; outputs are near. A program that
     remembers, or shares choices, is decoded over several steps and layers, with the least to choose.
-    batches: complete pages of each sequence; all but the first batch are for the program as it is. Raises Mismatch.
+    batches: complete pages of each sequence; all but the first batch are for the program as it is. length: of a text
+    that is judged elsewhere, whose decode is judged here in the engine's dtype. Raises Mismatch.
     """
     every_page = load_program(zoo.text("dense")).with_values(page_size=graph.page_size)
     setting, judged = Setting(vllm_config, every_page, generator), []
@@ -68,6 +71,8 @@ def check(
             judged.append(
                 judge_steps(setting, given, steps.mapped(partial(torch.Tensor.to, dtype=dtype)), variants[-1])
             )
+    if length:
+        judged.append(_in_pieces(setting, make_scene_of(graph, model, (length + 1,), generator), program, program))
     return judged
 
 
@@ -100,17 +105,20 @@ class _Play:
         if act.pours:
             self.rehearsal.pour(act.turns)
             return
+        before = self.rehearsal.layers[0].impl.meter.counters.pages_attended
         (took,) = self.rehearsal.step(act.turns, self.scene.q[None])
+        counted = self.rehearsal.layers[0].impl.meter.counters.pages_attended - before
         decodes = [turn for turn in act.turns if turn.decodes]
         prompts = list(act.turns[len(decodes) :])
         if decodes:
-            self._judge_decodes(program, decodes, took)
+            self._judge_decodes(program, decodes, took, counted)
         if prompts and not self.scene.model.value_dim:  # prompts' attention over latents is vLLM's own
             self._judge_prompts(prompts, took.out[len(decodes) :])
 
-    def _judge_decodes(self, program: Program, turns: list[Turn], took: Took) -> None:
+    def _judge_decodes(self, program: Program, turns: list[Turn], took: Took, counted: int) -> None:
         out, attended = self.scene.expected(program, turns)
         seen = attended_in(self.rehearsal, turns, took, attended.shape[-1])
+        self.judged = self.judged.counting(check_counted(self.rehearsal, turns, counted, seen))
         different = (seen != attended).any(-1)
         stable = different.clone()
         for _ in range(NUM_PERTURBATIONS if different.any() else 0):

@@ -78,11 +78,11 @@ def check(program: Program, graph: Graph, seed: int) -> list[Measurement]:
     output is bit for bit that of every_page; NaN and garbage beyond the lengths change no bit. A row whose choice
     moves with the rounding of its inputs counts in `unstable` and is not compared. A program that remembers, or shares
     choices between layers, is also decoded over several steps and layers by both, at its lowest.
-    Gives rows compared, unstable rows, largest error, bytes per page. Raises Mismatch.
+    Gives rows compared, unstable rows, rows over poisoned memory, largest error, bytes per page. Raises Mismatch.
     """
     generator = torch.Generator().manual_seed(seed)
     every_page = load_program(zoo.text("dense")).with_values(page_size=graph.page_size)
-    num_rows, num_unstable, error = 0, 0, 0.0
+    num_rows, num_unstable, num_poisoned, error = 0, 0, 0, 0.0
     variants = (program, *smallest(program, graph))
     for case in _cases(graph, generator):
         dense = case.run(every_page, "torch")
@@ -90,7 +90,7 @@ def check(program: Program, graph: Graph, seed: int) -> list[Measurement]:
             served = case.run(variant, "torch")
             unstable, worst = _equals_reference(variant, case, served, generator)
             _equals_every_page(case, served, dense)
-            _ignores_unused(variant, case, served)
+            num_poisoned += _ignores_unused(variant, case, served)
             num_rows += served[1].shape[0] * NUM_KV_HEADS
             num_unstable, error = num_unstable + unstable, max(error, worst)
     _full_budget(program, every_page, _batch("full budget", graph, [SHORT, 5], generator))
@@ -101,6 +101,7 @@ def check(program: Program, graph: Graph, seed: int) -> list[Measurement]:
     return [
         Measurement("rows", float(num_rows), num_samples=num_rows),
         Measurement("unstable", float(num_unstable), num_samples=num_rows),
+        Measurement("poisoned", float(num_poisoned), num_samples=num_poisoned),
         Measurement("max_error", error, num_samples=num_rows),
         Measurement("bytes_per_page", float(Layout(graph).bytes_per_page)),
     ]
@@ -209,8 +210,10 @@ def _full_budget(program: Program, every_page: Program, case: _Case) -> None:
     _equals_every_page(case, served, dense)
 
 
-def _ignores_unused(program: Program, case: _Case, served: tuple[torch.Tensor, torch.Tensor]) -> None:
+def _ignores_unused(program: Program, case: _Case, served: tuple[torch.Tensor, torch.Tensor]) -> int:
+    """Put NaN and garbage where nothing may be read, and give the number of rows that did not change by a bit."""
     out, attended = case.soiled().run(program, "torch")
     odd = (attended != served[1]).any(-1) | (out != served[0]).flatten(2).any(-1)
     if odd.any():
         raise Mismatch(f"{case.row(odd.nonzero()[0])}: NaN or garbage beyond the sequence's end changes the result")
+    return odd.numel()

@@ -42,6 +42,10 @@ class RecordedLooker:
         self._kept: dict[tuple[str, Values], tuple[Measurement, ...]] = {}
         self._statistics: tuple[Measurement, ...] = ()
 
+    def is_recorded(self) -> bool:
+        """Whether there is anything to look at on this machine."""
+        return self._thread.submit(self._is_there).result()
+
     def look(self, text: str, values: Values) -> tuple[Measurement, ...]:
         """Give figures of recall (`search.evaluator.recall.looking`). Raises LookError."""
         return self._thread.submit(self._looked, text, values).result()
@@ -59,6 +63,12 @@ class RecordedLooker:
     def close(self) -> None:
         """Kill the process. Idempotent."""
         self._thread.submit(self._drop).result()
+
+    def _is_there(self) -> bool:
+        try:
+            return self._place().exists()
+        except LookError:
+            return False
 
     def _looked(self, text: str, values: Values) -> tuple[Measurement, ...]:
         if (text, values) not in self._kept:

@@ -16,8 +16,8 @@ from search.workloads import recorded
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from search.evaluator.arms import Arms, WorkerSettings
-    from search.records import EvaluationKey, EvaluationTask, Workload
+    from search.evaluator.arms import Arms
+    from search.records import EvaluationTask, Workload
 
 
 def run(arms: Arms, task: EvaluationTask) -> Outcome:
@@ -30,27 +30,18 @@ def screen(arms: Arms, task: EvaluationTask) -> Outcome:
     return _ask(arms, task, "screen")
 
 
-def file_of(settings: WorkerSettings, task: EvaluationTask) -> Path:
-    """Name the recordings: stages, programs and cost ratios share them, and engines of two dtypes do not."""
-    return file_for(settings, task.key.model_digest, task.workload, task.key.seed)
+def file_of(scratch: Path, made_by: tuple[str, str, str], workload: Workload, seed: int) -> Path:
+    """Name the recordings of a workload, whether or not they are there.
 
-
-def file_for(settings: WorkerSettings, model_digest: str, workload: Workload, seed: int) -> Path:
-    """Name the recordings of a model and a workload."""
-    return _file(settings.scratch, (model_digest, EVALUATOR_VERSION, settings.engine.dtype), workload, seed)
-
-
-def file_behind(scratch: Path, key: EvaluationKey, workload: Workload, dtype: str) -> Path:
-    """Name the recordings that an evaluation of recall or of its screen was made on, whether or not they are there."""
-    return _file(scratch, (key.model_digest, key.evaluator_version, dtype), workload, key.seed)
-
-
-def _file(scratch: Path, made_by: tuple[str, str, str], workload: Workload, seed: int) -> Path:
+    `made_by`: digest of the model, evaluator's version, dtype of the engine. Stages, programs and cost ratios share
+    them.
+    """
     return scratch / "recordings" / f"{digest_of((*made_by, recorded(workload).digest, seed))}.safetensors"
 
 
 def _ask(arms: Arms, task: EvaluationTask, call: str) -> Outcome:
-    file = file_of(arms.settings, task)
+    made_by = task.key.model_digest, EVALUATOR_VERSION, arms.settings.engine.dtype
+    file = file_of(arms.settings.scratch, made_by, task.workload, task.key.seed)
     if not file.exists():
         workload = recorded(task.workload)
         key = replace(task.key, stage=workload.stage, workload_digest=workload.digest)

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.evaluator.fidelity.given import TextError
+from search.evaluator.outcomes import plain
 from search.evaluator.session import RefusedError
 from search.evaluator.speed.clock import AttentionClock
+from search.evaluator.speed.floor import floor_s
 from search.evaluator.speed.prompts import NUM_TOKENS, prompts_of
 from search.records import Status, Workload, digest_of
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from search.evaluator.session import Session
+
+GUARDS = ("pages_claimed", "shortest_prompt", "longest_prompt", "preemptions")
 
 
 def serve_round(
@@ -28,8 +32,10 @@ def serve_round(
 ) -> dict[str, Any]:
     """Decode a fixed amount of work once and time its steps. `num_tokens`: of each answer.
 
-    `elapsed_s` is wall time. On a CPU, `processor_s` is what the steps took of processors, all threads together, and
-    `attention_s` the share of it within attention layers: what other processes do changes neither.
+    `floor_ms`: the least time of a step, in which the pages that it read can be read at all. `guards`: measurements
+    that say how it was decoded. `elapsed_s` is wall time. On a CPU, `processor_s` is what the steps took of
+    processors, all threads together, and `attention_s` the share of it within attention layers: what other processes do
+    changes neither.
     """
     if session.sparse:
         session.swap(text, values)
@@ -49,9 +55,12 @@ def serve_round(
     if engine.on_cpu:
         answer |= {"processor_s": sum(timed.processor_s), "attention_s": sum(timed.attention_s)}
     if session.sparse:
-        session.check_sparse(len(decoded) * (num_tokens - 1))
-        read = {m.name: m.value for m in session.pages_read()}
-        answer |= {"pages_attended": read["pages_attended"], "pages_dense": read["pages_dense"]}
+        num_steps = num_tokens - 1
+        session.check_sparse(len(decoded) * num_steps)
+        read = session.pages_read()
+        answer["guards"] = plain(each for each in read if each.name in GUARDS)
+        answer |= {m.name: m.value for m in read if m.name in ("pages_attended", "pages_dense")}
+        answer["floor_ms"] = 1000 * floor_s(engine, num_steps)
     return answer
 
 

@@ -19,18 +19,24 @@ if TYPE_CHECKING:
 
 MIN_PAIRS = 6  # fewer give no interval of 95 %
 HALF_WIDTH = 0.05  # of the speed-up, at which a comparison is sharp enough
+MOST_BY_ORDER = 0.1  # by which the speed-ups of the two orders may differ before that is told
 WALL, PROCESSOR, ATTENTION = "elapsed_s", "processor_s", "attention_s"
 
 
 @dataclass(frozen=True)
 class Round:
-    """One timed round: the same work on one arm. `seconds` by clock; on a GPU there is the wall's only."""
+    """One timed round: the same work on one arm. `seconds` by clock; on a GPU there is the wall's only.
+
+    `floor_ms`: the least time of a step, 0 where none is known. `guards`: what else the engine says of the round.
+    """
 
     num_tokens: int
     seconds: dict[str, float]
     step_ms: tuple[float, ...]
     pages_attended: float
     pages_dense: float
+    floor_ms: float = 0.0
+    guards: tuple[Measurement, ...] = ()
 
     @property
     def clock(self) -> str:
@@ -64,6 +70,13 @@ def run(arms: Arms, task: EvaluationTask) -> Outcome:
         rounds, answers = _rounds(asks, num_pairs_of(task), limits.serve_round_s)
     if any(r.pages_attended <= 0 for r in rounds[SPARSE]):
         return Outcome(Status.NOT_SPARSE, "the engine counted no page that was read by the sparse path")
+    fastest_ms = min(ms for each in rounds[SPARSE] for ms in each.step_ms)
+    floor_ms = min(each.floor_ms for each in rounds[SPARSE])
+    if fastest_ms < floor_ms:
+        return Outcome(
+            Status.WRONG_RESULT,
+            f"a step took {fastest_ms:.3g} ms, and reading what it attended to takes {floor_ms:.3g} ms at least",
+        )
     return Outcome(Status.OK, _told(rounds), serve_measurements(rounds[SPARSE], rounds[DENSE]), answers=answers)
 
 
@@ -92,16 +105,38 @@ def half_width(sparse: Sequence[Round], dense: Sequence[Round]) -> float:
 
 
 def _told(rounds: dict[str, list[Round]]) -> str:
-    """Say so where the most pairs allowed did not make the comparison sharp."""
+    """Say so where the most pairs allowed did not make the comparison sharp, or it depends on who went first."""
     reached = half_width(rounds[SPARSE], rounds[DENSE])
-    num = len(rounds[SPARSE])
-    return "" if reached <= HALF_WIDTH else f"after {num} pairs of rounds the speed-up is known to {reached:.0%} only"
+    num, told = len(rounds[SPARSE]), []
+    if reached > HALF_WIDTH:
+        told.append(f"after {num} pairs of rounds the speed-up is known to {reached:.0%} only")
+    first, second = by_order(rounds[SPARSE], rounds[DENSE]).values()
+    if abs(first.value / second.value - 1) > MOST_BY_ORDER and _are_apart(first, second):
+        told.append(
+            f"the speed-up is {first.value:.3g} where dense attention goes first and {second.value:.3g} where it goes "
+            "second: what runs before a round changes it"
+        )
+    return "; ".join(told)
+
+
+def _are_apart(a: intervals.Interval, b: intervals.Interval) -> bool:
+    """Say whether two intervals have nothing in common."""
+    assert a.low is not None and a.high is not None and b.low is not None and b.high is not None, "of several pairs"  # noqa: PT018
+    return a.low > b.high or b.low > a.high
+
+
+def by_order(sparse: Sequence[Round], dense: Sequence[Round]) -> dict[str, intervals.Interval]:
+    """Compare throughput in the pairs in which dense attention went first, and in those in which it went second."""
+    clock = sparse[0].clock
+    names = ("speedup_dense_first", "speedup_sparse_first")[: len(sparse)]
+    return {name: _ratio(sparse[i::2], dense[i::2], clock) for i, name in enumerate(names)}
 
 
 def _round(reply: dict[str, Any]) -> Round:
-    pages = (float(reply.get(name, 0.0)) for name in ("pages_attended", "pages_dense"))
+    attended, dense, floor_ms = (float(reply.get(name, 0.0)) for name in ("pages_attended", "pages_dense", "floor_ms"))
     seconds = {name: float(reply[name]) for name in (WALL, PROCESSOR, ATTENTION) if reply.get(name)}
-    return Round(reply["num_tokens"], seconds, tuple(reply["step_ms"]), *pages)
+    guards = tuple(Measurement(*row) for row in reply.get("guards", ()))
+    return Round(reply["num_tokens"], seconds, tuple(reply["step_ms"]), attended, dense, floor_ms, guards)
 
 
 def _ratio(sparse: Sequence[Round], dense: Sequence[Round], clock: str) -> intervals.Interval:
@@ -114,6 +149,8 @@ def serve_measurements(sparse: Sequence[Round], dense: Sequence[Round]) -> tuple
 
     `speedup` is end to end, by processor time on a CPU; `speedup_wall` by the clock on the wall; `speedup_attention`
     that of the attention layers alone, where it could be measured; `attention_share` dense attention's share of a step.
+    `speedup_dense_first` and `speedup_sparse_first` are `speedup` by who went first in a pair. `floor_ms`: the least
+    time of a step. What follows says how it was decoded (`search.evaluator.guards`).
     """
     clock = sparse[0].clock
     found = {"speedup": _ratio(sparse, dense, clock), "speedup_wall": _ratio(sparse, dense, WALL)}
@@ -129,4 +166,7 @@ def serve_measurements(sparse: Sequence[Round], dense: Sequence[Round]) -> tuple
         "pages_attended": intervals.median_and_spread([r.pages_attended for r in sparse]),
         "pages_dense": intervals.median_and_spread([r.pages_dense for r in sparse]),
     }
-    return tuple(measured(name, interval) for name, interval in found.items())
+    found |= by_order(sparse, dense)
+    floors = [each.floor_ms for each in sparse if each.floor_ms]
+    floor = [measured("floor_ms", intervals.median_and_spread(floors))] if floors else []
+    return (*(measured(name, interval) for name, interval in found.items()), *floor, *sparse[-1].guards)

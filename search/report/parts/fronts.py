@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from search.ranking.front import has_figure, has_loss
@@ -13,25 +11,22 @@ from search.ranking.leaderboard import (
     UNDECIDED,
     cells_of,
     columns_of,
-    modelled_on,
     named,
     told,
     verdict,
 )
 from search.report.blocks import Block, Column, Grid, Part, Picture, Words
-from search.report.merit import LEAST_DRAWN, LEAST_SERVED, Merit, is_found, is_published, merit_of
-from search.report.plot import Kind, Mark, Plot, Series
+from search.report.merit import LEAST_SERVED, Merit, is_found, is_published, merit_of
 from search.report.wording import title_case
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
 
     from search.ranking.front import Section
     from search.ranking.standing import Standing
     from search.report.material import Place
 
 MAX_FRONT, MAX_BEHIND, MAX_REFERENCES, MAX_RECALL = 24, 6, 8, 8
-KINDS: tuple[tuple[Kind, Callable[[Standing], bool]], ...] = (("found", is_found), ("published", is_published))
 
 
 def fronts(place: Place) -> list[Block]:
@@ -111,50 +106,15 @@ def _by_recall(section: Section) -> Grid:
 
 
 def _picture(section: Section, name: str) -> list[Block]:
-    """Draw losses over speeds as far as both are known: measured ones, else modelled ones."""
+    """Draw losses over speeds, where two rules have a loss."""
     merit = merit_of(section.rows)
-    ranked = [s for s in _rules(section) if s.status == "ok"]
-    served = [s for s in ranked if s.speedup is not None and merit and merit.value(s) is not None]
-    is_measured = len(served) >= LEAST_SERVED
-    shown = served if is_measured else [s for s in ranked if s.modelled_speedup is not None]
+    shown = [s for s in merit.ranked(_rules(section)) if s.status == "ok"] if merit else []
     if merit is None or len(shown) < LEAST_SERVED:
         return []
-    speed = "measured speed-up over dense attention" if is_measured else f"modelled speed-up on {modelled_on(shown)}"
-    on_front = {id(s) for s in section.front}
-    series = [
-        _series(kind, [s for s in shown if of(s) and (id(s) in on_front) == front], merit, front, is_measured)
-        for kind, of in KINDS
-        for front in (False, True)
-    ]
-    plot = Plot(speed, merit.title, tuple(series), y_log=merit.is_loss and merit.field == "kl")
-    missing = len([s for s in ranked if merit.value(s) is not None]) - len(shown)
-    caption = f"{title_case(merit.title)} over {speed}; strong: on the front; bars: 95 %."
-    caption += f" {missing:,} without a measured speed are not drawn." if is_measured and missing else ""
-    return [Picture(name, plot, _alt(section, merit, shown, speed), caption)]
-
-
-def _alt(section: Section, merit: Merit, shown: Sequence[Standing], speed: str) -> str:
     front = ", ".join(f"{s.name} at {_figure(merit.value(s))}" for s in section.front[:4])
-    return f"{len(shown)} rules by {merit.title} and {speed}. On the front by {merit.title}: {front}."
-
-
-def _series(kind: Kind, rows: Iterable[Standing], merit: Merit, is_front: bool, is_measured: bool) -> Series:
-    word = "found" if kind == "found" else "published"
-    marks = tuple(_mark(s, merit, is_measured, s.name if is_front else "") for s in rows)
-    return Series(word if is_front else f"{word}, behind", kind, marks, is_behind=not is_front)
-
-
-def _mark(s: Standing, merit: Merit, is_measured: bool, label: str) -> Mark:
-    x = s.speedup if is_measured else s.modelled_speedup
-    low, high = merit.bounds(s)
-    ends = None if low is None or high is None else (low, high)
-    measured = is_measured and s.speedup_low is not None and s.speedup_high is not None
-    x_ends = (s.speedup_low, s.speedup_high) if measured else None
-    return Mark(_number(x), _number(merit.value(s)), x_ends, ends, label)  # type: ignore[arg-type]
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
+    alt = f"{len(shown)} rules by {merit.title} and speed. On the front by {merit.title}: {front}."
+    caption = f"{title_case(merit.title)} over speed; strong: on the front; bars: 95 %."
+    return [Picture(name, section.rows, section.rows[0].ratio, alt, caption)]
 
 
 def _bests(section: Section, merit: Merit) -> tuple[Standing | None, Standing | None]:
@@ -167,34 +127,14 @@ def _cells(s: Standing | None, merit: Merit) -> tuple[str, str]:
 
 
 def _curve(place: Place, merit: Merit, ratios: Sequence[float]) -> Picture:
-    def over(best: int) -> tuple[Mark, ...]:
-        pairs = ((ratio, _bests(place.at[ratio], merit)[best]) for ratio in ratios)
-        return tuple(_at(ratio, s, merit) for ratio, s in pairs if s is not None)
-
-    series = (
-        Series("other found", "found", _others(place, merit, ratios, is_found), is_behind=True),
-        Series("other published", "published", _others(place, merit, ratios, is_published), is_behind=True),
-        Series("best found", "found", over(0), is_line=True),
-        Series("best published", "published", over(1), is_line=True),
-        *_oracles(place, merit),
-    )
-    plot = Plot("cost ratio", merit.title, series, x_log=True, y_log=merit.field == "kl", x_ticks=tuple(ratios))
     alt = "; ".join(
         f"at a cost ratio of {ratio:g} best found {_best_figure(place, merit, ratio, 0)}, "
         f"best published {_best_figure(place, merit, ratio, 1)}"
         for ratio in ratios
     )
     caption = f"{title_case(merit.title)} by cost ratio: bytes that dense attention reads per byte of the rule."
-    return Picture(f"curve-{place.slug}", plot, f"{alt}.", caption)
-
-
-def _others(place: Place, merit: Merit, ratios: Sequence[float], of: Callable[[Standing], bool]) -> tuple[Mark, ...]:
-    """Give all of a kind but the best: published rules a little to the right, what was found a little to the left."""
-    shift = 1.02 if of is is_published else 1 / 1.02
-    ranked = ((ratio, [s for s in merit.ranked(_rules(place.at[ratio])) if s.status == "ok"]) for ratio in ratios)
-    return tuple(
-        Mark(ratio * shift, _number(merit.value(s))) for ratio, rows in ranked for s in list(filter(of, rows))[1:]
-    )
+    rows = tuple(s for ratio in place.ratios for s in place.at[ratio].rows)
+    return Picture(f"curve-{place.slug}", rows, None, f"{alt}.", caption)
 
 
 def _best_figure(place: Place, merit: Merit, ratio: float, which: int) -> str:
@@ -204,24 +144,6 @@ def _best_figure(place: Place, merit: Merit, ratio: float, which: int) -> str:
 
 def _figure(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3g}"
-
-
-def _at(x: float, s: Standing, merit: Merit) -> Mark:
-    low, high = merit.bounds(s)
-    return Mark(x, _number(merit.value(s)), None, None if low is None or high is None else (low, high), s.name)
-
-
-def _oracles(place: Place, merit: Merit) -> list[Series]:
-    """Give each oracle as a line over what its pages would cost if choosing them cost nothing."""
-    by_name: dict[str, list[Mark]] = {}
-    for s, share in _shares(place):
-        value = merit.value(s)
-        if value is not None and (not merit.is_loss or value >= LEAST_DRAWN) and share > 1.01:
-            by_name.setdefault(s.name, []).append(replace(_at(share, s, merit), label=""))
-    return [
-        Series(name, "reference", tuple(sorted(marks, key=lambda m: m.x)), is_line=True)
-        for name, marks in sorted(by_name.items())
-    ]
 
 
 def _shares(place: Place) -> list[tuple[Standing, float]]:

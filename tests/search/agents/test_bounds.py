@@ -4,9 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from search.agents.bounds import BOUNDS, facts, objections, rules
+from search.admission import admit
+from search.agents.bounds import BOUNDS, enforced, facts, objections, rules
 from search.agents.breed import fits_and_is_new
-from search.records import Proposal
+from search.config import CampaignConfig
+from search.parents import REFERENCE, SEED
+from search.records import Proposal, Status
 from vortex_dsl import zoo
 
 RULE = """
@@ -63,6 +66,16 @@ def test_each_bound_says_what_was_seen_and_what_is_asked(context, changes, told)
     found = list(objections(proposed(text), context))
     assert any(told in each for each in found), found
     assert not fits_and_is_new(proposed(text), context)
+
+
+def test_what_is_beyond_a_bound_is_refused_at_the_door_but_for_yardsticks_and_seeds(context):
+    blind, found = RULE.replace(SCORE, "page.index * 1.0"), {}
+    for operator in ("explore", SEED, REFERENCE):
+        admitted = admit(Proposal(blind, "llm", operator), 1, 5, CampaignConfig(ratios=()), frozenset())
+        found[operator] = enforced(admitted, context)
+    assert (found["explore"].status, found[SEED].status) == (Status.PROGRAM_ERROR, Status.OK)
+    assert "does not depend on what a page holds" in found["explore"].message
+    assert found[REFERENCE].status is Status.OK
 
 
 def test_what_means_the_same_is_named(context, seeds):

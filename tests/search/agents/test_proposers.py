@@ -77,8 +77,7 @@ def test_what_is_proposed_loads_and_is_new(computing, context_at):
     for step in range(30, 50):
         context = context_at(step)
         candidate = admit(computing.propose(context), 1, step, CONFIG, context.seen)
-        is_blind = candidate.status is Status.BELOW_GATE and candidate.name.startswith("RandomPages")
-        assert candidate.status is Status.OK or is_blind, candidate.message  # made-up figures may let chance lead
+        assert candidate.status is Status.OK, candidate.message
         assert str(step) in candidate.name
 
 

@@ -9,10 +9,11 @@ from search.campaigns.forecast import FROM_PAGE, expected, forecast
 from search.campaigns.reading import read_setup
 from search.cli import main
 from search.commands.exits import ExitCode
-from search.config import CampaignConfig
+from search.config import CampaignConfig, SeedProgram
 from search.loop import Loop, start_campaign
 from search.records import Stage
 from search.workloads import WORKLOADS, workloads_for
+from vortex_dsl import zoo
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +34,17 @@ def test_evaluations_are_counted_by_hand():
     assert found[Stage.ORACLE] == 10 + 3 + 20
     assert found[Stage.FIDELITY] == found[Stage.RETRIEVAL] == entering * 2 + 3 + 3 * 2  # three leaders a ratio, again
     assert found[Stage.SERVE] == 9  # (2 stages * ln(20 / 10) + 3 leaders) * 2 ratios
+
+
+def test_of_the_published_rules_their_share_enters_and_of_given_ones_everyone():
+    given = (SeedProgram(zoo.text("quest")),)
+    config = CampaignConfig(
+        num_candidates=0, ratios=(4,), workloads=workloads_for(0), published_share=0.1, seed_programs=given
+    )
+    found = expected(config, num_seeds=36, num_references=3)
+    assert found[Stage.CHECK] == found[Stage.RECALL] == 36 + 3
+    assert found[Stage.ORACLE] == 1 + 4 + 3  # a tenth of 35, rounded up
+    assert found[Stage.FIDELITY] == 1 + 4 + 3 + 3
 
 
 def test_where_everybody_enters_everybody_is_counted():

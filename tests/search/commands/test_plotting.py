@@ -32,8 +32,11 @@ def test_a_figure_that_cannot_be_written_is_refused_at_once(call, filled, tmp_pa
 
 
 def test_no_picture_is_drawn_of_what_was_never_recorded(call, filled, tmp_path, monkeypatch):
-    monkeypatch.setattr(machines, "_recorded", lambda _: tmp_path / "none.safetensors")
     figure = tmp_path / "picture.png"
+    code, _, err = call("show", "1", "--db", filled, "--plot", str(figure))
+    assert code == ExitCode.REFUSED
+    assert "its choices of pages were not measured here" in err
+    monkeypatch.setattr(machines, "recording_behind", lambda *_: tmp_path / "none.safetensors")
     code, _, err = call("show", "1", "--db", filled, "--plot", str(figure))
     assert code == ExitCode.REFUSED
     assert "has not been recorded on this machine" in err

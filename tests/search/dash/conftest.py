@@ -1,16 +1,22 @@
-"""A dashboard over ledgers that were drawn."""
+"""A dashboard over ledgers that were drawn, and a Chromium that walks it."""
 
+import re
 import sqlite3
 from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from starlette.testclient import TestClient
 
+from benchmarks.dash.__main__ import CHROMIUM
 from benchmarks.dash.made import Size, make
 from search.dash.app import build
 from search.store.ledger import SqlLedger
 
 HERE = "http://127.0.0.1:8787"
+SERIOUS = ("serious", "critical")
+EXPECTED = re.compile(r"status of (404|422)")  # Chromium tells of the pages that say so on purpose
 
 
 @pytest.fixture(scope="session")
@@ -60,3 +66,56 @@ def changed(writable):
         return TestClient(build(SqlLedger(writable, read_only=True)), base_url=HERE)
 
     return change
+
+
+class Walk:
+    """A page that notes what it should not say or ask for."""
+
+    def __init__(self, browser, url, **how):
+        self.url, self.faults = url, []
+        self.page = browser.new_context(**how).new_page()
+        self.page.on("console", self._said)
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("request", self._asked)
+
+    def _said(self, message):
+        if message.type in ("error", "warning") and not EXPECTED.search(message.text):
+            self.faults.append(message.text)
+
+    def _asked(self, request):
+        if urlsplit(request.url).netloc != urlsplit(self.url).netloc:
+            self.faults.append(request.url)
+
+    def to(self, path):
+        self.page.goto(self.url + path)
+        if path.startswith("/campaigns/"):
+            self.page.get_by_role("columnheader", name="stage").wait_for()
+        return self.page
+
+    def check(self):
+        """Look at what is shown now: no serious violation of accessibility, nothing that makes the page too wide."""
+        axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+        where, found = self.page.url, axe.Axe().run(self.page).response["violations"]
+        told = [(where, each["id"], each["nodes"][0]["html"][:200]) for each in found if each["impact"] in SERIOUS]
+        assert told == []
+        assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{where} scrolls sideways"
+
+    def comes_true(self, condition):
+        """Playwright's own waiting would have the page evaluate a text, which its policy forbids."""
+        for _ in range(100):
+            if self.page.evaluate(condition):
+                return True
+            self.page.wait_for_timeout(50)
+        return False
+
+
+@pytest.fixture(scope="module")
+def walking():
+    """Give a function that opens a page of a dashboard in a Chromium that is started once: that takes seconds."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    if not Path(CHROMIUM).exists():
+        pytest.skip("there is no Chromium")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield lambda url, **how: Walk(browser, url, **how)
+        browser.close()

@@ -86,6 +86,44 @@ def test_a_browser_gives_the_token_once(writable):
             assert answer.headers["location"] == "/"
 
 
+def test_a_cookie_is_no_token_and_a_token_no_cookie(writable):
+    """Cookies know no ports: whatever else is served on the same host is sent this one."""
+    with client(writable, token=TOKEN) as site:
+        answer = site.post("/login", data={"token": TOKEN}, headers={"origin": HERE})
+        kept = re.match(r"vortex_dash=([^;]+);", answer.headers["set-cookie"])[1]
+        site.cookies.clear()
+        assert TOKEN not in answer.headers["set-cookie"]
+        assert site.get("/", headers={"cookie": f"vortex_dash={kept}"}).status_code == 200
+        for headers in (
+            {"authorization": f"Bearer {kept}"},
+            {"cookie": f"vortex_dash={TOKEN}"},
+            {"cookie": f"vortex_dash={kept[:-1]}"},
+            {"cookie": "vortex_dash="},
+            {"cookie": 'vortex_dash="\\377'},
+            {"authorization": "Bearer"},
+            {"authorization": f"Basic {TOKEN}"},
+        ):
+            assert (headers, site.get("/", headers=headers).status_code) == (headers, 401)
+        for page in (f"/?token={TOKEN}", "/login/../leaderboard", "/static/../leaderboard", "/rules/1/source.txt"):
+            assert (page, site.get(page).status_code) in ((page, 401), (page, 404))
+
+
+def test_what_people_write_is_text_and_what_is_too_much_is_refused_unread(writable):
+    hostile = "<script>alert(1)</script>\x00\x1b[31m\u202eevil\u2066"
+    with client(writable, writes=writable) as site:
+        own, key = {"origin": HERE}, key_of(site)
+        for kind in ("tag", "note"):
+            site.post("/rules/1/remarks", data={"kind": kind, "text": hostile, "key": key}, headers=own)
+        for page in ("/rules/1/remarks", "/leaderboard"):
+            text = site.get(page).text
+            assert "&lt;script&gt;alert(1)&lt;/script&gt;[31mevil" in text
+            assert not re.search(r"<script>alert|[\x00\x1b\u202e\u2066]", text)
+        large = b"kind=note&text=" + b"x" * 10_000_000
+        form = {**own, "content-type": "application/x-www-form-urlencoded"}
+        assert site.post("/rules/1/remarks", content=large, headers=form).status_code == 413
+        assert site.post("/rules/1/remarks", content=iter([large]), headers=form).status_code == 413, "of no length"
+
+
 def test_nothing_is_written_unless_that_was_asked_for(writable):
     with client(writable) as site:
         assert "<form" not in site.get("/rules/1/remarks").text

@@ -4,10 +4,15 @@ import html
 import re
 
 import pytest
+from starlette.testclient import TestClient
 
+from search.dash.app import build
+from search.dash.queries import rows
 from search.ranking.front import sections
 from search.records import Choice
+from search.report.merit import figure
 
+HERE = "http://127.0.0.1:8787"
 PAGES = ("/", "/live", "/campaigns/1", "/campaigns/1/live", "/campaigns/1/time", "/fronts", "/budgets", "/leaderboard",
          "/journal", "/journal?kind=notes", "/earnings", "/money", "/rules/1/remarks")  # fmt: skip
 SECTION = "campaign_id = ? and ratio = ?"
@@ -59,12 +64,13 @@ def test_progress_is_counted(site, ask):
         assert f"{number:,} of {asked:,} candidates beside {seeds:,} that were given; 0 evaluations under way" in text
 
 
-@pytest.mark.parametrize("page", ["/live", "/campaigns/2/live"])
+@pytest.mark.parametrize("page", ["/live", "/campaigns/2/live", "/answer"])
 def test_what_has_not_moved_is_not_sent_again(site, page):
-    again = re.search(r'hx-get="([^"]+)"', site.get(page).text).group(1)
+    asked = {"hx-request": "true"}
+    again = html.unescape(re.search(r'hx-get="([^"]+)"', site.get(page, headers=asked).text).group(1))
     assert again.startswith(page)
-    assert site.get(again).status_code == 204
-    assert site.get(f"{page}?seen=other").status_code == 200
+    assert site.get(again, headers=asked).status_code == 204
+    assert site.get(f"{page}?seen=other", headers=asked).status_code == 200
 
 
 def test_two_rules_are_compared(site):
@@ -83,12 +89,52 @@ def test_the_leaderboard_lists_a_section_best_first(site, ask, campaign, ratio):
     assert ids(text)[: len(judged)] == [each for (each,) in judged][:50]
 
 
-def test_pages_of_the_leaderboard_follow_each_other(site, ask):
-    seen = [each for page in (1, 2, 3, 4) for each in ids(board(site, 1, 8, page=page))]
-    known = ask(f"select candidate_id from standing where {SECTION}", 1, 8)
-    assert len(seen) == 200
-    assert sorted(seen) == sorted(each for (each,) in known)
-    assert ids(board(site, 1, 8, page=5000)) == ids(board(site, 1, 8, page=4))
+def turned(site, text, way):
+    """Follow a link of the pages."""
+    found = re.search(rf'rel="{way}" href="([^"]+)"', text)
+    return site.get(f"/leaderboard{html.unescape(found[1])}").text if found else None
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *({"sort": sort} for sort in ("", "recall", "kl", "-kl", "bytes_per_page", "name")),
+        {"origin": "found"},
+        {"sort": "dollars", "task": "recall"},
+    ],
+)
+@pytest.mark.parametrize("most_sorted", [0, 2000])
+def test_pages_of_the_leaderboard_follow_each_other_both_ways(site, ask, asked, most_sorted, monkeypatch):
+    monkeypatch.setattr(rows, "MOST_SORTED", most_sorted)  # as in large sections, and as in small ones
+    forward, text = [], board(site, 1, 8, **asked)
+    assert 'rel="prev"' not in text
+    while text:
+        forward.append(ids(text))
+        text, last = turned(site, text, "next"), text
+    own = "and c.proposer != 'zoo'" if asked.get("origin") else ""
+    known = ask(f"select c.id from standing s join candidate c on c.id = candidate_id where s.{SECTION} {own}", 1, 8)
+    assert [len(each) for each in forward[:-1]] == [50] * (len(forward) - 1)
+    assert sorted(each for page in forward for each in page) == sorted(each for (each,) in known)
+    back, text = [], last
+    while text:
+        back.append(ids(text))
+        text = turned(site, text, "prev")
+    assert back == forward[::-1]
+
+
+def test_a_page_begins_where_a_row_stands_and_says_where_there_is_none(site):
+    answer = site.get("/leaderboard", params={"after": 10**9})
+    assert (answer.status_code, "there is no row 1000000000" in answer.text) == (422, True)
+    assert site.get("/leaderboard", params={"after": "x"}).status_code == 422
+
+
+def test_rows_that_are_too_many_are_not_counted(ledger, site, monkeypatch):
+    monkeypatch.setattr(rows, "MOST_COUNTED", 100)
+    client = TestClient(build(ledger), base_url=HERE)
+    assert "More than 100 rules at 8x" in board(client, 2, 8, origin="found")
+    assert total(board(client, 2, 8)) == 200, "of a whole section the number is known"
+    assert total(board(client, 2, 8, origin="published")) == total(board(site, 2, 8, origin="published")) > 0
+    assert "1 of" not in re.search(r'class="pager"(.*?)</nav>', board(client, 2, 8, origin="found"), re.DOTALL)[1]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +187,7 @@ def test_the_leaderboard_is_filtered(site, ask, asked):
 def test_a_condition_that_cannot_be_is_told_beside_its_field(site):
     answer = site.get("/leaderboard", params={"where": "kll < 1"})
     assert answer.status_code == 422
-    assert "did you mean kl?" in answer.text
+    assert "did you mean 'kl'?" in html.unescape(answer.text)
     assert site.get("/leaderboard", params={"sort": "nothing"}).status_code == 422
 
 
@@ -168,6 +214,41 @@ def test_figures_and_fronts_are_those_of_the_command_line(site, ledger):
         assert f'id="front">{len(section.front)} on the front' in text
         marked = re.findall(r'class="front[^"]*">\s*<td><input[^>]*value="(\d+)"', board(site, 1, 8))
         assert set(map(int, marked)) == {s.id for s in section.front}
+
+
+def test_the_answer_names_the_best_found_rule_and_the_least_of_its_leads(site, ask):
+    order = "and kl is not null and s.status = 'ok' order by kl limit 1"
+    joined = "from standing s join candidate c on c.id = s.candidate_id where s.campaign_id = 3 and ratio = 8 and"
+    [(number, name, kl)] = ask(f"select s.candidate_id, name, kl {joined} proposer != 'zoo' {order}")
+    [(rival, theirs)] = ask(f"select s.candidate_id, kl {joined} proposer = 'zoo' {order}")
+    text = " ".join(html.unescape(site.get("/answer", params={"campaign": 3, "at": slug(site, 3, 8)}).text).split())
+    assert f"{name} ({number}), KL to dense attention {figure(kl, 0.9 * kl, 1.1 * kl)} on the texts" in text
+    assert f"({rival}) at {figure(theirs, 0.9 * theirs, 1.1 * theirs)}, is {figure(theirs - kl, 0, 1)[:5]}" in text
+    assert "it was not measured on held-out data" in text
+    assert f'href="/rules/{number}?ratio=8.0"' in text
+
+
+def test_a_campaign_names_its_leaders_at_each_cost_ratio(site, ask):
+    text = site.get("/campaigns/1").text
+    for ratio in (4, 8, 16):
+        [row] = re.findall(rf'<th scope="row">{ratio}x</th>(.*?)</tr>', text, re.DOTALL)
+        led = []
+        for own in ("!=", "="):
+            query = f"select c.id from standing s join candidate c on c.id = candidate_id where s.{SECTION} and kl > 0 "
+            led += ask(f"{query} and proposer {own} 'zoo' order by kl limit 1", 1, ratio)
+        assert re.findall(r'href="/rules/(\d+)', row) == [str(each) for (each,) in led]
+
+
+def test_sections_are_counted_as_a_group_would_count_them(ledger, ask):
+    from search.dash.queries.sections import sections
+    from search.store.models import SECTION as COLUMNS
+
+    grouped = f"select {', '.join(COLUMNS)}, campaign_id, count(*), count(kl) from standing group by"
+    known = ask(f"{grouped} {', '.join(COLUMNS)}, campaign_id")
+    with ledger.reading() as session:
+        found = sections(session)
+    assert sorted((*s.key, *each) for s in found for each in s.campaigns) == sorted(known)
+    assert len(known) > 3
 
 
 def test_curves_show_the_best_found_and_the_best_published(site, ask):
@@ -255,9 +336,6 @@ def test_the_journal_holds_what_was_predicted_and_its_verdict(site, ask, ledger)
 
 
 def test_an_empty_ledger_has_pages_too(tmp_path):
-    from starlette.testclient import TestClient
-
-    from search.dash.app import build
     from search.store.ledger import SqlLedger
 
     url = f"sqlite:///{tmp_path / 'empty.db'}"

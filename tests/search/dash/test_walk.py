@@ -3,26 +3,19 @@
 import re
 import sqlite3
 from contextlib import closing
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
-from benchmarks.dash.__main__ import CHROMIUM, serving
+from benchmarks.dash.__main__ import serving
 from benchmarks.dash.made import Size, make
-
-playwright = pytest.importorskip("playwright.sync_api")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 
 PAGES = (
     "/", "/campaigns/1", "/fronts", "/budgets", "/leaderboard", "/leaderboard?origin=found&task=fidelity&sort=recall",
     "/leaderboard?where=nothing<1", "/journal", "/journal?kind=notes", "/earnings", "/money", "/rules/1/remarks",
     "/nowhere",
 )  # fmt: skip
-SERIOUS = ("serious", "critical")
-EXPECTED = re.compile(r"status of (404|422)")  # Chromium tells of the pages that say so on purpose
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="there is no Chromium")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -32,47 +25,14 @@ def file(tmp_path_factory):
     return made
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-class Walk:
-    """A page that notes what it should not say or ask for."""
-
-    def __init__(self, browser, url, **how):
-        self.url, self.faults = url, []
-        self.page = browser.new_context(**how).new_page()
-        self.page.on("console", self._said)
-        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.on("request", self._asked)
-
-    def _said(self, message):
-        if message.type in ("error", "warning") and not EXPECTED.search(message.text):
-            self.faults.append(message.text)
-
-    def _asked(self, request):
-        if urlsplit(request.url).netloc != urlsplit(self.url).netloc:
-            self.faults.append(request.url)
-
-    def to(self, path):
-        self.page.goto(self.url + path)
-        if path.startswith("/campaigns/"):
-            self.page.get_by_role("columnheader", name="stage").wait_for()
-        return self.page
-
-
-def test_the_dashboard_is_walked(browser, file):
+def test_the_dashboard_is_walked(walking, file):
     """One test, since each start of a browser costs seconds."""
     with serving(file, "--writes") as url, closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
 
         def ask(query):
             return database.execute(query).fetchone()[0]
 
-        walk = Walk(browser, url, viewport={"width": 1400, "height": 900})
+        walk = walking(url, viewport={"width": 1400, "height": 900})
         _every_page_is_accessible(walk)
         _controls_do_what_they_say(walk, ask)
         _charts_lead_to_rules(walk)
@@ -80,7 +40,7 @@ def test_the_dashboard_is_walked(browser, file):
         _remarks_are_written(walk)
         assert walk.faults == []
         for how in ({"color_scheme": "dark"}, {"viewport": {"width": 390, "height": 844}, "has_touch": True}):
-            other = Walk(browser, url, **how)
+            other = walking(url, **how)
             _every_page_is_accessible(other, ("/", "/fronts", "/leaderboard", "/budgets"))
             assert other.faults == []
 
@@ -88,10 +48,9 @@ def test_the_dashboard_is_walked(browser, file):
 def _every_page_is_accessible(walk, pages=PAGES):
     for path in pages:
         page = walk.to(path)
-        found = axe.Axe().run(page).response["violations"]
-        told = [(path, each["id"], each["nodes"][0]["html"][:200]) for each in found if each["impact"] in SERIOUS]
-        assert told == []
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{path} scrolls sideways"
+        if page.locator("div.answer").count():
+            page.locator("#answer").wait_for()
+        walk.check()
 
 
 def _controls_do_what_they_say(walk, ask):
@@ -106,7 +65,7 @@ def _controls_do_what_they_say(walk, ask):
     )
     page.get_by_role("heading", name=f"{number} rules at 4x").wait_for()
     page.get_by_role("link", name="16x").click()
-    page.get_by_role("heading", name="rules at 16x").wait_for()
+    page.get_by_role("heading", name=re.compile(r"^\d+ rules? at 16x")).wait_for()
     page.get_by_role("link", name="Clear").first.click()
     page.get_by_role("link", name="recall", exact=True).click()
     assert page.locator("th[aria-sort=descending]").inner_text().startswith("recall")
@@ -114,33 +73,28 @@ def _controls_do_what_they_say(walk, ask):
     page.get_by_text("2 of").first.wait_for()
     page.get_by_role("searchbox", name="Search").fill("rule_777")
     page.get_by_role("searchbox", name="Search").press("Enter")
-    page.get_by_role("heading", name=re.compile("rules? at")).wait_for()
+    page.get_by_role("heading", name=re.compile(r"^\d+ rules? at")).wait_for()
     assert page.get_by_role("link", name="rule_777", exact=True).count() <= 1
 
 
 def _charts_lead_to_rules(walk):
     page = walk.to("/fronts?campaign=1")
+    page.locator("#answer").wait_for()  # what comes later moves what stands below it
+    page.locator("canvas").first.scroll_into_view_if_needed()
     spot = page.evaluate(
         """() => {
             const chart = Chart.getChart(document.querySelector('canvas'));
             const set = chart.data.datasets.findIndex((each) => each.label === 'found');
-            const at = chart.getDatasetMeta(set).data[0], box = chart.canvas.getBoundingClientRect();
+            // where it comes to rest: a chart grows into its place
+            const at = chart.getDatasetMeta(set).data[0].getProps(["x", "y"], true);
+            const box = chart.canvas.getBoundingClientRect();
             return [box.left + at.x, box.top + at.y];
         }"""
     )
     page.mouse.move(*spot)
-    assert _comes_true(page, "Chart.getChart(document.querySelector('canvas')).tooltip.opacity > 0")
+    assert walk.comes_true("Chart.getChart(document.querySelector('canvas')).tooltip.opacity > 0")
     page.mouse.click(*spot)
     page.wait_for_url(re.compile(r"/rules/\d+"))
-
-
-def _comes_true(page, condition):
-    """Playwright's own waiting would have the page evaluate a text, which its policy forbids."""
-    for _ in range(100):
-        if page.evaluate(condition):
-            return True
-        page.wait_for_timeout(50)
-    return False
 
 
 def _a_keyboard_is_enough(walk):

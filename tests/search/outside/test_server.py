@@ -83,6 +83,41 @@ def test_an_agent_takes_part_over_stdio(db, ledger, running, text_of):
     check_played(ledger, running, *anyio.run(session), text_of(3))
 
 
+HELLO = {
+    "jsonrpc": "2.0", "id": 1, "method": "initialize",
+    "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}},
+}  # fmt: skip
+
+
+def called(number, tool, /, **arguments):
+    return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}
+
+
+def test_whatever_stands_on_a_line_the_next_one_is_answered(db, campaign):
+    deep = "[" * 100_000 + "]" * 100_000
+    lines = [
+        json.dumps(HELLO), json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}),
+        "no JSON", "\x00\ufffd", json.dumps(called(2, "show", name="\ud800")),
+        json.dumps(called(3, "check", program="")).replace('""', deep), json.dumps(called(4, "x" * 100_000)),
+        json.dumps(called(5, "check", program="x" * 10_000_000)), json.dumps(called(6, "wait", submission=1e400)),
+        json.dumps(called(7, "check", program="class A(Program):\n" * 500)), json.dumps(called(8, "zoo", name="quest")),
+    ]  # fmt: skip
+    words = [sys.executable, "-c", VORTEX, "mcp", "--agent", "claude", "--db", db]
+    with subprocess.Popen(words, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        process.stdin.write("\n".join(lines) + "\n")
+        process.stdin.flush()
+        answers = {}
+        while 8 not in answers:
+            told = json.loads(process.stdout.readline())
+            answers[told.get("id")] = told
+        process.stdin.close()
+        assert process.wait(30) == 0
+    assert "class Quest(Program)" in answers[8]["result"]["content"][0]["text"]
+    for number in answers.keys() & {4, 5, 6, 7}:
+        content = json.dumps(answers[number])
+        assert len(content) < 2000
+
+
 @contextmanager
 def served(db, token=TOKEN):
     """Serve over HTTP in a process of its own; give the URL, and the token that it tells where it has none."""
@@ -149,3 +184,13 @@ def test_an_address_that_is_not_ours_is_refused(db, capsys, monkeypatch):
     monkeypatch.setenv("VORTEX_MCP_TOKEN", TOKEN)
     assert main(["mcp", "--http", "--host", "203.0.113.1", "--db", db]) == 2
     assert "cannot be served" in capsys.readouterr().err
+
+
+def test_a_cluster_without_its_token_is_not_joined(db, campaign, capsys, monkeypatch, tmp_path):
+    from search.cli import main
+
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["mcp", "--ray", "127.0.0.1:1", "--db", db]) == 4
+    assert "Ray at 127.0.0.1:1 is joined with the cluster's token, and there is none here" in capsys.readouterr().err

@@ -1,11 +1,12 @@
 """Figures as files."""
 
+import re
 from threading import Thread
 
 import pytest
 from matplotlib import rcParams
 
-from search.plots import PlotError, encoded, save
+from search.plots import PlotError, encoded, save, within
 from search.plots.style import DARK, FOUND, figure, styled
 
 
@@ -39,6 +40,17 @@ def test_an_svg_has_its_text_as_text_a_title_and_colours_for_dark_screens():
     assert ">a &amp; b</text>" in svg
     assert f"stroke: {FOUND}" in svg, "a style that knows no dark screen is not needed to see it"
     assert f'[style*="stroke: {FOUND}"] {{ stroke: {DARK[FOUND]} !important }}' in svg
+
+
+def test_figures_within_one_page_have_ids_of_their_own_and_lead_to_them():
+    page = "".join(within(encoded(drawn(), "svg", "1 < 2"), name) for name in ("one", "two"))
+    ids = re.findall(r'\sid="([^"]+)"', page)
+    led = set(re.findall(r'(?:href="|url\()#([^")]+)', page))
+    assert len(ids) == len(set(ids)) > 10
+    assert led
+    assert led <= set(ids)
+    assert page.count("<desc>1 &lt; 2</desc>") == 2
+    assert "xlink" not in page
 
 
 def test_our_style_is_no_one_else_s_and_threads_do_not_meet():

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from search.behaviour.signatures import SIZE
 from search.fit import Terms
 from search.plugin.card import Circumstances
 from search.plugin.export import export_wheel
@@ -39,14 +40,15 @@ READS = (
 
 
 def record(status=Status.OK, name="Quest"):
-    def probe(workload, *measurements):
-        key = EvaluationKey(DIGEST, Stage.PROBE, workload.digest, "m", "e", "1", 7)
-        return Evaluation(key, status, measurements=measurements, answers="a" * 16, ratio=4.0)
+    def done(workload, *measurements, stage=Stage.PROBE, answers="a" * 16):
+        key = EvaluationKey(DIGEST, stage, workload.digest, "m", "e", "1", 7)
+        return Evaluation(key, status, measurements=measurements, answers=answers, ratio=4.0)
 
     confirmed = Measurement("accuracy", 0.45, 0.35, 0.55, 384)
     proposal = Proposal(TEXT, "zoo", "seed", values=VALUES)
     candidate = Candidate(1, 0, proposal, Status.OK, "", DIGEST, name, 1)
-    return Record(candidate, (probe(WORKLOAD, *READS), probe(HELD_OUT, confirmed)))
+    screened = done(WORKLOAD, stage=Stage.SCREEN, answers="5" * 2 * SIZE)
+    return Record(candidate, (done(WORKLOAD, *READS), done(HELD_OUT, confirmed), screened))
 
 
 @pytest.fixture(scope="session")

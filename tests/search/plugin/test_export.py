@@ -1,20 +1,19 @@
 """An exported wheel: it carries all it needs, and nothing in it reaches back to this project."""
 
 import ast
-import json
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from search.evaluator.probe import MODEL_FOLDER
-from search.plugin import export, verify
+from search.plugin import export
 from search.plugin.names import Names
 from search.records import Status
-from tests.search.plugin.conftest import DIGEST, HERE, PACKAGE, TEXT, VALUES, WORKLOAD, record
+from tests.search.plugin.conftest import DIGEST, HERE, PACKAGE, TEXT, VALUES, record
 from vortex_dsl import Shape, load_program, trace
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -72,40 +71,6 @@ def test_the_wheel_says_how_it_is_served(wheel, installed):
     assert "block_size=32" in told
     assert "\nLicense-Expression: Apache-2.0\n" in told
     assert (info / "licenses" / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
-    assert verify.read_card(wheel)[0] == PACKAGE
-
-
-def test_a_wheel_too_large_to_be_one_is_refused_unread(tmp_path, monkeypatch):
-    bomb = tmp_path / "bomb.whl"
-    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(f"{PACKAGE}/exported.json", b" " * (verify.MAX_CARD_BYTES + 1))
-    with pytest.raises(verify.VerifyError, match="unpacked it takes"):
-        verify.read_card(bomb)
-
-
-def test_a_wheel_whose_package_could_be_anything_is_refused(tmp_path):
-    strange = tmp_path / "strange.whl"
-    with zipfile.ZipFile(strange, "w") as archive:
-        archive.writestr("os/exported.json", "{}")
-    with pytest.raises(verify.VerifyError, match="its package is 'os'"):
-        verify.read_card(strange)
-
-
-def test_what_a_wheel_says_of_itself_is_told_as_one_line_of_text():
-    said = verify._sentence({"what": "layers", "seen": "\x1b[2Jall\nis well" + "." * 1000})
-    assert said.startswith("layers: \\u001b[2Jall\\u000ais well")
-    assert len(said) < 350
-
-
-def test_a_wheel_is_checked_by_itself_in_the_sandbox(wheel, tmp_path, monkeypatch):
-    """Its own check runs, finds the program right, and what it finds wrong is told: here, who was chosen to serve."""
-    python = verify.fresh_environment(tmp_path, wheel)
-    monkeypatch.setitem(verify.VARIABLES, "VORTEX_PLUGIN", "vortex-other")
-    request = {"model": str(MODEL_FOLDER), "engine": {}, "prompts": [[1]], "num_tokens": 1}
-    with pytest.raises(
-        verify.VerifyError, match=r"fails its own check: plugin: VORTEX_PLUGIN names vortex-other; set it to"
-    ):
-        verify._check(python, PACKAGE, request)
 
 
 def test_a_candidate_that_failed_the_probe_is_not_exported(tmp_path):
@@ -113,23 +78,18 @@ def test_a_candidate_that_failed_the_probe_is_not_exported(tmp_path):
         export.export_wheel(record(Status.CRASHED), HERE, tmp_path)
 
 
-def test_verification_fails_where_another_share_of_pages_is_read(installed):
-    """Right answers alone prove nothing: dense attention gives them too."""
-    card = json.loads((installed / PACKAGE / "exported.json").read_text())
-    verify._check_pages(card["evaluations"][0], {"pages_attended": 220, "pages_dense": 2200})
-    for reads in ({"pages_attended": 2200, "pages_dense": 2200}, {"pages_attended": 0, "pages_dense": 0}):
-        with pytest.raises(verify.VerifyError, match=r"where its evaluation recorded 10\.00%"):
-            verify._check_pages(card["evaluations"][0], reads)
-
-
-def test_verification_serves_as_the_evaluation_did(installed):
-    card = json.loads((installed / PACKAGE / "exported.json").read_text())
-    engine = verify._engine(card, WORKLOAD, str(MODEL_FOLDER))
-    assert engine["block_size"] == 32
-    assert engine["max_model_len"] >= WORKLOAD.num_tokens
-
-
 def test_an_export_without_the_licence_of_its_runtime_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(export, "distribution", lambda name: SimpleNamespace(read_text=lambda path: None))
     with pytest.raises(export.ExportError, match="installed without its licence"):
         export.export_wheel(record(), HERE, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"name": 'x"\n[tool.hatch.build.hooks.custom]\npath = "evil.py'}, {"program_digest": "../../evil"}]
+)
+def test_a_record_that_does_not_say_what_its_text_means_is_not_exported(tmp_path, changed):
+    """Names of files, of packages and of what builds them are made of it."""
+    given = record()
+    with pytest.raises(export.ExportError, match=f"but its text means Quest, {DIGEST}"):
+        export.export_wheel(replace(given, candidate=replace(given.candidate, **changed)), HERE, tmp_path)
+    assert not list(tmp_path.iterdir())

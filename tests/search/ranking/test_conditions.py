@@ -8,7 +8,7 @@ from search.ranking.conditions import KINDS, ConditionError, order_of, parse
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("spedup > 1", "no 'spedup'; did you mean speedup?"),
+        ("spedup > 1", "no 'spedup'; did you mean 'speedup'?"),
         ("qqqq > 1", "no 'qqqq'; there are accuracy"),
         ("kl", "'kl' neither compares anything"),
         ("kl = 1", "no condition"),
@@ -57,7 +57,7 @@ def test_best_comes_first_whatever_is_sorted_by():
     assert order_of("-speedup") == ("speedup", False)
     assert order_of("confirmed_accuracy") == ("confirmed_accuracy", True)
     assert order_of("bytes_per_page") == ("bytes_per_page", False)
-    with pytest.raises(ConditionError, match=r"--sort: .*did you mean kl_low"):
+    with pytest.raises(ConditionError, match=r"--sort: .*did you mean 'kl_low'"):
         order_of("kl_lo")
 
 

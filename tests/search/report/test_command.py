@@ -14,34 +14,23 @@ def call(capsys, *arguments):
     return code, out, err
 
 
-def test_it_writes_both_and_says_where(capsys, written, tmp_path):
-    code, out, err = call(capsys, "--db", written, "--out", tmp_path / "deep" / "er")
-    folder = tmp_path / "deep" / "er"
-    assert code == ExitCode.DONE
-    assert out.splitlines() == [str(folder / "report.md"), str(folder / "report.html")]
-    assert "a found rule beats every published rule on held-out data" in err
-    pictures = {path.name for path in folder.glob("*.svg")}
-    assert pictures
-    assert all(name in (folder / "report.md").read_text() for name in pictures)
-    assert (folder / "report.html").read_text().startswith("<!DOCTYPE html>")
-
-
-def test_it_writes_again_over_what_it_wrote(capsys, written, tmp_path):
-    first, second = (call(capsys, "1", "--db", written, "--out", tmp_path / "out") for _ in range(2))
-    assert first == second
-
-
-def test_the_folder_is_named_by_the_campaign(capsys, written, tmp_path, monkeypatch):
+def test_it_writes_both_into_a_folder_of_the_campaign_and_again_over_them(capsys, written, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert call(capsys, "--db", written)[1].split() == ["report_1/report.md", "report_1/report.html"]
+    code, out, err = call(capsys, "--db", written)
+    assert (code, out.split()) == (ExitCode.DONE, ["report_1/report.md", "report_1/report.html"])
+    assert "a found rule beats every published rule on held-out data" in err
+    first = {file.name: file.read_bytes() for file in (tmp_path / "report_1").iterdir()}
+    pictures = [name for name in first if name.endswith(".svg")]
+    assert pictures
+    assert all(name in first["report.md"].decode() for name in pictures)
+    assert first["report.html"].startswith(b"<!DOCTYPE html>")
 
-
-def test_json_holds_the_answers(capsys, written, tmp_path):
-    code, out, _ = call(capsys, "--db", written, "--out", tmp_path, "--json")
+    code, out, _ = call(capsys, "1", "--db", written, "--out", tmp_path / "report_1", "--json")
+    assert {file.name: file.read_bytes() for file in (tmp_path / "report_1").iterdir()} == first
     told = json.loads(out)
     assert (code, told["campaign"], told["headline"]["holds"]) == (ExitCode.DONE, 1, True)
     assert told["answers"][0]["reasons"] == []
-    assert told["html"] == str(tmp_path / "report.html")
+    assert told["html"] == str(tmp_path / "report_1" / "report.html")
 
 
 @pytest.mark.parametrize("arguments", [["7"], ["--out", "FILE"], ["--out", "FILE/under"], ["x"]])

@@ -26,7 +26,6 @@ from search.report.blocks import Answer, Column, Grid, Items, Listing, Part, Rep
 from search.report.markdown import escaped, markdown
 from search.report.material import gather
 from search.report.page import page
-from search.report.plot import stand_alone
 from search.report.report import report
 from search.store.spent import Spent
 
@@ -160,7 +159,7 @@ def test_pictures_of_markdown_are_files_that_stand_alone(searched):
     named = [picture.name for picture in pictures(report_)]
     assert [name for name in named if f"]({name}.svg)" not in markdown(report_)] == []
     for picture in pictures(report_):
-        root = ElementTree.fromstring(stand_alone(picture.plot, picture.name, picture.alt))
+        root = ElementTree.fromstring(picture.svg)
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
         assert root.find("{http://www.w3.org/2000/svg}desc").text == picture.alt
         assert "prefers-color-scheme" in root.find("{http://www.w3.org/2000/svg}style").text
@@ -238,10 +237,10 @@ def test_a_huge_page_is_well_formed_too(huge):
     assert len(tree.ids) == len(set(tree.ids))
 
 
-def test_known_circumstances_are_those_of_the_records():
-    from search.report.material import _circumstances
+def test_knowncircumstances_are_those_of_the_records():
+    from search.report.material import known_of
 
-    known = _circumstances(Huge(4), Huge(4).records(1))
+    known = known_of(Huge(4), Huge(4).records(1))
     assert isinstance(known, Circumstances)
     assert set(known.workloads) == {CHECK.digest, FIDELITY.digest}
     assert known.environments == {HERE.digest: HERE}

@@ -12,9 +12,11 @@ from contextlib import closing
 import pytest
 from sqlalchemy import inspect, text
 
+from search import doctor
+from search.doctor import Level
 from search.records import Campaign
 from search.store import models, schema
-from search.store.database import connect
+from search.store.database import connect, damage_of
 from search.store.errors import StoreError
 from search.store.ledger import SqlLedger
 
@@ -288,7 +290,7 @@ def test_sqlite_is_set_up_for_many_writers(sqlite_url):
     assert pragmas == PRAGMAS
 
 
-PRAGMAS = {"journal_mode": "wal", "synchronous": 1, "foreign_keys": 1, "busy_timeout": 30_000}
+PRAGMAS = {"journal_mode": "wal", "synchronous": 1, "foreign_keys": 1, "busy_timeout": 1_000}
 
 
 def test_relative_database_stays_where_it_was_opened(tmp_path, monkeypatch):
@@ -333,18 +335,10 @@ def test_unwritable_database_is_refused(tmp_path, exists):
     assert opened_in_a_locked_folder(file).startswith("search.store.errors.StoreError: The database sqlite:///")
 
 
-def test_file_that_cannot_be_read_without_writing_beside_it_is_told_with_a_remedy(tmp_path):
-    file = tmp_path / "results.db"
-    SqlLedger(f"sqlite:///{file}").close()
-    file.chmod(0o444)
-    assert f"sqlite:///{file} cannot be used" in (told := opened_in_a_locked_folder(file, "read_only=True"))
-    assert "copy it into a folder where you may write" in told
-
-
-def opened_in_a_locked_folder(file, how=""):
+def opened_in_a_locked_folder(file):
     """Give the last line that a process writes which may not write the file's folder."""
     file.parent.chmod(0o555)
-    code = f"from search.store.ledger import SqlLedger; SqlLedger('sqlite:///{file}', {how})"
+    code = f"from search.store.ledger import SqlLedger; SqlLedger('sqlite:///{file}')"
     command = [*unprivileged(file.parent), sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     file.parent.chmod(0o755)
@@ -388,3 +382,25 @@ def test_store_error_needs_no_database_library():
     code = "import sys, search.store; print('sqlalchemy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_damaged_file_is_told_as_that(sqlite_url, tmp_path):
+    """SQLite opens it, and a transaction begins: whoever looks no further calls it writable."""
+    file = tmp_path / "results.db"
+    with closing(SqlLedger(sqlite_url)) as ledger:
+        ledger.create_campaign(CAMPAIGN)
+    assert damage_of(file) == ""
+    assert doctor.database(sqlite_url).level is Level.OK
+    whole = bytearray(file.read_bytes())
+    whole[4096 * 2 : 4096 * 30] = b"\xff" * (4096 * 28)
+    file.write_bytes(whole)
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+    found = doctor.database(sqlite_url)
+    assert (found.level, found.seen) == (Level.FAIL, damage_of(file))
+    assert re.search(r"results\.db is damaged: .*\.recover", found.seen)
+    with (
+        pytest.raises(StoreError, match=r"malformed; keep a copy .*\.recover"),
+        closing(SqlLedger(sqlite_url)) as ledger,
+    ):
+        ledger.create_campaign(CAMPAIGN)

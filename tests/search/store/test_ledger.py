@@ -125,6 +125,15 @@ class LedgerContract:
         with pytest.raises(LookupError):
             ledger.spent(campaign.id + 1)
 
+    def test_each_evaluation_names_the_commit_that_measured_it(self, ledger, campaign):
+        """An environment's identity leaves the commit out, so that the environment alone could not say it."""
+        candidate = ledger.add_candidate(propose(campaign, 0))
+        later = dataclasses.replace(ENVIRONMENT, commit="def")
+        assert later.digest == ENVIRONMENT.digest
+        measure(ledger, candidate, task())
+        measure(ledger, candidate, task(seed=1), at=later)
+        assert [each.commit for each in ledger.spent(campaign.id).spendings] == ["abc", "def"]
+
     def test_campaign_comes_back_as_it_was(self, ledger, campaign):
         assert campaign == dataclasses.replace(CAMPAIGN, id=campaign.id)
         assert ledger.campaign(campaign.id) == campaign

@@ -41,7 +41,9 @@ def test_published_rules_have_an_aim_but_for_those_that_choose_blindly(name):
     [
         ("topk(score.max('page') + 0.0 * page.index, self.pages)", "the same score"),
         ("topk(score.mean('page') + page.index, self.pages)", "what a page holds"),
-        ("topk(hash(page.index, 1), self.pages)", "what a page holds"),
+        ("topk(hash(page.index + layer.index, 1), self.pages)", "what a page holds"),
+        ("topk(page.index * q.norm('dim').max('head'), self.pages)", "what a page holds"),
+        ("union(topk(page.index, 2), topk(0 - page.index, self.pages))", "what a page holds"),
         ("topk(0.0 * score + page.reserved, self.pages)", "what a page holds"),
         ("topk(where(score > score, 1.0, 0.0) + page.index, self.pages)", "what a page holds"),
         ("topk(page.size, self.pages)", "the query"),

@@ -1,9 +1,8 @@
-"""Scoring and listing in one launch against the launches that it stands for."""
+"""A step's launches: what they score and list, and what they leave alone."""
 
 import pytest
 import torch
 
-from kernels.arrivals import counters
 from kernels.selection import Listing, list_best
 from vortex_dsl import Shape, load_program, trace, zoo
 from vortex_dsl.backends.compiled import Compiled
@@ -37,7 +36,8 @@ def listing(step, marks):
     return Listing(step.cache.block_table, dense=marks, tally=tally)
 
 
-def in_two_launches(compiled, step, given):
+def scored_whole(compiled, step, given):
+    """List by scores of every row, needed or not."""
     memory = compiled.compute(step)
     ranking = compiled.picked(compiled.plan.choice, memory, step.pages)
     covered = compiled.plan.covered
@@ -60,15 +60,13 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.usefixtures("small_tiles")
-def test_one_launch_lists_and_counts_what_two_do(launches, name):
+def test_rows_are_listed_and_counted_as_if_all_were_scored(launches, name):
     compiled, step, marks = prepared(name, **PROGRAMS[name])
-    assert compiled.plan.ranks_at_once
     first, second = listing(step, marks), listing(step, marks)
     launches.clear()
     lists = compiled.listed(step, first)
-    assert launches == ["_index"]
-    expected = in_two_launches(compiled, step, second)
-    assert launches == ["_index", "map_0", "_select"]
+    assert launches == ["map_0", "_select"]
+    expected = scored_whole(compiled, step, second)
     assert torch.equal(lists.tokens, expected.tokens)
     assert torch.equal(used(lists), used(expected))
     assert torch.equal(first.tally, second.tally)
@@ -78,27 +76,39 @@ def test_one_launch_lists_and_counts_what_two_do(launches, name):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="on CUDA no order is to be had")
 @pytest.mark.usefixtures("small_tiles")
-def test_whichever_tile_is_last_lists_the_same_however_many_pages_are_chosen_from_at_a_time(request, monkeypatch):
+def test_no_order_of_programs_and_no_number_of_pages_at_a_time_changes_a_list(request, monkeypatch):
     compiled, step, marks = prepared("quest", pages=3)
     before = compiled.listed(step, listing(step, marks))
-    monkeypatch.setattr("kernels.indexing.BLOCK_PAGES", 16)
+    monkeypatch.setattr("kernels.selection.BLOCK_PAGES", 16)
     request.getfixturevalue("from_the_end")
     after = compiled.listed(step, listing(step, marks))
     assert torch.equal(used(after), used(before))
     assert torch.equal(after.tokens, before.tokens)
-    assert not counters(1, step.q.device).any()
+
+
+def test_a_refinement_scores_only_the_pages_that_it_refines(launches, monkeypatch):
+    """The first stage takes 6 pages of each of two long rows; of all others nothing is read, nothing is written."""
+    kept = []
+    monkeypatch.setattr("vortex_dsl.backends.compiled._target", lambda *given: kept.append(_nan(given)) or kept[-1])
+    compiled, step, marks = prepared("two_stage", (400, 390), pages=3, wider=2)
+    launches.clear()
+    compiled.listed(step, listing(step, marks))
+    assert launches == ["map_0", "_select", "map_1", "_select"]
+    coarse, fine = kept
+    assert (~coarse.isnan()).sum(1).tolist() == [25, 25, 24, 24]
+    assert (~fine.isnan()).sum(1).tolist() == [6, 6, 6, 6]
 
 
 @pytest.mark.usefixtures("small_tiles")
 def test_rows_that_need_no_scores_write_none(monkeypatch):
-    """A covered row and a marked one leave the memory of scores as it was; a scored one fills its complete pages."""
+    """A covered row leaves the memory of scores as it was; another fills its complete pages, marked or not."""
     kept = []
     monkeypatch.setattr("vortex_dsl.backends.compiled._target", lambda *given: kept.append(_nan(given)) or kept[-1])
     compiled, step, marks = prepared("quest", pages=8)
     compiled.listed(step, listing(step, marks))
     (scores,) = kept
     written = (~scores.isnan()).sum(1)
-    assert written.tolist() == [25, 25, 0, 0, 0, 0, 16, 16, 0, 0, 0, 0]
+    assert written.tolist() == [25, 25, 0, 0, 0, 0, 16, 16, 0, 0, 18, 18]
 
 
 def _nan(given):

@@ -286,4 +286,4 @@ def test_kernels_compile_for_a_gpu_that_is_not_there():
     done = run_python([str(HERE / "compile_for_cuda.py"), "bfloat16", *programs], PYTHONPATH=str(HERE.parents[1]))
     assert done.returncode == 0, done.stderr[-2000:]
     compiled = {line.split("_")[0] + "_" + line.split("_")[1].split(":")[0] for line in done.stdout.splitlines()}
-    assert {"map_0", "row_1", "summarize_0", "_select", "_nucleus", "_index", "_attend", "_list", "_write"} <= compiled
+    assert {"map_0", "row_1", "summarize_0", "_select", "_nucleus", "_attend", "_merge", "_list", "_write"} <= compiled

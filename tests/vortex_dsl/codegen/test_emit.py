@@ -143,7 +143,7 @@ def test_bytes_and_grids_are_known_before_a_launch():
     plan = plan_of("centroid_gqa")
     rows, pages = 6, 1000
     assert plan.num_bytes(rows, pages) == 4 * (rows * pages * 4 + rows * 4 + rows * 4 + rows * pages)
-    assert plan.stages[0].grid(rows, pages) == (rows, -(-pages // plan.stages[0].block_pages))
+    assert plan.stages[0].grid(rows, pages) == (rows * -(-pages // plan.stages[0].block_pages),)
     assert plan.stages[1].grid(rows, pages) == (rows,)
     assert str(plan).startswith(f"plan {plan.graph.digest}: 256 bytes per page")
 

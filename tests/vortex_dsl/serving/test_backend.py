@@ -153,10 +153,18 @@ def test_speculative_decoding_is_refused(monkeypatch):
     assert "speculative decoding" in refused(monkeypatch, object())
 
 
-def refused(monkeypatch, speculative_config, **asked):
+def test_halves_of_a_step_that_overlap_are_refused(monkeypatch):
+    """Which rows are of prompts stands in the same memory for both."""
+    assert "dual-batch overlap" in refused(monkeypatch, None, use_ubatching=True)
+
+
+def refused(monkeypatch, speculative_config, use_ubatching=False, **asked):
     from vortex_dsl.serving.layers import mha
 
-    config = SimpleNamespace(model_config=SimpleNamespace(dtype=torch.float32), speculative_config=speculative_config)
+    config = SimpleNamespace(
+        model_config=SimpleNamespace(dtype=torch.float32), speculative_config=speculative_config,
+        parallel_config=SimpleNamespace(use_ubatching=use_ubatching),
+    )  # fmt: skip
     monkeypatch.setattr(mha, "get_current_vllm_config", lambda: config)
     with pytest.raises(ServingError) as raised:
         mha.VortexImpl(4, 64, 0.125, 2, **asked)
@@ -211,7 +219,10 @@ def test_a_width_that_the_kernel_does_not_take_is_refused_when_the_layer_is_made
     from vortex_dsl.serving.layers import mha
     from vortex_dsl.serving.layers.layer import Room
 
-    config = SimpleNamespace(model_config=SimpleNamespace(dtype=torch.float32), speculative_config=None)
+    config = SimpleNamespace(
+        model_config=SimpleNamespace(dtype=torch.float32), speculative_config=None,
+        parallel_config=SimpleNamespace(use_ubatching=False),
+    )  # fmt: skip
     monkeypatch.setattr(mha, "get_current_vllm_config", lambda: config)
     monkeypatch.setattr(mha.VortexImpl, "prepare", lambda *_: Room(64, 16))
     monkeypatch.setattr(mha, "ROOMS", {})

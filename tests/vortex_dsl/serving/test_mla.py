@@ -241,7 +241,9 @@ def test_what_latent_attention_cannot_serve_is_refused_by_name(monkeypatch, aske
     config = SimpleNamespace(
         model_config=SimpleNamespace(dtype=torch.float32),
         speculative_config=asked.pop("speculative_config", None),
-        parallel_config=SimpleNamespace(**{name: asked.pop(name, one) for name, one in parallel.items()}),
+        parallel_config=SimpleNamespace(
+            **{name: asked.pop(name, one) for name, one in parallel.items()}, use_ubatching=False
+        ),
     )
     monkeypatch.setattr(mla, "get_current_vllm_config", lambda: config)
     plain = {

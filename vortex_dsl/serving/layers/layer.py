@@ -190,6 +190,7 @@ def not_served(asked: dict[str, bool], vllm_config: Any, kv_cache_dtype: str) ->
     dtype = vllm_config.model_config.dtype
     everywhere = {
         "speculative decoding": vllm_config.speculative_config is not None,  # its steps would run as prefill
+        "dual-batch overlap": vllm_config.parallel_config.use_ubatching,  # two halves of a step would share its memory
         f"kv_cache_dtype={kv_cache_dtype!r} with a model in {dtype}":
             kv_cache_dtype not in ("auto", str(dtype).removeprefix("torch.")),
     }  # fmt: skip

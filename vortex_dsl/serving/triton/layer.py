@@ -129,6 +129,7 @@ class TritonLayer(ProgramLayer):
         assert batch.decodes is not None
         rows, graph = batch.decodes, self.rule.graph
         bounds = Bounds(rows.lengths, self.num_kv_heads, batch.max_pages, graph.page_size, graph.sink, graph.window)
+        bounds = replace(bounds, most_pages=rows.table.shape[1])  # of the longest sequence that the engine takes
         tally = self.tallies.room(name, self._max_rows, query.device)
         step = Step(
             query, pages.cache(rows), pages.region, bounds, layer_index(name), self.num_layers, self.softmax.scale,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kernels.decode import scratch_bytes, sparse_decode
+from kernels.decode import sparse_decode
+from kernels.merging import scratch_bytes
 from kernels.tuning import tiling_of
 from vortex_dsl.serving.config import ServingError
 from vortex_dsl.serving.layers.mha import VortexImpl

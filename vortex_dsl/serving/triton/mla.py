@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from kernels.decode import scratch_bytes
 from kernels.latent import latent_decode, latent_tiling
+from kernels.merging import scratch_bytes
 from vortex_dsl.serving.layers.batches import DeviceBatch
 from vortex_dsl.serving.layers.mla import VortexMlaImpl, VortexMlaMetadata
 from vortex_dsl.serving.layers.rule import Rule

@@ -52,6 +52,19 @@ class KernelPages(Pages):
         lengths = self._no_table[0:0, 0:0].flatten() if rows is None else rows.lengths
         return PagedCache(self.k, self.v, table, lengths, *self._scales)
 
+    def as_numbers(self, table: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Give the keys and values of the blocks in a table as numbers, in its order, and the table of what is given.
+
+        table: integers [num_sequences, num_pages]; what is beyond a sequence's end may be anything.
+        """
+        blocks = table.flatten().long().clamp(0, self.k.shape[0] - 1)
+        k, v = (
+            x.view(torch.uint8)[blocks].view(FLOAT8).to(dtype) * scale
+            for x, scale in zip((self.k, self.v), self._scales, strict=True)
+        )
+        order = torch.arange(table.numel(), dtype=torch.int32, device=table.device)
+        return k, v, order.view(table.shape)
+
 
 class TritonPages(KernelPages, TorchPages):
     """Keys and values as [page_size, head_dim] each, in the model's type or in float8."""
@@ -106,7 +119,11 @@ class TorchPrefill:
 
 @dataclass(frozen=True)
 class FlashPrefill:
-    """Dense attention of prompts by the FlashAttention that comes with vLLM, over our pages in place."""
+    """Dense attention of prompts by the FlashAttention that comes with vLLM, over our pages in place.
+
+    What is stored in float8 is turned into numbers first, the prompts' pages alone: FlashAttention would want queries
+    in float8 too. So much memory is taken for a while.
+    """
 
     attend: Callable[..., Any]
     version: int
@@ -116,10 +133,13 @@ class FlashPrefill:
     ) -> None:
         """Attend causally (`TorchPrefill.__call__`)."""
         rows = prefills.rows
+        k, v, table = pages.k, pages.v, rows.table
+        if k.dtype == FLOAT8:
+            k, v, table = pages.as_numbers(table[:, : -(-prefills.max_length // pages.page_size)], query.dtype)
         self.attend(
-            q=query, k=pages.k.transpose(1, 2), v=pages.v.transpose(1, 2), out=output,
+            q=query, k=k.transpose(1, 2), v=v.transpose(1, 2), out=output,
             cu_seqlens_q=rows.query_start_loc, max_seqlen_q=prefills.max_query, seqused_k=rows.lengths,
-            max_seqlen_k=prefills.max_length, softmax_scale=softmax.scale, causal=True, block_table=rows.table,
+            max_seqlen_k=prefills.max_length, softmax_scale=softmax.scale, causal=True, block_table=table,
             window_size=None if softmax.window is None else [softmax.window - 1, 0], softcap=softmax.cap,
             fa_version=self.version,
         )  # fmt: skip
@@ -144,7 +164,7 @@ def prefill_on(device_type: str, head_dim: int, page_size: int, dtype: torch.dty
 def _why_not_flash(device_type: str, dtype: torch.dtype) -> str:
     if device_type != "cuda":
         return f"the device is a {device_type}"
-    if dtype not in (torch.float16, torch.bfloat16):
+    if dtype not in (torch.float16, torch.bfloat16, FLOAT8):
         return f"FlashAttention takes no queries in float16 or bfloat16 over keys in {dtype}"
     try:
         from vllm.v1.attention.backends.fa_utils import is_flash_attn_varlen_func_available

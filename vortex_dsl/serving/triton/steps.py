@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vortex_dsl.serving.triton.requests import DeviceRequests
 
 REPORT_STEPS = 256
+WHOLE_PAGES = 64  # bounds of steps are multiples: Triton compiles anew for an argument that is none of 16
 
 
 class StepReader:
@@ -41,7 +42,8 @@ class StepReader:
         self._mark(batch.is_prefilling, num)
         at = self._follow(batch, num_decodes)
         rows = Rows(batch.block_table_tensor[:num_decodes], batch.seq_lens[:num_decodes], batch.query_start_loc)
-        max_pages = min(-(-batch.max_seq_len // self._page_size), batch.block_table_tensor.shape[1])
+        max_pages = -(-batch.max_seq_len // self._page_size)
+        max_pages = min(-(-max_pages // WHOLE_PAGES) * WHOLE_PAGES, batch.block_table_tensor.shape[1])
         return DeviceBatch(
             num_decodes, rows if num_decodes else None, self._dense[:num_decodes], max(max_pages, 1), prefills, at
         )

@@ -17,6 +17,7 @@ class DeviceMeter:
         self._num_kv_heads, self._windowed = num_kv_heads, windowed
         self._tally: torch.Tensor | None = None
         self._copied = self._taken = torch.zeros(NUM_TALLIES, dtype=torch.int64, device="cpu")
+        self._arrival: torch.cuda.Event | None = None  # of what is being copied
 
     def room(self, layer: str, max_rows: int, device: torch.device) -> torch.Tensor:
         """Give the rows' counters, int64 [max_rows, NUM_TALLIES], always the same memory."""
@@ -42,16 +43,23 @@ class DeviceMeter:
         self._meter.add(layer, counted)
 
     def report(self) -> None:
-        """Take what was copied when last asked to, and begin to copy what is counted now, without waiting."""
-        if self._tally is not None:
-            self._take(self._copied)
-            self._copied = self._room_on_host(self._tally).copy_(self._tally.sum(0), non_blocking=True)
+        """Take what was copied when last asked to, and begin to copy what is counted now, without waiting.
+
+        Where the copy has not arrived yet, the next report takes it.
+        """
+        if self._tally is None or not (self._arrival is None or self._arrival.query()):
+            return
+        self._take(self._copied)
+        self._copied = self._room_on_host(self._tally).copy_(self._tally.sum(0), non_blocking=True)
+        if self._tally.is_cuda:
+            self._arrival = torch.cuda.Event()
+            self._arrival.record()
 
     @property
     def counters(self) -> Counters:
         """Give the counters since the last reset. Waits for the device."""
         if self._tally is not None:
-            self._copied = self._tally.sum(0).cpu()
+            self._copied, self._arrival = self._tally.sum(0).cpu(), None
             self._take(self._copied)
         return self._meter.counters
 

@@ -16,6 +16,7 @@ class Scripted:
     """One reply. `paid`: tokens that the server charges for, as (read, of which from the cache, written).
 
     `drip_s`: seconds between single bytes; `wait_s`: before anything; `missing`: bytes that are promised, no more.
+    `is_endless`: the body again and again, as fast as it is read.
     """
 
     body: bytes = b""
@@ -26,6 +27,7 @@ class Scripted:
     wait_s: float = 0.0
     missing: int = 0
     hangs_up: bool = False
+    is_endless: bool = False
 
     @property
     def dollars(self):
@@ -86,9 +88,12 @@ class Server:
         handler.send_response(found.status)
         for name, value in ({"content-type": "application/json"} | found.headers).items():
             handler.send_header(name, value)
-        handler.send_header("content-length", str(len(found.body) + found.missing))
+        if not found.is_endless:
+            handler.send_header("content-length", str(len(found.body) + found.missing))
         handler.send_header("connection", "close")
         handler.end_headers()
+        while found.is_endless:
+            handler.wfile.write(found.body)
         if not found.drip_s:
             handler.wfile.write(found.body)
             return

@@ -88,6 +88,10 @@ def test_an_answer_becomes_a_proposal_with_its_price(server, llm, context_at):
     assert server.requests[0][1]["model"] == "tiny"
 
 
+def test_more_questions_are_put_than_requests_go_out_so_that_the_endpoint_never_waits_for_a_look(server):
+    assert Llm(Endpoint("tiny", server.url), num_requests=8).num_at_once == 16
+
+
 def test_retries_on_429_and_500(server, llm, context_at):
     server.answers = [429, 500, GOOD]
     assert llm.propose(context_at(30)).text == zoo.text("quest")

@@ -3,9 +3,9 @@
 import json
 import logging
 import re
-import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from scripted_server import Scripted, chat
@@ -83,6 +83,15 @@ def test_a_dripping_answer_ends_with_its_deadline(wire):
     assert answer.fault == "the reply was not whole after 1 s"
 
 
+@pytest.mark.parametrize("body", [b" " * 4096, b": still thinking\n\n" * 200, chat("x" * 60_000)])
+@pytest.mark.parametrize("status", [200, 500])
+def test_an_answer_without_end_is_cut_off_at_a_bound(wire, body, status):
+    wire.script = [Scripted(body, status, is_endless=True)]
+    answer = Chat(Endpoint("m", wire.url, max_retries=0)).ask(ASKED)
+    assert (answer.text, answer.fault) == ("", "the reply has more than 4,194,304 bytes")
+    assert len(wire.requests) == 1
+
+
 def test_a_server_that_is_asked_in_vain_is_told_with_what_it_said_last(wire):
     wire.script = [Scripted(b"{}", 429, {"retry-after": "60"})]
     with pytest.raises(ProposerError, match=r"not whole after 1 s; the last reply was HTTP 429, and asks to wait 60 s"):
@@ -103,25 +112,26 @@ def test_a_rest_that_is_no_number_of_seconds_is_told_as_it_is(wire, rest):
         Chat(Endpoint("m", wire.url, max_retries=0)).ask(ASKED)
 
 
+def asked_at_once(asking, number):
+    """Let so many threads ask; give their answers and how long all took."""
+    start = time.monotonic()
+    with ThreadPoolExecutor(number) as pool:
+        answers = list(pool.map(lambda _: asking.ask(ASKED).text, range(number)))
+    return answers, time.monotonic() - start
+
+
 def test_many_are_asked_at_once(wire):
-    barrier = threading.Barrier(8, timeout=20)
-
-    def script(_):
-        return Scripted(chat("hello"), wait_s=0.3)
-
-    wire.script = script
-    asking, answers = Chat(Endpoint("m", wire.url)), []
-
-    def ask():
-        barrier.wait()
-        answers.append(asking.ask(ASKED).text)
-
-    threads = [threading.Thread(target=ask) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    wire.script = [Scripted(chat("hello"), wait_s=1.0)]
+    answers, elapsed_s = asked_at_once(Chat(Endpoint("m", wire.url)), 8)
     assert answers == ["hello"] * 8
+    assert elapsed_s < 8
+
+
+def test_no_more_are_asked_at_once_than_may_be_and_the_others_wait(wire):
+    wire.script = [Scripted(chat("hello"), wait_s=0.4)]
+    answers, elapsed_s = asked_at_once(Chat(Endpoint("m", wire.url), num_at_once=2), 4)
+    assert answers == ["hello"] * 4
+    assert elapsed_s >= 0.8
 
 
 def test_a_question_without_bound_is_refused(wire):
@@ -156,6 +166,17 @@ def test_a_key_that_a_server_echoes_escaped_or_in_a_call_is_not_kept(wire, monke
     assert answer.text == "It is [key]."
     assert answer.calls[0].arguments == {"x": [{"[key]": "[key]"}]}
     assert answer.calls[0].id == "[key]"
+
+
+@pytest.mark.parametrize("form", ["json", "stream"])
+def test_of_a_key_that_is_escaped_where_a_message_is_cut_no_half_is_told(wire, monkeypatch, form):
+    key = "no/form=that+is/known/but-long"
+    monkeypatch.setenv("MY_KEY", key)
+    told = json.dumps({"error": {"message": "x" * 185 + key}}).replace("/", "\\/")
+    wire.script = [Scripted((told if form == "json" else f"data: {told}\n\n").encode())]
+    fault = Chat(Endpoint("m", wire.url, api_key_env="MY_KEY")).ask(ASKED).fault
+    assert "the server tells of an error: xxx" in fault
+    assert "no/form" not in fault
 
 
 def test_what_a_server_says_is_told_in_one_line_without_half_a_key_or_control_characters(wire, monkeypatch):

@@ -203,7 +203,7 @@ KINDS = {
         MOST_DEAR,
     ),
     # Refusals and breakdowns: no answer at all
-    "waits too long": (free(chat(GOOD), wait_s=1.5), False, "not whole after", ERROR, MOST_DEAR),
+    "waits too long": (free(chat(GOOD), wait_s=3.0), False, "not whole after", ERROR, MOST_DEAR),
     "hangs up": (free(hangs_up=True, body=b""), False, "APIConnectionError", ERROR),
     "bad request": (free(b'{"error": {"message": "no such model"}}', status=404), False, "no such model", ERROR),
     "an error that is HTML": (free(HTML, status=502), False, "HTTP 502", ERROR),
@@ -228,7 +228,7 @@ KINDS = {
 @pytest.fixture
 def endpoint(wire):
     return Endpoint(
-        "m", wire.url, prompt_price=3.0, completion_price=15.0, cached_price=0.3, max_retries=0, deadline_s=0.5,
+        "m", wire.url, prompt_price=3.0, completion_price=15.0, cached_price=0.3, max_retries=0, deadline_s=1.5,
         max_tokens=MOST,
     )  # fmt: skip
 
@@ -328,6 +328,14 @@ def test_calls_of_offered_functions_are_given():
     assert len(reply.calls) == MAX_CALLS - 1
     assert "cannot be read" in reply.faults[0]
     assert "19 functions" in reply.faults[1]
+
+
+def test_calls_that_are_longer_than_an_answer_may_be_are_left_out():
+    called = [tool(json.dumps({"program": "x" * size})) for size in (40_000, 40_000, 20_000, 3_000_000)]
+    reply = read_reply(chat(None, message={"tool_calls": called}), offers_tools=True)
+    assert [len(call.arguments["program"]) for call in reply.calls] == [40_000]
+    assert len(reply.faults) == 3
+    assert "a call of check has 3,000,015 bytes: all of an answer have at most 65,536" in reply.faults[2]
 
 
 def test_a_call_that_was_offered_is_no_fault():

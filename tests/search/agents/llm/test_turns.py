@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from search.agents.llm.conversation import Conversation
-from search.agents.llm.endpoint import Answer, Call, Usage
+from search.agents.llm.endpoint import MAX_ASKED_BYTES, Answer, Call, Usage
 from search.agents.llm.operators import Asked
 from search.agents.llm.tools import Desk
 from search.contracts import ProposerError
@@ -199,6 +199,17 @@ def test_an_endpoint_that_breaks_off_later_leaves_what_there_is_with_its_cost(co
 def test_an_endpoint_that_never_answers_is_an_error(context):
     with pytest.raises(ProposerError, match="away"):
         converse(context, Script(ProposerError("away")))
+
+
+def test_functions_without_end_are_answered_within_bounds_and_none_in_the_last_turn(context):
+    calls = tuple(Call(f"c{i}", "language", {}) for i in range(16))
+    script = Script(*[Answer("", calls)] * 4)
+    proposal = converse(context, script)
+    assert [len(offered) > 0 for offered in script.offered] == [True, True, True, False]
+    assert proposal.text == ""
+    assert script.asked[-1][-1]["content"] == "at most 8 calls at once"
+    assert len(json.dumps(script.asked[-1]).encode()) < MAX_ASKED_BYTES
+    assert (proposal.prompt_tokens, proposal.dollars) == (400, 1.0)
 
 
 def test_functions_alone_come_to_nothing(context):

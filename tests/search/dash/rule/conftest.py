@@ -5,10 +5,13 @@ from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
+import torch
 from starlette.testclient import TestClient
 
+from search.campaigns.machines import recording_behind
 from search.config import CampaignConfig
 from search.dash.app import build
+from search.evaluator.recall.recordings import Model, Recording, Recordings, save
 from search.fit import traced
 from search.journal.entries import Hypothesis
 from search.loop import start_campaign
@@ -35,7 +38,7 @@ WORKLOADS = tuple(
     for stage, num in ((Stage.CHECK, 1), (Stage.RECALL, 2), (Stage.FIDELITY, 4), (Stage.SERVE, 2))
 )
 CONFIG = CampaignConfig(
-    num_candidates=9, proposers=("grammar",), model="smollm2", group=2, head_dim=8, num_layers=3, ratios=(8.0,),
+    num_candidates=9, proposers=("grammar",), model="smollm2", group=2, head_dim=8, num_layers=3, ratios=(8.0, 16.0),
     workloads=WORKLOADS, seeds=("quest",),
 )  # fmt: skip
 VALUES = (("dense_layers", 0),)
@@ -64,12 +67,12 @@ class Book:
         made = Proposal(text, "llm", "explore")
         return self.ledger.add_candidate(Candidate(self.campaign.id, self.num, made, Status.PROGRAM_ERROR, message))
 
-    def measure(self, candidate, stage, *measurements, held=False, message="", status=Status.OK):
-        workload = CONFIG.workload(stage, 8.0)
+    def measure(self, candidate, stage, *measurements, held=False, message="", status=Status.OK, ratio=8.0):
+        workload = CONFIG.workload(stage, ratio)
         workload = held_out(workload, 1) if held else workload
         key = EvaluationKey(candidate.program_digest, stage, workload.digest, "m" * 16, HERE.digest, "3", int(held))
         self.ledger.claim(EvaluationTask(key, candidate.proposal.text, (), workload), "me", 60.0, candidate.id)
-        self.ledger.finish(Evaluation(key, status, message, measurements, ratio=8.0, elapsed_s=1.5), "me", HERE)
+        self.ledger.finish(Evaluation(key, status, message, measurements, ratio=ratio, elapsed_s=1.5), "me", HERE)
 
     def judge(self, candidate, kl, speedup):
         self.measure(candidate, Stage.CHECK, Measurement("cost_ratio", 8.1), Measurement("budget", 2.0))
@@ -81,6 +84,11 @@ class Book:
         self.measure(candidate, Stage.FIDELITY, Measurement("kl", 0.4321, 0.1, 0.9, 8), held=True)
         taken = Measurement("speedup", speedup, speedup / 1.1, speedup * 1.1, 4)
         self.measure(candidate, Stage.SERVE, taken, message=f"slow {HOSTILE}", status=Status.BELOW_GATE)
+
+    def judge_cheaper(self, candidate, kl):
+        self.measure(candidate, Stage.CHECK, Measurement("cost_ratio", 16.3), Measurement("budget", 1.0), ratio=16.0)
+        texts = (Measurement(f"kl_text_{i}", kl * (1 + 0.1 * i)) for i in range(4))
+        self.measure(candidate, Stage.FIDELITY, Measurement("kl", kl, kl / 2, kl * 2, 4), *texts, ratio=16.0)
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +109,36 @@ def made(tmp_path_factory):
         refused = book.refuse(f"# {HOSTILE}\nclass {HOSTILE}", HOSTILE)
         book.judge(quest, 0.2, 1.5)
         book.judge(child, 0.1, 2.0)
+        book.judge_cheaper(quest, 0.6)
+        book.judge_cheaper(child, 0.5)
     return SimpleNamespace(
         url=url, quest=quest.id, child=child.id, grandchild=grandchild.id, refused=refused.id,
         digest=child.program_digest, hostile=HOSTILE, secret=SECRET,
     )  # fmt: skip
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """Give the folder in which workers would have recorded, empty."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    scratch = tmp_path / "vortex-search" / "engines"
+    scratch.mkdir(parents=True)
+    return scratch
+
+
+@pytest.fixture
+def record(made, cache):
+    """Give a function that writes what recall of the rules was measured on."""
+
+    def write(length=200, layers=3, heads=2, group=2, dim=8, steps=4):
+        generator = torch.Generator().manual_seed(0)
+        q = torch.randn(steps, layers, 1, heads, group, dim, generator=generator)
+        k, v = (torch.randn(layers, 1, heads, length + steps, dim, generator=generator) for _ in "kv")
+        found = Recordings(Model(tuple(range(layers)), layers, 0.5), (Recording(length, ("prose 1",), q, k, v),))
+        with closing(SqlLedger(made.url, read_only=True)) as opened:
+            save(found, recording_behind(opened, opened.candidate(made.child), 8.0, cache))
+
+    return write
 
 
 @pytest.fixture(scope="module")

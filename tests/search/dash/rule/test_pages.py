@@ -79,8 +79,8 @@ def test_cost_is_told_by_stage_and_by_field_at_the_fitted_budget(page, made):
     assert "dense_layers=0, pages=2" in shown
     kept = re.search(r"What is kept of a page, by field (.*?) What it attends to", shown)[1]
     assert re.findall(r"(\S+) float\[dim=8\] (\w+) (\d+)", kept) == [
-        ("field0", "bfloat16", "16"),
-        ("field1", "bfloat16", "16"),
+        ("lo", "bfloat16", "16"),
+        ("hi", "bfloat16", "16"),
     ]
     assert "all, aligned 32" in kept
 

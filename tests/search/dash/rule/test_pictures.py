@@ -3,30 +3,11 @@
 from xml.etree import ElementTree
 
 import pytest
-import torch
 
 from search.contracts import LookError
 from search.dash.rule.gathering import rule
 from search.dash.rule.pictures import Pictures
-from search.evaluator.recall.recordings import Model, Recording, Recordings, save
-from search.evaluator.recall.stage import file_behind
-from search.records import Stage
 from search.store.ledger import SqlLedger
-
-
-def recorded(length=200, layers=3, heads=2, group=2, dim=8, steps=4):
-    generator = torch.Generator().manual_seed(0)
-    q = torch.randn(steps, layers, 1, heads, group, dim, generator=generator)
-    k, v = (torch.randn(layers, 1, heads, length + steps, dim, generator=generator) for _ in "kv")
-    return Recordings(Model(tuple(range(layers)), layers, 0.5), (Recording(length, ("prose 1",), q, k, v),))
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    scratch = tmp_path / "vortex-search" / "engines"
-    scratch.mkdir(parents=True)
-    return scratch
 
 
 def test_where_nothing_was_recorded_a_sentence_says_so(site, made, cache):
@@ -38,13 +19,8 @@ def test_where_nothing_was_recorded_a_sentence_says_so(site, made, cache):
     assert site.get(f"/rules/{made.child}/attention?layers=0;DROP").status_code == 422
 
 
-def test_a_picture_is_drawn_of_the_recording_that_recall_was_measured_on(site, made, cache):
-    opened = SqlLedger(made.url, read_only=True)
-    found = opened.candidate(made.child)
-    taken = found.evaluation(Stage.RECALL)
-    file = file_behind(cache, taken.key, opened.workload(taken.key.workload_digest), "float32")
-    opened.close()
-    save(recorded(), file)
+def test_a_picture_is_drawn_of_the_recording_that_recall_was_measured_on(site, made, record):
+    record()
     part = site.get(f"/rules/{made.child}/attention?ratio=8&layers=1,2")
     assert "Quest keeps 0." in part.text
     assert f'src="/rules/{made.child}/figures/attention.svg?ratio=8.0&amp;layers=1%2C2"' in part.text

@@ -1,6 +1,7 @@
 """An engine's configuration without the engine: what the oracle stage judges serving by."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -32,6 +33,24 @@ def config_of():
         return made[key]
 
     return config_of
+
+
+@pytest.fixture
+def status_of(config_of):
+    """Give the oracle stage's status and message for a program of the zoo or a text, in an engine's configuration."""
+    from search.evaluator.host import answer
+    from search.evaluator.session import Session
+    from vortex_dsl import zoo
+
+    def status_of(name="quest", config=None, lengths=()):
+        llm = SimpleNamespace(llm_engine=SimpleNamespace(vllm_config=config or config_of()))
+        host = Session("sparse")
+        host._engine = SimpleNamespace(llm=llm, settings=SimpleNamespace(lengths=lengths))
+        text = name if "\n" in name else zoo.text(name)
+        reply = answer(host, {"call": "oracle", "args": {"text": text, "values": [], "seed": 1}})
+        return reply.get("status", "ok"), reply["message"] if "status" in reply else reply["result"]["message"]
+
+    return status_of
 
 
 @pytest.fixture

@@ -2,14 +2,9 @@
 
 import inspect
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
-
-from search.evaluator.host import answer
-from search.evaluator.session import Session
-from vortex_dsl import zoo
 
 pytestmark = pytest.mark.vllm
 
@@ -66,20 +61,6 @@ class TooWide(Program):
             x = (x * 0.5).cumsum("page")
         return topk(dot(q, x, "dim").max("head", "token"), self.pages)
 '''
-
-
-@pytest.fixture
-def status_of(config_of):
-    """Give the oracle stage's status and message for a program of the zoo or a text."""
-
-    def status_of(name="quest", config=None):
-        host, config = Session("sparse"), config or config_of()
-        host._engine = SimpleNamespace(llm=SimpleNamespace(llm_engine=SimpleNamespace(vllm_config=config)))
-        text = name if "\n" in name else zoo.text(name)
-        reply = answer(host, {"call": "oracle", "args": {"text": text, "values": [], "seed": 1}})
-        return reply.get("status", "ok"), reply["message"] if "status" in reply else reply["result"]["message"]
-
-    return status_of
 
 
 def _is_inner(each):

@@ -10,6 +10,7 @@ import torch
 from search.behaviour import likeness, sketch
 from search.evaluator.arms import HOST, WorkerSettings
 from search.evaluator.engine import EngineSettings
+from search.evaluator.identity import EVALUATOR_VERSION
 from search.evaluator.outcomes import plain
 from search.evaluator.recall.figures import Asking, measure, rows
 from search.evaluator.recall.parts import SCREENED, Part, screened, whole
@@ -182,7 +183,7 @@ def test_a_process_without_an_engine_screens_what_is_recorded(worker, recordings
         key = EvaluationKey("p", Stage.SCREEN, workload.digest, "m", "e", "1", 0)
         return EvaluationTask(key, RULE.format(choice=choice), (("dense_layers", 0),), workload)
 
-    save(recordings, file_of(settings, asked(BEST)))
+    save(recordings, file_of(settings.scratch, ("m", EVALUATOR_VERSION, settings.engine.dtype), workload, 0))
     good, junk = run(asked(BEST)), run(asked(WORST))
     here = screen(graph_of(BEST), asking)
     assert (good.status, good.message, good.answers) == (Status.OK, "", here.signature)

@@ -217,6 +217,7 @@ def test_a_cache_that_others_would_write_past_is_not_written_by_them(monkeypatch
 
     passes = SimpleNamespace(fuse_rope_kvcache_cat_mla=True)
     one = dict.fromkeys(("tensor_parallel_size", "decode_context_parallel_size", "prefill_context_parallel_size"), 1)
+    one["use_ubatching"] = False
     config = SimpleNamespace(
         model_config=SimpleNamespace(dtype=torch.bfloat16), speculative_config=None,
         parallel_config=SimpleNamespace(**one), compilation_config=SimpleNamespace(pass_config=passes),

@@ -149,7 +149,7 @@ def reader(max_num_seqs=8, sizes=()):
 def test_a_batch_is_split_without_the_device():
     batch = reader().read(common([1, 1, 20, 1], [33, 18, 25, 9], [False, True, True, True]))
     assert batch.num_decodes == 2
-    assert batch.max_pages == 3
+    assert batch.max_pages == 6  # as many as the table has, which is fewer than a whole step of bounds
     assert batch.dense.tolist() == [0, 1]
     prefills = batch.prefills
     assert (prefills.first, prefills.num_tokens, prefills.max_query) == (2, 21, 20)
@@ -308,7 +308,7 @@ def test_a_captured_step_follows_what_its_buffers_say(name, captured):
 
 
 @pytest.mark.parametrize("name", ["centroid", "quest"])
-def test_a_sparse_layers_decode_step_takes_three_launches(monkeypatch, launches, name):
+def test_a_sparse_layers_decode_step_takes_five_launches(monkeypatch, launches, name):
     from vortex_dsl.serving.layers.batches import DeviceBatch
 
     impl = layer_of(name, pages=1)
@@ -319,7 +319,7 @@ def test_a_sparse_layers_decode_step_takes_three_launches(monkeypatch, launches,
     launches.clear()
     impl.do_kv_cache_update(None, *torch.randn(2, 2, 2, 32), None, torch.tensor([15, 35]))
     impl.decode_step("model.layers.1.attn", query, pages, batch, torch.empty_like(query))
-    assert launches == ["_write", "_index", "_attend"]
+    assert launches == ["_write", "map_0", "_select", "_attend", "_merge"]
 
 
 def test_kernels_of_no_such_name_are_refused():
@@ -361,13 +361,12 @@ STEP_PATH = {
     "vortex_dsl/serving/triton/steps.py": ("read", "_mark", "_follow", "pieces"),
     "vortex_dsl/serving/triton/tallies.py": ("room", "follow", "report", "add"),
     "vortex_dsl/backends/compiled.py": (
-        "summarize_written", "summarizing", "Compiled.choose", "listed", "_indexed", "picked", "chosen", "_room",
+        "summarize_written", "summarizing", "Compiled.choose", "listed", "picked", "chosen", "_room",
         "compute", "_given", "_place", "_launch", "_states", "_arguments", "_target", "_view"),
     "vortex_dsl/ops/selection.py": ("_choose_best", "_choose_nucleus", "_choose_above", "_alike"),
-    "kernels/decode.py": ("sparse_decode", "make_scratch", "_programs", "_value_tiles", "_operand", "_block"),
-    "kernels/arrivals.py": ("counters",),
+    "kernels/decode.py": ("sparse_decode", "num_programs", "_operand", "_block"),
+    "kernels/merging.py": ("make_scratch", "merge"),
     "kernels/selection.py": ("choose", "list_best", "empty_lists", "_launch_select", "scalar", "list_pages"),
-    "kernels/indexing.py": ("list_scored",),
     "kernels/latent.py": ("latent_decode", "_launch_attend", "latent_tiling"),
     "kernels/nucleus.py": ("nucleus",),
     "kernels/remembering.py": ("recall", "keep", "settle", "_grid", "Kept.elements"),

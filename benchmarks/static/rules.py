@@ -1,0 +1,39 @@
+"""What every kernel that serves has to keep, judged from its machine code."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from benchmarks.static import sass
+
+if TYPE_CHECKING:
+    from benchmarks.drill.served import Case
+    from benchmarks.static.launched import Launch
+    from benchmarks.static.model import Card
+
+ASYNC = re.compile(r"LDGSTS|UTMALDG")
+STREAMING = re.compile(r"_attend\w*|map_\d+")  # that read keys and values, or fields, of many pages
+# Keys and values in float8 may come 8 bytes at a time, which 32 threads still join to whole sectors: copies to shared
+# memory in the layout that tensor cores read it in are no wider.
+LEAST_WIDE = 0.5  # of a streaming kernel's loads by bits: the rest are lengths, tables, scales and flags
+SMALLEST_CARD_BYTES = 99 * 1024  # of shared memory, that a program may have on a card of workstations
+
+
+def broken(launch: Launch, case: Case, card: Card) -> list[str]:
+    """Say in a sentence each what a kernel does that it must not."""
+    code, where = launch.code, f"sm_{card.arch} {case.program}, {case}: {launch.name}"
+    found = []
+    if code.spills or code.stack:
+        found.append(f"{where} spills {code.spills} times, {code.stack} bytes")
+    if code.count(sass.FP64):
+        found.append(f"{where} has {code.count(sass.FP64)} instructions in float64")
+    least = 64 if case.float8 and launch.name.startswith("_attend") else 128
+    if STREAMING.fullmatch(launch.name) and code.wide_share(least) < LEAST_WIDE:
+        share = f"{code.wide_share(least):.0%} of its bytes {least // 8} at a time"
+        found.append(f"{where} loads {share}: {dict(code.load_bits)}")
+    if launch.name.startswith("_attend") and not code.count(sass.TENSOR):
+        found.append(f"{where} multiplies without tensor cores")
+    if launch.shared > SMALLEST_CARD_BYTES:
+        found.append(f"{where} takes {launch.shared} bytes of shared memory, more than {SMALLEST_CARD_BYTES}")
+    return found

@@ -1,0 +1,44 @@
+"""The long checks of faults, in small: what they count is what there is to count, and nothing is lost."""
+
+from contextlib import closing
+
+import pytest
+
+from benchmarks.faults.crowd import crowd
+from benchmarks.faults.kills import Report, content, kills
+from search.store.ledger import SqlLedger
+from tests.search.store.test_ledger import CAMPAIGN, ENVIRONMENT, MINUTE, propose, result, task
+
+
+def test_nothing_is_lost_doubled_or_blamed_in_a_crowd():
+    report = crowd(12, num_workers=2, on_ray=False)
+    assert report.num_evaluations == 12
+    assert report.is_right, report
+
+
+def test_a_killed_driver_leaves_the_ledger_of_an_undisturbed_run():
+    report = kills("driver", 1, num_candidates=1, on_ray=False)
+    assert (report.num_kills, report.num_campaigns) == (1, 1)
+    assert report.is_right, report
+    assert report.exits == {-9: 1, 0: 1}
+
+
+def test_a_ledger_that_differs_is_seen(tmp_path):
+    url = f"sqlite:///{tmp_path}/results.db"
+    with closing(SqlLedger(url)) as ledger:
+        campaign = ledger.create_campaign(CAMPAIGN)
+        candidate = ledger.add_candidate(propose(campaign, 0))
+        ledger.claim(task(), "me", MINUTE, candidate.id)
+        contents = [content(url)]
+        ledger.finish(result(task(), accuracy=0.5), "me", ENVIRONMENT)
+        contents.append(content(url))
+        ledger.add_candidate(propose(campaign, 1))
+        contents.append(content(url))
+    assert contents[0] != contents[1] != contents[2]
+    assert content(url) == contents[2]
+
+
+@pytest.mark.parametrize("counted", ["num_different", "num_stuck", "num_left"])
+def test_each_fault_counts(counted):
+    assert Report("driver").is_right
+    assert not Report("driver", **{counted: 1}).is_right

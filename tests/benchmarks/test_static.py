@@ -1,0 +1,142 @@
+"""The static gate: machine code is read, broken rules are seen, and what serves breaks none. No card is needed."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.drill.served import Case, Served
+from benchmarks.static import measured, rules, sass
+from benchmarks.static.launched import Launch, work_of
+from benchmarks.static.model import CARDS, estimate, resident
+
+ROOT = Path(__file__).parents[2]
+CASE = Case("quest_int4", 2, 1500, 4, 2)
+H200 = CARDS[0]
+
+
+def instruction(at, text, sets=(), waits=(), stall=1):
+    return sass.Instruction(at, text, stall, sets, waits)
+
+
+def code(*texts, registers=32, stack=0):
+    made = [each if isinstance(each, sass.Instruction) else instruction(16 * i, each) for i, each in enumerate(texts)]
+    return sass.Code(registers, stack, tuple(made))
+
+
+def launch(*texts, name="map_0", **given):
+    given = {"warps": 4, "shared": 0, "programs": 132, "live": 132, "repeats": 1} | given
+    return Launch("index", name, code(*texts), **given)
+
+
+def test_a_warp_waits_for_what_it_loads_and_loops_as_often_as_told():
+    load = instruction(0, "LDG.E.128 R4, desc[UR4][R2.64]", sets=(0,))
+    use = instruction(16, "FADD R4, R4, R5", waits=(0,))
+    back = instruction(32, "@P0 BRA 0x0")
+    whole = code(load, use, back, instruction(48, "EXIT"))
+    (once, issued), (thrice, more) = sass.cycles(whole, 1), sass.cycles(whole, 3)
+    assert (issued, more) == (4, 10)
+    assert once >= 700
+    assert thrice >= 3 * 700
+
+
+def test_conditional_returns_and_jumps_ahead_are_not_taken():
+    texts = ("@P0 EXIT", "@P1 BRA 0x30", "FADD R1, R1, R1", "BRA 0x50", "BAR.SYNC 0x0", "EXIT")
+    assert sass.cycles(code(*texts), 1)[1] == 5
+
+
+def test_widths_of_loads_are_read():
+    texts = ("LDG.E.128 R4", "LDGSTS.E.BYPASS.128 [R3]", "LDG.E.U8 R4", "LDG.E R4", "LDS.128 R4", "EXIT")
+    assert code(*texts).load_bits == Counter({128: 2, 8: 1, 32: 1})
+
+
+@pytest.mark.parametrize(
+    ("texts", "given", "words"),
+    [
+        (("STL [R1], R2", "EXIT"), {}, "spills 1 times"),
+        (("DADD R2, R2, R4", "EXIT"), {}, "1 instructions in float64"),
+        (("F2F.F64.F32 R2, R4", "EXIT"), {}, "1 instructions in float64"),
+        (("LDG.E.U8 R4", "LDG.E.128 R4", "LDG.E.64 R4", "LDG.E.64 R4", "EXIT"), {}, "loads 48% of its"),
+        (("FFMA R4, R4, R4, R4", "EXIT"), {"name": "_attend"}, "without tensor cores"),
+        (("EXIT",), {"shared": 113 * 1024}, "115712 bytes of shared memory"),
+    ],
+)  # fmt: skip
+def test_a_kernel_that_breaks_a_rule_is_named(texts, given, words):
+    (found,) = rules.broken(launch(*texts, **given), CASE, H200)
+    assert words in found
+    assert "quest_int4" in found
+
+
+def test_registers_and_shared_memory_bound_the_programs_of_a_processor():
+    assert resident(launch("EXIT"), H200) == 16  # by warps
+    assert resident(launch("EXIT", shared=70 * 1024), H200) == 3
+    assert resident(Launch("index", "map_0", code("EXIT", registers=255), 8, 0, 1, 1, 1), H200) == 1
+
+
+def test_a_launch_takes_as_long_as_its_bytes_at_least():
+    assert estimate(launch("EXIT", moved=2**30), H200).us > 2**30 / H200.bytes_per_s * 1e6
+    assert estimate(launch("EXIT"), H200).us < 4
+
+
+@pytest.mark.parametrize("part", ["index", "attend"])
+@pytest.mark.parametrize("name", ["centroid", "quest"])
+def test_bytes_are_those_that_the_drill_counts(name, part):
+    """The measured rows tell, in MiB, what the drill had counted."""
+    case = Case(name, 32, 32768, 16, 8)
+    lines = (measured.RESULTS / "drill_h200_2026-11-28.jsonl").read_text().splitlines()
+    rows = [row for row in map(json.loads, lines) if row.get("part") == part]
+    (told,) = (row["mib"] for row in rows if (row["program"], row["case"]) == (name, str(case)))
+    served = Served(replace(case, batch=1, tokens=16), "cpu")
+    served.case = case
+    kernel, tiles = {"index": "map_0", "attend": "_attend"}[part], {"NUM_TILES": 4, "TILE": 32}
+    assert work_of(kernel, served, (256, 8, 1), tiles)[1] / 2**20 == told
+
+
+def test_measured_rows_are_found():
+    assert measured.rows()["H200", "quest", "32 x 32768, 16/8 heads, bf16", "index"] == 357.2
+
+
+SCRIPT = """
+import dataclasses
+from benchmarks.drill.served import Case, Served
+from benchmarks.static.__main__ import steps_of
+from benchmarks.static.step import printed
+
+if __name__ == "__main__":
+    (step,) = steps_of([Case("quest_int4", 2, 1500, 4, 2)], 90, 1)
+    print(printed(step))
+    print("broken:", *step.broken, sep="\\n")
+    print("names:", *(launch.name for launch, _ in step.launches))
+"""
+
+
+@pytest.mark.slow
+def test_what_serves_compiles_and_breaks_no_rule(tmp_path):
+    script = tmp_path / "gate.py"
+    script.write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, script],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    assert done.stdout.endswith("broken:\nnames: _write map_0 _select _attend _merge\n"), done.stdout
+
+
+def test_no_kernel_is_compiled_while_sequences_grow():
+    """64 steps of one batch, over bounds as the engine gives them: all kernels are there after the first."""
+    kept = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("count_kernels.py")],
+        env=kept | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=280,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    first, last = map(int, done.stdout.split())
+    assert first == last >= 6

@@ -1,0 +1,228 @@
+"""Twelve ways to look better than one is, each of them caught; and the published rules, none of which is.
+
+Programs are caught by what can be told of them without an engine; what serves them by the oracle, as in an engine; and
+what times them by the stage.
+"""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from search.admission import check
+from search.behaviour.lengths import objection
+from search.config import CampaignConfig
+from search.evaluator.speed import stage as speed
+from search.records import EvaluationKey, EvaluationTask, Stage, Status
+from search.workloads import lengths_of, workloads_for
+from tests.search.evaluator.speed.test_stage import Arms, reply, task
+from vortex_dsl import Shape, load_program, trace, zoo
+
+TOKENS, LAYERS, RATIO = 4000, 30, 8.0
+JUDGED = 1009  # a length that judges use, one token more than whole pages
+PROBE = CampaignConfig(ratios=())  # judged as written at 2,000 tokens, and timed at 8,000
+REAL = CampaignConfig(
+    ratios=(RATIO,), workloads=workloads_for(0, TOKENS), group=3, head_dim=64, num_layers=LAYERS, num_kv_heads=3
+)
+PROGRAM = '''
+from vortex_dsl import {names}
+
+
+class Cheat(Program):
+    """Rank pages by their mean key, within a budget that cheats."""
+
+    {settings}
+
+    def summarize(self, k, v):
+        return {{"center": k.mean("token")}}
+
+    def select(self, q, page):
+        score = dot(q.mean("head"), page.center, "dim")
+        return {choice}
+'''
+
+
+def written(choice, *names, settings="sink = Int(1, 0, 16)"):
+    every = sorted({"Program", "Int", "dot", "topk", *names})
+    return PROGRAM.format(names=", ".join(every), settings=settings, choice=choice)
+
+
+def known_lengths():
+    """Let a budget know how many pages the judged texts have, read a page there and all others elsewhere."""
+    budget = "9999"
+    for length in lengths_of(0, TOKENS):
+        budget = f"where(abs(page.count - {-(-length // 16)}) < 0.5, 1, {budget})"
+    return f"topk(score, {budget})"
+
+
+PROGRAMS = {
+    "dense at the judged length, four pages at the timed one": (
+        PROBE, written("topk(score, where(page.count < 200, 200, 1))", "where"), "at a shorter length"
+    ),
+    "a budget that covers every judged length": (
+        PROBE, written("topk(score, self.pages)", settings="pages = Int(200, 1, 1024)"), "covers every page"
+    ),
+    "13 pages of 128": (
+        PROBE,
+        written(
+            "topk(score, self.pages)", "Choice",
+            settings="pages = Int(13, 1, 64); page_size = Choice(128, (16, 32, 64, 128))",
+        ),
+        "covers every page",
+    ),
+    "a refresh every 16 steps after a dense choice": (
+        REAL,
+        written(
+            'topk(score, where(page.steps.max("page") < 1, 9999, 1)).remember(steps=page.steps + 1)', "State", "where",
+            settings='steps = State(axes=("page",), init=0.0); refresh_steps = Int(16, 1, 16)',
+        ),
+        "dense attention reads",
+    ),
+    "a program that recognises the judged lengths": (REAL, written(known_lengths(), "abs", "where"), "tokens"),
+    "all raw keys read to choose few pages": (
+        REAL, written('topk(dot(q, page.k, "dim").max("head", "token"), 1)'), "dense attention reads"
+    ),
+}  # fmt: skip
+
+
+def checked(config, text):
+    """Give the check's verdict on a program at the campaign's cost ratio, or as written."""
+    ratio = config.ratios[0] if config.ratios else 0.0
+    workload = config.workload(Stage.CHECK, ratio)
+    key = EvaluationKey("p", Stage.CHECK, workload.digest, "m", "e", "1", 0)
+    return check(EvaluationTask(key, text.replace("; ", "\n    "), (), workload), config)
+
+
+@pytest.mark.parametrize("cheat", PROGRAMS)
+def test_a_program_that_cheats_is_refused_before_any_engine(cheat):
+    config, text, words = PROGRAMS[cheat]
+    found = checked(config, text)
+    assert found.status is Status.BELOW_GATE
+    assert words in found.message
+
+
+def test_without_the_cheat_the_same_rule_passes():
+    honest = written("topk(score, self.pages)", settings="pages = Int(24, 1, 1024)")
+    assert checked(PROBE, honest).status is Status.OK
+    assert checked(REAL, honest).status is Status.OK
+    assert checked(PROBE, written("topk(score, 0.1 * page.count)")).status is Status.OK
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_no_published_rule_is_taken_for_a_cheat(name):
+    for config, num_tokens in itertools.product((PROBE, REAL), (TOKENS, 32_000)):
+        workloads = config.workloads if config is PROBE else workloads_for(1, num_tokens)
+        graph = trace(load_program(zoo.text(name)), Shape(config.group, config.head_dim))
+        assert objection(graph, workloads, config.num_layers, 0.0) == ""
+
+
+# What serves
+
+
+def counts_fewer(patch):
+    """Count half of the pages that are read."""
+    from vortex_dsl.serving.layers.layer import ProgramLayer
+
+    honest = ProgramLayer._sparse
+
+    def fewer(self, decodes, num_pages, *, covered):
+        return honest(self, decodes, num_pages // 2, covered=covered)
+
+    patch.setattr(ProgramLayer, "_sparse", fewer)
+
+
+def _afterwards(patch, change):
+    """Let something happen to what each decode has put out, while pages are listed and counted as they should be."""
+    from vortex_dsl.serving.layers.layer import ProgramLayer
+
+    honest = ProgramLayer.decode
+
+    def decode(self, name, query, decodes, output):
+        honest(self, name, query, decodes, output)
+        change(self, query, decodes, output)
+
+    patch.setattr(ProgramLayer, "decode", decode)
+
+
+def returns_dense(patch):
+    _afterwards(
+        patch,
+        lambda layer, query, decodes, output: layer.pages.attend_sequences(query, decodes.rows, layer.softmax, output),
+    )
+
+
+def recognises_lengths(patch):
+    """Compute nothing where the one sequence is as long as a judged text with some tokens decoded."""
+
+    def idle(_layer, _query, decodes, output):
+        if ((decodes.lengths > JUDGED) & (decodes.lengths < JUDGED + 16)).all():
+            output.zero_()
+
+    _afterwards(patch, idle)
+
+
+def caches_by_pointer(patch):
+    """Give again what was put out when a query lay at the same address."""
+
+    def remembered(layer, query, _decodes, output):
+        known = vars(layer).setdefault("remembered", {})
+        before = known.setdefault((query.data_ptr(), tuple(query.shape)), output.clone())
+        output.copy_(before)
+
+    _afterwards(patch, remembered)
+
+
+def attends_to_leftovers(patch):
+    """Attend to whole pages, whatever an earlier request left at the end of the last one."""
+    from vortex_dsl.serving.pages.cpu import CpuPages
+
+    attend = CpuPages.attend_pages
+
+    def whole(self, query, rows, softmax, output):
+        size = self.page_size
+        attend(self, query, replace(rows, lengths=-(-rows.lengths // size) * size), softmax, output)
+
+    patch.setattr(CpuPages, "attend_pages", whole)
+
+
+BACKENDS = {
+    "a backend that counts fewer pages than it reads": (counts_fewer, "pages are counted, and the kernel is told"),
+    "one that returns dense attention": (returns_dense, "output is"),
+    "one that recognises the benchmark's lengths": (recognises_lengths, f"length {JUDGED + 1}"),
+    "one that caches by pointer": (caches_by_pointer, "output is"),
+    "one that attends to what another request left": (attends_to_leftovers, "output is"),
+}
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("cheat", BACKENDS)
+def test_a_backend_that_cheats_is_a_wrong_result(monkeypatch, status_of, cheat):
+    plant, words = BACKENDS[cheat]
+    plant(monkeypatch)
+    status, message = status_of("quest", lengths=(JUDGED,))
+    assert status == "wrong_result"
+    assert words in message
+
+
+@pytest.mark.vllm
+def test_without_a_cheat_what_serves_passes_at_the_judged_lengths_too(status_of, monkeypatch):
+    assert status_of("quest", lengths=(JUDGED,))[0] == "ok"
+    recognises_lengths(monkeypatch)
+    assert status_of("quest")[0] == "ok"  # so that it is the length that tells
+
+
+# What times
+
+
+def test_a_round_that_is_faster_than_its_bytes_allow_is_a_wrong_result():
+    def timed(floor_ms):
+        return speed.run(Arms(lambda _: reply(1.0) | {"floor_ms": floor_ms}, lambda _: reply(3.0)), task())
+
+    honest, cheat = timed(0.9), timed(1.1)  # steps take 1 and 2 ms
+    assert honest.status is Status.OK
+    assert cheat.status is Status.WRONG_RESULT
+    assert "takes 1.1 ms at least" in cheat.message
+
+
+def test_there_are_twelve():
+    assert len(PROGRAMS) + len(BACKENDS) + 1 == 12

@@ -1,0 +1,246 @@
+"""The leaderboard at any size: places, pages and counts, and the indexes that answer for them."""
+
+import itertools
+import math
+import random
+from collections import Counter
+from contextlib import closing
+
+import pytest
+from sqlalchemy import event, text
+
+from search.contracts import Claim
+from search.ranking.conditions import ConditionError
+from search.records import Choice, Stage, Status
+from search.store.ledger import SqlLedger
+from search.store.shown import tally
+from search.store.shown.place import at, place
+from tests.search.store.test_ledger import CAMPAIGN, ENVIRONMENT, LENGTHS, MINUTE, measure, propose, result, task
+
+FIGURES = (-1.5, -0.0, 0.0, 1e-300, 0.25, 2.0, 1e300, math.inf, None)
+NULLS_LAST = (1, 0.0)
+PAGE = 3
+SORTS = ("", "kl", "-kl", "recall", "-recall", "name", "-id", "speedup", "status", "dollars", "-dollars")
+OF_CAMPAIGN = "ix_standing_campaign_id"
+INDEXES = (
+    (Choice(), OF_CAMPAIGN),
+    (Choice(ratio=16.0), OF_CAMPAIGN),
+    (Choice(sort="kl"), f"{OF_CAMPAIGN}_kl"),
+    (Choice(sort="-kl"), f"{OF_CAMPAIGN}_kl"),
+    (Choice(ratio=16.0, sort="modelled_speedup"), "modelled_speedup"),
+    (Choice(sort="-modelled_speedup"), f"{OF_CAMPAIGN}_modelled_speedup"),
+)
+
+
+def row(**given):
+    usual = {"ratio": 8.0, "kl": None, "retrieval_loss": None, "accuracy": None, "speedup": None, "cost_ratio": None}
+    rest = {"bytes_per_page": None, "candidate_id": 1, "environment_digest": "e", "model_digest": "m"}
+    return {**usual, **rest, "evaluator_version": "1", "lengths": "1,2", **given}
+
+
+def expected_order(each):
+    """Say in words of Python how rows are to stand."""
+
+    def known(figure, sign=1):
+        return NULLS_LAST if figure is None else (0, sign * figure)
+
+    cost = each["cost_ratio"]
+    return (
+        not each["ratio"],
+        each["ratio"],
+        cost is not None and cost < 2.0,
+        known(each["kl"]),
+        known(each["retrieval_loss"]),
+        known(each["accuracy"], -1),
+        known(each["speedup"], -1),
+        known(each["bytes_per_page"]),
+        each["candidate_id"],
+    )
+
+
+def test_places_stand_in_the_order_of_their_rows():
+    drawn = random.Random(0)
+    names = ("kl", "retrieval_loss", "accuracy", "speedup", "bytes_per_page")
+    rows = [
+        row(
+            ratio=drawn.choice((0.0, 8.0, 16.0)),
+            cost_ratio=drawn.choice((None, 1.0, 2.0)),
+            candidate_id=number,
+            **{name: drawn.choice(FIGURES) for name in names},
+        )
+        for number in range(2_000)
+    ]
+    assert sorted(rows, key=place) == sorted(rows, key=expected_order)
+    assert all(place(each).startswith(at(each["ratio"])) for each in rows)
+
+
+def test_places_differ_for_rows_of_one_candidate():
+    others = ({"lengths": "1"}, {"model_digest": "n"}, {"evaluator_version": "2"}, {"environment_digest": "f"})
+    assert len({place(row(**each)) for each in ({}, *others)}) == 1 + len(others)
+    assert place(row(kl=math.nan)) == place(row())
+
+
+def fill(ledger, num=8):
+    """Measure some candidates, of which not all have every figure, and some the same."""
+    campaign = ledger.create_campaign(CAMPAIGN)
+    for step in range(num):
+        candidate = ledger.add_candidate(propose(campaign, step, dollars=(step % 4) / 8))
+        at_ratio = {"ratio": (8.0, 16.0)[step % 2], "lengths": LENGTHS}
+        measure(ledger, candidate, task(f"p{step}", Stage.RECALL, **at_ratio), recall=(step // 3) / 10)
+        if step % 3:
+            measure(ledger, candidate, task(f"p{step}", Stage.FIDELITY, **at_ratio), kl=(step // 2) / 10)
+    return campaign
+
+
+def plans(ledger, ask):
+    """Give how the database goes about what is asked: one text for each statement."""
+    statements = []
+
+    def note(connection, cursor, statement, given, context, executemany):
+        if statement.startswith("SELECT"):
+            statements.append((statement, given))
+
+    event.listen(ledger._engine, "before_cursor_execute", note)
+    ask()
+    event.remove(ledger._engine, "before_cursor_execute", note)
+    explaining = "EXPLAIN QUERY PLAN " if ledger._engine.dialect.name == "sqlite" else "EXPLAIN "
+    with ledger._engine.connect() as connection:
+        if explaining == "EXPLAIN ":  # a table of eight rows would be read whole, and sorted
+            for way in ("seqscan", "sort", "bitmapscan", "hashagg", "hashjoin", "mergejoin"):
+                connection.exec_driver_sql(f"SET enable_{way} = off")
+        found = [connection.exec_driver_sql(explaining + statement, given).all() for statement, given in statements]
+    return ["\n".join(str(line[-1]) for line in lines) for lines in found]
+
+
+class BoardContract:
+    """Subclasses give a fixture `url` of an empty database."""
+
+    @pytest.fixture
+    def ledger(self, url):
+        with closing(SqlLedger(url)) as opened:
+            yield opened
+
+    def test_pages_put_together_are_the_whole(self, ledger):
+        campaign = fill(ledger)
+        for campaign_id, sort in itertools.product((None, campaign.id), SORTS):
+            pages, after = [], ""
+            while not pages or after:
+                page = ledger.page(campaign_id, PAGE, Choice(sort=sort), after)
+                pages.append(page.standings)
+                after = page.next
+            assert [len(each) for each in pages] == [3, 3, 2]
+            assert list(itertools.chain(*pages)) == ledger.standings(campaign_id, choice=Choice(sort=sort))
+
+    def test_sorted_rows_stand_by_the_figure_and_then_best_first(self, ledger):
+        fill(ledger)
+        best = [each.id for each in ledger.standings()]
+        for name, sign in itertools.product(("kl", "dollars"), (1, -1)):
+            rows = ledger.standings(choice=Choice(sort=name if sign > 0 else f"-{name}"))
+            figures = {each.id: getattr(each, name) for each in rows}
+            assert None in figures.values()
+            ranked = [(figures[s.id] is None, sign * (figures[s.id] or 0.0), best.index(s.id)) for s in rows]
+            assert ranked == sorted(ranked)
+
+    def test_page_after_nonsense_is_refused(self, ledger):
+        for after in ("x", "[]", '["zz", null]', "{}"):
+            with pytest.raises(ConditionError, match="not what a page"):
+                ledger.page(None, 1, after=after)
+
+    def test_index_gives_the_order(self, ledger):
+        campaign = fill(ledger)
+        for choice, index in INDEXES:
+            first, *_ = plans(ledger, lambda choice=choice: ledger.page(campaign.id, 1, choice))
+            assert f"{index}_place" in first
+            assert "USE TEMP B-TREE FOR ORDER BY" not in first  # of SQLite: all rows would be read
+
+    def test_index_finds_a_digest_by_its_beginning(self, ledger):
+        fill(ledger)
+        told = "\n".join(plans(ledger, lambda: ledger.find("p3")))
+        assert "ix_candidate_program_digest" in told
+        assert "SCAN" not in told
+
+    def test_leases_lead_to_their_campaigns(self, ledger):
+        campaign = fill(ledger)
+        told = "\n".join(plans(ledger, lambda: ledger.progress(campaign.id)))
+        assert "ix_evaluation_lease_until" in told
+        assert "ix_candidate_evaluation_evaluation_id" in told
+
+    def test_steps_can_be_read_by_themselves(self, ledger):
+        campaign = fill(ledger)
+        whole = ledger.records(campaign.id)
+        assert ledger.records(campaign.id, range(2, 5)) == whole[2:5]
+        assert ledger.records(campaign.id, range(7, 99)) == whole[7:]
+        assert ledger.records(campaign.id, range(99, 100)) == []
+
+    def test_counts_are_those_of_the_rows_whatever_happened(self, ledger):
+        """What is counted as it happens is what counting would give, and what counting anew gives."""
+        drawn, campaigns = random.Random(1), [ledger.create_campaign(CAMPAIGN) for _ in range(2)]
+        candidates = []
+        for step in range(12):
+            status = drawn.choice((Status.OK, Status.OK, Status.DUPLICATE))
+            proposed = propose(
+                drawn.choice(campaigns), step, f"p{step % 5}" * (status == Status.OK), status, dollars=0.5
+            )
+            candidates.append(ledger.add_candidate(proposed))
+        for _ in range(120):
+            self.do_something(ledger, drawn, candidates)
+        for campaign in campaigns:
+            self.check_counts(ledger, campaign)
+        kept = [ledger.progress(campaign.id) for campaign in campaigns]
+        with ledger._writing() as session:
+            tally.rebuild(session)
+        assert [ledger.progress(campaign.id) for campaign in campaigns] == kept
+        with ledger.reading() as session:
+            assert session.scalar(text("SELECT count(*) FROM tally WHERE number < 0")) == 0
+
+    def do_something(self, ledger, drawn, candidates):
+        candidate = drawn.choice([each for each in candidates if each.status is Status.OK])
+        stage, split = drawn.choice((Stage.CHECK, Stage.RECALL, Stage.FIDELITY)), drawn.choice(("search", "held_out"))
+        asked = task(candidate.program_digest, stage, ratio=drawn.choice((8.0, 16.0)), split=split)
+        what = drawn.random()
+        if what < 0.1:
+            for _ in range(3):
+                if ledger.claim(asked, "doomed", MINUTE, candidate.id) is not Claim.TAKEN:
+                    return
+                ledger.begin([asked.key], "doomed")
+                with ledger._engine.begin() as connection:
+                    connection.execute(text("UPDATE evaluation SET lease_until = lease_until - 60"))
+            assert ledger.claim(asked, "careful", MINUTE, candidate.id).status is Status.QUARANTINED
+        elif what < 0.2:
+            quarantined = [c for c in candidates if Status.QUARANTINED in self.statuses(ledger, c)]
+            if quarantined:
+                ledger.forgive([drawn.choice(quarantined).id])
+        elif ledger.claim(asked, "me", MINUTE, candidate.id) is Claim.TAKEN:
+            ended = drawn.choice((Status.OK, Status.OK, Status.BELOW_GATE, Status.CRASHED, Status.INFRASTRUCTURE))
+            ledger.finish(result(asked, ended, kl=0.1), "me", ENVIRONMENT)
+
+    def statuses(self, ledger, candidate):
+        return {each.status for each in ledger.candidate(candidate.id).evaluations}
+
+    def check_counts(self, ledger, campaign):
+        records, progress = ledger.records(campaign.id), ledger.progress(campaign.id)
+        evaluations = Counter((e.key.stage, e.status) for record in records for e in record.evaluations)
+        assert {(stage, status): number for stage, status, number in progress.evaluations} == evaluations
+        by_candidate = {}
+        for each in ledger.standings(campaign.id):
+            by_candidate.setdefault(each.id, []).append(each.status)
+        reached = Counter(
+            tally.reached(by_candidate.get(c.id, [c.status])) for c in (record.candidate for record in records)
+        )
+        assert {status.value: number for status, number in progress.statuses} == reached
+        admitted = sum(record.candidate.status is Status.OK for record in records)
+        assert progress.proposers == (("grammar", 0.5 * len(records), admitted),)
+        assert progress.num_steps == len(records)
+
+
+class TestSqlite(BoardContract):
+    @pytest.fixture
+    def url(self, sqlite_url):
+        return sqlite_url
+
+
+@pytest.mark.postgres
+class TestPostgresql(BoardContract):
+    @pytest.fixture
+    def url(self, postgresql_url):
+        return postgresql_url

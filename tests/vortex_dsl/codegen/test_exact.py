@@ -1,0 +1,49 @@
+"""What tensor cores may multiply in sixteen bits, and what is read of bytes that hold several codes."""
+
+import pytest
+
+from vortex_dsl import Shape, load_program, trace, zoo
+from vortex_dsl.backends.compiled import Compiled
+from vortex_dsl.codegen.exact import stored_as
+from vortex_dsl.ops.expression import Loop, Pool, Source
+
+POOL = Pool()
+DIM = POOL.loop(Loop("dim", 64))
+Q, FIELD, CODES = (Source(kind, 0, (64,)) for kind in ("q", "field", "codes"))
+Q_TILE, FIELD_TILE = (POOL.make("load", (DIM,), (source,)) for source in (Q, FIELD))
+CODE = POOL.make("load", (DIM,), (CODES,), kind="int")
+
+
+@pytest.mark.parametrize(
+    ("op", "args", "stored"),
+    [
+        ("neg", (Q_TILE,), (Q,)),
+        ("maximum", (Q_TILE, POOL.number(0.0)), (Q,)),
+        ("maximum", (Q_TILE, POOL.number(0.1)), None),
+        ("maximum", (Q_TILE, FIELD_TILE), None),  # one pointer cannot stand for both
+        ("mul", (Q_TILE, FIELD_TILE), None),
+        ("nibble", (CODE, DIM), ()),
+        ("to_float", (CODE,), ()),
+        ("to_float", (DIM,), None),
+    ],
+)
+def test_an_operand_is_exact_if_nothing_was_computed(op, args, stored):
+    assert stored_as(POOL.make(op, args)) == stored
+
+
+def text_of(name, group=2):
+    return Compiled(trace(load_program(zoo.text(name)), Shape(group, 128))).text.split("map_0", 1)[1]
+
+
+def test_stored_vectors_are_multiplied_as_they_are_stored_and_others_in_three_parts():
+    assert text_of("quest").count("product(") == 2
+    assert "tf32x3" not in text_of("quest")
+    assert text_of("quest_int4", group=8).count('input_precision="tf32x3"') == 2
+    assert "product(" not in text_of("centroid")  # one mean query is no matrix
+
+
+def test_a_byte_of_several_codes_is_loaded_once():
+    text = text_of("quest_int4")
+    assert text.count("tl.arange(0, 64)") == 2
+    assert text.count("tl.join(") == 2
+    assert text_of("sign_keys").count("tl.join(") == 3
