@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from benchmarks.store.server import server
 from search.evaluator.sandbox.strays import of_private_ray
+from search.store.errors import StoreError
 from search.store.ledger import SqlLedger
 
 if TYPE_CHECKING:
@@ -104,7 +106,7 @@ class Campaign:
         try:
             with closing(SqlLedger(self.url, read_only=True, patience_s=0.0)) as ledger, ledger.reading() as session:
                 return int(session.execute(text(query)).scalar_one())
-        except Exception:  # whatever keeps it from answering will have passed the next time
+        except (StoreError, SQLAlchemyError):  # not there yet, killed or locked: that will have passed the next time
             return 0
 
     def ended(self) -> int | None:
