@@ -287,12 +287,13 @@ class Ledger(Protocol):
 class ProposerError(Exception):
     """A proposer has nothing to give, for a reason outside the program: its endpoint is away, refuses or is broken.
 
-    `dollars` is the most that asking in vain has cost.
+    `dollars` is the most that asking in vain has cost. `works`: others who asked were answered, so that it is no
+    mistake of whoever named the endpoint.
     """
 
-    def __init__(self, message: str, dollars: float = 0.0) -> None:
+    def __init__(self, message: str, dollars: float = 0.0, *, works: bool = False) -> None:
         super().__init__(message)
-        self.dollars = dollars
+        self.dollars, self.works = dollars, works
 
 
 class SubmissionError(Exception):

@@ -267,7 +267,7 @@ class Loop:
 
     def _record_failure(self, name: str, error: ProposerError) -> None:
         """Record a step for which there is no proposal, unless the proposer never worked at all."""
-        if name not in self._answered:
+        if not (name in self._answered or error.works):
             raise _OutOfOrderError(f"proposer '{name}' gave no answer from the start: {error}")
         self._record_failed(name, error)
         last = self._history.records[-MAX_FAILURES:]

@@ -4,11 +4,13 @@ import functools
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,9 @@ from pytest_httpserver import HTTPServer
 # Triton reads this when it is first imported. Without an NVIDIA driver its kernels run in the interpreter.
 if not Path("/proc/driver/nvidia/version").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+# Loops that Numba compiles take a minute: all runs of tests, and the engines they start, find them here.
+ENGINES = Path(sys.prefix) / "engines-of-tests"
+os.environ["NUMBA_CACHE_DIR"] = str(ENGINES / ".cache" / "numba")
 
 
 OWN_TASK = """
@@ -165,7 +170,7 @@ class Warm:
 
 
 @pytest.fixture(scope="session")
-def warm():
+def warm(loops):
     """Give what starts a Python command with vLLM imported already: `warm.run(script, argument, NAME="value")`."""
     with tempfile.TemporaryDirectory(prefix="vortex-") as folder:  # pytest's own path is too long for a socket
         address = f"{folder}/socket"
@@ -177,6 +182,28 @@ def warm():
         yield Warm(address)
         process.stdin.close()
         process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def loops():
+    """Give a home of engines in which a CPU's loops are compiled: a minute's work, done once for all runs of tests."""
+    from search.evaluator.compiling import compile_ahead
+
+    while (process := compile_ahead(ENGINES)) is None:  # another run is at it
+        time.sleep(0.1)
+    assert process.wait(timeout=300) == 0
+    return ENGINES
+
+
+@pytest.fixture(scope="session")
+def home_with_loops(loops):
+    """Give what makes a folder the home of engines that need not compile their loops: `home_with_loops(folder)`."""
+
+    def make(folder):
+        shutil.copytree(loops / ".cache" / "numba", folder / ".cache" / "numba")
+        return folder
+
+    return make
 
 
 @pytest.fixture(scope="session")

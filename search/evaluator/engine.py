@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.evaluator.asks import waves
@@ -94,6 +96,18 @@ def _environment() -> None:
     os.environ.setdefault("VLLM_CPU_SGL_KERNEL", "0")
 
 
+def _load_class(model: str) -> None:
+    """Register the classes that a model's folder names as loaded.
+
+    Of a class that is not, vLLM asks another process, which takes ten seconds to import all that this one has.
+    """
+    from vllm.model_executor.models import ModelRegistry
+
+    for name in json.loads(Path(model, "config.json").read_text())["architectures"]:
+        if registered := ModelRegistry.models.get(name):  # else vLLM knows what to do
+            ModelRegistry.register_model(name, registered.load_model_cls())
+
+
 def _sampling(num_tokens: int, dictation: Dictation | None) -> SamplingParams:
     """Ask for so many tokens, greedily."""
     from vllm import SamplingParams
@@ -138,6 +152,7 @@ class Engine:
 
         from search.evaluator.fidelity.forcing import Dictating
 
+        _load_class(settings.model)
         self.settings = settings
         extra: dict[str, Any] = {}
         if settings.captured_batches:

@@ -69,10 +69,10 @@ def wait_for(condition, seconds, what):
 
 
 @pytest.fixture(scope="module")
-def campaign(tmp_path_factory):
+def campaign(tmp_path_factory, home_with_loops):
     """Run the campaign with its driver killed once and an engine killed once; gives the story."""
     folder = tmp_path_factory.mktemp("campaign")
-    url, scratch = f"sqlite:///{folder}/results.db", folder / "scratch"
+    url, scratch = f"sqlite:///{folder}/results.db", home_with_loops(folder / "scratch")
     driver = start(url, scratch)
     wait_for(lambda: sum(k.stage is Stage.PROBE for _, k in finished(url)) >= 1, 180, "the first probe")
     os.kill(driver.pid, signal.SIGKILL)

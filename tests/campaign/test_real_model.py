@@ -23,7 +23,7 @@ CENTROID = zoo.text("centroid")
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, write_task):
+def place(tmp_path_factory, write_task, home_with_loops):
     """Keep caches, documents and the database of this test in a folder of its own, with few seeds."""
     folder = tmp_path_factory.mktemp("real-model")
     rows = [{"question": f"{i} ships came into the quiet harbour. " * 8, "answer": "43"} for i in range(4)]
@@ -32,6 +32,7 @@ def place(tmp_path_factory, write_task):
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         patch.setenv("HF_HOME", str(folder / "hf"))
         patch.setattr(zoo, "names", lambda: SEEDS)
+        home_with_loops(folder / "cache" / "vortex-search" / "engines")
         yield folder
 
 

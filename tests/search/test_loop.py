@@ -393,6 +393,13 @@ def test_a_proposer_that_fails_later_costs_a_step(ledger):
     assert records[1].candidate.message == "overloaded"
 
 
+def test_a_first_step_in_vain_costs_no_more_where_others_were_answered(ledger):
+    """Those that are asked beside it may be at their second question, with no proposal yet."""
+    outcome, records = scripted(ledger, 1, ProposerError("this one is refused", works=True), program(1))
+    assert outcome.end is End.DONE
+    assert [r.candidate.status for r in records] == [Status.INFRASTRUCTURE, Status.OK]
+
+
 def test_a_proposer_that_never_comes_back_ends_the_run(ledger):
     outcome, records = scripted(ledger, 3, program(1), ProposerError("away"))
     assert outcome.end is End.INFRASTRUCTURE

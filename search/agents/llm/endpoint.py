@@ -108,6 +108,7 @@ class Chat:
         self._purse = purse or Purse()
         self._room = threading.BoundedSemaphore(num_at_once)
         self._takes_tools = True
+        self._has_answered = False
 
     def ask(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> Answer:
         """Ask once, with retries, and give whatever was replied. Not from within a running event loop.
@@ -142,7 +143,8 @@ class Chat:
             return self._asked(messages, [], num_bytes, most)
         except _InVainError as error:
             told = redacted(f"{self.endpoint.where} gave no answer: {error}", self._secrets)
-            raise ProposerError(told, error.num_lost * most) from None
+            raise ProposerError(told, error.num_lost * most, works=self._has_answered) from None
+        self._has_answered = True
         reply = NO_REPLY if got.body is None else self._read(got.body, offers_tools=bool(offered))
         usage, guessed = self._usage(reply, num_bytes)
         lost = f"requests that gave nothing, {got.num_lost}, are counted as dear as they can have been"

@@ -70,8 +70,9 @@ def test_what_could_tell_nothing_is_refused_before_an_engine_starts(more, senten
 
 @pytest.mark.vllm
 @pytest.mark.slow
-def test_real_engines_judge_rules_on_texts_that_two_seeds_draw(tiny_llama, tmp_path, monkeypatch):
+def test_real_engines_judge_rules_on_texts_that_two_seeds_draw(tiny_llama, tmp_path, monkeypatch, home_with_loops):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    home_with_loops(tmp_path / "vortex-search" / "engines")
     rules = ("streaming", "centroid", "ball", "value_gated", "two_stage")
     found = judge(Wanted(rules, (0, 1), 2.0, str(tiny_llama), 400))
     assert {rule.name for rule in found.rules} == set(rules)

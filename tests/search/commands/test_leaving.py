@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from werkzeug import Response
 
+from search.agents.llm.endpoint import NUM_AT_ONCE
 from search.commands.exits import ExitCode
 from search.evaluator.sandbox.strays import of_private_ray
 from search.evaluator.supervisor import descendants
@@ -27,8 +28,8 @@ SOON_S, LATE_S = 5.0, 240.0
 
 
 def echoing():
-    """Give what answers with all that came, as a model at first, then as a server that refuses, and so on."""
-    refuses = itertools.cycle([False, True])
+    """Give what answers with all that came, as a model the first times, then by turns as a server that refuses."""
+    refuses = itertools.chain(itertools.repeat(False, NUM_AT_ONCE), itertools.cycle([True, False]))
 
     def echo(request):
         told = f"{dict(request.headers)} {request.get_data(as_text=True)[:2000]}"
@@ -74,6 +75,7 @@ def running(folder, httpserver):
     words = ["run", "--debug", "--model", "probe", "--workers", "2", "--candidates", "200", "--db", db]
     words += ["--proposer", "grammar", "--proposer", "llm", "--llm", "m", "--base-url", httpserver.url_for("/v1")]
     given = os.environ | {"OPENAI_API_KEY": KEY, "XDG_CACHE_HOME": str(folder / "cache"), "RAY_TMPDIR": str(folder)}
+    given |= {"PYTHONFAULTHANDLER": "1"}
     with (folder / "said").open("wb") as said:
         driver = subprocess.Popen([sys.executable, SCRIPT, *map(str, words)], stdout=said, stderr=said, env=given)
     try:
@@ -83,7 +85,7 @@ def running(folder, httpserver):
             lambda: (asked(db, begun) and asked(db, told)) or driver.poll() is not None,
             "a program in a worker's hands, and the agent's first",
         )
-        assert driver.poll() is None, (folder / "said").read_text()
+        assert driver.poll() is None, f"ended with {driver.poll()}\n{(folder / 'said').read_text()}"
         yield driver, db
     finally:
         driver.kill()
@@ -152,6 +154,6 @@ def test_who_hangs_on_the_way_out_is_gone_all_the_same():
 
 def _is_alive(pid):
     try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())  # of one that is dead or dying nothing is left there
     except OSError:
         return False

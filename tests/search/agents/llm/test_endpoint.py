@@ -98,6 +98,17 @@ def test_a_server_that_is_asked_in_vain_is_told_with_what_it_said_last(wire):
         Chat(Endpoint("m", wire.url, deadline_s=1.0)).ask(ASKED)
 
 
+def test_who_is_asked_in_vain_is_told_whether_others_were_answered(wire):
+    wire.script = [Scripted(b"{}", 400), Scripted(chat("hello")), Scripted(b"{}", 400)]
+    asking = Chat(Endpoint("m", wire.url))
+    with pytest.raises(ProposerError) as first:
+        asking.ask(ASKED)
+    asking.ask(ASKED)
+    with pytest.raises(ProposerError) as later:
+        asking.ask(ASKED)
+    assert (first.value.works, later.value.works) == (False, True)
+
+
 def test_a_long_rest_is_told_while_it_is_waited_for(wire, caplog):
     wire.script = [Scripted(b"{}", 429, {"retry-after": "30"})]
     with caplog.at_level(logging.WARNING), pytest.raises(ProposerError):
