@@ -19,6 +19,8 @@ from pytest_httpserver import HTTPServer
 # Triton reads this when it is first imported. Without an NVIDIA driver its kernels run in the interpreter.
 if not Path("/proc/driver/nvidia/version").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+# Whoever runs tests by `nohup` would have all that they start ignore this.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Loops that Numba compiles take a minute: all runs of tests, and the engines they start, find them here.
 ENGINES = Path(sys.prefix) / "engines-of-tests"
 os.environ["NUMBA_CACHE_DIR"] = str(ENGINES / ".cache" / "numba")

@@ -9,6 +9,7 @@ from contextlib import closing
 
 import pytest
 
+from search.campaigns import machines
 from search.cli import main
 from search.config import CampaignConfig
 from search.records import Stage, Status
@@ -32,6 +33,7 @@ def place(tmp_path_factory, write_task, home_with_loops):
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         patch.setenv("HF_HOME", str(folder / "hf"))
         patch.setattr(zoo, "names", lambda: SEEDS)
+        patch.setattr(machines, "MOST_THREADS", 1)  # so one dense engine does for references and for timing
         home_with_loops(folder / "cache" / "vortex-search" / "engines")
         yield folder
 

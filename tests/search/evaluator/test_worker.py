@@ -324,6 +324,18 @@ def test_a_dense_arm_that_fails_is_our_fault(settings):
         worker.close()
 
 
+def test_references_are_computed_by_all_cores_and_timing_by_one(settings):
+    """In two dense engines of which one lives at a time; where there is one core, they are the same."""
+    many, one = Arms(replace(settings, reference_threads=2)), Arms(settings)
+    for arms, wanted in ((many, ["reference", "dense", "reference"]), (one, ["dense"])):
+        (settings.scratch / "requests.jsonl").write_text("")
+        for ask in (arms.ask_reference, arms.ask_reference, arms.ask_dense, arms.ask_reference):
+            ask("prefill", {}, 10.0)
+            assert len(arms.roles) == 1
+        assert [each["role"] for each in requests(settings)] == wanted
+        arms.close()
+
+
 def test_who_waits_to_time_is_not_overtaken_by_others_who_compute(settings):
     """Else of many workers one always computes, and the wait ends with the worker's death."""
     shared = replace(settings, timed_alone=True)
