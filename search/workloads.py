@@ -86,8 +86,8 @@ def recorded(workload: Workload) -> Workload:
 def held_out(workload: Workload, seed: int) -> Workload:
     """Give what leaders are confirmed on: other texts, some of their lengths between those judged.
 
-    Of fidelity it is more than candidates are judged on, further lengths of each document and two and a half times as
-    many tokens after each: documents are dear to prefill, and few rules come so far.
+    Of fidelity it is more than candidates are judged on, twice as many documents in further lengths: what the next
+    tokens of a text add says less, as they share its context.
     """
     lengths = workload.lengths
     if not lengths or workload.stage is Stage.RETRIEVAL:
@@ -97,8 +97,8 @@ def held_out(workload: Workload, seed: int) -> Workload:
     if workload.stage is not Stage.FIDELITY:
         return _at((rng.choice(others), *lengths[1:]), replace(workload, split=HELD_OUT))
     further = rng.sample(others, min(len(others), FURTHER_LENGTHS))
-    decoded = workload.num_decoded + 3 * max(0, workload.num_decoded - 1) // 2
-    return _at(tuple(sorted({*lengths, *further})), replace(workload, split=HELD_OUT, num_decoded=decoded))
+    more = replace(workload, split=HELD_OUT, num_sequences=2 * workload.num_sequences)
+    return _at(tuple(sorted({*lengths, *further})), more)
 
 
 def _at(lengths: tuple[int, ...], workload: Workload) -> Workload:
