@@ -18,7 +18,7 @@ from search.store.shown.place import place
 from tests.search.ranking.test_front import fronts_of
 from tests.search.store.test_board import plans
 
-SIZE = Size(rules=150, campaigns=3)
+SIZE = Size(rules=120, campaigns=3)
 FIGURES = ("kl", "retrieval_loss", "accuracy", "recall", "speedup", "speedup_low", "modelled_speedup")
 CHOICES = (
     Choice(),
@@ -65,7 +65,9 @@ def fill(url):
 
 
 class FrontsContract:
-    """Subclasses give a fixture `url` of an empty database."""
+    """Subclasses give a fixture `url` of an empty database, and the sizes from which sections are large."""
+
+    MOST_SORTED = (2000,)
 
     @pytest.fixture
     def ledger(self, url):
@@ -74,21 +76,20 @@ class FrontsContract:
 
     def test_fronts_are_those_of_all_rows(self, ledger, monkeypatch):
         seen = []
-        for most_sorted, campaign, choice in itertools.product((0, 2000), (None, 1, 2, 99), CHOICES):
-            monkeypatch.setattr("search.store.shown.sections.MOST_SORTED", most_sorted)  # as in large and small ones
-            known = fronts_of(ledger.standings(campaign, choice=choice), published=most_sorted == 0)
-            assert ledger.fronts(campaign, choice, published=most_sorted == 0) == known
+        for campaign, choice in itertools.product((None, 1, 2, 99), CHOICES):
+            rows, published = ledger.standings(campaign, choice=choice), campaign in (None, 1)
+            known = fronts_of(rows, published=published)
+            for most in self.MOST_SORTED:
+                monkeypatch.setattr("search.store.shown.sections.MOST_SORTED", most)
+                assert ledger.fronts(campaign, choice, published=published) == known
             seen += known
         told = {each.name for front in seen for each in fields(Front) if getattr(front, each.name)}
         assert told == {each.name for each in fields(Front)}
 
-    def test_conditions_and_orders_choose_among_rows_not_among_fronts(self, ledger):
-        for choice in (Choice(where="kl < 1"), Choice(sort="kl")):
-            with pytest.raises(ValueError, match="no condition and no order"):
-                ledger.fronts(None, choice)
-
 
 class TestSqlite(FrontsContract):
+    MOST_SORTED = (0, 2000)
+
     @pytest.fixture
     def url(self, sqlite_url):
         return sqlite_url
@@ -106,3 +107,11 @@ class TestPostgresql(FrontsContract):
     @pytest.fixture
     def url(self, postgresql_url):
         return postgresql_url
+
+
+def test_conditions_and_orders_choose_among_rows_not_among_fronts(sqlite_url):
+    with closing(SqlLedger(sqlite_url)) as ledger:
+        assert ledger.fronts() == []
+        for choice in (Choice(where="kl < 1"), Choice(sort="kl")):
+            with pytest.raises(ValueError, match="no condition and no order"):
+                ledger.fronts(None, choice)
