@@ -63,8 +63,8 @@ STANDS_FOR = {"kl": "recall", "retrieval": "accuracy"}
 
 def board(fronts: Sequence[Front], title: str = "") -> Group:
     """Draw each front, who of those behind it was asked for, and its references."""
-    parts: list[RenderableType] = [Text(title, style="bold")] if title else []
-    return Group(*parts, *([_drawn(each) for each in fronts] or [Text(NOWHERE)]))
+    parts: list[RenderableType] = [_drawn(each) for each in fronts]
+    return Group(*([Text(title, style="bold")] if title else ()), *(parts or [Text(NOWHERE)]))
 
 
 def listed(sections: Sequence[Section], *, marked: bool = True) -> Group:

@@ -128,11 +128,9 @@ class _Rows:
         num_references, compared = self._references()
         ids = [first, *members, *behind, *compared]
         known = dict(zip(ids, board.of_ids(self.session, ids), strict=True))
-        return Front(
-            known[first], *(tuple(known[each] for each in group) for group in (members, behind, compared)),
-            num_beaten=len(rules) - len(members), num_unranked=self._num_rows() - num_references - len(rules),
-            num_asked=asked[0], dollars=asked[1],
-        )  # fmt: skip
+        led, followed, beside = (tuple(known[each] for each in group) for group in (members, behind, compared))
+        num_beaten, num_rules = len(rules) - len(members), self._num_rows() - num_references
+        return Front(known[first], led, followed, beside, num_beaten, num_rules - len(rules), *asked)
 
     def _references(self) -> tuple[int, Sequence[int]]:
         """Give how many there are, and those that have a figure."""
