@@ -234,6 +234,7 @@ class Ledger(Protocol):
 
         Raises `search.ranking.conditions.ConditionError`.
         """
+        ...
 
     def fronts(self, campaign_id: int | None = None, choice: Choice = ..., *, published: bool = False) -> list[Front]:
         """Give the Pareto front of every section: of all rows, though few are read. Of one campaign or of all.
@@ -243,7 +244,6 @@ class Ledger(Protocol):
         device alone, and raises ValueError where it asks for more. `published`: published rules and confirmed ones
         behind the front are given with it.
         """
-        ...
         ...
 
     def campaigns(self) -> list[Campaign]:
