@@ -10,7 +10,6 @@ from pathlib import Path
 from rich.console import Console
 
 from search.plots import front, save
-from search.ranking.front import sections
 from search.ranking.leaderboard import board
 from search.store.ledger import SqlLedger
 
@@ -21,9 +20,9 @@ def draw(url: str, folder: Path, ratio: float) -> None:
     """Write the newest campaign's front at a cost ratio, and a table of those at all with its published rules."""
     with closing(SqlLedger(url)) as ledger:
         campaign = ledger.campaign()
-        standings = ledger.standings(campaign.id)
+        standings, fronts = ledger.standings(campaign.id), ledger.fronts(campaign.id, published=True)
     console = Console(record=True, width=WIDTH, file=io.StringIO())
-    console.print(board(sections(standings), published=True))
+    console.print(board(fronts))
     console.save_svg(str(folder / "leaderboard.svg"), title="vortex leaderboard")
     save(front(standings, ratio), folder / "front.svg")
 

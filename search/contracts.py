@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from search.ranking.front import Front
     from search.ranking.standing import Standing
     from search.records import (
         Campaign,
@@ -232,6 +233,16 @@ class Ledger(Protocol):
         """Give `standings` page by page: each says what the next one begins `after`, and costs the same as the first.
 
         Raises `search.ranking.conditions.ConditionError`.
+        """
+        ...
+
+    def fronts(self, campaign_id: int | None = None, choice: Choice = ..., *, published: bool = False) -> list[Front]:
+        """Give the Pareto front of every section: of all rows, though few are read. Of one campaign or of all.
+
+        A section holds the rows that may be compared: of one cost ratio, lengths, model, machine, evaluator's version
+        and workload. They come in the order of their first rows in `standings`. `choice` may choose by ratio, model and
+        device alone, and raises ValueError where it asks for more. `published`: published rules and confirmed ones
+        behind the front are given with it.
         """
         ...
 

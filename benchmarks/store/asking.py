@@ -79,6 +79,11 @@ def _leaderboard(ledger: SqlLedger, filled: Filled) -> Iterator[Callable[[], obj
     return itertools.repeat(lambda: ledger.standings(limit=PAGE))
 
 
+def _fronts(ledger: SqlLedger, filled: Filled) -> Iterator[Callable[[], object]]:
+    del filled
+    return itertools.repeat(ledger.fronts)
+
+
 def _sorted(ledger: SqlLedger, filled: Filled) -> Iterator[Callable[[], object]]:
     for sort in itertools.cycle(("kl", "-kl", "modelled_speedup", "retrieval_loss")):
         yield partial(ledger.standings, filled.campaign.id, PAGE, Choice(ratio=16.0, sort=sort))
@@ -141,6 +146,7 @@ def _one_turn(ledger: SqlLedger, filled: Filled, number: int) -> None:
 ASKED: dict[str, Asking] = {
     "opening": _opening,
     "leaderboard": _leaderboard,
+    "fronts": _fronts,
     "leaderboard --sort": _sorted,
     "status": _status,
     "show": _show,

@@ -179,23 +179,21 @@ def _to_resume(ledger: Ledger, campaign_id: int | None) -> Campaign:
 def _told(ledger: Ledger, campaign: Campaign, outcome: Outcome, as_json: bool) -> int:
     """End with the leaderboard, and with what to do next."""
     from search.plugin.export import answered
-    from search.ranking.front import sections
     from search.ranking.leaderboard import board, verdict
 
-    standings = ledger.standings(campaign.id)
-    found = sections(standings)
+    fronts = ledger.fronts(campaign.id, published=True)
     if as_json:
-        print_json(standings)
+        print_json(ledger.standings(campaign.id))
     else:
         title = f"campaign {campaign.id}: the Pareto front of {outcome.num_admitted} programs, and published rules"
-        print_data(board(found, title, published=True))
+        print_data(board(fronts, title))
         note("`vortex leaderboard --all` shows every program")
     code = exit_code(outcome)
     if code is ExitCode.INTERRUPTED:
         note(f"interrupted; `vortex resume {campaign.id}` goes on from here")
     elif outcome.message:
         note(outcome.message)
-    for sentence in filter(None, map(verdict, found)):
+    for sentence in filter(None, (verdict(each.members) for each in fronts)):
         note(sentence)
     if outcome.leaders:
         leader, ratio = outcome.leaders[0].record.candidate, outcome.leaders[0].ratio

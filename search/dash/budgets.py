@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from search.dash.choosing import Choices
-    from search.dash.queries.sections import Section
     from search.dash.site import Site
     from search.ranking.standing import Standing
+    from search.store.shown.sections import Section
 
 MOST_OTHERS = 60
 RECALL = Merit("recall", "recall", "recall", "recall", "share of attention kept", is_loss=False)  # type: ignore[arg-type]

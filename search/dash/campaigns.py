@@ -10,10 +10,11 @@ from fastapi.responses import HTMLResponse, Response
 
 from search.campaigns.bounds import LARGEST
 from search.dash.charts import Bars
-from search.dash.choosing import Word
-from search.dash.queries import campaigns, rows, sections
+from search.dash.choosing import Word, known_sections
+from search.dash.queries import campaigns, rows
 from search.records import digest_of
 from search.report.merit import MERITS
+from search.store.shown import sections
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from search.dash.queries.campaigns import Overview, StageCost
-    from search.dash.queries.sections import Section
     from search.dash.site import Site
     from search.ranking.standing import Standing
     from search.report.merit import Merit
+    from search.store.shown.sections import Section
 
 Id = Annotated[int, Path(ge=1, le=LARGEST)]
 UNMOVED = Response(status_code=204)  # htmx leaves the page as it is, so nothing is read out again
@@ -46,7 +47,7 @@ def router(site: Site) -> APIRouter:
     @routes.get("/campaigns/{number}")
     def campaign(request: Request, number: Id) -> HTMLResponse:
         found = _found(site, number)
-        mine = sections.of_campaign(site.lasting("sections", sections.sections), number)
+        mine = sections.of_campaign(known_sections(site), number)
         leaders = site.cached((number, "leaders"), lambda session: [_leaders(session, s, number) for s in mine])
         return site.page(request, "campaign.html", each=found, leaders=leaders)
 

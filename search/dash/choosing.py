@@ -9,17 +9,18 @@ from urllib.parse import urlencode
 from fastapi import Query
 
 from search.campaigns.bounds import LARGEST
-from search.dash.queries import sections
 from search.ranking import conditions
+from search.store.shown import sections
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from search.dash.queries.sections import Section
     from search.dash.site import Site
+    from search.store.shown.sections import Section
 
 PLACE = ("page", "after", "before")  # within a list: any other choice begins at its first page again
 MOST_TEXT = 200  # characters of a filter
+MOST_SECTIONS = 500  # of one campaign each
 # An empty field of a form is sent as an empty text, which means that nothing was asked.
 Number = Annotated[str, Query(max_length=18, pattern=r"^\d*$")]
 Word = Annotated[str, Query(max_length=MOST_TEXT)]
@@ -45,9 +46,14 @@ def number_of(text: str) -> int | None:
     return min(int(text), LARGEST) if text else None
 
 
+def known_sections(site: Site) -> list[Section]:
+    """Give the sections of the ledger."""
+    return site.lasting("sections", lambda session: sections.sections(session, MOST_SECTIONS))
+
+
 def choose(site: Site, campaign: str = "", model: str = "", device: str = "", at: str = "") -> Choices:
     """Find the section that is asked for by its slug; else the first of the campaign, the model and the device."""
-    known = site.lasting("sections", sections.sections)
+    known = known_sections(site)
     mine = number_of(campaign)
     found = [
         s

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse
 from search.dash.charts import Axis, Chart, Series, point
 from search.dash.choosing import Address, Number, Word, choose
 from search.dash.queries import rows
-from search.ranking.front import Section, has_figure
+from search.ranking.front import has_figure
 from search.ranking.leaderboard import cells_of, columns_of, modelled_on, verdict
 from search.report.merit import LEAST_DRAWN, is_published
 from search.store.shown import board
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from search.dash import queries
     from search.dash.choosing import Choices
-    from search.dash.queries.rows import Ranked
     from search.dash.site import Site
     from search.ranking.standing import Standing
+    from search.store.shown.fronts import Ranked
+    from search.store.shown.sections import Section
 
 MOST_FRONT, MOST_BEHIND, MOST_REFERENCES = 60, 150, 12
 LOSSES = (
@@ -60,7 +60,7 @@ class Shown:
     @property
     def verdict(self) -> str:
         """Say who leads."""
-        said = verdict(Section(self.front, self.front, (), (), ())) if self.front else ""
+        said = verdict(self.front)
         return said.partition(": ")[2]
 
 
@@ -90,12 +90,12 @@ def _shown(site: Site, choices: Choices) -> Shown | None:
     return site.cached((section.key, campaign, "fronts"), lambda session: _read(session, section, campaign, ids))
 
 
-def front(site: Site, section: queries.sections.Section, campaign: int | None) -> list[Ranked]:
+def front(site: Site, section: Section, campaign: int | None) -> list[Ranked]:
     """Give the rows on the front of a section, of one campaign's or of all, by KL."""
     return site.lasting((section.key, campaign, "front"), lambda session: rows.front(session, section, campaign))
 
 
-def _read(session: Session, section: queries.sections.Section, campaign: int | None, front: Sequence[int]) -> Shown:
+def _read(session: Session, section: Section, campaign: int | None, front: Sequence[int]) -> Shown:
     members = board.of_ids(session, front[:MOST_FRONT])
     ids = {s.id for s in members}
     field = "kl" if section.num_judged else "retrieval_loss"

@@ -15,7 +15,7 @@ from search.report.wording import shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from search.dash.queries.sections import Section
+    from search.store.shown.sections import Section
 
 MOST_SHOWN = 2000  # characters of a text in a page; the whole is fetched on demand
 MOST_CELL = 160

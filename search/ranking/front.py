@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from search.ranking.standing import Standing
 
@@ -49,6 +49,31 @@ class Section:
     references: tuple[Standing, ...]
 
 
+@dataclass(frozen=True)
+class Front:
+    """The front of a section, and what is told beside it: whoever needs no more need not read all rows.
+
+    `first`: the best row of all, which says where they were measured; `members`: what nothing beats; `behind`: of what
+    something does, the published rules and the confirmed ones, where they were asked for; `references`: as in a
+    section, those with a figure. All of these best first. `num_beaten` counts who is `behind` too; `num_asked`: how
+    many of all rows are of programs that an endpoint was asked for, and `dollars` what these cost.
+    """
+
+    first: Standing
+    members: tuple[Standing, ...]
+    behind: tuple[Standing, ...] = ()
+    references: tuple[Standing, ...] = ()
+    num_beaten: int = 0
+    num_unranked: int = 0
+    num_asked: int = 0
+    dollars: float = 0.0
+
+    def cut(self, most: int | None) -> Front:
+        """Keep the first of its members; the others count among those that are beaten."""
+        kept = self.members[:most]
+        return replace(self, members=kept, num_beaten=self.num_beaten + len(self.members) - len(kept))
+
+
 def circumstance(standing: Standing) -> tuple[object, ...]:
     """Give what two rows must share to be compared."""
     s = standing
@@ -80,13 +105,15 @@ def is_faster(standing: Standing) -> bool:
 
 def front_of(ranked: Sequence[Row]) -> list[Row]:
     """Give those of some rows with a loss that none of the others beats, in the order in which they came."""
-    best: list[Row] = []
+    best: list[Row] = []  # whoever beat a row last stands first: most rows are beaten by the same few
     beaten: list[tuple[Row, Row | None]] = []  # each with one that beats it
     for row in ranked:
-        by = next((other for other in best if beats(other, row)), None)
-        if by is None:
+        place = next((place for place, other in enumerate(best) if beats(other, row)), None)
+        if place is None:
             best = [other for other in best if not beats(row, other)] + [row]
-        beaten.append((row, by))
+        elif place:
+            best.insert(0, best.pop(place))
+        beaten.append((row, None if place is None else best[0]))
     # What only a row that was beaten later had beaten comes back: with figures missing, beating is not transitive.
     kept = {id(row) for row in best}
     return [row for row, by in beaten if id(by) not in kept and not any(beats(other, row) for other in best)]
@@ -112,15 +139,21 @@ def beats(one: Figures, other: Figures) -> bool:
     Speed is the measured lower bound where both were served, else what is modelled of both. A figure that only one
     has speaks for it; accuracy on the probe counts where neither has a loss.
     """
-    pairs = [
-        (_negative(one.kl), _negative(other.kl)),
-        (_negative(one.retrieval_loss), _negative(other.retrieval_loss)),
-        _speeds(one, other),
-    ]
-    if all(each is None for pair in pairs[:2] for each in pair):
-        pairs.append((one.accuracy, other.accuracy))
-    known = [pair for pair in pairs if pair != (None, None)]
-    return all(_at_least(*pair) for pair in known) and any(not _at_least(b, a) for a, b in known)
+    is_better = False
+    for mine, theirs in _pairs(one, other):
+        if not _at_least(mine, theirs):
+            return False
+        is_better = is_better or not _at_least(theirs, mine)
+    return is_better
+
+
+def _pairs(one: Figures, other: Figures) -> Iterator[tuple[float | None, float | None]]:
+    """Give what is compared, more is better: one after the other, as the first often decides."""
+    yield _negative(one.kl), _negative(other.kl)
+    yield _negative(one.retrieval_loss), _negative(other.retrieval_loss)
+    yield _speeds(one, other)
+    if one.kl is other.kl is one.retrieval_loss is other.retrieval_loss is None:
+        yield one.accuracy, other.accuracy
 
 
 def _at_least(one: float | None, other: float | None) -> bool:

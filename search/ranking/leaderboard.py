@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from search.ranking.front import has_figure, is_faster
+from search.ranking.front import Front, has_figure, is_faster
 from search.report.columns import Fitted
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 NOTHING = "–"
 PUBLISHED = "zoo/"  # the origin of a published rule
 UNMEASURED = "no stage that ranks it has been measured yet"
+NOWHERE = "no row of the leaderboard is like that"
 ON_FRONT = "*"
 UNDECIDED = "~"
 # Heading and alignment. Docs name these columns, and a test compares the two.
@@ -60,27 +61,18 @@ FOLDED = ("name", "origin")  # the rest is never cut
 STANDS_FOR = {"kl": "recall", "retrieval": "accuracy"}
 
 
-def board(
-    sections: Sequence[Section],
-    title: str = "",
-    *,
-    everything: bool = False,
-    published: bool = False,
-    marked: bool = True,
-) -> Group:
-    """Draw each section: its front and its references, with `published` also published rules and confirmed ones.
+def board(fronts: Sequence[Front], title: str = "") -> Group:
+    """Draw each front, who of those behind it was asked for, and its references."""
+    parts: list[RenderableType] = [_drawn(each) for each in fronts]
+    return Group(*([Text(title, style="bold")] if title else ()), *(parts or [Text(NOWHERE)]))
 
-    `everything`: all rows in the order in which they came, and beneath why some got no further. `marked`: who is on the
-    front, which a list that was cut off cannot say.
+
+def listed(sections: Sequence[Section], *, marked: bool = True) -> Group:
+    """Draw each section: all rows in the order in which they came, and beneath why some got no further.
+
+    `marked`: who is on the front, which a list that was cut off cannot say.
     """
-    parts: list[RenderableType] = [Text(title, style="bold")] if title else []
-    for section in sections:
-        parts += (
-            _listed(section if marked else replace(section, front=())) if everything else [_front(section, published)]
-        )
-    if not sections:
-        parts.append(Text("no row of the leaderboard is like that"))
-    return Group(*parts)
+    return Group(*([part for each in sections for part in _listed(each, marked)] or [Text(NOWHERE)]))
 
 
 def told(standing: Standing) -> str:
@@ -99,19 +91,19 @@ def told(standing: Standing) -> str:
     )
 
 
-def verdict(section: Section) -> str:
+def verdict(front: Sequence[Standing]) -> str:
     """Say in a sentence who leads a section, and nothing of speed that its interval does not show."""
-    cost = f"cost ratio {section.rows[0].ratio:g}" if section.rows[0].ratio else "as written"
-    known = [s for s in section.front if s.kl is not None]
+    known = [s for s in front if s.kl is not None]
     closest = min(known, key=lambda s: (s.kl, s.id), default=None)
-    fast = max(filter(is_faster, section.front), key=lambda s: (s.speedup_low, -s.id), default=None)
+    fast = max(filter(is_faster, front), key=lambda s: (s.speedup_low, -s.id), default=None)
     parts = []
     if closest:
         parts.append(f"{named(closest)} is closest to dense, kl {spread(closest.kl, closest.kl_low, closest.kl_high)}")
     if fast:
         parts.append(f"{named(fast)} is the fastest, {speedup(fast)}")
-    elif any(s.speedup is not None for s in section.front):
+    elif any(s.speedup is not None for s in front):
         parts.append("none is shown to be faster than dense attention")
+    cost = f"cost ratio {front[0].ratio:g}" if front and front[0].ratio else "as written"
     return f"{cost}: {'; '.join(parts)}" if parts else ""
 
 
@@ -142,22 +134,21 @@ def number(value: float | None, digits: int = 0) -> str:
     return NOTHING if value is None else f"{value:,.{digits}f}"
 
 
-def _front(section: Section, published: bool) -> Drawn:
-    also = [s for s in section.folded if s.origin.startswith(PUBLISHED) or s.confirmed] if published else []
-    num_folded = len(section.folded) - len(also)
+def _drawn(front: Front) -> Drawn:
+    num_folded = front.num_beaten - len(front.behind)
     notes = [
         f"{num_folded} more behind" if num_folded else "",
-        f"{len(section.unranked)} without a figure to rank them by" if section.unranked else "",
+        f"{front.num_unranked} without a figure to rank them by" if front.num_unranked else "",
     ]
-    hidden = "; ".join(filter(None, notes))
-    rows = [*section.front, *also]
-    return Drawn(section, rows, [s for s in section.references if has_figure(s)], hidden)
+    return Drawn(front, (*front.members, *front.behind), "; ".join(filter(None, notes)))
 
 
-def _listed(section: Section) -> list[RenderableType]:
-    rows = [s for s in section.rows if has_figure(s)]
+def _listed(section: Section, marked: bool) -> list[RenderableType]:
+    asked = [s.dollars for s in section.rows if s.dollars is not None]
+    members = section.front if marked else ()
+    front = Front(section.rows[0], members, num_asked=len(asked), dollars=math.fsum(asked))
+    parts: list[RenderableType] = [Drawn(front, [s for s in section.rows if has_figure(s)])]
     stopped = [s for s in section.rows if s.reason or not has_figure(s)]
-    parts: list[RenderableType] = [Drawn(section, rows, [], "")]
     if stopped:
         reasons = Table(
             title="why there is no more of", box=SIMPLE_HEAD, pad_edge=False, padding=0, title_justify="left"
@@ -172,37 +163,39 @@ def _listed(section: Section) -> list[RenderableType]:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Rows of one section, and beneath a line those that are only there to compare with, as wide as the console."""
+    """Rows of a front's section, and beneath a line what is only there to compare with, as wide as the console."""
 
-    section: Section
+    front: Front
     rows: Sequence[Standing]
-    references: Sequence[Standing]
-    hidden: str
+    hidden: str = ""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """Draw the table, in one line or in two for each row."""
         # Not as title and caption: Rich would cut them to the table's width.
-        yield Text(told(self.section.rows[0]), style="italic")
+        yield Text(told(self.front.first), style="italic")
         is_wide = options.max_width >= WIDE
         names = self._shown(is_wide)
         yield Fitted(self._table(is_wide), LEAST, [each if is_wide else told_below(each) for each in names])
-        lines = _caption(self.rows, self.references, self.hidden), _spent(self.section.rows)
+        lines = _caption(self.rows, self.front.references, self.hidden), _spent(self.front)
         yield Text("\n".join(filter(None, lines)), style="dim italic")
+
+    def _columns(self) -> list[str]:
+        return columns_of([*self.rows, *self.front.references])
 
     def _shown(self, is_wide: bool) -> list[str]:
         """Give the columns, without those that stand below another on a narrow console."""
-        names = columns_of([*self.rows, *self.references])
+        names = self._columns()
         return names if is_wide else [name for name in names if name not in BELOW.values()]
 
     def _table(self, is_wide: bool) -> Table:
         drawn = Table(box=SIMPLE_HEAD, pad_edge=False, padding=0)
-        names, shown = columns_of([*self.rows, *self.references]), self._shown(is_wide)
+        names, shown = self._columns(), self._shown(is_wide)
         sides: dict[str, JustifyMethod] = {heading: "right" if side == "right" else "left" for heading, side in COLUMNS}
         for name in shown:
             heading = name if is_wide else _stacked(name, {each: SPLIT.get(each, each) for each in names})
             drawn.add_column(heading, justify=sides[name], overflow="fold", no_wrap=name not in FOLDED)
-        front = {id(s) for s in self.section.front}
-        for group in (self.rows, self.references):
+        front = {id(s) for s in self.front.members}
+        for group in (self.rows, self.front.references):
             for s in group:
                 cells = cells_of(s, is_on_front=id(s) in front)
                 if not is_wide:
@@ -244,11 +237,11 @@ def _caption(rows: Sequence[Standing], references: Sequence[Standing], hidden: s
     return "\n".join(filter(None, lines))
 
 
-def _spent(rows: Sequence[Standing]) -> str:
+def _spent(front: Front) -> str:
     """Tell what asking for the programs of a section cost; nothing where no endpoint was asked."""
-    asked = [s.dollars for s in rows if s.dollars is not None]
-    programs = "program" if len(asked) == 1 else "programs"
-    return f"dollars: models were paid {math.fsum(asked):,.4f} for {len(asked)} {programs} of these" if asked else ""
+    programs = "program" if front.num_asked == 1 else "programs"
+    paid = f"dollars: models were paid {front.dollars:,.4f} for {front.num_asked} {programs} of these"
+    return paid if front.num_asked else ""
 
 
 def cells_of(s: Standing, is_on_front: bool) -> dict[str, str]:

@@ -30,7 +30,7 @@ from search.store import entries, lease, models, rows, schema, standing, submiss
 from search.store import spent as spending
 from search.store.database import Kept, connect, explained, insert_new, keep, reader
 from search.store.patience import PATIENCE_S, Patience, patient
-from search.store.shown import board, candidates, progress, tally
+from search.store.shown import board, candidates, fronts, progress, tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Update
     from sqlalchemy.engine import Engine
 
+    from search.ranking.front import Front
     from search.store.spent import Spent
 
 ANY = Choice()
@@ -328,6 +329,12 @@ class SqlLedger:
         """Give a page of them, which says what the next one begins `after`."""
         with self.reading() as session:
             return board.page(session, campaign_id, limit, choice, after)
+
+    @patient
+    def fronts(self, campaign_id: int | None = None, choice: Choice = ANY, *, published: bool = False) -> list[Front]:
+        """Give the front of every section in which there are rows, in the leaderboard's order."""
+        with self.reading() as session:
+            return fronts.fronts(session, campaign_id, choice, published=published)
 
     @patient
     def progress(self, campaign_id: int) -> Progress:

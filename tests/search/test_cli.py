@@ -564,6 +564,13 @@ def test_leaderboard_top_cuts_off(capsys, filled):
     assert len(json.loads(call(capsys, "leaderboard", "--top", "1", "--db", filled, "--json")[1])) == 1
 
 
+@pytest.mark.parametrize("options", [(), ("--top", "1"), ("--ratio", "0"), ("--model", "probe")])
+def test_leaderboard_reads_no_row_that_it_does_not_show(capsys, filled, options, monkeypatch):
+    monkeypatch.setattr(SqlLedger, "page", lambda *_: pytest.fail("all rows are read"))
+    code, out, _ = call(capsys, "leaderboard", *options, "--db", filled)
+    assert (code, "Quest" in out, "1 without a figure to rank them by" in out) == (0, True, True)
+
+
 def test_leaderboard_of_an_unknown_campaign_is_refused(capsys, filled):
     code, _, err = call(capsys, "leaderboard", "--campaign", "99", "--db", filled)
     assert code == ExitCode.USAGE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +13,10 @@ from search.commands.output import print_data, print_json
 from search.commands.programs.completing import of_fields
 
 if TYPE_CHECKING:
-    from search.ranking.front import Section
+    from collections.abc import Sequence
+
+    from search.ranking.front import Front
+    from search.ranking.standing import Standing
 
 Top = Annotated[
     int | None, typer.Option("--top", metavar="N", min=1, max=options.LARGEST, help="Show the best N only.")
@@ -57,33 +60,45 @@ def leaderboard(
     as_json: options.Json = False,
 ) -> None:
     """Rank what was found: at each cost ratio the front of fidelity, retrieval and speed, beside the references."""
-    from search.ranking.front import sections
     from search.records import Choice
 
     plotting.check_drawable(plot)
-    listed = everything or bool(where or sort)
-    # The front is one of all rows: only a list may be cut off where it is read.
-    limit = top if listed and not as_json and plot is None else None  # a figure is one of all rows too
+    asked = Choice(ratio, model, device, where, sort)
+    is_listed = everything or bool(where or sort)
+    # The front is one of all rows, and so is a figure: only a list may be cut off where it is read.
+    limit = top if is_listed and not as_json and plot is None else None
     with existing(db) as ledger:
         if campaign is not None:
             campaign_of(ledger, campaign)
-        standings = ledger.standings(campaign, limit, Choice(ratio, model, device, where, sort))
-    is_cut = listed and not as_json and top is not None  # of such a list nobody can say who is on the front
-    divided = sections(standings[:top] if is_cut else standings)
+        is_read = is_listed or as_json or plot is not None
+        standings = ledger.standings(campaign, limit, asked) if is_read else []
+        fronts = [] if is_listed or as_json else ledger.fronts(campaign, asked)
     if plot is not None:
         plotting.draw_standings(standings, ratio, plot)
     if as_json:
-        front = {id(each) for section in divided for each in section.front}
-        print_json([asdict(each) | {"front": id(each) in front} for each in standings[:top]])
-        return
+        _print_rows(standings, top)
+    elif is_listed:
+        _print_list(standings, top)
+    else:
+        _print_fronts(fronts, top)
+
+
+def _print_rows(standings: Sequence[Standing], top: int | None) -> None:
+    from search.ranking.front import sections
+
+    front = {id(each) for section in sections(standings) for each in section.front}
+    print_json([asdict(each) | {"front": id(each) in front} for each in standings[:top]])
+
+
+def _print_list(standings: Sequence[Standing], top: int | None) -> None:
+    from search.ranking.front import sections
+    from search.ranking.leaderboard import listed
+
+    # Of a list that is cut off nobody can say who is on the front.
+    print_data(listed(sections(standings[:top]), marked=top is None))
+
+
+def _print_fronts(fronts: Sequence[Front], top: int | None) -> None:
     from search.ranking.leaderboard import board
 
-    shown = divided if listed else [_best(each, top) for each in divided]
-    print_data(board(shown, everything=listed, marked=not is_cut))
-
-
-def _best(section: Section, top: int | None) -> Section:
-    """Keep the first of a front; the others join what is not shown."""
-    if top is None:
-        return section
-    return replace(section, front=section.front[:top], folded=(*section.front[top:], *section.folded))
+    print_data(board([each.cut(top) for each in fronts]))

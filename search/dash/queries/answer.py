@@ -15,11 +15,11 @@ from vortex_dsl import ProgramError, load_program
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from search.dash.queries.sections import Section
     from search.dash.site import Site
     from search.ranking.standing import Standing
     from search.records import Proposal
     from search.report.claim import Claim
+    from search.store.shown.sections import Section
 
 MOST_FOUND, MOST_RIVALS = 200, 60  # found rules among which those that were confirmed are looked for; published ones
 MOST_CONFIRMED, MOST_UNCONFIRMED = 12, 3  # that are compared with every published rule

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, null, or_, select, true
@@ -13,8 +13,9 @@ from search.ranking.front import front_of
 from search.records import Choice
 from search.store import models
 from search.store.shown import board
+from search.store.shown.fronts import IS_RULE, REFERENCES, ZOO, published_ids, ranked
 from search.store.shown.place import at
-from search.store.shown.tally import PROPOSED
+from search.store.shown.sections import at_ratio, held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session
 
-    from search.dash.queries.sections import Section
     from search.ranking.standing import Standing
+    from search.store.shown.fronts import Ranked
+    from search.store.shown.sections import Section
 
 ROW, CANDIDATE, SOURCE, REMARK = models.Standing, models.Candidate, models.Source, models.Remark
-ZOO = "zoo"  # the proposer of published rules
 FOUND, PUBLISHED, REFERENCE = "found", "published", "reference"
 ORIGINS = (FOUND, PUBLISHED, REFERENCE)
 # Which stage gave a figure, by what people call the task.
@@ -49,31 +50,7 @@ FIELDS = {
     "sign": ("'sign'", '"sign"'),
     "nothing": (),
 }
-LOSSES = (ROW.kl, ROW.retrieval_loss, ROW.accuracy)
-IS_RULE = and_(~board.REFERENCE, ROW.status == "ok")
-MOST_RANKED = 40_000  # rows among which a front is looked for
 MOST_COUNTED = 10_000  # rows: where a filter leaves more, nobody waits for their number
-MOST_PUBLISHED = 20_000  # candidates that are published rules, all campaigns' together
-MOST_SORTED = 2000  # rows of a section that are sooner sorted than found among others
-REFERENCES = b"\1"  # after the cost ratio, in the place of what is only a reference
-
-
-@dataclass(slots=True)
-class Ranked:
-    """A row by what it may be beaten by: thousands are compared, so they are no rows of SQLAlchemy's."""
-
-    id: int
-    candidate_id: int
-    kl: float | None
-    retrieval_loss: float | None
-    accuracy: float | None
-    speedup: float | None
-    speedup_low: float | None
-    modelled_speedup: float | None
-    target: str
-
-
-RANKED = tuple(getattr(ROW, each.name) for each in fields(Ranked))
 
 
 @dataclass(frozen=True)
@@ -133,17 +110,8 @@ def count(session: Session, section: Section, asked: Asked) -> int | None:
 
 
 def front(session: Session, section: Section, campaign: int | None = None) -> list[Ranked]:
-    """Give the rows that none in the section beats, by KL; of one campaign's or of all.
-
-    Of more than `MOST_RANKED` with one loss the best by it are compared.
-    """
-    found: list[Ranked] = []
-    for i, figure in enumerate(LOSSES):  # few rows have any, and an index for each knows them
-        held = _held(session, section, Asked(campaign, sort=figure.key))
-        without = (each.is_(None) for each in LOSSES[:i])
-        ranked = select(*RANKED).where(*held, figure.is_not(None), *without, IS_RULE).order_by(figure, ROW.id)
-        found += (Ranked(*each) for each in session.execute(ranked.limit(MOST_RANKED)))
-    return front_of(found)
+    """Give the rows that none in the section beats, best first; of one campaign's or of all."""
+    return front_of(ranked(session, section, campaign))
 
 
 def best(session: Session, section: Section, field: str, asked: Asked, limit: int) -> list[Standing]:
@@ -207,7 +175,7 @@ def _stretches(
         less = figure < mark.figure if is_falling != is_back else figure > mark.figure
         further = or_(less, and_(figure == mark.figure, beyond))
     known = [figure.is_not(None), further], order
-    unknown = [figure.is_(None), _at(section), beyond if is_unknown else true()], [place]
+    unknown = [figure.is_(None), at_ratio(section), beyond if is_unknown else true()], [place]
     stretches = [known, unknown] if sort.removeprefix("-") in board.NULLABLE else [known]
     if is_back:
         stretches.reverse()
@@ -221,7 +189,9 @@ def _figure(sort: str) -> tuple[Any, bool]:
 
 
 def _chosen(session: Session, query: Select[Any], section: Section, asked: Asked) -> Select[Any]:
-    query = query.where(*_held(session, section, asked), *board.chosen(None, Choice(where=asked.where)))
+    is_listed = bool(asked.tag) or asked.origin == PUBLISHED
+    own = held(session, section, asked.campaign, asked.sort, is_listed=is_listed)
+    query = query.where(*own, *board.chosen(None, Choice(where=asked.where)))
     if asked.origin or asked.search or asked.field or asked.where or asked.sort:
         query = query.join(CANDIDATE, CANDIDATE.id == ROW.candidate_id)
     if asked.where or asked.sort:
@@ -240,57 +210,12 @@ def _chosen(session: Session, query: Select[Any], section: Section, asked: Asked
     return query
 
 
-def _held(session: Session, section: Section, asked: Asked) -> list[ColumnElement[bool]]:
-    """Give the conditions for a section's rows, so written that the index serves by which fewest rows are read.
-
-    SQLite knows of no distribution. It would read a whole section, to sort it, for the first few rows of an order that
-    another index has, or for the few rows of candidates that are known: what is calculated, no index is used for.
-    """
-    campaign, name = asked.campaign, asked.sort.removeprefix("-")
-    is_listed = asked.tag or asked.origin == PUBLISHED
-    is_small = (section.num_rows if campaign is None else section.num_rows_of(campaign)) <= MOST_SORTED
-    is_sorted = name and name not in models.SORTED
-    if session.get_bind().dialect.name != "sqlite" or (not is_listed and (is_small or is_sorted)):
-        return section.holds(campaign)
-    hidden = section.hidden(campaign)
-    if is_listed:
-        return hidden
-    if name:
-        return [*hidden, ROW.ratio == section.ratio]
-    mine = [] if campaign is None else [ROW.campaign_id == campaign]
-    return [*hidden, *mine, _at(section)]
-
-
-def _at(section: Section) -> ColumnElement[bool]:
-    """Say that a row is of the section's cost ratio, where rows are read in their order."""
-    begin = at(section.ratio)
-    return ROW.place.between(begin, begin + board.BEYOND)
-
-
 def _origin(session: Session, origin: str, ratio: float) -> list[ColumnElement[bool]]:
     if origin == REFERENCE:
         return [board.REFERENCE, ROW.place >= at(ratio) + REFERENCES]
     if origin == PUBLISHED:
-        return [~board.REFERENCE, ROW.candidate_id.in_(_published(session))]
+        return [~board.REFERENCE, ROW.candidate_id.in_(published_ids(session))]
     return [~board.REFERENCE, CANDIDATE.proposer != ZOO] if origin == FOUND else [CANDIDATE.proposer == origin]
-
-
-def _published(session: Session) -> list[int]:
-    """Give the candidates that are published rules, read once in a session.
-
-    No index finds them, but it is known how many there are, and they are the first steps of nearly every campaign.
-    """
-    if "published" not in session.info:
-        kept = models.Tally
-        found: list[int] = []
-        numbers = select(kept.campaign_id, kept.number).where(kept.kind == PROPOSED, kept.name == ZOO)
-        for campaign, number in session.execute(numbers).tuples().all():
-            mine = CANDIDATE.campaign_id == campaign, CANDIDATE.proposer == ZOO, CANDIDATE.status == "ok"
-            most = min(int(number), MOST_PUBLISHED - len(found))
-            found += session.scalars(select(CANDIDATE.id).where(*mine).order_by(CANDIDATE.step).limit(most)).all()
-        session.info["published"] = found
-    ids: list[int] = session.info["published"]
-    return ids
 
 
 def _field(name: str) -> ColumnElement[bool]:

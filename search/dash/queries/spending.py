@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from search.dash.queries.sections import Section
+    from search.store.shown.sections import Section
 
 CANDIDATE, ROW = models.Candidate, models.Standing
 JOINT = "+"  # between the moves that made a program

@@ -56,7 +56,7 @@ def _rules(section: Section) -> list[Standing]:
 def _front(section: Section, place: Place) -> Part:
     ratio = section.rows[0].ratio
     title = f"Cost ratio {ratio:g}" if ratio else "Programs as written"
-    said = verdict(section)
+    said = verdict(section.front)
     blocks: list[Block] = [Words(said.partition(": ")[2] + ".")] if said else []
     if not any(map(has_loss, _rules(section))):
         blocks.append(_by_recall(section))

@@ -9,13 +9,14 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, case, func, literal, not_, or_, select
+from sqlalchemy.orm import aliased
 
 from search.parents import LEAST_RATIO
 from search.ranking import conditions
 from search.ranking.conditions import ConditionError
 from search.ranking.standing import Standing
 from search.store import models
-from search.store.shown.place import at, is_reference
+from search.store.shown.place import BEYOND, at, is_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 Expression = SQLColumnExpression[Any]
 ROW = models.Standing
+NAMED = aliased(models.Campaign)  # those of a model, beside the one that a row is of
 COLUMNS = {column.key: column for column in ROW.__table__.columns}
 # Fields that are columns of the same name. Lists are kept as text, and an id is the candidate's.
 PLAIN = tuple(
@@ -69,7 +71,7 @@ EXPRESSIONS: dict[str, Expression] = {
     "dollars": DOLLARS,
 }
 NULLABLE = {"dollars", *(name for name, column in COLUMNS.items() if column.nullable)}
-BEYOND = b"\xff"  # after what a place goes on with
+MOST_AT_ONCE = 1000  # ids in one question: databases take so many values, and no more
 COMPARE = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
@@ -109,7 +111,10 @@ def page(session: Session, campaign_id: int | None, limit: int | None, choice: C
 
 def of_ids(session: Session, ids: Sequence[int]) -> list[Standing]:
     """Give rows by their own ids (not their candidates'), in this order."""
-    found = session.execute(ALL.add_columns(ROW.id.label("own_id")).where(ROW.id.in_(ids))).all()
+    own = ALL.add_columns(ROW.id.label("own_id"))
+    found: list[Any] = []
+    for start in range(0, len(ids), MOST_AT_ONCE):
+        found += session.execute(own.where(ROW.id.in_(ids[start : start + MOST_AT_ONCE]))).all()
     known = _environments(session, {row.environment_digest for row in found})
     by_id = {row.own_id: _standing(row, known) for row in found}
     return [by_id[each] for each in ids]
@@ -219,7 +224,7 @@ def chosen(campaign_id: int | None, choice: Choice) -> list[ColumnElement[bool]]
             found.append(row.place.between(at(choice.ratio), at(choice.ratio) + BEYOND))
     if choice.model:
         digest = row.model_digest.startswith(choice.model, autoescape=True)
-        found.append(or_(models.Campaign.model == choice.model, digest))
+        found.append(or_(row.campaign_id.in_(select(NAMED.id).where(NAMED.model == choice.model)), digest))
     if choice.device:
         found.append(func.lower(row.device).contains(choice.device.lower(), autoescape=True))
     if choice.where:

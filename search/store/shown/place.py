@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 UNKNOWN = b"\xff" * 8  # behind whatever is known
+BEYOND = b"\xff"  # after what a place goes on with
 RISING = ("kl", "retrieval_loss")
 FALLING = ("accuracy", "speedup")
 TELLING_APART = ("model_digest", "evaluator_version", "lengths")  # of the rows of a candidate on one machine

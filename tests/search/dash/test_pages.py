@@ -105,7 +105,7 @@ def turned(site, text, way):
 )
 @pytest.mark.parametrize("most_sorted", [0, 2000])
 def test_pages_of_the_leaderboard_follow_each_other_both_ways(site, ask, asked, most_sorted, monkeypatch):
-    monkeypatch.setattr(rows, "MOST_SORTED", most_sorted)  # as in large sections, and as in small ones
+    monkeypatch.setattr("search.store.shown.sections.MOST_SORTED", most_sorted)  # as in large ones, and in small ones
     forward, text = [], board(site, 1, 8, **asked)
     assert 'rel="prev"' not in text
     while text:
@@ -240,8 +240,8 @@ def test_a_campaign_names_its_leaders_at_each_cost_ratio(site, ask):
 
 
 def test_sections_are_counted_as_a_group_would_count_them(ledger, ask):
-    from search.dash.queries.sections import sections
     from search.store.models import SECTION as COLUMNS
+    from search.store.shown.sections import sections
 
     grouped = f"select {', '.join(COLUMNS)}, campaign_id, count(*), count(kl) from standing group by"
     known = ask(f"{grouped} {', '.join(COLUMNS)}, campaign_id")

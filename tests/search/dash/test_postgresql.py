@@ -8,7 +8,6 @@ from starlette.testclient import TestClient
 from benchmarks.dash.made import Size, make
 from benchmarks.store.server import is_installed, server
 from search.dash.app import build
-from search.dash.queries import rows
 from search.store.ledger import SqlLedger
 
 HERE = "http://127.0.0.1:8787"
@@ -42,7 +41,7 @@ def test_every_page_is_there(both):
 
 
 def test_rows_are_the_same_in_the_same_order_on_every_page_of_them(both, monkeypatch):
-    monkeypatch.setattr(rows, "MOST_SORTED", 0)  # as in a large section
+    monkeypatch.setattr("search.store.shown.sections.MOST_SORTED", 0)  # as in a large section
     for asked in ASKED:
         texts = [client.get(f"/leaderboard{asked}").text for client in both]
         for way in ("next", "prev"):

@@ -1,10 +1,12 @@
 """Who stands on the front, who is folded, and who can never win."""
 
+import math
+import random
 from dataclasses import replace
 
 import pytest
 
-from search.ranking.front import beats, is_faster, sections
+from search.ranking.front import Front, beats, front_of, has_figure, is_faster, sections
 from search.ranking.standing import Standing
 
 NOTHING = dict.fromkeys(
@@ -23,6 +25,26 @@ def row(number, **figures):
 
 def ids(rows):
     return [each.id for each in rows]
+
+
+def fronts_of(rows, *, published=False):
+    """Give in words of Python what a ledger tells of these rows without reading all of them."""
+    return [_front(section, published) for section in sections(rows)]
+
+
+def _front(section, published):
+    behind = [each for each in section.folded if each.origin.startswith("zoo/") or each.confirmed]
+    asked = [each.dollars for each in section.rows if each.dollars is not None]
+    return Front(
+        section.rows[0],
+        section.front,
+        tuple(behind) if published else (),
+        tuple(filter(has_figure, section.references)),
+        num_beaten=len(section.folded),
+        num_unranked=len(section.unranked),
+        num_asked=len(asked),
+        dollars=math.fsum(asked),
+    )
 
 
 def test_front_is_what_nothing_beats_in_all_three():
@@ -98,3 +120,28 @@ def test_circles_of_missing_figures_leave_somebody():
     ]
     (section,) = sections(rows)
     assert section.front
+
+
+def drawn_rows(number):
+    """Draw rows of which most lack some figure, and some are equal."""
+    draw = random.Random(number)
+    names = ("kl", "retrieval_loss", "speedup", "speedup_low", "modelled_speedup", "accuracy")
+    return [
+        row(i, target=draw.choice("ab"), **{name: draw.choice((None, 0.5, draw.random())) for name in names})
+        for i in range(number)
+    ]
+
+
+@pytest.mark.parametrize("number", [1, 30, 300])
+def test_the_front_is_whom_nobody_of_those_that_are_left_beats(number):
+    rows, left = drawn_rows(number), []
+    for each in rows:
+        if not any(beats(other, each) for other in left):
+            left = [other for other in left if not beats(each, other)] + [each]
+    assert front_of(rows) == [each for each in rows if not any(beats(other, each) for other in left)]
+
+
+def test_a_front_that_is_cut_counts_the_others_as_beaten():
+    (front,) = fronts_of([row(1, kl=0.1), row(2, kl=0.1), row(3, kl=0.1), row(4, kl=0.2)])
+    assert front.cut(None) == front
+    assert (ids(front.cut(2).members), front.cut(2).num_beaten) == ([1, 2], 2)

@@ -7,8 +7,9 @@ import pytest
 from rich.console import Console
 
 from search.ranking.front import sections
-from search.ranking.leaderboard import board, spread, verdict
+from search.ranking.leaderboard import board, listed, spread, verdict
 from search.ranking.standing import Standing
+from tests.search.ranking.test_front import fronts_of
 
 RULE = Standing(
     12, "TwoStageValueGated", "d", "grammar/mutate", ("x",), None, None, None, 0.9, 1.23, 1.1, 1.34, 16.3, 288.0,
@@ -19,9 +20,9 @@ RULE = Standing(
 )  # fmt: skip
 
 
-def drawn(rows, width=88, **how):
+def drawn(rows, width=88, *, everything=False, published=False):
     console = Console(record=True, width=width, file=io.StringIO())
-    console.print(board(sections(rows), **how))
+    console.print(listed(sections(rows)) if everything else board(fronts_of(rows, published=published)))
     return console.export_text()
 
 
@@ -112,6 +113,19 @@ def test_beaten_rows_are_folded_and_counted_and_all_shows_them():
     assert "oracle: it fell over" in listed
 
 
+def test_published_and_confirmed_rules_behind_the_front_are_shown_where_they_are_asked_for():
+    behind = replace(RULE, id=13, name="Sure", kl=0.4), replace(RULE, id=14, name="Unsure", kl=0.4, confirmed=False)
+    zoo = replace(RULE, id=15, name="Quest", kl=0.4, confirmed=False, origin="zoo/seed")
+    told = drawn([RULE, *behind, zoo], width=160, published=True)
+    assert [name in told for name in ("Sure ", "Unsure", "Quest")] == [True, False, True]
+    assert "1 more behind: --all shows them" in told
+    assert "3 more behind: --all shows them" in drawn([RULE, *behind, zoo], width=160)
+
+
+def test_no_row_is_told_as_such():
+    assert drawn([]).strip() == drawn([], everything=True).strip() == "no row of the leaderboard is like that"
+
+
 def test_references_stand_below_the_line():
     told = drawn([replace(RULE, id=1, name="Dense", reference=True, cost_ratio=1.0, kl=0.0), RULE], width=160)
     assert told.index("TwoStageValueGated *") < told.index("Dense (reference)")
@@ -128,10 +142,10 @@ def test_speed_that_may_be_none_is_marked(low, high, shown):
 
 def test_verdict_calls_nobody_faster_whose_interval_holds_one():
     (section,) = sections([replace(RULE, speedup=1.75, speedup_low=0.93, speedup_high=3.31)])
-    assert "none is shown to be faster than dense attention" in verdict(section)
+    assert "none is shown to be faster than dense attention" in verdict(section.front)
     (section,) = sections([RULE])
-    assert "TwoStageValueGated (12) is the fastest, 1.23x [1.10,1.34]" in verdict(section)
-    assert "closest to dense, kl 0.191 [.170,.210]" in verdict(section)
+    assert "TwoStageValueGated (12) is the fastest, 1.23x [1.10,1.34]" in verdict(section.front)
+    assert "closest to dense, kl 0.191 [.170,.210]" in verdict(section.front)
 
 
 def test_spread_keeps_signs_and_whole_numbers():

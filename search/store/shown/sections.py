@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from sqlalchemy import Text, func, select
 
 from search.records import digest_of
 from search.store import models
+from search.store.shown.place import BEYOND, at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 ROW = models.Standing
 COLUMNS = tuple(getattr(ROW, name) for name in models.SECTION)
 DIVIDED = (*COLUMNS, ROW.campaign_id)  # what an index begins with
-MOST_SECTIONS = 500
+MOST_SORTED = 2000  # rows of a section that are sooner sorted than found among others
 
 
 @dataclass(frozen=True)
@@ -110,15 +112,15 @@ def _hidden(column: Any) -> Any:
     return column.concat("") if isinstance(column.type, Text) else column + 0
 
 
-def sections(session: Session) -> list[Section]:
-    """Give all sections: those of the newest campaign first, then who has most that was judged."""
+def sections(session: Session, most: int | None = None) -> list[Section]:
+    """Give all sections: those of the newest campaign first, then who has most that was judged.
+
+    `most`: of how many sections and campaigns they are at most.
+    """
     divided: dict[tuple[Any, ...], list[tuple[int, int, int]]] = {}
-    for *key, campaign in _keys(session):
-        held = [column == value for column, value in zip(DIVIDED, (*key, campaign), strict=True)]
-        num_rows, num_judged = (
-            session.scalar(select(func.count()).select_from(ROW).where(*held, *more)) or 0
-            for more in ((), (ROW.kl.is_not(None),))
-        )
+    for *key, campaign in itertools.islice(_keys(session), most):
+        held = (column == value for column, value in zip(DIVIDED, (*key, campaign), strict=True))
+        num_rows, num_judged = session.execute(select(func.count(), func.count(ROW.kl)).where(*held)).one()
         divided.setdefault(tuple(key), []).append((campaign, num_rows, num_judged))
     found = [Section(key, tuple(each), *_told(session, key)) for key, each in divided.items()]
     return sorted(found, key=_first)
@@ -127,9 +129,7 @@ def sections(session: Session) -> list[Section]:
 def _keys(session: Session) -> Iterator[tuple[Any, ...]]:
     """Give what rows are divided by, and the campaign: each from the one before, by steps of an index."""
     found = session.execute(select(*DIVIDED).order_by(*DIVIDED).limit(1)).one_or_none()
-    for _ in range(MOST_SECTIONS):
-        if found is None:
-            return
+    while found is not None:
         yield (key := tuple(found))
         steps = (_behind(session, key, place) for place in reversed(range(len(DIVIDED))))
         found = next((each for each in steps if each is not None), None)
@@ -166,3 +166,37 @@ def of_campaign(found: Sequence[Section], campaign: int | None) -> list[Section]
 def beside(found: Sequence[Section], section: Section) -> list[Section]:
     """Give the sections of one place, by cost ratio, programs as written last."""
     return sorted((s for s in found if s.place == section.place), key=lambda s: (not s.ratio, s.ratio))
+
+
+def held(
+    session: Session, section: Section, campaign: int | None = None, sort: str = "", *, is_listed: bool = False,
+    within: bytes = b"",
+) -> list[ColumnElement[bool]]:  # fmt: skip
+    """Give the conditions for a section's rows, so written that the index serves by which fewest rows are read.
+
+    `sort`: the figure that they are read in the order of, else their places; `is_listed`: there is a list of the
+    candidates that are meant; `within`: see `at_ratio`, of rows that are so anyway. SQLite knows of no distribution. It
+    would read a whole section, to sort it, for the first few rows of an order that another index has, or for the few
+    rows of candidates that are known: what is calculated, no index is used for.
+    """
+    name = sort.removeprefix("-")
+    is_small = (section.num_rows if campaign is None else section.num_rows_of(campaign)) <= MOST_SORTED
+    is_sorted = name and name not in models.SORTED
+    if session.get_bind().dialect.name != "sqlite" or (not is_listed and (is_small or is_sorted)):
+        return section.holds(campaign)
+    hidden = section.hidden(campaign)
+    if is_listed:
+        return hidden
+    if name:
+        return [*hidden, ROW.ratio == section.ratio]
+    mine = [] if campaign is None else [ROW.campaign_id == campaign]
+    return [*hidden, *mine, at_ratio(section, within)]
+
+
+def at_ratio(section: Section, within: bytes = b"") -> ColumnElement[bool]:
+    """Say that a row is of the section's cost ratio, where rows are read in their order.
+
+    `within`: with which bytes the places of those that are meant, and of all that stand behind them, go on.
+    """
+    begin = at(section.ratio)
+    return ROW.place.between(begin + within, begin + BEYOND)
