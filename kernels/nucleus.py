@@ -69,19 +69,18 @@ def _nucleus(score_ptr, score_stride, mass_ptr, num_ptr, out_ptr, seq_lens_ptr, 
     end = tl.minimum(max_pages, length // PAGE_SIZE)
     share = _number(mass_ptr, row, MASS_TENSOR)
     wanted = (tl.clamp(tl.where(share == share, share, -1.0), -1.0, 2.0) * WHOLE_MASS).to(tl.int64)
-    last = BLOCK_PAGES if ONE_TILE else end  # known beforehand: the walks are no loops, and share what they read
     top = tl.full((), float("-inf"), tl.float32)
-    for start in range(0, last, BLOCK_PAGES):
+    for start in range(0, end, BLOCK_PAGES):
         page = start + tl.arange(0, BLOCK_PAGES)
         score = tl.load(scores + page, mask=page < end, other=float("-inf"))
         top = tl.maximum(top, tl.max(tl.where(score == score, score, float("-inf")), 0))
     total = tl.zeros((), tl.float32)
-    for start in range(0, last, BLOCK_PAGES):
+    for start in range(0, end, BLOCK_PAGES):
         _, mass = _mass(scores, start + tl.arange(0, BLOCK_PAGES), end, top, 1.0)
         total += tl.sum(mass, 0)
     total = tl.where(total > 0.0, total, 1.0)
     taken = tl.zeros((), tl.int64)
-    for start in range(0, last, BLOCK_PAGES):
+    for start in range(0, end, BLOCK_PAGES):
         page = start + tl.arange(0, BLOCK_PAGES)
         _, mass = _mass(scores, page, end, top, total)
         reserved = _candidate(page, length, PAGE_SIZE, SINK, WINDOW) == 0
@@ -92,7 +91,7 @@ def _nucleus(score_ptr, score_stride, mass_ptr, num_ptr, out_ptr, seq_lens_ptr, 
     num_above = tl.zeros((), tl.int32)
     num_ties = tl.zeros((), tl.int32)
     tied = tl.zeros((), tl.float32)  # the mass of each of the ties
-    for start in range(0, last, BLOCK_PAGES):
+    for start in range(0, end, BLOCK_PAGES):
         page = start + tl.arange(0, BLOCK_PAGES)
         score, mass = _mass(scores, page, end, top, total)
         candidate = _candidate(page, length, PAGE_SIZE, SINK, WINDOW) & (page < end)
