@@ -23,6 +23,7 @@ MAX_BLOCK_DIM = 128
 MAX_BLOCK_GROUP = 32
 PROGRAMS_PER_PROCESSOR = 32
 SPARE_PER_PROCESSOR = 2  # beside those of the budget, for rows that attend to everything
+MOST_PROGRAMS = 65535  # on the second axis of a grid
 LOG2_E = 1.4426950408889634
 
 
@@ -164,8 +165,10 @@ def sparse_decode(
     group, rows = num_q_heads // num_kv_heads, batch * num_kv_heads
     table = cache.block_table if lists is None else lists.blocks
     tiling = tiling_of(cache.k, q, group)
-    scratch = make_scratch(rows, table.shape[1] * page_size, group, value_dim, tiling.part, q.device)
     out = torch.empty(batch, num_q_heads, value_dim, dtype=q.dtype, device=q.device) if out is None else out
+    if not batch:
+        return out
+    scratch = make_scratch(rows, table.shape[1] * page_size, group, value_dim, tiling.part, q.device)
     block_group, block_dim = _block(group, 16, MAX_BLOCK_GROUP), _block(head_dim, 16, MAX_BLOCK_DIM)
     block_value = _block(value_dim, 16, MAX_BLOCK_DIM)
     value_tiles, v_scale = triton.cdiv(value_dim, block_value), float(cache.v_scale)
@@ -196,4 +199,4 @@ def num_programs(scratch: Scratch, lists: BlockLists | None, page_size: int, par
     if lists is not None and lists.expected is not None:
         per_processor, filled = SPARE_PER_PROCESSOR, triton.cdiv(lists.expected * page_size, part)
     enough = triton.cdiv(per_processor * num_processors(scratch.acc.device), max(rows, 1))
-    return min(num_parts, max(filled, enough))
+    return min(num_parts, max(filled, enough), MOST_PROGRAMS)

@@ -112,9 +112,10 @@ def latent_decode(
         raise ValueError(message)
     table = cache.block_table if lists is None else lists.blocks
     tiling = latent_tiling(cache.k, q)
-    scratch = make_scratch(batch, table.shape[1] * page_size, num_heads, value_dim, tiling.part, q.device)
     out = torch.empty(batch, num_heads, value_dim, dtype=q.dtype, device=q.device) if out is None else out
-    _launch_attend(q, cache, lists, softmax, tiling, scratch, out, tally)
+    if batch:
+        scratch = make_scratch(batch, table.shape[1] * page_size, num_heads, value_dim, tiling.part, q.device)
+        _launch_attend(q, cache, lists, softmax, tiling, scratch, out, tally)
     return out
 
 

@@ -63,8 +63,11 @@ def leave(acc, top, weight, acc_ptr, max_ptr, sum_ptr, left, value, value_dim, i
 
 @triton.jit
 def write_out(acc, weight, place, mask, v_scale):
-    """Write weighted means, zeros where nothing is attended to. acc: a tile; weight: of its shape, or to be spread."""
-    out = tl.where(weight > 0.0, acc / tl.where(weight > 0.0, weight, 1.0), 0.0) * v_scale
+    """Write weighted means, zeros where nothing is attended to. acc: a tile; weight: of its shape, or to be spread.
+
+    A weight that is NaN, as of a key or query that is, gives NaN: zeros would hide what broke it.
+    """
+    out = tl.where(weight == 0.0, 0.0, acc / tl.where(weight == 0.0, 1.0, weight)) * v_scale
     tl.store(place, out, mask=mask)
 
 
@@ -114,5 +117,5 @@ def merge(
     _merge[(rows, group, triton.cdiv(value_dim, block_value))](
         scratch.acc, scratch.top, scratch.weight, tokens, out, *out.stride(), rows // out.shape[0], num_parts,
         value_dim, v_scale, PART=part, WINDOW=window, PER_ROW=lists is not None, BLOCK_PARTS=BLOCK_PARTS,
-        BLOCK_VALUE=block_value, num_warps=4, num_stages=1,
+        BLOCK_VALUE=block_value, num_warps=4, num_stages=1, enable_fp_fusion=False,  # one sum of weights in all threads
     )  # fmt: skip

@@ -4,6 +4,7 @@
 
 A row is one sequence and one KV head. What is kept of a page counts once the page was complete at a choice, so a slot
 given to another request need not be cleared. Programs beyond a sequence's pages return; nothing is read on the host.
+Rows and their tiles share the first axis of a grid: the others end at 65,535, which 1,024 sequences of 64 heads exceed.
 """
 
 from dataclasses import dataclass
@@ -43,47 +44,47 @@ def _written(tokens, elements, PAGE_SIZE: tl.constexpr, PAGED: tl.constexpr):
     return (complete if PAGED else tl.minimum(complete, 1)) * elements
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_tiles"])
 def _recall(kept_ptr, kept_row, into_ptr, into_row, slots_ptr, held_ptr, scored_ptr, num_kv_heads, elements, init,
-            PAGE_SIZE: tl.constexpr, PAGED: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+            num_tiles, PAGE_SIZE: tl.constexpr, PAGED: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
     """Copy what a row that chooses now has kept, and what pages begin with that were not complete before."""
-    row = tl.program_id(1).to(tl.int64)
+    row, start = (tl.program_id(0) // num_tiles).to(tl.int64), tl.program_id(0) % num_tiles * BLOCK
     sequence = row // num_kv_heads
     scored = tl.load(scored_ptr + sequence)
     end = _written(scored, elements, PAGE_SIZE, PAGED)
-    if tl.program_id(0) * BLOCK >= end:
+    if start >= end:
         return
-    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    at = start + tl.arange(0, BLOCK)
     known = tl.minimum(_written(tl.load(held_ptr + sequence), elements, PAGE_SIZE, PAGED), end)
     place = kept_ptr + (tl.load(slots_ptr + sequence) * num_kv_heads + row % num_kv_heads) * kept_row
     tl.store(into_ptr + row * into_row + at, tl.load(place + at, mask=at < known, other=init), mask=at < end)
 
 
-@triton.jit
-def _keep(from_ptr, from_row, kept_ptr, kept_row, slots_ptr, scored_ptr, num_kv_heads, num_slots, elements,
+@triton.jit(do_not_specialize=["num_tiles"])
+def _keep(from_ptr, from_row, kept_ptr, kept_row, slots_ptr, scored_ptr, num_kv_heads, num_slots, elements, num_tiles,
           PAGE_SIZE: tl.constexpr, PAGED: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
     """Copy the new state of a row that chooses now."""
-    row = tl.program_id(1).to(tl.int64)
+    row, start = (tl.program_id(0) // num_tiles).to(tl.int64), tl.program_id(0) % num_tiles * BLOCK
     sequence = row // num_kv_heads
     slot = tl.load(slots_ptr + sequence)
     end = tl.minimum(_written(tl.load(scored_ptr + sequence), elements, PAGE_SIZE, PAGED), kept_row)
-    if (tl.program_id(0) * BLOCK >= end) | (slot >= num_slots):
+    if (start >= end) | (slot >= num_slots):
         return
-    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    at = start + tl.arange(0, BLOCK)
     value = tl.load(from_ptr + row * from_row + at, mask=at < end)
     tl.store(kept_ptr + (slot * num_kv_heads + row % num_kv_heads) * kept_row + at, value, mask=at < end)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_tiles"])
 def _settle(chosen_ptr, chosen_row, kept_ptr, kept_row, slots_ptr, held_ptr, scored_ptr, num_kv_heads, num_slots,
-            max_pages, PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr,
+            max_pages, num_tiles, PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr,
             BLOCK: tl.constexpr):  # fmt: skip
     """Keep the candidates that a row chooses now, or give it those that it chose before."""
-    row = tl.program_id(1).to(tl.int64)
+    row, start = (tl.program_id(0) // num_tiles).to(tl.int64), tl.program_id(0) % num_tiles * BLOCK
     sequence = row // num_kv_heads
     slot = tl.load(slots_ptr + sequence)
     scored = tl.load(scored_ptr + sequence)
-    page = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    page = start + tl.arange(0, BLOCK)
     if slot >= num_slots:
         return
     kept = kept_ptr + (slot * num_kv_heads + row % num_kv_heads) * kept_row
@@ -102,19 +103,20 @@ def recall(kept: Kept, places: Places, pages: Pages) -> torch.Tensor:
     values = kept.values
     lead = (pages.num_rows, pages.max_pages) if kept.paged else (pages.num_rows,)
     into = torch.empty(*lead, *values.shape[3 if kept.paged else 2 :], device=values.device)
-    _recall[_grid(kept, pages)](
+    tiles = _num_tiles(kept, pages)
+    _recall[(pages.num_rows * tiles,)](
         values, values.stride(1), into, into.stride(0), places.slots, places.held, places.scored, pages.num_kv_heads,
-        kept.elements, float(kept.init), PAGE_SIZE=pages.page_size, PAGED=kept.paged, BLOCK=BLOCK,
+        kept.elements, float(kept.init), tiles, PAGE_SIZE=pages.page_size, PAGED=kept.paged, BLOCK=BLOCK,
     )  # fmt: skip
     return into
 
 
 def keep(kept: Kept, state: torch.Tensor, places: Places, pages: Pages) -> None:
     """Store the new state of rows that choose now. state: float32 [rows, *axes], contiguous."""
-    values = kept.values
-    _keep[_grid(kept, pages)](
+    values, tiles = kept.values, _num_tiles(kept, pages)
+    _keep[(pages.num_rows * tiles,)](
         state, state.stride(0), values, values.stride(1), places.slots, places.scored, pages.num_kv_heads,
-        values.shape[0], kept.elements, PAGE_SIZE=pages.page_size, PAGED=kept.paged, BLOCK=BLOCK,
+        values.shape[0], kept.elements, tiles, PAGE_SIZE=pages.page_size, PAGED=kept.paged, BLOCK=BLOCK,
     )  # fmt: skip
 
 
@@ -123,12 +125,14 @@ def settle(chosen: torch.Tensor, kept: torch.Tensor, places: Places, pages: Page
 
     chosen: int8 [rows, max_pages]; kept: int8 [num_slots, num_kv_heads, max_pages of the longest sequence ever].
     """
-    _settle[(triton.cdiv(pages.max_pages, BLOCK), pages.num_rows)](
+    tiles = triton.cdiv(pages.max_pages, BLOCK)
+    _settle[(pages.num_rows * tiles,)](
         chosen, chosen.stride(0), kept, kept.stride(1), places.slots, places.held, places.scored, pages.num_kv_heads,
-        kept.shape[0], pages.max_pages, PAGE_SIZE=pages.page_size, SINK=pages.sink, WINDOW=pages.window, BLOCK=BLOCK,
+        kept.shape[0], pages.max_pages, tiles, PAGE_SIZE=pages.page_size, SINK=pages.sink, WINDOW=pages.window,
+        BLOCK=BLOCK,
     )  # fmt: skip
 
 
-def _grid(kept: Kept, pages: Pages) -> tuple[int, int]:
-    """Programs: tiles of a row on the axis that has no small bound, for a state may have many per page."""
-    return triton.cdiv(kept.elements * (pages.max_pages if kept.paged else 1), BLOCK), pages.num_rows
+def _num_tiles(kept: Kept, pages: Pages) -> int:
+    """Give the tiles of a row: a state may have many per page."""
+    return triton.cdiv(kept.elements * (pages.max_pages if kept.paged else 1), BLOCK)

@@ -26,7 +26,7 @@ class Summarizing:
     after: tuple[Any, ...]
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_slots"])
 def _write(SUMMARIZE: tl.constexpr, after, key_ptr, value_ptr, slots_ptr, k_ptr, v_ptr, complete_ptr,
            key_token, key_head, key_dim, value_token, value_head, value_dim,
            k_block, k_head, k_token, k_dim, v_block, v_head, v_token, v_dim,
@@ -90,4 +90,5 @@ def write_tokens(
         key, value, slots, k, v, complete, *key.stride(), *value.stride(), *k.stride(), *v.stride(),
         float(cache.k_scale), float(cache.v_scale), slots.shape[0], head_dim, value_dim,
         PAGE_SIZE=page_size, TOKENS=tokens, DIMS=dims, VALUE_DIMS=value_dims, FP8=fp8, num_stages=1,
+        enable_fp_fusion=False,  # as of all fields (`vortex_dsl.backends.compiled`)
     )  # fmt: skip

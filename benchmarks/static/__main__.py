@@ -1,4 +1,4 @@
-"""What kernels would do on a card, without one: `python -m benchmarks.static [--case PROGRAM ...] [--arch 90]`.
+"""What kernels would do on a card, without one: `python -m benchmarks.static [--program quest ...] [--arch 90]`.
 
 Every kernel of a decode step is compiled for sm_90 and sm_100 at the shapes that goals are set for, its machine code is
 read, and a model of its time stands beside the time that its bytes take and, where there is one, the measured time.

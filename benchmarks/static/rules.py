@@ -28,6 +28,8 @@ def broken(launch: Launch, case: Case, card: Card) -> list[str]:
         found.append(f"{where} spills {code.spills} times, {code.stack} bytes")
     if code.count(sass.FP64):
         found.append(f"{where} has {code.count(sass.FP64)} instructions in float64")
+    if code.fused_shuffles:
+        found.append(f"{where} fuses {code.fused_shuffles} products into sums across threads, which then differ")
     least = 64 if case.float8 and launch.name.startswith("_attend") else 128
     if STREAMING.fullmatch(launch.name) and code.wide_share(least) < LEAST_WIDE:
         share = f"{code.wide_share(least):.0%} of its bytes {least // 8} at a time"

@@ -24,6 +24,9 @@ LOAD = re.compile(r"(LDG|LDGSTS)\.")
 FP64 = re.compile(r"D(ADD|MUL|FMA|SETP|MNMX)\b|\w+[.\w]*\.F64")
 TENSOR = re.compile(r"(HMMA|IMMA|QMMA|HGMMA|QGMMA|UTC\w*MMA)\b")
 SPILL = re.compile(r"(STL|LDL)\b")
+SHUFFLE = re.compile(r"SHFL\.BFLY \w+, (R\d+),")
+FUSED = re.compile(r"FFMA2?\S* .*, -?\|?(R\d+)[^,]*$")
+WRITTEN = re.compile(r"(?:@\S+ )?\S+ (?:U?P\w+, )?R(\d+)\b")
 MOST_STEPS = 400_000
 
 # Cycles until a result is there, of what sets a barrier; the first that matches. Wide loads come from DRAM under load,
@@ -84,6 +87,26 @@ class Code:
     def spills(self) -> int:
         """Instructions that move registers to memory and back."""
         return self.count(SPILL)
+
+    @property
+    def fused_shuffles(self) -> int:
+        """Count the products that are fused into a sum with what another thread of the warp holds.
+
+        A thread rounds its own product once, together with the sum, and its neighbour's by itself before: so the two
+        hold different sums. Written registers are followed in the order of the code.
+        """
+        shuffled: set[str] = set()
+        num = 0
+        for each in self.instructions:
+            fused, shuffle, written = FUSED.search(each.text), SHUFFLE.search(each.text), WRITTEN.match(each.text)
+            num += fused is not None and fused[1] in shuffled
+            if written is not None:
+                first = int(written[1])
+                count = 4 if TENSOR.match(each.name) else max(width(each.name) // 32, 1)
+                shuffled -= {f"R{first + i}" for i in range(count)}
+            if shuffle is not None:
+                shuffled.add(shuffle[1])
+        return num
 
     @property
     def load_bits(self) -> Counter[int]:

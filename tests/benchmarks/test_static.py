@@ -62,6 +62,7 @@ def test_widths_of_loads_are_read():
         (("DADD R2, R2, R4", "EXIT"), {}, "1 instructions in float64"),
         (("F2F.F64.F32 R2, R4", "EXIT"), {}, "1 instructions in float64"),
         (("LDG.E.U8 R4", "LDG.E.128 R4", "LDG.E.64 R4", "LDG.E.64 R4", "EXIT"), {}, "loads 48% of its"),
+        (("SHFL.BFLY PT, R5, R4, 0x8, 0x1f", "FFMA R6, R2, R3.reuse, R5", "EXIT"), {}, "fuses 1 products into sums"),
         (("FFMA R4, R4, R4, R4", "EXIT"), {"name": "_attend"}, "without tensor cores"),
         (("EXIT",), {"shared": 113 * 1024}, "115712 bytes of shared memory"),
     ],
@@ -70,6 +71,13 @@ def test_a_kernel_that_breaks_a_rule_is_named(texts, given, words):
     (found,) = rules.broken(launch(*texts, **given), CASE, H200)
     assert words in found
     assert "quest_int4" in found
+
+
+def test_only_sums_with_what_another_thread_holds_are_fused_across_threads():
+    shuffle = "SHFL.BFLY PT, R5, R4, 0x8, 0x1f"
+    assert code(shuffle, "FFMA R6, R5, R5, R2", "FADD R5, R5, R6", "FFMA R6, R2, R3, R5", "EXIT").fused_shuffles == 0
+    assert code(shuffle, "LDG.E.128 R4, desc[UR4][R2.64]", "FFMA R6, R2, R3, R5", "EXIT").fused_shuffles == 0
+    assert code(shuffle, "@P1 FFMA.FTZ R5, R2, R3, -R5", "FFMA R6, R2, R3, R5", "EXIT").fused_shuffles == 1
 
 
 def test_registers_and_shared_memory_bound_the_programs_of_a_processor():

@@ -40,35 +40,21 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
     sum_token_18 = tl.full((1,), 0.0, tl.float32)
     for token_start_19 in range(0, 128, 32):
         token_20 = token_start_19 + tl.arange(0, 32)
-        max_head_21 = tl.full((1, 32), float("-inf"), tl.float32)
-        sum_head_22 = tl.full((1, 32), 0.0, tl.float32)
-        for head_start_23 in range(0, 128, 16):
-            head_24 = head_start_23 + tl.arange(0, 16)
-            dot_dim_25 = tl.full((32, 16), 0.0, tl.float32)
-            for dim_start_26 in range(0, 576, 128):
-                dim_27 = dim_start_26 + tl.arange(0, 128)
-                q_tile_28 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 128 * q_head_0 + head_24[:, None] * q_head_0 + dim_27[None, :] * q_dim_0, mask=(dim_27[None, :] < 576), other=0).to(tl.float32)
-                k_tile_29 = tl.load(k_0 + block_1[:, None, None] * k_block_0 + kv_head_0 * k_head_0 + token_20[None, :, None] * k_token_0 + dim_27[None, None, :] * k_dim_0, mask=here_0[:, None, None] & (dim_27[None, None, :] < 576), other=0.0).to(tl.float32)
-                dot_dim_25 = product(tl.reshape(tl.where((dim_27 < 576)[None, None, :], k_tile_29, 0.0), (32, 128)), tl.permute(tl.where((dim_27 < 576)[None, :], q_tile_28, 0.0), (1, 0)), dot_dim_25, k_0, q_0)
-            dot_dim_30 = tl.permute(tl.reshape(dot_dim_25, (1, 32, 16)), (0, 2, 1))
-            mul_31 = dot_dim_30 * scale_0
-            sub_32 = mul_31 - where_17[:, None, None]
-            exp_33 = tl.exp(sub_32)
-            max_head_34 = tl.full((1, 32), float("-inf"), tl.float32)
-            for head_start_35 in range(0, 128, 16):
-                head_36 = head_start_35 + tl.arange(0, 16)
-                dot_dim_37 = tl.full((32, 16), 0.0, tl.float32)
-                for dim_start_38 in range(0, 576, 128):
-                    dim_39 = dim_start_38 + tl.arange(0, 128)
-                    q_tile_40 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 128 * q_head_0 + head_36[:, None] * q_head_0 + dim_39[None, :] * q_dim_0, mask=(dim_39[None, :] < 576), other=0).to(tl.float32)
-                    k_tile_41 = tl.load(k_0 + block_1[:, None, None] * k_block_0 + kv_head_0 * k_head_0 + token_20[None, :, None] * k_token_0 + dim_39[None, None, :] * k_dim_0, mask=here_0[:, None, None] & (dim_39[None, None, :] < 576), other=0.0).to(tl.float32)
-                    dot_dim_37 = product(tl.reshape(tl.where((dim_39 < 576)[None, None, :], k_tile_41, 0.0), (32, 128)), tl.permute(tl.where((dim_39 < 576)[None, :], q_tile_40, 0.0), (1, 0)), dot_dim_37, k_0, q_0)
-                dot_dim_42 = tl.permute(tl.reshape(dot_dim_37, (1, 32, 16)), (0, 2, 1))
-                mul_43 = dot_dim_42 * scale_0
-                max_head_34 = larger(max_head_34, largest(mul_43, 1))
-            max_head_21 = larger(max_head_21, largest(mul_31, 1))
-            sum_head_22 = sum_head_22 + tl.sum(exp_33, 1)
-        sum_token_18 = sum_token_18 + tl.sum(sum_head_22, 1)
-    log_44 = tl.log(sum_token_18)
-    add_45 = log_44 + where_17
-    tl.store(out_0 + (row_0 * max_pages_0 + page_0), add_45, mask=here_0)
+        sum_head_21 = tl.full((1, 32), 0.0, tl.float32)
+        for head_start_22 in range(0, 128, 16):
+            head_23 = head_start_22 + tl.arange(0, 16)
+            dot_dim_24 = tl.full((32, 16), 0.0, tl.float32)
+            for dim_start_25 in range(0, 576, 128):
+                dim_26 = dim_start_25 + tl.arange(0, 128)
+                q_tile_27 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 128 * q_head_0 + head_23[:, None] * q_head_0 + dim_26[None, :] * q_dim_0, mask=(dim_26[None, :] < 576), other=0).to(tl.float32)
+                k_tile_28 = tl.load(k_0 + block_1[:, None, None] * k_block_0 + kv_head_0 * k_head_0 + token_20[None, :, None] * k_token_0 + dim_26[None, None, :] * k_dim_0, mask=here_0[:, None, None] & (dim_26[None, None, :] < 576), other=0.0).to(tl.float32)
+                dot_dim_24 = product(tl.reshape(tl.where((dim_26 < 576)[None, None, :], k_tile_28, 0.0), (32, 128)), tl.permute(tl.where((dim_26 < 576)[None, :], q_tile_27, 0.0), (1, 0)), dot_dim_24, k_0, q_0)
+            dot_dim_29 = tl.permute(tl.reshape(dot_dim_24, (1, 32, 16)), (0, 2, 1))
+            mul_30 = dot_dim_29 * scale_0
+            sub_31 = mul_30 - where_17[:, None, None]
+            exp_32 = tl.exp(sub_31)
+            sum_head_21 = sum_head_21 + tl.sum(exp_32, 1)
+        sum_token_18 = sum_token_18 + tl.sum(sum_head_21, 1)
+    log_33 = tl.log(sum_token_18)
+    add_34 = log_33 + where_17
+    tl.store(out_0 + (row_0 * max_pages_0 + page_0), add_34, mask=here_0)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from kernels.decode import PagedCache, Softmax, sparse_decode
+from kernels.decode import PagedCache, Softmax, num_programs, sparse_decode
+from kernels.merging import Scratch
 from kernels.selection import BlockLists
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -95,6 +96,29 @@ def test_half_precision(dtype):
 def test_a_list_longer_than_one_part_is_combined():
     check([16 * 37 + 5], [list(range(38))], tolerance=4e-6, group=2)
     check([16 * 37 + 5], [[0, *range(5, 36), 37]], tolerance=4e-6, group=2)
+
+
+def test_a_batch_of_none_gives_nothing():
+    q, cache = make_case([40], num_kv_heads=2)
+    none = PagedCache(cache.k, cache.v, cache.block_table[:0], cache.seq_lens[:0])
+    assert sparse_decode(q[:0], none, None, Softmax(0.25)).shape == (0, 2, 16)
+    lists = BlockLists(cache.block_table[:0], cache.seq_lens[:0])
+    assert sparse_decode(q[:0], none, lists, Softmax(0.25)).shape == (0, 2, 16)
+
+
+@pytest.mark.parametrize("length", [40, 400])  # of one part, and of several
+def test_a_key_that_is_no_number_is_not_told_as_zeros(length):
+    q, cache = make_case([length], num_kv_heads=2)
+    cache.k[cache.block_table[0, 1], 1, 3, 5] = torch.nan
+    out = sparse_decode(q, cache, None, Softmax(0.25))
+    assert out[0].isnan().any(-1).tolist() == [False, True]
+    assert out[0, 1].isnan().all()
+
+
+def test_a_grid_takes_no_more_programs_of_a_row_than_a_card():
+    parts = torch.empty(1, 100_000, 1, 1, device="meta")
+    lists = BlockLists(torch.empty(1, 1), torch.empty(1), expected=10**7)
+    assert num_programs(Scratch(parts, parts, parts), lists, 16, 128) == 65535
 
 
 def test_a_row_does_not_depend_on_its_batch():

@@ -55,6 +55,12 @@ def expected(q, cache, lists):
     return out
 
 
+def test_a_batch_of_none_gives_nothing():
+    q, cache = make_case([40])
+    none = PagedCache(cache.k, cache.v, cache.block_table[:0], cache.seq_lens[:0])
+    assert latent_decode(q[:0], none, None, Softmax(SCALE)).shape == (0, 16, 32)
+
+
 @pytest.mark.parametrize(
     ("num_heads", "value_dim", "rotated_dim", "page_size"),
     [(16, 32, 16, 16), (20, 32, 8, 16), (4, 16, 0, 16), (70, 32, 16, 32), (16, 512, 64, 16), (3, 48, 20, 64)],

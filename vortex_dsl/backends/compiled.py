@@ -34,7 +34,10 @@ Buffers = dict[int | Selecting, torch.Tensor]  # buffers by number, and what was
 Given = dict[tuple[str, Any], torch.Tensor]
 
 
-_LAUNCH = {"num_stages": 1}  # more miscompiles loops of unknown length with two sums (Triton 3.6)
+# More stages miscompile loops of unknown length with two sums (Triton 3.6). A product that is fused into a sum with
+# what another thread holds is rounded there and not here: the two hold different sums, and it is a matter of luck which
+# of them stays where both write it to the same shared memory, and with it the last bit of a score.
+_LAUNCH = {"num_stages": 1, "enable_fp_fusion": False}
 
 
 @dataclass(frozen=True)

@@ -77,8 +77,11 @@ class Writer:
         scope.close(inner)
 
     def fill(self, scope: Scope, roots: Sequence[Expr]) -> None:
-        """Write all of `roots`, and of what they need, that can be computed in a block."""
-        order = walk(roots)
+        """Write all of `roots`, and of what they need, that can be computed in a block.
+
+        What only values need that are known already is not written again: a walk would be made for nothing.
+        """
+        order = walk(roots, stop=lambda expr: scope.find(expr) is not None)
         todo = [expr for expr in order if self._belongs(expr, scope) and scope.find(expr) is None]
         while todo:
             todo = [expr for expr in todo if not self._write_plain(expr, scope)]

@@ -33,6 +33,27 @@ def test_every_program_of_the_zoo_passes_the_allow_list(name):
     assert text.isascii()
 
 
+def idle(function):
+    """Give the names that are assigned and that nothing reads but their own assignments; those of the head aside."""
+    assignments = [node for node in ast.walk(function) if isinstance(node, ast.Assign)]
+    within = {each: node.targets[0].id for node in assignments for each in ast.walk(node.value)}
+    names = [node for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
+    read = {node.id for node in names if within.get(node) != node.id}
+    return {name for name in set(within.values()) - read if not name.endswith("_0")}
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_nothing_is_computed_for_nothing(name):
+    """Where much is cut, a value is needed in several walks, and what it was made of in the first alone."""
+    for text in (source_of(plan_of(name)), source_of(plan_of(name, Shape(128, 576)))):
+        assert [idle(function) for function in ast.parse(text).body] == [set()] * len(ast.parse(text).body)
+
+
+def test_what_is_computed_for_nothing_is_seen():
+    text = "def map_0(x_1):\n    for y_2 in range(0, 4):\n        z_3 = x_1 + y_2\n        w_4 = w_4 + 1\n    f(z_3)"
+    assert idle(ast.parse(text).body[0]) == {"w_4"}
+
+
 def test_names_are_words_with_a_number():
     tree = ast.parse(source_of(plan_of("quest_sub")))
     stored = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}

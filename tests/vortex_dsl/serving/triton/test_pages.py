@@ -369,7 +369,7 @@ STEP_PATH = {
     "kernels/selection.py": ("choose", "list_best", "empty_lists", "_launch_select", "scalar", "list_pages"),
     "kernels/latent.py": ("latent_decode", "_launch_attend", "latent_tiling"),
     "kernels/nucleus.py": ("nucleus",),
-    "kernels/remembering.py": ("recall", "keep", "settle", "_grid", "Kept.elements"),
+    "kernels/remembering.py": ("recall", "keep", "settle", "_num_tiles", "Kept.elements"),
     "kernels/slots.py": ("follow",),
     "kernels/writing.py": ("write_tokens",),
     "kernels/tuning.py": ("tiling_of", "shape_key"),
