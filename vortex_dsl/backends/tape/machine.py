@@ -70,7 +70,7 @@ def _scratch(size: int) -> np.ndarray:
 
 @cache
 def get_ready() -> None:
-    """Compile the loops now, which takes half a minute the first time on a machine, and not at the first choice."""
+    """Compile the loops now, which takes a minute the first time on a machine, and not at the first choice."""
     start = time.monotonic()
     one, few = np.ones((1, 1), np.int64), np.zeros(4, np.float32)
     tape = (np.zeros((0, WIDTH), np.int64), np.zeros((0, SEGMENT), np.int64), few[:0], np.zeros(2, np.int64))
