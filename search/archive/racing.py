@@ -33,9 +33,10 @@ def text_losses(record: Record, ratio: float) -> tuple[float, ...]:
 
 
 def raced_kl(record: Record, ratio: float) -> float | None:
-    """Give the mean KL of a candidate's race at a cost ratio, None where it did not run it."""
+    """Give the mean KL of a candidate's race at a cost ratio, None where it did not run it or came to no number."""
     evaluation = record.evaluation(Stage.RACE, ratio)
-    return evaluation.value("kl") if evaluation and evaluation.status is Status.OK else None
+    found = evaluation.value("kl") if evaluation and evaluation.status is Status.OK else None
+    return None if found is None or math.isnan(found) else found
 
 
 def is_behind(mine: tuple[float, ...], theirs: tuple[float, ...]) -> bool:

@@ -85,3 +85,9 @@ def test_who_is_surely_behind_the_last_of_the_leaders_is_asked_questions_and_dec
     assert goes_on == [step in (*best, 5, 6) for step in range(7)]
     assert following(records[4], published) is Stage.RETRIEVAL
     assert all(following(each, Published(records[:2], REAL, num_given=2)) is Stage.FIDELITY for each in records)
+
+
+def test_a_race_that_came_to_no_number_is_nothing_to_beat():
+    records = [rule(step, 0.4, raced) for step, raced in enumerate([float("nan"), 0.1, 0.2, 0.6])]
+    published = Published(records, REAL, num_given=4)
+    assert all(following(each, published) is Stage.FIDELITY for each in records)  # two are too few to be behind
