@@ -39,22 +39,24 @@ class Published:
     def __init__(self, records: Sequence[Record], config: CampaignConfig, num_given: int) -> None:
         self._records, self._config, self._num_given = records, config, num_given
         self._known = Known.NOTHING
-        self._waiting: dict[int, Known] = {}  # by step
+        self._waiting: set[int] = set()  # steps
+        self._known_before = Known.NOTHING  # when they were looked at last
 
     def delays(self, record: Record, following: Workload | None) -> bool:
-        """Say whether what follows for a record has to wait, and keep its step until it need not."""
+        """Say whether what follows for a record, or that nothing does, has to wait; and keep its step until then."""
         needed = self._needed(following) if _is_published(record) else Known.NOTHING
         if needed <= self._look():
             return False
-        self._waiting[record.candidate.step] = needed
+        self._waiting.add(record.candidate.step)
         return True
 
     def freed(self) -> list[int]:
-        """Give the steps that need not wait any more, each once."""
-        known = self._look() if self._waiting else Known.NOTHING
-        free = sorted(step for step, needed in self._waiting.items() if needed <= known)
-        for step in free:
-            del self._waiting[step]
+        """Give the steps that wait once more is known: what follows for them may be another thing now."""
+        known = self._look() if self._waiting else self._known_before
+        if known == self._known_before:
+            return []
+        self._known_before = known
+        free, self._waiting = sorted(self._waiting), set()
         return free
 
     def enter(self, record: Record, ratio: float) -> bool:
@@ -78,11 +80,13 @@ class Published:
         return is_behind(texts, field.bar)
 
     def _needed(self, following: Workload | None) -> Known:
-        if following is None or following.stage in CHEAP:
+        """Give what has to be known before this follows; where nothing follows, all: others may yet let it go on."""
+        stage = None if following is None else following.stage
+        if stage in CHEAP:
             return Known.NOTHING
-        if following.stage in EARLY or Stage.RACE not in self._config.stages:
-            return Known.RECALL if self._config.published_share < 1 else Known.NOTHING
-        return Known.RACES
+        if stage not in EARLY and Stage.RACE in self._config.stages:
+            return Known.RACES
+        return Known.RECALL if self._config.published_share < 1 else Known.NOTHING
 
     def _look(self) -> Known:
         """Find how much is known by now: it never becomes less."""

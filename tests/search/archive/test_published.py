@@ -65,11 +65,26 @@ def test_they_wait_for_each_others_recall_and_nobody_for_them():
     assert late.delays(records[0], oracle)
 
 
+def test_who_is_not_among_the_best_so_far_is_looked_at_again_when_all_are_compared():
+    """It may be among them in the end; whoever waited for that must not wait for the races, of which it runs one."""
+    records = [rule(0, 0.3), rule(1, 0.4), rule(2), rule(3)]
+    published = Published(records, HALF, num_given=4)
+    assert following(records[0], published, HALF) is None
+    assert published.delays(records[0], None)
+    records[2:] = [rule(2, 0.1), rule(3, 0.2)]
+    assert published.freed() == [0]
+    assert following(records[0], published, HALF) is Stage.ORACLE
+    assert not published.delays(records[0], HALF.workload(Stage.ORACLE))
+
+
 def test_they_wait_for_each_others_races_before_texts_are_decoded():
     records = [rule(0, 0.4, 0.1), rule(1, 0.4), rule(2, 0.3, 0.2, GIVEN)]
     published, fidelity = Published(records, REAL, num_given=3), REAL.workload(Stage.FIDELITY, 8.0)
     assert not published.delays(records[1], REAL.workload(Stage.RACE, 8.0))
     assert [published.delays(each, fidelity) for each in records] == [True, True, False]
+    assert published.freed() == [0, 1]  # now that recall is known, which changes nothing for them
+    assert published.delays(records[0], None)  # it may be less behind in the end
+    assert published.delays(records[1], fidelity)
     assert published.freed() == []
     records[1] = rule(1, 0.4, 0.1)
     assert published.freed() == [0, 1]
