@@ -87,6 +87,11 @@ def racing(fidelity: Workload) -> Workload:
     return replace(fidelity, stage=Stage.RACE)
 
 
+def whole(race: Workload) -> Workload:
+    """Give the workload of fidelity of which a race judges a part: of one reference and the same prompts."""
+    return replace(race, stage=Stage.FIDELITY)
+
+
 def recorded(workload: Workload) -> Workload:
     """Give the workload for which a model's attention is recorded: one for recall, the screen, and every cost ratio."""
     return replace(workload, stage=Stage.RECALL, ratio=0.0)

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from search.records import Stage
-from search.workloads import held_out, recorded
+from search.workloads import held_out, recorded, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,8 @@ def cache_bytes(
     model: ModelFacts, workloads: Sequence[Workload], bytes_per_value: int, settings: EngineSettings
 ) -> int:
     """Give the KV cache that holds every workload's prompts and answers at once, so that each is prefilled once."""
-    asked = {recorded(each) if each.stage is Stage.SCREEN else each for each in workloads}
+    parts = {Stage.SCREEN: recorded, Stage.RACE: whole}  # stages that judge a part of what another one does
+    asked = {parts[each.stage](each) if each.stage in parts else each for each in workloads}
     asked |= {held_out(each, 0) for each in asked if each.stage is Stage.FIDELITY}
     on_texts = [workload for workload in asked if workload.lengths and workload.stage in ON_TEXTS]
     others = [workload for workload in asked if workload not in on_texts and workload.stage is not Stage.CHECK]

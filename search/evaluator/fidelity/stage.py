@@ -10,7 +10,8 @@ from search.evaluator.fidelity.files import reference_path
 from search.evaluator.outcomes import Outcome, outcome_of
 from search.evaluator.prefill.stage import prefill_reference, prefilled
 from search.evaluator.scratch.files import locked
-from search.records import Stage, digest_of
+from search.records import digest_of
+from search.workloads import whole
 
 if TYPE_CHECKING:
     from search.evaluator.arms import Arms
@@ -25,8 +26,7 @@ def run(arms: Arms, task: EvaluationTask) -> Outcome:
 
 def race(arms: Arms, task: EvaluationTask) -> Outcome:
     """Let it decode one of each length, of those that `run` has it decode."""
-    whole = replace(task.workload, stage=Stage.FIDELITY)
-    return _compared(arms, replace(task, workload=whole), len(whole.all_lengths))
+    return _compared(arms, replace(task, workload=whole(task.workload)), len(task.workload.all_lengths))
 
 
 def _compared(arms: Arms, task: EvaluationTask, num_texts: int | None) -> Outcome:
