@@ -16,15 +16,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
 from search.store.errors import AwayError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from sqlalchemy.engine import Connection
-    from sqlalchemy.orm import Session
 
     from search.store.models import Base
 
@@ -246,6 +246,20 @@ def _passes(error: BaseException | None) -> bool:
     return state.startswith(PASSING) if state else is_cut_off
 
 
+class Transaction(Session):
+    """A session for one transaction: it looks its connection up once, which costs as much as a small statement."""
+
+    _connection: Connection | None = None
+
+    def connection(
+        self, bind_arguments: Any | None = None, execution_options: Mapping[str, Any] | None = None
+    ) -> Connection:
+        """Give the transaction's connection."""
+        if self._connection is None:
+            self._connection = super().connection(bind_arguments, execution_options)
+        return self._connection
+
+
 @cache
 def inserting(dialect: str, model: type[Base]) -> sqlite.Insert | postgresql.Insert:
     """Give the statement that inserts a row unless its unique key is taken: building it costs more than the insert."""
@@ -253,11 +267,15 @@ def inserting(dialect: str, model: type[Base]) -> sqlite.Insert | postgresql.Ins
     return insert(model).on_conflict_do_nothing()
 
 
+@cache
+def _counted(dialect: str, model: type[Base]) -> Any:
+    return inserting(dialect, model).inline().execution_options(preserve_rowcount=True)
+
+
 def insert_new(session: Session, model: type[Base], **values: Any) -> bool:
     """Insert a row unless its unique key is taken; say whether it was inserted."""
     connection = session.connection()
-    statement = inserting(connection.dialect.name, model).inline()
-    return connection.execute(statement, values, execution_options={"preserve_rowcount": True}).rowcount == 1
+    return connection.execute(_counted(connection.dialect.name, model), values).rowcount == 1
 
 
 class Kept:

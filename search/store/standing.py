@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import bindparam, delete, func, insert, or_, select
+from sqlalchemy import bindparam, delete, func, insert, literal_column, or_, select
 
 from search.records import Evaluation, Measurement, Stage, Status, digest_of
 from search.store import models, rows
+from search.store.database import insert_new
 from search.store.shown import tally
 from search.store.shown.place import place as place_of
 
@@ -66,19 +68,41 @@ CONFIRMED = (
 # Of all measurements, those that a row may show: figures by layer alone are ten times as many.
 NAMES = {figure.name for figure in (*FIGURES, PAGES_AS_WRITTEN, *CONFIRMED)}
 IS_SHOWN = or_(
-    models.Measurement.name.in_(sorted(NAMES)), models.Measurement.name.startswith(MODELLED, autoescape=True)
+    # Written out: as values they would be put into the text of the statement each time.
+    models.Measurement.name.in_([literal_column(f"'{name}'") for name in sorted(NAMES)]),
+    models.Measurement.name.startswith(MODELLED, autoescape=True),
 )
 SHOWN = rows.Reading(rows.IDS, IS_SHOWN)
 # Built once: building them costs more than a database takes to answer.
 LOCK = (
     select(models.Candidate.id, models.Candidate.campaign_id, models.Candidate.program_digest, models.Campaign.settings)
     .join(models.Campaign, models.Campaign.id == models.Candidate.campaign_id)
-    .where(models.Candidate.id.in_(rows.IDS))
     .order_by(models.Candidate.id)
     .with_for_update(key_share=True, of=models.Candidate)
 )
-LISTED = select(models.Standing.candidate_id, models.Standing.status).where(models.Standing.candidate_id.in_(rows.IDS))
-REMOVE = delete(models.Standing).where(models.Standing.candidate_id.in_(rows.IDS))
+LOCK_THESE = LOCK.where(models.Candidate.id.in_(rows.IDS))
+LINK = models.CandidateEvaluation
+LOCK_LINKED = LOCK.join(LINK, LINK.candidate_id == models.Candidate.id).where(
+    LINK.evaluation_id == bindparam("evaluation")
+)
+LISTED = (
+    select(models.Standing.id)
+    .where(
+        models.Standing.campaign_id == bindparam("campaign_id"),
+        models.Standing.program_digest == bindparam("program_digest"),
+    )
+    .limit(1)
+)
+FINISHED = (
+    select(LINK.candidate_id, LINK.evaluation_id)
+    .join(models.Evaluation, models.Evaluation.id == LINK.evaluation_id)
+    .where(LINK.candidate_id.in_(rows.IDS), models.Evaluation.status.is_not(None))
+)
+REMOVE = (
+    delete(models.Standing)
+    .where(models.Standing.candidate_id.in_(rows.IDS))
+    .returning(models.Standing.candidate_id, models.Standing.status)
+)
 INSERT = insert(models.Standing)
 ALIKE = (
     select(models.Evaluation.answers, func.min(models.Candidate.id))
@@ -114,6 +138,15 @@ class Asked:
     digest: str
 
 
+class _Listed(NamedTuple):
+    """A candidate as `LOCK` gives it."""
+
+    id: int
+    campaign_id: int
+    program_digest: str
+    settings: str
+
+
 @lru_cache(maxsize=64)
 def asked_by(settings: str) -> Asked:
     """Read it from a campaign's settings."""
@@ -122,18 +155,35 @@ def asked_by(settings: str) -> Asked:
     return Asked(tuple(each["stage"] for each in workloads), digest_of([workloads, given.get("evaluation_seed", 0)]))
 
 
+def admit(session: Session, candidate: models.Candidate, settings: str) -> None:
+    """Put a new candidate of a campaign with these settings on the leaderboard, once per program and campaign."""
+    where = {"campaign_id": candidate.campaign_id, "program_digest": candidate.program_digest}
+    if session.connection().execute(LISTED, where).first() is None:
+        listed = _Listed(candidate.id, candidate.campaign_id, candidate.program_digest or "", settings)
+        (row,) = summaries(listed, (), {})
+        insert_new(session, models.Standing, **row)
+
+
 def refresh(session: Session, candidate_ids: Sequence[int]) -> None:
     """Write the standings of candidates anew. Candidates are locked in the order of their ids: none deadlock."""
-    if not candidate_ids:
-        return
-    connection = session.connection()
-    locked = connection.execute(LOCK, {"ids": candidate_ids}).all()
-    # Read after the locks: another stage of the same program may just have been finished elsewhere.
+    if candidate_ids:
+        _refresh(session, session.connection().execute(LOCK_THESE, {"ids": candidate_ids}).all())
+
+
+def refresh_linked(session: Session, evaluation_id: int) -> list[int]:
+    """Write the standings of all candidates anew whose evaluation it is; gives the campaign of each of them."""
+    locked = session.connection().execute(LOCK_LINKED, {"evaluation": evaluation_id}).all()
+    _refresh(session, locked)
+    return [each.campaign_id for each in locked]
+
+
+def _refresh(session: Session, locked: Sequence[Any]) -> None:
+    connection, ids = session.connection(), [each.id for each in locked]
+    # Looked at after the locks: another stage of the same program may just have been finished elsewhere.
     listed: dict[int, list[str]] = defaultdict(list)
-    for candidate_id, status in connection.execute(LISTED, {"ids": candidate_ids}).tuples():
+    for candidate_id, status in connection.execute(REMOVE, {"ids": ids}) if ids else ():
         listed[candidate_id].append(status)
-    judged = SHOWN(session, ids=sorted(listed))
-    connection.execute(REMOVE, {"ids": candidate_ids})
+    judged = _judged(session, sorted(listed)) if listed else {}
     written = []
     for each in locked:
         if each.id in listed:
@@ -144,6 +194,36 @@ def refresh(session: Session, candidate_ids: Sequence[int]) -> None:
             written += found
     if written:
         connection.execute(INSERT, written)
+
+
+def note(session: Session, finished: rows.Finished, evaluation_id: int, evaluation: Evaluation) -> str:
+    """Remember a result that has just been stored, as `SHOWN` would read it; gives the split that it is of."""
+    shown = (each for each in evaluation.measurements if each.name in NAMES or each.name.startswith(MODELLED))
+    asked = rows.Definitions.of(session).asked(session, evaluation.key.workload_digest)
+    taken = replace(evaluation, measurements=tuple(shown), ratio=asked.ratio)
+    finished.add(evaluation_id, rows.judged(session, taken))
+    return asked.split
+
+
+def _judged(session: Session, candidate_ids: Sequence[int]) -> dict[int, list[rows.Judged]]:
+    """Give by candidate what is finished, in stage order: read again only where something of it is not remembered."""
+    finished = rows.Finished.of(session)
+    if finished is None:
+        return SHOWN(session, ids=candidate_ids)
+    found: dict[int, list[rows.Judged]] = defaultdict(list)
+    for candidate_id, evaluation_id in session.connection().execute(FINISHED, {"ids": candidate_ids}):
+        known = finished.get(evaluation_id)
+        if known is None:
+            return _read(session, candidate_ids, finished)
+        found[candidate_id].append(known)
+    return {candidate_id: sorted(items, key=rows.in_order) for candidate_id, items in found.items()}
+
+
+def _read(session: Session, candidate_ids: Sequence[int], finished: rows.Finished) -> dict[int, list[rows.Judged]]:
+    found = SHOWN.by_id(session, ids=candidate_ids)
+    for evaluation_id, each in itertools.chain.from_iterable(found.values()):
+        finished.add(evaluation_id, each)
+    return rows.ordered(found)
 
 
 def rebuild(session: Session) -> None:
@@ -172,7 +252,7 @@ def _alike(session: Session, candidate: Any, judged: Sequence[rows.Judged]) -> d
         "campaign": candidate.campaign_id,
         "candidate": candidate.id,
     }
-    first = dict(session.connection().execute(ALIKE, given).tuples().all())
+    first = dict(session.connection().execute(ALIKE, given).all())
     if not first:
         return {}
     other = models.Candidate

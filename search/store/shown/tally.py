@@ -7,6 +7,7 @@ the table's key, so that writers never wait for each other in a circle.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, case, delete, func, insert, literal, select
@@ -29,12 +30,11 @@ SPENT = "spent"  # dollars by proposer
 PROPOSED = "proposed"  # programs that were admitted, by proposer
 BETWEEN = "/"  # a stage and a status
 ASKING = (
-    select(models.Candidate.campaign_id, func.count())
+    select(models.Candidate.campaign_id)
     .join(models.CandidateEvaluation, models.CandidateEvaluation.candidate_id == models.Candidate.id)
     .join(models.Evaluation, models.Evaluation.id == models.CandidateEvaluation.evaluation_id)
     .join(models.Workload, models.Workload.digest == models.Evaluation.workload_digest)
     .where(models.Evaluation.id == bindparam("evaluation"), models.Workload.split != HELD_OUT)
-    .group_by(models.Candidate.campaign_id)
 )
 
 
@@ -58,12 +58,17 @@ def note_candidate(session: Session, row: models.Candidate) -> None:
 
 def note_evaluation(session: Session, evaluation_id: int, stage: str, before: str | None, after: str | None) -> None:
     """Note that an evaluation has another status, for every campaign that asked for it; None while it has none."""
-    if before == after:
-        return
-    for campaign_id, number in session.connection().execute(ASKING, {"evaluation": evaluation_id}).tuples():
+    if before != after:
+        asking = session.connection().scalars(ASKING, {"evaluation": evaluation_id}).all()
+        note_status(session, asking, stage, before, after)
+
+
+def note_status(session: Session, asking: Iterable[int], stage: str, before: str | None, after: str | None) -> None:
+    """Note the same for these campaigns, each of them once for every candidate that it asked for."""
+    for campaign_id in asking:
         for status, sign in ((before, -1), (after, 1)):
             if status is not None:
-                note(session, campaign_id, MEASURED, f"{stage}{BETWEEN}{status}", sign * number)
+                note(session, campaign_id, MEASURED, f"{stage}{BETWEEN}{status}", sign)
 
 
 def note_link(session: Session, candidate_id: int, row: models.Evaluation) -> None:
@@ -84,10 +89,14 @@ def store(session: Session) -> None:
     ]
     if changes:
         connection = session.connection()
-        given: Any = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(ROW)
-        key = (ROW.campaign_id, ROW.kind, ROW.name)
-        adding = given.on_conflict_do_update(index_elements=key, set_={"number": ROW.number + given.excluded.number})
-        connection.execute(adding, changes)
+        connection.execute(_adding(connection.dialect.name), changes)
+
+
+@cache
+def _adding(dialect: str) -> Any:
+    given: Any = (sqlite if dialect == "sqlite" else postgresql).insert(ROW)
+    key = (ROW.campaign_id, ROW.kind, ROW.name)
+    return given.on_conflict_do_update(index_elements=key, set_={"number": ROW.number + given.excluded.number})
 
 
 def read(session: Session, campaign_id: int) -> dict[str, dict[str, float]]:

@@ -6,9 +6,11 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy.orm import Session
 
 from search.contracts import Claim
 from search.ranking.conditions import ConditionError
@@ -26,7 +28,9 @@ from search.records import (
     Status,
     Workload,
 )
+from search.store import standing
 from search.store.ledger import SqlLedger
+from search.store.shown import tally
 
 FOLDER = Path(__file__).parent
 ENVIRONMENT = Environment(
@@ -286,6 +290,24 @@ class LedgerContract:
         assert ledger.claim(tasks[0], "heir", MINUTE).status is Status.QUARANTINED
         assert [ledger.claim(each, "heir", MINUTE) for each in tasks[1:]] == [Claim.TAKEN] * 7
 
+    def test_what_is_claimed_as_begun_is_blamed(self, ledger):
+        for _ in range(3):
+            assert ledger.claim(task(), "doomed", MOMENT, begun=True) is Claim.TAKEN
+            time.sleep(2 * MOMENT)
+        assert ledger.claim(task(), "heir", MINUTE).status is Status.QUARANTINED
+
+    def test_what_a_result_tells_to_have_begun_is_blamed(self, ledger):
+        """Told with a result that counts and with one that does not; another's lease is nobody else's to begin."""
+        for number in range(3):
+            assert ledger.claim(task(), "doomed", MOMENT) is Claim.TAKEN
+            assert ledger.claim(task("theirs"), "somebody", MOMENT) is Claim.TAKEN
+            ledger.claim(task("done"), "doomed", MINUTE)
+            ledger.finish(result(task("done")), "doomed", ENVIRONMENT, [task().key, task("theirs").key])
+            assert number == 0 or ledger.claim(task("done"), "doomed", MINUTE) == result(task("done"))
+            time.sleep(2 * MOMENT)
+        assert ledger.claim(task(), "heir", MINUTE).status is Status.QUARANTINED
+        assert ledger.claim(task("theirs"), "heir", MINUTE) is Claim.TAKEN
+
     def test_only_ones_own_lease_is_begun(self, ledger):
         for _ in range(4):
             assert ledger.claim(task(), "doomed", MOMENT) is Claim.TAKEN
@@ -369,6 +391,48 @@ class LedgerContract:
             ledger.finish(result(task()), "me", ENVIRONMENT)
         with pytest.raises(ValueError, match="environment"):
             ledger.finish(result(task()), "me", dataclasses.replace(ENVIRONMENT, device="H200"))
+
+    def test_standings_are_what_would_be_read_from_all_evaluations(self, ledger, campaign):
+        """They are written from what is remembered, which must be what the database has."""
+        candidates = [ledger.add_candidate(propose(campaign, step)) for step in range(3)]
+        odd = {"message": "a \0 in what a program says", "ratio": 0.0}  # of a result at a cost ratio
+        for number, each in enumerate(candidates):
+            for asked in (task(each.program_digest, stage=stage, ratio=4.0) for stage in (Stage.CHECK, Stage.FIDELITY)):
+                ledger.claim(asked, "me", MINUTE, each.id)
+                taken = result(
+                    asked, kl=(0.1, math.nan, math.inf), cost_ratio=number, error_layer_0=1.0, speedup=math.nan
+                )
+                ledger.finish(dataclasses.replace(taken, **odd), "me", ENVIRONMENT)
+            measure(ledger, each, task(each.program_digest, split="held_out", stage=Stage.FIDELITY), kl=0.3)
+        quarantine(ledger, task("p0", stage=Stage.SERVE), candidates[0])
+        measure(ledger, candidates[0], task("p0", seed=1), status=Status.INFRASTRUCTURE)
+        before, counted = ledger.standings(), ledger.progress(campaign.id)
+        with Session(ledger._engine) as session, session.begin():
+            standing.rebuild(session)
+            tally.rebuild(session)
+        assert len(before) >= 3
+        assert ledger.standings() == before
+        assert ledger.progress(campaign.id) == counted
+
+    def test_a_result_that_was_rolled_back_is_not_remembered(self, ledger, campaign, monkeypatch):
+        candidate = ledger.add_candidate(propose(campaign, 0))
+        ledger.claim(task(), "me", MINUTE, candidate.id)
+        with monkeypatch.context() as patch:
+            patch.setattr(tally, "store", lambda _: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                ledger.finish(result(task(), accuracy=0.1), "me", ENVIRONMENT)
+        assert [row.accuracy for row in ledger.standings()] == [None]
+        ledger.finish(result(task(), accuracy=0.6), "me", ENVIRONMENT)
+        measure(ledger, candidate, task(stage=Stage.FIDELITY), kl=0.2)
+        assert [(row.accuracy, row.kl) for row in ledger.standings()] == [(0.6, 0.2)]
+
+    def test_what_another_process_measured_meanwhile_is_on_the_leaderboard(self, ledger, campaign, url):
+        candidate = ledger.add_candidate(propose(campaign, 0))
+        measure(ledger, candidate, task(), accuracy=0.6)
+        with closing(SqlLedger(url)) as other:
+            measure(other, candidate, task(stage=Stage.FIDELITY), kl=0.2)
+        measure(ledger, candidate, task(stage=Stage.RECALL), recall=0.9)
+        assert [(row.accuracy, row.kl, row.recall) for row in ledger.standings()] == [(0.6, 0.2, 0.9)]
 
     @pytest.mark.parametrize("status", [Status.INFRASTRUCTURE, Status.INTERRUPTED])
     def test_our_own_faults_are_tried_again(self, ledger, campaign, status):
