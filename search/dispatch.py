@@ -114,9 +114,7 @@ class Dispatcher:
         if self._handed:
             finished = self._evaluator.completed(patience)
             self._handed -= {evaluation.key for evaluation in finished}
-            begun: Sequence[EvaluationKey] = (
-                self._hand_over()
-            )  # before anything is stored: no worker waits for the database
+            begun = self._hand_over()  # before anything is stored: no worker waits for the database
             for evaluation in finished:
                 begun = self._finish(evaluation, begun)
             self._begin(begun)

@@ -33,7 +33,8 @@ RETRIED = (Status.INFRASTRUCTURE, Status.INTERRUPTED)
 # Built once: building them costs more than the database takes to answer.
 ROW = models.Evaluation
 IS_KEY = and_(*(getattr(ROW, name) == bindparam(f"key_{name}") for name in models.KEY))
-LOOK = select(ROW.id, ROW.status, ROW.owner, ROW.finished_at).where(IS_KEY).with_for_update(key_share=True)
+SEEN = (ROW.id, ROW.stage, ROW.workload_digest, ROW.status, ROW.elapsed_s, ROW.owner, ROW.finished_at)
+LOOK = select(*SEEN).where(IS_KEY).with_for_update(key_share=True)
 ENDED = {"owner": None, "lease_until": None, "finished_at": func.now()}
 SETTLE = update(ROW).where(ROW.id == bindparam("settled")).values(ENDED)
 # The usual case in one statement: nothing has come of it before.
@@ -80,16 +81,17 @@ def claim(session: Session, task: EvaluationTask, wish: Wish, candidate_id: int 
         return Claim.TAKEN
     row = lock(session, task.key)
     assert row is not None, "what somebody has inserted is there"
-    before, concerned = row.status, link(session, row.id, candidate_id)
-    if concerned and before is not None:
+    concerned = link(session, row.id, candidate_id)
+    if concerned and row.status is not None:
         tally.note_link(session, concerned[0], row)
     if not is_final(row):
+        if row.status is not None:  # it is taken, or given up
+            tally.note_evaluation(session, row, -1)
         if (wish.is_again and row.owner == wish.owner) or take(session, row, wish):
-            tally.note_evaluation(session, row.id, row.stage, before, None)
             return Claim.TAKEN
         if not is_final(row):
             return Claim.BUSY
-        tally.note_evaluation(session, row.id, row.stage, before, row.status)
+        tally.note_evaluation(session, row, 1)
         concerned = linked(session, row.id)
     session.flush()
     standing.refresh(session, concerned)
@@ -222,51 +224,45 @@ def absolve(session: Session, keys: Sequence[EvaluationKey]) -> None:
 
 def _free(session: Session, found: Sequence[models.Evaluation]) -> None:
     for row in found:
-        tally.note_evaluation(session, row.id, row.stage, row.status, None)
+        tally.note_evaluation(session, row, -1)
         row.status, row.message, row.begun = None, "", False
     session.flush()
     standing.refresh(session, [each for row in found for each in linked(session, row.id)])
 
 
-@dataclass(frozen=True)
-class Settled:
-    """A row that has got a result, and the status that it had before."""
-
-    id: int
-    before: str | None
-
-
-def settle(session: Session, evaluation: Evaluation, owner: str, commit: str) -> Settled | None:
-    """Write a result into its row, with the commit that measured it, and end the lease.
+def settle(session: Session, evaluation: Evaluation, owner: str, commit: str) -> int | None:
+    """Write a result into its row, with the commit that measured it, end the lease, and give the row's id.
 
     None where another result counts, or somebody else's lease. Raises LookupError where nobody has claimed it.
     """
     told = {"commit": commit, **{name: getattr(evaluation, name) for name in rows.TOLD}}
     settled = None
     if evaluation.status not in RETRIED:  # what is tried again may only end its own lease
-        made = session.connection().execute(SETTLE_NEW, {**parameters(evaluation.key), **told}).scalar_one_or_none()
-        settled = None if made is None else Settled(made, None)
+        settled = session.connection().execute(SETTLE_NEW, {**parameters(evaluation.key), **told}).scalar_one_or_none()
     if settled is None:
         settled = _settle_again(session, evaluation, owner, told)
     if settled is not None and evaluation.measurements:
         taken = [
-            {"evaluation_id": settled.id, "position": position, **vars(measurement)}
+            {"evaluation_id": settled, "position": position, **vars(measurement)}
             for position, measurement in enumerate(evaluation.measurements)
         ]
         session.connection().execute(INSERT_MEASUREMENT, taken)
     return settled
 
 
-def _settle_again(session: Session, evaluation: Evaluation, owner: str, told: dict[str, Any]) -> Settled | None:
+def _settle_again(session: Session, evaluation: Evaluation, owner: str, told: dict[str, Any]) -> int | None:
     row = session.connection().execute(LOOK, parameters(evaluation.key)).one_or_none()
     if row is None:
         raise LookupError(f"Nobody has claimed {evaluation.key}.")
     if is_final(row) or (evaluation.status in RETRIED and row.owner != owner):
         return None
+    if row.status is not None:
+        tally.note_evaluation(session, row, -1)
     session.connection().execute(SETTLE, {"settled": row.id, **told})
     if row.finished_at is not None:  # it was tried before
         session.execute(delete(models.Measurement).where(models.Measurement.evaluation_id == row.id))
-    return Settled(row.id, row.status)
+    found: int = row.id
+    return found
 
 
 def link(session: Session, evaluation_id: int, candidate_id: int | None) -> Sequence[int]:

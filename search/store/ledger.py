@@ -307,10 +307,8 @@ class SqlLedger:
             if settled is None:
                 return
             keep(session, models.Environment, digest, definition=asdict(environment))
-            split = standing.note(session, session.info["finished"], settled.id, evaluation)
-            asking = standing.refresh_linked(session, settled.id)
-            if split != standing.HELD_OUT:
-                tally.note_status(session, asking, evaluation.key.stage, settled.before, evaluation.status)
+            standing.note(session, session.info["finished"], settled, evaluation)
+            tally.note_result(session, evaluation, standing.refresh_linked(session, settled))
 
     @patient
     def environment(self, digest: str) -> Environment:

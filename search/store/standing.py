@@ -196,13 +196,12 @@ def _refresh(session: Session, locked: Sequence[Any]) -> None:
         connection.execute(INSERT, written)
 
 
-def note(session: Session, finished: rows.Finished, evaluation_id: int, evaluation: Evaluation) -> str:
-    """Remember a result that has just been stored, as `SHOWN` would read it; gives the split that it is of."""
+def note(session: Session, finished: rows.Finished, evaluation_id: int, evaluation: Evaluation) -> None:
+    """Remember a result that has just been stored, as `SHOWN` would read it."""
     shown = (each for each in evaluation.measurements if each.name in NAMES or each.name.startswith(MODELLED))
     asked = rows.Definitions.of(session).asked(session, evaluation.key.workload_digest)
     taken = replace(evaluation, measurements=tuple(shown), ratio=asked.ratio)
     finished.add(evaluation_id, rows.judged(session, taken))
-    return asked.split
 
 
 def _judged(session: Session, candidate_ids: Sequence[int]) -> dict[int, list[rows.Judged]]:

@@ -1,5 +1,6 @@
 """The leaderboard at any size: places, pages and counts, and the indexes that answer for them."""
 
+import dataclasses
 import itertools
 import math
 import random
@@ -212,7 +213,8 @@ class BoardContract:
                 ledger.forgive([drawn.choice(quarantined).id])
         elif ledger.claim(asked, "me", MINUTE, candidate.id) is Claim.TAKEN:
             ended = drawn.choice((Status.OK, Status.OK, Status.BELOW_GATE, Status.CRASHED, Status.INFRASTRUCTURE))
-            ledger.finish(result(asked, ended, kl=0.1), "me", ENVIRONMENT)
+            told = dataclasses.replace(result(asked, ended, kl=0.1), elapsed_s=drawn.choice((0.5, 2.0, 8.0)))
+            ledger.finish(told, "me", ENVIRONMENT)
 
     def statuses(self, ledger, candidate):
         return {each.status for each in ledger.candidate(candidate.id).evaluations}
@@ -231,6 +233,23 @@ class BoardContract:
         admitted = sum(record.candidate.status is Status.OK for record in records)
         assert progress.proposers == (("grammar", 0.5 * len(records), admitted),)
         assert progress.num_steps == len(records)
+        self.check_seconds(ledger, campaign)
+
+    def check_seconds(self, ledger, campaign):
+        expected = {}
+        for each in ledger.spent(campaign.id).spendings:
+            assert not each.is_older
+            found = expected.setdefault((each.stage, each.split, each.ratio), Counter())
+            passed = each.num_asked * (each.status == Status.OK)
+            found.update(ran=1, seconds=each.elapsed_s, ended=each.num_asked, passed=passed)
+        told = ledger.progress(campaign.id).took
+        assert {
+            (t.stage, t.split, t.ratio): Counter(
+                ran=t.num_ran, seconds=t.seconds, ended=t.num_ended, passed=t.num_passed
+            )
+            for t in told
+        } == expected
+        assert [t.split for t in told] == sorted((t.split for t in told), reverse=True)
 
 
 class TestSqlite(BoardContract):

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from search.contracts import Claim
@@ -26,6 +27,7 @@ from search.records import (
     Proposal,
     Stage,
     Status,
+    Took,
     Workload,
 )
 from search.store import standing
@@ -710,6 +712,32 @@ class LedgerContract:
         progress = ledger.progress(campaign.id)
         assert dict(progress.statuses) == {Status.OK: 2, Status.DUPLICATE: 1, Status.TIMED_OUT: 1}
         assert (progress.num_steps, progress.num_running) == (4, 1)
+
+    def test_progress_tells_where_the_time_of_workers_went(self, ledger, campaign):
+        """What was there before the campaign took nothing; what two candidates ask for was measured once."""
+        first, second = (ledger.add_candidate(propose(campaign, step)) for step in range(2))
+        shared, hidden = task("both", Stage.FIDELITY, ratio=8.0), task("p0", Stage.FIDELITY, split="held_out")
+        measure(ledger, first, shared)
+        measure(ledger, first, hidden, status=Status.CRASHED)
+        assert ledger.claim(shared, "me", MINUTE, second.id).status is Status.OK
+        ledger.claim(task("p1", Stage.FIDELITY, ratio=8.0), "me", MINUTE, second.id)
+        assert ledger.progress(campaign.id).took == (
+            Took(Stage.FIDELITY, "search", 8.0, 0.25, 1, num_passed=2, num_ended=2, num_running=1),
+            Took(Stage.FIDELITY, "held_out", 0.0, 0.25, 1, num_passed=0, num_ended=1, num_running=0),
+        )
+
+    def test_what_was_there_before_a_campaign_took_none_of_its_time(self, ledger, campaign):
+        measure(ledger, ledger.add_candidate(propose(campaign, 0)), task())
+        measure(ledger, ledger.add_candidate(propose(campaign, 1)), task("p1"), status=Status.INFRASTRUCTURE)
+        later = ledger.create_campaign(CAMPAIGN)
+        with ledger._engine.begin() as connection:
+            connection.execute(text("UPDATE campaign SET created_at = '2999-01-01 00:00:00' WHERE id = 2"))
+        given = ledger.add_candidate(propose(later, 0))
+        assert ledger.claim(task(), "me", MINUTE, given.id).status is Status.OK
+        assert ledger.progress(later.id).took == (Took(Stage.PROBE, "search", 0.0, 0.0, 0, 1, 1, 0),)
+        assert ledger.claim(task("p1"), "me", MINUTE, given.id) is Claim.TAKEN
+        assert ledger.progress(later.id).took == (Took(Stage.PROBE, "search", 0.0, 0.0, 0, 1, 1, 1),)
+        assert ledger.progress(campaign.id).took == (Took(Stage.PROBE, "search", 0.0, 0.25, 1, 1, 1, 1),)
 
     def test_find_takes_an_id_or_the_beginning_of_a_digest(self, ledger, campaign):
         first, second = (ledger.add_candidate(propose(campaign, i, d)) for i, d in enumerate(("abc1", "abd2")))
