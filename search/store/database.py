@@ -22,7 +22,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from search.store.errors import AwayError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from sqlalchemy.engine import Connection
 
@@ -303,9 +303,9 @@ class Kept:
         self._committed |= self._new
 
 
-def keep(session: Session, model: type[Base], digest: str, **values: Any) -> None:
-    """Insert a row with a digest of its own unless it is there."""
+def keep(session: Session, model: type[Base], digest: str, columns: Callable[[], dict[str, Any]]) -> None:
+    """Insert a row with a digest of its own unless it is there; only where it may not be its columns are asked for."""
     kept: Kept = session.info["kept"]
     if not kept.has(model, digest):
-        insert_new(session, model, digest=digest, **values)
+        insert_new(session, model, digest=digest, **columns())
         kept.add(model, digest)

@@ -15,9 +15,9 @@ from sqlalchemy import Double, and_, bindparam, cast, delete, extract, func, ins
 
 from search.contracts import Claim
 from search.records import Evaluation, EvaluationKey, Status
-from search.store import models, rows, standing
+from search.store import models, rows
 from search.store.database import Clock, insert_new, inserting, keep
-from search.store.shown import tally
+from search.store.shown import refreshing, tally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +94,7 @@ def claim(session: Session, task: EvaluationTask, wish: Wish, candidate_id: int 
         tally.note_evaluation(session, row, 1)
         concerned = linked(session, row.id)
     session.flush()
-    standing.refresh(session, concerned)
+    refreshing.refresh(session, concerned)
     return row
 
 
@@ -116,13 +116,17 @@ def lock(session: Session, key: EvaluationKey) -> models.Evaluation | None:
 def make(session: Session, task: EvaluationTask, wish: Wish) -> int | None:
     """Insert the task's row, leased, with what it refers to, and give its id; None where there is one already."""
     digest, asked = task.key.program_digest, task.workload
-    if not session.info["kept"].has(models.Program, digest):
-        values, source_digest = [list(pair) for pair in task.values], rows.store_source(session, task.text)
-        keep(session, models.Program, digest, source_digest=source_digest, values=values, name="")
-    keep(session, models.Workload, asked.digest, split=asked.split, definition=asdict(asked))
+    keep(session, models.Program, digest, lambda: _program(session, task))
+    keep(session, models.Workload, asked.digest, lambda: {"split": asked.split, "definition": asdict(asked)})
     connection = session.connection()
     leased = {**vars(task.key), "owner": wish.owner, "lease_s": wish.lease_s, "begun": wish.begun}
     return connection.execute(_leasing(connection.dialect.name), leased).scalar_one_or_none()
+
+
+def _program(session: Session, task: EvaluationTask) -> dict[str, Any]:
+    """Give the columns of a task's program, and store its text."""
+    source = rows.store_source(session, task.text)
+    return {"source_digest": source, "values": [list(pair) for pair in task.values], "name": ""}
 
 
 @cache
@@ -227,7 +231,7 @@ def _free(session: Session, found: Sequence[models.Evaluation]) -> None:
         tally.note_evaluation(session, row, -1)
         row.status, row.message, row.begun = None, "", False
     session.flush()
-    standing.refresh(session, [each for row in found for each in linked(session, row.id)])
+    refreshing.refresh(session, [each for row in found for each in linked(session, row.id)])
 
 
 def settle(session: Session, evaluation: Evaluation, owner: str, commit: str) -> int | None:

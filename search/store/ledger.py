@@ -26,11 +26,11 @@ from search.records import (
     Submission,
     Workload,
 )
-from search.store import entries, lease, models, rows, schema, standing, submissions
+from search.store import entries, lease, models, rows, schema, submissions
 from search.store import spent as spending
 from search.store.database import Kept, Transaction, connect, explained, insert_new, keep, reader
 from search.store.patience import PATIENCE_S, Patience, patient
-from search.store.shown import board, candidates, fronts, progress, tally
+from search.store.shown import board, candidates, fronts, progress, refreshing, tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -153,7 +153,7 @@ class SqlLedger:
                 tally.note_candidate(session, row)
                 entries.store(session, row.id, candidate.proposal)
                 if candidate.status is Status.OK:
-                    standing.admit(session, row, settings)
+                    refreshing.admit(session, row, settings)
             is_alone = is_new and not (candidate.proposal.hypotheses or candidate.proposal.notes)
             said = entries.NOTHING if is_alone else candidates.written(session, row.id)
             return rows.candidate(row, text, said)
@@ -306,9 +306,9 @@ class SqlLedger:
             settled = lease.settle(session, evaluation, owner, environment.commit)
             if settled is None:
                 return
-            keep(session, models.Environment, digest, definition=asdict(environment))
-            standing.note(session, session.info["finished"], settled, evaluation)
-            tally.note_result(session, evaluation, standing.refresh_linked(session, settled))
+            keep(session, models.Environment, digest, lambda: {"definition": asdict(environment)})
+            refreshing.note(session, session.info["finished"], settled, evaluation)
+            tally.note_result(session, evaluation, refreshing.refresh_linked(session, settled))
 
     @patient
     def environment(self, digest: str) -> Environment:
@@ -376,7 +376,8 @@ def _insert(session: Session, candidate: Candidate) -> bool:
     columns["source_digest"] = source = rows.store_source(session, columns.pop("text"))
     digest, name = candidate.program_digest or None, candidate.name
     if digest:
-        keep(session, models.Program, digest, source_digest=source, values=columns["values"], name=name)
+        program = {"source_digest": source, "values": columns["values"], "name": name}
+        keep(session, models.Program, digest, lambda: program)
     columns.update(campaign_id=candidate.campaign_id, step=candidate.step, program_digest=digest, name=name)
     return insert_new(session, models.Candidate, **columns, status=candidate.status, message=candidate.message)
 

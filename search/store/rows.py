@@ -301,5 +301,5 @@ OF_CAMPAIGN = Reading(select(models.Candidate.id).where(models.Candidate.campaig
 def store_source(session: Session, text: str) -> str:
     """Store a text unless it is known; give its digest."""
     digest = digest_of(storable(text))
-    keep(session, models.Source, digest, text=text)
+    keep(session, models.Source, digest, lambda: {"text": text})
     return digest

@@ -89,11 +89,10 @@ def _rebuild(connection: Connection) -> None:
     """Write what is derived anew, from evaluations that an older version made."""
     from sqlalchemy.orm import Session
 
-    from search.store import standing
-    from search.store.shown import tally
+    from search.store.shown import refreshing, tally
 
     with Session(connection) as session, session.begin():
-        standing.rebuild(session)
+        refreshing.rebuild(session)
         tally.rebuild(session)
 
 

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, func, insert, literal_column, or_, select
+from sqlalchemy import literal_column, or_
 
 from search.records import Evaluation, Measurement, Stage, Status, digest_of
 from search.store import models, rows
-from search.store.database import insert_new
-from search.store.shown import tally
 from search.store.shown.place import place as place_of
+from search.workloads import HELD_OUT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from sqlalchemy.orm import Session
+    Known = dict[tuple[Stage, str], Measurement]  # by stage and name
 
 # Numbers count where the program behaved, however good it is: what cheated or crashed has none.
 MEASURED = (Status.OK, Status.BELOW_GATE)
-HELD_OUT = "held_out"
 # Stages whose figures are of the judged lengths; questions choose lengths of their own, the oracle gives no figure.
 OF_LENGTHS = (Stage.CHECK, Stage.SCREEN, Stage.RECALL, Stage.RACE, Stage.FIDELITY, Stage.SERVE)
 MODELLED = "modelled_speedup_"  # a measurement of this name ends in the device that it is modelled for
-BATCH = 500  # candidates whose rows are written anew at a time
 
 
 @dataclass(frozen=True)
@@ -72,51 +68,6 @@ IS_SHOWN = or_(
     models.Measurement.name.in_([literal_column(f"'{name}'") for name in sorted(NAMES)]),
     models.Measurement.name.startswith(MODELLED, autoescape=True),
 )
-SHOWN = rows.Reading(rows.IDS, IS_SHOWN)
-# Built once: building them costs more than a database takes to answer.
-LOCK = (
-    select(models.Candidate.id, models.Candidate.campaign_id, models.Candidate.program_digest, models.Campaign.settings)
-    .join(models.Campaign, models.Campaign.id == models.Candidate.campaign_id)
-    .order_by(models.Candidate.id)
-    .with_for_update(key_share=True, of=models.Candidate)
-)
-LOCK_THESE = LOCK.where(models.Candidate.id.in_(rows.IDS))
-LINK = models.CandidateEvaluation
-LOCK_LINKED = LOCK.join(LINK, LINK.candidate_id == models.Candidate.id).where(
-    LINK.evaluation_id == bindparam("evaluation")
-)
-LISTED = (
-    select(models.Standing.id)
-    .where(
-        models.Standing.campaign_id == bindparam("campaign_id"),
-        models.Standing.program_digest == bindparam("program_digest"),
-    )
-    .limit(1)
-)
-FINISHED = (
-    select(LINK.candidate_id, LINK.evaluation_id)
-    .join(models.Evaluation, models.Evaluation.id == LINK.evaluation_id)
-    .where(LINK.candidate_id.in_(rows.IDS), models.Evaluation.status.is_not(None))
-)
-REMOVE = (
-    delete(models.Standing)
-    .where(models.Standing.candidate_id.in_(rows.IDS))
-    .returning(models.Standing.candidate_id, models.Standing.status)
-)
-INSERT = insert(models.Standing)
-ALIKE = (
-    select(models.Evaluation.answers, func.min(models.Candidate.id))
-    .join(models.CandidateEvaluation, models.CandidateEvaluation.evaluation_id == models.Evaluation.id)
-    .join(models.Candidate, models.Candidate.id == models.CandidateEvaluation.candidate_id)
-    .where(
-        models.Evaluation.answers.in_(bindparam("answers", expanding=True)),
-        models.Evaluation.workload_digest.in_(bindparam("workloads", expanding=True)),
-        models.Evaluation.stage == Stage.SCREEN.value,
-        models.Candidate.campaign_id == bindparam("campaign"),
-        models.Candidate.id < bindparam("candidate"),
-    )
-    .group_by(models.Evaluation.answers)
-)
 
 
 @dataclass(frozen=True)
@@ -138,125 +89,12 @@ class Asked:
     digest: str
 
 
-class _Listed(NamedTuple):
-    """A candidate as `LOCK` gives it."""
-
-    id: int
-    campaign_id: int
-    program_digest: str
-    settings: str
-
-
 @lru_cache(maxsize=64)
 def asked_by(settings: str) -> Asked:
     """Read it from a campaign's settings."""
     given = json.loads(settings)
     workloads = given.get("workloads", [])
     return Asked(tuple(each["stage"] for each in workloads), digest_of([workloads, given.get("evaluation_seed", 0)]))
-
-
-def admit(session: Session, candidate: models.Candidate, settings: str) -> None:
-    """Put a new candidate of a campaign with these settings on the leaderboard, once per program and campaign."""
-    where = {"campaign_id": candidate.campaign_id, "program_digest": candidate.program_digest}
-    if session.connection().execute(LISTED, where).first() is None:
-        listed = _Listed(candidate.id, candidate.campaign_id, candidate.program_digest or "", settings)
-        (row,) = summaries(listed, (), {})
-        insert_new(session, models.Standing, **row)
-
-
-def refresh(session: Session, candidate_ids: Sequence[int]) -> None:
-    """Write the standings of candidates anew. Candidates are locked in the order of their ids: none deadlock."""
-    if candidate_ids:
-        _refresh(session, session.connection().execute(LOCK_THESE, {"ids": candidate_ids}).all())
-
-
-def refresh_linked(session: Session, evaluation_id: int) -> list[int]:
-    """Write the standings of all candidates anew whose evaluation it is; gives the campaign of each of them."""
-    locked = session.connection().execute(LOCK_LINKED, {"evaluation": evaluation_id}).all()
-    _refresh(session, locked)
-    return [each.campaign_id for each in locked]
-
-
-def _refresh(session: Session, locked: Sequence[Any]) -> None:
-    connection, ids = session.connection(), [each.id for each in locked]
-    # Looked at after the locks: another stage of the same program may just have been finished elsewhere.
-    listed: dict[int, list[str]] = defaultdict(list)
-    for candidate_id, status in connection.execute(REMOVE, {"ids": ids}) if ids else ():
-        listed[candidate_id].append(status)
-    judged = _judged(session, sorted(listed)) if listed else {}
-    written = []
-    for each in locked:
-        if each.id in listed:
-            mine = judged.get(each.id, [])
-            found = summaries(each, mine, _alike(session, each, mine))
-            tally.note(session, each.campaign_id, tally.REACHED, tally.reached(listed[each.id]), -1)
-            tally.note(session, each.campaign_id, tally.REACHED, tally.reached(row["status"] for row in found), 1)
-            written += found
-    if written:
-        connection.execute(INSERT, written)
-
-
-def note(session: Session, finished: rows.Finished, evaluation_id: int, evaluation: Evaluation) -> None:
-    """Remember a result that has just been stored, as `SHOWN` would read it."""
-    shown = (each for each in evaluation.measurements if each.name in NAMES or each.name.startswith(MODELLED))
-    asked = rows.Definitions.of(session).asked(session, evaluation.key.workload_digest)
-    taken = replace(evaluation, measurements=tuple(shown), ratio=asked.ratio)
-    finished.add(evaluation_id, rows.judged(session, taken))
-
-
-def _judged(session: Session, candidate_ids: Sequence[int]) -> dict[int, list[rows.Judged]]:
-    """Give by candidate what is finished, in stage order: read again only where something of it is not remembered."""
-    finished = rows.Finished.of(session)
-    if finished is None:
-        return SHOWN(session, ids=candidate_ids)
-    found: dict[int, list[rows.Judged]] = defaultdict(list)
-    for candidate_id, evaluation_id in session.connection().execute(FINISHED, {"ids": candidate_ids}):
-        known = finished.get(evaluation_id)
-        if known is None:
-            return _read(session, candidate_ids, finished)
-        found[candidate_id].append(known)
-    return {candidate_id: sorted(items, key=rows.in_order) for candidate_id, items in found.items()}
-
-
-def _read(session: Session, candidate_ids: Sequence[int], finished: rows.Finished) -> dict[int, list[rows.Judged]]:
-    found = SHOWN.by_id(session, ids=candidate_ids)
-    for evaluation_id, each in itertools.chain.from_iterable(found.values()):
-        finished.add(evaluation_id, each)
-    return rows.ordered(found)
-
-
-def rebuild(session: Session) -> None:
-    """Write the standings of every candidate anew: what a new version shows of old evaluations."""
-    last = 0
-    while True:
-        row = models.Standing.candidate_id
-        ids = session.scalars(select(row).where(row > last).distinct().order_by(row).limit(BATCH)).all()
-        if not ids:
-            return
-        refresh(session, ids)
-        session.expunge_all()
-        last = ids[-1]
-
-
-def _alike(session: Session, candidate: Any, judged: Sequence[rows.Judged]) -> dict[str, str]:
-    """Name for each behaviour that a screen noted the first candidate of the campaign before it that has it too."""
-    found = [item.evaluation for item in judged]
-    went_on = {e.ratio for e in found if e.key.stage not in (Stage.CHECK, Stage.SCREEN)}
-    screened = [e for e in found if e.key.stage is Stage.SCREEN and e.answers and e.ratio not in went_on]
-    if not screened:
-        return {}
-    given = {
-        "answers": [e.answers for e in screened],
-        "workloads": [e.key.workload_digest for e in screened],
-        "campaign": candidate.campaign_id,
-        "candidate": candidate.id,
-    }
-    first = dict(session.connection().execute(ALIKE, given).all())
-    if not first:
-        return {}
-    other = models.Candidate
-    names = dict(session.execute(select(other.id, other.name).where(other.id.in_(first.values()))).tuples().all())
-    return {answers: f"{names[each]} (id {each})" for answers, each in first.items()}
 
 
 def summaries(candidate: Any, judged: Sequence[rows.Judged], alike: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -340,9 +178,10 @@ def _confirming(judged: Sequence[rows.Judged], known: Sequence[Circumstance]) ->
 
 def _filled(ratio: float, items: Sequence[rows.Judged], asked: Asked, alike: Mapping[str, str]) -> dict[str, Any]:
     found = [item.evaluation for item in items]
-    status, reason = _end(found, asked, alike)
+    known = _known(found)
+    status, reason = _end(found, known, asked, alike)
     device, dtype = next(((item.device, item.dtype) for item in items if item.device), ("", ""))
-    target, speedup = _modelled(found)
+    target, speedup = _modelled(known)
     written = {
         "status": status,
         "reason": reason,
@@ -354,14 +193,14 @@ def _filled(ratio: float, items: Sequence[rows.Judged], asked: Asked, alike: Map
         "mixed_lengths": len({i.lengths for i in items if i.evaluation.key.stage in OF_LENGTHS}) > 1,
     }
     for figure in (*FIGURES, PAGES if ratio else PAGES_AS_WRITTEN):
-        written |= _written(figure, found)
+        written |= _written(figure, known)
     for name, stage in (("retrieval_lengths", Stage.RETRIEVAL), ("accuracy_lengths", Stage.PROBE)):
         asked_at = (item.lengths for item in items if item.evaluation.key.stage is stage)
         written[name] = joined(next(asked_at, ()))
     return written
 
 
-def _end(found: Sequence[Evaluation], asked: Asked, alike: Mapping[str, str]) -> tuple[Status, str]:
+def _end(found: Sequence[Evaluation], known: Known, asked: Asked, alike: Mapping[str, str]) -> tuple[Status, str]:
     """Give the last stage's status, and why there is no other stage: empty where all have been passed."""
     if not found:
         return Status.OK, "nothing is measured yet"
@@ -371,21 +210,30 @@ def _end(found: Sequence[Evaluation], asked: Asked, alike: Mapping[str, str]) ->
         return last.status, f"{stage.value}: {last.message or last.status.value}"
     if stage is Stage.SCREEN and last.answers in alike:
         return Status.OK, f"passed screen; it chooses the same pages as {alike[last.answers]}"
-    if stage is Stage.RACE and (raced := _taken(found, stage, "kl")):
+    if stage is Stage.RACE and (raced := known.get((stage, "kl"))):
         return Status.OK, f"its race: KL {raced.value:.3g}; fidelity was not run: surely behind the leaders, or not yet"
     beyond = asked.stages[asked.stages.index(stage) + 1 :] if stage in asked.stages else ()
     return Status.OK, f"passed {stage.value}; {beyond[0]} was not run: not chosen for it, or not yet" if beyond else ""
 
 
 def _confirmed(confirming: Sequence[Evaluation]) -> dict[str, Any]:
-    written: dict[str, Any] = {}
+    written, known = dict[str, Any](), _known(confirming)
     for figure in CONFIRMED:
-        written |= _written(figure, confirming)
+        written |= _written(figure, known)
     return {**written, "confirmed": any(written[figure.column] is not None for figure in CONFIRMED)}
 
 
-def _written(figure: Figure, found: Sequence[Evaluation]) -> dict[str, float | None]:
-    taken = next(filter(None, (_taken(found, stage, figure.name) for stage in figure.stages)), None)
+def _known(found: Iterable[Evaluation]) -> Known:
+    """Give each stage's numbers by name, from its first evaluation that has them, in order."""
+    known: Known = {}
+    for evaluation in found:
+        for each in evaluation.measurements if evaluation.status in MEASURED else ():
+            known.setdefault((evaluation.key.stage, each.name), each)
+    return known
+
+
+def _written(figure: Figure, known: Known) -> dict[str, float | None]:
+    taken = next(filter(None, (known.get((stage, figure.name)) for stage in figure.stages)), None)
     written = {figure.column: taken.value if taken else None}
     if figure.spread:
         written[f"{figure.column}_low"] = taken.low if taken else None
@@ -393,16 +241,7 @@ def _written(figure: Figure, found: Sequence[Evaluation]) -> dict[str, float | N
     return written
 
 
-def _taken(found: Sequence[Evaluation], stage: Stage, name: str) -> Measurement | None:
-    """Give a stage's number, from its first evaluation that has it."""
-    named = (e.measurement(name) for e in found if e.key.stage is stage and e.status in MEASURED)
-    return next((measurement for measurement in named if measurement), None)
-
-
-def _modelled(found: Sequence[Evaluation]) -> tuple[str, float | None]:
+def _modelled(known: Known) -> tuple[str, float | None]:
     """Give the device and the modelled speed-up of the first stage that tells one."""
-    for evaluation in found:
-        for measurement in evaluation.measurements if evaluation.status in MEASURED else ():
-            if measurement.name.startswith(MODELLED):
-                return measurement.name.removeprefix(MODELLED), measurement.value
-    return "", None
+    told = ((name.removeprefix(MODELLED), each.value) for (_, name), each in known.items() if name.startswith(MODELLED))
+    return next(told, ("", None))

@@ -8,7 +8,7 @@ from sqlalchemy import and_, bindparam, false, func, select
 
 from search.records import Record, Stage, Status
 from search.store import entries, models, rows
-from search.store.standing import HELD_OUT
+from search.workloads import HELD_OUT
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select

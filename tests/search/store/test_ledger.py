@@ -30,9 +30,8 @@ from search.records import (
     Took,
     Workload,
 )
-from search.store import standing
 from search.store.ledger import SqlLedger
-from search.store.shown import tally
+from search.store.shown import refreshing, tally
 
 FOLDER = Path(__file__).parent
 ENVIRONMENT = Environment(
@@ -410,7 +409,7 @@ class LedgerContract:
         measure(ledger, candidates[0], task("p0", seed=1), status=Status.INFRASTRUCTURE)
         before, counted = ledger.standings(), ledger.progress(campaign.id)
         with Session(ledger._engine) as session, session.begin():
-            standing.rebuild(session)
+            refreshing.rebuild(session)
             tally.rebuild(session)
         assert len(before) >= 3
         assert ledger.standings() == before
