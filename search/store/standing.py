@@ -114,7 +114,7 @@ def summaries(candidate: Any, judged: Sequence[rows.Judged], alike: Mapping[str,
             **{name: getattr(place, name) for name in models.CIRCUMSTANCE},
             "lengths": joined(place.lengths),
             **_filled(place.ratio, items, asked, alike),
-            **_confirmed([item.evaluation for item in by_place.get(place, ())]),
+            **(_confirmed([item.evaluation for item in by_place[place]]) if place in by_place else UNCONFIRMED),
         }
         for place, items in found or [(Circumstance(), [])]
     ]
@@ -245,3 +245,6 @@ def _modelled(known: Known) -> tuple[str, float | None]:
     """Give the device and the modelled speed-up of the first stage that tells one."""
     told = ((name.removeprefix(MODELLED), each.value) for (_, name), each in known.items() if name.startswith(MODELLED))
     return next(told, ("", None))
+
+
+UNCONFIRMED = _confirmed(())  # most rows are
