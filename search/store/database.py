@@ -247,17 +247,22 @@ def _passes(error: BaseException | None) -> bool:
 
 
 class Transaction(Session):
-    """A session for one transaction: it looks its connection up once, which costs as much as a small statement."""
+    """A session within a connection's transaction: whoever needs no objects asks that connection and pays for no more.
 
-    _connection: Connection | None = None
+    The transaction is its maker's to end, who flushes the session before.
+    """
+
+    def __init__(self, connection: Connection, info: dict[str, Any]) -> None:
+        super().__init__(connection, info=info)
+        self._within = connection
 
     def connection(
-        self, bind_arguments: Any | None = None, execution_options: Mapping[str, Any] | None = None
+        self,
+        bind_arguments: Any | None = None,  # noqa: ARG002 - the session's signature
+        execution_options: Mapping[str, Any] | None = None,  # noqa: ARG002
     ) -> Connection:
         """Give the transaction's connection."""
-        if self._connection is None:
-            self._connection = super().connection(bind_arguments, execution_options)
-        return self._connection
+        return self._within
 
 
 @cache

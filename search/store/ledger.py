@@ -77,8 +77,9 @@ class SqlLedger:
     def _writing(self) -> Iterator[Session]:
         kept, finished = Kept(self._kept), rows.Finished(self._finished)
         info = {"kept": kept, "finished": finished, "definitions": self._definitions}
-        with explained(self._engine), Transaction(self._engine, info=info) as session, session.begin():
+        with explained(self._engine), self._engine.begin() as connection, Transaction(connection, info) as session:
             yield session
+            session.flush()
             tally.store(session)
         kept.commit()
         finished.commit()
@@ -87,7 +88,7 @@ class SqlLedger:
     def reading(self) -> Iterator[Session]:
         """Give a session that sees one moment of the database and cannot write."""
         info = {"definitions": self._definitions}
-        with explained(self._engine), Transaction(self._reader, info=info) as session, session.begin():
+        with explained(self._engine), self._reader.begin() as connection, Transaction(connection, info) as session:
             yield session
 
     @property
