@@ -14,9 +14,19 @@ from search.contracts import Claim
 from search.ranking.conditions import ConditionError
 from search.records import Choice, Stage, Status
 from search.store.ledger import SqlLedger
-from search.store.shown import tally
+from search.store.shown import refreshing, tally
 from search.store.shown.place import at, place
-from tests.search.store.test_ledger import CAMPAIGN, ENVIRONMENT, LENGTHS, MINUTE, measure, propose, result, task
+from tests.search.store.test_ledger import (
+    CAMPAIGN,
+    ELSEWHERE,
+    ENVIRONMENT,
+    LENGTHS,
+    MINUTE,
+    measure,
+    propose,
+    result,
+    task,
+)
 
 FIGURES = (-1.5, -0.0, 0.0, 1e-300, 0.25, 2.0, 1e300, math.inf, None)
 NULLS_LAST = (1, 0.0)
@@ -183,21 +193,25 @@ class BoardContract:
                 drawn.choice(campaigns), step, f"p{step % 5}" * (status == Status.OK), status, dollars=0.5
             )
             candidates.append(ledger.add_candidate(proposed))
-        for _ in range(120):
+        for _ in range(150):
             self.do_something(ledger, drawn, candidates)
         for campaign in campaigns:
             self.check_counts(ledger, campaign)
-        kept = [ledger.progress(campaign.id) for campaign in campaigns]
+        kept, stood = [ledger.progress(campaign.id) for campaign in campaigns], ledger.standings()
         with ledger._writing() as session:
+            refreshing.rebuild(session)
             tally.rebuild(session)
         assert [ledger.progress(campaign.id) for campaign in campaigns] == kept
+        assert ledger.standings() == stood
         with ledger.reading() as session:
             assert session.scalar(text("SELECT count(*) FROM tally WHERE number < 0")) == 0
 
     def do_something(self, ledger, drawn, candidates):
         candidate = drawn.choice([each for each in candidates if each.status is Status.OK])
-        stage, split = drawn.choice((Stage.CHECK, Stage.RECALL, Stage.FIDELITY)), drawn.choice(("search", "held_out"))
-        asked = task(candidate.program_digest, stage, ratio=drawn.choice((8.0, 16.0)), split=split)
+        stage = drawn.choice((Stage.CHECK, Stage.RECALL, Stage.ORACLE, Stage.FIDELITY))
+        split = drawn.choice(("search", "search", "held_out"))
+        ratio, where = drawn.choice((0.0, 8.0, 16.0)), drawn.choice((ENVIRONMENT, ELSEWHERE))
+        asked = task(candidate.program_digest, stage, ratio=ratio, split=split, environment=where)
         what = drawn.random()
         if what < 0.1:
             for _ in range(3):
@@ -213,8 +227,9 @@ class BoardContract:
                 ledger.forgive([drawn.choice(quarantined).id])
         elif ledger.claim(asked, "me", MINUTE, candidate.id) is Claim.TAKEN:
             ended = drawn.choice((Status.OK, Status.OK, Status.BELOW_GATE, Status.CRASHED, Status.INFRASTRUCTURE))
-            told = dataclasses.replace(result(asked, ended, kl=0.1), elapsed_s=drawn.choice((0.5, 2.0, 8.0)))
-            ledger.finish(told, "me", ENVIRONMENT)
+            figures = {"kl": drawn.random(), "recall": drawn.random(), "cost_ratio": ratio}
+            told = dataclasses.replace(result(asked, ended, **figures), elapsed_s=drawn.choice((0.5, 2.0, 8.0)))
+            ledger.finish(told, "me", where)
 
     def statuses(self, ledger, candidate):
         return {each.status for each in ledger.candidate(candidate.id).evaluations}
