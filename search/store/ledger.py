@@ -309,7 +309,7 @@ class SqlLedger:
                 return
             keep(session, models.Environment, digest, lambda: {"definition": asdict(environment)})
             refreshing.note(session, session.info["finished"], settled, evaluation)
-            tally.note_result(session, evaluation, refreshing.refresh_linked(session, settled, evaluation))
+            tally.note_result(session, evaluation, refreshing.refresh_linked(session, settled))
 
     @patient
     def environment(self, digest: str) -> Environment:

@@ -7,14 +7,13 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import and_, bindparam, delete, func, insert, or_, select
+from sqlalchemy import bindparam, delete, func, insert, select
 
 from search.records import Stage
 from search.store import models, rows
 from search.store.database import insert_new
 from search.store.shown import tally
 from search.store.standing import IS_SHOWN, MODELLED, NAMES, summaries
-from search.workloads import HELD_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from search.records import Evaluation
-
-    Statuses = dict[int, list[str]]  # of a candidate's rows
 
 BATCH = 500  # candidates whose rows are written anew at a time
 SHOWN = rows.Reading(rows.IDS, IS_SHOWN)
@@ -52,16 +49,10 @@ FINISHED = (
     .join(models.Evaluation, models.Evaluation.id == LINK.evaluation_id)
     .where(LINK.candidate_id.in_(rows.IDS), models.Evaluation.status.is_not(None))
 )
-ROW = models.Standing
-STATUSES = select(ROW.candidate_id, ROW.status).where(ROW.candidate_id.in_(rows.IDS))
-REMOVE = delete(ROW).where(ROW.candidate_id.in_(rows.IDS)).returning(ROW.candidate_id, ROW.status)
-PLACE = models.CIRCUMSTANCE[2:]
-# A result changes rows of its own circumstance, and those of programs as written, of which one may be empty.
-REMOVE_AT = REMOVE.where(
-    ROW.ratio.in_((0.0, bindparam("ratio"))),
-    or_(
-        ROW.environment_digest == "", and_(*(getattr(ROW, name) == bindparam(name) for name in models.CIRCUMSTANCE[2:]))
-    ),
+REMOVE = (
+    delete(models.Standing)
+    .where(models.Standing.candidate_id.in_(rows.IDS))
+    .returning(models.Standing.candidate_id, models.Standing.status)
 )
 INSERT = insert(models.Standing)
 ALIKE = (
@@ -103,66 +94,30 @@ def refresh(session: Session, candidate_ids: Sequence[int]) -> None:
         _refresh(session, session.connection().execute(LOCK_THESE, {"ids": candidate_ids}).all())
 
 
-def refresh_linked(session: Session, evaluation_id: int, evaluation: Evaluation) -> list[int]:
-    """Write what a result changes of all candidates whose it is; gives the campaign of each of them."""
+def refresh_linked(session: Session, evaluation_id: int) -> list[int]:
+    """Write the standings of all candidates anew whose evaluation it is; gives the campaign of each of them."""
     locked = session.connection().execute(LOCK_LINKED, {"evaluation": evaluation_id}).all()
-    asked = rows.Definitions.of(session).asked(session, evaluation.key.workload_digest)
-    is_a_part = asked.ratio and asked.split != HELD_OUT
-    _refresh(session, locked, _Part(asked.ratio, *_where(evaluation)) if is_a_part else None)
+    _refresh(session, locked)
     return [each.campaign_id for each in locked]
 
 
-class _Part(NamedTuple):
-    """The rows that a result at a cost ratio can change: the fields are columns of `models.Standing`."""
-
-    ratio: float
-    model_digest: str
-    environment_digest: str
-    evaluator_version: str
-
-    def has(self, item: rows.Judged) -> bool:
-        """Say whether an evaluation counts in them."""
-        return item.evaluation.ratio in (0.0, self.ratio) and _where(item.evaluation) == self[1:]
-
-
-def _where(evaluation: Evaluation) -> tuple[str, str, str]:
-    key = evaluation.key
-    return key.model_digest, key.environment_digest, key.evaluator_version
-
-
-def _refresh(session: Session, locked: Sequence[Any], part: _Part | None = None) -> None:
-    """Write rows of candidates anew, all of them or a part."""
-    if not locked:
-        return
+def _refresh(session: Session, locked: Sequence[Any]) -> None:
+    connection, ids = session.connection(), [each.id for each in locked]
     # Looked at after the locks: another stage of the same program may just have been finished elsewhere.
-    removed, left = _removed(session, [each.id for each in locked], part)
-    listed = sorted({*removed, *left})
-    judged = _judged(session, listed) if listed else {}
+    listed: dict[int, list[str]] = defaultdict(list)
+    for candidate_id, status in connection.execute(REMOVE, {"ids": ids}) if ids else ():
+        listed[candidate_id].append(status)
+    judged = _judged(session, sorted(listed)) if listed else {}
     written = []
     for each in locked:
-        if each.id in removed or each.id in left:
+        if each.id in listed:
             mine = judged.get(each.id, [])
-            counted = mine if part is None else [item for item in mine if part.has(item)]
-            found = summaries(each, counted, _alike(session, each, mine))
-            now = [*left[each.id], *(row["status"] for row in found)]
-            tally.note(session, each.campaign_id, tally.REACHED, tally.reached(left[each.id] + removed[each.id]), -1)
-            tally.note(session, each.campaign_id, tally.REACHED, tally.reached(now), 1)
+            found = summaries(each, mine, _alike(session, each, mine))
+            tally.note(session, each.campaign_id, tally.REACHED, tally.reached(listed[each.id]), -1)
+            tally.note(session, each.campaign_id, tally.REACHED, tally.reached(row["status"] for row in found), 1)
             written += found
     if written:
-        session.connection().execute(INSERT, written)
-
-
-def _removed(session: Session, ids: Sequence[int], part: _Part | None) -> tuple[Statuses, Statuses]:
-    """Remove rows; gives by candidate the statuses of those, and of the rows that are left."""
-    connection = session.connection()
-    given = {"ids": ids, **({} if part is None else part._asdict())}
-    removed: Statuses = defaultdict(list)
-    left: Statuses = defaultdict(list)
-    for candidate_id, status in connection.execute(REMOVE if part is None else REMOVE_AT, given):
-        removed[candidate_id].append(status)
-    for candidate_id, status in () if part is None else connection.execute(STATUSES, {"ids": ids}):
-        left[candidate_id].append(status)
-    return removed, left
+        connection.execute(INSERT, written)
 
 
 def note(session: Session, finished: rows.Finished, evaluation_id: int, evaluation: Evaluation) -> None:
