@@ -103,6 +103,20 @@ def fill(ledger, num=8):
     return campaign
 
 
+def statements(ledger, do):
+    """Give the statements that a database is sent for what is done, the transaction's own ones aside."""
+    sent = []
+
+    def note(connection, cursor, statement, given, context, executemany):
+        if not statement.startswith("BEGIN"):
+            sent.append(statement)
+
+    event.listen(ledger._engine, "before_cursor_execute", note)
+    do()
+    event.remove(ledger._engine, "before_cursor_execute", note)
+    return sent
+
+
 def plans(ledger, ask):
     """Give how the database goes about what is asked: one text for each statement."""
     statements = []
@@ -175,6 +189,15 @@ class BoardContract:
         told = "\n".join(plans(ledger, lambda: ledger.progress(campaign.id)))
         assert "ix_evaluation_lease_until" in told
         assert "ix_candidate_evaluation_evaluation_id" in told
+
+    def test_an_evaluation_is_stored_in_few_statements(self, ledger):
+        """However many there are: what a program, a workload or a place is was said once."""
+        campaign = fill(ledger)
+        new = ledger.add_candidate(propose(campaign, 99))
+        asked = task("p6", Stage.FIDELITY, ratio=8.0, lengths=LENGTHS)
+        told = result(asked, kl=0.1, agreement=0.9)
+        assert len(statements(ledger, lambda: ledger.claim(asked, "me", MINUTE, new.id))) <= 2
+        assert len(statements(ledger, lambda: ledger.finish(told, "me", ENVIRONMENT))) <= 7
 
     def test_steps_can_be_read_by_themselves(self, ledger):
         campaign = fill(ledger)
