@@ -63,8 +63,9 @@ ALIKE = (
         models.Evaluation.answers.in_(bindparam("answers", expanding=True)),
         models.Evaluation.workload_digest.in_(bindparam("workloads", expanding=True)),
         models.Evaluation.stage == Stage.SCREEN.value,
-        models.Candidate.campaign_id == bindparam("campaign"),
-        models.Candidate.id < bindparam("candidate"),
+        # Sums, for which no index of candidates helps: SQLite would go through all of the campaign.
+        models.Candidate.campaign_id + 0 == bindparam("campaign"),
+        models.Candidate.id + 0 < bindparam("candidate"),
     )
     .group_by(models.Evaluation.answers)
 )

@@ -295,6 +295,17 @@ class TestSqlite(BoardContract):
     def url(self, sqlite_url):
         return sqlite_url
 
+    def test_who_chooses_alike_is_found_by_what_is_chosen(self, ledger):
+        """Not among all candidates of the campaign, of which there may be a hundred thousand."""
+        campaign = fill(ledger)
+        candidate = ledger.add_candidate(propose(campaign, 99))
+        asked = task("p99", Stage.SCREEN, ratio=8.0, lengths=LENGTHS)
+        ledger.claim(asked, "me", MINUTE, candidate.id)
+        told = plans(ledger, lambda: ledger.finish(result(asked, recall=0.5), "me", ENVIRONMENT))
+        (alike,) = (each for each in told if "ix_evaluation_answers" in each)
+        assert "SEARCH candidate_evaluation USING INDEX ix_candidate_evaluation_evaluation_id" in alike
+        assert "SEARCH candidate USING INTEGER PRIMARY KEY" in alike
+
 
 @pytest.mark.postgres
 class TestPostgresql(BoardContract):
