@@ -1,12 +1,14 @@
 """What the loop itself costs, and how many candidates must be under way to keep workers busy.
 
-    python benchmarks/loop.py cost [-n 10000]   CPU of a candidate, and of an evaluation, after 200, 1,000, 2,000, ...
+    python benchmarks/loop.py cost [-n 10000]   CPU of a candidate, and of an evaluation, after 100, 200, 1,000, ...
+    python benchmarks/loop.py cost --untraced   the same with made-up programs: ten times as many in the same time
     python benchmarks/loop.py lag [-n 300]      share of time that 2, 8 and 32 workers are busy, by lag
 
-Both drive the real loop on the real ledger in SQLite; programs are traced, fitted and admitted. Only what measures is
-made up: figures are drawn from digests. For `cost` every evaluation is there at once, and what proposing, tracing,
-fitting and checking take is told apart. For `lag` time is simulated: stages take what `TYPICAL_S` says, times a factor
-drawn from a log-normal distribution, and everything else takes no time at all.
+Both drive the real loop on the real ledger in SQLite; programs are traced, fitted and admitted, unless `--untraced`
+leaves out what `cost` tells apart anyway. Only what measures is made up: figures are drawn from digests. For `cost`
+every evaluation is there at once, and what proposing, tracing, fitting and checking take is told apart. For `lag` time
+is simulated: stages take what `TYPICAL_S` says, times a factor drawn from a log-normal distribution, and everything
+else takes no time at all.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import tempfile
 import time
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 if sys.path[0] == str(Path(__file__).parent):  # run as a file: `kernels` must not mean a file beside this one
@@ -30,19 +32,20 @@ import search.dispatch
 import search.loop
 from search.archive.archivist import TYPICAL_S
 from search.config import CampaignConfig
+from search.fit import Fitted
 from search.loop import Loop, start_campaign
 from search.observer import Silent
-from search.records import Environment, Evaluation, Measurement, Proposal, Stage, Status
+from search.records import Candidate, Environment, Evaluation, Measurement, Proposal, Stage, Status, digest_of
 from search.store.ledger import SqlLedger
 from search.workloads import workloads_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Any
+    from collections.abc import Callable, Iterator, Sequence
 
+    from search.fit import Values
     from search.records import Context, EvaluationKey, EvaluationTask, Record
 
-CHECKPOINTS = (200, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
+CHECKPOINTS = (100, 200, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 USUAL = 10_000
 WORKERS = (2, 8, 32)
 LAGS = (8, 16, 32, 64, 128)
@@ -230,13 +233,40 @@ def ledger() -> Iterator[SqlLedger]:
         yield opened
 
 
-def cost(num_candidates: int) -> None:
+def _admitted(proposal: Proposal, campaign_id: int, step: int, config: object, seen: object) -> Candidate:  # noqa: ARG001
+    return Candidate(campaign_id, step, proposal, Status.OK, "", digest_of([proposal.text, 0.0]), f"Rule{step}")
+
+
+def _digests(proposal: Proposal, terms: object, ratios: Sequence[float]) -> list[str]:  # noqa: ARG001
+    return [digest_of([proposal.text, ratio]) for ratio in (0.0, *ratios)]
+
+
+def _checked(task: EvaluationTask, config: object) -> Evaluation:  # noqa: ARG001
+    told = {"cost_ratio": task.workload.ratio or 1.0, "budget": 16.0, "bytes_per_page": 64.0, "operations": 9.0}
+    figures = (Measurement(name, value) for name, value in told.items())
+    return Evaluation(task.key, Status.OK, "", tuple(figures), ratio=task.workload.ratio)
+
+
+def _fitted(text: str, values: Values, terms: object, ratio: float) -> Fitted:  # noqa: ARG001
+    return Fitted(values, digest_of([text, ratio]), 16.0, ((1024, ratio),))
+
+
+def _within(candidate: Candidate, context: object) -> Candidate:  # noqa: ARG001
+    return candidate
+
+
+TRACING = ("admit", "check", "digests")  # names in `search.loop`
+UNTRACED = {"admit": _admitted, "check": _checked, "digests": _digests, "enforced": _within}
+
+
+def cost(num_candidates: int, *, untraced: bool) -> None:
     """Print what a candidate costs the loop."""
     clock, proposer, config = Clock(), Sloping(), settings(num_candidates, lag=64)
     proposer.propose = clock.timed(proposer.propose)  # type: ignore[method-assign]
-    apart = {name: clock.timed(getattr(search.loop, name)) for name in ("admit", "check", "digests")}
-    fit = mock.patch.object(search.dispatch, "fit", clock.timed(search.dispatch.fit))
-    with ledger() as opened, mock.patch.multiple(search.loop, **apart), fit:
+    done: dict[str, Any] = UNTRACED if untraced else {name: getattr(search.loop, name) for name in TRACING}
+    fit = clock.timed(_fitted if untraced else search.dispatch.fit)
+    apart: dict[str, Any] = {name: clock.timed(call) for name, call in done.items()}
+    with ledger() as opened, mock.patch.multiple(search.loop, **apart), mock.patch.object(search.dispatch, "fit", fit):
         campaign = start_campaign(opened, config)
         outcome = Loop(opened, Drawn(), [proposer], campaign, clock).run()
     print(f"{outcome.num_admitted:,} admitted of {outcome.num_steps:,} steps: {outcome.end}")
@@ -262,9 +292,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("cost", "lag"))
     parser.add_argument("-n", type=int, help="candidates beside the seeds")
+    parser.add_argument("--untraced", action="store_true", help="programs are made up as well, which is quicker")
     asked = parser.parse_args()
     if asked.what == "cost":
-        cost(asked.n or USUAL)
+        cost(asked.n or USUAL, untraced=asked.untraced)
     else:
         lag(asked.n or 300)
 

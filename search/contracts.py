@@ -170,7 +170,7 @@ class Ledger(Protocol):
         ...
 
     def claim(
-        self, task: EvaluationTask, owner: str, lease_s: float, candidate_id: int | None = None
+        self, task: EvaluationTask, owner: str, lease_s: float, candidate_id: int | None = None, *, begun: bool = False
     ) -> Evaluation | Claim:
         """Take an evaluation, or give what has been measured under the same key before (the cache).
 
@@ -179,7 +179,8 @@ class Ledger(Protocol):
         `lease_s` is at most `search.store.lease.LONGEST_S`; a lease that says it ends later than that from now is cut
         to `lease_s`. A lease that ran out is taken over, unless the database itself was away until just now. If its
         owner had begun, that was a death: after the third, the row becomes QUARANTINED instead and is returned as such.
-        A row whose last status is INFRASTRUCTURE or INTERRUPTED may be taken again.
+        A row whose last status is INFRASTRUCTURE or INTERRUPTED may be taken again. `begun`: whoever takes it is at
+        work at once, as `begin` would note it.
         """
         ...
 
@@ -205,10 +206,13 @@ class Ledger(Protocol):
         """
         ...
 
-    def finish(self, evaluation: Evaluation, owner: str, environment: Environment) -> None:
+    def finish(
+        self, evaluation: Evaluation, owner: str, environment: Environment, begun: Sequence[EvaluationKey] = ()
+    ) -> None:
         """Store a result and end the lease; the leaderboard follows in the same transaction.
 
-        A second result for a finished key changes nothing (the first one counts). Raises LookupError for a
+        A second result for a finished key changes nothing (the first one counts). `begun`: what else is at work by now,
+        which is noted in the same transaction as `begin` would. Raises LookupError for a
         key that nobody has claimed.
         """
         ...

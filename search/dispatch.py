@@ -114,9 +114,10 @@ class Dispatcher:
         if self._handed:
             finished = self._evaluator.completed(patience)
             self._handed -= {evaluation.key for evaluation in finished}
-            self._hand_over()  # before anything is stored: no worker waits for the database
+            begun = self._hand_over()  # before anything is stored: no worker waits for the database
             for evaluation in finished:
-                self._finish(evaluation)
+                begun = self._finish(evaluation, begun)
+            self._begin(begun)
         elif patience:
             time.sleep(min(patience, max(0.0, self._retry_at - time.monotonic())))
         done, self._done = self._done, []
@@ -138,7 +139,8 @@ class Dispatcher:
             each.clear()
 
     def _claim(self, job: Job) -> None:
-        claim = self._ledger.claim(job.task, self.owner, LEASE_S, job.candidate_id)
+        is_ours = job.task.key.stage is Stage.CHECK  # done in this process, as soon as nobody else does it
+        claim = self._ledger.claim(job.task, self.owner, LEASE_S, job.candidate_id, begun=is_ours)
         if isinstance(claim, Evaluation):
             self._done.append(claim)
         elif claim is Claim.BUSY:
@@ -154,33 +156,34 @@ class Dispatcher:
         self._running[job.task.key] = job
         self._attempts[job.task.key] += 1
         if job.task.key.stage is Stage.CHECK:
-            self._begin([job.task.key])
+            self._begun[job.task.key] = time.monotonic()
             self._finish(self._check(job.task))
         else:
             self._queue.append(job.task.key)
-            self._hand_over()
+            self._begin(self._hand_over())
 
-    def _hand_over(self) -> None:
-        """Hand as much to the evaluator as its workers can begin, and note what they have."""
+    def _hand_over(self) -> Sequence[EvaluationKey]:
+        """Hand as much to the evaluator as its workers can begin; gives what has come into their hands."""
         while self._queue and len(self._handed) < self._evaluator.num_workers:
             key = self._queue.popleft()
             self._handed.add(key)
             self._evaluator.submit(self._running[key].task)
-        self._begin(self._evaluator.running())
+        new = [key for key in self._evaluator.running() if key in self._running and key not in self._begun]
+        self._begun |= dict.fromkeys(new, time.monotonic())
+        return new
 
-    def _begin(self, keys: Sequence[EvaluationKey]) -> None:
+    def _begin(self, new: Sequence[EvaluationKey]) -> None:
         """Tell the ledger what has come into a worker's hands: if we die now, that and nothing else is blamed."""
-        new = [key for key in keys if key in self._running and key not in self._begun]
         if new:
             self._ledger.begin(new, self.owner)
-            self._begun |= dict.fromkeys(new, time.monotonic())
 
-    def _finish(self, evaluation: Evaluation) -> None:
+    def _finish(self, evaluation: Evaluation, begun: Sequence[EvaluationKey] = ()) -> Sequence[EvaluationKey]:
+        """Store a result, and with it what has come into workers' hands; gives what of that is not told yet."""
         job = self._running.get(evaluation.key)
         if job is None:  # a retry's late twin; the ledger has the first
-            return
+            return begun
         evaluation = replace(evaluation, ratio=job.task.workload.ratio)  # whoever wrote it, a lost worker's place too
-        self._ledger.finish(evaluation, self.owner, self._evaluator.environment)
+        self._ledger.finish(evaluation, self.owner, self._evaluator.environment, begun)
         del self._running[evaluation.key]  # only now: what could not be stored is given back
         self._begun.pop(evaluation.key, None)
         self._lost.discard(evaluation.key)
@@ -188,6 +191,7 @@ class Dispatcher:
             self._wait(job)
         else:
             self._done.append(evaluation)
+        return ()
 
     def _try_busy(self) -> None:
         now = time.monotonic()

@@ -319,11 +319,31 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Took:
+    """What one stage took of a campaign's workers at a cost ratio, 0 for programs as written.
+
+    `seconds` and `num_ran` are of evaluations that ended and were not there before the campaign, each once; what was
+    our own fault and is tried again counts by its last try. `num_ended` is one for each candidate that asks for an
+    evaluation, whoever measured it; `num_running` are those that somebody is at work on.
+    """
+
+    stage: Stage
+    split: str
+    ratio: float
+    seconds: float
+    num_ran: int
+    num_passed: int
+    num_ended: int
+    num_running: int
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far a campaign is: candidates by status, and how many evaluations somebody is at work on.
 
     `evaluations`: how many ended in a stage with a status, held-out ones aside, one counted for each candidate that it
     is of. `proposers`: what each that cost anything has cost in dollars, and how many of its programs were admitted.
+    `took`: where the time of workers went, in the order of stages, what is held out last.
     """
 
     num_steps: int
@@ -331,6 +351,7 @@ class Progress:
     num_running: int
     evaluations: tuple[tuple[Stage, Status, int], ...] = ()
     proposers: tuple[tuple[str, float, int], ...] = ()
+    took: tuple[Took, ...] = ()
 
 
 @dataclass(frozen=True)

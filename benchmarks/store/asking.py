@@ -128,7 +128,7 @@ def _task(number: int) -> EvaluationTask:
 
 
 def _turn(ledger: SqlLedger, filled: Filled) -> Iterator[Callable[[], object]]:
-    """Store a candidate, claim an evaluation of it, begin and finish it."""
+    """Store a candidate, claim an evaluation of it and finish it."""
     for number in itertools.count():
         yield partial(_one_turn, ledger, filled, number)
 
@@ -138,8 +138,7 @@ def _one_turn(ledger: SqlLedger, filled: Filled, number: int) -> None:
     proposal = Proposal(task.text, "grammar", "mutate")
     digest, step = task.key.program_digest, filled.num_candidates + number
     added = ledger.add_candidate(Candidate(filled.campaign.id, step, proposal, Status.OK, "", digest, "New"))
-    ledger.claim(task, "benchmark", 30.0, added.id)
-    ledger.begin([task.key], "benchmark")
+    ledger.claim(task, "benchmark", 30.0, added.id, begun=True)
     ledger.finish(Evaluation(task.key, Status.OK, "", (Measurement("budget", 4.0),)), "benchmark", ENVIRONMENT)
 
 

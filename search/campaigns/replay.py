@@ -219,7 +219,7 @@ class _Scratch(SqlLedger):
         return self._recorded.ledger.submissions(self._recorded.campaign.id)
 
     def claim(
-        self, task: EvaluationTask, owner: str, lease_s: float, candidate_id: int | None = None
+        self, task: EvaluationTask, owner: str, lease_s: float, candidate_id: int | None = None, *, begun: bool = False
     ) -> Evaluation | Claim:
         """Give what is on record; only what no step on record depends on can be missing."""
         assert candidate_id is not None, "the loop names the candidate whose record shows the result"
@@ -233,7 +233,7 @@ class _Scratch(SqlLedger):
         if found is None and task.workload.split != HELD_OUT and self._is_needed(step):
             raise DifferenceError(step, f"its gates open {_named(task.key.stage, task.workload.ratio)}, never measured")
         self._absent.add(task.key)
-        return super().claim(task, owner, lease_s, candidate_id)
+        return super().claim(task, owner, lease_s, candidate_id, begun=begun)
 
     def _is_needed(self, step: int) -> bool:
         """Whether a later step on record waits for a step; none does in the end, when leaders are timed."""

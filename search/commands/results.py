@@ -13,6 +13,7 @@ from search.commands import options, plotting
 from search.commands.database import campaign_of, existing
 from search.commands.output import cell, note, print_data, print_json, print_program, whole
 from search.commands.programs.named import CandidateName, candidate_named
+from search.commands.watching.counted import counts, drawn_counts
 from search.records import Stage
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from search.behaviour import Nearest
     from search.contracts import Ledger
     from search.journal.journal import Judged
-    from search.records import Campaign, Evaluation, Record
+    from search.records import Evaluation, Record
 
 # Steps in which others that attend alike are looked for: those of published rules, and the last before a candidate.
 FIRST_COMPARED, LAST_COMPARED = 64, 128
@@ -40,14 +41,12 @@ def status(
     db: options.Database = options.DATABASE_URL,
     as_json: options.Json = False,
 ) -> None:
-    """Count a campaign's candidates and evaluations by how they ended."""
+    """Count a campaign's candidates and evaluations by how they ended, and tell where its workers' time goes."""
     with existing(db) as ledger:
-        counted = _counts(ledger, campaign_of(ledger, campaign))
+        asked = campaign_of(ledger, campaign)
+        progress = ledger.progress(asked.id)
         others = [each.id for each in ledger.campaigns()]
-    if as_json:
-        print_json(counted | {"campaigns": others})
-    else:
-        print_data(_drawn_counts(counted, others))
+    print_json(counts(asked, progress, others)) if as_json else print_data(drawn_counts(asked, progress, others))
 
 
 def show(
@@ -78,56 +77,6 @@ def print_record(ledger: Ledger, record: Record, as_json: bool) -> None:
     print_data(_drawn_facts(ledger, record))
     print_program(f"\n{record.candidate.proposal.text}\n")
     print_data(_drawn_stages(ledger, record))
-
-
-def _counts(ledger: Ledger, campaign: Campaign) -> dict[str, object]:
-    progress = ledger.progress(campaign.id)
-    stages: dict[str, dict[str, int]] = {}
-    for stage, status, number in progress.evaluations:
-        stages.setdefault(stage, {})[status] = number
-    return {
-        "campaign": campaign.id,
-        "seed": campaign.seed,
-        "model": campaign.model,
-        "proposers": list(dict.fromkeys(campaign.proposers)),
-        "num_candidates": campaign.num_candidates,
-        "num_steps": progress.num_steps,
-        "num_running": progress.num_running,
-        "candidates": {str(name): count for name, count in progress.statuses},
-        "stages": stages,
-        "dollars": {name: {"spent": spent, "programs": number} for name, spent, number in progress.proposers},
-    }
-
-
-def _drawn_counts(counted: dict[str, object], campaigns: list[int]) -> RenderableType:
-    from rich.console import Group
-    from rich.table import Table
-
-    facts = Table.grid(padding=(0, 2))
-    for name in ("campaign", "seed", "model", "proposers", "num_candidates", "num_steps", "num_running"):
-        value = counted[name]
-        facts.add_row(name, ", ".join(value) if isinstance(value, list) else str(value))
-    for name, told in _mapping(counted["dollars"]).items():
-        facts.add_row(f"dollars of {name}", _priced(**_mapping(told)))
-    facts.add_row("campaigns here", ", ".join(map(str, campaigns)))
-    drawn = Table("stage", "status")
-    drawn.add_column("number", justify="right")
-    for stage, statuses in {"proposed": counted["candidates"], **_mapping(counted["stages"])}.items():
-        for i, (name, count) in enumerate(sorted(_mapping(statuses).items())):
-            drawn.add_row("" if i else stage, name, str(count))
-        drawn.add_section()
-    return Group(facts, drawn)
-
-
-def _priced(spent: float, programs: int) -> str:
-    if not programs:
-        return f"{spent:.4f}, and no program was admitted"
-    return f"{spent:.4f}, {spent / programs:.4f} for each program that was admitted ({programs:,})"
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    assert isinstance(value, dict)
-    return value
 
 
 def _told(ledger: Ledger, record: Record) -> dict[str, object]:

@@ -16,15 +16,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
 from search.store.errors import AwayError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from sqlalchemy.engine import Connection
-    from sqlalchemy.orm import Session
 
     from search.store.models import Base
 
@@ -246,6 +246,25 @@ def _passes(error: BaseException | None) -> bool:
     return state.startswith(PASSING) if state else is_cut_off
 
 
+class Transaction(Session):
+    """A session within a connection's transaction: whoever needs no objects asks that connection and pays for no more.
+
+    The transaction is its maker's to end, who flushes the session before.
+    """
+
+    def __init__(self, connection: Connection, info: dict[str, Any]) -> None:
+        super().__init__(connection, info=info)
+        self._within = connection
+
+    def connection(
+        self,
+        bind_arguments: Any | None = None,  # noqa: ARG002 - the session's signature
+        execution_options: Mapping[str, Any] | None = None,  # noqa: ARG002
+    ) -> Connection:
+        """Give the transaction's connection."""
+        return self._within
+
+
 @cache
 def inserting(dialect: str, model: type[Base]) -> sqlite.Insert | postgresql.Insert:
     """Give the statement that inserts a row unless its unique key is taken: building it costs more than the insert."""
@@ -253,11 +272,15 @@ def inserting(dialect: str, model: type[Base]) -> sqlite.Insert | postgresql.Ins
     return insert(model).on_conflict_do_nothing()
 
 
+@cache
+def _counted(dialect: str, model: type[Base]) -> Any:
+    return inserting(dialect, model).inline().execution_options(preserve_rowcount=True)
+
+
 def insert_new(session: Session, model: type[Base], **values: Any) -> bool:
     """Insert a row unless its unique key is taken; say whether it was inserted."""
     connection = session.connection()
-    statement = inserting(connection.dialect.name, model).inline()
-    return connection.execute(statement, values, execution_options={"preserve_rowcount": True}).rowcount == 1
+    return connection.execute(_counted(connection.dialect.name, model), values).rowcount == 1
 
 
 class Kept:
@@ -285,9 +308,9 @@ class Kept:
         self._committed |= self._new
 
 
-def keep(session: Session, model: type[Base], digest: str, **values: Any) -> None:
-    """Insert a row with a digest of its own unless it is there."""
+def keep(session: Session, model: type[Base], digest: str, columns: Callable[[], dict[str, Any]]) -> None:
+    """Insert a row with a digest of its own unless it is there; only where it may not be its columns are asked for."""
     kept: Kept = session.info["kept"]
     if not kept.has(model, digest):
-        insert_new(session, model, digest=digest, **values)
+        insert_new(session, model, digest=digest, **columns())
         kept.add(model, digest)

@@ -7,7 +7,7 @@ nobody waits longer for who is gone.
 
 from __future__ import annotations
 
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,9 @@ from sqlalchemy import Double, and_, bindparam, cast, delete, extract, func, ins
 
 from search.contracts import Claim
 from search.records import Evaluation, EvaluationKey, Status
-from search.store import models, rows, standing
+from search.store import models, rows
 from search.store.database import Clock, insert_new, inserting, keep
-from search.store.shown import tally
+from search.store.shown import refreshing, tally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +33,12 @@ RETRIED = (Status.INFRASTRUCTURE, Status.INTERRUPTED)
 # Built once: building them costs more than the database takes to answer.
 ROW = models.Evaluation
 IS_KEY = and_(*(getattr(ROW, name) == bindparam(f"key_{name}") for name in models.KEY))
-LOOK = select(ROW.id, ROW.status, ROW.owner, ROW.finished_at).where(IS_KEY).with_for_update(key_share=True)
-SETTLE = update(ROW).where(ROW.id == bindparam("settled")).values(owner=None, lease_until=None, finished_at=func.now())
+SEEN = (ROW.id, ROW.stage, ROW.workload_digest, ROW.status, ROW.elapsed_s, ROW.owner, ROW.finished_at)
+LOOK = select(*SEEN).where(IS_KEY).with_for_update(key_share=True)
+ENDED = {"owner": None, "lease_until": None, "finished_at": func.now()}
+SETTLE = update(ROW).where(ROW.id == bindparam("settled")).values(ENDED)
+# The usual case in one statement: nothing has come of it before.
+SETTLE_NEW = update(ROW).where(IS_KEY, ROW.status.is_(None), ROW.finished_at.is_(None)).values(ENDED).returning(ROW.id)
 LINKED = select(models.CandidateEvaluation.candidate_id).where(
     models.CandidateEvaluation.evaluation_id == bindparam("evaluation")
 )
@@ -54,43 +58,43 @@ class Wish:
     """Who wants a lease, and for how long.
 
     `is_again`: it was asked for before, and nobody came back to say whether it was given. `back_s`: for how long the
-    database has been there again.
+    database has been there again. `begun`: work begins with it.
     """
 
     owner: str
     lease_s: float
     is_again: bool
     back_s: float
+    begun: bool = False
 
 
 def parameters(key: EvaluationKey) -> dict[str, Any]:
     """Give the values for `IS_KEY`."""
-    return {f"key_{name}": value for name, value in asdict(key).items()}
+    return {f"key_{name}": getattr(key, name) for name in models.KEY}
 
 
 def claim(session: Session, task: EvaluationTask, wish: Wish, candidate_id: int | None) -> models.Evaluation | Claim:
     """Take an evaluation, or give its row where it has been measured: see `search.contracts.Ledger`."""
+    made = make(session, task, wish)
+    if made is not None:
+        link(session, made, candidate_id)
+        return Claim.TAKEN
     row = lock(session, task.key)
-    if row is None:
-        made = make(session, task, wish.owner, wish.lease_s)
-        if made is not None:
-            link(session, made, candidate_id)
-            return Claim.TAKEN
-        row = lock(session, task.key)
-        assert row is not None, "what somebody has inserted is there"
-    before, concerned = row.status, link(session, row.id, candidate_id)
-    if concerned and before is not None:
+    assert row is not None, "what somebody has inserted is there"
+    concerned = link(session, row.id, candidate_id)
+    if concerned and row.status is not None:
         tally.note_link(session, concerned[0], row)
     if not is_final(row):
+        if row.status is not None:  # it is taken, or given up
+            tally.note_evaluation(session, row, -1)
         if (wish.is_again and row.owner == wish.owner) or take(session, row, wish):
-            tally.note_evaluation(session, row.id, row.stage, before, None)
             return Claim.TAKEN
         if not is_final(row):
             return Claim.BUSY
-        tally.note_evaluation(session, row.id, row.stage, before, row.status)
+        tally.note_evaluation(session, row, 1)
         concerned = linked(session, row.id)
     session.flush()
-    standing.refresh(session, concerned)
+    refreshing.refresh(session, concerned)
     return row
 
 
@@ -109,24 +113,20 @@ def lock(session: Session, key: EvaluationKey) -> models.Evaluation | None:
     return session.scalars(LOCK, parameters(key)).one_or_none()
 
 
-def look(session: Session, key: EvaluationKey) -> Any:
-    """Give id, status, owner and time of the key's row, ours until the transaction ends; None if nobody claimed it."""
-    return session.connection().execute(LOOK, parameters(key)).one_or_none()
-
-
-def make(session: Session, task: EvaluationTask, owner: str, lease_s: float) -> int | None:
-    """Insert the task's row, leased, with what it refers to, and give its id.
-
-    None where somebody else was quicker: then the row is there.
-    """
+def make(session: Session, task: EvaluationTask, wish: Wish) -> int | None:
+    """Insert the task's row, leased, with what it refers to, and give its id; None where there is one already."""
     digest, asked = task.key.program_digest, task.workload
-    if not session.info["kept"].has(models.Program, digest):
-        values, source_digest = [list(pair) for pair in task.values], rows.store_source(session, task.text)
-        keep(session, models.Program, digest, source_digest=source_digest, values=values, name="")
-    keep(session, models.Workload, asked.digest, split=asked.split, definition=asdict(asked))
+    keep(session, models.Program, digest, lambda: _program(session, task))
+    keep(session, models.Workload, asked.digest, lambda: {"split": asked.split, "definition": asdict(asked)})
     connection = session.connection()
-    leased = {**asdict(task.key), "owner": owner, "lease_s": lease_s}
+    leased = {**vars(task.key), "owner": wish.owner, "lease_s": wish.lease_s, "begun": wish.begun}
     return connection.execute(_leasing(connection.dialect.name), leased).scalar_one_or_none()
+
+
+def _program(session: Session, task: EvaluationTask) -> dict[str, Any]:
+    """Give the columns of a task's program, and store its text."""
+    source = rows.store_source(session, task.text)
+    return {"source_digest": source, "values": [list(pair) for pair in task.values], "name": ""}
 
 
 @cache
@@ -155,7 +155,7 @@ def take(session: Session, row: models.Evaluation, wish: Wish) -> bool:
     if row.num_deaths >= MAX_DEATHS:
         _quarantine(row)
         return False
-    row.status, row.owner, row.lease_until, row.begun = None, wish.owner, now + wish.lease_s, False
+    row.status, row.owner, row.lease_until, row.begun = None, wish.owner, now + wish.lease_s, wish.begun
     return True
 
 
@@ -228,26 +228,45 @@ def absolve(session: Session, keys: Sequence[EvaluationKey]) -> None:
 
 def _free(session: Session, found: Sequence[models.Evaluation]) -> None:
     for row in found:
-        tally.note_evaluation(session, row.id, row.stage, row.status, None)
+        tally.note_evaluation(session, row, -1)
         row.status, row.message, row.begun = None, "", False
     session.flush()
-    standing.refresh(session, [each for row in found for each in linked(session, row.id)])
+    refreshing.refresh(session, [each for row in found for each in linked(session, row.id)])
 
 
-def settle(session: Session, row: Any, evaluation: Evaluation, commit: str) -> None:
-    """Write a result into its row, as `look` gives it, with the commit that measured it, and end the lease."""
-    names = ("status", "message", "elapsed_s", "correct", "answers")
-    told = {name: getattr(evaluation, name) for name in names}
-    session.connection().execute(SETTLE, {"settled": row.id, "commit": commit, **told})
+def settle(session: Session, evaluation: Evaluation, owner: str, commit: str) -> int | None:
+    """Write a result into its row, with the commit that measured it, end the lease, and give the row's id.
+
+    None where another result counts, or somebody else's lease. Raises LookupError where nobody has claimed it.
+    """
+    told = {"commit": commit, **{name: getattr(evaluation, name) for name in rows.TOLD}}
+    settled = None
+    if evaluation.status not in RETRIED:  # what is tried again may only end its own lease
+        settled = session.connection().execute(SETTLE_NEW, {**parameters(evaluation.key), **told}).scalar_one_or_none()
+    if settled is None:
+        settled = _settle_again(session, evaluation, owner, told)
+    if settled is not None and evaluation.measurements:
+        taken = [
+            {"evaluation_id": settled, "position": position, **vars(measurement)}
+            for position, measurement in enumerate(evaluation.measurements)
+        ]
+        session.connection().execute(INSERT_MEASUREMENT, taken)
+    return settled
+
+
+def _settle_again(session: Session, evaluation: Evaluation, owner: str, told: dict[str, Any]) -> int | None:
+    row = session.connection().execute(LOOK, parameters(evaluation.key)).one_or_none()
+    if row is None:
+        raise LookupError(f"Nobody has claimed {evaluation.key}.")
+    if is_final(row) or (evaluation.status in RETRIED and row.owner != owner):
+        return None
+    if row.status is not None:
+        tally.note_evaluation(session, row, -1)
+    session.connection().execute(SETTLE, {"settled": row.id, **told})
     if row.finished_at is not None:  # it was tried before
         session.execute(delete(models.Measurement).where(models.Measurement.evaluation_id == row.id))
-    names = ("name", "value", "low", "high", "num_samples")
-    taken = [
-        {"evaluation_id": row.id, "position": position, **dict(zip(names, astuple(measurement), strict=True))}
-        for position, measurement in enumerate(evaluation.measurements)
-    ]
-    if taken:
-        session.connection().execute(INSERT_MEASUREMENT, taken)
+    found: int = row.id
+    return found
 
 
 def link(session: Session, evaluation_id: int, candidate_id: int | None) -> Sequence[int]:

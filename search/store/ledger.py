@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from search.contracts import Claim
@@ -26,11 +26,11 @@ from search.records import (
     Submission,
     Workload,
 )
-from search.store import entries, lease, models, rows, schema, standing, submissions
+from search.store import entries, lease, models, rows, schema, submissions
 from search.store import spent as spending
-from search.store.database import Kept, connect, explained, insert_new, keep, reader
+from search.store.database import Kept, Transaction, connect, explained, insert_new, keep, reader
 from search.store.patience import PATIENCE_S, Patience, patient
-from search.store.shown import board, candidates, fronts, progress, tally
+from search.store.shown import board, candidates, fronts, progress, refreshing, tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from search.store.spent import Spent
 
 ANY = Choice()
+SETTINGS = select(models.Campaign.settings).where(models.Campaign.id == bindparam("campaign"))
 
 
 class SqlLedger:
@@ -65,6 +66,8 @@ class SqlLedger:
         self._reader = reader(self._engine)
         self._patience = Patience(patience_s, told)
         self._kept: set[tuple[type[models.Base], str]] = set()
+        self._definitions = rows.Definitions()
+        self._finished: dict[int, rows.Judged] = {}
         # A lock passes, but a server that was never there is a wrong address.
         waits = self._engine.dialect.name == "sqlite"
         patience = self._patience if waits else Patience(0.0)
@@ -72,16 +75,20 @@ class SqlLedger:
 
     @contextmanager
     def _writing(self) -> Iterator[Session]:
-        kept = Kept(self._kept)
-        with explained(self._engine), Session(self._engine, info={"kept": kept}) as session, session.begin():
+        kept, finished = Kept(self._kept), rows.Finished(self._finished)
+        info = {"kept": kept, "finished": finished, "definitions": self._definitions}
+        with explained(self._engine), self._engine.begin() as connection, Transaction(connection, info) as session:
             yield session
+            session.flush()
             tally.store(session)
         kept.commit()
+        finished.commit()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """Give a session that sees one moment of the database and cannot write."""
-        with explained(self._engine), Session(self._reader) as session, session.begin():
+        info = {"definitions": self._definitions}
+        with explained(self._engine), self._reader.begin() as connection, Transaction(connection, info) as session:
             yield session
 
     @property
@@ -137,18 +144,20 @@ class SqlLedger:
     @patient
     def add_candidate(self, candidate: Candidate) -> Candidate:
         """Store a step's candidate; the stored one comes back if that step is already there."""
-        where = {"campaign_id": candidate.campaign_id, "step": candidate.step}
         with self._writing() as session:
-            if session.get(models.Campaign, candidate.campaign_id) is None:
+            settings = session.connection().scalars(SETTINGS, {"campaign": candidate.campaign_id}).one_or_none()
+            if settings is None:
                 raise LookupError(_missing(candidate.campaign_id))
             is_new = _insert(session, candidate)
-            row, text = session.execute(candidates.selected().filter_by(**where)).one()
+            row, text = candidates.of_step(session, candidate.campaign_id, candidate.step)
             if is_new:
                 tally.note_candidate(session, row)
                 entries.store(session, row.id, candidate.proposal)
                 if candidate.status is Status.OK:
-                    _admit(session, row)
-            return rows.candidate(row, text, candidates.written(session, row.id))
+                    refreshing.admit(session, row, settings)
+            is_alone = is_new and not (candidate.proposal.hypotheses or candidate.proposal.notes)
+            said = entries.NOTHING if is_alone else candidates.written(session, row.id)
+            return rows.candidate(row, text, said)
 
     @patient
     def records(self, campaign_id: int, steps: range = candidates.ALL) -> list[Record]:
@@ -220,19 +229,22 @@ class SqlLedger:
     # Evaluations
 
     def claim(
-        self, task: EvaluationTask, owner: str, lease_s: float, candidate_id: int | None = None
+        self, task: EvaluationTask, owner: str, lease_s: float, candidate_id: int | None = None, *, begun: bool = False
     ) -> Evaluation | Claim:
         """Take an evaluation for `lease_s`, or give what has been measured under the same key before."""
         _check(task)
         lease.check_length(lease_s)
         attempts = itertools.count()
-        return self._patience.call(lambda: self._claim(task, owner, lease_s, candidate_id, next(attempts) > 0))
 
-    def _claim(
-        self, task: EvaluationTask, owner: str, lease_s: float, candidate_id: int | None, is_again: bool
-    ) -> Evaluation | Claim:
+        def attempt() -> Evaluation | Claim:
+            wish = lease.Wish(owner, lease_s, next(attempts) > 0, self._patience.back_s, begun)
+            return self._claim(task, wish, candidate_id)
+
+        return self._patience.call(attempt)
+
+    def _claim(self, task: EvaluationTask, wish: lease.Wish, candidate_id: int | None) -> Evaluation | Claim:
         with self._writing() as session:
-            row = lease.claim(session, task, lease.Wish(owner, lease_s, is_again, self._patience.back_s), candidate_id)
+            row = lease.claim(session, task, wish, candidate_id)
             if isinstance(row, Claim):
                 return row
             measurements = rows.measurements_of(session, models.Measurement.evaluation_id == row.id)
@@ -277,26 +289,27 @@ class SqlLedger:
                 lease.update_all(session, statement, keys, owner)
 
     @patient
-    def finish(self, evaluation: Evaluation, owner: str, environment: Environment) -> None:
+    def finish(
+        self, evaluation: Evaluation, owner: str, environment: Environment, begun: Sequence[EvaluationKey] = ()
+    ) -> None:
         """Store a result and end the lease; the leaderboard follows in the same transaction.
 
-        The first result counts, even from an owner whose lease ran out meanwhile: it was measured. Only what is
-        to be tried again anyway cannot end somebody else's lease.
+        `begun`: other leases of ours that are at work now, as `begin` notes it. The first result counts, even from an
+        owner whose lease ran out meanwhile: it was measured. Only what is to be tried again anyway cannot end somebody
+        else's lease.
         """
         digest = evaluation.key.environment_digest
         if environment.digest != digest:
             raise ValueError(f"The evaluation names the environment {digest}, not {environment.digest} as given.")
         with self._writing() as session:
-            row = lease.look(session, evaluation.key)
-            if row is None:
-                raise LookupError(f"Nobody has claimed {evaluation.key}.")
-            is_retried = evaluation.status in lease.RETRIED
-            if lease.is_final(row) or (is_retried and row.owner != owner):
+            if begun:
+                lease.update_all(session, lease.BEGIN, begun, owner)
+            settled = lease.settle(session, evaluation, owner, environment.commit)
+            if settled is None:
                 return
-            keep(session, models.Environment, digest, definition=asdict(environment))
-            lease.settle(session, row, evaluation, environment.commit)
-            tally.note_evaluation(session, row.id, evaluation.key.stage, row.status, evaluation.status)
-            standing.refresh(session, lease.linked(session, row.id))
+            keep(session, models.Environment, digest, lambda: {"definition": asdict(environment)})
+            refreshing.note(session, session.info["finished"], settled, evaluation)
+            tally.note_result(session, evaluation, refreshing.refresh_linked(session, settled))
 
     @patient
     def environment(self, digest: str) -> Environment:
@@ -364,17 +377,10 @@ def _insert(session: Session, candidate: Candidate) -> bool:
     columns["source_digest"] = source = rows.store_source(session, columns.pop("text"))
     digest, name = candidate.program_digest or None, candidate.name
     if digest:
-        keep(session, models.Program, digest, source_digest=source, values=columns["values"], name=name)
+        program = {"source_digest": source, "values": columns["values"], "name": name}
+        keep(session, models.Program, digest, lambda: program)
     columns.update(campaign_id=candidate.campaign_id, step=candidate.step, program_digest=digest, name=name)
     return insert_new(session, models.Candidate, **columns, status=candidate.status, message=candidate.message)
-
-
-def _admit(session: Session, row: models.Candidate) -> None:
-    """Put a candidate on the leaderboard, once per program and campaign."""
-    where = {"campaign_id": row.campaign_id, "program_digest": row.program_digest}
-    if session.scalars(select(models.Standing.id).filter_by(**where).limit(1)).first() is None:
-        insert_new(session, models.Standing, candidate_id=row.id, **where, status=Status.OK)
-        standing.refresh(session, [row.id])
 
 
 def _check(task: EvaluationTask) -> None:

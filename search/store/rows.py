@@ -33,7 +33,11 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
-STAGES = tuple(Stage)
+STAGES = {stage.value: stage for stage in Stage}
+ORDER = {stage: place for place, stage in enumerate(Stage)}
+PASSING = (Status.INFRASTRUCTURE, Status.INTERRUPTED, Status.QUARANTINED)  # what may become another
+MOST_FINISHED = 8192  # that are remembered: more than all candidates under way have
+TOLD = ("status", "message", "correct", "answers", "elapsed_s")
 key_columns = attrgetter(*models.KEY)
 
 
@@ -52,7 +56,7 @@ class Judged:
         """Order by stage, the search split first; the rest only makes it the same on every database."""
         key = self.evaluation.key
         return (
-            STAGES.index(key.stage),
+            ORDER[key.stage],
             self.evaluation.ratio,
             self.split != "search",
             key.seed,
@@ -102,9 +106,107 @@ def evaluation(row: Any, measurements: tuple[Measurement, ...], ratio: float) ->
     )
 
 
+def judged(session: Session, evaluation: Evaluation) -> Judged:
+    """Give a finished evaluation as `Reading` does, once its workload and its environment are stored."""
+    definitions, key = Definitions.of(session), evaluation.key
+    asked, place = definitions.asked(session, key.workload_digest), definitions.place(session, key.environment_digest)
+    return Judged(evaluation, asked.split, place.device, place.dtype, asked.lengths)
+
+
 def workload(row: models.Workload) -> Workload:
     """Read a workload."""
     return Workload(**{**row.definition, "stage": _stage(row.definition["stage"])})
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Of a workload, what tells its evaluations apart. `lengths` ascend."""
+
+    split: str
+    ratio: float
+    lengths: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Of an environment, what the leaderboard shows."""
+
+    device: str = ""
+    dtype: str = ""
+
+
+class Definitions:
+    """Workloads and environments by their digests, each read once: a digest never means another.
+
+    One for a ledger, in `Session.info`; a session without makes its own.
+    """
+
+    def __init__(self) -> None:
+        self._asked: dict[str, Asked] = {}
+        self._places: dict[str, Place] = {}
+
+    @classmethod
+    def of(cls, session: Session) -> Definitions:
+        """Give those of a session."""
+        found: Definitions = session.info.setdefault("definitions", cls())
+        return found
+
+    def asked(self, session: Session, digest: str) -> Asked:
+        """Give what is asked by the workload of a digest, which is there."""
+        known = self._asked.get(digest)
+        if known is None:
+            split, told = session.connection().execute(WORKLOAD, {"digest": digest}).one()
+            known = self._asked[digest] = Asked(split, ratio_of(told), lengths_of(told))
+        return known
+
+    def place(self, session: Session, digest: str) -> Place:
+        """Give the environment of a digest, an empty one where nothing was measured there yet."""
+        known = self._places.get(digest)
+        if known is None:
+            told = session.connection().scalars(ENVIRONMENT, {"digest": digest}).one_or_none()
+            if told is None:
+                return NOWHERE
+            known = self._places[digest] = Place(told["device"], told.get("dtype", ""))
+        return known
+
+
+class Finished:
+    """Evaluations by id as the leaderboard reads them: a result that counts is never another, so it is read once.
+
+    One for each of a ledger's transactions that write, in `Session.info`; `committed` is what transactions before it
+    have stored or seen. What may be forgiven or tried again is not kept.
+    """
+
+    def __init__(self, committed: dict[int, Judged]) -> None:
+        self._committed = committed
+        self._new: dict[int, Judged] = {}
+
+    @staticmethod
+    def of(session: Session) -> Finished | None:
+        """Give those of a session, None where it has none."""
+        return session.info.get("finished")
+
+    def get(self, evaluation_id: int) -> Judged | None:
+        """Give one, None where it is not known."""
+        return self._new.get(evaluation_id) or self._committed.get(evaluation_id)
+
+    def add(self, evaluation_id: int, found: Judged) -> None:
+        """Note one that this transaction has stored or read."""
+        if found.evaluation.status not in PASSING:
+            self._new[evaluation_id] = found
+
+    def commit(self) -> None:
+        """Tell the transactions that come; what was rolled back is told to nobody."""
+        if len(self._committed) > MOST_FINISHED:
+            self._committed.clear()
+        self._committed.update(self._new)
+
+
+NOWHERE = Place()
+WORKLOAD = select(models.Workload.split, models.Workload.definition).where(
+    models.Workload.digest == bindparam("digest")
+)
+ENVIRONMENT = select(models.Environment.definition).where(models.Environment.digest == bindparam("digest"))
 
 
 def ratio_of(definition: dict[str, Any]) -> float:
@@ -118,12 +220,13 @@ def lengths_of(definition: dict[str, Any]) -> tuple[int, ...]:
 
 
 def _stage(name: str) -> Stage:
-    if name not in STAGES:
+    known = STAGES.get(name)
+    if known is None:
         raise StoreError(
             f"The database holds an evaluation of the stage {name!r}, which this version does not know (only "
             f"{', '.join(STAGES)}): upgrade vortex-search, or give another database with --db."
         )
-    return Stage(name)
+    return known
 
 
 def environment(row: models.Environment) -> Environment:
@@ -164,30 +267,32 @@ class Reading:
             models.Measurement.evaluation_id.in_(select(link.evaluation_id).where(mine)), *which
         )
         self._evaluating = (
-            select(
-                link.candidate_id,
-                *row.__table__.columns,
-                models.Workload.split,
-                models.Workload.definition.label("asked"),
-                models.Environment.definition.label("place"),
-            )
+            select(link.candidate_id, row.id, *(getattr(row, name) for name in (*models.KEY, *TOLD)))
             .join(row, row.id == link.evaluation_id)
-            .join(models.Workload, models.Workload.digest == row.workload_digest)
-            .outerjoin(models.Environment, models.Environment.digest == row.environment_digest)
             .where(mine, row.status.is_not(None), *([] if among is None else [among]))
         )
 
-    def __call__(self, session: Session, **given: Any) -> dict[int, list[Judged]]:
-        """Give by candidate what is finished; `given` are the values that `candidates` leaves open."""
-        measurements = _measurements(session, self._measuring, given)
-        found: dict[int, list[Judged]] = defaultdict(list)
+    def by_id(self, session: Session, **given: Any) -> dict[int, list[tuple[int, Judged]]]:
+        """Give by candidate what is finished, in no order, each with the id of its row."""
+        definitions, measurements = Definitions.of(session), _measurements(session, self._measuring, given)
+        found: dict[int, list[tuple[int, Judged]]] = defaultdict(list)
         for row in session.connection().execute(self._evaluating, given):
-            device, dtype = (row.place["device"], row.place.get("dtype", "")) if row.place else ("", "")
-            taken = evaluation(row, measurements.get(row.id, ()), ratio_of(row.asked))
-            found[row.candidate_id].append(Judged(taken, row.split, device, dtype, lengths_of(row.asked)))
-        return {candidate_id: sorted(items, key=attrgetter("order")) for candidate_id, items in found.items()}
+            ratio = definitions.asked(session, row.workload_digest).ratio
+            taken = judged(session, evaluation(row, measurements.get(row.id, ()), ratio))
+            found[row.candidate_id].append((row.id, taken))
+        return found
+
+    def __call__(self, session: Session, **given: Any) -> dict[int, list[Judged]]:
+        """Give by candidate what is finished, in stage order; `given` are the values that `candidates` leaves open."""
+        return ordered(self.by_id(session, **given))
 
 
+def ordered(found: dict[int, list[tuple[int, Judged]]]) -> dict[int, list[Judged]]:
+    """Put what `Reading.by_id` gives into stage order."""
+    return {candidate_id: sorted((each for _, each in items), key=in_order) for candidate_id, items in found.items()}
+
+
+in_order = attrgetter("order")
 IDS: BindParameter[int] = bindparam("ids", expanding=True)
 OF_CANDIDATES = Reading(IDS)
 OF_CAMPAIGN = Reading(select(models.Candidate.id).where(models.Candidate.campaign_id == bindparam("campaign")))
@@ -196,5 +301,5 @@ OF_CAMPAIGN = Reading(select(models.Candidate.id).where(models.Candidate.campaig
 def store_source(session: Session, text: str) -> str:
     """Store a text unless it is known; give its digest."""
     digest = digest_of(storable(text))
-    keep(session, models.Source, digest, text=text)
+    keep(session, models.Source, digest, lambda: {"text": text})
     return digest

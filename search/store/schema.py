@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy.engine import Connection, Engine
 
-HEAD = "0010"
+HEAD = "0011"
 # Not Alembic's own name for it: Optuna, for one, keeps its versions under that.
 VERSION_TABLE = "vortex_schema"
 LOCK = 0x766F72746578  # any number that no other application locks
@@ -89,11 +89,10 @@ def _rebuild(connection: Connection) -> None:
     """Write what is derived anew, from evaluations that an older version made."""
     from sqlalchemy.orm import Session
 
-    from search.store import standing
-    from search.store.shown import tally
+    from search.store.shown import refreshing, tally
 
     with Session(connection) as session, session.begin():
-        standing.rebuild(session)
+        refreshing.rebuild(session)
         tally.rebuild(session)
 
 

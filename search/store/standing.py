@@ -8,25 +8,23 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, func, insert, or_, select
+from sqlalchemy import literal_column, or_
 
 from search.records import Evaluation, Measurement, Stage, Status, digest_of
 from search.store import models, rows
-from search.store.shown import tally
 from search.store.shown.place import place as place_of
+from search.workloads import HELD_OUT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from sqlalchemy.orm import Session
+    Known = dict[tuple[Stage, str], Measurement]  # by stage and name
 
 # Numbers count where the program behaved, however good it is: what cheated or crashed has none.
 MEASURED = (Status.OK, Status.BELOW_GATE)
-HELD_OUT = "held_out"
 # Stages whose figures are of the judged lengths; questions choose lengths of their own, the oracle gives no figure.
 OF_LENGTHS = (Stage.CHECK, Stage.SCREEN, Stage.RECALL, Stage.RACE, Stage.FIDELITY, Stage.SERVE)
 MODELLED = "modelled_speedup_"  # a measurement of this name ends in the device that it is modelled for
-BATCH = 500  # candidates whose rows are written anew at a time
 
 
 @dataclass(frozen=True)
@@ -66,32 +64,9 @@ CONFIRMED = (
 # Of all measurements, those that a row may show: figures by layer alone are ten times as many.
 NAMES = {figure.name for figure in (*FIGURES, PAGES_AS_WRITTEN, *CONFIRMED)}
 IS_SHOWN = or_(
-    models.Measurement.name.in_(sorted(NAMES)), models.Measurement.name.startswith(MODELLED, autoescape=True)
-)
-SHOWN = rows.Reading(rows.IDS, IS_SHOWN)
-# Built once: building them costs more than a database takes to answer.
-LOCK = (
-    select(models.Candidate.id, models.Candidate.campaign_id, models.Candidate.program_digest, models.Campaign.settings)
-    .join(models.Campaign, models.Campaign.id == models.Candidate.campaign_id)
-    .where(models.Candidate.id.in_(rows.IDS))
-    .order_by(models.Candidate.id)
-    .with_for_update(key_share=True, of=models.Candidate)
-)
-LISTED = select(models.Standing.candidate_id, models.Standing.status).where(models.Standing.candidate_id.in_(rows.IDS))
-REMOVE = delete(models.Standing).where(models.Standing.candidate_id.in_(rows.IDS))
-INSERT = insert(models.Standing)
-ALIKE = (
-    select(models.Evaluation.answers, func.min(models.Candidate.id))
-    .join(models.CandidateEvaluation, models.CandidateEvaluation.evaluation_id == models.Evaluation.id)
-    .join(models.Candidate, models.Candidate.id == models.CandidateEvaluation.candidate_id)
-    .where(
-        models.Evaluation.answers.in_(bindparam("answers", expanding=True)),
-        models.Evaluation.workload_digest.in_(bindparam("workloads", expanding=True)),
-        models.Evaluation.stage == Stage.SCREEN.value,
-        models.Candidate.campaign_id == bindparam("campaign"),
-        models.Candidate.id < bindparam("candidate"),
-    )
-    .group_by(models.Evaluation.answers)
+    # Written out: as values they would be put into the text of the statement each time.
+    models.Measurement.name.in_([literal_column(f"'{name}'") for name in sorted(NAMES)]),
+    models.Measurement.name.startswith(MODELLED, autoescape=True),
 )
 
 
@@ -122,64 +97,6 @@ def asked_by(settings: str) -> Asked:
     return Asked(tuple(each["stage"] for each in workloads), digest_of([workloads, given.get("evaluation_seed", 0)]))
 
 
-def refresh(session: Session, candidate_ids: Sequence[int]) -> None:
-    """Write the standings of candidates anew. Candidates are locked in the order of their ids: none deadlock."""
-    if not candidate_ids:
-        return
-    connection = session.connection()
-    locked = connection.execute(LOCK, {"ids": candidate_ids}).all()
-    # Read after the locks: another stage of the same program may just have been finished elsewhere.
-    listed: dict[int, list[str]] = defaultdict(list)
-    for candidate_id, status in connection.execute(LISTED, {"ids": candidate_ids}).tuples():
-        listed[candidate_id].append(status)
-    judged = SHOWN(session, ids=sorted(listed))
-    connection.execute(REMOVE, {"ids": candidate_ids})
-    written = []
-    for each in locked:
-        if each.id in listed:
-            mine = judged.get(each.id, [])
-            found = summaries(each, mine, _alike(session, each, mine))
-            tally.note(session, each.campaign_id, tally.REACHED, tally.reached(listed[each.id]), -1)
-            tally.note(session, each.campaign_id, tally.REACHED, tally.reached(row["status"] for row in found), 1)
-            written += found
-    if written:
-        connection.execute(INSERT, written)
-
-
-def rebuild(session: Session) -> None:
-    """Write the standings of every candidate anew: what a new version shows of old evaluations."""
-    last = 0
-    while True:
-        row = models.Standing.candidate_id
-        ids = session.scalars(select(row).where(row > last).distinct().order_by(row).limit(BATCH)).all()
-        if not ids:
-            return
-        refresh(session, ids)
-        session.expunge_all()
-        last = ids[-1]
-
-
-def _alike(session: Session, candidate: Any, judged: Sequence[rows.Judged]) -> dict[str, str]:
-    """Name for each behaviour that a screen noted the first candidate of the campaign before it that has it too."""
-    found = [item.evaluation for item in judged]
-    went_on = {e.ratio for e in found if e.key.stage not in (Stage.CHECK, Stage.SCREEN)}
-    screened = [e for e in found if e.key.stage is Stage.SCREEN and e.answers and e.ratio not in went_on]
-    if not screened:
-        return {}
-    given = {
-        "answers": [e.answers for e in screened],
-        "workloads": [e.key.workload_digest for e in screened],
-        "campaign": candidate.campaign_id,
-        "candidate": candidate.id,
-    }
-    first = dict(session.connection().execute(ALIKE, given).tuples().all())
-    if not first:
-        return {}
-    other = models.Candidate
-    names = dict(session.execute(select(other.id, other.name).where(other.id.in_(first.values()))).tuples().all())
-    return {answers: f"{names[each]} (id {each})" for answers, each in first.items()}
-
-
 def summaries(candidate: Any, judged: Sequence[rows.Judged], alike: Mapping[str, str]) -> list[dict[str, Any]]:
     """Give the rows of a candidate from its finished evaluations, given in stage order. One at least.
 
@@ -197,7 +114,7 @@ def summaries(candidate: Any, judged: Sequence[rows.Judged], alike: Mapping[str,
             **{name: getattr(place, name) for name in models.CIRCUMSTANCE},
             "lengths": joined(place.lengths),
             **_filled(place.ratio, items, asked, alike),
-            **_confirmed([item.evaluation for item in by_place.get(place, ())]),
+            **(_confirmed([item.evaluation for item in by_place[place]]) if place in by_place else UNCONFIRMED),
         }
         for place, items in found or [(Circumstance(), [])]
     ]
@@ -261,9 +178,10 @@ def _confirming(judged: Sequence[rows.Judged], known: Sequence[Circumstance]) ->
 
 def _filled(ratio: float, items: Sequence[rows.Judged], asked: Asked, alike: Mapping[str, str]) -> dict[str, Any]:
     found = [item.evaluation for item in items]
-    status, reason = _end(found, asked, alike)
+    known = _known(found)
+    status, reason = _end(found, known, asked, alike)
     device, dtype = next(((item.device, item.dtype) for item in items if item.device), ("", ""))
-    target, speedup = _modelled(found)
+    target, speedup = _modelled(known)
     written = {
         "status": status,
         "reason": reason,
@@ -275,14 +193,14 @@ def _filled(ratio: float, items: Sequence[rows.Judged], asked: Asked, alike: Map
         "mixed_lengths": len({i.lengths for i in items if i.evaluation.key.stage in OF_LENGTHS}) > 1,
     }
     for figure in (*FIGURES, PAGES if ratio else PAGES_AS_WRITTEN):
-        written |= _written(figure, found)
+        written |= _written(figure, known)
     for name, stage in (("retrieval_lengths", Stage.RETRIEVAL), ("accuracy_lengths", Stage.PROBE)):
         asked_at = (item.lengths for item in items if item.evaluation.key.stage is stage)
         written[name] = joined(next(asked_at, ()))
     return written
 
 
-def _end(found: Sequence[Evaluation], asked: Asked, alike: Mapping[str, str]) -> tuple[Status, str]:
+def _end(found: Sequence[Evaluation], known: Known, asked: Asked, alike: Mapping[str, str]) -> tuple[Status, str]:
     """Give the last stage's status, and why there is no other stage: empty where all have been passed."""
     if not found:
         return Status.OK, "nothing is measured yet"
@@ -292,21 +210,30 @@ def _end(found: Sequence[Evaluation], asked: Asked, alike: Mapping[str, str]) ->
         return last.status, f"{stage.value}: {last.message or last.status.value}"
     if stage is Stage.SCREEN and last.answers in alike:
         return Status.OK, f"passed screen; it chooses the same pages as {alike[last.answers]}"
-    if stage is Stage.RACE and (raced := _taken(found, stage, "kl")):
+    if stage is Stage.RACE and (raced := known.get((stage, "kl"))):
         return Status.OK, f"its race: KL {raced.value:.3g}; fidelity was not run: surely behind the leaders, or not yet"
     beyond = asked.stages[asked.stages.index(stage) + 1 :] if stage in asked.stages else ()
     return Status.OK, f"passed {stage.value}; {beyond[0]} was not run: not chosen for it, or not yet" if beyond else ""
 
 
 def _confirmed(confirming: Sequence[Evaluation]) -> dict[str, Any]:
-    written: dict[str, Any] = {}
+    written, known = dict[str, Any](), _known(confirming)
     for figure in CONFIRMED:
-        written |= _written(figure, confirming)
+        written |= _written(figure, known)
     return {**written, "confirmed": any(written[figure.column] is not None for figure in CONFIRMED)}
 
 
-def _written(figure: Figure, found: Sequence[Evaluation]) -> dict[str, float | None]:
-    taken = next(filter(None, (_taken(found, stage, figure.name) for stage in figure.stages)), None)
+def _known(found: Iterable[Evaluation]) -> Known:
+    """Give each stage's numbers by name, from its first evaluation that has them, in order."""
+    known: Known = {}
+    for evaluation in found:
+        for each in evaluation.measurements if evaluation.status in MEASURED else ():
+            known.setdefault((evaluation.key.stage, each.name), each)
+    return known
+
+
+def _written(figure: Figure, known: Known) -> dict[str, float | None]:
+    taken = next(filter(None, (known.get((stage, figure.name)) for stage in figure.stages)), None)
     written = {figure.column: taken.value if taken else None}
     if figure.spread:
         written[f"{figure.column}_low"] = taken.low if taken else None
@@ -314,16 +241,10 @@ def _written(figure: Figure, found: Sequence[Evaluation]) -> dict[str, float | N
     return written
 
 
-def _taken(found: Sequence[Evaluation], stage: Stage, name: str) -> Measurement | None:
-    """Give a stage's number, from its first evaluation that has it."""
-    named = (e.measurement(name) for e in found if e.key.stage is stage and e.status in MEASURED)
-    return next((measurement for measurement in named if measurement), None)
-
-
-def _modelled(found: Sequence[Evaluation]) -> tuple[str, float | None]:
+def _modelled(known: Known) -> tuple[str, float | None]:
     """Give the device and the modelled speed-up of the first stage that tells one."""
-    for evaluation in found:
-        for measurement in evaluation.measurements if evaluation.status in MEASURED else ():
-            if measurement.name.startswith(MODELLED):
-                return measurement.name.removeprefix(MODELLED), measurement.value
-    return "", None
+    told = ((name.removeprefix(MODELLED), each.value) for (_, name), each in known.items() if name.startswith(MODELLED))
+    return next(told, ("", None))
+
+
+UNCONFIRMED = _confirmed(())  # most rows are

@@ -237,29 +237,46 @@ def test_a_lost_driver_is_blamed_on_what_its_workers_held(ledger, monkeypatch, n
     assert free == [Claim.TAKEN] * (8 - num_workers)
 
 
+def begun(ledger):
+    """Give the programs of which it is noted that work on them has begun."""
+    with ledger.reading() as session:
+        return list(session.scalars(text("SELECT program_digest FROM evaluation WHERE begun ORDER BY id")))
+
+
 def test_what_comes_into_a_workers_hands_later_is_noted_then(ledger):
-    began = []
-    dispatcher = Dispatcher(ledger, FakeEvaluator(failure_rate=0.0), never)
-    note = ledger.begin
-    ledger.begin = lambda keys, owner: (began.extend(key.program_digest for key in keys), note(keys, owner))
+    evaluator = FakeEvaluator(failure_rate=0.0)
+    dispatcher = Dispatcher(ledger, evaluator, never)
     for job in jobs_of(ledger, 3):
         dispatcher.start(job)
-    assert began == ["q0"]
+    assert begun(ledger) == ["q0"]
     while not dispatcher.idle:
         dispatcher.collect(0.05)
-    assert began == ["q0", "q1", "q2"]
+        assert {key.program_digest for key in evaluator.running()} <= set(begun(ledger))
+    assert begun(ledger) == ["q0", "q1", "q2"]
+
+
+def test_what_follows_a_result_is_noted_with_it(ledger):
+    """An evaluation costs two transactions: its claim, and its result with what comes into the worker's hands next."""
+    calls = []
+    dispatcher = Dispatcher(ledger, FakeEvaluator(failure_rate=0.0), never)
+    for job in jobs_of(ledger, 3):
+        dispatcher.start(job)
+    for name in ("begin", "finish", "claim"):
+        real = getattr(ledger, name)
+        setattr(ledger, name, lambda *given, name=name, real=real, **named: (calls.append(name), real(*given, **named)))
+    while not dispatcher.idle:
+        dispatcher.collect(0.05)
+    assert calls == ["finish"] * 3
 
 
 def test_a_check_that_kills_the_driver_is_blamed(ledger, job):
     def fatal(task):
+        assert begun(ledger) == ["p1"]
         raise SystemExit
 
     workload = Workload(Stage.CHECK, 100, 1)
     key = EvaluationKey("p1", Stage.CHECK, workload.digest, "model", ENVIRONMENT.digest, "1", 0)
-    began = []
-    ledger.begin = lambda keys, owner: began.extend(keys)
     with pytest.raises(SystemExit):
         Dispatcher(ledger, FakeEvaluator(), fatal).start(
             Job(EvaluationTask(key, "a\n", (), workload), job.candidate_id)
         )
-    assert began == [key]

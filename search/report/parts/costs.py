@@ -7,6 +7,7 @@ import statistics
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from search.archive.spared import Raced, spared
 from search.records import Stage, Status
 from search.report.blocks import Block, Column, Grid, Words
 
@@ -38,34 +39,45 @@ def by_stage(material: Material, place: Place) -> Grid:
     fresh = [s for s in place.spendings if not s.is_older]
     asked = sum(s.num_asked for s in place.spendings)
     share = 1 - len(fresh) / asked if asked else 0.0
+    seconds = sum(s.elapsed_s for s in fresh)
     note = (
-        f"{len(fresh):,} evaluations and {sum(s.elapsed_s for s in fresh):,.0f} s of workers in all; "
-        f"{share:.1%} of {asked:,} asked for were there already. An hour: of the time at work.{_races(place)}"
+        f"{len(fresh):,} evaluations and {seconds:,.0f} s of workers in all; "
+        f"{share:.1%} of {asked:,} asked for were there already. An hour: of the time at work.{_races(place, seconds)}"
     )
     headings = (Column("stage"), *(Column(name, True) for name in (
         "cost ratio", "measured", "given", "passed", "failed", "median s", "seconds", "an hour")))  # fmt: skip
     return Grid("Evaluations by stage", headings, tuple(rows), note, empty="Nothing was measured.")
 
 
-def _races(place: Place) -> str:
-    """Tell what races cost and spared: of who ran one and did not decode all texts, a median decoding each."""
-    ran, decoded = (_passed(place, stage) for stage in (Stage.RACE, Stage.FIDELITY))
-    if not ran:
+def _races(place: Place, seconds: float) -> str:
+    """Tell what races took and spared, of workers that took so many seconds: a median decoding for each who stopped."""
+    ran, decoded = (_by_ratio(place, stage) for stage in (Stage.RACE, Stage.FIDELITY))
+    found = spared(_raced(each, decoded.get(ratio, ())) for ratio, each in ran.items())
+    if not found.num_raced:
         return ""
-    stopped = {ratio: len(found) - len(decoded.get(ratio, ())) for ratio, found in ran.items()}
-    spared = sum(n * statistics.median(decoded[ratio]) for ratio, n in stopped.items() if n > 0 and ratio in decoded)
     return (
-        f" Of {sum(map(len, ran.values())):,} that ran a race {sum(n for n in stopped.values() if n > 0):,} decoded no "
-        f"more, which spared about {spared:,.0f} s of fidelity; the races took {sum(map(sum, ran.values())):,.0f} s."
+        f" Of {found.num_raced:,} that ran a race {found.num_stopped:,} decoded no more, which spared about "
+        f"{found.spared_s:,.0f} s of fidelity; the races took {found.raced_s:,.0f} s: {found.share(seconds):.1%} of "
+        "what workers would have taken without races is saved."
     )
 
 
-def _passed(place: Place, stage: Stage) -> dict[float, list[float]]:
-    """Give by cost ratio the seconds of each evaluation of a stage that was passed on the texts that proposers see."""
-    found: dict[float, list[float]] = defaultdict(list)
+def _raced(ran: Sequence[Spending], decoded: Sequence[Spending]) -> Raced:
+    taken = [each.elapsed_s for each in decoded if each.status == Status.OK]
+    return Raced(
+        sum(each.status == Status.OK for each in ran),
+        sum(each.elapsed_s for each in ran if not each.is_older),
+        len(decoded),
+        statistics.median(taken) if taken else 0.0,
+    )
+
+
+def _by_ratio(place: Place, stage: Stage) -> dict[float, list[Spending]]:
+    """Give by cost ratio the evaluations of a stage on the texts that proposers see."""
+    found: dict[float, list[Spending]] = defaultdict(list)
     for each in place.spendings:
-        if each.stage == stage and each.split == "search" and each.status == Status.OK and each.ratio:
-            found[each.ratio].append(each.elapsed_s)
+        if each.stage == stage and each.split == "search":
+            found[each.ratio].append(each)
     return found
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import and_, bindparam, false, func, select
 
 from search.records import Record, Stage, Status
 from search.store import entries, models, rows
-from search.store.standing import HELD_OUT
+from search.workloads import HELD_OUT
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select
@@ -35,9 +35,20 @@ def selected() -> Select[models.Candidate, str]:
     return select(models.Candidate, source.text).join(source, source.digest == models.Candidate.source_digest)
 
 
+def of_step(session: Session, campaign_id: int, step: int) -> tuple[models.Candidate, str]:
+    """Give the candidate of a step, which is there, with its text."""
+    row, text = session.execute(OF_STEP, {"campaign": campaign_id, "step": step}).one()
+    return row, text
+
+
 def written(session: Session, candidate_id: int) -> entries.Written:
     """Give what was written beside a candidate's program."""
     return entries.read(session, models.Candidate.id == candidate_id).get(candidate_id, entries.NOTHING)
+
+
+OF_STEP = selected().where(
+    models.Candidate.campaign_id == bindparam("campaign"), models.Candidate.step == bindparam("step")
+)
 
 
 def records(session: Session, campaign_id: int, steps: range) -> list[Record]:

@@ -2,41 +2,104 @@
 
 from __future__ import annotations
 
-import itertools
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, literal, select
 
-from search.records import Progress, Stage, Status
-from search.store import models
+from search.records import Progress, Status, Took
+from search.store import models, rows
 from search.store.database import Clock
 from search.store.lease import LONGEST_S
 from search.store.shown import tally
+from search.workloads import HELD_OUT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import Select
     from sqlalchemy.orm import Session
+
+    from search.records import Stage
+
+    Where = tuple[str, str, float]  # stage, split and cost ratio
+
+PLACES = {status: place for place, status in enumerate(Status)}
 
 
 def progress(session: Session, campaign_id: int) -> Progress:
     """Give a campaign's candidates by how far they got, its evaluations by how they ended, and what it spent."""
     counts = tally.read(session, campaign_id)
-    reached, measured, spent = (counts[kind] for kind in (tally.REACHED, tally.MEASURED, tally.SPENT))
-    numbers = {Status(name): int(number) for name, number in reached.items() if number}
-    ended = {tuple(name.split(tally.BETWEEN)): int(number) for name, number in measured.items() if number}
-    outcomes = tuple(each for each in itertools.product(Stage, Status) if each in ended)
-    proposers = sorted(name for name, dollars in spent.items() if dollars)
+    numbers = {Status(name): int(number) for name, number in counts[tally.REACHED].items() if number}
+    spent, proposed = counts[tally.SPENT], counts[tally.PROPOSED]
+    running, ended = _running(session, campaign_id), _ended(counts[tally.MEASURED])
     return Progress(
         sum(numbers.values()),
         tuple((status, numbers[status]) for status in Status if status in numbers),
-        session.scalars(_num_running(campaign_id)).one(),
-        tuple((stage, status, ended[stage, status]) for stage, status in outcomes),
-        tuple((name, spent[name], int(counts[tally.PROPOSED].get(name, 0))) for name in proposers),
+        running.total(),
+        _outcomes(ended),
+        tuple((name, spent[name], int(proposed.get(name, 0))) for name in sorted(spent) if spent[name]),
+        _took(counts, ended, running),
     )
 
 
-def _num_running(campaign_id: int) -> Select[int]:
-    """Count what is leased now, beginning with the few leases that there are."""
+def _ended(measured: Mapping[str, float]) -> dict[Where, Counter[Status]]:
+    """Divide what has ended by where it ran, and count it there by status."""
+    found: dict[Where, Counter[Status]] = {}
+    for name, number in measured.items():
+        where, _, status = name.rpartition(tally.BETWEEN)
+        if number:
+            found.setdefault(_where(where), Counter())[Status(status)] += int(number)
+    return found
+
+
+def _where(name: str) -> Where:
+    stage, split, ratio = name.split(tally.BETWEEN)
+    return stage, split, float(ratio)
+
+
+def _outcomes(ended: Mapping[Where, Counter[Status]]) -> tuple[tuple[Stage, Status, int], ...]:
+    """Count by stage and status, what is held out aside. Stages that this version does not know are left out."""
+    found: Counter[tuple[Stage, Status]] = Counter()
+    for (stage, split, _), numbers in ended.items():
+        if split != HELD_OUT and stage in rows.STAGES:
+            found.update({(rows.STAGES[stage], status): number for status, number in numbers.items()})
+    ordered = sorted(found.items(), key=lambda each: (rows.ORDER[each[0][0]], PLACES[each[0][1]]))
+    return tuple((stage, status, number) for (stage, status), number in ordered)
+
+
+def _took(
+    counts: Mapping[str, Mapping[str, float]], ended: Mapping[Where, Counter[Status]], running: Counter[Where]
+) -> tuple[Took, ...]:
+    ran = {_where(name): int(number) for name, number in counts[tally.RAN].items()}
+    seconds = {_where(name): number for name, number in counts[tally.TOOK].items()}
+    found = [
+        Took(
+            rows.STAGES[where[0]],
+            *where[1:],
+            seconds.get(where, 0.0),
+            ran.get(where, 0),
+            ended.get(where, Counter())[Status.OK],
+            ended.get(where, Counter()).total(),
+            running[where],
+        )
+        for where in {*ended, *running}
+        if where[0] in rows.STAGES
+    ]
+    return tuple(sorted(found, key=lambda each: (each.split == HELD_OUT, rows.ORDER[each.stage], each.ratio)))
+
+
+def _running(session: Session, campaign_id: int) -> Counter[Where]:
+    """Count what is leased now by where it runs."""
+    found: Counter[Where] = Counter()
+    for stage, digest, number in session.execute(_leased(campaign_id)).tuples():
+        asked = rows.Definitions.of(session).asked(session, digest)
+        found[stage, asked.split, asked.ratio] += number
+    return found
+
+
+def _leased(campaign_id: int) -> Select[str, str, int]:
+    """Ask for what is leased now, beginning with the few leases that there are."""
     row, link = models.Evaluation, models.CandidateEvaluation
     # Asked so that an evaluation leads to its campaigns, not a campaign to all that it ever asked for.
     campaigns = (
@@ -45,4 +108,5 @@ def _num_running(campaign_id: int) -> Select[int]:
         .where(link.evaluation_id == row.id)
     )
     is_leased = row.lease_until.between(Clock(), Clock() + LONGEST_S)
-    return select(func.count(row.id)).where(is_leased, literal(campaign_id).in_(campaigns))
+    counted = select(row.stage, row.workload_digest, func.count(row.id))
+    return counted.where(is_leased, literal(campaign_id).in_(campaigns)).group_by(row.stage, row.workload_digest)

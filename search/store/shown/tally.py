@@ -7,35 +7,62 @@ the table's key, so that writers never wait for each other in a circle.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, case, delete, func, insert, literal, select
+from sqlalchemy import bindparam, case, delete, func, insert, literal, select, true
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import aliased
 
 from search.records import Status
-from search.store import models
-from search.workloads import HELD_OUT
+from search.store import models, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy.orm import Session
 
-ROW = models.Tally
+    from search.records import Evaluation
+
+ROW, EVALUATION, LINK, CANDIDATE = models.Tally, models.Evaluation, models.CandidateEvaluation, models.Candidate
 # Kinds of counts, and what the name of one is.
 REACHED = "reached"  # candidates by status: OK where one circumstance is, else the first of its rows' by name
-MEASURED = "measured"  # finished evaluations of candidates, by stage and status; those that are held out aside
+MEASURED = "measured"  # ended evaluations, one for each candidate that asks for it: stage, split, ratio and status
+RAN = "ran"  # ended evaluations that were not there before the campaign, each once: stage, split and ratio
+TOOK = "took"  # seconds of workers in those: the same
 SPENT = "spent"  # dollars by proposer
 PROPOSED = "proposed"  # programs that were admitted, by proposer
-BETWEEN = "/"  # a stage and a status
+BETWEEN = "/"  # the parts of a name
+# Whether an evaluation ended after a campaign began, to which it was given otherwise.
+IS_OURS = func.coalesce(EVALUATION.finished_at >= models.Campaign.created_at, true())
 ASKING = (
-    select(models.Candidate.campaign_id, func.count())
-    .join(models.CandidateEvaluation, models.CandidateEvaluation.candidate_id == models.Candidate.id)
-    .join(models.Evaluation, models.Evaluation.id == models.CandidateEvaluation.evaluation_id)
-    .join(models.Workload, models.Workload.digest == models.Evaluation.workload_digest)
-    .where(models.Evaluation.id == bindparam("evaluation"), models.Workload.split != HELD_OUT)
-    .group_by(models.Candidate.campaign_id)
+    select(CANDIDATE.campaign_id, IS_OURS)
+    .select_from(LINK)
+    .join(CANDIDATE, CANDIDATE.id == LINK.candidate_id)
+    .join(models.Campaign, models.Campaign.id == CANDIDATE.campaign_id)
+    .join(EVALUATION, EVALUATION.id == LINK.evaluation_id)
+    .where(LINK.evaluation_id == bindparam("evaluation"))
 )
+OTHER = aliased(CANDIDATE)
+ASKING_TOO = ASKING.where(
+    CANDIDATE.campaign_id == select(OTHER.campaign_id).where(OTHER.id == bindparam("candidate")).scalar_subquery()
+)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What is counted of an evaluation that has ended."""
+
+    stage: str
+    workload_digest: str
+    status: str
+    elapsed_s: float
+
+    @classmethod
+    def of(cls, row: Any) -> Ended:
+        """Read a row of the table as it stands."""
+        return cls(row.stage, row.workload_digest, row.status, row.elapsed_s)
 
 
 def reached(statuses: Iterable[str]) -> str:
@@ -56,22 +83,39 @@ def note_candidate(session: Session, row: models.Candidate) -> None:
     note(session, row.campaign_id, PROPOSED, row.proposer, row.status == Status.OK)
 
 
-def note_evaluation(session: Session, evaluation_id: int, stage: str, before: str | None, after: str | None) -> None:
-    """Note that an evaluation has another status, for every campaign that asked for it; None while it has none."""
-    if before == after:
-        return
-    for campaign_id, number in session.connection().execute(ASKING, {"evaluation": evaluation_id}).tuples():
-        for status, sign in ((before, -1), (after, 1)):
-            if status is not None:
-                note(session, campaign_id, MEASURED, f"{stage}{BETWEEN}{status}", sign * number)
+def note_result(session: Session, evaluation: Evaluation, asking: Sequence[int]) -> None:
+    """Note a result that has just been stored, for campaigns: each is named once for every candidate that asks."""
+    key = evaluation.key
+    ended = Ended(key.stage.value, key.workload_digest, evaluation.status.value, evaluation.elapsed_s)
+    _note_ended(session, ended, asking, asking, 1)
+
+
+def note_evaluation(session: Session, row: Any, sign: int) -> None:
+    """Note that an evaluation, a row as it stands, has ended (1) or is free again (-1), for all who asked for it."""
+    asking = session.connection().execute(ASKING, {"evaluation": row.id}).all()
+    ours = [campaign_id for campaign_id, is_ours in asking if is_ours]
+    _note_ended(session, Ended.of(row), [campaign_id for campaign_id, _ in asking], ours, sign)
 
 
 def note_link(session: Session, candidate_id: int, row: models.Evaluation) -> None:
-    """Note that a candidate asks for what has a status already."""
-    asked = session.get_one(models.Workload, row.workload_digest)
-    if asked.split != HELD_OUT:
-        campaign_id = session.get_one(models.Candidate, candidate_id).campaign_id
-        note(session, campaign_id, MEASURED, f"{row.stage}{BETWEEN}{row.status}", 1)
+    """Note that a candidate asks for what has ended already."""
+    given = {"evaluation": row.id, "candidate": candidate_id}
+    (campaign_id, is_ours), *others = session.connection().execute(ASKING_TOO, given)
+    _note_ended(session, Ended.of(row), [campaign_id], [campaign_id] if is_ours and not others else [], 1)
+
+
+def _note_ended(session: Session, ended: Ended, asking: Iterable[int], ours: Iterable[int], sign: int) -> None:
+    where = _where(session, ended.stage, ended.workload_digest)
+    for campaign_id in asking:
+        note(session, campaign_id, MEASURED, f"{where}{BETWEEN}{ended.status}", sign)
+    for campaign_id in set(ours):
+        note(session, campaign_id, RAN, where, sign)
+        note(session, campaign_id, TOOK, where, sign * ended.elapsed_s)
+
+
+def _where(session: Session, stage: str, workload_digest: str) -> str:
+    asked = rows.Definitions.of(session).asked(session, workload_digest)
+    return BETWEEN.join((stage, asked.split, str(asked.ratio)))
 
 
 def store(session: Session) -> None:
@@ -84,10 +128,14 @@ def store(session: Session) -> None:
     ]
     if changes:
         connection = session.connection()
-        given: Any = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(ROW)
-        key = (ROW.campaign_id, ROW.kind, ROW.name)
-        adding = given.on_conflict_do_update(index_elements=key, set_={"number": ROW.number + given.excluded.number})
-        connection.execute(adding, changes)
+        connection.execute(_adding(connection.dialect.name), changes)
+
+
+@cache
+def _adding(dialect: str) -> Any:
+    given: Any = (sqlite if dialect == "sqlite" else postgresql).insert(ROW)
+    key = (ROW.campaign_id, ROW.kind, ROW.name)
+    return given.on_conflict_do_update(index_elements=key, set_={"number": ROW.number + given.excluded.number})
 
 
 def read(session: Session, campaign_id: int) -> dict[str, dict[str, float]]:
@@ -101,10 +149,17 @@ def read(session: Session, campaign_id: int) -> dict[str, dict[str, float]]:
 
 def rebuild(session: Session) -> None:
     """Count everything anew: what an older version did not count."""
+    session.info.pop("tally", None)
     session.execute(delete(ROW))
     columns = ["campaign_id", "kind", "name", "number"]
-    for counted in (_reached(), _measured(), _of_proposers(SPENT), _of_proposers(PROPOSED)):
+    for counted in (_reached(), _of_proposers(SPENT), _of_proposers(PROPOSED)):
         session.execute(insert(ROW).from_select(columns, counted))
+    for campaign_id, stage, digest, status, num in session.execute(_measured()).all():
+        note(session, campaign_id, MEASURED, f"{_where(session, stage, digest)}{BETWEEN}{status}", num)
+    for campaign_id, stage, digest, num, seconds in session.execute(_ran()).all():
+        note(session, campaign_id, RAN, _where(session, stage, digest), num)
+        note(session, campaign_id, TOOK, _where(session, stage, digest), seconds)
+    store(session)
 
 
 def _reached() -> Any:
@@ -118,15 +173,27 @@ def _reached() -> Any:
 
 
 def _measured() -> Any:
-    row, link, candidate = models.Evaluation, models.CandidateEvaluation, models.Candidate
-    counted = select(candidate.campaign_id, literal(MEASURED), row.stage + BETWEEN + row.status, func.count())
+    divided = (CANDIDATE.campaign_id, EVALUATION.stage, EVALUATION.workload_digest, EVALUATION.status)
     return (
-        counted.select_from(link)
-        .join(candidate, candidate.id == link.candidate_id)
-        .join(row, row.id == link.evaluation_id)
-        .join(models.Workload, models.Workload.digest == row.workload_digest)
-        .where(row.status.is_not(None), models.Workload.split != HELD_OUT)
-        .group_by(candidate.campaign_id, row.stage, row.status)
+        select(*divided, func.count())
+        .select_from(LINK)
+        .join(CANDIDATE, CANDIDATE.id == LINK.candidate_id)
+        .join(EVALUATION, EVALUATION.id == LINK.evaluation_id)
+        .where(EVALUATION.status.is_not(None))
+        .group_by(*divided)
+    )
+
+
+def _ran() -> Any:
+    asked = select(CANDIDATE.campaign_id, LINK.evaluation_id).join(LINK, LINK.candidate_id == CANDIDATE.id)
+    each = asked.distinct().subquery()
+    divided = (each.c.campaign_id, EVALUATION.stage, EVALUATION.workload_digest)
+    return (
+        select(*divided, func.count(), func.sum(EVALUATION.elapsed_s))
+        .join_from(each, EVALUATION, EVALUATION.id == each.c.evaluation_id)
+        .join(models.Campaign, models.Campaign.id == each.c.campaign_id)
+        .where(EVALUATION.status.is_not(None), IS_OURS)
+        .group_by(*divided)
     )
 
 

@@ -1,5 +1,6 @@
 """The leaderboard at any size: places, pages and counts, and the indexes that answer for them."""
 
+import dataclasses
 import itertools
 import math
 import random
@@ -13,9 +14,19 @@ from search.contracts import Claim
 from search.ranking.conditions import ConditionError
 from search.records import Choice, Stage, Status
 from search.store.ledger import SqlLedger
-from search.store.shown import tally
+from search.store.shown import refreshing, tally
 from search.store.shown.place import at, place
-from tests.search.store.test_ledger import CAMPAIGN, ENVIRONMENT, LENGTHS, MINUTE, measure, propose, result, task
+from tests.search.store.test_ledger import (
+    CAMPAIGN,
+    ELSEWHERE,
+    ENVIRONMENT,
+    LENGTHS,
+    MINUTE,
+    measure,
+    propose,
+    result,
+    task,
+)
 
 FIGURES = (-1.5, -0.0, 0.0, 1e-300, 0.25, 2.0, 1e300, math.inf, None)
 NULLS_LAST = (1, 0.0)
@@ -92,6 +103,20 @@ def fill(ledger, num=8):
     return campaign
 
 
+def statements(ledger, do):
+    """Give the statements that a database is sent for what is done, the transaction's own ones aside."""
+    sent = []
+
+    def note(connection, cursor, statement, given, context, executemany):
+        if not statement.startswith("BEGIN"):
+            sent.append(statement)
+
+    event.listen(ledger._engine, "before_cursor_execute", note)
+    do()
+    event.remove(ledger._engine, "before_cursor_execute", note)
+    return sent
+
+
 def plans(ledger, ask):
     """Give how the database goes about what is asked: one text for each statement."""
     statements = []
@@ -165,6 +190,15 @@ class BoardContract:
         assert "ix_evaluation_lease_until" in told
         assert "ix_candidate_evaluation_evaluation_id" in told
 
+    def test_an_evaluation_is_stored_in_few_statements(self, ledger):
+        """However many there are: what a program, a workload or a place is was said once."""
+        campaign = fill(ledger)
+        new = ledger.add_candidate(propose(campaign, 99))
+        asked = task("p6", Stage.FIDELITY, ratio=8.0, lengths=LENGTHS)
+        told = result(asked, kl=0.1, agreement=0.9)
+        assert len(statements(ledger, lambda: ledger.claim(asked, "me", MINUTE, new.id))) <= 2
+        assert len(statements(ledger, lambda: ledger.finish(told, "me", ENVIRONMENT))) <= 7
+
     def test_steps_can_be_read_by_themselves(self, ledger):
         campaign = fill(ledger)
         whole = ledger.records(campaign.id)
@@ -182,21 +216,25 @@ class BoardContract:
                 drawn.choice(campaigns), step, f"p{step % 5}" * (status == Status.OK), status, dollars=0.5
             )
             candidates.append(ledger.add_candidate(proposed))
-        for _ in range(120):
+        for _ in range(150):
             self.do_something(ledger, drawn, candidates)
         for campaign in campaigns:
             self.check_counts(ledger, campaign)
-        kept = [ledger.progress(campaign.id) for campaign in campaigns]
+        kept, stood = [ledger.progress(campaign.id) for campaign in campaigns], ledger.standings()
         with ledger._writing() as session:
+            refreshing.rebuild(session)
             tally.rebuild(session)
         assert [ledger.progress(campaign.id) for campaign in campaigns] == kept
+        assert ledger.standings() == stood
         with ledger.reading() as session:
             assert session.scalar(text("SELECT count(*) FROM tally WHERE number < 0")) == 0
 
     def do_something(self, ledger, drawn, candidates):
         candidate = drawn.choice([each for each in candidates if each.status is Status.OK])
-        stage, split = drawn.choice((Stage.CHECK, Stage.RECALL, Stage.FIDELITY)), drawn.choice(("search", "held_out"))
-        asked = task(candidate.program_digest, stage, ratio=drawn.choice((8.0, 16.0)), split=split)
+        stage = drawn.choice((Stage.CHECK, Stage.RECALL, Stage.ORACLE, Stage.FIDELITY))
+        split = drawn.choice(("search", "search", "held_out"))
+        ratio, where = drawn.choice((0.0, 8.0, 16.0)), drawn.choice((ENVIRONMENT, ELSEWHERE))
+        asked = task(candidate.program_digest, stage, ratio=ratio, split=split, environment=where)
         what = drawn.random()
         if what < 0.1:
             for _ in range(3):
@@ -212,7 +250,9 @@ class BoardContract:
                 ledger.forgive([drawn.choice(quarantined).id])
         elif ledger.claim(asked, "me", MINUTE, candidate.id) is Claim.TAKEN:
             ended = drawn.choice((Status.OK, Status.OK, Status.BELOW_GATE, Status.CRASHED, Status.INFRASTRUCTURE))
-            ledger.finish(result(asked, ended, kl=0.1), "me", ENVIRONMENT)
+            figures = {"kl": drawn.random(), "recall": drawn.random(), "cost_ratio": ratio}
+            told = dataclasses.replace(result(asked, ended, **figures), elapsed_s=drawn.choice((0.5, 2.0, 8.0)))
+            ledger.finish(told, "me", where)
 
     def statuses(self, ledger, candidate):
         return {each.status for each in ledger.candidate(candidate.id).evaluations}
@@ -231,12 +271,40 @@ class BoardContract:
         admitted = sum(record.candidate.status is Status.OK for record in records)
         assert progress.proposers == (("grammar", 0.5 * len(records), admitted),)
         assert progress.num_steps == len(records)
+        self.check_seconds(ledger, campaign)
+
+    def check_seconds(self, ledger, campaign):
+        expected = {}
+        for each in ledger.spent(campaign.id).spendings:
+            assert not each.is_older
+            found = expected.setdefault((each.stage, each.split, each.ratio), Counter())
+            passed = each.num_asked * (each.status == Status.OK)
+            found.update(ran=1, seconds=each.elapsed_s, ended=each.num_asked, passed=passed)
+        told = ledger.progress(campaign.id).took
+        assert {
+            (t.stage, t.split, t.ratio): Counter(
+                ran=t.num_ran, seconds=t.seconds, ended=t.num_ended, passed=t.num_passed
+            )
+            for t in told
+        } == expected
+        assert [t.split for t in told] == sorted((t.split for t in told), reverse=True)
 
 
 class TestSqlite(BoardContract):
     @pytest.fixture
     def url(self, sqlite_url):
         return sqlite_url
+
+    def test_who_chooses_alike_is_found_by_what_is_chosen(self, ledger):
+        """Not among all candidates of the campaign, of which there may be a hundred thousand."""
+        campaign = fill(ledger)
+        candidate = ledger.add_candidate(propose(campaign, 99))
+        asked = task("p99", Stage.SCREEN, ratio=8.0, lengths=LENGTHS)
+        ledger.claim(asked, "me", MINUTE, candidate.id)
+        told = plans(ledger, lambda: ledger.finish(result(asked, recall=0.5), "me", ENVIRONMENT))
+        (alike,) = (each for each in told if "ix_evaluation_answers" in each)
+        assert "SEARCH candidate_evaluation USING INDEX ix_candidate_evaluation_evaluation_id" in alike
+        assert "SEARCH candidate USING INTEGER PRIMARY KEY" in alike
 
 
 @pytest.mark.postgres

@@ -6,9 +6,12 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from search.contracts import Claim
 from search.ranking.conditions import ConditionError
@@ -24,9 +27,11 @@ from search.records import (
     Proposal,
     Stage,
     Status,
+    Took,
     Workload,
 )
 from search.store.ledger import SqlLedger
+from search.store.shown import refreshing, tally
 
 FOLDER = Path(__file__).parent
 ENVIRONMENT = Environment(
@@ -286,6 +291,24 @@ class LedgerContract:
         assert ledger.claim(tasks[0], "heir", MINUTE).status is Status.QUARANTINED
         assert [ledger.claim(each, "heir", MINUTE) for each in tasks[1:]] == [Claim.TAKEN] * 7
 
+    def test_what_is_claimed_as_begun_is_blamed(self, ledger):
+        for _ in range(3):
+            assert ledger.claim(task(), "doomed", MOMENT, begun=True) is Claim.TAKEN
+            time.sleep(2 * MOMENT)
+        assert ledger.claim(task(), "heir", MINUTE).status is Status.QUARANTINED
+
+    def test_what_a_result_tells_to_have_begun_is_blamed(self, ledger):
+        """Told with a result that counts and with one that does not; another's lease is nobody else's to begin."""
+        for number in range(3):
+            assert ledger.claim(task(), "doomed", MOMENT) is Claim.TAKEN
+            assert ledger.claim(task("theirs"), "somebody", MOMENT) is Claim.TAKEN
+            ledger.claim(task("done"), "doomed", MINUTE)
+            ledger.finish(result(task("done")), "doomed", ENVIRONMENT, [task().key, task("theirs").key])
+            assert number == 0 or ledger.claim(task("done"), "doomed", MINUTE) == result(task("done"))
+            time.sleep(2 * MOMENT)
+        assert ledger.claim(task(), "heir", MINUTE).status is Status.QUARANTINED
+        assert ledger.claim(task("theirs"), "heir", MINUTE) is Claim.TAKEN
+
     def test_only_ones_own_lease_is_begun(self, ledger):
         for _ in range(4):
             assert ledger.claim(task(), "doomed", MOMENT) is Claim.TAKEN
@@ -369,6 +392,48 @@ class LedgerContract:
             ledger.finish(result(task()), "me", ENVIRONMENT)
         with pytest.raises(ValueError, match="environment"):
             ledger.finish(result(task()), "me", dataclasses.replace(ENVIRONMENT, device="H200"))
+
+    def test_standings_are_what_would_be_read_from_all_evaluations(self, ledger, campaign):
+        """They are written from what is remembered, which must be what the database has."""
+        candidates = [ledger.add_candidate(propose(campaign, step)) for step in range(3)]
+        odd = {"message": "a \0 in what a program says", "ratio": 0.0}  # of a result at a cost ratio
+        for number, each in enumerate(candidates):
+            for asked in (task(each.program_digest, stage=stage, ratio=4.0) for stage in (Stage.CHECK, Stage.FIDELITY)):
+                ledger.claim(asked, "me", MINUTE, each.id)
+                taken = result(
+                    asked, kl=(0.1, math.nan, math.inf), cost_ratio=number, error_layer_0=1.0, speedup=math.nan
+                )
+                ledger.finish(dataclasses.replace(taken, **odd), "me", ENVIRONMENT)
+            measure(ledger, each, task(each.program_digest, split="held_out", stage=Stage.FIDELITY), kl=0.3)
+        quarantine(ledger, task("p0", stage=Stage.SERVE), candidates[0])
+        measure(ledger, candidates[0], task("p0", seed=1), status=Status.INFRASTRUCTURE)
+        before, counted = ledger.standings(), ledger.progress(campaign.id)
+        with Session(ledger._engine) as session, session.begin():
+            refreshing.rebuild(session)
+            tally.rebuild(session)
+        assert len(before) >= 3
+        assert ledger.standings() == before
+        assert ledger.progress(campaign.id) == counted
+
+    def test_a_result_that_was_rolled_back_is_not_remembered(self, ledger, campaign, monkeypatch):
+        candidate = ledger.add_candidate(propose(campaign, 0))
+        ledger.claim(task(), "me", MINUTE, candidate.id)
+        with monkeypatch.context() as patch:
+            patch.setattr(tally, "store", lambda _: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                ledger.finish(result(task(), accuracy=0.1), "me", ENVIRONMENT)
+        assert [row.accuracy for row in ledger.standings()] == [None]
+        ledger.finish(result(task(), accuracy=0.6), "me", ENVIRONMENT)
+        measure(ledger, candidate, task(stage=Stage.FIDELITY), kl=0.2)
+        assert [(row.accuracy, row.kl) for row in ledger.standings()] == [(0.6, 0.2)]
+
+    def test_what_another_process_measured_meanwhile_is_on_the_leaderboard(self, ledger, campaign, url):
+        candidate = ledger.add_candidate(propose(campaign, 0))
+        measure(ledger, candidate, task(), accuracy=0.6)
+        with closing(SqlLedger(url)) as other:
+            measure(other, candidate, task(stage=Stage.FIDELITY), kl=0.2)
+        measure(ledger, candidate, task(stage=Stage.RECALL), recall=0.9)
+        assert [(row.accuracy, row.kl, row.recall) for row in ledger.standings()] == [(0.6, 0.2, 0.9)]
 
     @pytest.mark.parametrize("status", [Status.INFRASTRUCTURE, Status.INTERRUPTED])
     def test_our_own_faults_are_tried_again(self, ledger, campaign, status):
@@ -646,6 +711,32 @@ class LedgerContract:
         progress = ledger.progress(campaign.id)
         assert dict(progress.statuses) == {Status.OK: 2, Status.DUPLICATE: 1, Status.TIMED_OUT: 1}
         assert (progress.num_steps, progress.num_running) == (4, 1)
+
+    def test_progress_tells_where_the_time_of_workers_went(self, ledger, campaign):
+        """What was there before the campaign took nothing; what two candidates ask for was measured once."""
+        first, second = (ledger.add_candidate(propose(campaign, step)) for step in range(2))
+        shared, hidden = task("both", Stage.FIDELITY, ratio=8.0), task("p0", Stage.FIDELITY, split="held_out")
+        measure(ledger, first, shared)
+        measure(ledger, first, hidden, status=Status.CRASHED)
+        assert ledger.claim(shared, "me", MINUTE, second.id).status is Status.OK
+        ledger.claim(task("p1", Stage.FIDELITY, ratio=8.0), "me", MINUTE, second.id)
+        assert ledger.progress(campaign.id).took == (
+            Took(Stage.FIDELITY, "search", 8.0, 0.25, 1, num_passed=2, num_ended=2, num_running=1),
+            Took(Stage.FIDELITY, "held_out", 0.0, 0.25, 1, num_passed=0, num_ended=1, num_running=0),
+        )
+
+    def test_what_was_there_before_a_campaign_took_none_of_its_time(self, ledger, campaign):
+        measure(ledger, ledger.add_candidate(propose(campaign, 0)), task())
+        measure(ledger, ledger.add_candidate(propose(campaign, 1)), task("p1"), status=Status.INFRASTRUCTURE)
+        later = ledger.create_campaign(CAMPAIGN)
+        with ledger._engine.begin() as connection:
+            connection.execute(text("UPDATE campaign SET created_at = '2999-01-01 00:00:00' WHERE id = 2"))
+        given = ledger.add_candidate(propose(later, 0))
+        assert ledger.claim(task(), "me", MINUTE, given.id).status is Status.OK
+        assert ledger.progress(later.id).took == (Took(Stage.PROBE, "search", 0.0, 0.0, 0, 1, 1, 0),)
+        assert ledger.claim(task("p1"), "me", MINUTE, given.id) is Claim.TAKEN
+        assert ledger.progress(later.id).took == (Took(Stage.PROBE, "search", 0.0, 0.0, 0, 1, 1, 1),)
+        assert ledger.progress(campaign.id).took == (Took(Stage.PROBE, "search", 0.0, 0.25, 1, 1, 1, 1),)
 
     def test_find_takes_an_id_or_the_beginning_of_a_digest(self, ledger, campaign):
         first, second = (ledger.add_candidate(propose(campaign, i, d)) for i, d in enumerate(("abc1", "abd2")))

@@ -23,7 +23,7 @@ from search.store.migrations.upgrading import upgrade
 OLDER = sorted(Path(__file__).parent.joinpath("older").glob("*.sql"))
 VERSIONS = [path.stem for path in OLDER]
 # Written anew from evaluations when a database is brought to head; its version is told apart.
-DERIVED = {"standing", schema.VERSION_TABLE}
+DERIVED = {"standing", "tally", schema.VERSION_TABLE}
 # What migration 0002 says it forgets: whose worker was lost before there was a note of what had begun.
 FORGOTTEN = {"num_deaths"}
 
@@ -75,6 +75,11 @@ def _go_on_counting(connection, table):
         connection.execute(text(f"SELECT setval({sequence}, (SELECT max(id) FROM {table}))"))
 
 
+def measured(url):
+    """Give what is counted of evaluations."""
+    return [row for row in rows(url, but=())["tally"] if row["kind"] == "measured"]
+
+
 def test_every_schema_that_code_had_is_here():
     revisions = [path.name[1:5] for path in Path(schema.__file__).parent.glob("migrations/versions/r*.py")]
     assert set(VERSIONS) | {"0006", "0007", schema.HEAD} >= set(revisions), "keep a database of the version before it"
@@ -104,6 +109,8 @@ class UpgradeContract:
             found = ledger.find("p1").candidate
             assert (found.proposal.parents, found.proposal.rationale) == (("p0",), "smaller steps")
             assert [r.candidate.status for r in ledger.records(campaign.id)][2] is Status.PROGRAM_ERROR
+            took = {(t.stage, t.split): (t.num_ran, t.num_ended) for t in ledger.progress(campaign.id).took}
+            assert took == {("probe", "search"): (2, 2), ("serve", "search"): (1, 1), ("probe", "held_out"): (1, 1)}
             new = ledger.create_campaign(Campaign(seed=1, num_candidates=1, proposers=(), model="probe"))
             assert new.id == campaign.id + 1
 
@@ -124,6 +131,20 @@ class UpgradeContract:
         with pytest.raises(StoreError, match=r"schema '9999', which this version does not know .*: upgrade vortex"):
             upgrade(url)
         assert rows(url) == before
+
+    def test_counts_go_back_to_what_they_were(self, older):
+        """Version 0010 counted by stage and status."""
+        from alembic import command
+
+        path = next(each for each in OLDER if each.stem == "0010")
+        url = older(path)
+        before = measured(url)
+        upgrade(url)
+        engine = connect(url)
+        with engine.begin() as connection:
+            command.downgrade(schema.configuration(connection), "0010")
+        engine.dispose()
+        assert measured(url) == before
 
 
 class TestSqlite(UpgradeContract):
