@@ -97,16 +97,15 @@ def page(session: Session, campaign_id: int | None, limit: int | None, choice: C
     """
     begins = _Mark.parse(after) if after else None
     found: list[Any] = []
-    is_sqlite = session.get_bind().dialect.name == "sqlite"
-    for part in _parts(campaign_id, choice, begins, is_sqlite=is_sqlite):
+    for part in parts(session, campaign_id, choice, begins):
         left = None if limit is None else limit + 1 - len(found)
         if left is None or left > 0:
             found += session.execute(part.limit(left)).all()
     shown = found if limit is None else found[:limit]
-    known = _environments(session, {row.environment_digest for row in shown})
+    known = environments(session, {row.environment_digest for row in shown})
     is_last = len(found) == len(shown) or not shown
     mark = "" if is_last else str(_Mark(shown[-1].place, getattr(shown[-1], "sorted_by", None)))
-    return Page([_standing(row, known) for row in shown], mark)
+    return Page([standing(row, known) for row in shown], mark)
 
 
 def of_ids(session: Session, ids: Sequence[int]) -> list[Standing]:
@@ -115,8 +114,8 @@ def of_ids(session: Session, ids: Sequence[int]) -> list[Standing]:
     found: list[Any] = []
     for start in range(0, len(ids), MOST_AT_ONCE):
         found += session.execute(own.where(ROW.id.in_(ids[start : start + MOST_AT_ONCE]))).all()
-    known = _environments(session, {row.environment_digest for row in found})
-    by_id = {row.own_id: _standing(row, known) for row in found}
+    known = environments(session, {row.environment_digest for row in found})
+    by_id = {row.own_id: standing(row, known) for row in found}
     return [by_id[each] for each in ids]
 
 
@@ -148,7 +147,9 @@ class _Mark:
         return json.dumps([self.place.hex(), self.figure])
 
 
-def _parts(campaign_id: int | None, choice: Choice, begins: _Mark | None, *, is_sqlite: bool) -> Iterator[Select[Any]]:
+def parts(
+    session: Session, campaign_id: int | None, choice: Choice, begins: _Mark | None = None
+) -> Iterator[Select[Any]]:
     """Give the queries whose rows follow each other: of those sorted by a figure, first the rows that have it.
 
     So an index does for both, whatever a database holds of NULL.
@@ -158,7 +159,7 @@ def _parts(campaign_id: int | None, choice: Choice, begins: _Mark | None, *, is_
     if not choice.sort:
         yield asked.where(*behind).order_by(ROW.place)
         return
-    if is_sqlite and choice.ratio is not None:
+    if session.get_bind().dialect.name == "sqlite" and choice.ratio is not None:
         # It knows of no distribution: an index by campaign would lead it through the rows of all other ratios first.
         mine = [] if campaign_id is None else [ROW.campaign_id + 0 == campaign_id]
         asked = ALL.where(*mine, *chosen(None, choice))
@@ -180,15 +181,16 @@ def _further(column: Expression, begins: _Mark, falling: bool) -> ColumnElement[
     return or_(beyond, and_(column == begins.figure, ROW.place > begins.place))
 
 
-def _environments(session: Session, digests: set[str]) -> dict[str, dict[str, str]]:
+def environments(session: Session, digests: set[str]) -> dict[str, dict[str, str]]:
     """Read the definitions of a few environments, each once."""
     row = models.Environment
     found = session.execute(select(row.digest, row.definition).where(row.digest.in_(digests)))
     return dict(found.tuples().all())
 
 
-def _standing(row: Any, environments: dict[str, dict[str, str]]) -> Standing:
-    environment = environments.get(row.environment_digest, {})
+def standing(row: Any, known: dict[str, dict[str, str]]) -> Standing:
+    """Read a row of `ALL`; `known`: the definitions of environments by their digests."""
+    environment = known.get(row.environment_digest, {})
     versions = {k: v for k, v in environment.items() if k not in ("device", "dtype", "commit") and v}
     lengths: dict[str, Any] = {name: _numbers(getattr(row, name)) for name in LENGTHS}
     return Standing(
