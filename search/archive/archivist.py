@@ -97,6 +97,7 @@ class Archivist:
             _fronts={ratio: copy(front) for ratio, front in self._fronts.items()},
             _promising={ratio: each.branch() for ratio, each in self._promising.items()},
             _ranks={place: each.branch() for place, each in self._ranks.items()},
+            _races={ratio: each.branch() for ratio, each in self._races.items()},
             _signatures=signatures,
             _outlooks=outlooks,
         )

@@ -59,6 +59,10 @@ class History:
             if len(self._archives) > self._lag and self.num_settled >= self._num_given:
                 self._archives.popleft()
 
+    def reopen(self) -> None:
+        """Forget which steps are finished that are not settled: their records may have lost what finished them."""
+        self._finished.clear()
+
     def is_finished(self, step: int) -> bool:
         """Say whether nothing more will come of a step."""
         return step < self.num_settled or step in self._finished

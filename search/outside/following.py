@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import ChainMap, Counter
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from search.agents.seeds import Seeds
 from search.archive.history import History
+from search.archive.published import Published
 from search.archive.views import KnownBefore
 from search.config import CampaignConfig
 from search.records import Status
-from search.stages import Published, next_workload
+from search.stages import next_workload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from search.contracts import Ledger
     from search.records import Campaign, Context, Record
@@ -41,8 +42,8 @@ class Following:
 
     def _forget(self) -> None:
         self._history = History(self._config, self._num_given)
-        self._published = Published(self._history.records, self._config, self._num_given)
-        self._known: dict[str, int] = {}  # digests, and the first step that has each
+        self._known: dict[str, int] = {}  # digests, and the first settled step that has each
+        self._known_under_way: dict[str, int] = {}  # those of other steps alone
         self._settled: Counts = Counter()  # of settled records alone
         self._counts: Counts = Counter()  # of all
         self._context: Context | None = None
@@ -67,8 +68,8 @@ class Following:
         """
         if self._context is None:
             num, records = self._history.num_steps, tuple(self._history.records)
-            seen, archive = KnownBefore(self._known, num), self._history.archive_ahead(num)
-            self._context = self._config.context(num, records, seen, archive)
+            seen = KnownBefore(ChainMap(self._known, self._known_under_way), num)
+            self._context = self._config.context(num, records, seen, self._history.archive_ahead(num))
         return self._context
 
     def is_finished(self, step: int) -> bool:
@@ -84,29 +85,33 @@ class Following:
         history = self._history
         for record in records:
             step = record.candidate.step
-            for digest in _digests(record):
-                self._known.setdefault(digest, step)
             if step < history.num_steps:
                 history.records[step] = record
             else:
                 history.add(record, ())
         before = history.num_settled
+        # What failed by no fault of its own loses its result when it is measured again: all is looked at anew.
+        history.reopen()
+        published = Published(history.records, self._config, self._num_given)
         for step in range(before, history.num_steps):
-            if not history.is_finished(step) and self._is_through(step):
+            if self._is_through(step, published):
                 history.finish(step)
-        self._settled += _counts(history.records[before : history.num_settled])
-        self._counts = self._settled + _counts(history.records[history.num_settled :])
+        settled, under_way = history.records[before : history.num_settled], history.records[history.num_settled :]
+        self._known |= _digests(settled, self._known)
+        self._known_under_way = _digests(under_way, self._known)
+        self._settled += _counts(settled)
+        self._counts = self._settled + _counts(under_way)
         self._context = None
 
-    def _is_through(self, step: int) -> bool:
+    def _is_through(self, step: int, published: Published) -> bool:
         """Say whether nothing is left to be measured of a step, as the loop does (`search.loop`)."""
         record = self._history.records[step]
         if record.candidate.status is not Status.OK:
             return True
         if not self._history.is_visible(step):
             return False
-        following = next_workload(record, self._history.archive(step), self._config, self._published)
-        return following is None and not self._published.delay(record, following)
+        following = next_workload(record, self._history.archive(step), self._config, published)
+        return following is None and not published.delays(record, following)
 
     def _counted_by_the_ledger(self) -> Counts:
         far = self._ledger.progress(self._campaign_id)
@@ -141,10 +146,16 @@ class Followed:
         return known
 
 
-def _digests(record: Record) -> set[str]:
-    """Give the programs that a record means: as it is written, and with the budgets that were fitted."""
-    fitted = {evaluation.key.program_digest for evaluation in record.evaluations}
-    return {record.candidate.program_digest, *fitted} - {""}
+def _digests(records: Iterable[Record], known: Container[str]) -> dict[str, int]:
+    """Give the programs that records mean, each with its first step: as written, and with the budgets that were fitted.
+
+    `known` are left out.
+    """
+    found: dict[str, int] = {}
+    for record in records:
+        step, fitted = record.candidate.step, (each.key.program_digest for each in record.evaluations)
+        found |= {digest: step for digest in {record.candidate.program_digest, *fitted} - found.keys() if digest}
+    return {digest: step for digest, step in found.items() if digest not in known}
 
 
 def _counts(records: Iterable[Record]) -> Counts:

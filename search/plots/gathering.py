@@ -27,17 +27,16 @@ Rules = TypeVar("Rules", bound="Ranked")
 
 
 class Best:
-    """The best of some rows by a merit; of equals the older, then whichever came first."""
+    """The best `MAX_MARKS` of some rows by a merit; of equals the older, then whichever came first."""
 
-    def __init__(self, merit: Merit, most: int = MAX_MARKS) -> None:
-        self._merit, self._most, self._num = merit, most, 0
+    def __init__(self, merit: Merit) -> None:
+        self._merit = merit
         self._kept: list[tuple[float, int, int, Standing]] = []  # a heap, the worst first
 
-    def add(self, row: Standing) -> None:
-        """Keep a row that has the figure, if it is among the best so far."""
-        self._num += 1
-        entry = -rank(self._merit, row), -row.id, -self._num, row
-        if len(self._kept) < self._most:
+    def add(self, row: Standing, number: int) -> None:
+        """Keep a row that has the figure, if it is among the best so far; `number`: which of all rows it is."""
+        entry = -rank(self._merit, row), -row.id, -number, row
+        if len(self._kept) < MAX_MARKS:
             heapq.heappush(self._kept, entry)
         else:
             heapq.heappushpop(self._kept, entry)
@@ -86,7 +85,7 @@ class AtRatio(Ranked):
         for field in SPEEDS:
             if getattr(row, field) is not None:
                 self.numbers[field] += 1
-                self._best[field, is_found(row), is_on_front].add(row)
+                self._best[field, is_found(row), is_on_front].add(row, self.num_rules)
 
     def best(self, field: str, *, found: bool, on_front: bool) -> list[Standing]:
         """Give the best that have a speed: found or published rules, on the front or behind it."""
@@ -94,11 +93,8 @@ class AtRatio(Ranked):
 
     def leading(self, field: str) -> list[Standing]:
         """Give the best on the front, of both kinds."""
-        kept = Best(self.merit)
-        for kind in (True, False):
-            for row in self.best(field, found=kind, on_front=True):
-                kept.add(row)
-        return kept.rows
+        both = (row for kind in (True, False) for row in self.best(field, found=kind, on_front=True))
+        return sorted(both, key=lambda row: (rank(self.merit, row), row.id))
 
 
 class OverRatios(Ranked):
@@ -107,24 +103,25 @@ class OverRatios(Ranked):
     def __init__(self, merit: Merit) -> None:
         super().__init__(merit)
         self.ratios: set[float] = set()
-        self._bests: dict[bool, dict[float, Standing]] = defaultdict(dict)
+        self._bests: dict[bool, dict[float, tuple[Standing, int]]] = defaultdict(dict)
         self._others: dict[bool, Best] = defaultdict(lambda: Best(merit))
 
     def add(self, row: Standing, *, is_on_front: bool) -> None:  # noqa: ARG002 - a curve shows no front
         """Take in a rule that was not stopped."""
         self.num_rules += 1
         self.ratios.add(row.ratio)
-        kind = is_found(row)
-        before = self._bests[kind].get(row.ratio)
-        if before is None or self._order(row) < self._order(before):
-            self._bests[kind][row.ratio] = row
-            row = before  # type: ignore[assignment]
-        if row is not None:
-            self._others[kind].add(row)
+        kind, other = is_found(row), (row, self.num_rules)
+        best = self._bests[kind].get(row.ratio)
+        if best is None or self._order(row) < self._order(best[0]):
+            self._bests[kind][row.ratio] = other
+            if best is None:
+                return
+            other = best
+        self._others[kind].add(*other)
 
     def bests(self, *, found: bool) -> list[Standing]:
         """Give the best at each cost ratio, ascending."""
-        return sorted(self._bests[found].values(), key=lambda row: row.ratio)
+        return [row for _, (row, _) in sorted(self._bests[found].items(), key=lambda each: each[0])]
 
     def others(self, *, found: bool) -> list[Standing]:
         """Give the best of the others."""
