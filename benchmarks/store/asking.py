@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.store.filling import ENVIRONMENT, MODEL, VERSION, WORKLOADS
 from search.commands.results import nearest
+from search.outside.gateway import Gateway
 from search.records import Candidate, Choice, Evaluation, EvaluationKey, EvaluationTask, Measurement, Proposal, Status
 from search.store.ledger import SqlLedger
 
@@ -127,6 +128,15 @@ def _task(number: int) -> EvaluationTask:
     return EvaluationTask(key, "class New(Program): ...", (), workload)
 
 
+def _briefs(ledger: SqlLedger, filled: Filled) -> Iterator[Callable[[], object]]:
+    """Ask what to invent next where all but one result is known to whoever answers, as `vortex mcp` is asked."""
+    gateway = Gateway(ledger, "agent", filled.campaign.id)
+    gateway.brief()
+    for number in itertools.count():
+        _one_turn(ledger, filled, number)
+        yield gateway.brief
+
+
 def _turn(ledger: SqlLedger, filled: Filled) -> Iterator[Callable[[], object]]:
     """Store a candidate, claim an evaluation of it, begin and finish it."""
     for number in itertools.count():
@@ -153,5 +163,6 @@ ASKED: dict[str, Asking] = {
     "records of one step": _steps,
     "find": _find,
     "claim": _claim,
+    "brief after a result": _briefs,
     "turn": _turn,
 }
