@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
+import sys
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BindParameter, ColumnElement, bindparam, select
+from sqlalchemy import BindParameter, ColumnElement, Text, bindparam, cast, select
 
 from search.records import (
     Campaign,
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 STAGES = tuple(Stage)
+MOST_DEFINITIONS = 1024  # of workloads and of environments, kept in memory
 key_columns = attrgetter(*models.KEY)
 
 
@@ -89,9 +93,11 @@ def candidate(row: models.Candidate, text: str, written: Written = NOTHING, conv
 
 def evaluation(row: Any, measurements: tuple[Measurement, ...], ratio: float) -> Evaluation:
     """Read a finished evaluation, a row of its table; `ratio` is its workload's."""
-    key = dict(zip(models.KEY, key_columns(row), strict=True))
+    program, stage, *circumstances, seed, repeat = key_columns(row)
+    # A million evaluations have few circumstances, which are kept once, and so are the names of what was measured.
+    workload, model, environment, version = map(sys.intern, circumstances)
     return Evaluation(
-        key=EvaluationKey(**{**key, "stage": _stage(row.stage)}),
+        key=EvaluationKey(program, _stage(stage), workload, model, environment, version, seed, repeat),
         status=Status(row.status or ""),
         message=row.message,
         measurements=measurements,
@@ -144,8 +150,9 @@ def _measuring(*which: ColumnElement[bool]) -> Select[Any]:
 
 def _measurements(session: Session, query: Select[Any], given: dict[str, Any]) -> dict[int, tuple[Measurement, ...]]:
     found: dict[int, list[Measurement]] = defaultdict(list)
-    for evaluation_id, name, value, low, high, num_samples in session.connection().execute(query, given):
-        found[evaluation_id].append(Measurement(name, math.nan if value is None else value, low, high, num_samples))
+    for evaluation_id, name, number, low, high, num_samples in session.connection().execute(query, given):
+        value = math.nan if number is None else number
+        found[evaluation_id].append(Measurement(sys.intern(name), value, low, high, num_samples))
     return {evaluation_id: tuple(measurements) for evaluation_id, measurements in found.items()}
 
 
@@ -168,8 +175,9 @@ class Reading:
                 link.candidate_id,
                 *row.__table__.columns,
                 models.Workload.split,
-                models.Workload.definition.label("asked"),
-                models.Environment.definition.label("place"),
+                # As text: a million evaluations have few of them, each of which is read once.
+                cast(models.Workload.definition, Text).label("asked"),
+                cast(models.Environment.definition, Text).label("place"),
             )
             .join(row, row.id == link.evaluation_id)
             .join(models.Workload, models.Workload.digest == row.workload_digest)
@@ -182,10 +190,24 @@ class Reading:
         measurements = _measurements(session, self._measuring, given)
         found: dict[int, list[Judged]] = defaultdict(list)
         for row in session.connection().execute(self._evaluating, given):
-            device, dtype = (row.place["device"], row.place.get("dtype", "")) if row.place else ("", "")
-            taken = evaluation(row, measurements.get(row.id, ()), ratio_of(row.asked))
-            found[row.candidate_id].append(Judged(taken, row.split, device, dtype, lengths_of(row.asked)))
+            (device, dtype), (ratio, lengths) = _place(row.place), _asked(row.asked)
+            taken = evaluation(row, measurements.get(row.id, ()), ratio)
+            found[row.candidate_id].append(Judged(taken, row.split, device, dtype, lengths))
         return {candidate_id: sorted(items, key=attrgetter("order")) for candidate_id, items in found.items()}
+
+
+@lru_cache(maxsize=MOST_DEFINITIONS)
+def _place(environment: str | None) -> tuple[str, str]:
+    """Give the device and the dtype of an environment's definition."""
+    known = json.loads(environment) if environment else {}
+    return known.get("device", ""), known.get("dtype", "")
+
+
+@lru_cache(maxsize=MOST_DEFINITIONS)
+def _asked(workload: str) -> tuple[float, tuple[int, ...]]:
+    """Give the cost ratio and the lengths of a workload's definition."""
+    known = json.loads(workload)
+    return ratio_of(known), lengths_of(known)
 
 
 IDS: BindParameter[int] = bindparam("ids", expanding=True)

@@ -72,8 +72,10 @@ def leaderboard(
         if plot is not None:
             plotting.draw_standings(ledger.listed(campaign, asked), ratio, plot)
         if as_json:
-            rows = islice(ledger.listed(campaign, asked), top)
-            print_json_list(asdict(each) | {"front": is_on_front} for each, is_on_front in rows)
+            print_json_list(
+                asdict(each) | {"front": is_on_front}
+                for each, is_on_front in islice(ledger.listed(campaign, asked), top)
+            )
         elif is_listed:
             _print_list(ledger.standings(campaign, top, asked), is_whole=top is None)
         else:
