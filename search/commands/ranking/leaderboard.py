@@ -14,10 +14,14 @@ from search.commands.output import print_data, print_json_list
 from search.commands.programs.completing import of_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from search.contracts import Ledger
     from search.ranking.front import Front
     from search.ranking.standing import Standing
+    from search.records import Choice
+
+MOST_IN_A_TABLE = 5000  # rows
 
 Top = Annotated[
     int | None, typer.Option("--top", metavar="N", min=1, max=options.LARGEST, help="Show the best N only.")
@@ -77,17 +81,24 @@ def leaderboard(
                 for each, is_on_front in islice(ledger.listed(campaign, asked), top)
             )
         elif is_listed:
-            _print_list(ledger.standings(campaign, top, asked), is_whole=top is None)
+            _print_list(ledger.listed(campaign, asked) if top is None else _first(ledger, campaign, top, asked))
         else:
             _print_fronts(ledger.fronts(campaign, asked), top)
 
 
-def _print_list(standings: Sequence[Standing], *, is_whole: bool) -> None:
-    from search.ranking.front import sections
+def _first(ledger: Ledger, campaign: int | None, top: int, asked: Choice) -> Iterator[tuple[Standing, bool]]:
+    """Give the first rows. Whether one is on the front cannot be said without all of them."""
+    return ((each, False) for each in ledger.standings(campaign, top, asked))
+
+
+def _print_list(rows: Iterator[tuple[Standing, bool]]) -> None:
+    """Write tables of as many rows as a table should have, since all of a table is held until it is drawn."""
     from search.ranking.leaderboard import listed
 
-    # Of a list that is cut off nobody can say who is on the front.
-    print_data(listed(sections(standings), marked=is_whole))
+    drawn = list(islice(rows, MOST_IN_A_TABLE))
+    print_data(listed(drawn))
+    while drawn := list(islice(rows, MOST_IN_A_TABLE)):
+        print_data(listed(drawn))
 
 
 def _print_fronts(fronts: Sequence[Front], top: int | None) -> None:

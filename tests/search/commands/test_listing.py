@@ -1,6 +1,7 @@
 """`vortex leaderboard --json` and `--plot` write row by row what they would write of all rows together."""
 
 import json
+import re
 from contextlib import closing
 from dataclasses import asdict
 
@@ -60,3 +61,15 @@ def test_a_figure_and_the_rows_beside_it_are_of_the_same_choice(call, made, tmp_
     assert (code, err) == (ExitCode.DONE, f"wrote {file}\n")
     assert {row["ratio"] for row in json.loads(out)} == {8.0}
     assert "at a cost ratio of 8" in file.read_text("utf-8")
+
+
+def test_a_long_list_is_several_tables_of_the_same_rows(call, made, monkeypatch):
+    """Who is on the front of all rows is marked in whichever table it stands."""
+    row = re.compile(r"^\s*(\d+)\s+(\S+)( \*)?", re.MULTILINE)
+    whole = call("leaderboard", "--db", made, "--all")
+    monkeypatch.setattr("search.commands.ranking.leaderboard.MOST_IN_A_TABLE", 40)
+    several = call("leaderboard", "--db", made, "--all")
+    assert (several[0], several[2]) == (whole[0], whole[2]) == (ExitCode.DONE, "")
+    assert several[1].count("kl") > whole[1].count("kl")
+    assert sorted(row.findall(several[1])) == sorted(row.findall(whole[1]))
+    assert {mark for *_, mark in row.findall(whole[1])} == {" *", ""}
