@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BindParameter, ColumnElement, Text, bindparam, cast, select
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 STAGES = tuple(Stage)
-MOST_DEFINITIONS = 1024  # of workloads and of environments, kept in memory
+# Definitions as text: a million evaluations have few of them, each of which is read once and kept.
+ASKED, PLACE = (cast(table.definition, Text) for table in (models.Workload, models.Environment))
+MOST_DEFINITIONS = 1024
 key_columns = attrgetter(*models.KEY)
 
 
@@ -149,11 +152,13 @@ def _measuring(*which: ColumnElement[bool]) -> Select[Any]:
 
 
 def _measurements(session: Session, query: Select[Any], given: dict[str, Any]) -> dict[int, tuple[Measurement, ...]]:
-    found: dict[int, list[Measurement]] = defaultdict(list)
-    for evaluation_id, name, number, low, high, num_samples in session.connection().execute(query, given):
-        value = math.nan if number is None else number
-        found[evaluation_id].append(Measurement(sys.intern(name), value, low, high, num_samples))
-    return {evaluation_id: tuple(measurements) for evaluation_id, measurements in found.items()}
+    found = session.connection().execute(query, given)
+    return {number: tuple(map(_measurement, mine)) for number, mine in itertools.groupby(found, itemgetter(0))}
+
+
+def _measurement(row: Any) -> Measurement:
+    _, name, value, low, high, num_samples = row
+    return Measurement(sys.intern(name), math.nan if value is None else value, low, high, num_samples)
 
 
 class Reading:
@@ -175,9 +180,8 @@ class Reading:
                 link.candidate_id,
                 *row.__table__.columns,
                 models.Workload.split,
-                # As text: a million evaluations have few of them, each of which is read once.
-                cast(models.Workload.definition, Text).label("asked"),
-                cast(models.Environment.definition, Text).label("place"),
+                ASKED.label("asked"),
+                PLACE.label("place"),
             )
             .join(row, row.id == link.evaluation_id)
             .join(models.Workload, models.Workload.digest == row.workload_digest)
@@ -190,7 +194,7 @@ class Reading:
         measurements = _measurements(session, self._measuring, given)
         found: dict[int, list[Judged]] = defaultdict(list)
         for row in session.connection().execute(self._evaluating, given):
-            (device, dtype), (ratio, lengths) = _place(row.place), _asked(row.asked)
+            (device, dtype), (ratio, lengths) = _place(row.place), asked(row.asked)
             taken = evaluation(row, measurements.get(row.id, ()), ratio)
             found[row.candidate_id].append(Judged(taken, row.split, device, dtype, lengths))
         return {candidate_id: sorted(items, key=attrgetter("order")) for candidate_id, items in found.items()}
@@ -204,8 +208,8 @@ def _place(environment: str | None) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=MOST_DEFINITIONS)
-def _asked(workload: str) -> tuple[float, tuple[int, ...]]:
-    """Give the cost ratio and the lengths of a workload's definition."""
+def asked(workload: str) -> tuple[float, tuple[int, ...]]:
+    """Give the cost ratio and the lengths of a workload, its definition as `ASKED` gives it."""
     known = json.loads(workload)
     return ratio_of(known), lengths_of(known)
 

@@ -107,6 +107,16 @@ class FrontsContract:
         some = list(itertools.islice(ledger.listed(), 3))
         assert [each for each, _ in some] == ledger.standings(limit=3)
 
+    def test_records_are_the_same_however_many_are_read_at_a_time(self, ledger, monkeypatch):
+        whole = ledger.records(2)
+        assert len(whole) > 20
+        assert any(each.evaluations for each in whole)
+        monkeypatch.setattr("search.store.shown.candidates.MOST_STEPS", 7)
+        assert ledger.records(2) == whole
+        assert ledger.records(2, range(3, 19)) == whole[3:19]
+        assert ledger.records(2, range(len(whole) - 9, 2**62)) == whole[-9:]
+        assert ledger.records(2, range(len(whole), 2**62)) == ledger.records(99) == []
+
 
 class TestSqlite(FrontsContract):
     MOST_SORTED = (0, 2000)
