@@ -6,6 +6,8 @@ import ast
 import json
 import operator
 from dataclasses import dataclass, fields
+from functools import lru_cache
+from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, case, func, literal, not_, or_, select
@@ -26,12 +28,17 @@ if TYPE_CHECKING:
     from search.records import Choice
 
 Expression = SQLColumnExpression[Any]
+Versions = tuple[tuple[str, str], ...]
 ROW = models.Standing
 NAMED = aliased(models.Campaign)  # those of a model, beside the one that a row is of
 COLUMNS = {column.key: column for column in ROW.__table__.columns}
+# Texts of which a million rows have few.
+SHARED = ("device", "dtype", "evaluator_version", "model", "model_digest", "status", "target", "workload")
 # Fields that are columns of the same name. Lists are kept as text, and an id is the candidate's.
 PLAIN = tuple(
-    f.name for f in fields(Standing) if f.name in COLUMNS.keys() - {"id"} and not str(f.type).startswith("tuple")
+    f.name
+    for f in fields(Standing)
+    if f.name in COLUMNS.keys() - {"id", *SHARED} and not str(f.type).startswith("tuple")
 )
 LENGTHS = ("lengths", "retrieval_lengths", "accuracy_lengths")
 REFERENCE = func.coalesce(ROW.cost_ratio < LEAST_RATIO, False)
@@ -39,7 +46,7 @@ REFERENCE = func.coalesce(ROW.cost_ratio < LEAST_RATIO, False)
 IS_ASKED = or_(models.Candidate.prompt_tokens > 0, models.Candidate.dollars > 0)
 DOLLARS = case((IS_ASKED, models.Candidate.dollars))
 SHOWN = (
-    *(getattr(ROW, name) for name in (*PLAIN, *LENGTHS)),
+    *(getattr(ROW, name) for name in (*PLAIN, *LENGTHS, *SHARED) if name in COLUMNS),
     ROW.candidate_id,
     ROW.program_digest,
     ROW.environment_digest,
@@ -181,35 +188,39 @@ def _further(column: Expression, begins: _Mark, falling: bool) -> ColumnElement[
     return or_(beyond, and_(column == begins.figure, ROW.place > begins.place))
 
 
-def environments(session: Session, digests: set[str]) -> dict[str, dict[str, str]]:
-    """Read the definitions of a few environments, each once."""
+def environments(session: Session, digests: set[str]) -> dict[str, Versions]:
+    """Read the versions of what is in a few environments, each once."""
     row = models.Environment
     found = session.execute(select(row.digest, row.definition).where(row.digest.in_(digests)))
-    return dict(found.tuples().all())
+    return {digest: _versions(definition) for digest, definition in found.tuples()}
 
 
-def standing(row: Any, known: dict[str, dict[str, str]]) -> Standing:
-    """Read a row of `ALL`; `known`: the definitions of environments by their digests."""
-    environment = known.get(row.environment_digest, {})
-    versions = {k: v for k, v in environment.items() if k not in ("device", "dtype", "commit") and v}
+def _versions(definition: dict[str, str]) -> Versions:
+    return tuple(sorted((k, v) for k, v in definition.items() if k not in ("device", "dtype", "commit") and v))
+
+
+def standing(row: Any, known: dict[str, Versions]) -> Standing:
+    """Read a row of `ALL`; `known`: the versions of environments by their digests."""
     lengths: dict[str, Any] = {name: _numbers(getattr(row, name)) for name in LENGTHS}
+    shared: dict[str, Any] = {name: intern(getattr(row, name)) for name in SHARED}
     return Standing(
         id=row.candidate_id,
         name=row.name,
         digest=row.program_digest,
-        origin=f"{row.proposer}/{row.operator}",
+        origin=intern(f"{row.proposer}/{row.operator}"),
         parents=tuple(row.parents),
-        model=row.model,
         campaign=row.campaign,
-        environment=row.environment_digest,
+        environment=intern(row.environment_digest),
         dollars=row.dollars,
         reference=is_reference(row.cost_ratio),
-        versions=tuple(sorted(versions.items())),
+        versions=known.get(row.environment_digest, ()),
         **lengths,
+        **shared,
         **{name: getattr(row, name) for name in PLAIN},
     )
 
 
+@lru_cache(maxsize=1024)
 def _numbers(written: str) -> tuple[int, ...]:
     return tuple(int(number) for number in written.split(",") if number)
 

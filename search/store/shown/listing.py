@@ -29,7 +29,7 @@ def listing(session: Session, campaign_id: int | None, choice: Choice) -> Iterat
     Raises `search.ranking.conditions.ConditionError`.
     """
     leading = {each.id for rules in _ranked(session, campaign_id, choice) for each in front_of(rules)}
-    environments: dict[str, dict[str, str]] = {}
+    environments: dict[str, board.Versions] = {}
     for part in board.parts(session, campaign_id, choice):
         read = session.execute(part.add_columns(board.ROW.id.label("own_id")), execution_options={"yield_per": BATCH})
         for rows in read.partitions():
