@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from benchmarks.store.filling import ENVIRONMENT, MODEL, VERSION, WORKLOADS
 from search.commands.results import nearest
-from search.outside.gateway import Gateway
 from search.records import Candidate, Choice, Evaluation, EvaluationKey, EvaluationTask, Measurement, Proposal, Status
 from search.store.ledger import SqlLedger
 
@@ -130,6 +129,8 @@ def _task(number: int) -> EvaluationTask:
 
 def _briefs(ledger: SqlLedger, filled: Filled) -> Iterator[Callable[[], object]]:
     """Ask what to invent next where all but one result is known to whoever answers, as `vortex mcp` is asked."""
+    from search.outside.gateway import Gateway  # what it imports is no part of what the others ask for
+
     gateway = Gateway(ledger, "agent", filled.campaign.id)
     gateway.brief()
     for number in itertools.count():
