@@ -7,6 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from search.agents.seeds import Seeds
+from search.archive.archivist import archive_of
 from search.archive.history import History
 from search.archive.published import Published
 from search.archive.views import KnownBefore
@@ -44,6 +45,7 @@ class Following:
         self._history = History(self._config, self._num_given)
         self._known: dict[str, int] = {}  # digests, and the first settled step that has each
         self._known_under_way: dict[str, int] = {}  # those of other steps alone
+        self._through: set[int] = set()  # steps of which it was found that no stage is left
         self._settled: Counts = Counter()  # of settled records alone
         self._counts: Counts = Counter()  # of all
         self._context: Context | None = None
@@ -75,10 +77,15 @@ class Following:
     def is_finished(self, step: int) -> bool:
         """Say whether the loop's gates leave no stage to a step; leaders may be timed in the end all the same."""
         history = self._history
-        if history.is_finished(step) or history.is_visible(step):
-            return history.is_finished(step)
-        archive = history.archive_ahead(history.num_visible(step))
-        return next_workload(history.records[step], archive, self._config) is None
+        if step in self._through or (step >= history.num_settled and history.is_visible(step)):
+            return step in self._through
+        num = history.num_visible(step)
+        is_ahead = num >= history.num_settled
+        archive = history.archive_ahead(num) if is_ahead else archive_of(history.records[:num], self._config)
+        is_through = next_workload(history.records[step], archive, self._config) is None
+        if step < history.num_settled and is_through:
+            self._through.add(step)
+        return is_through
 
     def _take(self, records: Iterable[Record]) -> None:
         """Take in records in step order, which may have been taken in before, and settle what nothing more comes of."""
@@ -92,10 +99,16 @@ class Following:
         before = history.num_settled
         # What failed by no fault of its own loses its result when it is measured again: all is looked at anew.
         history.reopen()
+        self._through -= set(range(before, history.num_steps))
         published = Published(history.records, self._config, self._num_given)
+        # The last step was proposed once all that it may see was finished: that need not be found out again.
+        sure = history.num_visible(history.num_steps - 1)
         for step in range(before, history.num_steps):
-            if self._is_through(step, published):
+            if step < sure:
                 history.finish(step)
+            elif self._is_through(step, published):
+                history.finish(step)
+                self._through.add(step)
         settled, under_way = history.records[before : history.num_settled], history.records[history.num_settled :]
         self._known |= _digests(settled, self._known)
         self._known_under_way = _digests(under_way, self._known)
@@ -153,9 +166,10 @@ def _digests(records: Iterable[Record], known: Container[str]) -> dict[str, int]
     """
     found: dict[str, int] = {}
     for record in records:
-        step, fitted = record.candidate.step, (each.key.program_digest for each in record.evaluations)
-        found |= {digest: step for digest in {record.candidate.program_digest, *fitted} - found.keys() if digest}
-    return {digest: step for digest, step in found.items() if digest not in known}
+        for digest in (record.candidate.program_digest, *(each.key.program_digest for each in record.evaluations)):
+            if digest and digest not in known:
+                found.setdefault(digest, record.candidate.step)
+    return found
 
 
 def _counts(records: Iterable[Record]) -> Counts:
