@@ -133,15 +133,20 @@ def _briefs(ledger: SqlLedger, filled: Filled) -> Iterator[Callable[[], object]]
 
     gateway = Gateway(ledger, "agent", filled.campaign.id)
     gateway.brief()
-    for number in itertools.count():
+    for number in _further(ledger, filled):
         _one_turn(ledger, filled, number)
         yield gateway.brief
 
 
 def _turn(ledger: SqlLedger, filled: Filled) -> Iterator[Callable[[], object]]:
     """Store a candidate, claim an evaluation of it, begin and finish it."""
-    for number in itertools.count():
+    for number in _further(ledger, filled):
         yield partial(_one_turn, ledger, filled, number)
+
+
+def _further(ledger: SqlLedger, filled: Filled) -> Iterator[int]:
+    """Count on from the candidates that were added since the ledger was filled."""
+    return itertools.count(ledger.progress(filled.campaign.id).num_steps - filled.num_candidates)
 
 
 def _one_turn(ledger: SqlLedger, filled: Filled, number: int) -> None:
