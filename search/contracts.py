@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from search.ranking.front import Front
     from search.ranking.standing import Standing
@@ -237,6 +237,14 @@ class Ledger(Protocol):
         """Give `standings` page by page: each says what the next one begins `after`, and costs the same as the first.
 
         Raises `search.ranking.conditions.ConditionError`.
+        """
+        ...
+
+    def listed(self, campaign_id: int | None = None, choice: Choice = ...) -> Iterator[tuple[Standing, bool]]:
+        """Give all of `standings` one after the other, each with whether it is on the front of those that are chosen.
+
+        They are of one moment, and however many there are, few are held at a time. A database that goes away later than
+        before the first is not waited for. Raises `search.ranking.conditions.ConditionError`.
         """
         ...
 

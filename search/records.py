@@ -58,7 +58,7 @@ def digest_of(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """One number with its circumstances: an interval of 95 % and the number of samples behind it."""
 
@@ -106,7 +106,7 @@ class Workload:
         return digest_of(asdict(self))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class EvaluationKey:
     """The identity of one evaluation: unique in the ledger, so it is cache, queue and exactly-once guard."""
 
@@ -120,7 +120,7 @@ class EvaluationKey:
     repeat: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """What came of one stage for one program.
 
@@ -169,7 +169,7 @@ class Environment:
         return digest_of({k: v for k, v in asdict(self).items() if k not in left_out})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Proposal:
     """A program text that somebody suggests, and how it came about.
 
@@ -193,7 +193,7 @@ class Proposal:
     conversation: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A step of a campaign: the proposal, and the program if it was admitted (parsed, typed and new)."""
 
@@ -218,7 +218,7 @@ class Submission:
     id: int = 0  # given by the store, in order of arrival
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """A candidate with all that was measured of it: what proposers are shown."""
 

@@ -51,13 +51,19 @@ def next_workload(
     `archive`: what the records that the candidate's step may see come to; `published`: the rules beside which a
     published one enters an engine, all of them where it is None.
     """
-    if record.candidate.status is not Status.OK or any(e.status not in PASSED_BY_SEEDS for e in record.evaluations):
+    if has_stopped(record):
         return None
     gates = _Gates(record, archive, config, published)
     for stage, ratio in course(record.candidate, config):
         if record.evaluation(stage, ratio) is None and gates.open(stage, ratio):
             return config.workload(stage, ratio)
     return None
+
+
+def has_stopped(record: Record) -> bool:
+    """Say whether nothing follows for a record whatever it is compared with: it was refused, or failed."""
+    is_refused = record.candidate.status is not Status.OK
+    return is_refused or any(e.status not in PASSED_BY_SEEDS for e in record.evaluations)
 
 
 def ratios_of(candidate: Candidate, config: CampaignConfig) -> tuple[float, ...]:

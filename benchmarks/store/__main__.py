@@ -2,7 +2,8 @@
 
 Fills an empty database (SQLite and PostgreSQL, unless --on names one) and prints of each thing that people and the
 loop ask for the median and the 95th percentile of its time, and the most memory that the asking process had. Each is
-asked in a process of its own, opened anew: what opening takes stands in a line by itself. Nothing is kept.
+asked in a process of its own, opened anew: what opening takes stands in a line by itself. Whole commands follow, with
+Python's start: of those that read everything what they take grows with the ledger. Nothing is kept.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from benchmarks.store.asking import ASKED, Figures, ask
+from benchmarks.store.commands import COMMANDS, cost
 from benchmarks.store.filling import fill
 from benchmarks.store.server import server
 
@@ -33,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--candidates", type=int, default=USUAL, help="with five evaluations each")
     parser.add_argument("--on", choices=DATABASES, help="one of the databases")
-    parser.add_argument("--only", choices=sorted(ASKED), nargs="*", help="what is asked")
+    parser.add_argument("--only", choices=sorted({*ASKED, *COMMANDS}), nargs="*", help="what is asked")
     given = parser.parse_args(arguments)
     if not 100 <= given.candidates <= MAX_CANDIDATES:
         parser.error(f"--candidates must lie between 100 and {MAX_CANDIDATES:,}, but is {given.candidates}")
@@ -48,8 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"filled in {took:.0f} s",
                 flush=True,
             )
-            for what in given.only or ASKED:
-                print(f"{what:<24} {figures(filled, what)}", flush=True)
+            for what in given.only or (*ASKED, *COMMANDS):
+                told = cost(filled, what) if what in COMMANDS else figures(filled, what)
+                print(f"{what:<34} {told}", flush=True)
 
 
 def _empty(name: str, stack: ExitStack) -> str:

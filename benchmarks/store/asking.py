@@ -127,10 +127,26 @@ def _task(number: int) -> EvaluationTask:
     return EvaluationTask(key, "class New(Program): ...", (), workload)
 
 
+def _briefs(ledger: SqlLedger, filled: Filled) -> Iterator[Callable[[], object]]:
+    """Ask what to invent next where all but one result is known to whoever answers, as `vortex mcp` is asked."""
+    from search.outside.gateway import Gateway  # what it imports is no part of what the others ask for
+
+    gateway = Gateway(ledger, "agent", filled.campaign.id)
+    gateway.brief()
+    for number in _further(ledger, filled):
+        _one_turn(ledger, filled, number)
+        yield gateway.brief
+
+
 def _turn(ledger: SqlLedger, filled: Filled) -> Iterator[Callable[[], object]]:
     """Store a candidate, claim an evaluation of it and finish it."""
-    for number in itertools.count():
+    for number in _further(ledger, filled):
         yield partial(_one_turn, ledger, filled, number)
+
+
+def _further(ledger: SqlLedger, filled: Filled) -> Iterator[int]:
+    """Count on from the candidates that were added since the ledger was filled."""
+    return itertools.count(ledger.progress(filled.campaign.id).num_steps - filled.num_candidates)
 
 
 def _one_turn(ledger: SqlLedger, filled: Filled, number: int) -> None:
@@ -152,5 +168,6 @@ ASKED: dict[str, Asking] = {
     "records of one step": _steps,
     "find": _find,
     "claim": _claim,
+    "brief after a result": _briefs,
     "turn": _turn,
 }

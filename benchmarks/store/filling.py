@@ -1,9 +1,9 @@
 """A ledger of any size within a minute or two: rows as a long campaign leaves them, written in bulk.
 
-All candidates are of one campaign at three cost ratios. Each is checked at every ratio and screened at one, every
-second one is in recall, every fourth decodes and is asked for retrieval: five evaluations a candidate. Figures are
-drawn; texts and signatures are as long as those of real campaigns. Of a stage's measurements a few are written, since
-nothing but `show` reads an evaluation's forty.
+All candidates are of one campaign at three cost ratios. Each is checked at every ratio, reaches one and is screened
+there, every second one is in recall, every fourth decodes and is asked for retrieval: five evaluations a candidate, and
+no stage is left to any. Figures are drawn; texts and signatures are as long as those of real campaigns. Of a stage's
+measurements a few are written, since nothing but `show` reads an evaluation's forty.
 """
 
 from __future__ import annotations
@@ -135,14 +135,16 @@ class _Rows:
         stages = [Stage.CHECK, *([Stage.SCREEN] if mine else [])]
         stages += [Stage.RECALL] if mine and step % 2 else []
         stages += [Stage.FIDELITY, Stage.RETRIEVAL] if mine and step % 4 == 1 else []
+        status = "ok" if mine else "below_gate"
         for stage in stages:
-            self._evaluate(step, fitted, stage, ratio)
+            self._evaluate(step, fitted, stage, ratio, status, is_last=stage is stages[-1])
         kl = lost if Stage.FIDELITY in stages else None
         row = {
             "candidate_id": step + 1, "campaign_id": self._campaign.id, "program_digest": digest, "ratio": ratio,
             "lengths": joined(LENGTHS), "model_digest": MODEL, "environment_digest": ENVIRONMENT.digest,
             "evaluator_version": VERSION, "fitted_digest": fitted, "workload": self._asked,
-            "device": ENVIRONMENT.device, "dtype": ENVIRONMENT.dtype, "status": "ok", "reason": f"passed {stages[-1]}",
+            "device": ENVIRONMENT.device, "dtype": ENVIRONMENT.dtype, "status": status,
+            "reason": f"passed {stages[-1]}",
             "mixed_lengths": False, "retrieval_lengths": joined(LENGTHS), "accuracy_lengths": "", "cost_ratio": ratio,
             "kl": kl, "kl_low": kl and 0.9 * kl, "kl_high": kl and 1.1 * kl, "speedup": None, "accuracy": None,
             "retrieval_loss": kl and kl * self._drawn.random(), "recall": 0.9 if Stage.RECALL in stages else None,
@@ -152,16 +154,17 @@ class _Rows:
         row["place"] = place(row)
         self.of["standing"].append(tuple(row[name] for name in COLUMNS["standing"]))
 
-    def _evaluate(self, step: int, digest: str, stage: Stage, ratio: float) -> None:
+    def _evaluate(self, step: int, digest: str, stage: Stage, ratio: float, status: str, *, is_last: bool) -> None:
         self.num_evaluations += 1
         number, workload = self.num_evaluations, self.workloads[stage, ratio]
         key = EvaluationKey(digest, stage, workload.digest, MODEL, ENVIRONMENT.digest, VERSION, 0)
         answers = f"{self._drawn.getrandbits(1024):0256x}" if stage is Stage.SCREEN else ""
-        ended = (False, 0, "ok", "", "", answers, 0.5, CREATED)
+        ended = (False, 0, status, "", "", answers, 0.5, CREATED)
         self.of["evaluation"].append((number, *map(_plain, asdict(key).values()), *ended))
         self.of["candidate_evaluation"].append((step + 1, number))
         for position, name in enumerate(FIGURES[stage]):
-            value = self._drawn.random()
+            is_no_better = name == "random_mass" and is_last  # than chance: so it goes no further
+            value = 1.0 if is_no_better else self._drawn.random()
             self.of["measurement"].append((number, position, name, value, 0.9 * value, 1.1 * value, 4))
 
     def _digest(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import math
+from copy import copy
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -84,6 +85,23 @@ class Archivist:
             )
         self.archive = archive
         return archive
+
+    def branch(self) -> Archivist:
+        """Give another one that knows the same and goes on by itself."""
+        other, signatures = copy(self), dict(self._signatures)
+        outlooks = {place: each.branch() for place, each in self._outlooks.items()}
+        known = MappingProxyType(signatures), MappingProxyType(outlooks)
+        vars(other).update(
+            archive=replace(self.archive, signatures=known[0], outlooks=known[1]),
+            _fit=copy(self._fit),
+            _fronts={ratio: copy(front) for ratio, front in self._fronts.items()},
+            _promising={ratio: each.branch() for ratio, each in self._promising.items()},
+            _ranks={place: each.branch() for place, each in self._ranks.items()},
+            _races={ratio: each.branch() for ratio, each in self._races.items()},
+            _signatures=signatures,
+            _outlooks=outlooks,
+        )
+        return other
 
     def _note_behaviour(self, record: Record) -> None:
         """Note who behaves so first; who has failed stands for nobody."""
@@ -187,8 +205,12 @@ def archive_of(records: Iterable[Record], config: CampaignConfig) -> Archive:
 class _Rank:
     """Figures, more is better, and the bar that a share of them reaches."""
 
-    def __init__(self) -> None:
-        self._rising: list[float] = []
+    def __init__(self, rising: Iterable[float] = ()) -> None:
+        self._rising = list(rising)
+
+    def branch(self) -> _Rank:
+        """Give another one with the same figures."""
+        return _Rank(self._rising)
 
     def add(self, figure: float) -> None:
         bisect.insort(self._rising, figure)

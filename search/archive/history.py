@@ -59,31 +59,35 @@ class History:
             if len(self._archives) > self._lag and self.num_settled >= self._num_given:
                 self._archives.popleft()
 
+    def reopen(self) -> None:
+        """Forget which steps are finished that are not settled: their records may have lost what finished them."""
+        self._finished.clear()
+
     def is_finished(self, step: int) -> bool:
         """Say whether nothing more will come of a step."""
         return step < self.num_settled or step in self._finished
 
     def is_visible(self, step: int) -> bool:
         """Say whether all that a step may see is finished."""
-        return self.num_settled >= self._num_visible(step)
+        return self.num_settled >= self.num_visible(step)
 
     def visible(self, step: int) -> Beginning[Record]:
         """Give the records that a step may see."""
-        return Beginning(self.records, self._num_visible(step))
+        return Beginning(self.records, self.num_visible(step))
 
     def archive(self, step: int) -> Archive:
         """Give what the records come to that a step may see, which is not finished yet."""
-        back = self.num_settled - self._num_visible(step)
+        back = self.num_settled - self.num_visible(step)
         assert 0 <= back < len(self._archives), f"step {step} looks {back} records back"
         return self._archives[-1 - back]
 
     def pending(self, step: int) -> tuple[Candidate, ...]:
         """Give the candidates before a step whose records it may not see."""
-        return tuple(record.candidate for record in self.records[self._num_visible(step) : step])
+        return tuple(record.candidate for record in self.records[self.num_visible(step) : step])
 
     def known(self, step: int, *, ahead: bool = False) -> KnownBefore:
         """Give the digests of the steps before one; of a question asked `ahead`, of those that it may see."""
-        return KnownBefore(self._known, self._num_visible(step) if ahead else step)
+        return KnownBefore(self._known, self.num_visible(step) if ahead else step)
 
     def context(self, step: int, *, ahead: bool = False, reflects: bool = False) -> Context:
         """Give what the proposer of a step is shown. Asked `ahead`, it knows of no answer that is still out."""
@@ -91,5 +95,14 @@ class History:
         known = self.visible(step), self.known(step, ahead=ahead), self.archive(step)
         return self._config.context(step, *known, reflects=reflects, pending=pending)
 
-    def _num_visible(self, step: int) -> int:
+    def archive_ahead(self, num: int) -> Archive:
+        """Give what the first `num` records come to as they stand, all that are settled and maybe others."""
+        assert num >= self.num_settled, f"{num} records are fewer than the {self.num_settled} that are settled"
+        ahead = self._archivist.branch()
+        for record in self.records[self.num_settled : num]:
+            ahead.add(record)
+        return ahead.archive
+
+    def num_visible(self, step: int) -> int:
+        """Give how many records a step may see."""
         return max(0, step - self._lag + 1) if step >= self._num_given else 0

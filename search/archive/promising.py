@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import math
+from copy import copy
 from typing import TYPE_CHECKING
 
 from search.records import Stage, Status
@@ -38,6 +39,12 @@ class Promising:
                 self._keep(stage, -mass, record.candidate.step)
         if before != [tuple(kept) for kept in self._best.values()]:
             self.steps = tuple(sorted({step for kept in self._best.values() for _, step in kept}))
+
+    def branch(self) -> Promising:
+        """Give another one that knows the same and goes on by itself."""
+        other = copy(self)
+        vars(other).update(_best={figure: list(kept) for figure, kept in self._best.items()})
+        return other
 
     def _keep(self, figure: str, lost: float, step: int) -> None:
         kept = self._best.setdefault(figure, [])

@@ -54,6 +54,12 @@ class Field:
         self._num = num
         self._best: list[tuple[float, int, tuple[float, ...]]] = []
 
+    def branch(self) -> Field:
+        """Give another one that knows the same and goes on by itself."""
+        other = Field(self._num)
+        other._best = list(self._best)
+        return other
+
     def add(self, lost: float, step: int, texts: tuple[float, ...]) -> None:
         """Take in a candidate: what it loses in all, and in each text of its race."""
         bisect.insort(self._best, (lost, step, texts))

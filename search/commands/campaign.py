@@ -13,7 +13,7 @@ from search.commands import options
 from search.commands.asked import CampaignFile, FileToGoOnWith, ToEvaluate, ToResume, ToRun
 from search.commands.database import campaign_of, existing, opened
 from search.commands.exits import CommandError, ExitCode
-from search.commands.output import note, print_data, print_json
+from search.commands.output import note, print_data, print_json, print_json_list
 from search.commands.programs.named import ProgramName, program_named
 from search.commands.watching.ending import endable
 
@@ -183,7 +183,7 @@ def _told(ledger: Ledger, campaign: Campaign, outcome: Outcome, as_json: bool) -
 
     fronts = ledger.fronts(campaign.id, published=True)
     if as_json:
-        print_json(ledger.standings(campaign.id))
+        print_json_list(standing for standing, _ in ledger.listed(campaign.id))
     else:
         title = f"campaign {campaign.id}: the Pareto front of {outcome.num_admitted} programs, and published rules"
         print_data(board(fronts, title))

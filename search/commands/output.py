@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from search.report.wording import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import Console, RenderableType
     from rich.text import Text
 
@@ -41,8 +43,21 @@ def _plainer(error: UnicodeError) -> tuple[str, int]:
 
 def print_json(value: object) -> None:
     """Write one JSON document on stdout. Frozen records become objects; NaN and infinities are refused."""
+    sys.stdout.write(_as_json(value) + "\n")
+
+
+def print_json_list(items: Iterable[object]) -> None:
+    """Write a JSON list as `print_json` writes it, item by item: none is held longer than until it is written."""
+    before = "[\n  "
+    for item in items:
+        sys.stdout.write(before + _as_json(item).replace("\n", "\n  "))  # within strings JSON has no line's end
+        before = ",\n  "
+    sys.stdout.write("[]\n" if before.startswith("[") else "\n]\n")
+
+
+def _as_json(value: object) -> str:
     is_utf_8 = codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
-    sys.stdout.write(json.dumps(value, default=_plain, indent=2, allow_nan=False, ensure_ascii=not is_utf_8) + "\n")
+    return json.dumps(value, default=_plain, indent=2, allow_nan=False, ensure_ascii=not is_utf_8)
 
 
 def print_data(data: RenderableType) -> None:

@@ -12,7 +12,7 @@ from search.commands.exits import CommandError, ExitCode
 from search.commands.output import note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
     from search.contracts import Ledger
     from search.ranking.standing import Standing
@@ -41,15 +41,13 @@ def check_drawable(file: Path | None) -> None:
         raise CommandError(f"--plot {file} lies in no folder that is there; make it first")
 
 
-def draw_standings(rows: Sequence[Standing], ratio: float | None, file: Path) -> None:
-    """Draw the front at a cost ratio, or at the only one that rows have; else the best over all of them."""
-    ratios = {row.ratio for row in rows}
+def draw_standings(rows: Iterable[tuple[Standing, bool]], ratio: float | None, file: Path) -> None:
+    """Draw the front at a cost ratio, or the best over all; `rows`: each with whether it is on the front."""
 
     def drawn() -> Any:
-        from search.plots import curve, front
+        from search.plots import standings
 
-        at = next(iter(ratios)) if ratio is None and len(ratios) == 1 else ratio
-        return curve(rows) if at is None else front(rows, at)
+        return standings(rows, ratio)
 
     _save(drawn, file)
 

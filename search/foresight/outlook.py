@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_left
+from copy import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,6 +57,13 @@ class Outlook:
         if log_kl(record, self.ratio) is not None:
             self._results.append(record)
             self._result_steps.append(step)
+
+    def branch(self) -> Outlook:
+        """Give another one that knows the same and goes on by itself."""
+        other = copy(self)
+        kept = ("_errors", "_steps", "_results", "_result_steps", "_models")
+        vars(other).update({name: copy(getattr(self, name)) for name in kept})
+        return other
 
     def foresight(self, num_visible: int) -> Foresight:
         """Give the model that the results of the first so many steps make."""

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from search.archive.archivist import archive_of
-from search.config import CampaignConfig
 from search.records import Status
-from search.stages import next_workload
+from search.stages import has_stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
-    from search.records import Campaign, Evaluation, Measurement, Record, Submission
+    from search.records import Evaluation, Measurement, Record, Submission
 
 PARTS = ("_layer_", "_kind_")  # in names of figures of a part, which `show` tells
 MAX_MESSAGE = 400  # characters
@@ -70,27 +68,20 @@ class Fate:
         return "\n".join([f"{named} is {self.state}{at}{known}", *reasons, *map(str, self.results)])
 
 
-def fate_of(submission: Submission, campaign: Campaign, records: Sequence[Record]) -> Fate:
-    """Tell how far a submission is; `records` are its campaign's, in step order."""
-    step = submission.step
-    if step is None:
-        return Fate(submission.id, State.WAITING)
-    if step >= len(records):
-        return Fate(submission.id, State.WAITING, step=step)
-    record = records[step]
+def fate_of(submission: Submission, record: Record | None, is_finished: Callable[[int], bool]) -> Fate:
+    """Tell how far a submission is; `record`: of the step that it took, None where that is not recorded yet.
+
+    `is_finished` says whether the loop's gates leave no stage to a step, and is asked only where they decide.
+    """
+    if record is None:
+        return Fate(submission.id, State.WAITING, step=submission.step)
     candidate = record.candidate
     if candidate.status is not Status.OK:
-        return Fate(submission.id, State.REFUSED, (candidate.message,), step, candidate.id, candidate.name)
-    state = State.FINISHED if _is_finished(record, campaign, records) else State.UNDER_WAY
+        return Fate(submission.id, State.REFUSED, (candidate.message,), candidate.step, candidate.id, candidate.name)
+    is_through = has_stopped(record) or is_finished(candidate.step)
+    state = State.FINISHED if is_through else State.UNDER_WAY
     results = tuple(_result(each) for each in record.evaluations)
-    return Fate(submission.id, state, (), step, candidate.id, candidate.name, results)
-
-
-def _is_finished(record: Record, campaign: Campaign, records: Sequence[Record]) -> bool:
-    """Say whether the loop's gates leave no stage to a record; leaders may be timed in the end all the same."""
-    config = CampaignConfig.from_json(campaign.settings)
-    visible = records[: max(0, record.candidate.step - config.lag + 1)]
-    return next_workload(record, archive_of(visible, config), config) is None
+    return Fate(submission.id, state, (), candidate.step, candidate.id, candidate.name, results)
 
 
 def _result(evaluation: Evaluation) -> Result:

@@ -6,6 +6,7 @@ import difflib
 import json
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,9 @@ from search.contracts import SubmissionError
 from search.journal.answers import HYPOTHESES, NOTES, entries_of
 from search.journal.journal import journal_of
 from search.journal.section import journal_section
-from search.outside.briefs import Brief, brief, context_of
+from search.outside.briefs import Brief, brief
 from search.outside.fates import Fate, State, fate_of
+from search.outside.following import Followed
 from search.outside.tickets import MAX_PARENTS, Ticket
 from search.records import Proposal, Status, Submission
 
@@ -49,6 +51,7 @@ class Gateway:
     campaign_id: int | None = None
     lookers: Lookers | None = None
     closing: Event = field(default_factory=Event)  # set: whoever waits is let go
+    _followed: Followed = field(default_factory=Followed, init=False, repr=False)
 
     def brief(self) -> Brief:
         """Tell what to invent next, with a ticket for it."""
@@ -137,7 +140,7 @@ class Gateway:
                 f"campaign {campaign.id} takes no programs from {asked}, but from {named}; start one with "
                 f"`vortex run --outside {self.agent or 'NAME'}`"
             )
-        return _Here(campaign, config, agent, context_of(campaign, self.ledger.records(campaign.id)))
+        return _Here(campaign, config, agent, self._followed.context(self.ledger, campaign))
 
     def _campaign(self) -> Campaign:
         if self.campaign_id is not None:
@@ -161,9 +164,13 @@ class Gateway:
             raise SubmissionError(str(error.args[0])) from None
 
     def _fate(self, submission: Submission) -> Fate:
-        campaign = self.ledger.campaign(submission.campaign_id)
-        records = self.ledger.records(campaign.id) if submission.candidate_id else ()
-        return fate_of(submission, campaign, records)
+        record, step = None, submission.step
+        if submission.candidate_id and step is not None:
+            (record,) = self.ledger.records(submission.campaign_id, range(step, step + 1))
+        return fate_of(submission, record, partial(self._is_finished, submission.campaign_id))
+
+    def _is_finished(self, campaign_id: int, step: int) -> bool:
+        return self._followed.is_finished(self.ledger, self.ledger.campaign(campaign_id), step)
 
 
 @dataclass(frozen=True)

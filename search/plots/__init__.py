@@ -2,7 +2,7 @@
 
 from search.plots.attention import attention
 from search.plots.errors import PlotError
-from search.plots.losses import curve, front
+from search.plots.losses import curve, front, standings
 from search.plots.saving import encoded, save, within
 
-__all__ = ["PlotError", "attention", "curve", "encoded", "front", "save", "within"]
+__all__ = ["PlotError", "attention", "curve", "encoded", "front", "save", "standings", "within"]

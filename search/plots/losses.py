@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search.plots.errors import PlotError
+from search.plots.gathering import AtRatio, Gathered, OverAll, OverRatios
 from search.plots.style import (
     FOUND,
     MARKERS,
@@ -20,9 +20,9 @@ from search.plots.style import (
     styled,
     titled,
 )
-from search.ranking.front import circumstance, sections
-from search.ranking.leaderboard import modelled_on, told
-from search.report.merit import KL, LEAST_DRAWN, LEAST_SERVED, is_found, is_published, merit_of
+from search.ranking.front import sections
+from search.ranking.leaderboard import told
+from search.report.merit import KL, LEAST_DRAWN, LEAST_SERVED
 from search.report.wording import title_case
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from search.ranking.standing import Standing
     from search.report.merit import Merit
 
-MAX_MARKS = 400  # of a kind, best first
 MAX_NAMES = 14
 WIDTH, HEIGHT = 8.0, 5.2  # inches
 
@@ -45,10 +44,10 @@ class Kind:
 
     title: str
     colour: str
-    of: Callable[[Standing], bool]
+    is_found: bool
 
 
-KINDS = (Kind("found", FOUND, is_found), Kind("published", PUBLISHED, is_published))
+KINDS = (Kind("found", FOUND, is_found=True), Kind("published", PUBLISHED, is_found=False))
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,21 @@ class Across:
         return (row.speedup_low, row.speedup_high) if self.is_measured else (None, None)
 
 
+def standings(rows: Iterable[tuple[Standing, bool]], ratio: float | None) -> Figure:
+    """Draw the front at a cost ratio, or at the only one that rows have; else the best over all of them.
+
+    `rows`: each with whether it is on the front; however many they are, few are held. Raises PlotError.
+    """
+    at_all, at_one, ratios = OverAll(), Gathered(AtRatio), set()
+    for row, is_on_front in rows:
+        ratios.add(row.ratio)
+        at_all.add(row)
+        if row.ratio == ratio or (ratio is None and len(ratios) == 1):
+            at_one.add(row, is_on_front=is_on_front)
+    at = next(iter(ratios)) if ratio is None and len(ratios) == 1 else ratio
+    return _curve(at_all) if at is None else _front(at_one, at)
+
+
 def front(rows: Sequence[Standing], ratio: float) -> Figure:
     """Draw losses over speed at a cost ratio, 0 for programs as written: the front is strong and has names.
 
@@ -76,94 +90,77 @@ def front(rows: Sequence[Standing], ratio: float) -> Figure:
     before. Of rows of several circumstances those of the one with most losses are drawn, and the others counted. Raises
     PlotError.
     """
-    at = f"at a cost ratio of {ratio:g}" if ratio else "of programs as written"
-    alike, left_out = _alike([row for row in rows if row.ratio == ratio], at)
-    section, merit = sections(alike)[0], _merit(alike)
-    rules = [row for row in merit.ranked(alike) if not row.reference and row.status == "ok"]
-    panels = _panels(rules)
-    on_front = {id(row) for row in section.front}
-    with styled():
-        drawn = figure(WIDTH + 4.0 * (len(panels) - 1), HEIGHT)
-        all_axes = drawn.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-        for axes, across in zip(all_axes, panels, strict=True):
-            _scaled(axes, across.title, merit, is_first=across is panels[0])
-            shown = [row for row in rules if across.value(row) is not None]
-            for kind in KINDS:
-                for strong in (False, True):
-                    some = [row for row in shown if kind.of(row) and (id(row) in on_front) == strong]
-                    _marks(axes, some, (across, merit), kind, strong)
-            above(axes, ncols=4)
-            named = [row for row in shown if id(row) in on_front][:MAX_NAMES]
-            labelled(axes, [(across.value(row), merit.value(row), name(row.name)) for row in named])  # type: ignore[misc]
-        notes = [*_missing(rules, panels), left_out, "strong: on the front; bars: 95 %"]
-        titled(drawn, f"{title_case(merit.title)} {at}", _below(alike[0], notes))
-    return drawn
+    found, own = Gathered(AtRatio), [row for row in rows if row.ratio == ratio]
+    on_front = {id(row) for section in sections(own) for row in section.front}
+    for row in own:
+        found.add(row, is_on_front=id(row) in on_front)
+    return _front(found, ratio)
 
 
-def curve(rows: Sequence[Standing]) -> Figure:
+def curve(rows: Iterable[Standing]) -> Figure:
     """Draw the best found and the best published rule at each cost ratio, with the others, and the oracles as lines.
 
     Of rows of several circumstances those of the one with most losses are drawn, and the others counted. Raises
     PlotError.
     """
-    alike, left_out = _alike([row for row in rows if row.ratio], "at any cost ratio")
-    merit = _merit(alike)
-    ranked = [row for row in merit.ranked(alike) if not row.reference and row.status == "ok"]
+    found = OverAll()
+    for row in rows:
+        found.add(row)
+    return _curve(found)
+
+
+def _front(rows: Gathered[AtRatio], ratio: float) -> Figure:
+    at = f"at a cost ratio of {ratio:g}" if ratio else "of programs as written"
+    group, rules, left_out = rows.fullest(at)
+    merit, panels = rules.merit, _panels(rules)
+    with styled():
+        drawn = figure(WIDTH + 4.0 * (len(panels) - 1), HEIGHT)
+        all_axes = drawn.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axes, across in zip(all_axes, panels, strict=True):
+            _scaled(axes, across.title, merit, is_first=across is panels[0])
+            for kind in KINDS:
+                for strong in (False, True):
+                    shown = rules.best(across.field, found=kind.is_found, on_front=strong)
+                    _marks(axes, shown, (across, merit), kind, strong)
+            above(axes, ncols=4)
+            named = rules.leading(across.field)[:MAX_NAMES]
+            labelled(axes, [(across.value(row), merit.value(row), name(row.name)) for row in named])  # type: ignore[misc]
+        notes = [*_missing(rules, panels), left_out, "strong: on the front; bars: 95 %"]
+        titled(drawn, f"{title_case(merit.title)} {at}", _below(group.first, notes))
+    return drawn
+
+
+def _curve(rows: OverAll) -> Figure:
+    group, rules, left_out = rows.at_ratios.fullest("at any cost ratio")
+    merit = rules.merit
     with styled():
         drawn = figure(WIDTH, HEIGHT)
         axes = drawn.subplots()
         _scaled(axes, "cost ratio: bytes that dense attention reads, per byte of the rule", merit)
-        points = [point for kind in KINDS for point in _line(axes, ranked, merit, kind)]
-        _oracles(axes, [row for row in rows if not row.ratio and _place(row) == _place(alike[0])], merit)
-        ratios = sorted({row.ratio for row in ranked})
+        points = [point for kind in KINDS for point in _line(axes, rules, kind)]
+        _oracles(axes, rows.references(group.first), merit)
+        ratios = sorted(rules.ratios)
         axes.set_xscale("log", base=2)
         axes.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
         axes.set_xticks([], minor=True)
-        titled(drawn, f"{title_case(merit.title)} by cost ratio", _below(alike[0], [left_out], is_at_ratio=False))
+        titled(drawn, f"{title_case(merit.title)} by cost ratio", _below(group.first, [left_out], is_at_ratio=False))
         above(axes, ncols=2)
         labelled(axes, points)
     return drawn
 
 
-def _alike(rows: Sequence[Standing], where: str) -> tuple[list[Standing], str]:
-    """Give the rows that may be compared, of whatever circumstance has most losses, and how many are left out."""
-    groups: dict[tuple[object, ...], list[Standing]] = defaultdict(list)
-    for row in rows:
-        groups[circumstance(row)[1:]].append(row)
-    fullest = max(groups.values(), key=_num_known, default=[])
-    if not fullest or not _num_known(fullest):
-        raise PlotError(f"no rule has a loss {where}: let the campaign go on until fidelity has been measured there")
-    num_other = len(rows) - len(fullest)
-    return fullest, f"{num_other:,} rows of other circumstances are not drawn" if num_other else ""
-
-
-def _num_known(rows: Sequence[Standing]) -> int:
-    merit = merit_of(rows)
-    return sum(not row.reference and row.status == "ok" and merit.value(row) is not None for row in rows if merit)
-
-
-def _merit(rows: Sequence[Standing]) -> Merit:
-    merit = merit_of(rows)
-    assert merit is not None, "rows without a loss are refused before"
-    return merit
-
-
-def _place(row: Standing) -> tuple[object, ...]:
-    return row.model_digest, row.environment, row.evaluator_version, row.workload
-
-
-def _panels(rules: Sequence[Standing]) -> list[Across]:
+def _panels(rules: AtRatio) -> list[Across]:
     measured = Across("measured speed-up over dense attention", "speedup", is_measured=True)
-    served = [measured] if sum(row.speedup is not None for row in rules) >= LEAST_SERVED else []
-    target = modelled_on(rules)
+    served = [measured] if rules.numbers["speedup"] >= LEAST_SERVED else []
+    target = ", ".join(sorted(rules.targets))
     modelled = Across(f"modelled speed-up on {target}", "modelled_speedup")
     return [*served, modelled if target else Across("bytes of a page's summary", "bytes_per_page")]
 
 
-def _missing(rules: Sequence[Standing], panels: Sequence[Across]) -> list[str]:
+def _missing(rules: AtRatio, panels: Sequence[Across]) -> list[str]:
     """Say how many rules each panel leaves out for want of a figure."""
-    counted = ((sum(across.value(row) is None for row in rules), across.title) for across in panels)
-    return [f"{number:,} of {len(rules):,} have no {title}" for number, title in counted if number]
+    counted = ((rules.num_rules - rules.numbers[across.field], across.title) for across in panels)
+    return [f"{number:,} of {rules.num_rules:,} have no {title}" for number, title in counted if number]
 
 
 def _scaled(axes: Axes, across: str, merit: Merit, *, is_first: bool = True) -> None:
@@ -178,10 +175,9 @@ def _marks(axes: Axes, rows: Sequence[Standing], by: tuple[Across, Merit], kind:
     across, merit = by
     if not rows:
         return
-    shown = rows[:MAX_MARKS]
-    x, y = [across.value(row) for row in shown], [merit.value(row) for row in shown]
+    x, y = [across.value(row) for row in rows], [merit.value(row) for row in rows]
     for ends, value, is_upright in ((across.bounds, across.value, False), (merit.bounds, merit.value, True)):
-        known = [row for row in shown if None not in ends(row)]
+        known = [row for row in rows if None not in ends(row)]
         if known:
             at = [across.value(row) for row in known], [merit.value(row) for row in known]
             axes.errorbar(*at, **{"yerr" if is_upright else "xerr": _errors(known, value, ends)}, fmt="none",
@@ -201,15 +197,12 @@ def _errors(
     return [max(x - low, 0.0) for x, low, _ in spread], [max(high - x, 0.0) for x, _, high in spread]  # type: ignore[operator]
 
 
-def _line(axes: Axes, ranked: Sequence[Standing], merit: Merit, kind: Kind) -> list[tuple[float, float, str]]:
+def _line(axes: Axes, rules: OverRatios, kind: Kind) -> list[tuple[float, float, str]]:
     """Join the best of a kind, the others faint and a little aside; give the best with their names."""
-    shift = 0.98 if kind.colour == FOUND else 1.02
-    own = [row for row in ranked if kind.of(row)]
-    bests = sorted({row.ratio: row for row in reversed(own)}.values(), key=lambda row: row.ratio)
+    merit, shift = rules.merit, 0.98 if kind.colour == FOUND else 1.02
+    bests, others = rules.bests(found=kind.is_found), rules.others(found=kind.is_found)
     if not bests:
         return []
-    best = {id(row) for row in bests}
-    others = [row for row in own if id(row) not in best][:MAX_MARKS]
     marker = MARKERS[kind.colour]
     axes.plot([row.ratio * shift for row in others], [merit.value(row) for row in others], marker, color=kind.colour,
               markerfacecolor="none", markersize=4, alpha=0.35)  # fmt: skip
@@ -223,9 +216,9 @@ def _line(axes: Axes, ranked: Sequence[Standing], merit: Merit, kind: Kind) -> l
     return [(row.ratio, merit.value(row), name(row.name)) for row in bests]  # type: ignore[misc]
 
 
-def _oracles(axes: Axes, rows: Sequence[Standing], merit: Merit) -> None:
+def _oracles(axes: Axes, references: Sequence[Standing], merit: Merit) -> None:
     """Draw each oracle over what its pages would cost if choosing them cost nothing."""
-    references = [row for row in rows if row.reference and row.pages_attended]
+    references = [row for row in references if row.pages_attended]
     dense = max((row.pages_attended or 0.0 for row in references), default=0.0)
     points: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for row in references:

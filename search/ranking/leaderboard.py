@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from search.ranking.front import Front, has_figure, is_faster
+from search.ranking.front import Front, circumstance, has_figure, is_faster
 from search.report.columns import Fitted
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
 
-    from search.ranking.front import Section
     from search.ranking.standing import Standing
 
 NOTHING = "–"
@@ -67,12 +66,15 @@ def board(fronts: Sequence[Front], title: str = "") -> Group:
     return Group(*([Text(title, style="bold")] if title else ()), *(parts or [Text(NOWHERE)]))
 
 
-def listed(sections: Sequence[Section], *, marked: bool = True) -> Group:
+def listed(rows: Iterable[tuple[Standing, bool]]) -> Group:
     """Draw each section: all rows in the order in which they came, and beneath why some got no further.
 
-    `marked`: who is on the front, which a list that was cut off cannot say.
+    `rows`: each with whether it is on the front, which of a list that was cut off nobody can say.
     """
-    return Group(*([part for each in sections for part in _listed(each, marked)] or [Text(NOWHERE)]))
+    divided: dict[tuple[object, ...], list[tuple[Standing, bool]]] = {}
+    for row, is_on_front in rows:
+        divided.setdefault(circumstance(row), []).append((row, is_on_front))
+    return Group(*([part for each in divided.values() for part in _listed(each)] or [Text(NOWHERE)]))
 
 
 def told(standing: Standing) -> str:
@@ -143,12 +145,12 @@ def _drawn(front: Front) -> Drawn:
     return Drawn(front, (*front.members, *front.behind), "; ".join(filter(None, notes)))
 
 
-def _listed(section: Section, marked: bool) -> list[RenderableType]:
-    asked = [s.dollars for s in section.rows if s.dollars is not None]
-    members = section.front if marked else ()
-    front = Front(section.rows[0], members, num_asked=len(asked), dollars=math.fsum(asked))
-    parts: list[RenderableType] = [Drawn(front, [s for s in section.rows if has_figure(s)])]
-    stopped = [s for s in section.rows if s.reason or not has_figure(s)]
+def _listed(found: Sequence[tuple[Standing, bool]]) -> list[RenderableType]:
+    rows, members = [s for s, _ in found], tuple(s for s, is_on_front in found if is_on_front)
+    asked = [s.dollars for s in rows if s.dollars is not None]
+    front = Front(rows[0], members, num_asked=len(asked), dollars=math.fsum(asked))
+    parts: list[RenderableType] = [Drawn(front, [s for s in rows if has_figure(s)])]
+    stopped = [s for s in rows if s.reason or not has_figure(s)]
     if stopped:
         reasons = Table(
             title="why there is no more of", box=SIMPLE_HEAD, pad_edge=False, padding=0, title_justify="left"

@@ -30,7 +30,7 @@ from search.store import entries, lease, models, rows, schema, submissions
 from search.store import spent as spending
 from search.store.database import Kept, Transaction, connect, explained, insert_new, keep, reader
 from search.store.patience import PATIENCE_S, Patience, patient
-from search.store.shown import board, candidates, fronts, progress, refreshing, tally
+from search.store.shown import board, candidates, fronts, listing, progress, refreshing, tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -342,6 +342,14 @@ class SqlLedger:
         """Give a page of them, which says what the next one begins `after`."""
         with self.reading() as session:
             return board.page(session, campaign_id, limit, choice, after)
+
+    def listed(self, campaign_id: int | None = None, choice: Choice = ANY) -> Iterator[tuple[Standing, bool]]:
+        """Give them one after the other, each with whether it is on the front of those that are chosen."""
+        return self._patience.call(lambda: listing.begun(self._listed(campaign_id, choice)))
+
+    def _listed(self, campaign_id: int | None, choice: Choice) -> Iterator[tuple[Standing, bool]]:
+        with self.reading() as session:
+            yield from listing.listing(session, campaign_id, choice)
 
     @patient
     def fronts(self, campaign_id: int | None = None, choice: Choice = ANY, *, published: bool = False) -> list[Front]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import sys
 from collections import defaultdict
 from dataclasses import dataclass
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BindParameter, ColumnElement, bindparam, select
@@ -93,9 +95,11 @@ def candidate(row: models.Candidate, text: str, written: Written = NOTHING, conv
 
 def evaluation(row: Any, measurements: tuple[Measurement, ...], ratio: float) -> Evaluation:
     """Read a finished evaluation, a row of its table; `ratio` is its workload's."""
-    key = dict(zip(models.KEY, key_columns(row), strict=True))
+    program, stage, *circumstances, seed, repeat = key_columns(row)
+    # A million evaluations have few circumstances, which are kept once, and so are the names of what was measured.
+    workload, model, environment, version = map(sys.intern, circumstances)
     return Evaluation(
-        key=EvaluationKey(**{**key, "stage": _stage(row.stage)}),
+        key=EvaluationKey(program, _stage(stage), workload, model, environment, version, seed, repeat),
         status=Status(row.status or ""),
         message=row.message,
         measurements=measurements,
@@ -246,10 +250,13 @@ def _measuring(*which: ColumnElement[bool]) -> Select[Any]:
 
 
 def _measurements(session: Session, query: Select[Any], given: dict[str, Any]) -> dict[int, tuple[Measurement, ...]]:
-    found: dict[int, list[Measurement]] = defaultdict(list)
-    for evaluation_id, name, value, low, high, num_samples in session.connection().execute(query, given):
-        found[evaluation_id].append(Measurement(name, math.nan if value is None else value, low, high, num_samples))
-    return {evaluation_id: tuple(measurements) for evaluation_id, measurements in found.items()}
+    found = session.connection().execute(query, given)
+    return {number: tuple(map(_measurement, mine)) for number, mine in itertools.groupby(found, itemgetter(0))}
+
+
+def _measurement(row: Any) -> Measurement:
+    _, name, value, low, high, num_samples = row
+    return Measurement(sys.intern(name), math.nan if value is None else value, low, high, num_samples)
 
 
 class Reading:

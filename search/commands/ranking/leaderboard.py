@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from search.commands import options, plotting
 from search.commands.database import campaign_of, existing
-from search.commands.output import print_data, print_json
+from search.commands.output import print_data, print_json_list
 from search.commands.programs.completing import of_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from search.contracts import Ledger
     from search.ranking.front import Front
     from search.ranking.standing import Standing
+    from search.records import Choice
+
+MOST_IN_A_TABLE = 5000  # rows
 
 Top = Annotated[
     int | None, typer.Option("--top", metavar="N", min=1, max=options.LARGEST, help="Show the best N only.")
@@ -65,37 +70,35 @@ def leaderboard(
     plotting.check_drawable(plot)
     asked = Choice(ratio, model, device, where, sort)
     is_listed = everything or bool(where or sort)
-    # The front is one of all rows, and so is a figure: only a list may be cut off where it is read.
-    limit = top if is_listed and not as_json and plot is None else None
     with existing(db) as ledger:
         if campaign is not None:
             campaign_of(ledger, campaign)
-        is_read = is_listed or as_json or plot is not None
-        standings = ledger.standings(campaign, limit, asked) if is_read else []
-        fronts = [] if is_listed or as_json else ledger.fronts(campaign, asked)
-    if plot is not None:
-        plotting.draw_standings(standings, ratio, plot)
-    if as_json:
-        _print_rows(standings, top)
-    elif is_listed:
-        _print_list(standings, top)
-    else:
-        _print_fronts(fronts, top)
+        if plot is not None:
+            plotting.draw_standings(ledger.listed(campaign, asked), ratio, plot)
+        if as_json:
+            print_json_list(
+                asdict(each) | {"front": is_on_front}
+                for each, is_on_front in islice(ledger.listed(campaign, asked), top)
+            )
+        elif is_listed:
+            _print_list(ledger.listed(campaign, asked) if top is None else _first(ledger, campaign, top, asked))
+        else:
+            _print_fronts(ledger.fronts(campaign, asked), top)
 
 
-def _print_rows(standings: Sequence[Standing], top: int | None) -> None:
-    from search.ranking.front import sections
-
-    front = {id(each) for section in sections(standings) for each in section.front}
-    print_json([asdict(each) | {"front": id(each) in front} for each in standings[:top]])
+def _first(ledger: Ledger, campaign: int | None, top: int, asked: Choice) -> Iterator[tuple[Standing, bool]]:
+    """Give the first rows. Whether one is on the front cannot be said without all of them."""
+    return ((each, False) for each in ledger.standings(campaign, top, asked))
 
 
-def _print_list(standings: Sequence[Standing], top: int | None) -> None:
-    from search.ranking.front import sections
+def _print_list(rows: Iterator[tuple[Standing, bool]]) -> None:
+    """Write tables of as many rows as a table should have, since all of a table is held until it is drawn."""
     from search.ranking.leaderboard import listed
 
-    # Of a list that is cut off nobody can say who is on the front.
-    print_data(listed(sections(standings[:top]), marked=top is None))
+    drawn = list(islice(rows, MOST_IN_A_TABLE))
+    print_data(listed(drawn))
+    while drawn := list(islice(rows, MOST_IN_A_TABLE)):
+        print_data(listed(drawn))
 
 
 def _print_fronts(fronts: Sequence[Front], top: int | None) -> None:

@@ -6,6 +6,8 @@ import ast
 import json
 import operator
 from dataclasses import dataclass, fields
+from functools import lru_cache
+from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, case, func, literal, not_, or_, select
@@ -26,12 +28,17 @@ if TYPE_CHECKING:
     from search.records import Choice
 
 Expression = SQLColumnExpression[Any]
+Versions = tuple[tuple[str, str], ...]
 ROW = models.Standing
 NAMED = aliased(models.Campaign)  # those of a model, beside the one that a row is of
 COLUMNS = {column.key: column for column in ROW.__table__.columns}
+# Texts of which a million rows have few.
+SHARED = ("device", "dtype", "evaluator_version", "model", "model_digest", "status", "target", "workload")
 # Fields that are columns of the same name. Lists are kept as text, and an id is the candidate's.
 PLAIN = tuple(
-    f.name for f in fields(Standing) if f.name in COLUMNS.keys() - {"id"} and not str(f.type).startswith("tuple")
+    f.name
+    for f in fields(Standing)
+    if f.name in COLUMNS.keys() - {"id", *SHARED} and not str(f.type).startswith("tuple")
 )
 LENGTHS = ("lengths", "retrieval_lengths", "accuracy_lengths")
 REFERENCE = func.coalesce(ROW.cost_ratio < LEAST_RATIO, False)
@@ -39,7 +46,7 @@ REFERENCE = func.coalesce(ROW.cost_ratio < LEAST_RATIO, False)
 IS_ASKED = or_(models.Candidate.prompt_tokens > 0, models.Candidate.dollars > 0)
 DOLLARS = case((IS_ASKED, models.Candidate.dollars))
 SHOWN = (
-    *(getattr(ROW, name) for name in (*PLAIN, *LENGTHS)),
+    *(getattr(ROW, name) for name in (*PLAIN, *LENGTHS, *SHARED) if name in COLUMNS),
     ROW.candidate_id,
     ROW.program_digest,
     ROW.environment_digest,
@@ -97,16 +104,15 @@ def page(session: Session, campaign_id: int | None, limit: int | None, choice: C
     """
     begins = _Mark.parse(after) if after else None
     found: list[Any] = []
-    is_sqlite = session.get_bind().dialect.name == "sqlite"
-    for part in _parts(campaign_id, choice, begins, is_sqlite=is_sqlite):
+    for part in parts(session, campaign_id, choice, begins):
         left = None if limit is None else limit + 1 - len(found)
         if left is None or left > 0:
             found += session.execute(part.limit(left)).all()
     shown = found if limit is None else found[:limit]
-    known = _environments(session, {row.environment_digest for row in shown})
+    known = environments(session, {row.environment_digest for row in shown})
     is_last = len(found) == len(shown) or not shown
     mark = "" if is_last else str(_Mark(shown[-1].place, getattr(shown[-1], "sorted_by", None)))
-    return Page([_standing(row, known) for row in shown], mark)
+    return Page([standing(row, known) for row in shown], mark)
 
 
 def of_ids(session: Session, ids: Sequence[int]) -> list[Standing]:
@@ -115,8 +121,8 @@ def of_ids(session: Session, ids: Sequence[int]) -> list[Standing]:
     found: list[Any] = []
     for start in range(0, len(ids), MOST_AT_ONCE):
         found += session.execute(own.where(ROW.id.in_(ids[start : start + MOST_AT_ONCE]))).all()
-    known = _environments(session, {row.environment_digest for row in found})
-    by_id = {row.own_id: _standing(row, known) for row in found}
+    known = environments(session, {row.environment_digest for row in found})
+    by_id = {row.own_id: standing(row, known) for row in found}
     return [by_id[each] for each in ids]
 
 
@@ -148,7 +154,9 @@ class _Mark:
         return json.dumps([self.place.hex(), self.figure])
 
 
-def _parts(campaign_id: int | None, choice: Choice, begins: _Mark | None, *, is_sqlite: bool) -> Iterator[Select[Any]]:
+def parts(
+    session: Session, campaign_id: int | None, choice: Choice, begins: _Mark | None = None
+) -> Iterator[Select[Any]]:
     """Give the queries whose rows follow each other: of those sorted by a figure, first the rows that have it.
 
     So an index does for both, whatever a database holds of NULL.
@@ -158,7 +166,7 @@ def _parts(campaign_id: int | None, choice: Choice, begins: _Mark | None, *, is_
     if not choice.sort:
         yield asked.where(*behind).order_by(ROW.place)
         return
-    if is_sqlite and choice.ratio is not None:
+    if session.get_bind().dialect.name == "sqlite" and choice.ratio is not None:
         # It knows of no distribution: an index by campaign would lead it through the rows of all other ratios first.
         mine = [] if campaign_id is None else [ROW.campaign_id + 0 == campaign_id]
         asked = ALL.where(*mine, *chosen(None, choice))
@@ -180,34 +188,39 @@ def _further(column: Expression, begins: _Mark, falling: bool) -> ColumnElement[
     return or_(beyond, and_(column == begins.figure, ROW.place > begins.place))
 
 
-def _environments(session: Session, digests: set[str]) -> dict[str, dict[str, str]]:
-    """Read the definitions of a few environments, each once."""
+def environments(session: Session, digests: set[str]) -> dict[str, Versions]:
+    """Read the versions of what is in a few environments, each once."""
     row = models.Environment
     found = session.execute(select(row.digest, row.definition).where(row.digest.in_(digests)))
-    return dict(found.tuples().all())
+    return {digest: _versions(definition) for digest, definition in found.tuples()}
 
 
-def _standing(row: Any, environments: dict[str, dict[str, str]]) -> Standing:
-    environment = environments.get(row.environment_digest, {})
-    versions = {k: v for k, v in environment.items() if k not in ("device", "dtype", "commit") and v}
+def _versions(definition: dict[str, str]) -> Versions:
+    return tuple(sorted((k, v) for k, v in definition.items() if k not in ("device", "dtype", "commit") and v))
+
+
+def standing(row: Any, known: dict[str, Versions]) -> Standing:
+    """Read a row of `ALL`; `known`: the versions of environments by their digests."""
     lengths: dict[str, Any] = {name: _numbers(getattr(row, name)) for name in LENGTHS}
+    shared: dict[str, Any] = {name: intern(getattr(row, name)) for name in SHARED}
     return Standing(
         id=row.candidate_id,
         name=row.name,
         digest=row.program_digest,
-        origin=f"{row.proposer}/{row.operator}",
+        origin=intern(f"{row.proposer}/{row.operator}"),
         parents=tuple(row.parents),
-        model=row.model,
         campaign=row.campaign,
-        environment=row.environment_digest,
+        environment=intern(row.environment_digest),
         dollars=row.dollars,
         reference=is_reference(row.cost_ratio),
-        versions=tuple(sorted(versions.items())),
+        versions=known.get(row.environment_digest, ()),
         **lengths,
+        **shared,
         **{name: getattr(row, name) for name in PLAIN},
     )
 
 
+@lru_cache(maxsize=1024)
 def _numbers(written: str) -> tuple[int, ...]:
     return tuple(int(number) for number in written.split(",") if number)
 

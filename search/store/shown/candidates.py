@@ -18,6 +18,7 @@ MAX_DIGITS = 18  # of an id: more would not fit 64 bits
 MOST_NAMED = 5  # digests that a beginning may mean
 BEYOND = "\U0010ffff"  # sorts behind whatever a digest goes on with
 ALL = range(2**62)
+MOST_STEPS = 2000  # at a time: beside the records themselves, what they are made from takes as much memory
 STEPS = and_(
     models.Candidate.campaign_id == bindparam("campaign"),
     models.Candidate.step >= bindparam("first"),
@@ -53,6 +54,16 @@ OF_STEP = selected().where(
 
 def records(session: Session, campaign_id: int, steps: range) -> list[Record]:
     """Give the candidates of consecutive steps of a campaign, with their evaluations but never the held-out ones."""
+    if len(steps) <= MOST_STEPS:
+        return _records(session, campaign_id, steps)
+    row = models.Candidate
+    last = session.scalar(select(func.max(row.step)).where(row.campaign_id == campaign_id))
+    end = 0 if last is None else min(steps.stop, last + 1)
+    parts = (range(first, min(first + MOST_STEPS, end)) for first in range(steps.start, end, MOST_STEPS))
+    return [record for part in parts for record in _records(session, campaign_id, part)]
+
+
+def _records(session: Session, campaign_id: int, steps: range) -> list[Record]:
     given = {"campaign": campaign_id, "first": steps.start, "end": steps.stop}
     judged = OF_STEPS(session, **given)
     mine = STEPS.params(given)

@@ -14,7 +14,7 @@ from search.store.shown import board, sections
 from search.store.shown.tally import PROPOSED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session
@@ -27,7 +27,8 @@ ROW, CANDIDATE = models.Standing, models.Candidate
 ZOO = "zoo"  # the proposer of published rules
 # What a rule is ranked by, each where it has none before; and what comes first.
 LOSSES = ((ROW.kl, ROW.kl.asc()), (ROW.retrieval_loss, ROW.retrieval_loss.asc()), (ROW.accuracy, ROW.accuracy.desc()))
-HAS_FIGURE = or_(*(each.is_not(None) for each in (*(figure for figure, _ in LOSSES), ROW.recall, ROW.speedup)))
+HAS_LOSS = or_(*(figure.is_not(None) for figure, _ in LOSSES))
+HAS_FIGURE = or_(HAS_LOSS, ROW.recall.is_not(None), ROW.speedup.is_not(None))
 IS_RULE = and_(~board.REFERENCE, ROW.status == "ok")
 REFERENCES = b"\1"  # after the cost ratio, in the place of what is only a reference
 MOST_PUBLISHED = 20_000  # candidates that are published rules
@@ -57,16 +58,30 @@ def fronts(session: Session, campaign_id: int | None, choice: Choice, *, publish
     """Give the front of every section, in the order of the leaderboard: see `search.contracts.Ledger`."""
     if choice.where or choice.sort:
         raise ValueError("A front is one of all rows of a section: no condition and no order chooses among them.")
-    narrowed = board.chosen(None, Choice(model=choice.model, device=choice.device))
+    narrowed = _narrowed(choice)
     asked = _asked(session, campaign_id, narrowed)
     found = []
-    for section in sections.of_campaign(sections.sections(session), campaign_id):
-        if choice.ratio in (None, section.ratio):
-            rows = _Rows(session, section, campaign_id, narrowed)
-            first = session.execute(rows.select(ROW.place, ROW.id).order_by(ROW.place).limit(1)).one_or_none()
-            if first is not None:
-                found.append((first.place, rows.front(first.id, asked.get(section.key, (0, 0.0)), published=published)))
+    for section in _chosen(session, campaign_id, choice):
+        rows = _Rows(session, section, campaign_id, narrowed)
+        first = session.execute(rows.select(ROW.place, ROW.id).order_by(ROW.place).limit(1)).one_or_none()
+        if first is not None:
+            found.append((first.place, rows.front(first.id, asked.get(section.key, (0, 0.0)), published=published)))
     return [front for _, front in sorted(found, key=lambda each: each[0])]
+
+
+def of_sections(session: Session, campaign_id: int | None, choice: Choice) -> Iterator[tuple[Section, list[Ranked]]]:
+    """Give of every section what `ranked` gives of it; `choice` may choose by ratio, model and device alone."""
+    for section in _chosen(session, campaign_id, choice):
+        yield section, ranked(session, section, campaign_id, _narrowed(choice))
+
+
+def _chosen(session: Session, campaign_id: int | None, choice: Choice) -> list[Section]:
+    mine = sections.of_campaign(sections.sections(session), campaign_id)
+    return [each for each in mine if choice.ratio in (None, each.ratio)]
+
+
+def _narrowed(choice: Choice) -> Conditions:
+    return board.chosen(None, Choice(model=choice.model, device=choice.device))
 
 
 def ranked(session: Session, section: Section, campaign: int | None = None, narrowed: Conditions = ()) -> list[Ranked]:

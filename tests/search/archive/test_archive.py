@@ -3,6 +3,7 @@
 import itertools
 import math
 import random
+from dataclasses import fields
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +22,7 @@ NAMES = {
     Stage.CHECK: "cost_ratio",
     Stage.SCREEN: "recall",
     Stage.RECALL: "recall",
+    Stage.RACE: "kl",
     Stage.FIDELITY: "kl",
     Stage.SERVE: "speedup",
 }
@@ -29,6 +31,7 @@ VALUES = {
     Stage.CHECK: (1.5, 8.0, 8.5, 9.0, 17.0),
     Stage.SCREEN: (0.1, 0.2, 0.3, 0.5, 0.9, math.nan),
     Stage.RECALL: (0.1, 0.2, 0.3, 0.5, 0.9),
+    Stage.RACE: (0.01, 0.02, 0.05),
     Stage.FIDELITY: (0.01, 0.02, 0.05, 0.1, 0.7, 1.5),
     Stage.SERVE: (0.8, 2.0, 2.1, 5.0),
 }
@@ -44,6 +47,8 @@ def evaluations(draw):
             key = EvaluationKey("p", stage, "w", "m", "e", "1", 0)
             signature = draw(st.sampled_from(("", "aa", "bb", "cc"))) if stage is Stage.SCREEN else ""
             figures = (Measurement(NAMES[stage], value, value * 0.9),)
+            if stage is Stage.RACE:
+                figures += tuple(Measurement(f"kl_text_{i}", value * (1 + i)) for i in range(3))
             found.append(Evaluation(key, status, "", figures, answers=signature, elapsed_s=1.0, ratio=ratio))
     return tuple(found)
 
@@ -186,6 +191,45 @@ def test_operators_are_told_apart_by_who_used_them():
     both = archive.operators_of(("grammar", "llm"))["cross"]
     assert (both.num_candidates, both.dollars) == (2, 0.25)
     assert both.cost_s == pytest.approx(0.06 + 0.25 * SECONDS_OF_A_DOLLAR)
+
+
+def raced(step, lost):
+    """A rule that was judged on all texts after its race, at a cost ratio of 8."""
+    figures = {"cost_ratio": (Stage.CHECK, 9.0), "kl": (Stage.FIDELITY, lost)}
+    done = [of_stage(stage, Measurement(name, value)) for name, (stage, value) in figures.items()]
+    done.append(of_stage(Stage.RACE, *(Measurement(f"kl_text_{i}", lost * (1 + i)) for i in range(3))))
+    proposal = Proposal("", "grammar", "mutate")
+    return Record(Candidate(1, step, proposal, Status.OK, program_digest=f"p{step}"), tuple(done))
+
+
+def of_stage(stage, *figures):
+    return Evaluation(EvaluationKey("p", stage, "w", "m", "e", "1", 0), Status.OK, "", figures, ratio=8.0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(histories(), histories())
+def test_a_branch_goes_on_by_itself(mine, its):
+    """Neither knows what only the other was told."""
+    known = [raced(step, lost) for step, lost in enumerate((0.4, 0.3, 0.5, 0.6))]
+    mine, its = ([*each, raced(0, lost)] for each, lost in ((mine, 0.2), (its, 0.1)))
+    mine, its = ([renumbered(r, len(known) + i) for i, r in enumerate(each)] for each in (mine, its))
+    archivist = Archivist(CONFIG)
+    for record in known:
+        archivist.add(record)
+    branch = archivist.branch()
+    for record in its:
+        branch.add(record)
+    for record in mine:
+        archivist.add(record)
+    assert told(branch.archive) == told(archive_of([*known, *its], CONFIG))
+    assert told(archivist.archive) == told(archive_of([*known, *mine], CONFIG))
+
+
+def told(archive):
+    """All that an archive says."""
+    foretelling = {where: outlook.weights(archive.num_records) for where, outlook in archive.outlooks.items()}
+    said = {each.name: getattr(archive, each.name) for each in fields(Archive)}
+    return said | {"outlooks": foretelling}
 
 
 def test_an_archive_does_not_change_when_more_is_found():

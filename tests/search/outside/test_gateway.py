@@ -27,7 +27,7 @@ def gateway(ledger, campaign):
 def test_a_brief_is_what_a_called_agent_gets(ledger, running):
     from search.agents.llm.operators import ask
     from search.agents.shown.questions import instructions
-    from search.outside.briefs import context_of
+    from tests.search.outside.test_following import context_of
 
     given = Gateway(ledger).brief()
     context = context_of(running, ledger.records(running.id))

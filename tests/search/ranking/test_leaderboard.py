@@ -22,7 +22,9 @@ RULE = Standing(
 
 def drawn(rows, width=88, *, everything=False, published=False):
     console = Console(record=True, width=width, file=io.StringIO())
-    console.print(listed(sections(rows)) if everything else board(fronts_of(rows, published=published)))
+    front = {id(row) for section in sections(rows) for row in section.front}
+    marked = [(row, id(row) in front) for row in rows]
+    console.print(listed(marked) if everything else board(fronts_of(rows, published=published)))
     return console.export_text()
 
 

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import select
 
 from benchmarks.dash.made import Size, make
-from search.ranking.front import Front
+from search.ranking.conditions import ConditionError
+from search.ranking.front import Front, sections
 from search.records import Choice
 from search.store import models
 from search.store.ledger import SqlLedger
@@ -29,6 +30,13 @@ CHOICES = (
     Choice(model="a-model", device="h200"),
     Choice(device="EPYC"),
     Choice(device="none like it"),
+)
+NARROWED = (
+    Choice(where="kl < 1.2 and origin != 'zoo/seed'"),
+    Choice(where="model == 'a-model'", sort="-speedup"),
+    Choice(ratio=8.0, sort="kl"),
+    Choice(where="id < 40", sort="name"),
+    Choice(where="id < 0"),
 )
 NOT_MEASURED = {"ratio": 0.0, "lengths": "", "model_digest": "", "environment_digest": "", "evaluator_version": "",
                 "device": "", "dtype": "", "cost_ratio": None, **dict.fromkeys(FIGURES)}  # fmt: skip
@@ -87,6 +95,27 @@ class FrontsContract:
             seen += known
         told = {each.name for front in seen for each in fields(Front) if getattr(front, each.name)}
         assert told == {each.name for each in fields(Front)}
+
+    def test_rows_one_after_the_other_are_those_of_the_leaderboard_with_the_front_of_them(self, ledger, monkeypatch):
+        monkeypatch.setattr("search.store.shown.listing.BATCH", 7)
+        for campaign, choice in itertools.product((None, 2, 99), (*CHOICES, *NARROWED)):
+            rows = ledger.standings(campaign, choice=choice)
+            front = {id(each) for section in sections(rows) for each in section.front}
+            assert list(ledger.listed(campaign, choice)) == [(each, id(each) in front) for each in rows]
+        with pytest.raises(ConditionError):
+            ledger.listed(None, Choice(where="nothing < 1"))
+        some = list(itertools.islice(ledger.listed(), 3))
+        assert [each for each, _ in some] == ledger.standings(limit=3)
+
+    def test_records_are_the_same_however_many_are_read_at_a_time(self, ledger, monkeypatch):
+        whole = ledger.records(2)
+        assert len(whole) > 20
+        assert any(each.evaluations for each in whole)
+        monkeypatch.setattr("search.store.shown.candidates.MOST_STEPS", 7)
+        assert ledger.records(2) == whole
+        assert ledger.records(2, range(3, 19)) == whole[3:19]
+        assert ledger.records(2, range(len(whole) - 9, 2**62)) == whole[-9:]
+        assert ledger.records(2, range(len(whole), 2**62)) == ledger.records(99) == []
 
 
 class TestSqlite(FrontsContract):
