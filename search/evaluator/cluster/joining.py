@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 LOCAL = "local"
 LOOPBACK = "127.0.0.1"
 KNOCK_S = 10.0  # for a machine to answer at all
+LOOK_S = 2.0  # for one that answered before
 OBJECT_STORE_BYTES = 100 << 20  # tasks and results are a few kilobytes; Ray's default is 30 % of the memory
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # silences a warning about CPU workers
 }
-# A driver ends its process where the head is away for as long as this; whether to wait is for us to say.
+# Drivers and nodes end their processes where the head is away for as long as this; whether to wait is for us to say.
 PATIENT = {"RAY_gcs_rpc_server_reconnect_timeout_s": "86400"}
 # Ray takes "127.0.0.1" for "whatever address others can reach" and listens everywhere, unless clusters are off.
 ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-KNOCK_S = 2.0
 KEPT = (*INHERITED, "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "VIRTUAL_ENV", "PYTHONPATH", "RAY_TMPDIR")
 SETTING_OF_RAY = re.compile("RAY_[a-z]")  # its own settings are spelled so, and none of them is a secret
 HOST_AND_PORT = re.compile(r"[^/]+:\d+")
@@ -71,7 +71,7 @@ def _private(num_cpus: int) -> Iterator[None]:
     try:
         os.write(token, secrets.token_hex(32).encode())
         auth = {MODE: "token", TOKEN_PATH: f"/proc/{os.getpid()}/fd/{token}"}
-        with _environment(harmless(os.environ) | QUIET | ALONE | auth):
+        with _environment(harmless(os.environ) | QUIET | PATIENT | ALONE | auth):
             ray_constants.ENABLE_RAY_CLUSTER = False  # read from the environment when ray was imported, maybe long ago
             try:
                 _init(LOCAL, num_cpus=num_cpus, object_store_memory=OBJECT_STORE_BYTES, _node_ip_address=LOOPBACK)
@@ -110,20 +110,22 @@ def asked(address: str) -> Iterator[Any]:
 
 
 def answers(address: str) -> bool:
-    """Say whether somebody listens at a head's address."""
+    """Say whether somebody listens at the address of a head or a node."""
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
+        socket.create_connection((host, int(port)), timeout=LOOK_S).close()
     except OSError:
         return False
     return True
 
 
-def head_address() -> str:
-    """Give the address of the head of the cluster that this process is a driver of."""
+def ends() -> tuple[str, str]:
+    """Give the addresses of the head of the cluster that this process is a driver of, and of the node it is on."""
     import ray
 
-    return str(ray.get_runtime_context().gcs_address)
+    context = ray.get_runtime_context()
+    ours = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
+    return str(context.gcs_address), f"{ours['NodeManagerAddress']}:{ours['NodeManagerPort']}"
 
 
 def token_here() -> str:
