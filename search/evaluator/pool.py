@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.evaluator.arms import WorkerSettings
 from search.evaluator.cluster import Placement, PoolError
+from search.evaluator.cluster.asking import ANSWER_S, kill, nodes
 from search.evaluator.cluster.losses import is_lost, reason
 from search.evaluator.cluster.membership import Membership
 from search.evaluator.cluster.telling import PREFIX, forget, told
@@ -52,6 +53,13 @@ class _Slot:
     known: Introduction | None = None  # once it has started
 
 
+def _worker() -> Any:
+    """Make the actor's class, once: Ray sends it to each head that is joined, and waits until that has taken it."""
+    import ray
+
+    return ray.remote(Worker)
+
+
 class RayPool:
     """Implements `search.contracts.Evaluator`. Use from one thread."""
 
@@ -83,6 +91,7 @@ class RayPool:
         self._is_cut_off, self._look_at = False, 0.0  # and when to look the next time whether we are
         with said(f"starting Ray ({placement.address})"):
             self._cluster.join()
+        self._worker = _worker()
         try:
             with said(f"starting {placement.num_workers} worker{'s' * (placement.num_workers > 1)}"):
                 self.environment = self._start_workers()
@@ -136,9 +145,9 @@ class RayPool:
         """Start all workers and wait for them; figures from unlike machines must not share a row."""
         import ray
 
-        self._placement.check(ray.nodes())
-        self._slots = [self._fresh_slot() for _ in range(self.num_workers)]
         try:
+            self._placement.check(nodes())
+            self._slots = [self._fresh_slot() for _ in range(self.num_workers)]
             found = ray.get([slot.call for slot in self._slots], timeout=START_S)
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None
@@ -160,19 +169,14 @@ class RayPool:
 
     def _fresh_slot(self) -> _Slot:
         """Start a worker wherever there is room, now or later."""
-        import ray
-
-        options = self._placement.options(ray.nodes(), self._refused)
+        options = self._placement.options(nodes(), self._refused)
         place = f"{PREFIX}{secrets.token_hex(8)}"
-        placed: Any = ray.remote(Worker).options(max_restarts=0, **options)
-        actor = placed.remote(self._settings, place)
+        actor = self._worker.options(max_restarts=0, **options).remote(self._settings, place)
         return _Slot(actor, actor.introduce.remote(), time.monotonic() + START_S, place)
 
     def _end(self, slot: _Slot) -> None:
-        import ray
-
         if slot.actor is not None and self._cluster.lasts():
-            ray.kill(slot.actor)
+            kill(slot.actor)
             forget(slot.place)
 
     def _leave(self, i: int, why: str) -> None:
@@ -276,7 +280,7 @@ class RayPool:
 
         slot = self._slots[i]
         try:
-            result = ray.get(slot.call)
+            result = ray.get(slot.call, timeout=ANSWER_S)
         except ray.exceptions.RayError as error:
             lost = is_lost(error) or not self._cluster.lasts()
             return self._replace(i, Status.INFRASTRUCTURE, f"the worker broke: {reason(error)}", lost=lost)

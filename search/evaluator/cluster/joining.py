@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.evaluator.cluster.asking import nodes
 from search.evaluator.cluster.errors import PoolError
 from search.evaluator.sandbox import INHERITED
+from search.evaluator.sandbox.strays import kill_ray
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,7 +52,10 @@ REMEDY_OF_HEADS = (
 
 @contextmanager
 def connected(address: str, num_cpus: int) -> Iterator[None]:
-    """Be a driver of Ray at `address` ("local" starts one with `num_cpus`). Raises PoolError where that fails."""
+    """Be a driver of Ray at `address` ("local" starts one with `num_cpus`).
+
+    Raises PoolError where that fails, RayError where it is gone again meanwhile.
+    """
     import ray
 
     try:
@@ -58,12 +63,13 @@ def connected(address: str, num_cpus: int) -> Iterator[None]:
             yield
     finally:  # where it fails on the way in too: what others could reach must not stay
         ray.shutdown()
+        if address == LOCAL:  # workers whose raylet has died would hold their engines' memory for a while
+            kill_ray()
 
 
 @contextmanager
 def _private(num_cpus: int) -> Iterator[None]:
     """Start a cluster of our own. Its token lies in no folder: it is gone with this process, however that ends."""
-    import ray
     from ray._private import ray_constants
 
     token = os.memfd_create("ray-token")
@@ -77,7 +83,7 @@ def _private(num_cpus: int) -> Iterator[None]:
                 _init(LOCAL, num_cpus=num_cpus, object_store_memory=OBJECT_STORE_BYTES, _node_ip_address=LOOPBACK)
             finally:
                 ray_constants.ENABLE_RAY_CLUSTER = clusters
-        _check_loopback(ray.nodes())
+        _check_loopback(nodes())
         yield
     finally:
         os.close(token)
@@ -119,13 +125,16 @@ def answers(address: str) -> bool:
     return True
 
 
-def ends() -> tuple[str, str]:
-    """Give the addresses of the head of the cluster that this process is a driver of, and of the node it is on."""
+def ends() -> tuple[str, ...]:
+    """Give the addresses of the head of the cluster that this process is a driver of, and of the node it is on.
+
+    Raises RayError where the head is gone.
+    """
     import ray
 
     context = ray.get_runtime_context()
-    ours = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
-    return str(context.gcs_address), f"{ours['NodeManagerAddress']}:{ours['NodeManagerPort']}"
+    ours = [node for node in nodes() if node["NodeID"] == context.get_node_id()]
+    return str(context.gcs_address), *(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}" for node in ours)
 
 
 def token_here() -> str:

@@ -26,15 +26,15 @@ class Membership:
         from ray.exceptions import RayError
 
         self.leave()
-        self._way.enter_context(connected(self._address, self._num_cpus))
         try:
+            self._way.enter_context(connected(self._address, self._num_cpus))
             self._ends, self._away_until = ends(), 0.0
         except RayError as error:
             self.leave()
             raise PoolError(f"Ray at {self._address} is gone as soon as it is joined: {error}") from error
 
     def lasts(self) -> bool:
-        """Say whether head and node still listen, or did when they were asked a moment ago."""
+        """Say whether head and node listen. Where one did not a moment ago, it is not asked again."""
         if not self._ends or time.monotonic() < self._away_until:
             return False
         if all(map(answers, self._ends)):

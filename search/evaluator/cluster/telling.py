@@ -8,14 +8,15 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from search.evaluator.cluster.asking import ANSWER_S, head
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from search.records import EvaluationTask
 
 PREFIX = "vortex-worker-"  # of the keys, one for each worker
-ANSWER_S = 1.0  # for the head to answer
-SILENT_S = 10.0  # after it has not
+SILENT_S = 10.0  # after the head has not answered
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def told(place: str) -> str:
     from ray.exceptions import RayError
 
     try:
-        doing = told_by(_head().internal_kv_get(place.encode(), None, ANSWER_S))
+        doing = told_by(head().internal_kv_get(place.encode(), None, ANSWER_S))
     except RayError:
         return ""
     return doing.step if doing else ""
@@ -95,7 +96,7 @@ def forget(place: str) -> None:
     from ray.exceptions import RayError
 
     try:
-        _head().internal_kv_del(place.encode(), False, None, ANSWER_S)
+        head().internal_kv_del(place.encode(), False, None, ANSWER_S)
     except RayError:  # gone with its head
         return
 
@@ -108,11 +109,4 @@ def node_id() -> str:
 
 
 def _put(place: str, said: str) -> None:
-    _head().internal_kv_put(place.encode(), said.encode(), True, None, ANSWER_S)
-
-
-def _head() -> Any:
-    """Give what asks the head. Without a limit of seconds, each call waits for a head that is away, maybe for ever."""
-    from ray.experimental.internal_kv import internal_kv_get_gcs_client
-
-    return internal_kv_get_gcs_client()
+    head().internal_kv_put(place.encode(), said.encode(), True, None, ANSWER_S)
