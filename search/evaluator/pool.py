@@ -291,10 +291,11 @@ class RayPool:
         return result if task else None
 
     def _give_up(self, i: int) -> Evaluation | None:
-        """Replace a worker that let its own limits pass."""
+        """Replace a worker that let its own limits pass, or whose answer has no way to us."""
         task = self._slots[i].task
         limit_s = self._stage_s(task) if task else START_S
-        return self._replace(i, Status.TIMED_OUT, f"the worker gave no answer within {limit_s:g} s and was killed")
+        message = f"the worker gave no answer within {limit_s:g} s and was killed"
+        return self._replace(i, Status.TIMED_OUT, message, lost=not self._cluster.lasts())
 
     def _replace(self, i: int, status: Status, message: str, *, lost: bool = False) -> Evaluation | None:
         task = self._slots[i].task

@@ -263,6 +263,17 @@ def test_a_worker_that_was_starting_when_the_head_went_is_not_waited_for(pool, c
     assert under_way(pool) == [0, 1]
 
 
+@pytest.mark.parametrize("silent", ["head:1", "node:2"])
+def test_an_answer_that_has_no_way_to_us_is_nobodys_fault(pool, cluster, silent):
+    cluster.silent.add(silent)
+    pool._slots[0].deadline = 0.0
+    assert turns(pool) == []
+    assert len(pool.running()) == 1
+    cluster.silent.clear()
+    pool._slots[1].deadline = 0.0
+    assert [each.status for each in turns(pool)] == [Status.TIMED_OUT]
+
+
 def test_unlike_workers_are_refused_at_the_start(cluster):
     other = replace(cluster.introduction.environment, vllm="vllm 0.1", commit="other")
     cluster.introductions["b"] = replace(cluster.introduction, environment=other, host="stranger")
