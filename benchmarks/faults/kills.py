@@ -219,13 +219,18 @@ def _killer(what: str, own: Server | None, luck: random.Random) -> Callable[[int
             time.sleep(DOWN_S)
             own.start()
             return True
-        targets = [driver] if what == "driver" else [pid for pid in of_private_ray(driver) if _is_a(what, pid)]
-        for pid in targets if what == "node" else luck.sample(targets, min(1, len(targets))):
+        found = [driver] if what == "driver" else parts(what, driver)
+        for pid in found if what == "node" else luck.sample(found, min(1, len(found))):
             with suppress(ProcessLookupError):  # gone with another
                 os.kill(pid, signal.SIGKILL)
-        return bool(targets)
+        return bool(found)
 
     return kill
+
+
+def parts(what: str, driver: int) -> list[int]:
+    """Give the process ids of a driver's private Ray: its workers, its raylet, its head ("gcs") or all ("node")."""
+    return [pid for pid in of_private_ray(driver) if _is_a(what, pid)]
 
 
 def _is_a(what: str, pid: int) -> bool:
@@ -233,8 +238,9 @@ def _is_a(what: str, pid: int) -> bool:
         program, *_ = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
-    is_a = {"worker": program.startswith(b"ray::Worker"), "node": True}
-    return is_a.get(what, Path(program.decode(errors="replace")).name == PROGRAMS.get(what))
+    if what == "worker":
+        return program.startswith(b"ray::Worker")
+    return what == "node" or Path(program.decode(errors="replace")).name == PROGRAMS[what]
 
 
 def _told(process: Path) -> bytes:
