@@ -220,12 +220,19 @@ def _killer(what: str, own: Server | None, luck: random.Random) -> Callable[[int
             own.start()
             return True
         found = [driver] if what == "driver" else parts(what, driver)
-        for pid in found if what == "node" else luck.sample(found, min(1, len(found))):
+        targets = found if what == "node" else _one_of(found, luck)
+        if found and what in PROGRAMS:  # workers that live do without it; one that dies cannot be replaced without
+            targets += _one_of(parts("worker", driver), luck)
+        for pid in targets:
             with suppress(ProcessLookupError):  # gone with another
                 os.kill(pid, signal.SIGKILL)
         return bool(found)
 
     return kill
+
+
+def _one_of(pids: list[int], luck: random.Random) -> list[int]:
+    return luck.sample(pids, min(1, len(pids)))
 
 
 def parts(what: str, driver: int) -> list[int]:
