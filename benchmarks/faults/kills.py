@@ -50,6 +50,7 @@ MEASUREMENTS = """
 """
 LEASED = "SELECT count(*) FROM evaluation WHERE owner IS NOT NULL"
 FINISHED = "SELECT count(*) FROM evaluation WHERE status IS NOT NULL"
+UNMEASURED = "SELECT count(*) FROM evaluation WHERE status IN ('infrastructure', 'interrupted')"
 BEGUN = "SELECT count(*) FROM evaluation WHERE begun AND status IS NULL"
 
 
@@ -168,7 +169,8 @@ def kills(what: str, num: int, num_candidates: int, seed: int = 0, *, on_ray: bo
 
 
 def _disturb(campaign: Campaign, report: Report, kill: Callable[[int], bool], luck: random.Random, most: int) -> None:
-    """Run a campaign to its end, killing now and then."""
+    """Run a campaign to its end, killing now and then. A resumed one measures what workers were killed at too often."""
+    num_before = report.num_kills
     campaign.start()
     while True:
         assert campaign.driver is not None
@@ -184,8 +186,9 @@ def _disturb(campaign: Campaign, report: Report, kill: Callable[[int], bool], lu
         report.exits[code] += 1
         report.num_gave_up += code not in (0, -signal.SIGKILL)
         report.num_left += campaign.left()
-        if code == 0:
+        if code == 0 and not (report.num_kills > num_before and campaign.count(UNMEASURED)):
             return
+        num_before = report.num_kills
         campaign.start()
 
 
