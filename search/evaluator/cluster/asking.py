@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from threading import Thread
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from search.evaluator.cluster.placement import Node
+from typing import Any
 
 ANSWER_S = 1.0  # for the head to take note, or to tell what it was told
 NODES_S = 10.0  # for it to tell of all nodes
@@ -20,7 +17,7 @@ def head() -> Any:
     return internal_kv_get_gcs_client()
 
 
-def nodes() -> list[Node]:
+def nodes() -> list[dict[str, Any]]:
     """Give the nodes, lost ones included, as `ray.nodes()` tells them. Raises RayError where nobody answers."""
     return [_node(each) for each in head().get_all_node_info(timeout=NODES_S).values()]
 
@@ -39,7 +36,7 @@ def _kill(actor: Any) -> None:
         ray.kill(actor)
 
 
-def _node(info: Any) -> Node:
+def _node(info: Any) -> dict[str, Any]:
     return {
         "NodeID": info.node_id.hex(),
         "Alive": info.state == info.ALIVE,
