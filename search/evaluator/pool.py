@@ -6,17 +6,19 @@ as there is patience is that the end.
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections import Counter, deque
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from search.evaluator.arms import WorkerSettings
 from search.evaluator.cluster import Placement, PoolError
-from search.evaluator.cluster.joining import answers, connected, head_address
+from search.evaluator.cluster.asking import ANSWER_S, kill, nodes
 from search.evaluator.cluster.losses import is_lost, reason
+from search.evaluator.cluster.membership import Membership
 from search.evaluator.cluster.telling import PREFIX, forget, told
 from search.evaluator.identity import EVALUATOR_VERSION
 from search.evaluator.models import model_digest, model_folder, model_outline
@@ -51,6 +53,13 @@ class _Slot:
     known: Introduction | None = None  # once it has started
 
 
+def _worker() -> Any:
+    """Make the actor's class, once: Ray sends it to each head that is joined, and waits until that has taken it."""
+    import ray
+
+    return ray.remote(Worker)
+
+
 class RayPool:
     """Implements `search.contracts.Evaluator`. Use from one thread."""
 
@@ -78,9 +87,11 @@ class RayPool:
         self._refused: dict[str, str] = {}  # nodes, and why
         self._alone_since: float | None = None  # since when there is no worker
         self._why = ""  # there is none
-        self._ray = ExitStack()
+        self._cluster = Membership(placement.address, placement.num_workers)
+        self._is_cut_off, self._look_at = False, 0.0  # and when to look the next time whether we are
         with said(f"starting Ray ({placement.address})"):
-            self._connect()
+            self._cluster.join()
+        self._worker = _worker()
         try:
             with said(f"starting {placement.num_workers} worker{'s' * (placement.num_workers > 1)}"):
                 self.environment = self._start_workers()
@@ -91,7 +102,7 @@ class RayPool:
     def submit(self, task: EvaluationTask) -> None:
         """Queue one stage of one program. Does not block."""
         self._waiting.append(task)
-        self._dispatch()
+        self._hand_out()
 
     def completed(self, timeout_s: float) -> list[Evaluation]:
         """Give what has finished since the last call, waiting up to `timeout_s` for the first.
@@ -105,7 +116,7 @@ class RayPool:
             self._check_patience()
             if time.monotonic() >= deadline:
                 break
-        self._dispatch()
+        self._hand_out()
         return finished
 
     def running(self) -> list[EvaluationKey]:
@@ -115,8 +126,7 @@ class RayPool:
     def doing(self, keys: Collection[EvaluationKey]) -> dict[EvaluationKey, str]:
         """Give what workers are doing for some of what is in their hands, in words."""
         asked = [(slot.task.key, slot.place) for slot in self._slots if slot.task and slot.task.key in keys]
-        is_there = self._is_joined and answers(self._head)
-        return {key: step for key, place in asked if (step := told(place))} if is_there else {}
+        return {key: step for key, place in asked if (step := told(place))} if self._cluster.lasts() else {}
 
     def close(self) -> None:
         """Kill every worker; its engines die with it. Idempotent."""
@@ -124,11 +134,7 @@ class RayPool:
         for slot in self._slots:
             self._end(slot)
         self._slots = []
-        self._ray.close()
-
-    def _connect(self) -> None:
-        self._ray.enter_context(connected(self._placement.address, self._placement.num_workers))
-        self._head, self._is_joined = head_address(), True
+        self._cluster.leave()
 
     def _stage_s(self, task: EvaluationTask) -> float:
         return self._settings.limits.stage_s(task.key.stage, 1 + num_pairs_of(task))
@@ -139,9 +145,9 @@ class RayPool:
         """Start all workers and wait for them; figures from unlike machines must not share a row."""
         import ray
 
-        self._placement.check(ray.nodes())
-        self._slots = [self._fresh_slot() for _ in range(self.num_workers)]
         try:
+            self._placement.check(nodes())
+            self._slots = [self._fresh_slot() for _ in range(self.num_workers)]
             found = ray.get([slot.call for slot in self._slots], timeout=START_S)
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None
@@ -163,19 +169,14 @@ class RayPool:
 
     def _fresh_slot(self) -> _Slot:
         """Start a worker wherever there is room, now or later."""
-        import ray
-
-        options = self._placement.options(ray.nodes(), self._refused)
+        options = self._placement.options(nodes(), self._refused)
         place = f"{PREFIX}{secrets.token_hex(8)}"
-        placed: Any = ray.remote(Worker).options(max_restarts=0, **options)
-        actor = placed.remote(self._settings, place)
+        actor = self._worker.options(max_restarts=0, **options).remote(self._settings, place)
         return _Slot(actor, actor.introduce.remote(), time.monotonic() + START_S, place)
 
     def _end(self, slot: _Slot) -> None:
-        import ray
-
-        if slot.actor is not None and self._is_joined and answers(self._head):
-            ray.kill(slot.actor)
+        if slot.actor is not None and self._cluster.lasts():
+            kill(slot.actor)
             forget(slot.place)
 
     def _leave(self, i: int, why: str) -> None:
@@ -200,50 +201,59 @@ class RayPool:
         from ray.exceptions import RayError
 
         try:
-            self._dispatch()
+            self._look_around()
+            if not self._is_cut_off:
+                self._revive()
+            self._hand_out()
             return self._collect(deadline)
         except RayError as error:
-            self._is_joined = False
+            self._cluster.lose()
+            self._look_at = 0.0
             gone = [self._replace(i, Status.INFRASTRUCTURE, reason(error), lost=True) for i in range(len(self._slots))]
             return [evaluation for evaluation in gone if evaluation is not None]
 
-    def _dispatch(self) -> None:
-        now = time.monotonic()
-        for i, slot in enumerate(self._slots):
-            if slot.actor is None and now >= slot.deadline:
-                self._revive(i)
-        for slot in self._slots:
-            if self._waiting and slot.known is not None and slot.call is None:
-                slot.task = self._waiting.popleft()
-                slot.call = slot.actor.run.remote(slot.task)
-                slot.deadline = time.monotonic() + self._stage_s(slot.task)
+    def _look_around(self) -> None:
+        """Look now and then, while a worker is missing, whether Ray is there to start it.
 
-    def _revive(self, i: int) -> None:
-        """Start a worker again, after joining the cluster anew where its head has gone meanwhile."""
-        if self._is_joined and answers(self._head):
-            self._slots[i] = self._fresh_slot()
+        Where it is not, others finish what they are at; then we leave, and join or start what is there instead.
+        """
+        now = time.monotonic()
+        if now < self._look_at or all(slot.known for slot in self._slots):
             return
-        self._slots[i].deadline = time.monotonic() + RETRY_S
-        if not any(slot.known for slot in self._slots):
+        self._look_at = now + RETRY_S
+        self._is_cut_off = not self._cluster.lasts()
+        if self._is_cut_off and not any(slot.task for slot in self._slots):
             self._rejoin()
 
     def _rejoin(self) -> None:
-        """Leave a cluster whose head is gone, and join whatever answers in its place."""
-        self._slots = [_Slot(None, None, time.monotonic() + RETRY_S, "") for _ in self._slots]
-        self._is_joined = False
-        self._ray.close()
+        """Leave a cluster that is gone, with workers that nobody can replace, and join what answers in its place."""
+        self._slots = [_Slot(None, None, time.monotonic(), "") for _ in self._slots]
         try:
-            self._connect()
+            self._cluster.join()
         except PoolError as error:
             self._why = str(error)
+        else:
+            self._is_cut_off = False
+
+    def _revive(self) -> None:
+        now = time.monotonic()
+        for i, slot in enumerate(self._slots):
+            if slot.actor is None and now >= slot.deadline:
+                self._slots[i] = self._fresh_slot()
+
+    def _hand_out(self) -> None:
+        for slot in self._slots:
+            if self._waiting and not self._is_cut_off and slot.known is not None and slot.call is None:
+                slot.task = self._waiting.popleft()
+                slot.call = slot.actor.run.remote(slot.task)
+                slot.deadline = time.monotonic() + self._stage_s(slot.task)
 
     def _collect(self, deadline: float) -> list[Evaluation]:
         """Wait for the first call to end or to be overdue, then settle all that are."""
         import ray
 
         calls = [slot.call for slot in self._slots if slot.call is not None]
-        nearest = min([deadline, *(slot.deadline for slot in self._slots if slot.call or not slot.actor)])
-        wait_s = max(0.0, nearest - time.monotonic())
+        wait_s = max(0.0, min(deadline, self._next_deadline()) - time.monotonic())
         if not calls:
             time.sleep(wait_s)
             return []
@@ -257,15 +267,23 @@ class RayPool:
                 settled.append(self._give_up(i))
         return [evaluation for evaluation in settled if evaluation is not None]
 
+    def _next_deadline(self) -> float:
+        """Give when something is to be done though no call has ended."""
+        to_look = [] if all(slot.known for slot in self._slots) else [self._look_at]
+        overdue = [slot.deadline for slot in self._slots if slot.call is not None]
+        to_revive = [slot.deadline for slot in self._slots if slot.actor is None and not self._is_cut_off]
+        return min([*to_look, *overdue, *to_revive], default=math.inf)
+
     def _settle(self, i: int) -> Evaluation | None:
         """Take what a call gave. A worker that broke is replaced; what was lost with a node goes back to the queue."""
         import ray
 
         slot = self._slots[i]
         try:
-            result = ray.get(slot.call)
+            result = ray.get(slot.call, timeout=ANSWER_S)
         except ray.exceptions.RayError as error:
-            return self._replace(i, Status.INFRASTRUCTURE, f"the worker broke: {reason(error)}", lost=is_lost(error))
+            lost = is_lost(error) or not self._cluster.lasts()
+            return self._replace(i, Status.INFRASTRUCTURE, f"the worker broke: {reason(error)}", lost=lost)
         if slot.known is None:
             self._welcome(i, result)
             return None
@@ -273,10 +291,11 @@ class RayPool:
         return result if task else None
 
     def _give_up(self, i: int) -> Evaluation | None:
-        """Replace a worker that let its own limits pass."""
+        """Replace a worker that let its own limits pass, or whose answer has no way to us."""
         task = self._slots[i].task
         limit_s = self._stage_s(task) if task else START_S
-        return self._replace(i, Status.TIMED_OUT, f"the worker gave no answer within {limit_s:g} s and was killed")
+        message = f"the worker gave no answer within {limit_s:g} s and was killed"
+        return self._replace(i, Status.TIMED_OUT, message, lost=not self._cluster.lasts())
 
     def _replace(self, i: int, status: Status, message: str, *, lost: bool = False) -> Evaluation | None:
         task = self._slots[i].task
