@@ -11,7 +11,7 @@ from search.agents.seeds import seed_proposals
 from search.archive.archive import NUM_LEADERS
 from search.archive.archivist import LEAST_GOING_ON
 from search.campaigns.machines import facts_of
-from search.campaigns.settings import settings_of
+from search.campaigns.settings import settings_of, wishes_of
 from search.foresight.outlook import LUCKY
 from search.parents import LOSSES, REFERENCE
 from search.records import Stage
@@ -115,19 +115,19 @@ def forecast(setup: Setup) -> Forecast:
     worker_s = sum(each.seconds for each in stages if each.stage is not Stage.CHECK)
     if config.max_worker_seconds is not None:
         worker_s = min(worker_s, config.max_worker_seconds)
-    dollars = sum(each.dollars for each in agents)
+    num_workers, dollars = wishes_of(setup)[0].num_workers, sum(each.dollars for each in agents)
     return Forecast(
         model=config.model,
         candidates=config.num_candidates,
         seeds=(*config.seeds, *map(str, setup.seed_programs)),
         ratios=config.ratios,
         round=config.proposers,
-        workers=setup.workers,
+        workers=num_workers,
         workloads=config.workloads,
         stages=stages,
         agents=agents,
         worker_seconds=worker_s,
-        seconds=worker_s / setup.workers,
+        seconds=worker_s / num_workers,
         dollars=dollars if setup.max_dollars is None else min(dollars, setup.max_dollars),
         disk_bytes=_disk_bytes(facts, config, sum(each.num_evaluations for each in stages)),
         limits=_limits(config),

@@ -13,6 +13,7 @@ from search.campaigns.bounds import MAX_OUTAGE_S
 from search.campaigns.saying import said
 from search.config import ConfigError
 from search.contracts import LookError
+from search.kinds.wished import ANY_GPU
 from search.records import Stage
 from search.workloads import HELD_OUT
 
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
     from search.config import CampaignConfig
     from search.contracts import Evaluator, Ledger
     from search.evaluator.arms import WorkerSettings
+    from search.evaluator.cluster import Placement
     from search.evaluator.models import ModelFacts
     from search.evaluator.recall.distant import NearestLooker
     from search.evaluator.recall.looker import RecordedLooker
+    from search.kinds.wished import Wish
     from search.records import Record, Workload
 
-ANY_GPU = "any"
 TIMED = (Stage.FIDELITY, Stage.SERVE)  # at whose lengths what serves must be right, above all
 LEAST_ADDRESS_SPACE_BYTES = 16 << 30  # libraries alone map several GiB that they never touch
 LEAST_GPU_CACHE_BYTES, MOST_GPU_CACHE_BYTES = 8 << 30, 24 << 30
@@ -38,15 +40,15 @@ MOST_THREADS = 16  # of the engine that prefills for all: more hardly pay for pr
 class Machines:
     """Where programs are measured: workers on a Ray cluster, each with engines that serve `model` what is asked of it.
 
-    `workloads` are what the stages run on, which says how many tokens the engines take. `max_outage`: the seconds for
-    which no worker may be left before the campaign ends.
+    `workloads` are what the stages run on, which says how many tokens the engines take. `wishes`: how many workers on
+    which kinds, the one that decides the search first. `max_outage`: the seconds for which no worker may be left before
+    the campaign ends.
     """
 
     model: ModelFacts
     workloads: tuple[Workload, ...]
-    workers: int
+    wishes: tuple[Wish, ...]
     ray: str
-    gpu: tuple[str, ...]
     max_outage: float = MAX_OUTAGE_S
 
     @contextmanager
@@ -55,23 +57,26 @@ class Machines:
 
         Raises ModelError, before anything starts, for a model that is not whole or takes too few tokens, and PoolError.
         """
-        from search.evaluator.cluster import Placement
         from search.evaluator.models.weights import read_weights
         from search.evaluator.pool import RayPool
         from search.evaluator.sandbox.scrubbing import hide_environment
         from search.evaluator.sandbox.strays import kill_ray
 
         hide_environment()
-        kinds = accelerators(self.gpu)
-        settings = worker_settings(self.model, self.workloads, kinds is not None)
+        crews = [self._crew(wish) for wish in self.wishes]
         with said(f"reading the weights of {self.model.name}", at_once=False):
             read_weights(self.model.folder)
         try:
-            placement = Placement(self.workers, self.ray, kinds, self.max_outage)
-            with closing(RayPool(settings, placement, said)) as pool:
+            with closing(RayPool(*crews[0], said, crews[1:])) as pool:
                 yield pool
         finally:
             kill_ray()
+
+    def _crew(self, wish: Wish) -> tuple[WorkerSettings, Placement]:
+        from search.evaluator.cluster import Placement
+
+        settings = worker_settings(self.model, self.workloads, wish.on_gpus)
+        return settings, Placement(wish.num_workers, self.ray, wish.accelerators, self.max_outage)
 
 
 def folder_and_name(model: str) -> tuple[Path, str]:

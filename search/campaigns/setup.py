@@ -28,6 +28,7 @@ from search.campaigns.endpoints import EndpointSetup, check_priced, with_keys
 from search.campaigns.proposers import KNOWN, LLM, WITH_LLM
 from search.config import MAX_RATIOS, PROPOSERS, REFLECT_EVERY, TARGET, TURNS
 from search.evaluator.probe import PROBE
+from search.kinds.wished import wishes_of
 from search.outside.arrivals import Arrivals
 from search.parents import GIVEN
 from vortex_dsl.errors import did_you_mean
@@ -35,8 +36,9 @@ from vortex_dsl.values import MAX_TOKENS
 
 if TYPE_CHECKING:
     from search.agents.llm.endpoint import Endpoint
+    from search.kinds.wished import Wish
 
-MAX_ENDPOINTS = 16
+MAX_ENDPOINTS, MAX_KINDS = 16, 8
 File = Annotated[Path, Field(strict=False)]  # or a text that is one
 TAKEN = (*KNOWN, Seeds.name, GIVEN, Arrivals.name)
 
@@ -135,6 +137,11 @@ class Setup(BaseModel):
     gpus: tuple[str, ...] = Field(
         (), strict=False, max_length=16, description="Place workers on GPUs of these kinds, ['any'] for all."
     )
+    kinds: tuple[str, ...] = Field(
+        (), strict=False, max_length=MAX_KINDS,
+        description="Place workers on machines of these kinds, such as ['CPU=16', 'H100=2'], `workers` of them where "
+        "no number is given. The first one decides the search; what it times is measured on the others too.",
+    )  # fmt: skip
     db: str = Field(
         DATABASE_URL,
         min_length=1,
@@ -190,8 +197,21 @@ class Setup(BaseModel):
                 raise ValueError(f"there is no proposer {name!r}{hint}")
         if len(self.proposers) > MAX_ROUND:
             raise ValueError(f"proposers have {len(self.proposers)} turns; give at most {MAX_ROUND}")
+        if self.kinds and self.gpus:
+            raise ValueError("kinds and gpus both say on what workers are placed; give one of them")
         check_priced(self.endpoints, self.max_dollars)
         return self
+
+    @field_validator("kinds")
+    @classmethod
+    def _kinds(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        wishes_of(kinds, 1, MAX_WORKERS)
+        return kinds
+
+    @property
+    def wishes(self) -> tuple[Wish, ...]:
+        """Give the kinds of machines that are named, the one that decides the search first."""
+        return wishes_of(self.kinds, self.workers, MAX_WORKERS)
 
     @property
     def round(self) -> tuple[str, ...]:

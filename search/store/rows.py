@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -185,7 +185,19 @@ class Reading:
             device, dtype = (row.place["device"], row.place.get("dtype", "")) if row.place else ("", "")
             taken = evaluation(row, measurements.get(row.id, ()), ratio_of(row.asked))
             found[row.candidate_id].append(Judged(taken, row.split, device, dtype, lengths_of(row.asked)))
-        return {candidate_id: sorted(items, key=attrgetter("order")) for candidate_id, items in found.items()}
+        return {candidate_id: _ordered(items) for candidate_id, items in found.items()}
+
+
+def _ordered(items: list[Judged]) -> list[Judged]:
+    """Order a candidate's evaluations; of one stage, those of the machine that has most of them come first.
+
+    That is the one that decided the search: on further kinds, candidates go through some of its stages.
+    """
+    numbers = Counter(item.evaluation.key.environment_digest for item in items)
+    if len(numbers) == 1:
+        return sorted(items, key=attrgetter("order"))
+    place = attrgetter("evaluation.key.environment_digest")
+    return sorted(items, key=lambda item: (*item.order, -numbers[place(item)], place(item)))
 
 
 IDS: BindParameter[int] = bindparam("ids", expanding=True)

@@ -24,14 +24,24 @@ PATIENCE_S = 600.0
 class Placement:
     """Where workers go: `num_workers`, on the Ray cluster at `address` ("local" starts one on this machine).
 
-    `accelerators`: None for CPU workers; otherwise one GPU for each, of one of these kinds (empty: any kind).
-    `patience_s`: how long nobody may be left to work before that is the end.
+    `accelerators`: None for CPU workers, `(CPU,)` for such on nodes without a GPU alone; otherwise one GPU for each, of
+    one of these kinds (empty: any kind). `patience_s`: how long nobody may be left to work before that is the end.
     """
 
     num_workers: int
     address: str = LOCAL
     accelerators: tuple[str, ...] | None = None
     patience_s: float = PATIENCE_S
+
+    @property
+    def on_gpus(self) -> bool:
+        """Whether each worker holds a GPU."""
+        return self.accelerators not in (None, (CPU,))
+
+    @property
+    def kind(self) -> str:
+        """Name what workers compute on, in words."""
+        return " or ".join(self.accelerators or ()) or (UNKNOWN_GPU if self.on_gpus else CPU)
 
     def options(self, nodes: Sequence[Node] = (), refused: Collection[str] = ()) -> dict[str, Any]:
         """Give the actor options that ask for this placement, on none of the `refused` nodes.
@@ -40,20 +50,20 @@ class Placement:
         """
         barred = {*refused, *self._left_alone(nodes)}
         selector = {NODE_LABEL: f"!in({','.join(sorted(barred))})"} if barred else {}
-        if self.accelerators:
+        if self.on_gpus and self.accelerators:
             selector[KIND_LABEL] = f"in({','.join(self.accelerators)})"
-        gpus = {} if self.accelerators is None else {"num_gpus": 1}
+        gpus = {"num_gpus": 1} if self.on_gpus else {}
         return {"num_cpus": 1} | gpus | ({"label_selector": selector} if selector else {})
 
     def check(self, nodes: Sequence[Node]) -> None:
         """Raise PoolError where these nodes cannot hold all workers. Ray itself would wait for ever, in silence."""
         alive = [node for node in nodes if node["Alive"]]
         left_alone = self._left_alone(nodes)
-        resource, wanted = ("CPU", "CPU cores") if self.accelerators is None else ("GPU", "GPUs")
+        resource, wanted = ("GPU", "GPUs") if self.on_gpus else ("CPU", "CPU cores")
         fitting = [node for node in alive if node.get("NodeID") not in left_alone]
         if self.accelerators:
             fitting = [node for node in alive if kind_of(node) in self.accelerators]
-            wanted = f"GPUs of kind {' or '.join(self.accelerators)}"
+            wanted += f" of kind {self.kind}"
         found = sum(int(node["Resources"].get(resource, 0)) for node in fitting)
         if found < self.num_workers:
             raise PoolError(
@@ -62,12 +72,13 @@ class Placement:
             )
 
     def _left_alone(self, nodes: Sequence[Node]) -> set[str]:
-        """Give the ids of nodes with GPUs, where workers without one have other nodes to go to."""
-        if self.accelerators is not None or self.address == LOCAL:
+        """Give the ids of nodes with GPUs, where workers without one are to keep off them or have others to go to."""
+        is_named = self.accelerators is not None
+        if self.on_gpus or (self.address == LOCAL and not is_named):
             return set()
         alive = [node for node in nodes if node["Alive"]]
         with_gpus = {node["NodeID"] for node in alive if kind_of(node) != CPU}
-        return with_gpus if any(kind_of(node) == CPU for node in alive) else set()
+        return with_gpus if is_named or any(kind_of(node) == CPU for node in alive) else set()
 
 
 def kind_of(node: Node) -> str:
