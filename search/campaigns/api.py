@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from search.records import Campaign as Stored
     from search.records import Record
 
-ELSEWHERE = ("db", "workers", "ray", "gpus", "kinds", "endpoints")  # what a campaign may change when it goes on
+ELSEWHERE = ("db", "workers", "ray", "gpus", "endpoints")  # what a campaign may change when it goes on
 
 
 class Campaign:

@@ -13,7 +13,7 @@ from search.campaigns.bounds import MAX_OUTAGE_S
 from search.campaigns.saying import said
 from search.config import ConfigError
 from search.contracts import LookError
-from search.kinds.wished import ANY_GPU
+from search.kinds.wished import ANY_GPU, WHEREVER, is_gpu
 from search.records import Stage
 from search.workloads import HELD_OUT
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from search.evaluator.arms import WorkerSettings
     from search.evaluator.cluster import Placement
     from search.evaluator.models import ModelFacts
+    from search.evaluator.models.weights import Weights
     from search.evaluator.recall.distant import NearestLooker
     from search.evaluator.recall.looker import RecordedLooker
     from search.kinds.wished import Wish
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 TIMED = (Stage.FIDELITY, Stage.SERVE)  # at whose lengths what serves must be right, above all
 LEAST_ADDRESS_SPACE_BYTES = 16 << 30  # libraries alone map several GiB that they never touch
 LEAST_GPU_CACHE_BYTES, MOST_GPU_CACHE_BYTES = 8 << 30, 24 << 30
+CPU_BYTES_PER_VALUE = 4  # of a KV cache in float32
 MOST_THREADS = 16  # of the engine that prefills for all: more hardly pay for prompts of some thousand tokens
 
 
@@ -63,20 +65,47 @@ class Machines:
         from search.evaluator.sandbox.strays import kill_ray
 
         hide_environment()
-        crews = [self._crew(wish) for wish in self.wishes]
         with said(f"reading the weights of {self.model.name}", at_once=False):
-            read_weights(self.model.folder)
+            weights = read_weights(self.model.folder)
+        deciding, *further = [self._crew(wish, weights) for wish in self.wishes]
         try:
-            with closing(RayPool(*crews[0], said, crews[1:])) as pool:
+            with closing(RayPool(*deciding, said, further)) as pool:
                 yield pool
         finally:
             kill_ray()
 
-    def _crew(self, wish: Wish) -> tuple[WorkerSettings, Placement]:
+    def _crew(self, wish: Wish, weights: Weights) -> tuple[WorkerSettings, Placement]:
+        """Say how workers of one kind run engines, and where they go. Raises ModelError."""
         from search.evaluator.cluster import Placement
 
-        settings = worker_settings(self.model, self.workloads, wish.on_gpus)
-        return settings, Placement(wish.num_workers, self.ray, wish.accelerators, self.max_outage)
+        settings = worker_settings(self.model, self.workloads, is_gpu(wish.kind))
+        if not is_gpu(wish.kind):
+            settings = self._sharing_memory(settings, weights, wish.num_workers)
+        return settings, Placement(wish.num_workers, self.ray, wish.kind, self.max_outage)
+
+    def _sharing_memory(self, settings: WorkerSettings, weights: Weights, num_workers: int) -> WorkerSettings:
+        """Give engines on CPUs no larger KV caches than the machine's memory holds of all workers on it.
+
+        Raises ModelError where caches have to be larger. Of other machines' memory nothing is known here: there each
+        worker is taken to be alone.
+        """
+        from search.evaluator.caching import GIB, least_cache_bytes, machine_bytes, room_for_cache
+        from search.evaluator.cluster import LOCAL
+        from search.evaluator.models import ModelError
+
+        together = num_workers if self.ray == LOCAL else 1
+        room = room_for_cache(weights, together)
+        least = least_cache_bytes(self.model, self.workloads, CPU_BYTES_PER_VALUE, settings.engine)
+        if room < least and self.ray == LOCAL:
+            fitting = next((n for n in range(together - 1, 0, -1) if room_for_cache(weights, n) >= least), 0)
+            remedy = f"--workers {fitting}" if fitting else "a smaller model or shorter texts (--tokens)"
+            raise ModelError(
+                f"each worker holds two engines of {self.model.name}, each with a KV cache of {least / GIB:.1f} GiB "
+                f"at least; {together} workers leave {room / GIB:.1f} GiB of this machine's "
+                f"{machine_bytes() / GIB:.1f} for each; give {remedy}"
+            )
+        cached = min(settings.engine.kv_cache_bytes, max(room, least))
+        return replace(settings, engine=replace(settings.engine, kv_cache_bytes=cached))
 
 
 def folder_and_name(model: str) -> tuple[Path, str]:
@@ -112,13 +141,11 @@ def facts_of(model: str) -> ModelFacts:
         return model_facts(folder, name)
 
 
-def accelerators(gpu: Sequence[str]) -> tuple[str, ...] | None:
-    """Give the kinds of GPU that workers need: those asked for, else any where vLLM is built for GPUs, else none."""
+def kind_here() -> str:
+    """Name what workers need where nobody asked: any GPU where vLLM is built for GPUs, else no more than CPUs."""
     from vortex_dsl.serving.plugin import on_cpu_build
 
-    if gpu:
-        return tuple(kind for kind in gpu if kind != ANY_GPU)
-    return None if on_cpu_build() else ()
+    return WHEREVER if on_cpu_build() else ANY_GPU
 
 
 def worker_settings(model: ModelFacts, workloads: Sequence[Workload], on_gpu: bool) -> WorkerSettings:
@@ -128,7 +155,7 @@ def worker_settings(model: ModelFacts, workloads: Sequence[Workload], on_gpu: bo
     """
     from search.config import tokens_needed
     from search.evaluator.arms import WorkerSettings
-    from search.evaluator.caching import cache_bytes
+    from search.evaluator.caching import cache_bytes, machine_bytes
     from search.evaluator.engine import EngineSettings
 
     shape, num_tokens = (model.group, model.head_dim), tokens_needed(workloads)
@@ -144,15 +171,13 @@ def worker_settings(model: ModelFacts, workloads: Sequence[Workload], on_gpu: bo
         return WorkerSettings(
             replace(engine, dtype="bfloat16", kv_cache_bytes=cached), scratch(), shape, given_text=text
         )
-    physical_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limit_bytes = max(LEAST_ADDRESS_SPACE_BYTES, physical_bytes)
-    wanted = cache_bytes(model, workloads, 4, engine)
-    cached = max(engine.kv_cache_bytes, min(wanted, physical_bytes // 4))  # two engines hold one each
+    wanted = cache_bytes(model, workloads, CPU_BYTES_PER_VALUE, engine)
+    cached = max(engine.kv_cache_bytes, min(wanted, machine_bytes() // 4))  # two engines hold one each
     return WorkerSettings(
         replace(engine, kv_cache_bytes=cached),
         scratch(),
         shape,
-        memory_bytes=limit_bytes,
+        memory_bytes=max(LEAST_ADDRESS_SPACE_BYTES, machine_bytes()),
         given_text=text,
         reference_threads=min(os.cpu_count() or 1, MOST_THREADS),
         timed_alone=True,
@@ -186,7 +211,7 @@ def _recorded(config: CampaignConfig) -> Path:
         raise LookError("there is no look: recall is none of this campaign's stages, so that nothing is recorded")
     try:
         model = facts_of(config.model)
-        settings = worker_settings(model, config.workloads, accelerators(()) is not None)
+        settings = worker_settings(model, config.workloads, is_gpu(kind_here()))
         made_by = model_digest(model.folder), EVALUATOR_VERSION, settings.engine.dtype
         return file_of(settings.scratch, made_by, config.workload(Stage.RECALL), config.evaluation_seed)
     except ModelError as error:

@@ -32,7 +32,6 @@ WORDS = {
     "Input is not a valid path for <class 'pathlib.Path'>": "must be a path",
 }
 TABLES = "endpoints"
-PLACES = ("gpus", "kinds")
 PATHS = ("text", "seed_programs")  # which a file names from where it lies
 
 
@@ -44,8 +43,6 @@ def read_setup(file: Path | None = None, overrides: Mapping[str, Any] | None = N
     Raises ConfigError: no such file, no TOML, an unknown key, a value of another type or out of range.
     """
     given = {} if file is None else _from_file(file)
-    if set(PLACES) & set(overrides or {}):  # each says anew what the other may have said
-        given = {key: value for key, value in given.items() if key not in PLACES}
     merged = given | dict(overrides or {})
     if isinstance(given.get(TABLES), dict) and TABLES in merged:
         merged[TABLES] = _joined(given[TABLES], merged[TABLES])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from search.campaigns.machines import accelerators
+from search.campaigns.machines import kind_here
 from search.config import ANSWER_TOKENS, RATIOS, CampaignConfig, ConfigError, SeedProgram, lag_for
 from search.evaluator.probe import PROBE
-from search.kinds.wished import Wish
+from search.kinds.wished import Wish, is_gpu
 from search.records import Stage
 from vortex_dsl import load_program, trace
 
@@ -112,7 +112,7 @@ def seed_programs(files: Iterable[Path], shape: Shape) -> tuple[SeedProgram, ...
 
 def wishes_of(setup: Setup) -> tuple[Wish, ...]:
     """Give how many workers are wished for on which kinds, the one that decides the search first."""
-    return setup.wishes or (Wish(accelerators(setup.gpus), setup.workers),)
+    return setup.wishes or (Wish(kind_here(), setup.workers),)
 
 
 def _worker_seconds(setup: Setup, deciding: Wish) -> float | None:
@@ -120,7 +120,7 @@ def _worker_seconds(setup: Setup, deciding: Wish) -> float | None:
 
     They are those of the kind that decides the search, whose records alone say where it ends.
     """
-    if setup.max_gpu_seconds is not None and not deciding.on_gpus:
+    if setup.max_gpu_seconds is not None and not is_gpu(deciding.kind):
         raise ConfigError("max_gpu_seconds bounds what GPUs do, and workers here have none; give max_seconds, or gpus")
     of_each = None if setup.max_seconds is None else setup.max_seconds * deciding.num_workers
     return min((each for each in (of_each, setup.max_gpu_seconds) if each is not None), default=None)

@@ -28,7 +28,7 @@ from search.campaigns.endpoints import EndpointSetup, check_priced, with_keys
 from search.campaigns.proposers import KNOWN, LLM, WITH_LLM
 from search.config import MAX_RATIOS, PROPOSERS, REFLECT_EVERY, TARGET, TURNS
 from search.evaluator.probe import PROBE
-from search.kinds.wished import wishes_of
+from search.kinds.wished import read_wishes
 from search.outside.arrivals import Arrivals
 from search.parents import GIVEN
 from vortex_dsl.errors import did_you_mean
@@ -135,12 +135,10 @@ class Setup(BaseModel):
         "local", max_length=2000, description="A Ray cluster's address; 'local' starts one on this machine."
     )
     gpus: tuple[str, ...] = Field(
-        (), strict=False, max_length=16, description="Place workers on GPUs of these kinds, ['any'] for all."
-    )
-    kinds: tuple[str, ...] = Field(
         (), strict=False, max_length=MAX_KINDS,
-        description="Place workers on machines of these kinds, such as ['CPU=16', 'H100=2'], `workers` of them where "
-        "no number is given. The first one decides the search; what it times is measured on the others too.",
+        description="Place workers on GPUs of these kinds, ['any'] for whichever there is, 'CPU' for none: `workers` "
+        "on each, or as many as are given, as ['H100=4', 'CPU=16']. The first kind decides the search; what it times "
+        "is measured on the others too.",
     )  # fmt: skip
     db: str = Field(
         DATABASE_URL,
@@ -197,21 +195,19 @@ class Setup(BaseModel):
                 raise ValueError(f"there is no proposer {name!r}{hint}")
         if len(self.proposers) > MAX_ROUND:
             raise ValueError(f"proposers have {len(self.proposers)} turns; give at most {MAX_ROUND}")
-        if self.kinds and self.gpus:
-            raise ValueError("kinds and gpus both say on what workers are placed; give one of them")
         check_priced(self.endpoints, self.max_dollars)
         return self
 
-    @field_validator("kinds")
+    @field_validator("gpus")
     @classmethod
-    def _kinds(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
-        wishes_of(kinds, 1, MAX_WORKERS)
-        return kinds
+    def _kinds(cls, gpus: tuple[str, ...]) -> tuple[str, ...]:
+        read_wishes(gpus, 1, MAX_WORKERS)
+        return gpus
 
     @property
     def wishes(self) -> tuple[Wish, ...]:
         """Give the kinds of machines that are named, the one that decides the search first."""
-        return wishes_of(self.kinds, self.workers, MAX_WORKERS)
+        return read_wishes(self.gpus, self.workers, MAX_WORKERS)
 
     @property
     def round(self) -> tuple[str, ...]:

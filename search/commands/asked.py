@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from search.campaigns.setup import Setup
 
 # Where an option, one of many of its kind, is not called as the key is.
-KEYS = {"ratio": "ratios", "proposer": "proposers", "gpu": "gpus", "kind": "kinds", "seed_program": "seed_programs"}
+KEYS = {"ratio": "ratios", "proposer": "proposers", "gpu": "gpus", "seed_program": "seed_programs"}
 LLM = "llm"  # the endpoint that options describe
 
 CampaignFile = Annotated[
@@ -236,14 +236,10 @@ class Placed(Asked):
     ] = None  # fmt: skip
     gpu: Annotated[
         list[str] | None,
-        typer.Option("--gpu", metavar="KIND", help="Place workers on GPUs of this kind, 'any' for all; repeatable."),
-    ] = None
-    kind: Annotated[
-        list[str] | None,
         typer.Option(
-            "--kind", metavar="KIND[=N]",
-            help="Place workers, N of them, on machines of this kind, as CPU or H100; repeatable: the first decides "
-            "the search, and what it times is measured on the others too.",
+            "--gpu", metavar="KIND[=N]",
+            help="Place workers, N of them, on GPUs of this kind, 'any' for whichever there is, CPU for none; "
+            "repeatable: the first kind decides the search, and what it times is measured on the others too.",
         ),
     ] = None  # fmt: skip
     db: Annotated[

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from search.evaluator.cluster import PoolError
 from search.evaluator.identity import EVALUATOR_VERSION
+from search.kinds.wished import is_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,7 @@ class Crew:
 
     def __post_init__(self) -> None:
         """Refuse what cannot run. Raises PoolError."""
-        if self.placement.on_gpus and self.settings.memory_bytes:
+        if is_gpu(self.placement.kind) and self.settings.memory_bytes:
             raise PoolError("an address-space limit breaks CUDA: set memory_bytes to 0 for workers on GPUs")
 
     def lost(self, *, is_alone: bool) -> str:
@@ -47,7 +48,7 @@ class Crew:
         elif self._alone_since is None:
             self._alone_since = now
         elif now - self._alone_since >= patience_s:
-            named = f" of kind {self.placement.kind}" if self.placement.accelerators else ""
+            named = f" of kind {self.placement.kind}" if is_gpu(self.placement.kind) else ""
             return (
                 f"no worker{named} is left on Ray at {self.placement.address}, and none could be started for "
                 f"{patience_s:g} s: {self.why}"

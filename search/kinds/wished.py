@@ -9,25 +9,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-CPU = "CPU"
+CPU = "CPU"  # nodes without a GPU
 ANY_GPU = "any"
+WHEREVER = ""  # no GPU is needed, and which kind of node it is does not matter
 WISH = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,62})(?:=([1-9]\d{0,5}))?")  # a label of Ray, and a number
 
 
 @dataclass(frozen=True)
 class Wish:
-    """So many workers on machines of one of these kinds: None for whatever CPUs there are, empty for any GPU."""
+    """So many workers on machines of a kind: as Ray labels its GPU, or one of the words above."""
 
-    accelerators: tuple[str, ...] | None
+    kind: str
     num_workers: int
 
-    @property
-    def on_gpus(self) -> bool:
-        """Whether each worker holds a GPU."""
-        return self.accelerators not in (None, (CPU,))
+
+def is_gpu(kind: str) -> bool:
+    """Say whether each worker on machines of a kind holds a GPU."""
+    return kind not in (CPU, WHEREVER)
 
 
-def wishes_of(kinds: Sequence[str], num_workers: int, most: int) -> tuple[Wish, ...]:
+def read_wishes(kinds: Sequence[str], num_workers: int, most: int) -> tuple[Wish, ...]:
     """Read kinds as they are given; whoever does not say has `num_workers`.
 
     Raises ValueError for what is no kind, for one that stands twice and for more than `most` workers of one.
@@ -39,12 +40,12 @@ def wishes_of(kinds: Sequence[str], num_workers: int, most: int) -> tuple[Wish, 
         workers = int(number or num_workers)
         if not name or workers > most:
             raise ValueError(
-                f"cannot name {given!r}; give a kind of machine, such as CPU or H100, and after it how many workers it "
+                f"cannot name {given!r}; give a kind of machine, such as H100 or CPU, and after it how many workers it "
                 f"has if they are others than usual, as H100=4, at most {most:,}"
             )
-        if name == ANY_GPU:
-            raise ValueError(f"cannot name {ANY_GPU!r}, which is no kind; give gpus for whichever there is")
-        if any(each.accelerators == (name,) for each in wishes):
+        if any(each.kind == name for each in wishes):
             raise ValueError(f"cannot name {name!r} twice; give each kind once")
-        wishes.append(Wish((name,), workers))
+        wishes.append(Wish(name, workers))
+    if len(wishes) > 1 and any(each.kind == ANY_GPU for each in wishes):
+        raise ValueError(f"cannot name {ANY_GPU!r} beside a kind, which it may be itself; give each by its name")
     return tuple(wishes)

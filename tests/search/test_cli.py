@@ -941,7 +941,7 @@ def test_what_takes_long_to_start_is_said_again_until_it_is_done(capsys, monkeyp
     monkeypatch.setattr(saying, "SILENCE_S", 0.05)
     monkeypatch.setattr("search.evaluator.pool.RayPool", SlowPool)
     monkeypatch.setattr("search.evaluator.models.weights.read_weights", lambda _folder: None)
-    placed = machines.Machines(model_facts(model, "probe"), CampaignConfig().workloads, (Wish(None, 1),), "local")
+    placed = machines.Machines(model_facts(model, "probe"), CampaignConfig().workloads, (Wish("", 1),), "local")
     with pytest.raises(OSError, match="no room") if failing else nullcontext(), placed.pool():
         pass
     assert seen[0] == "starting Ray (local)", "what is done at once is not worth a line"

@@ -32,7 +32,9 @@ def test_evaluations_are_counted_by_hand():
     assert found[Stage.CHECK] == found[Stage.RECALL] == 110 * 2 + 3
     entering = 10 + 100 * (0.08 + 0.02)
     assert found[Stage.ORACLE] == 10 + 3 + 20
-    assert found[Stage.FIDELITY] == found[Stage.RETRIEVAL] == entering * 2 + 3 + 3 * 2  # three leaders a ratio, again
+    assert found[Stage.RACE] == entering * 2
+    assert found[Stage.FIDELITY] == entering / 2 * 2 + 3 + 3 * 2  # half of them, and three leaders a ratio again
+    assert found[Stage.RETRIEVAL] == (10 + 10 / 2) * 2 + 3 + 3 * 2  # and all that were published
     assert found[Stage.SERVE] == 9  # (2 stages * ln(20 / 10) + 3 leaders) * 2 ratios
 
 
@@ -44,7 +46,9 @@ def test_of_the_published_rules_their_share_enters_and_of_given_ones_everyone():
     found = expected(config, num_seeds=36, num_references=3)
     assert found[Stage.CHECK] == found[Stage.RECALL] == 36 + 3
     assert found[Stage.ORACLE] == 1 + 4 + 3  # a tenth of 35, rounded up
-    assert found[Stage.FIDELITY] == 1 + 4 + 3 + 3
+    assert found[Stage.RACE] == 1 + 4
+    assert found[Stage.FIDELITY] == 1 + 4 / 2 + 3 + 3
+    assert found[Stage.RETRIEVAL] == 1 + 4 + 3 + 3
 
 
 def test_where_everybody_enters_everybody_is_counted():
@@ -90,6 +94,21 @@ def test_seconds_end_where_the_budget_does(db):
     told = forecast(read_setup(None, {"db": db, "candidates": 100_000, "max_seconds": 60.0, "workers": 2}))
     assert (told.worker_seconds, told.seconds) == (120.0, 60.0)
     assert any("120 s" in limit for limit in told.limits)
+
+
+def test_further_kinds_measure_what_is_timed_again(capsys, db):
+    asked = {"db": db, "workers": 3, "ratios": (4, 8)}
+    alone = forecast(read_setup(None, asked | {"gpus": ("H100",)}))
+    told = forecast(read_setup(None, asked | {"gpus": ("H100", "H200=2", "CPU=16")}))
+    assert told.stages == alone.stages
+    assert (told.workers, told.seconds) == (3, alone.seconds)
+    assert [(each.kind, each.workers) for each in told.further] == [("H200", 2), ("CPU", 16)]
+    timed = next(each.num_evaluations for each in told.stages if each.stage is Stage.SERVE)
+    again = 3 * timed + 3 * 2  # oracle, probe and serve, and three leaders a ratio
+    assert {each.num_evaluations for each in told.further} == {again}
+    assert told.disk_bytes > alone.disk_bytes
+    assert main(["run", "--dry-run", "--db", db, "--gpu", "H100", "--gpu", "CPU=16"]) == ExitCode.DONE
+    assert "CPU too, 16 workers: about" in capsys.readouterr().out
 
 
 def test_a_dry_run_prints_its_plan_and_leaves_nothing_behind(capsys, tmp_path, db):

@@ -2,45 +2,48 @@
 
 import pytest
 
+from search.campaigns import settings
 from search.campaigns.reading import read_setup
 from search.campaigns.settings import wishes_of
 from search.config import ConfigError
-from search.kinds.wished import Wish
+from search.kinds.wished import Wish, is_gpu
 
 
 def test_kinds_are_read_in_order_with_their_workers():
-    setup = read_setup(None, {"kinds": ["CPU=16", "H100"], "workers": 3})
-    assert wishes_of(setup) == (Wish(("CPU",), 16), Wish(("H100",), 3))
-    assert [each.on_gpus for each in wishes_of(setup)] == [False, True]
+    setup = read_setup(None, {"gpus": ["CPU=16", "H100"], "workers": 3})
+    assert wishes_of(setup) == (Wish("CPU", 16), Wish("H100", 3))
+    assert [is_gpu(each.kind) for each in wishes_of(setup)] == [False, True]
 
 
-def test_without_kinds_there_is_one_that_gpus_name():
-    assert wishes_of(read_setup(None, {"gpus": ["any"], "workers": 2})) == (Wish((), 2),)
-    assert wishes_of(read_setup(None, {"gpus": ["H100"]})) == (Wish(("H100",), 1),)
+def test_any_is_one_kind():
+    assert wishes_of(read_setup(None, {"gpus": ["any"], "workers": 2})) == (Wish("any", 2),)
+    assert wishes_of(read_setup(None, {"gpus": ["any=4"]})) == (Wish("any", 4),)
+
+
+@pytest.mark.parametrize("here", ["", "any"])
+def test_who_names_none_has_what_vllm_is_built_for_here(here, monkeypatch):
+    monkeypatch.setattr(settings, "kind_here", lambda: here)
+    assert wishes_of(read_setup(None, {"workers": 2})) == (Wish(here, 2),)
 
 
 @pytest.mark.parametrize(
-    ("kinds", "words"),
+    ("gpus", "words"),
     [
         (["H100=0"], "cannot name 'H100=0'; give a kind of machine"),
         (["H100=4096"], "at most 1,024"),
         (["H 100"], "cannot name 'H 100'"),
         ([""], "cannot name ''"),
         (["CPU", "CPU=2"], "cannot name 'CPU' twice"),
-        (["any"], "which is no kind"),
+        (["H100", "any"], "cannot name 'any' beside a kind"),
     ],
 )
-def test_what_is_no_kind_is_refused(kinds, words):
-    with pytest.raises(ConfigError, match=rf"kinds .*{words}"):
-        read_setup(None, {"kinds": kinds})
+def test_what_is_no_kind_is_refused(gpus, words):
+    with pytest.raises(ConfigError, match=rf"gpus .*{words}"):
+        read_setup(None, {"gpus": gpus})
 
 
-def test_kinds_and_gpus_are_one_question(tmp_path):
-    with pytest.raises(ConfigError, match="kinds and gpus both say"):
-        read_setup(None, {"kinds": ["CPU"], "gpus": ["any"]})
+def test_options_stand_above_the_file(tmp_path):
     file = tmp_path / "campaign.toml"
-    file.write_text('gpus = ["any"]\n')
-    assert read_setup(file, {"kinds": ["CPU"]}).gpus == ()
-    file.write_text('kinds = ["H100"]\n')
-    assert read_setup(file, {"gpus": ["any"]}).kinds == ()
-    assert read_setup(file).kinds == ("H100",)
+    file.write_text('gpus = ["H100", "H200"]\n')
+    assert read_setup(file).gpus == ("H100", "H200")
+    assert read_setup(file, {"gpus": ["CPU"]}).gpus == ("CPU",)
