@@ -4,7 +4,7 @@ Whoever is timed where the campaign searches goes through the same stages on eac
 right there, what it loses is told against dense attention there, then it is timed. So a row of the leaderboard stays
 that of one machine, with all its figures. Nothing of it is shown to proposers or opens a gate: one seed is one
 sequence, whatever kinds stand by. The stages that only sort out who enters an engine are not repeated, nor is an
-lm-eval task.
+lm-eval task. A seed is checked on each kind in any case: its row without figures keeps a claim to beat them all honest.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from search.contracts import OfKinds
 from search.dispatch import UNFINISHED, Dispatcher, Job, Tasks
+from search.parents import SEED
 from search.records import EvaluationTask, Record, Stage, Status
 from search.stages import AS_WRITTEN, PASSED_BY_SEEDS, course
 
@@ -39,10 +40,9 @@ class Everywhere(Dispatcher):
         self._elsewhere = [Elsewhere(ledger, each, check, config) for each in further]
 
     def follow(self, record: Record, *evaluations: Evaluation) -> None:
-        """Take results in: whoever was timed goes to the further kinds. `record` has all of the deciding kind."""
-        timed = [each.ratio for each in evaluations if each.key.stage is Stage.SERVE and each.status is Status.OK]
-        for place, ratio in itertools.product(self._elsewhere, timed):
-            place.follow(record, ratio)
+        """Take results in, and repeat on the further kinds what follows. `record` has all of the deciding kind."""
+        for place, evaluation in itertools.product(self._elsewhere, evaluations):
+            place.follow(record, evaluation)
 
     def end_search(self) -> None:
         """Note that nothing more is going to follow: once the rest is measured, what leads elsewhere is confirmed."""
@@ -117,12 +117,15 @@ class Elsewhere:
         evaluations = "1 evaluation" if number == 1 else f"{number} evaluations"
         return f"{evaluations} could not be made on {self._device}: {self._unmeasured[-1].message}"
 
-    def follow(self, record: Record, ratio: float) -> None:
-        """Measure here too what was measured of a record at a cost ratio where the campaign searches."""
+    def follow(self, record: Record, evaluation: Evaluation) -> None:
+        """Measure here too what follows from a result where the campaign searches."""
+        stages = repeated(record, evaluation, self._config)
+        if not stages:
+            return
         step = record.candidate.step
         self._records.setdefault(step, Record(record.candidate))
         due = self._due.setdefault(step, [])
-        due += [each for each in repeated(record, ratio, self._config) if each not in due]
+        due += [each for each in stages if each not in due]
         if step not in self._steps.values():
             self._start_next(step)
 
@@ -165,8 +168,13 @@ class Elsewhere:
         return None
 
 
-def repeated(record: Record, ratio: float, config: CampaignConfig) -> list[tuple[Stage, float]]:
-    """Give the stages that a record has been through at a cost ratio and that are repeated elsewhere, in order."""
+def repeated(record: Record, evaluation: Evaluation, config: CampaignConfig) -> list[tuple[Stage, float]]:
+    """Give the stages and cost ratios of a record that are repeated elsewhere because of a result of it, in order."""
+    stage, ratio = evaluation.key.stage, evaluation.ratio
+    if stage is Stage.CHECK and record.candidate.proposal.operator == SEED:
+        return [(stage, ratio)]
+    if stage is not Stage.SERVE or evaluation.status is not Status.OK:
+        return []
     stages = [(stage, at) for stage, at in course(record.candidate, config) if stage in REPEATED]
     return [(s, at) for s, at in stages if at in (ratio, AS_WRITTEN) and record.evaluation(s, at) is not None]
 

@@ -16,8 +16,10 @@ from search.kinds.elsewhere import REPEATED
 from search.loop import Loop, start_campaign
 from search.observer import Silent
 from search.outcome import End
-from search.parents import LOSSES
+from search.parents import LOSSES, SEED
 from search.records import Evaluation, Stage, Status
+from search.report.material import gather
+from search.report.report import claims_at
 from search.store.ledger import SqlLedger
 from search.workloads import workloads_for
 
@@ -56,6 +58,15 @@ class Failing(Other):
     def _run(self, task):
         if task.key.stage is Stage.ORACLE:
             return Evaluation(task.key, Status.WRONG_RESULT, "page 3 is attended by nobody")
+        return super()._run(task)
+
+
+class Crashing(Other):
+    """A kind whose engines break while programs are timed."""
+
+    def _run(self, task):
+        if task.key.stage is Stage.SERVE:
+            return Evaluation(task.key, Status.CRASHED, "the engine's process ended with signal 11")
         return super()._run(task)
 
 
@@ -130,7 +141,10 @@ def test_whoever_was_timed_goes_through_its_stages_on_the_other_kind_too(ledger)
         served = [ratio for ratio, stages in here.items() if Stage.SERVE in stages]
         timed += len(served)
         as_written = {0.0: {Stage.ORACLE}} if served else {}
-        assert there == {ratio: here[ratio] & set(REPEATED) for ratio in served} | as_written
+        repeated = {ratio: here[ratio] & set(REPEATED) for ratio in served}
+        checked = {ratio: {Stage.CHECK} for ratio in here if ratio or not CONFIG.ratios}
+        is_seed = record.candidate.proposal.operator == SEED
+        assert there == (checked if is_seed else {}) | repeated | as_written
     assert timed > 4
     assert {Stage.SCREEN, Stage.RECALL} & {task.key.stage for task in evaluator.elsewhere} == set()
     keys = [task.key for task in (*evaluator.tasks, *evaluator.elsewhere)]
@@ -142,7 +156,8 @@ def test_a_row_has_the_figures_of_one_machine_alone(ledger):
     rows = defaultdict(dict)
     for row in ledger.standings(campaign.id):
         rows[row.id, row.ratio][row.device] = row
-    both = [found for found in rows.values() if set(found) == {HERE.device, THERE.device}]
+    timed = (found for found in rows.values() if all(row.speedup is not None for row in found.values()))
+    both = [found for found in timed if set(found) == {HERE.device, THERE.device}]
     assert len(both) > 4
     for found in both:
         here, there = found[HERE.device], found[THERE.device]
@@ -156,6 +171,17 @@ def test_a_row_has_the_figures_of_one_machine_alone(ledger):
         assert sections[HERE.device, ratio].members
         assert sections[THERE.device, ratio].members
     assert {row.device for row in ledger.standings(campaign.id) if row.confirmed} == {HERE.device, THERE.device}
+
+
+def test_nobody_is_said_to_beat_published_rules_that_were_not_measured_on_that_machine(ledger):
+    _, campaign = search(ledger, Both(2))
+    material = gather(ledger, campaign)
+    deciding, further = material.places
+    assert (deciding.environment, further.environment) == (HERE, THERE)
+    told = [name for claim in claims_at(further, material) for name in claim.shortfalls]
+    unmeasured = {s.name for s in ledger.standings(campaign.id) if s.device == THERE.device and s.kl is None}
+    assert unmeasured
+    assert any("no figure at this cost" in reason and min(unmeasured) in reason for reason in told)
 
 
 def test_leaders_are_confirmed_where_they_lead(ledger):
@@ -173,8 +199,18 @@ def test_what_is_wrong_on_the_other_kind_is_not_timed_there(ledger):
     assert outcome.leaders
     assert {task.key.stage for task in evaluator.elsewhere} == {Stage.ORACLE}
     rows = [row for row in ledger.standings(campaign.id) if row.device == THERE.device]
-    assert {row.status for row in rows} == {Status.WRONG_RESULT}
     assert all(row.speedup is None for row in rows)
+    failed = {row.id for row in rows if row.status == Status.WRONG_RESULT}
+    assert failed
+    assert {row.origin for row in rows if row.id not in failed} <= {"zoo/seed"}  # which are checked in any case
+    assert {r.status for r in ledger.records(campaign.id) if r.candidate.id in failed} == {Status.OK}
+
+
+def test_who_fails_on_another_kind_alone_has_not_failed(ledger):
+    _, campaign = search(ledger, Both(2, other=Crashing))
+    there = {row.id: row.status for row in ledger.standings(campaign.id) if row.device == THERE.device and row.kl}
+    assert set(there.values()) == {Status.CRASHED}
+    assert {r.status for r in ledger.records(campaign.id) if r.candidate.id in there} == {Status.OK}
 
 
 def test_a_kind_that_is_away_does_not_stop_the_search_and_is_made_up_for(ledger):
