@@ -144,7 +144,7 @@ def forecast(setup: Setup) -> Forecast:
         worker_seconds=worker_s,
         seconds=worker_s / deciding.num_workers,
         dollars=dollars if setup.max_dollars is None else min(dollars, setup.max_dollars),
-        disk_bytes=_disk_bytes(facts, config, sum(each.num_evaluations for each in (*stages, *further))),
+        disk_bytes=_disk_bytes(facts, config, sum(numbers.values()) + sum(each.num_evaluations for each in further)),
         limits=_limits(config),
     )
 
