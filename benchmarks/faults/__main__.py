@@ -1,13 +1,14 @@
 """What a campaign loses when things die: `python -m benchmarks.faults crowd|kills [-n N]`.
 
     python -m benchmarks.faults crowd -n 300            of so many programs 10 % crash, 10 % hang, 5 % take all memory
-    python -m benchmarks.faults kills -n 20             `kill -9` at random, so often each: driver, worker, raylet (of
-                                                        Ray), node (all of Ray), postgresql; then the campaign goes on
+    python -m benchmarks.faults kills -n 20             `kill -9` at random, so often each: driver, worker, raylet and
+                                                        gcs (of Ray), node (all of Ray), postgresql; then it goes on
     python -m benchmarks.faults kills --what driver     one of them
 
 Pool, Ray, ledger and loop are the real ones; the engine is made up (`host.py`), so that a minute holds hundreds of
 evaluations. `crowd` fails unless nothing is lost, measured twice, blamed on innocents or left behind; `kills` unless
-each ledger says, row by row, what that of an undisturbed run with the same seed says.
+each ledger says, row by row, what that of an undisturbed run with the same seed says, and no driver ends but those
+that are killed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from benchmarks.faults.kills import kills
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-TARGETS = ("driver", "worker", "raylet", "node", "postgresql")
+TARGETS = ("driver", "worker", "raylet", "node", "gcs", "postgresql")
+OF_RAY = {"worker", "raylet", "node", "gcs"}
 USUAL = {"crowd": 300, "kills": 20}
 
 
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(report)
         return int(not report.is_right)
     right = []
-    if given.threads and (set(given.what) & {"worker", "raylet", "node"}):
+    if given.threads and (set(given.what) & OF_RAY):
         parser.error("threads can be killed with their driver alone; give --what driver postgresql")
     for what in given.what:
         began = time.monotonic()

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,8 @@ STUCK_S = 90.0  # without anything new in the ledger
 LONGEST_LIFE_S = 2.0  # of a target, from when the campaign measures again
 DOWN_S = 1.0  # of a killed server
 POLL_S = 0.05
+GONE_S = 5.0  # for what a driver leaves to notice that it is alone
+PROGRAMS = {"raylet": "raylet", "gcs": "gcs_server"}
 # What is decided and measured, without times, owners and numbers of rows.
 CANDIDATES = """
     SELECT step, status, program_digest, proposer, operator, source_digest FROM candidate ORDER BY step
@@ -61,20 +63,21 @@ class Report:
     num_different: int = 0
     num_stuck: int = 0
     num_left: int = 0
+    num_gave_up: int = 0  # drivers that ended before their campaign though nobody killed them
     exits: Counter[int] = field(default_factory=Counter)
     differences: list[str] = field(default_factory=list)
 
     @property
     def is_right(self) -> bool:
-        """Whether nothing differed, hung or was left."""
-        return not (self.num_different or self.num_stuck or self.num_left)
+        """Whether nothing differed, hung, gave up or was left."""
+        return not (self.num_different or self.num_stuck or self.num_left or self.num_gave_up)
 
     def __str__(self) -> str:
         exits = ", ".join(f"{code} {number} times" for code, number in sorted(self.exits.items()))
         told = (
             f"{self.what}: {self.num_kills} kills in {self.num_campaigns} campaigns; ledgers that differ: "
-            f"{self.num_different}; stuck: {self.num_stuck}; processes left: {self.num_left}; drivers "
-            f"ended with {exits}"
+            f"{self.num_different}; stuck: {self.num_stuck}; gave up: {self.num_gave_up}; processes left: "
+            f"{self.num_left}; drivers ended with {exits}"
         )
         return "\n".join([told, *self.differences[:5]])
 
@@ -113,6 +116,19 @@ class Campaign:
         """Give the exit code of a driver that has ended."""
         return self.driver.poll() if self.driver else None
 
+    def left(self) -> int:
+        """Count the processes of Ray and of engines that are there though their driver has ended."""
+        assert self.driver is not None
+        until = time.monotonic() + GONE_S
+        while (found := self._left(self.driver.pid)) and time.monotonic() < until:
+            time.sleep(POLL_S)
+        return len(found)
+
+    def _left(self, driver: int) -> set[int]:
+        ours = f"HOME={self._folder}/".encode()  # an engine's home is in the scratch folder
+        engines = {int(each.name) for each in Path("/proc").iterdir() if each.name.isdigit() and ours in _told(each)}
+        return engines | set(of_private_ray(driver))
+
     def said(self) -> str:
         """Give the end of what drivers said."""
         return (self._folder / "said").read_text(errors="replace")[-2000:]
@@ -142,7 +158,7 @@ def kills(what: str, num: int, num_candidates: int, seed: int = 0, *, on_ray: bo
         expected = undisturbed(made(0))
         while report.num_kills < num:
             campaign = made(report.num_campaigns + 1)
-            _disturb(campaign, report, _killer(what, own), luck, num)
+            _disturb(campaign, report, _killer(what, own, luck), luck, num)
             report.num_campaigns += 1
             found = content(campaign.url)
             different = [name for name in expected if found[name] != expected[name]]
@@ -166,8 +182,8 @@ def _disturb(campaign: Campaign, report: Report, kill: Callable[[int], bool], lu
         if code is None:
             continue
         report.exits[code] += 1
-        time.sleep(0.3)  # those whose parent is gone notice it
-        report.num_left += len(of_private_ray(pid)) if code >= 0 else 0
+        report.num_gave_up += code not in (0, -signal.SIGKILL)
+        report.num_left += campaign.left()
         if code == 0:
             return
         campaign.start()
@@ -194,7 +210,7 @@ def _wait_for_more(campaign: Campaign, report: Report) -> int | None:
     return code
 
 
-def _killer(what: str, own: Server | None) -> Callable[[int], bool]:
+def _killer(what: str, own: Server | None, luck: random.Random) -> Callable[[int], bool]:
     """Give what kills a target of the driver with this process id, and says whether it found any."""
 
     def kill(driver: int) -> bool:
@@ -203,20 +219,35 @@ def _killer(what: str, own: Server | None) -> Callable[[int], bool]:
             time.sleep(DOWN_S)
             own.start()
             return True
-        targets = [driver] if what == "driver" else [pid for pid in of_private_ray(driver) if _is_a(what, pid)]
-        for pid in targets if what in ("driver", "node") else targets[:1]:
-            os.kill(pid, signal.SIGKILL)
-        return bool(targets)
+        found = [driver] if what == "driver" else parts(what, driver)
+        for pid in found if what == "node" else luck.sample(found, min(1, len(found))):
+            with suppress(ProcessLookupError):  # gone with another
+                os.kill(pid, signal.SIGKILL)
+        return bool(found)
 
     return kill
 
 
+def parts(what: str, driver: int) -> list[int]:
+    """Give the process ids of a driver's private Ray: its workers, its raylet, its head ("gcs") or all ("node")."""
+    return [pid for pid in of_private_ray(driver) if _is_a(what, pid)]
+
+
 def _is_a(what: str, pid: int) -> bool:
     try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        program, *_ = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
-    return {"worker": command.startswith(b"ray::Worker"), "raylet": b"raylet/raylet\0" in command, "node": True}[what]
+    if what == "worker":
+        return program.startswith(b"ray::Worker")
+    return what == "node" or Path(program.decode(errors="replace")).name == PROGRAMS[what]
+
+
+def _told(process: Path) -> bytes:
+    """Give a process's environment, nothing where it has ended."""
+    with suppress(OSError):
+        return (process / "environ").read_bytes()
+    return b""
 
 
 def _url(folder: Path, number: int, own: Server | None) -> str:

@@ -6,21 +6,22 @@ as there is patience is that the end. Workers of each kind are a crew, with a qu
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections import Counter
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from search.evaluator.cluster import PoolError
-from search.evaluator.cluster.joining import answers, connected, head_address
+from search.evaluator.cluster.asking import ANSWER_S, kill, nodes
 from search.evaluator.cluster.losses import is_lost, reason
+from search.evaluator.cluster.membership import Membership
 from search.evaluator.cluster.telling import PREFIX, forget, told
-from search.evaluator.crews import Crew, OfKind, check_apart
+from search.evaluator.crews import Crew, check_apart
 from search.evaluator.identity import EVALUATOR_VERSION
 from search.evaluator.models import model_digest, model_folder, model_outline
-from search.evaluator.speed.stage import num_pairs_of
 from search.evaluator.worker import Introduction, Worker
 from search.records import Environment, Evaluation, EvaluationTask, Status
 
@@ -54,6 +55,13 @@ class _Slot:
     known: Introduction | None = None  # once it has started
 
 
+def _worker() -> Any:
+    """Make the actor's class, once: Ray sends it to each head that is joined, and waits until that has taken it."""
+    import ray
+
+    return ray.remote(Worker)
+
+
 class RayPool:
     """Implements `search.contracts.OfKinds`: an evaluator by its first crew, beside those by others.
 
@@ -78,20 +86,22 @@ class RayPool:
         self._crews = [Crew(*each) for each in ((settings, placement), *further)]
         folder = model_folder(settings.engine.model)
         self.model_digest, self._model = model_digest(folder), model_outline(folder)
-        self.num_workers, self._address = placement.num_workers, placement.address
+        self.num_workers = placement.num_workers
         num_workers = sum(crew.placement.num_workers for crew in self._crews)
         self._lost: Counter[EvaluationKey] = Counter()  # nodes, under a task
         self._slots: list[_Slot] = []
-        self._ray = ExitStack()
-        with said(f"starting Ray ({self._address})"):
-            self._connect()
+        self._cluster = Membership(placement.address, num_workers)
+        self._is_cut_off, self._look_at = False, 0.0  # and when to look the next time whether we are
+        with said(f"starting Ray ({placement.address})"):
+            self._cluster.join()
+        self._worker = _worker()
         try:
             with said(f"starting {num_workers} worker{'s' * (num_workers > 1)}"):
                 self.environment, *others = self._start_workers()
-            self.further = tuple(OfKind(self, *each) for each in zip(self._crews[1:], others, strict=True))
         except BaseException:
             self.close()
             raise
+        self.further = tuple(_OfKind(self, *each) for each in zip(self._crews[1:], others, strict=True))
 
     def submit(self, task: EvaluationTask) -> None:
         """Queue one stage of one program. Does not block."""
@@ -111,7 +121,7 @@ class RayPool:
     def submit_to(self, crew: Crew, task: EvaluationTask) -> None:
         """Queue a task for one kind of workers."""
         crew.waiting.append(task)
-        self._dispatch()
+        self._hand_out()
 
     def completed_by(self, crew: Crew, timeout_s: float) -> list[Evaluation]:
         """Give what one kind of workers has finished; as `completed`."""
@@ -121,7 +131,7 @@ class RayPool:
             self._check_patience()
             if time.monotonic() >= deadline:
                 break
-        self._dispatch()
+        self._hand_out()
         finished, crew.done = crew.done, []
         return finished
 
@@ -132,8 +142,7 @@ class RayPool:
     def doing(self, keys: Collection[EvaluationKey]) -> dict[EvaluationKey, str]:
         """Give what workers are doing for some of what is in their hands, in words."""
         asked = [(slot.task.key, slot.place) for slot in self._slots if slot.task and slot.task.key in keys]
-        is_there = self._is_joined and answers(self._head)
-        return {key: step for key, place in asked if (step := told(place))} if is_there else {}
+        return {key: step for key, place in asked if (step := told(place))} if self._cluster.lasts() else {}
 
     def close(self) -> None:
         """Kill every worker; its engines die with it. Idempotent."""
@@ -142,12 +151,7 @@ class RayPool:
         for slot in self._slots:
             self._end(slot)
         self._slots = []
-        self._ray.close()
-
-    def _connect(self) -> None:
-        num_cpus = sum(crew.placement.num_workers for crew in self._crews)
-        self._ray.enter_context(connected(self._address, num_cpus))
-        self._head, self._is_joined = head_address(), True
+        self._cluster.leave()
 
     def _is_at_work(self, crew: Crew) -> bool:
         return bool(crew.waiting) or any(slot.task for slot in self._slots if slot.crew is crew)
@@ -155,16 +159,14 @@ class RayPool:
     # Workers
 
     def _start_workers(self) -> list[Environment]:
-        """Start all workers and wait for them; figures from unlike machines must not share a row.
-
-        Gives the environment of each kind.
-        """
+        """Start all workers, wait for them and give each kind's environment: unlike machines must not share a row."""
         import ray
 
-        for crew in self._crews:
-            crew.placement.check(ray.nodes())
-        self._slots = [self._fresh_slot(crew) for crew in self._crews for _ in range(crew.placement.num_workers)]
         try:
+            known_nodes = nodes()
+            for crew in self._crews:
+                crew.placement.check(known_nodes)
+            self._slots = [self._fresh_slot(crew) for crew in self._crews for _ in range(crew.placement.num_workers)]
             found = ray.get([slot.call for slot in self._slots], timeout=START_S)
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None
@@ -180,7 +182,7 @@ class RayPool:
         return list(wanted.values())
 
     def _complaint(self, known: Introduction, crew: Crew) -> str:
-        """Say why a worker's figures would not share a row with others', if they would not."""
+        """Say why a worker's figures would not share a row with others of its kind, if they would not."""
         if known.fault or known.model != self._model:
             return f"the model on {known.host} is another one than here: {known.fault or 'its files differ'}"
         ours, theirs = vars(crew.environment), vars(known.environment)
@@ -189,26 +191,21 @@ class RayPool:
 
     def _fresh_slot(self, crew: Crew) -> _Slot:
         """Start a worker wherever there is room, now or later."""
-        import ray
-
-        options = crew.placement.options(ray.nodes(), crew.refused)
+        options = crew.placement.options(nodes(), crew.refused)
         place = f"{PREFIX}{secrets.token_hex(8)}"
-        placed: Any = ray.remote(Worker).options(max_restarts=0, **options)
-        actor = placed.remote(crew.settings, place)
+        actor = self._worker.options(max_restarts=0, **options).remote(crew.settings, place)
         return _Slot(crew, actor, actor.introduce.remote(), time.monotonic() + START_S, place)
 
     def _end(self, slot: _Slot) -> None:
-        import ray
-
-        if slot.actor is not None and self._is_joined and answers(self._head):
-            ray.kill(slot.actor)
+        if slot.actor is not None and self._cluster.lasts():
+            kill(slot.actor)
             forget(slot.place)
 
     def _leave(self, i: int, why: str) -> None:
         """Give up a worker; another one is started in its place in a while."""
         crew = self._slots[i].crew
         self._end(self._slots[i])
-        self._slots[i] = _vacant(crew)
+        self._slots[i] = _vacant(crew, RETRY_S)
         crew.why = why
 
     def _welcome(self, i: int, known: Introduction) -> None:
@@ -228,51 +225,60 @@ class RayPool:
         from ray.exceptions import RayError
 
         try:
-            self._dispatch()
+            self._look_around()
+            if not self._is_cut_off:
+                self._revive()
+            self._hand_out()
             self._collect(deadline)
         except RayError as error:
-            self._is_joined = False
+            self._cluster.lose()
+            self._look_at = 0.0
             for i in range(len(self._slots)):
                 self._replace(i, Status.INFRASTRUCTURE, reason(error), lost=True)
 
-    def _dispatch(self) -> None:
-        now = time.monotonic()
-        for i, slot in enumerate(self._slots):
-            if slot.actor is None and now >= slot.deadline:
-                self._revive(i)
-        for slot in self._slots:
-            if slot.crew.waiting and slot.known is not None and slot.call is None:
-                slot.task = slot.crew.waiting.popleft()
-                slot.call = slot.actor.run.remote(slot.task)
-                slot.deadline = time.monotonic() + _stage_s(slot.crew, slot.task)
+    def _look_around(self) -> None:
+        """Look now and then, while a worker is missing, whether Ray is there to start it.
 
-    def _revive(self, i: int) -> None:
-        """Start a worker again, after joining the cluster anew where its head has gone meanwhile."""
-        if self._is_joined and answers(self._head):
-            self._slots[i] = self._fresh_slot(self._slots[i].crew)
+        Where it is not, others finish what they are at; then we leave, and join or start what is there instead.
+        """
+        now = time.monotonic()
+        if now < self._look_at or all(slot.known for slot in self._slots):
             return
-        self._slots[i].deadline = time.monotonic() + RETRY_S
-        if not any(slot.known for slot in self._slots):
+        self._look_at = now + RETRY_S
+        self._is_cut_off = not self._cluster.lasts()
+        if self._is_cut_off and not any(slot.task for slot in self._slots):
             self._rejoin()
 
     def _rejoin(self) -> None:
-        """Leave a cluster whose head is gone, and join whatever answers in its place."""
-        self._slots = [_vacant(slot.crew) for slot in self._slots]
-        self._is_joined = False
-        self._ray.close()
+        """Leave a cluster that is gone, with workers that nobody can replace, and join what answers in its place."""
+        self._slots = [_vacant(slot.crew, 0.0) for slot in self._slots]
         try:
-            self._connect()
+            self._cluster.join()
         except PoolError as error:
             for crew in self._crews:
                 crew.why = str(error)
+        else:
+            self._is_cut_off = False
+
+    def _revive(self) -> None:
+        now = time.monotonic()
+        for i, slot in enumerate(self._slots):
+            if slot.actor is None and now >= slot.deadline:
+                self._slots[i] = self._fresh_slot(slot.crew)
+
+    def _hand_out(self) -> None:
+        for slot in self._slots:
+            if slot.crew.waiting and not self._is_cut_off and slot.known is not None and slot.call is None:
+                slot.task = slot.crew.waiting.popleft()
+                slot.call = slot.actor.run.remote(slot.task)
+                slot.deadline = time.monotonic() + slot.crew.stage_s(slot.task)
 
     def _collect(self, deadline: float) -> None:
         """Wait for the first call to end or to be overdue, then settle all that are."""
         import ray
 
         calls = [slot.call for slot in self._slots if slot.call is not None]
-        nearest = min([deadline, *(slot.deadline for slot in self._slots if slot.call or not slot.actor)])
-        wait_s = max(0.0, nearest - time.monotonic())
+        wait_s = max(0.0, min(deadline, self._next_deadline()) - time.monotonic())
         if not calls:
             time.sleep(wait_s)
             return
@@ -284,15 +290,23 @@ class RayPool:
             elif slot.call is not None and time.monotonic() >= slot.deadline:
                 self._give_up(i)
 
+    def _next_deadline(self) -> float:
+        """Give when something is to be done though no call has ended."""
+        to_look = [] if all(slot.known for slot in self._slots) else [self._look_at]
+        overdue = [slot.deadline for slot in self._slots if slot.call is not None]
+        to_revive = [slot.deadline for slot in self._slots if slot.actor is None and not self._is_cut_off]
+        return min([*to_look, *overdue, *to_revive], default=math.inf)
+
     def _settle(self, i: int) -> None:
         """Take what a call gave. A worker that broke is replaced; what was lost with a node goes back to the queue."""
         import ray
 
         slot = self._slots[i]
         try:
-            result = ray.get(slot.call)
+            result = ray.get(slot.call, timeout=ANSWER_S)
         except ray.exceptions.RayError as error:
-            self._replace(i, Status.INFRASTRUCTURE, f"the worker broke: {reason(error)}", lost=is_lost(error))
+            lost = is_lost(error) or not self._cluster.lasts()
+            self._replace(i, Status.INFRASTRUCTURE, f"the worker broke: {reason(error)}", lost=lost)
             return
         if slot.known is None:
             self._welcome(i, result)
@@ -302,10 +316,10 @@ class RayPool:
         slot.task, slot.call = None, None
 
     def _give_up(self, i: int) -> None:
-        """Replace a worker that let its own limits pass."""
-        task = self._slots[i].task
-        limit_s = _stage_s(self._slots[i].crew, task) if task else START_S
-        self._replace(i, Status.TIMED_OUT, f"the worker gave no answer within {limit_s:g} s and was killed")
+        """Replace a worker that let its own limits pass, or whose answer has no way to us."""
+        crew, task = self._slots[i].crew, self._slots[i].task
+        message = f"the worker gave no answer within {crew.stage_s(task) if task else START_S:g} s and was killed"
+        self._replace(i, Status.TIMED_OUT, message, lost=not self._cluster.lasts())
 
     def _replace(self, i: int, status: Status, message: str, *, lost: bool = False) -> None:
         crew, task = self._slots[i].crew, self._slots[i].task
@@ -326,14 +340,32 @@ class RayPool:
             if lost and crew is self._crews[0] and self._is_at_work(crew):
                 raise PoolError(lost)
             if lost:
-                crew.done += [Evaluation(task.key, Status.INFRASTRUCTURE, lost) for task in crew.waiting]
-                crew.waiting.clear()
+                crew.give_up(lost)
 
 
-def _vacant(crew: Crew) -> _Slot:
-    """Give a place whose worker is yet to be started."""
-    return _Slot(crew, None, None, time.monotonic() + RETRY_S, "")
+class _OfKind:
+    """Implements `search.contracts.Evaluator` by one crew of a pool, which is who ends it."""
+
+    version = EVALUATOR_VERSION
+
+    def __init__(self, pool: RayPool, crew: Crew, environment: Environment) -> None:
+        self._pool, self._crew = pool, crew
+        self.environment, self.model_digest = environment, pool.model_digest
+        self.num_workers = crew.placement.num_workers
+
+    def submit(self, task: EvaluationTask) -> None:
+        self._pool.submit_to(self._crew, task)
+
+    def completed(self, timeout_s: float) -> list[Evaluation]:
+        return self._pool.completed_by(self._crew, timeout_s)
+
+    def running(self) -> list[EvaluationKey]:
+        return self._pool.running_by(self._crew)
+
+    def close(self) -> None:
+        """Do nothing: the pool kills all workers."""
 
 
-def _stage_s(crew: Crew, task: EvaluationTask) -> float:
-    return crew.settings.limits.stage_s(task.key.stage, 1 + num_pairs_of(task))
+def _vacant(crew: Crew, retry_s: float) -> _Slot:
+    """Give a place whose worker is to be started in a while."""
+    return _Slot(crew, None, None, time.monotonic() + retry_s, "")

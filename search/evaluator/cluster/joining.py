@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.evaluator.cluster.asking import nodes
 from search.evaluator.cluster.errors import PoolError
 from search.evaluator.sandbox import INHERITED
+from search.evaluator.sandbox.strays import kill_ray
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,17 +26,17 @@ if TYPE_CHECKING:
 LOCAL = "local"
 LOOPBACK = "127.0.0.1"
 KNOCK_S = 10.0  # for a machine to answer at all
+LOOK_S = 2.0  # for one that answered before
 OBJECT_STORE_BYTES = 100 << 20  # tasks and results are a few kilobytes; Ray's default is 30 % of the memory
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # silences a warning about CPU workers
 }
-# A driver ends its process where the head is away for as long as this; whether to wait is for us to say.
+# Drivers and nodes end their processes where the head is away for as long as this; whether to wait is for us to say.
 PATIENT = {"RAY_gcs_rpc_server_reconnect_timeout_s": "86400"}
 # Ray takes "127.0.0.1" for "whatever address others can reach" and listens everywhere, unless clusters are off.
 ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-KNOCK_S = 2.0
 KEPT = (*INHERITED, "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "VIRTUAL_ENV", "PYTHONPATH", "RAY_TMPDIR")
 SETTING_OF_RAY = re.compile("RAY_[a-z]")  # its own settings are spelled so, and none of them is a secret
 HOST_AND_PORT = re.compile(r"[^/]+:\d+")
@@ -50,7 +52,10 @@ REMEDY_OF_HEADS = (
 
 @contextmanager
 def connected(address: str, num_cpus: int) -> Iterator[None]:
-    """Be a driver of Ray at `address` ("local" starts one with `num_cpus`). Raises PoolError where that fails."""
+    """Be a driver of Ray at `address` ("local" starts one with `num_cpus`).
+
+    Raises PoolError where that fails, RayError where it is gone again meanwhile.
+    """
     import ray
 
     try:
@@ -58,12 +63,13 @@ def connected(address: str, num_cpus: int) -> Iterator[None]:
             yield
     finally:  # where it fails on the way in too: what others could reach must not stay
         ray.shutdown()
+        if address == LOCAL:  # workers whose raylet has died would hold their engines' memory for a while
+            kill_ray()
 
 
 @contextmanager
 def _private(num_cpus: int) -> Iterator[None]:
     """Start a cluster of our own. Its token lies in no folder: it is gone with this process, however that ends."""
-    import ray
     from ray._private import ray_constants
 
     token = os.memfd_create("ray-token")
@@ -71,13 +77,13 @@ def _private(num_cpus: int) -> Iterator[None]:
     try:
         os.write(token, secrets.token_hex(32).encode())
         auth = {MODE: "token", TOKEN_PATH: f"/proc/{os.getpid()}/fd/{token}"}
-        with _environment(harmless(os.environ) | QUIET | ALONE | auth):
+        with _environment(harmless(os.environ) | QUIET | PATIENT | ALONE | auth):
             ray_constants.ENABLE_RAY_CLUSTER = False  # read from the environment when ray was imported, maybe long ago
             try:
                 _init(LOCAL, num_cpus=num_cpus, object_store_memory=OBJECT_STORE_BYTES, _node_ip_address=LOOPBACK)
             finally:
                 ray_constants.ENABLE_RAY_CLUSTER = clusters
-        _check_loopback(ray.nodes())
+        _check_loopback(nodes())
         yield
     finally:
         os.close(token)
@@ -110,20 +116,25 @@ def asked(address: str) -> Iterator[Any]:
 
 
 def answers(address: str) -> bool:
-    """Say whether somebody listens at a head's address."""
+    """Say whether somebody listens at the address of a head or a node."""
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
+        socket.create_connection((host, int(port)), timeout=LOOK_S).close()
     except OSError:
         return False
     return True
 
 
-def head_address() -> str:
-    """Give the address of the head of the cluster that this process is a driver of."""
+def ends() -> tuple[str, ...]:
+    """Give the addresses of the head of the cluster that this process is a driver of, and of the node it is on.
+
+    Raises RayError where the head is gone.
+    """
     import ray
 
-    return str(ray.get_runtime_context().gcs_address)
+    context = ray.get_runtime_context()
+    ours = [node for node in nodes() if node["NodeID"] == context.get_node_id()]
+    return str(context.gcs_address), *(f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}" for node in ours)
 
 
 def token_here() -> str:

@@ -35,8 +35,8 @@ def nodes_at(address: str) -> list[Node]:
     """List the nodes of the cluster whose head is at `address`, living ones first. Raises PoolError."""
     with asked(address) as client:
         found = client.get_all_node_info(timeout=ANSWER_S)
-        keys = client.internal_kv_keys(PREFIX.encode(), None)
-        said = [told_by(client.internal_kv_get(key, None)) for key in keys]
+        keys = client.internal_kv_keys(PREFIX.encode(), None, ANSWER_S)
+        said = [told_by(client.internal_kv_get(key, None, ANSWER_S)) for key in keys]
     workers = [each for each in said if each is not None]
     nodes = [_node(info, workers) for info in found.values()]
     return sorted(nodes, key=lambda node: (not node.is_alive, node.kind, node.host, node.id))

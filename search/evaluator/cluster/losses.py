@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-LOST = ("node has died", "node died", "raylet", "preempt", "node was terminated")  # in what Ray says of a dead actor
+# In what Ray says of a dead actor. Its owner is this process, whose own node is gone where Ray takes it for dead.
+LOST = ("node has died", "node died", "raylet", "preempt", "node was terminated", "owner has died")
 
 
 def is_lost(error: Exception) -> bool:

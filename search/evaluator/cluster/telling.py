@@ -8,12 +8,15 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from search.evaluator.cluster.asking import ANSWER_S, head
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from search.records import EvaluationTask
 
 PREFIX = "vortex-worker-"  # of the keys, one for each worker
+SILENT_S = 10.0  # after the head has not answered
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Teller:
     def __init__(self, place: str, engines: Callable[[], tuple[str, ...]]) -> None:
         self._place, self._engines = place, engines
         self._said: dict[str, Any] = {}
+        self._silent_until = 0.0
 
     def begin(self, task: EvaluationTask) -> None:
         """Note which task begins; it is told with its first step."""
@@ -56,7 +60,7 @@ class Teller:
         self._tell("")
 
     def _tell(self, step: str) -> None:
-        if not self._place:
+        if not self._place or time.monotonic() < self._silent_until:
             return
         from ray.exceptions import RayError
 
@@ -64,12 +68,17 @@ class Teller:
         try:
             _put(self._place, json.dumps(asdict(doing)))
         except RayError:  # the head is away: nobody can be told, and the work goes on
-            return
+            self._silent_until = time.monotonic() + SILENT_S
 
 
 def told(place: str) -> str:
-    """Give the step that was told there last, nothing before that; for the driver."""
-    doing = told_by(_get(place))
+    """Give the step that was told there last, nothing before that or while the head is away; for the driver."""
+    from ray.exceptions import RayError
+
+    try:
+        doing = told_by(head().internal_kv_get(place.encode(), None, ANSWER_S))
+    except RayError:
+        return ""
     return doing.step if doing else ""
 
 
@@ -85,10 +94,9 @@ def told_by(said: bytes | None) -> Doing | None:
 def forget(place: str) -> None:
     """Leave nothing there: a cluster may outlive us."""
     from ray.exceptions import RayError
-    from ray.experimental.internal_kv import _internal_kv_del
 
     try:
-        _internal_kv_del(place.encode())
+        head().internal_kv_del(place.encode(), False, None, ANSWER_S)
     except RayError:  # gone with its head
         return
 
@@ -101,12 +109,4 @@ def node_id() -> str:
 
 
 def _put(place: str, said: str) -> None:
-    from ray.experimental.internal_kv import _internal_kv_put
-
-    _internal_kv_put(place.encode(), said.encode())
-
-
-def _get(place: str) -> bytes | None:
-    from ray.experimental.internal_kv import _internal_kv_get
-
-    return _internal_kv_get(place.encode())
+    head().internal_kv_put(place.encode(), said.encode(), True, None, ANSWER_S)

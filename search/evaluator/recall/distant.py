@@ -7,6 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from search.contracts import LookError
+from search.evaluator.cluster.asking import kill, nodes
 from search.evaluator.recall.looker import LOOK_S, START_S
 
 if TYPE_CHECKING:
@@ -70,9 +71,7 @@ class NearestLooker:
 
     def _leave(self) -> None:
         if self._actor is not None and _drives_ray():
-            import ray
-
-            ray.kill(self._actor)
+            kill(self._actor)
         self._actor = None
 
 
@@ -103,7 +102,10 @@ def _found(make: Callable[[], RecordedLooker]) -> Any:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    machines = [node["NodeID"] for node in ray.nodes() if node["Alive"]][:MAX_MACHINES]
+    try:
+        machines = [node["NodeID"] for node in nodes() if node["Alive"]][:MAX_MACHINES]
+    except ray.exceptions.RayError as error:
+        raise LookError(f"there is no look: Ray's head does not tell its machines: {type(error).__name__}") from error
     placed: Any = ray.remote(_Place)
     actors = [
         placed.options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(each, soft=False)).remote(make)
@@ -117,7 +119,7 @@ def _found(make: Callable[[], RecordedLooker]) -> Any:
     finally:
         for actor in actors:
             if actor is not kept:
-                ray.kill(actor)
+                kill(actor)
     if kept is None:
         raise LookError(NOWHERE)
     return kept

@@ -38,7 +38,7 @@ def test_a_ledger_that_differs_is_seen(tmp_path):
     assert content(url) == contents[2]
 
 
-@pytest.mark.parametrize("counted", ["num_different", "num_stuck", "num_left"])
+@pytest.mark.parametrize("counted", ["num_different", "num_stuck", "num_left", "num_gave_up"])
 def test_each_fault_counts(counted):
     assert Report("driver").is_right
     assert not Report("driver", **{counted: 1}).is_right

@@ -14,7 +14,7 @@ from ray import exceptions
 from ray.core.generated.common_pb2 import ActorDiedErrorContext
 
 from search.evaluator import pool as pools
-from search.evaluator.cluster import Placement, PoolError
+from search.evaluator.cluster import Placement, PoolError, membership
 from search.evaluator.cluster.losses import is_lost
 from search.evaluator.identity import environment
 from search.evaluator.models import model_outline
@@ -41,13 +41,13 @@ class Cluster:
 
     def __init__(self, introduction):
         self.introduction, self.room = introduction, ["a", "b"]
-        self.is_there, self.num_joined = True, 0
+        self.silent, self.num_joined = set(), 0  # addresses at which nobody listens
         self.calls, self.killed, self.options = {}, [], []
         self.introductions = {}
 
     @contextmanager
     def connected(self, _address, _num):
-        if not self.is_there:
+        if "head:1" in self.silent:
             raise PoolError("Ray at head:1 cannot be reached: nobody listens")
         self.num_joined += 1
         yield
@@ -105,11 +105,13 @@ def cluster(monkeypatch, tmp_path):
     here = Introduction("", "host", environment("float32"), model_outline(tmp_path / "model"))
     cluster = Cluster(here)
     cluster.settings = settings
-    for name in ("nodes", "remote", "wait", "get", "kill"):
+    for name in ("remote", "wait", "get", "kill"):
         monkeypatch.setattr(ray, name, getattr(cluster, name))
-    monkeypatch.setattr(pools, "connected", cluster.connected)
-    monkeypatch.setattr(pools, "answers", lambda _: cluster.is_there)
-    monkeypatch.setattr(pools, "head_address", lambda: "head:1")
+    monkeypatch.setattr(pools, "nodes", cluster.nodes)
+    monkeypatch.setattr(membership, "connected", cluster.connected)
+    monkeypatch.setattr(membership, "answers", lambda address: address not in cluster.silent)
+    monkeypatch.setattr(membership, "ends", lambda: ("head:1", "node:2"))
+    monkeypatch.setattr(membership, "AGAIN_S", 0.0)
     monkeypatch.setattr(pools, "forget", lambda _: None)
     monkeypatch.setattr(pools, "RETRY_S", 0.01)
     return cluster
@@ -208,14 +210,68 @@ def test_where_nobody_is_left_the_pool_waits_and_then_says_so(pool, cluster):
 
 
 def test_a_head_that_comes_back_is_joined_anew(pool, cluster):
-    cluster.is_there = False
+    cluster.silent.add("head:1")
     for node in "ab":
         cluster.end(node, UNAVAILABLE)
     turns(pool, 0.1)
-    cluster.is_there, cluster.room = True, ["c", "d"]
+    cluster.silent.clear()
+    cluster.room = ["c", "d"]
     turns(pool, 0.1)
     assert cluster.num_joined == 2
     assert under_way(pool) == [0, 1]
+
+
+def test_the_cluster_is_joined_anew_where_only_our_own_way_in_is_gone(pool, cluster):
+    """As after the raylet of a private Ray has died: its head answers, and would wait for a node for ever."""
+    cluster.silent.add("node:2")
+    cluster.room = ["c", "d"]
+    for node in "ab":
+        cluster.end(node, UNAVAILABLE)
+    turns(pool, 0.03)
+    cluster.silent.clear()
+    turns(pool, 0.1)
+    assert cluster.num_joined > 1
+    assert under_way(pool) == [0, 1]
+
+
+def test_who_is_left_without_a_head_finishes_what_it_is_at_and_no_more(pool, cluster):
+    cluster.silent.add("head:1")
+    lost = cluster.end("a", WORKER_DIED)
+    assert turns(pool) == []  # it is nobody's fault
+    assert (len(pool.running()), cluster.num_joined) == (1, 1)
+    cluster.end("b", Status.OK)
+    assert [each.status for each in turns(pool)] == [Status.OK]
+    assert pool.running() == []  # though two wait, and "b" would have taken one
+    cluster.silent.clear()
+    cluster.room = ["c", "d"]
+    turns(pool)
+    assert cluster.num_joined == 2
+    assert under_way(pool) == sorted([lost, 2])
+
+
+def test_a_worker_that_was_starting_when_the_head_went_is_not_waited_for(pool, cluster):
+    cluster.room = []  # what starts now waits for room
+    for node in "ab":
+        cluster.end(node, NODE_DIED)
+    turns(pool)
+    assert all(slot.call is not None and slot.known is None for slot in pool._slots)
+    cluster.silent.add("head:1")
+    turns(pool, 0.05)
+    cluster.silent.clear()
+    cluster.room = ["c", "d"]
+    turns(pool)
+    assert under_way(pool) == [0, 1]
+
+
+@pytest.mark.parametrize("silent", ["head:1", "node:2"])
+def test_an_answer_that_has_no_way_to_us_is_nobodys_fault(pool, cluster, silent):
+    cluster.silent.add(silent)
+    pool._slots[0].deadline = 0.0
+    assert turns(pool) == []
+    assert len(pool.running()) == 1
+    cluster.silent.clear()
+    pool._slots[1].deadline = 0.0
+    assert [each.status for each in turns(pool)] == [Status.TIMED_OUT]
 
 
 def test_unlike_workers_are_refused_at_the_start(cluster):
