@@ -13,7 +13,7 @@ from search.campaigns.bounds import MAX_OUTAGE_S
 from search.campaigns.saying import said
 from search.config import ConfigError
 from search.contracts import LookError
-from search.kinds.wished import ANY_GPU, WHEREVER, is_gpu
+from search.kinds.wished import ANY_GPU, CPU, WHEREVER, is_gpu
 from search.records import Stage
 from search.workloads import HELD_OUT
 
@@ -80,32 +80,35 @@ class Machines:
 
         settings = worker_settings(self.model, self.workloads, is_gpu(wish.kind))
         if not is_gpu(wish.kind):
-            settings = self._sharing_memory(settings, weights, wish.num_workers)
+            settings = self._sharing_memory(settings, weights, wish)
         return settings, Placement(wish.num_workers, self.ray, wish.kind, self.max_outage)
 
-    def _sharing_memory(self, settings: WorkerSettings, weights: Weights, num_workers: int) -> WorkerSettings:
+    def _sharing_memory(self, settings: WorkerSettings, weights: Weights, wish: Wish) -> WorkerSettings:
         """Give engines on CPUs no larger KV caches than the machine's memory holds of all workers on it.
 
         Raises ModelError where caches have to be larger. Of other machines' memory nothing is known here: there each
         worker is taken to be alone.
         """
-        from search.evaluator.caching import GIB, least_cache_bytes, machine_bytes, room_for_cache
+        from search.evaluator.caching import GIB, dense_cache_bytes, least_cache_bytes, machine_bytes, room_for_caches
         from search.evaluator.cluster import LOCAL
         from search.evaluator.models import ModelError
 
-        together = num_workers if self.ray == LOCAL else 1
-        room = room_for_cache(weights, together)
-        least = least_cache_bytes(self.model, self.workloads, CPU_BYTES_PER_VALUE, settings.engine)
-        if room < least and self.ray == LOCAL:
-            fitting = next((n for n in range(together - 1, 0, -1) if room_for_cache(weights, n) >= least), 0)
-            remedy = f"--workers {fitting}" if fitting else "a smaller model or shorter texts (--tokens)"
+        engine, together = settings.engine, wish.num_workers if self.ray == LOCAL else 1
+        least = least_cache_bytes(self.model, self.workloads, CPU_BYTES_PER_VALUE, engine)
+        both = 1 + dense_cache_bytes(self.model, CPU_BYTES_PER_VALUE, engine) / engine.kv_cache_bytes
+        rooms = {n: int(room_for_caches(weights, n) / both) for n in range(1, together + 1)}
+        if rooms[together] < least and self.ray == LOCAL:
+            fitting = max((n for n, room in rooms.items() if room >= least), default=0)
+            fewer = f"--gpu {CPU}={fitting}" if wish.kind == CPU else f"--workers {fitting}"
+            remedy = fewer if fitting else "a smaller model or shorter texts (--tokens)"
             raise ModelError(
-                f"each worker holds two engines of {self.model.name}, each with a KV cache of {least / GIB:.1f} GiB "
-                f"at least; {together} workers leave {room / GIB:.1f} GiB of this machine's "
+                f"each worker holds two engines of {self.model.name}, each with a KV cache of {least / GIB:.1f} GiB at "
+                f"least; {together} workers leave {rooms[together] / GIB:.1f} GiB of this machine's "
                 f"{machine_bytes() / GIB:.1f} for each; give {remedy}"
             )
-        cached = min(settings.engine.kv_cache_bytes, max(room, least))
-        return replace(settings, engine=replace(settings.engine, kv_cache_bytes=cached))
+        engine = replace(engine, kv_cache_bytes=min(engine.kv_cache_bytes, max(rooms[together], least)))
+        dense = dense_cache_bytes(self.model, CPU_BYTES_PER_VALUE, engine)
+        return replace(settings, engine=engine, dense_cache_bytes=dense)
 
 
 def folder_and_name(model: str) -> tuple[Path, str]:
