@@ -130,7 +130,9 @@ class Setup(BaseModel):
     )
 
     # On what
-    workers: int = Field(1, ge=1, le=MAX_WORKERS, description="Engines that measure side by side.")
+    workers: int = Field(
+        1, ge=1, le=MAX_WORKERS, description="Engines that measure side by side, on each kind of machine."
+    )
     ray: str = Field(
         "local", max_length=2000, description="A Ray cluster's address; 'local' starts one on this machine."
     )

@@ -265,7 +265,8 @@ class Staffed(Asked):
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", min=1, max=MAX_WORKERS, show_default="1", help="Engines that measure side by side."
+            "--workers", min=1, max=MAX_WORKERS, show_default="1",
+            help="Engines that measure side by side, on each kind of machine.",
         ),
     ] = None  # fmt: skip
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from search.evaluator.cluster.placement import Node
-
+Node = dict[str, Any]  # as `ray.nodes()` tells it
 ANSWER_S = 1.0  # for the head to take note, or to tell what it was told
 NODES_S = 10.0  # for it to tell of all nodes
 

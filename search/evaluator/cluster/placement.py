@@ -13,7 +13,7 @@ from search.kinds.wished import ANY_GPU, CPU, WHEREVER, is_gpu
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    Node = dict[str, Any]  # as `ray.nodes()` tells it
+    from search.evaluator.cluster.asking import Node
 
 KIND_LABEL = "ray.io/accelerator-type"  # Ray's own, set by it on nodes whose GPU it knows
 NODE_LABEL = "ray.io/node-id"
