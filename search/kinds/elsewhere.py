@@ -66,8 +66,9 @@ class Everywhere(Dispatcher):
 
     @property
     def under_way(self) -> list[tuple[Job, float]]:
-        """What is in the hands of workers of any kind, and for how many seconds."""
-        return [*super().under_way, *(job for each in self._elsewhere for job in each.dispatcher.under_way)]
+        """What is in the hands of workers of any kind, and for how many seconds, the longest first."""
+        further = (job for each in self._elsewhere for job in each.dispatcher.under_way)
+        return sorted([*super().under_way, *further], key=lambda each: -each[1])
 
     def collect(self, timeout_s: float) -> list[Evaluation]:
         """Give what is finished on the deciding kind, as ever, and go on with what is finished elsewhere."""
