@@ -925,6 +925,7 @@ def test_what_takes_long_to_start_is_said_again_until_it_is_done(capsys, monkeyp
     """The pool blocks: Ray and workers tell nothing while they start."""
     from search.campaigns import saying
     from search.evaluator.models import model_facts
+    from search.evaluator.models.weights import Weights
 
     class SlowPool(FakePool):
         def __init__(self, _settings, _placement, said, _further):
@@ -940,7 +941,7 @@ def test_what_takes_long_to_start_is_said_again_until_it_is_done(capsys, monkeyp
     seen = []
     monkeypatch.setattr(saying, "SILENCE_S", 0.05)
     monkeypatch.setattr("search.evaluator.pool.RayPool", SlowPool)
-    monkeypatch.setattr("search.evaluator.models.weights.read_weights", lambda _folder: None)
+    monkeypatch.setattr("search.evaluator.models.weights.read_weights", lambda _folder: Weights("F32", 1, 4))
     placed = machines.Machines(model_facts(model, "probe"), CampaignConfig().workloads, (Wish("", 1),), "local")
     with pytest.raises(OSError, match="no room") if failing else nullcontext(), placed.pool():
         pass
