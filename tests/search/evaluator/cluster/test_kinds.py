@@ -39,7 +39,7 @@ def cluster(head, nodes):
 
 
 def evaluate(*words):
-    asked = [*FAKED, "eval", "quest", "--model", "probe", "--ratio", "8", *words]
+    asked = [*FAKED, "eval", "quest", "--model", "probe", "--ratio", "4", *words]
     return subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
 
 
