@@ -1,8 +1,9 @@
 """What a campaign loses when things die: `python -m benchmarks.faults crowd|kills [-n N]`.
 
     python -m benchmarks.faults crowd -n 300            of so many programs 10 % crash, 10 % hang, 5 % take all memory
-    python -m benchmarks.faults kills -n 20             `kill -9` at random, so often each: driver, worker, raylet and
-                                                        gcs (of Ray), node (all of Ray), postgresql; then it goes on
+    python -m benchmarks.faults kills -n 20             `kill -9` at random, so often each: driver, worker, raylet or
+                                                        gcs with a worker that only they can replace, node (all of
+                                                        Ray), postgresql; then it goes on
     python -m benchmarks.faults kills --what driver     one of them
 
 Pool, Ray, ledger and loop are the real ones; the engine is made up (`host.py`), so that a minute holds hundreds of

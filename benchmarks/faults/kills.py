@@ -50,6 +50,7 @@ MEASUREMENTS = """
 """
 LEASED = "SELECT count(*) FROM evaluation WHERE owner IS NOT NULL"
 FINISHED = "SELECT count(*) FROM evaluation WHERE status IS NOT NULL"
+UNMEASURED = "SELECT count(*) FROM evaluation WHERE status IN ('infrastructure', 'interrupted')"
 BEGUN = "SELECT count(*) FROM evaluation WHERE begun AND status IS NULL"
 
 
@@ -168,7 +169,8 @@ def kills(what: str, num: int, num_candidates: int, seed: int = 0, *, on_ray: bo
 
 
 def _disturb(campaign: Campaign, report: Report, kill: Callable[[int], bool], luck: random.Random, most: int) -> None:
-    """Run a campaign to its end, killing now and then."""
+    """Run a campaign to its end, killing now and then. A resumed one measures what workers were killed at too often."""
+    num_before = report.num_kills
     campaign.start()
     while True:
         assert campaign.driver is not None
@@ -184,8 +186,9 @@ def _disturb(campaign: Campaign, report: Report, kill: Callable[[int], bool], lu
         report.exits[code] += 1
         report.num_gave_up += code not in (0, -signal.SIGKILL)
         report.num_left += campaign.left()
-        if code == 0:
+        if code == 0 and not (report.num_kills > num_before and campaign.count(UNMEASURED)):
             return
+        num_before = report.num_kills
         campaign.start()
 
 
@@ -220,12 +223,19 @@ def _killer(what: str, own: Server | None, luck: random.Random) -> Callable[[int
             own.start()
             return True
         found = [driver] if what == "driver" else parts(what, driver)
-        for pid in found if what == "node" else luck.sample(found, min(1, len(found))):
+        targets = found if what == "node" else _one_of(found, luck)
+        if found and what in PROGRAMS:  # workers that live do without it; one that dies cannot be replaced without
+            targets += _one_of(parts("worker", driver), luck)
+        for pid in targets:
             with suppress(ProcessLookupError):  # gone with another
                 os.kill(pid, signal.SIGKILL)
         return bool(found)
 
     return kill
+
+
+def _one_of(pids: list[int], luck: random.Random) -> list[int]:
+    return luck.sample(pids, min(1, len(pids)))
 
 
 def parts(what: str, driver: int) -> list[int]:

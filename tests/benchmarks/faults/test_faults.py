@@ -1,9 +1,12 @@
 """The long checks of faults, in small: what they count is what there is to count, and nothing is lost."""
 
+import random
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 
+from benchmarks.faults import kills as killing
 from benchmarks.faults.crowd import crowd
 from benchmarks.faults.kills import Report, content, kills
 from search.store.ledger import SqlLedger
@@ -42,3 +45,32 @@ def test_a_ledger_that_differs_is_seen(tmp_path):
 def test_each_fault_counts(counted):
     assert Report("driver").is_right
     assert not Report("driver", **{counted: 1}).is_right
+
+
+class Scripted:
+    """A campaign each of whose runs works for a while, and leaves so many evaluations unmeasured."""
+
+    def __init__(self, *unmeasured):
+        self.driver, self._unmeasured, self.num_runs = SimpleNamespace(pid=1), unmeasured, 0
+
+    def start(self):
+        self.num_runs, self._codes = self.num_runs + 1, iter([None, 0])
+
+    def ended(self):
+        return next(self._codes)
+
+    def count(self, query):
+        return self._unmeasured[self.num_runs - 1] if query == killing.UNMEASURED else 1
+
+    def left(self):
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("unmeasured", "most", "num_runs"), [((0,), 1, 1), ((1, 0), 1, 2), ((1, 1), 1, 2), ((1,), 0, 1)]
+)
+def test_what_was_killed_too_often_is_left_to_a_resumed_campaign(monkeypatch, unmeasured, most, num_runs):
+    monkeypatch.setattr(killing, "LONGEST_LIFE_S", 0.0)
+    campaign, report = Scripted(*unmeasured), Report("worker")
+    killing._disturb(campaign, report, lambda _: True, random.Random(0), most)
+    assert (campaign.num_runs, report.num_kills, report.exits) == (num_runs, most, {0: num_runs})

@@ -31,9 +31,9 @@ for what in ("gcs", "worker", "raylet", "node"):
         os.kill(pid, signal.SIGKILL)
     while len(done) < 3 and time.monotonic() < end:
         done += pool.completed(1.0)
-    print(what, bool(targets), *sorted(f"{each.key.seed}:{each.status}" for each in done), flush=True)
+    print("told", what, bool(targets), *sorted(f"{each.key.seed}:{each.status}" for each in done), flush=True)
 pool.close()
-print("left", len(of_private_ray(os.getpid())))
+print("told left", len(of_private_ray(os.getpid())))
 """
 
 
@@ -43,5 +43,5 @@ def test_whatever_of_a_private_ray_is_killed_nothing_is_lost_and_nobody_blamed(t
     command = [sys.executable, "-c", DRIVER, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    told = [line for line in done.stdout.splitlines() if line.split()[0] in ("gcs", "worker", "raylet", "node", "left")]
+    told = [line.removeprefix("told ") for line in done.stdout.splitlines() if line.startswith("told ")]
     assert told == [f"{what} True 0:ok 1:ok 2:ok" for what in ("gcs", "worker", "raylet", "node")] + ["left 0"]
