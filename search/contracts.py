@@ -101,6 +101,16 @@ class Evaluator(Protocol):
 
 
 @runtime_checkable
+class OfKinds(Evaluator, Protocol):
+    """An evaluator with machines of several kinds. Its own figures decide a search; `further` measure beside them.
+
+    Each of those has an environment of its own. Whoever closes this one closes them too.
+    """
+
+    further: Sequence[Evaluator]
+
+
+@runtime_checkable
 class Telling(Protocol):
     """An evaluator that can say what its workers do at the moment."""
 

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 
 from search.contracts import Claim
 from search.fit import fit
+from search.parents import LOSSES, leaders, rivals
 from search.records import Evaluation, EvaluationKey, EvaluationTask, Stage, Status
 from search.stages import course
+from search.workloads import held_out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from search.config import CampaignConfig
     from search.contracts import Evaluator, Ledger
-    from search.records import Candidate, Workload
+    from search.records import Candidate, Record, Workload
 
 LEASE_S = 30.0  # how long a killed driver's evaluations stay blocked
 HEARTBEAT_S = 10.0
@@ -51,6 +53,15 @@ class Tasks:
             return EvaluationTask(self._key(candidate.program_digest, workload, seed), text, values, workload, fresh)
         fitted = fit(text, values, self._config.terms_of(workload), workload.ratio)
         return EvaluationTask(self._key(fitted.digest, workload, seed), text, fitted.values, workload, fresh)
+
+    def confirming(self, records: Sequence[Record]) -> Iterator[Job]:
+        """Ask for leaders and rivals again: fresh engine, other problems, on the split that no proposer is shown."""
+        seed = self._config.evaluation_seed + 1
+        for stage in (stage for stage in LOSSES if stage in self._config.stages):
+            for each in (*leaders(records), *rivals(records)):
+                candidate = each.record.candidate
+                workload = held_out(self._config.workload(stage, each.ratio), seed)
+                yield Job(self.task(candidate, workload, seed, fresh=True), candidate.id)
 
     def keys(self, candidate: Candidate) -> set[EvaluationKey]:
         """Give the keys of all that a run would measure of a candidate, here and now."""

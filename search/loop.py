@@ -18,12 +18,13 @@ from search.campaigns.stopping import Stopping
 from search.campaigns.turns import Turns
 from search.config import CampaignConfig, ConfigError
 from search.contracts import Distant, NoMoneyError, ProposerError
-from search.dispatch import UNFINISHED, Dispatcher, Job, Tasks
+from search.dispatch import UNFINISHED, Job, Tasks
 from search.journal.reflecting import is_due
+from search.kinds.elsewhere import Everywhere
 from search.observer import Observer, Running, Silent
-from search.outcome import End, Outcome, fruitless
+from search.outcome import End, Outcome, fruitful, fruitless
 from search.outside.arrivals import Arrivals
-from search.parents import LOSSES, front, leaders, rivals, untimed
+from search.parents import front, leaders, rivals, untimed
 from search.records import (
     Campaign,
     Candidate,
@@ -36,7 +37,6 @@ from search.records import (
     Workload,
 )
 from search.stages import next_workload
-from search.workloads import held_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -85,7 +85,7 @@ class Loop:
         self._seeds, self._turns = Seeds(self.config), Turns(self.config, proposers)
         self._observer = observer or Silent()
         self._tasks = Tasks(evaluator, self.config)
-        self._dispatcher = Dispatcher(ledger, evaluator, lambda task: check(task, self.config))
+        self._dispatcher = Everywhere(ledger, evaluator, lambda task: check(task, self.config), self.config)
         self._history = History(self.config, self._seeds.num)
         self._steps: dict[EvaluationKey, int] = {}
         self._names: dict[int, str] = {}  # by candidate
@@ -128,6 +128,7 @@ class Loop:
             while not self._draining and not self._complete():
                 self._turn()
             self._time_leaders()
+            self._dispatcher.end_search()
             confirmed = () if self._draining else self._confirm()
             self._settle_rest()
             return self._outcome(confirmed)
@@ -141,7 +142,8 @@ class Loop:
         for record in self._ledger.records(self._campaign.id):
             ours = self._tasks.keys(record.candidate)
             kept = tuple(e for e in record.evaluations if e.key in ours and e.status not in UNFINISHED)
-            self._remember(Record(record.candidate, kept))
+            self._remember(known := Record(record.candidate, kept))
+            self._dispatcher.follow(known, *kept)
         history = self._history
         for step in range(history.num_steps):
             self._next(step)
@@ -341,6 +343,7 @@ class Loop:
         record = replace(before, evaluations=(*before.evaluations, evaluation))
         self._history.records[step] = record
         self._observer.on_evaluation(record, evaluation)
+        self._dispatcher.follow(record, evaluation)
         self._num_unmeasured = self._num_unmeasured + 1 if evaluation.status is Status.INFRASTRUCTURE else 0
         if self._num_unmeasured == MAX_UNMEASURED:
             raise _OutOfOrderError(f"{MAX_UNMEASURED} candidates in a row could not be measured: {evaluation.message}")
@@ -370,19 +373,15 @@ class Loop:
             self._take(evaluation)
 
     def _confirm(self) -> tuple[Evaluation, ...]:
-        """Measure leaders and rivals again: fresh engine, other problems, on the split that no proposer is shown."""
-        self._observer.on_confirming(best := leaders(self._history.records))
-        seed = self.config.evaluation_seed + 1
-        for stage in (stage for stage in LOSSES if stage in self.config.stages):
-            for each in (*best, *rivals(self._history.records)):
-                workload = held_out(self.config.workload(stage, each.ratio), seed)
-                task = self._tasks.task(each.record.candidate, workload, seed, fresh=True)
-                self._dispatcher.start(Job(task, each.record.candidate.id))
+        """Measure leaders and rivals again, on the held-out split."""
+        self._observer.on_confirming(leaders(self._history.records))
+        for job in self._tasks.confirming(self._history.records):
+            self._dispatcher.start(job)
         return tuple(self._rest())
 
     def _rest(self) -> Iterator[Evaluation]:
         """Give what is still measured, as it comes."""
-        while not self._dispatcher.idle and not self._draining:
+        while not (self._dispatcher.is_settled or self._draining):
             yield from self._collect(TURN_S)
 
     def _outcome(self, confirmed: Sequence[Evaluation]) -> Outcome:
@@ -390,7 +389,8 @@ class Loop:
             return self._end(End.INTERRUPTED, "interrupted; resume goes on from here")
         if front(self._history.records):
             best, others = (tuple(found(self._history.records)) for found in (leaders, rivals))
-            done = self._end(End.DONE, self._no_money or self._reason_to_stop(self._history.num_steps))
+            why = self._no_money or self._reason_to_stop(self._history.num_steps)
+            done = self._end(*fruitful(self._dispatcher.missing, why))
             return replace(done, leaders=best, rivals=others, confirmations=tuple(confirmed))
         return self._end(*fruitless(self._history.records))
 

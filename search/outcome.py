@@ -41,6 +41,11 @@ class Outcome:
     confirmations: tuple[Evaluation, ...] = ()
 
 
+def fruitful(missing: str, why: str) -> tuple[End, str]:
+    """Say how a run ended that has found something: what could not be measured elsewhere, if anything, or why."""
+    return (End.INFRASTRUCTURE, f"{missing}; `vortex resume` makes up for it") if missing else (End.DONE, why)
+
+
 def fruitless(records: Sequence[Record]) -> tuple[End, str]:
     """Say how a run ended whose candidates nothing tells apart: by our own fault, or since none was good enough."""
     ours = [record for record in records if record.status in (*UNFINISHED, Status.QUARANTINED)]

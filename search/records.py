@@ -237,10 +237,11 @@ class Record:
 
     @property
     def status(self) -> Status:
-        """How far it got: its refusal, the last stage's status, or OK."""
+        """How far it got: its refusal, the last stage's status on the machine that decided, told first, or OK."""
         if self.candidate.status is not Status.OK or not self.evaluations:
             return self.candidate.status
-        return self.evaluations[-1].status
+        place = self.evaluations[0].key.environment_digest
+        return next(e.status for e in reversed(self.evaluations) if e.key.environment_digest == place)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from search.campaigns.endpoints import endpoints_of
 from search.campaigns.machines import Machines, facts_of, facts_to_serve
 from search.campaigns.proposers import proposers_of
 from search.campaigns.reading import read_setup
-from search.campaigns.settings import settings_of
+from search.campaigns.settings import settings_of, wishes_of
 from search.config import CampaignConfig, ConfigError
 from search.loop import Loop, start_campaign
 from search.observer import Observer, Silent
@@ -159,9 +159,8 @@ class Campaign:
     def _new_loop(self, observer: Observer) -> Loop:
         if self._evaluator is None:
             setup, config = self._setup, self.config
-            machines = Machines(
-                facts_to_serve(config.model), config.workloads, setup.workers, setup.ray, setup.gpus, setup.max_outage
-            )
+            facts = facts_to_serve(config.model)
+            machines = Machines(facts, config.workloads, wishes_of(setup), setup.ray, setup.max_outage)
             self._evaluator = self._opened.enter_context(machines.pool())
         return Loop(self._ledger, self._evaluator, self._proposers, self.stored, observer)
 

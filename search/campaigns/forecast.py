@@ -11,14 +11,15 @@ from search.agents.seeds import seed_proposals
 from search.archive.archive import NUM_LEADERS
 from search.archive.archivist import LEAST_GOING_ON
 from search.campaigns.machines import facts_of
-from search.campaigns.settings import settings_of
+from search.campaigns.settings import settings_of, wishes_of
 from search.foresight.outlook import LUCKY
+from search.kinds.elsewhere import REPEATED
 from search.parents import LOSSES, REFERENCE
 from search.records import Stage
 from search.workloads import NUM_DOCUMENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from search.campaigns.setup import Setup
     from search.config import CampaignConfig
@@ -76,11 +77,21 @@ class AgentForecast:
 
 
 @dataclass(frozen=True)
+class FurtherForecast:
+    """What is expected to be measured again on a further kind of machines; how fast they are is not known here."""
+
+    kind: str
+    workers: int
+    num_evaluations: int
+
+
+@dataclass(frozen=True)
 class Forecast:
     """The plan of a campaign and what it is expected to take.
 
-    `worker_seconds`: of all evaluations; `seconds`: on the clock, with all workers busy. What starts engines, records
-    and prefills comes on top, once. `limits`: what may end it earlier.
+    `worker_seconds`: of all evaluations on the kind of machines that decides; `seconds`: on the clock, with all its
+    workers busy. What starts engines, records and prefills comes on top, once. `further`: what other kinds do
+    meanwhile. `limits`: what may end it earlier.
     """
 
     model: str
@@ -91,6 +102,7 @@ class Forecast:
     workers: int
     workloads: tuple[Workload, ...]
     stages: tuple[StageForecast, ...]
+    further: tuple[FurtherForecast, ...]
     agents: tuple[AgentForecast, ...]
     worker_seconds: float
     seconds: float
@@ -109,10 +121,10 @@ def forecast(setup: Setup) -> Forecast:
     records = on_record(setup)
     seeds = seed_proposals(config)
     num_references = sum(seed.operator == REFERENCE for seed in seeds)
-    stages = tuple(
-        StageForecast(stage, number, *_seconds(stage, records))
-        for stage, number in expected(config, len(seeds) - num_references, num_references).items()
-    )
+    numbers = expected(config, len(seeds) - num_references, num_references)
+    stages = tuple(StageForecast(stage, number, *_seconds(stage, records)) for stage, number in numbers.items())
+    deciding, *others = wishes_of(setup)
+    further = tuple(FurtherForecast(each.kind, each.num_workers, elsewhere(config, numbers)) for each in others)
     agents = _agents(setup, config, records)
     worker_s = sum(each.seconds for each in stages if each.stage is not Stage.CHECK)
     if config.max_worker_seconds is not None:
@@ -124,14 +136,15 @@ def forecast(setup: Setup) -> Forecast:
         seeds=(*config.seeds, *map(str, setup.seed_programs)),
         ratios=config.ratios,
         round=config.proposers,
-        workers=setup.workers,
+        workers=deciding.num_workers,
         workloads=config.workloads,
         stages=stages,
+        further=further,
         agents=agents,
         worker_seconds=worker_s,
-        seconds=worker_s / setup.workers,
+        seconds=worker_s / deciding.num_workers,
         dollars=dollars if setup.max_dollars is None else min(dollars, setup.max_dollars),
-        disk_bytes=_disk_bytes(facts, config, sum(each.num_evaluations for each in stages)),
+        disk_bytes=_disk_bytes(facts, config, sum(numbers.values()) + sum(each.num_evaluations for each in further)),
         limits=_limits(config),
     )
 
@@ -166,6 +179,13 @@ def expected(config: CampaignConfig, num_seeds: int, num_references: int) -> dic
     }
     confirmed = NUM_LEADERS * num_ratios
     return {stage: math.ceil(numbers[stage] + (confirmed if stage in LOSSES else 0)) for stage in config.stages}
+
+
+def elsewhere(config: CampaignConfig, numbers: Mapping[Stage, int]) -> int:
+    """Give how many evaluations each further kind is expected to make: all repeated stages of what is timed here."""
+    repeated = sum(stage in REPEATED and stage is not Stage.CHECK for stage in config.stages)
+    again = sum(stage in LOSSES for stage in config.stages) * NUM_LEADERS * max(1, len(config.ratios))
+    return numbers.get(Stage.SERVE, 0) * repeated + again
 
 
 def _going_on(share: float, number: int) -> float:

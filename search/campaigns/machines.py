@@ -13,6 +13,7 @@ from search.campaigns.bounds import MAX_OUTAGE_S
 from search.campaigns.saying import said
 from search.config import ConfigError
 from search.contracts import LookError
+from search.kinds.wished import ANY_GPU, CPU, WHEREVER, is_gpu
 from search.records import Stage
 from search.workloads import HELD_OUT
 
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
     from search.config import CampaignConfig
     from search.contracts import Evaluator, Ledger
     from search.evaluator.arms import WorkerSettings
+    from search.evaluator.cluster import Placement
     from search.evaluator.models import ModelFacts
     from search.evaluator.models.weights import Weights
     from search.evaluator.recall.distant import NearestLooker
     from search.evaluator.recall.looker import RecordedLooker
+    from search.kinds.wished import Wish
     from search.records import Record, Workload
 
-ANY_GPU = "any"
 TIMED = (Stage.FIDELITY, Stage.SERVE)  # at whose lengths what serves must be right, above all
 LEAST_ADDRESS_SPACE_BYTES = 16 << 30  # libraries alone map several GiB that they never touch
 LEAST_GPU_CACHE_BYTES, MOST_GPU_CACHE_BYTES = 8 << 30, 24 << 30
@@ -40,15 +42,15 @@ MOST_THREADS = 16  # of the engine that prefills for all: more hardly pay for pr
 class Machines:
     """Where programs are measured: workers on a Ray cluster, each with engines that serve `model` what is asked of it.
 
-    `workloads` are what the stages run on, which says how many tokens the engines take. `max_outage`: the seconds for
-    which no worker may be left before the campaign ends.
+    `workloads` are what the stages run on, which says how many tokens the engines take. `wishes`: how many workers on
+    which kinds, the one that decides the search first. `max_outage`: the seconds for which no worker may be left before
+    the campaign ends.
     """
 
     model: ModelFacts
     workloads: tuple[Workload, ...]
-    workers: int
+    wishes: tuple[Wish, ...]
     ray: str
-    gpu: tuple[str, ...]
     max_outage: float = MAX_OUTAGE_S
 
     @contextmanager
@@ -57,28 +59,32 @@ class Machines:
 
         Raises ModelError, before anything starts, for a model that is not whole or takes too few tokens, and PoolError.
         """
-        from search.evaluator.cluster import Placement
         from search.evaluator.models.weights import read_weights
         from search.evaluator.pool import RayPool
         from search.evaluator.sandbox.scrubbing import hide_environment
         from search.evaluator.sandbox.strays import kill_ray
 
         hide_environment()
-        kinds = accelerators(self.gpu)
         with said(f"reading the weights of {self.model.name}", at_once=False):
             weights = read_weights(self.model.folder)
-        settings = worker_settings(self.model, self.workloads, kinds is not None)
-        if kinds is None:
-            settings = self._sharing_memory(settings, weights)
+        deciding, *further = [self._crew(wish, weights) for wish in self.wishes]
         try:
-            placement = Placement(self.workers, self.ray, kinds, self.max_outage)
-            with closing(RayPool(settings, placement, said)) as pool:
+            with closing(RayPool(*deciding, said, further)) as pool:
                 yield pool
         finally:
             kill_ray()
 
-    def _sharing_memory(self, settings: WorkerSettings, weights: Weights) -> WorkerSettings:
-        """Give engines on CPUs no larger KV caches than the machine's memory holds of all workers.
+    def _crew(self, wish: Wish, weights: Weights) -> tuple[WorkerSettings, Placement]:
+        """Say how workers of one kind run engines, and where they go. Raises ModelError."""
+        from search.evaluator.cluster import Placement
+
+        settings = worker_settings(self.model, self.workloads, is_gpu(wish.kind))
+        if not is_gpu(wish.kind):
+            settings = self._sharing_memory(settings, weights, wish)
+        return settings, Placement(wish.num_workers, self.ray, wish.kind, self.max_outage)
+
+    def _sharing_memory(self, settings: WorkerSettings, weights: Weights, wish: Wish) -> WorkerSettings:
+        """Give engines on CPUs no larger KV caches than the machine's memory holds of all workers on it.
 
         Raises ModelError where caches have to be larger. Of other machines' memory nothing is known here: there each
         worker is taken to be alone.
@@ -87,19 +93,20 @@ class Machines:
         from search.evaluator.cluster import LOCAL
         from search.evaluator.models import ModelError
 
-        engine, num_workers = settings.engine, self.workers if self.ray == LOCAL else 1
+        engine, together = settings.engine, wish.num_workers if self.ray == LOCAL else 1
         least = least_cache_bytes(self.model, self.workloads, CPU_BYTES_PER_VALUE, engine)
         both = 1 + dense_cache_bytes(self.model, CPU_BYTES_PER_VALUE, engine) / engine.kv_cache_bytes
-        rooms = {n: int(room_for_caches(weights, n) / both) for n in range(1, num_workers + 1)}
-        if rooms[num_workers] < least and self.ray == LOCAL:
+        rooms = {n: int(room_for_caches(weights, n) / both) for n in range(1, together + 1)}
+        if rooms[together] < least and self.ray == LOCAL:
             fitting = max((n for n, room in rooms.items() if room >= least), default=0)
-            remedy = f"--workers {fitting}" if fitting else "a smaller model or shorter texts (--tokens)"
+            fewer = f"--gpu {CPU}={fitting}" if wish.kind == CPU else f"--workers {fitting}"
+            remedy = fewer if fitting else "a smaller model or shorter texts (--tokens)"
             raise ModelError(
                 f"each worker holds two engines of {self.model.name}, each with a KV cache of {least / GIB:.1f} GiB at "
-                f"least; {num_workers} workers leave {rooms[num_workers] / GIB:.1f} GiB of this machine's "
+                f"least; {together} workers leave {rooms[together] / GIB:.1f} GiB of this machine's "
                 f"{machine_bytes() / GIB:.1f} for each; give {remedy}"
             )
-        engine = replace(engine, kv_cache_bytes=min(engine.kv_cache_bytes, max(rooms[num_workers], least)))
+        engine = replace(engine, kv_cache_bytes=min(engine.kv_cache_bytes, max(rooms[together], least)))
         dense = dense_cache_bytes(self.model, CPU_BYTES_PER_VALUE, engine)
         return replace(settings, engine=engine, dense_cache_bytes=dense)
 
@@ -137,13 +144,11 @@ def facts_of(model: str) -> ModelFacts:
         return model_facts(folder, name)
 
 
-def accelerators(gpu: Sequence[str]) -> tuple[str, ...] | None:
-    """Give the kinds of GPU that workers need: those asked for, else any where vLLM is built for GPUs, else none."""
+def kind_here() -> str:
+    """Name what workers need where nobody asked: any GPU where vLLM is built for GPUs, else no more than CPUs."""
     from vortex_dsl.serving.plugin import on_cpu_build
 
-    if gpu:
-        return tuple(kind for kind in gpu if kind != ANY_GPU)
-    return None if on_cpu_build() else ()
+    return WHEREVER if on_cpu_build() else ANY_GPU
 
 
 def worker_settings(model: ModelFacts, workloads: Sequence[Workload], on_gpu: bool) -> WorkerSettings:
@@ -209,7 +214,7 @@ def _recorded(config: CampaignConfig) -> Path:
         raise LookError("there is no look: recall is none of this campaign's stages, so that nothing is recorded")
     try:
         model = facts_of(config.model)
-        settings = worker_settings(model, config.workloads, accelerators(()) is not None)
+        settings = worker_settings(model, config.workloads, is_gpu(kind_here()))
         made_by = model_digest(model.folder), EVALUATOR_VERSION, settings.engine.dtype
         return file_of(settings.scratch, made_by, config.workload(Stage.RECALL), config.evaluation_seed)
     except ModelError as error:

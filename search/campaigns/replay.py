@@ -17,6 +17,7 @@ from search.campaigns.proposers import proposer_of
 from search.config import CampaignConfig, ConfigError
 from search.contracts import Claim, ProposerError
 from search.dispatch import UNFINISHED
+from search.kinds.elsewhere import REPEATED
 from search.loop import Loop, start_campaign
 from search.observer import Silent
 from search.records import Evaluation, Stage, Status
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
         Record,
         Submission,
     )
+
+    Measured = tuple[int, Stage, float]  # step, stage and cost ratio
 
 FAILED = "failed"  # the operator of a step for which a proposer gave nothing
 
@@ -127,15 +130,19 @@ class _Recorded:
     def of(cls, ledger: Ledger, campaign: Campaign) -> _Recorded:
         """Read it. Raises ConfigError where there is nothing to replay, or too much."""
         records = tuple(ledger.records(campaign.id))
-        places = {_place(e.key): None for record in records for e in record.evaluations}
+        places: dict[tuple[str, str, str], set[Measured]] = {}
+        for record in records:
+            for e in record.evaluations:
+                places.setdefault(_place(e.key), set()).add((record.candidate.step, e.key.stage, e.ratio))
         if not places:
             raise ConfigError(f"nothing was measured in campaign {campaign.id}, so that there is nothing to replay")
-        if len(places) > 1:
+        most = max(places, key=lambda place: len(places[place]))
+        if not all(each is places[most] or _is_beside(each, places[most]) for each in places.values()):
             raise ConfigError(
                 f"campaign {campaign.id} was measured in {len(places)} circumstances (models, machines or versions): "
                 "its steps were decided by what is on record of neither alone, and are not replayed"
             )
-        return cls(ledger, campaign, records, next(iter(places)))
+        return cls(ledger, campaign, tuple(_in_one(record, most) for record in records), most)
 
     @property
     def environment(self) -> Environment:
@@ -153,7 +160,7 @@ class _Recorded:
     def compare_confirmed(self, outcome: Outcome) -> None:
         """Compare leaders and rivals with what is confirmed on record. An interrupted record has fewer."""
         standings = self.ledger.standings(self.campaign.id)
-        on_record = {(each.id, each.ratio) for each in standings if each.confirmed}
+        on_record = {(s.id, s.ratio) for s in standings if s.confirmed and s.environment == self.place[1]}
         named = (*outcome.leaders, *outcome.rivals)
         led = {(self.candidate(each.record.candidate.step).id, each.ratio) for each in named}
         if not on_record <= led:
@@ -283,6 +290,16 @@ class _Comparing(Silent):
         for each in self._recorded.records[step].evaluations:
             if (each.key.stage, each.ratio) not in taken and each.key.stage is not Stage.SERVE:
                 raise _closed(step, each)
+
+
+def _is_beside(measured: set[Measured], deciding: set[Measured]) -> bool:
+    """Say whether a circumstance is that of a further kind of machines, which decides nothing."""
+    return measured <= deciding and all(stage in REPEATED for _, stage, _ in measured)
+
+
+def _in_one(record: Record, place: tuple[str, str, str]) -> Record:
+    """Give a record with what was measured of it in one circumstance."""
+    return replace(record, evaluations=tuple(e for e in record.evaluations if _place(e.key) == place))
 
 
 def _place(key: EvaluationKey) -> tuple[str, str, str]:

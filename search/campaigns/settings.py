@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from search.campaigns.machines import kind_here
 from search.config import ANSWER_TOKENS, RATIOS, CampaignConfig, ConfigError, SeedProgram, lag_for
 from search.evaluator.probe import PROBE
+from search.kinds.wished import Wish, is_gpu
 from search.records import Stage
 from vortex_dsl import load_program, trace
 
@@ -30,8 +32,8 @@ def settings_of(setup: Setup, model: ModelFacts) -> CampaignConfig:
     Raises ConfigError for what does not go together or is out of range, and ProgramError for a seed program that is
     refused, which names its file and line.
     """
-    judged = judged_by(setup, model)
-    lag = setup.lag or lag_for(setup.workers, setup.candidates, is_cheap=Stage.SCREEN in judged.stages)
+    judged, deciding = judged_by(setup, model), wishes_of(setup)[0]
+    lag = setup.lag or lag_for(deciding.num_workers, setup.candidates, is_cheap=Stage.SCREEN in judged.stages)
     return replace(
         judged,
         seed=setup.seed,
@@ -43,7 +45,7 @@ def settings_of(setup: Setup, model: ModelFacts) -> CampaignConfig:
         endpoints=tuple(setup.models().values()),
         outside=setup.outside,
         max_dollars=setup.max_dollars,
-        max_worker_seconds=_worker_seconds(setup),
+        max_worker_seconds=_worker_seconds(setup, deciding),
         stop_at=setup.stop_at,
         patience=setup.patience,
         reflect_every=setup.reflect_every,
@@ -108,13 +110,19 @@ def seed_programs(files: Iterable[Path], shape: Shape) -> tuple[SeedProgram, ...
     return tuple(found)
 
 
-def _worker_seconds(setup: Setup) -> float | None:
-    """Give the seconds that all workers have together: those of each, or those of GPUs, of which each holds one."""
-    from search.campaigns.machines import accelerators
+def wishes_of(setup: Setup) -> tuple[Wish, ...]:
+    """Give how many workers are wished for on which kinds, the one that decides the search first."""
+    return setup.wishes or (Wish(kind_here(), setup.workers),)
 
-    if setup.max_gpu_seconds is not None and accelerators(setup.gpus) is None:
+
+def _worker_seconds(setup: Setup, deciding: Wish) -> float | None:
+    """Give the seconds that all workers have together: those of each, or those of GPUs, of which each holds one.
+
+    They are those of the kind that decides the search, whose records alone say where it ends.
+    """
+    if setup.max_gpu_seconds is not None and not is_gpu(deciding.kind):
         raise ConfigError("max_gpu_seconds bounds what GPUs do, and workers here have none; give max_seconds, or gpus")
-    of_each = None if setup.max_seconds is None else setup.max_seconds * setup.workers
+    of_each = None if setup.max_seconds is None else setup.max_seconds * deciding.num_workers
     return min((each for each in (of_each, setup.max_gpu_seconds) if each is not None), default=None)
 
 

@@ -28,6 +28,7 @@ from search.campaigns.endpoints import EndpointSetup, check_priced, with_keys
 from search.campaigns.proposers import KNOWN, LLM, WITH_LLM
 from search.config import MAX_RATIOS, PROPOSERS, REFLECT_EVERY, TARGET, TURNS
 from search.evaluator.probe import PROBE
+from search.kinds.wished import read_wishes
 from search.outside.arrivals import Arrivals
 from search.parents import GIVEN
 from vortex_dsl.errors import did_you_mean
@@ -35,8 +36,9 @@ from vortex_dsl.values import MAX_TOKENS
 
 if TYPE_CHECKING:
     from search.agents.llm.endpoint import Endpoint
+    from search.kinds.wished import Wish
 
-MAX_ENDPOINTS = 16
+MAX_ENDPOINTS, MAX_KINDS = 16, 8
 File = Annotated[Path, Field(strict=False)]  # or a text that is one
 TAKEN = (*KNOWN, Seeds.name, GIVEN, Arrivals.name)
 
@@ -128,13 +130,18 @@ class Setup(BaseModel):
     )
 
     # On what
-    workers: int = Field(1, ge=1, le=MAX_WORKERS, description="Engines that measure side by side.")
+    workers: int = Field(
+        1, ge=1, le=MAX_WORKERS, description="Engines that measure side by side, on each kind of machine."
+    )
     ray: str = Field(
         "local", max_length=2000, description="A Ray cluster's address; 'local' starts one on this machine."
     )
     gpus: tuple[str, ...] = Field(
-        (), strict=False, max_length=16, description="Place workers on GPUs of these kinds, ['any'] for all."
-    )
+        (), strict=False, max_length=MAX_KINDS,
+        description="Place workers on GPUs of these kinds, ['any'] for whichever there is, 'CPU' for none: `workers` "
+        "on each, or as many as are given, as ['H100=4', 'CPU=16']. The first kind decides the search; what it times "
+        "is measured on the others too.",
+    )  # fmt: skip
     db: str = Field(
         DATABASE_URL,
         min_length=1,
@@ -192,6 +199,17 @@ class Setup(BaseModel):
             raise ValueError(f"proposers have {len(self.proposers)} turns; give at most {MAX_ROUND}")
         check_priced(self.endpoints, self.max_dollars)
         return self
+
+    @field_validator("gpus")
+    @classmethod
+    def _kinds(cls, gpus: tuple[str, ...]) -> tuple[str, ...]:
+        read_wishes(gpus, 1, MAX_WORKERS)
+        return gpus
+
+    @property
+    def wishes(self) -> tuple[Wish, ...]:
+        """Give the kinds of machines that are named, the one that decides the search first."""
+        return read_wishes(self.gpus, self.workers, MAX_WORKERS)
 
     @property
     def round(self) -> tuple[str, ...]:

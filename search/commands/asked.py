@@ -236,8 +236,12 @@ class Placed(Asked):
     ] = None  # fmt: skip
     gpu: Annotated[
         list[str] | None,
-        typer.Option("--gpu", metavar="KIND", help="Place workers on GPUs of this kind, 'any' for all; repeatable."),
-    ] = None
+        typer.Option(
+            "--gpu", metavar="KIND[=N]",
+            help="Place workers, N of them, on GPUs of this kind, 'any' for whichever there is, CPU for none; "
+            "repeatable: the first kind decides the search, and what it times is measured on the others too.",
+        ),
+    ] = None  # fmt: skip
     db: Annotated[
         str | None,
         typer.Option(
@@ -261,7 +265,8 @@ class Staffed(Asked):
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", min=1, max=MAX_WORKERS, show_default="1", help="Engines that measure side by side."
+            "--workers", min=1, max=MAX_WORKERS, show_default="1",
+            help="Engines that measure side by side, on each kind of machine.",
         ),
     ] = None  # fmt: skip
 

@@ -57,7 +57,7 @@ def run(*, file: CampaignFile = None, asked: ToRun, dry_run: DryRun = False, as_
         _pool(setup, facts, config.workloads, ending) as pool,
     ):
         campaign = start_campaign(ledger, config)
-        note(f"campaign {campaign.id}: {setup.candidates} candidates beside the seeds, on {pool.environment.device}")
+        note(f"campaign {campaign.id}: {setup.candidates} candidates beside the seeds, {_on(pool)}")
         if setup.outside:
             note(f"programs of {', '.join(setup.outside)} take the next steps: see `vortex mcp` and `vortex tell`")
         return _told(ledger, campaign, _searched(ledger, pool, proposers, campaign, ending), as_json)
@@ -84,7 +84,7 @@ def resume(
         endpoints = endpoints_of(config.endpoints, setup.endpoints, config.max_dollars)
         proposers = proposers_of(config, endpoints, ledger.records(found.id))
         with _pool(setup, facts_to_serve(config.model), config.workloads, ending) as pool:
-            note(f"campaign {found.id} goes on, on {pool.environment.device}")
+            note(f"campaign {found.id} goes on, {_on(pool)}")
             outcome = _searched(ledger, pool, proposers, found, ending)
         return _told(ledger, found, outcome, as_json)
 
@@ -138,10 +138,20 @@ def _forecast(setup: Setup, as_json: bool) -> int:
 def _pool(setup: Setup, facts: ModelFacts, workloads: tuple[Workload, ...], ending: Ending) -> Iterator[Evaluator]:
     """Have the workers that are asked for."""
     from search.campaigns.machines import Machines
+    from search.campaigns.settings import wishes_of
 
-    with Machines(facts, workloads, setup.workers, setup.ray, setup.gpus, setup.max_outage).pool() as pool:
+    with Machines(facts, workloads, wishes_of(setup), setup.ray, setup.max_outage).pool() as pool:
         ending.listen()  # Ray has put a handler of its own into the place of ours
         yield pool
+
+
+def _on(pool: Evaluator) -> str:
+    """Say on what a campaign searches, and where else it measures what it times."""
+    from search.contracts import OfKinds
+
+    further = pool.further if isinstance(pool, OfKinds) else ()
+    devices = ", ".join(each.environment.device for each in further)
+    return f"on {pool.environment.device}{f', and what is timed there on {devices}' if devices else ''}"
 
 
 def _searched(

@@ -14,9 +14,11 @@ from search.commands.database import campaign_of, existing
 from search.commands.output import cell, note, print_data, print_json, print_program, whole
 from search.commands.programs.named import CandidateName, candidate_named
 from search.commands.watching.counted import counts, drawn_counts
-from search.records import Stage
+from search.records import Stage, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import RenderableType
 
     from search.behaviour import Nearest
@@ -117,13 +119,14 @@ def _drawn_stages(ledger: Ledger, record: Record) -> RenderableType:
 
     from search.report.columns import Fitted
 
-    drawn = Table("ratio", "stage", "split", "status")
+    devices = _devices(ledger, record)
+    drawn = Table("ratio", "stage", "split", "status", *(["machine"] if devices else []))
     drawn.add_column("s", justify="right", no_wrap=True)
     drawn.add_column("measured (95 %)", overflow="fold")
     reasons = []
     for ratio, evaluations in _by_ratio(record):
         for i, evaluation in enumerate(evaluations):
-            drawn.add_row("" if i else ratio, *map(cell, _row(ledger, evaluation)))
+            drawn.add_row("" if i else ratio, *map(cell, _row(ledger, evaluation, devices)))
             at = f"{evaluation.key.stage}, {ratio if evaluation.ratio == 0 else f'at {ratio}'}"
             reasons += [cell(f"{at}: {evaluation.message}")] if evaluation.message else []
         drawn.add_section()
@@ -239,11 +242,20 @@ def _by_ratio(record: Record) -> list[tuple[str, list[Evaluation]]]:
     return [(f"{r:g}" if r else "as written", [e for e in record.evaluations if e.ratio == r]) for r in ratios]
 
 
-def _row(ledger: Ledger, evaluation: Evaluation) -> list[str]:
+def _devices(ledger: Ledger, record: Record) -> dict[str, str]:
+    """Name the machines of a record by the digests of their environments; nothing where all are the same."""
+    measured = (each for each in record.evaluations if each.status is not Status.QUARANTINED)
+    places = list(dict.fromkeys(each.key.environment_digest for each in measured))
+    return {each: f"{ledger.environment(each).device} [{each[:6]}]" for each in places} if len(places) > 1 else {}
+
+
+def _row(ledger: Ledger, evaluation: Evaluation, devices: Mapping[str, str]) -> list[str]:
+    """Write an evaluation; with its machine, where there are several."""
     from search.ranking.leaderboard import interval
 
     key = evaluation.key
     figures = [f"{m.name} {interval(m.value, m.low, m.high)}" for m in evaluation.measurements]
     measured = "\n".join(figures) or "nothing: see the message below" if evaluation.message else "\n".join(figures)
     split = ledger.workload(key.workload_digest).split
-    return [key.stage, split, evaluation.status, f"{evaluation.elapsed_s:.1f}", measured]
+    machine = [devices.get(key.environment_digest, "")] if devices else []
+    return [key.stage, split, evaluation.status, *machine, f"{evaluation.elapsed_s:.1f}", measured]

@@ -1,7 +1,7 @@
 """Workers as Ray actors on CPUs or GPUs, none of which can lose, repeat or block a task.
 
 What is lost with a node goes back to the queue, and whoever is left goes on. Only once nobody has been left for as long
-as there is patience is that the end.
+as there is patience is that the end. Workers of each kind are a crew, with a queue and an environment of its own.
 """
 
 from __future__ import annotations
@@ -9,27 +9,28 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections import Counter, deque
+from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from search.evaluator.arms import WorkerSettings
-from search.evaluator.cluster import Placement, PoolError
+from search.evaluator.cluster import PoolError
 from search.evaluator.cluster.asking import ANSWER_S, kill, nodes
 from search.evaluator.cluster.losses import is_lost, reason
 from search.evaluator.cluster.membership import Membership
 from search.evaluator.cluster.telling import PREFIX, forget, told
+from search.evaluator.crews import Crew, check_apart
 from search.evaluator.identity import EVALUATOR_VERSION
 from search.evaluator.models import model_digest, model_folder, model_outline
-from search.evaluator.speed.stage import num_pairs_of
 from search.evaluator.worker import Introduction, Worker
 from search.records import Environment, Evaluation, EvaluationTask, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
     from contextlib import AbstractContextManager
 
+    from search.evaluator.arms import WorkerSettings
+    from search.evaluator.cluster import Placement
     from search.records import EvaluationKey
 
 START_S = 120.0  # of a worker, once there is room for it
@@ -45,6 +46,7 @@ class _Slot:
     Without an actor it waits until `deadline` for another attempt.
     """
 
+    crew: Crew
     actor: Any
     call: Any
     deadline: float
@@ -61,7 +63,10 @@ def _worker() -> Any:
 
 
 class RayPool:
-    """Implements `search.contracts.Evaluator`. Use from one thread."""
+    """Implements `search.contracts.OfKinds`: an evaluator by its first crew, beside those by others.
+
+    Use from one thread.
+    """
 
     version = EVALUATOR_VERSION
 
@@ -70,58 +75,69 @@ class RayPool:
         settings: WorkerSettings,
         placement: Placement,
         said: Callable[[str], AbstractContextManager[object]] = nullcontext,
+        further: Sequence[tuple[WorkerSettings, Placement]] = (),
     ) -> None:
         """Start Ray or join it, and wait for every worker; `said` is told what begins, and left when it is done.
 
+        `further`: how workers of other kinds run engines, and where they go on the same cluster.
+
         Raises PoolError where they cannot be placed or differ, ModelError or ConfigError for a model of no use.
         """
-        if placement.accelerators is not None and settings.memory_bytes:
-            raise PoolError("an address-space limit breaks CUDA: set memory_bytes to 0 for workers on GPUs")
+        self._crews = [Crew(*each) for each in ((settings, placement), *further)]
         folder = model_folder(settings.engine.model)
         self.model_digest, self._model = model_digest(folder), model_outline(folder)
         self.num_workers = placement.num_workers
-        self._settings, self._placement = settings, placement
-        self._waiting: deque[EvaluationTask] = deque()
+        num_workers = sum(crew.placement.num_workers for crew in self._crews)
         self._lost: Counter[EvaluationKey] = Counter()  # nodes, under a task
         self._slots: list[_Slot] = []
-        self._refused: dict[str, str] = {}  # nodes, and why
-        self._alone_since: float | None = None  # since when there is no worker
-        self._why = ""  # there is none
-        self._cluster = Membership(placement.address, placement.num_workers)
+        self._cluster = Membership(placement.address, num_workers)
         self._is_cut_off, self._look_at = False, 0.0  # and when to look the next time whether we are
         with said(f"starting Ray ({placement.address})"):
             self._cluster.join()
         self._worker = _worker()
         try:
-            with said(f"starting {placement.num_workers} worker{'s' * (placement.num_workers > 1)}"):
-                self.environment = self._start_workers()
+            with said(f"starting {num_workers} worker{'s' * (num_workers > 1)}"):
+                self.environment, *others = self._start_workers()
         except BaseException:
             self.close()
             raise
+        self.further = tuple(_OfKind(self, *each) for each in zip(self._crews[1:], others, strict=True))
 
     def submit(self, task: EvaluationTask) -> None:
         """Queue one stage of one program. Does not block."""
-        self._waiting.append(task)
-        self._hand_out()
+        self.submit_to(self._crews[0], task)
 
     def completed(self, timeout_s: float) -> list[Evaluation]:
-        """Give what has finished since the last call, waiting up to `timeout_s` for the first.
+        """Give what has finished since the last call, waiting up to `timeout_s` for the first of any kind.
 
         Gives nothing at once when nothing is queued. Raises PoolError when there has been no worker for too long.
         """
+        return self.completed_by(self._crews[0], timeout_s)
+
+    def running(self) -> list[EvaluationKey]:
+        """Give what workers are at work on; the rest of what was submitted waits for one of them."""
+        return self.running_by(self._crews[0])
+
+    def submit_to(self, crew: Crew, task: EvaluationTask) -> None:
+        """Queue a task for one kind of workers."""
+        crew.waiting.append(task)
+        self._hand_out()
+
+    def completed_by(self, crew: Crew, timeout_s: float) -> list[Evaluation]:
+        """Give what one kind of workers has finished; as `completed`."""
         deadline = time.monotonic() + timeout_s
-        finished: list[Evaluation] = []
-        while not finished and (self._waiting or any(slot.task for slot in self._slots)):
-            finished = self._turn(deadline)
+        while self._is_at_work(crew) and not any(each.done for each in self._crews):
+            self._turn(deadline)
             self._check_patience()
             if time.monotonic() >= deadline:
                 break
         self._hand_out()
+        finished, crew.done = crew.done, []
         return finished
 
-    def running(self) -> list[EvaluationKey]:
-        """Give what workers are at work on; the rest of what was submitted waits for one of them."""
-        return [slot.task.key for slot in self._slots if slot.task is not None]
+    def running_by(self, crew: Crew) -> list[EvaluationKey]:
+        """Give what one kind of workers is at work on."""
+        return [slot.task.key for slot in self._slots if slot.crew is crew and slot.task is not None]
 
     def doing(self, keys: Collection[EvaluationKey]) -> dict[EvaluationKey, str]:
         """Give what workers are doing for some of what is in their hands, in words."""
@@ -130,49 +146,55 @@ class RayPool:
 
     def close(self) -> None:
         """Kill every worker; its engines die with it. Idempotent."""
-        self._waiting.clear()
+        for crew in self._crews:
+            crew.waiting.clear()
         for slot in self._slots:
             self._end(slot)
         self._slots = []
         self._cluster.leave()
 
-    def _stage_s(self, task: EvaluationTask) -> float:
-        return self._settings.limits.stage_s(task.key.stage, 1 + num_pairs_of(task))
+    def _is_at_work(self, crew: Crew) -> bool:
+        return bool(crew.waiting) or any(slot.task for slot in self._slots if slot.crew is crew)
 
     # Workers
 
-    def _start_workers(self) -> Environment:
-        """Start all workers and wait for them; figures from unlike machines must not share a row."""
+    def _start_workers(self) -> list[Environment]:
+        """Start all workers, wait for them and give each kind's environment: unlike machines must not share a row."""
         import ray
 
         try:
-            self._placement.check(nodes())
-            self._slots = [self._fresh_slot() for _ in range(self.num_workers)]
+            known_nodes = nodes()
+            for crew in self._crews:
+                crew.placement.check(known_nodes)
+            self._slots = [self._fresh_slot(crew) for crew in self._crews for _ in range(crew.placement.num_workers)]
             found = ray.get([slot.call for slot in self._slots], timeout=START_S)
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None
         except ray.exceptions.RayError as error:
             raise PoolError(f"the workers did not start: {reason(error)}") from error
+        wanted: dict[Crew, Environment] = {}
         for slot, known in zip(self._slots, found, strict=True):
-            if complaint := self._complaint(known, found[0].environment):
+            slot.crew.environment = wanted.setdefault(slot.crew, known.environment)  # of its first worker
+            if complaint := self._complaint(known, slot.crew):
                 raise PoolError(f"{complaint}; name one kind of accelerator, and install the same on all nodes")
             slot.known, slot.call = known, None
-        return found[0].environment
+        check_apart(self._crews)
+        return list(wanted.values())
 
-    def _complaint(self, known: Introduction, wanted: Environment) -> str:
-        """Say why a worker's figures would not share a row with others', if they would not."""
+    def _complaint(self, known: Introduction, crew: Crew) -> str:
+        """Say why a worker's figures would not share a row with others of its kind, if they would not."""
         if known.fault or known.model != self._model:
             return f"the model on {known.host} is another one than here: {known.fault or 'its files differ'}"
-        ours, theirs = vars(wanted), vars(known.environment)
+        ours, theirs = vars(crew.environment), vars(known.environment)
         differing = [f"{name} {theirs[name]} instead of {ours[name]}" for name in FIELDS if ours[name] != theirs[name]]
         return f"the workers' machines differ: {known.host} has {', '.join(differing)}" if differing else ""
 
-    def _fresh_slot(self) -> _Slot:
+    def _fresh_slot(self, crew: Crew) -> _Slot:
         """Start a worker wherever there is room, now or later."""
-        options = self._placement.options(nodes(), self._refused)
+        options = crew.placement.options(nodes(), crew.refused)
         place = f"{PREFIX}{secrets.token_hex(8)}"
-        actor = self._worker.options(max_restarts=0, **options).remote(self._settings, place)
-        return _Slot(actor, actor.introduce.remote(), time.monotonic() + START_S, place)
+        actor = self._worker.options(max_restarts=0, **options).remote(crew.settings, place)
+        return _Slot(crew, actor, actor.introduce.remote(), time.monotonic() + START_S, place)
 
     def _end(self, slot: _Slot) -> None:
         if slot.actor is not None and self._cluster.lasts():
@@ -181,22 +203,24 @@ class RayPool:
 
     def _leave(self, i: int, why: str) -> None:
         """Give up a worker; another one is started in its place in a while."""
+        crew = self._slots[i].crew
         self._end(self._slots[i])
-        self._slots[i] = _Slot(None, None, time.monotonic() + RETRY_S, "")
-        self._why = why
+        self._slots[i] = _vacant(crew, RETRY_S)
+        crew.why = why
 
     def _welcome(self, i: int, known: Introduction) -> None:
         """Take a worker in that has started, unless its machine is another."""
-        complaint = self._complaint(known, self.environment)
+        crew = self._slots[i].crew
+        complaint = self._complaint(known, crew)
         if complaint:
-            self._refused[known.node] = complaint
+            crew.refused[known.node] = complaint
             self._leave(i, complaint)
         else:
             self._slots[i].known, self._slots[i].call = known, None
 
     # Work
 
-    def _turn(self, deadline: float) -> list[Evaluation]:
+    def _turn(self, deadline: float) -> None:
         """Give out work and take what is done; where Ray itself is gone, all workers are gone with it."""
         from ray.exceptions import RayError
 
@@ -205,12 +229,12 @@ class RayPool:
             if not self._is_cut_off:
                 self._revive()
             self._hand_out()
-            return self._collect(deadline)
+            self._collect(deadline)
         except RayError as error:
             self._cluster.lose()
             self._look_at = 0.0
-            gone = [self._replace(i, Status.INFRASTRUCTURE, reason(error), lost=True) for i in range(len(self._slots))]
-            return [evaluation for evaluation in gone if evaluation is not None]
+            for i in range(len(self._slots)):
+                self._replace(i, Status.INFRASTRUCTURE, reason(error), lost=True)
 
     def _look_around(self) -> None:
         """Look now and then, while a worker is missing, whether Ray is there to start it.
@@ -227,11 +251,12 @@ class RayPool:
 
     def _rejoin(self) -> None:
         """Leave a cluster that is gone, with workers that nobody can replace, and join what answers in its place."""
-        self._slots = [_Slot(None, None, time.monotonic(), "") for _ in self._slots]
+        self._slots = [_vacant(slot.crew, 0.0) for slot in self._slots]
         try:
             self._cluster.join()
         except PoolError as error:
-            self._why = str(error)
+            for crew in self._crews:
+                crew.why = str(error)
         else:
             self._is_cut_off = False
 
@@ -239,16 +264,16 @@ class RayPool:
         now = time.monotonic()
         for i, slot in enumerate(self._slots):
             if slot.actor is None and now >= slot.deadline:
-                self._slots[i] = self._fresh_slot()
+                self._slots[i] = self._fresh_slot(slot.crew)
 
     def _hand_out(self) -> None:
         for slot in self._slots:
-            if self._waiting and not self._is_cut_off and slot.known is not None and slot.call is None:
-                slot.task = self._waiting.popleft()
+            if slot.crew.waiting and not self._is_cut_off and slot.known is not None and slot.call is None:
+                slot.task = slot.crew.waiting.popleft()
                 slot.call = slot.actor.run.remote(slot.task)
-                slot.deadline = time.monotonic() + self._stage_s(slot.task)
+                slot.deadline = time.monotonic() + slot.crew.stage_s(slot.task)
 
-    def _collect(self, deadline: float) -> list[Evaluation]:
+    def _collect(self, deadline: float) -> None:
         """Wait for the first call to end or to be overdue, then settle all that are."""
         import ray
 
@@ -256,16 +281,14 @@ class RayPool:
         wait_s = max(0.0, min(deadline, self._next_deadline()) - time.monotonic())
         if not calls:
             time.sleep(wait_s)
-            return []
+            return
         ray.wait(calls, timeout=wait_s)
         ready, _ = ray.wait(calls, num_returns=len(calls), timeout=0)
-        settled: list[Evaluation | None] = []
         for i, slot in enumerate(self._slots):
             if slot.call in ready:
-                settled.append(self._settle(i))
+                self._settle(i)
             elif slot.call is not None and time.monotonic() >= slot.deadline:
-                settled.append(self._give_up(i))
-        return [evaluation for evaluation in settled if evaluation is not None]
+                self._give_up(i)
 
     def _next_deadline(self) -> float:
         """Give when something is to be done though no call has ended."""
@@ -274,7 +297,7 @@ class RayPool:
         to_revive = [slot.deadline for slot in self._slots if slot.actor is None and not self._is_cut_off]
         return min([*to_look, *overdue, *to_revive], default=math.inf)
 
-    def _settle(self, i: int) -> Evaluation | None:
+    def _settle(self, i: int) -> None:
         """Take what a call gave. A worker that broke is replaced; what was lost with a node goes back to the queue."""
         import ray
 
@@ -283,40 +306,66 @@ class RayPool:
             result = ray.get(slot.call, timeout=ANSWER_S)
         except ray.exceptions.RayError as error:
             lost = is_lost(error) or not self._cluster.lasts()
-            return self._replace(i, Status.INFRASTRUCTURE, f"the worker broke: {reason(error)}", lost=lost)
+            self._replace(i, Status.INFRASTRUCTURE, f"the worker broke: {reason(error)}", lost=lost)
+            return
         if slot.known is None:
             self._welcome(i, result)
-            return None
-        task, slot.task, slot.call = slot.task, None, None
-        return result if task else None
+            return
+        if slot.task:
+            slot.crew.done.append(result)
+        slot.task, slot.call = None, None
 
-    def _give_up(self, i: int) -> Evaluation | None:
+    def _give_up(self, i: int) -> None:
         """Replace a worker that let its own limits pass, or whose answer has no way to us."""
-        task = self._slots[i].task
-        limit_s = self._stage_s(task) if task else START_S
-        message = f"the worker gave no answer within {limit_s:g} s and was killed"
-        return self._replace(i, Status.TIMED_OUT, message, lost=not self._cluster.lasts())
+        crew, task = self._slots[i].crew, self._slots[i].task
+        message = f"the worker gave no answer within {crew.stage_s(task) if task else START_S:g} s and was killed"
+        self._replace(i, Status.TIMED_OUT, message, lost=not self._cluster.lasts())
 
-    def _replace(self, i: int, status: Status, message: str, *, lost: bool = False) -> Evaluation | None:
-        task = self._slots[i].task
+    def _replace(self, i: int, status: Status, message: str, *, lost: bool = False) -> None:
+        crew, task = self._slots[i].crew, self._slots[i].task
         self._leave(i, message)
         if task is None:
-            return None
+            return
         self._lost[task.key] += lost
         if lost and self._lost[task.key] < MAX_LOST:
-            self._waiting.appendleft(task)
-            return None
-        return Evaluation(task.key, status, message)
+            crew.waiting.appendleft(task)
+        else:
+            crew.done.append(Evaluation(task.key, status, message))
 
     def _check_patience(self) -> None:
-        """Raise PoolError where there has been no worker for too long."""
-        now = time.monotonic()
-        if any(slot.known for slot in self._slots):
-            self._alone_since = None
-        elif self._alone_since is None:
-            self._alone_since = now
-        elif now - self._alone_since >= self._placement.patience_s:
-            raise PoolError(
-                f"no worker is left on Ray at {self._placement.address}, and none could be started for "
-                f"{self._placement.patience_s:g} s: {self._why}"
-            )
+        """Raise PoolError where there has been no worker for too long; on a further kind, give up what waits."""
+        manned = {slot.crew for slot in self._slots if slot.known}
+        for crew in self._crews:
+            lost = crew.lost(is_alone=crew not in manned)
+            if lost and crew is self._crews[0] and self._is_at_work(crew):
+                raise PoolError(lost)
+            if lost:
+                crew.give_up(lost)
+
+
+class _OfKind:
+    """Implements `search.contracts.Evaluator` by one crew of a pool, which is who ends it."""
+
+    version = EVALUATOR_VERSION
+
+    def __init__(self, pool: RayPool, crew: Crew, environment: Environment) -> None:
+        self._pool, self._crew = pool, crew
+        self.environment, self.model_digest = environment, pool.model_digest
+        self.num_workers = crew.placement.num_workers
+
+    def submit(self, task: EvaluationTask) -> None:
+        self._pool.submit_to(self._crew, task)
+
+    def completed(self, timeout_s: float) -> list[Evaluation]:
+        return self._pool.completed_by(self._crew, timeout_s)
+
+    def running(self) -> list[EvaluationKey]:
+        return self._pool.running_by(self._crew)
+
+    def close(self) -> None:
+        """Do nothing: the pool kills all workers."""
+
+
+def _vacant(crew: Crew, retry_s: float) -> _Slot:
+    """Give a place whose worker is to be started in a while."""
+    return _Slot(crew, None, None, time.monotonic() + retry_s, "")

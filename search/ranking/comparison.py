@@ -36,7 +36,8 @@ class ComparisonError(ValueError):
 class Difference:
     """One figure of two candidates under one circumstance; `difference` is b - a, for speed b / a.
 
-    `part`: of which questions, texts or layers, empty for all. No interval where there is one pair only.
+    `part`: of which questions, texts or layers, empty for all; `machine`: on which both were measured, in words. No
+    interval where there is one pair only.
     """
 
     a: int
@@ -52,6 +53,7 @@ class Difference:
     low: float | None
     high: float | None
     num_pairs: int
+    machine: str
 
 
 @dataclass(frozen=True)
@@ -96,10 +98,11 @@ def _differences(
     a: Record, b: Record, pair: tuple[Evaluation, Evaluation], known: Circumstances
 ) -> Iterator[Difference]:
     stage, workload = pair[0].key.stage, known.workloads[pair[0].key.workload_digest]
+    machine = _device(pair[0].key.environment_digest, known)
     for figure, part, values, interval in _figures(stage, pair, workload):
         yield Difference(
             a.candidate.id, b.candidate.id, stage, workload.split, pair[0].ratio, figure, part, *values,
-            interval.value, interval.low, interval.high, interval.num_samples,
+            interval.value, interval.low, interval.high, interval.num_samples, machine,
         )  # fmt: skip
 
 

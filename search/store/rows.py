@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
@@ -296,10 +296,21 @@ class Reading:
 
 def ordered(found: dict[int, list[tuple[int, Judged]]]) -> dict[int, list[Judged]]:
     """Put what `Reading.by_id` gives into stage order."""
-    return {candidate_id: sorted((each for _, each in items), key=in_order) for candidate_id, items in found.items()}
+    return {candidate_id: in_order([each for _, each in items]) for candidate_id, items in found.items()}
 
 
-in_order = attrgetter("order")
+def in_order(items: list[Judged]) -> list[Judged]:
+    """Order a candidate's evaluations; of one stage, those of the machine that has most of them come first.
+
+    That is the one that decided the search: on further kinds, candidates go through some of its stages.
+    """
+    place, order = attrgetter("evaluation.key.environment_digest"), attrgetter("order")
+    numbers = Counter(map(place, items))
+    if len(numbers) == 1:
+        return sorted(items, key=order)
+    return sorted(items, key=lambda item: (*item.order, -numbers[place(item)], place(item)))
+
+
 IDS: BindParameter[int] = bindparam("ids", expanding=True)
 OF_CANDIDATES = Reading(IDS)
 OF_CAMPAIGN = Reading(select(models.Candidate.id).where(models.Candidate.campaign_id == bindparam("campaign")))

@@ -28,6 +28,7 @@ from search.cli import commands, main
 from search.commands.exits import ExitCode, explain
 from search.config import CampaignConfig
 from search.evaluator.fidelity.given import source_of
+from search.kinds.wished import Wish
 from search.loop import start_campaign
 from search.ranking.standing import Standing
 from search.records import (
@@ -980,9 +981,10 @@ def test_what_takes_long_to_start_is_said_again_until_it_is_done(capsys, monkeyp
     """The pool blocks: Ray and workers tell nothing while they start."""
     from search.campaigns import saying
     from search.evaluator.models import model_facts
+    from search.evaluator.models.weights import Weights
 
     class SlowPool(FakePool):
-        def __init__(self, _settings, _placement, said):
+        def __init__(self, _settings, _placement, said, _further):
             super().__init__()
             with said("starting Ray (local)"):
                 deadline = time.monotonic() + 10.0
@@ -995,8 +997,8 @@ def test_what_takes_long_to_start_is_said_again_until_it_is_done(capsys, monkeyp
     seen = []
     monkeypatch.setattr(saying, "SILENCE_S", 0.05)
     monkeypatch.setattr("search.evaluator.pool.RayPool", SlowPool)
-    monkeypatch.setattr("search.evaluator.models.weights.read_weights", lambda _folder: None)
-    placed = machines.Machines(model_facts(model, "probe"), CampaignConfig().workloads, 1, "local", ())
+    monkeypatch.setattr("search.evaluator.models.weights.read_weights", lambda _folder: Weights("F32", 1, 4))
+    placed = machines.Machines(model_facts(model, "probe"), CampaignConfig().workloads, (Wish("", 1),), "local")
     with pytest.raises(OSError, match="no room") if failing else nullcontext(), placed.pool():
         pass
     assert seen[0] == "starting Ray (local)", "what is done at once is not worth a line"

@@ -13,6 +13,7 @@ from search.evaluator.caching import cache_bytes, dense_cache_bytes, least_cache
 from search.evaluator.engine import EngineSettings
 from search.evaluator.models import ModelError, model_facts, smollm2
 from search.evaluator.models.weights import read_weights
+from search.kinds.wished import Wish
 from search.records import Stage, Workload
 from search.workloads import workloads_for
 
@@ -169,11 +170,13 @@ def test_workers_share_a_machines_memory(tiny_llama, monkeypatch):
     least = least_cache_bytes(facts, texts, 4, engine)
     assert dense_cache_bytes(facts, 4, engine) == 2 * engine.kv_cache_bytes / 3  # 256 bytes of K and V, 128 of fields
     assert rooms[2] < least * 5 / 3 / (1 << 30) < rooms[1]
-    with (
-        pytest.raises(ModelError, match=r"3 workers leave 0\.5 GiB of this machine's 16\.0 for each; give --workers 2"),
-        machines.Machines(facts, texts, 3, "local", ()).pool(),
-    ):
-        pytest.fail("the workers started")
+    for kind, remedy in (("", "--workers 2"), ("CPU", "--gpu CPU=2")):
+        told = rf"3 workers leave 0\.5 GiB of this machine's 16\.0 for each; give {remedy}"
+        with (
+            pytest.raises(ModelError, match=told),
+            machines.Machines(facts, texts, (Wish(kind, 3),), "local").pool(),
+        ):
+            pytest.fail("the workers started")
 
 
 def test_the_kv_cache_holds_all_prompts_and_answers(tiny_llama):

@@ -61,15 +61,17 @@ def _drawn(records: Sequence[Record], differences: Sequence[Difference]) -> Rend
 
     names = {record.candidate.id: record.candidate.name for record in records}
     tables: list[RenderableType] = []
+    machines = ["machine"] if len({each.machine for each in differences}) > 1 else []
     for a, b in dict.fromkeys((each.a, each.b) for each in differences):
-        drawn = Table("ratio", "stage", "figure", "of")
+        drawn = Table("ratio", "stage", *machines, "figure", "of")
         for heading in ("A", "B", "difference", "pairs"):
             drawn.add_column(heading, justify="right", no_wrap=True)
         for each in (d for d in differences if (d.a, d.b) == (a, b)):
             ratio = f"{each.ratio:g}" if each.ratio else "as written"
             stage = each.stage.value if each.split == "search" else f"{each.stage.value} ({each.split})"
             figures = f"{each.value_a:.3f}", f"{each.value_b:.3f}", interval(each.difference, each.low, each.high)
-            drawn.add_row(*map(Text, (ratio, stage, each.figure, each.part, *figures, str(each.num_pairs))))
+            of = (ratio, stage, *([each.machine] if machines else []), each.figure, each.part)
+            drawn.add_row(*map(Text, (*of, *figures, str(each.num_pairs))))
         tables += [Text(f"A: {names[a]} ({a}), B: {names[b]} ({b})"), Fitted(drawn, ("pairs", "A", "B"))]
     tables.append(Text("difference: B - A, for speed-up B / A; pairs: what it is taken over; intervals: 95 %"))
     return Group(*tables)

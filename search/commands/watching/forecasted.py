@@ -26,6 +26,11 @@ def drawn(told: Forecast) -> RenderableType:
         f"{each.completion_tokens:,} written for each (from {each.from_what}), ${each.dollars:,.2f}"
         for each in told.agents
     ]
+    lines += [
+        f"{each.kind} too, {each.workers} worker{'s' * (each.workers > 1)}: about {each.num_evaluations:,} evaluations "
+        "of what is timed here; how long they take there is not known"
+        for each in told.further
+    ]
     lines += [f"it ends earlier once {limit}" for limit in told.limits]
     end = (
         f"about {_duration(told.seconds)} with {told.workers} busy worker{'s' if told.workers > 1 else ''} "

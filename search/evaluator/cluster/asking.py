@@ -6,6 +6,7 @@ from contextlib import suppress
 from threading import Thread
 from typing import Any
 
+Node = dict[str, Any]  # as `ray.nodes()` tells it
 ANSWER_S = 1.0  # for the head to take note, or to tell what it was told
 NODES_S = 10.0  # for it to tell of all nodes
 

@@ -6,7 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
-from search.evaluator.cluster.placement import CPU, UNKNOWN_GPU
+from search.evaluator.cluster.placement import UNKNOWN_GPU
+from search.kinds.wished import CPU
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from search.evaluator.cluster.errors import PoolError
 from search.evaluator.cluster.joining import LOCAL
+from search.kinds.wished import ANY_GPU, CPU, WHEREVER, is_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    Node = dict[str, Any]  # as `ray.nodes()` tells it
+    from search.evaluator.cluster.asking import Node
 
 KIND_LABEL = "ray.io/accelerator-type"  # Ray's own, set by it on nodes whose GPU it knows
 NODE_LABEL = "ray.io/node-id"
-CPU, UNKNOWN_GPU = "CPU", "GPU"
+UNKNOWN_GPU = "GPU"
+RESOURCES = {"num_cpus": "CPU", "num_gpus": "GPU"}  # of a node, by what workers ask for
 PATIENCE_S = 600.0
 
 
@@ -24,13 +26,13 @@ PATIENCE_S = 600.0
 class Placement:
     """Where workers go: `num_workers`, on the Ray cluster at `address` ("local" starts one on this machine).
 
-    `accelerators`: None for CPU workers; otherwise one GPU for each, of one of these kinds (empty: any kind).
+    `kind`: of the machines, as people wish for them (`search.kinds.wished`); on that of a GPU each worker has one.
     `patience_s`: how long nobody may be left to work before that is the end.
     """
 
     num_workers: int
     address: str = LOCAL
-    accelerators: tuple[str, ...] | None = None
+    kind: str = WHEREVER
     patience_s: float = PATIENCE_S
 
     def options(self, nodes: Sequence[Node] = (), refused: Collection[str] = ()) -> dict[str, Any]:
@@ -40,34 +42,47 @@ class Placement:
         """
         barred = {*refused, *self._left_alone(nodes)}
         selector = {NODE_LABEL: f"!in({','.join(sorted(barred))})"} if barred else {}
-        if self.accelerators:
-            selector[KIND_LABEL] = f"in({','.join(self.accelerators)})"
-        gpus = {} if self.accelerators is None else {"num_gpus": 1}
-        return {"num_cpus": 1} | gpus | ({"label_selector": selector} if selector else {})
+        if self._is_named_gpu:
+            selector[KIND_LABEL] = self.kind
+        return dict.fromkeys(self._takes, 1) | ({"label_selector": selector} if selector else {})
 
     def check(self, nodes: Sequence[Node]) -> None:
         """Raise PoolError where these nodes cannot hold all workers. Ray itself would wait for ever, in silence."""
         alive = [node for node in nodes if node["Alive"]]
         left_alone = self._left_alone(nodes)
-        resource, wanted = ("CPU", "CPU cores") if self.accelerators is None else ("GPU", "GPUs")
         fitting = [node for node in alive if node.get("NodeID") not in left_alone]
-        if self.accelerators:
-            fitting = [node for node in alive if kind_of(node) in self.accelerators]
-            wanted = f"GPUs of kind {' or '.join(self.accelerators)}"
-        found = sum(int(node["Resources"].get(resource, 0)) for node in fitting)
+        if self._is_named_gpu:
+            fitting = [node for node in alive if kind_of(node) == self.kind]
+        resources = [RESOURCES[each] for each in self._takes]
+        found = sum(min(int(node["Resources"].get(name, 0)) for name in resources) for node in fitting)
         if found < self.num_workers:
             raise PoolError(
-                f"{self.num_workers} workers need as many {wanted}, but Ray at {self.address} has {found} "
+                f"{self.num_workers} workers need as many {self._wanted}, but Ray at {self.address} has {found} "
                 f"(its nodes: {there_is(alive)}); ask for fewer workers or for another kind"
             )
 
+    @property
+    def _takes(self) -> tuple[str, ...]:
+        """Give of what a worker takes one, as Ray calls it."""
+        return ("num_cpus", "num_gpus") if is_gpu(self.kind) else ("num_cpus",)
+
+    @property
+    def _is_named_gpu(self) -> bool:
+        return is_gpu(self.kind) and self.kind != ANY_GPU
+
+    @property
+    def _wanted(self) -> str:
+        if is_gpu(self.kind):
+            return f"GPUs{f' of kind {self.kind}' if self._is_named_gpu else ''}, each with a CPU core"
+        return f"CPU cores{' of nodes without a GPU' if self.kind == CPU else ''}"
+
     def _left_alone(self, nodes: Sequence[Node]) -> set[str]:
-        """Give the ids of nodes with GPUs, where workers without one have other nodes to go to."""
-        if self.accelerators is not None or self.address == LOCAL:
+        """Give the ids of nodes with GPUs, where workers without one are to keep off them or have others to go to."""
+        if is_gpu(self.kind) or (self.address == LOCAL and self.kind != CPU):
             return set()
         alive = [node for node in nodes if node["Alive"]]
         with_gpus = {node["NodeID"] for node in alive if kind_of(node) != CPU}
-        return with_gpus if any(kind_of(node) == CPU for node in alive) else set()
+        return with_gpus if self.kind == CPU or any(kind_of(node) == CPU for node in alive) else set()
 
 
 def kind_of(node: Node) -> str:

@@ -140,7 +140,7 @@ def _judged(session: Session, candidate_ids: Sequence[int]) -> dict[int, list[ro
         if known is None:
             return _read(session, candidate_ids, finished)
         found[candidate_id].append(known)
-    return {candidate_id: sorted(items, key=rows.in_order) for candidate_id, items in found.items()}
+    return {candidate_id: rows.in_order(items) for candidate_id, items in found.items()}
 
 
 def _read(session: Session, candidate_ids: Sequence[int], finished: rows.Finished) -> dict[int, list[rows.Judged]]:

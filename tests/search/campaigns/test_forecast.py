@@ -97,6 +97,21 @@ def test_seconds_end_where_the_budget_does(db):
     assert any("120 s" in limit for limit in told.limits)
 
 
+def test_further_kinds_measure_what_is_timed_again(capsys, db):
+    asked = {"db": db, "workers": 3, "ratios": (4, 8)}
+    alone = forecast(read_setup(None, asked | {"gpus": ("H100",)}))
+    told = forecast(read_setup(None, asked | {"gpus": ("H100", "H200=2", "CPU=16")}))
+    assert told.stages == alone.stages
+    assert (told.workers, told.seconds) == (3, alone.seconds)
+    assert [(each.kind, each.workers) for each in told.further] == [("H200", 2), ("CPU", 16)]
+    timed = next(each.num_evaluations for each in told.stages if each.stage is Stage.SERVE)
+    again = 3 * timed + 3 * 2  # oracle, probe and serve, and three leaders a ratio
+    assert {each.num_evaluations for each in told.further} == {again}
+    assert told.disk_bytes > alone.disk_bytes
+    assert main(["run", "--dry-run", "--db", db, "--gpu", "H100", "--gpu", "CPU=16"]) == ExitCode.DONE
+    assert "CPU too, 16 workers: about" in capsys.readouterr().out
+
+
 def test_a_dry_run_prints_its_plan_and_leaves_nothing_behind(capsys, tmp_path, db):
     file = tmp_path / "c.toml"
     file.write_text("candidates = 12\nratios = [8]\npatience = 5\n")

@@ -73,6 +73,15 @@ def test_seconds_are_of_each_worker_and_gpu_seconds_of_all(monkeypatch):
         settings_of(read_setup(None, {"max_gpu_seconds": 150.0}), PROBE)
 
 
+def test_seconds_are_those_of_the_kind_that_decides():
+    asked = {"max_gpu_seconds": 100.0, "max_seconds": 20.0}
+    found = settings_of(read_setup(None, asked | {"gpus": ["H100=2", "CPU=64"]}), PROBE)
+    assert found.max_worker_seconds == 40.0
+    assert found.lag == settings_of(read_setup(None, asked | {"gpus": ["H100=2"]}), PROBE).lag
+    with pytest.raises(ConfigError, match="workers here have none"):
+        settings_of(read_setup(None, asked | {"gpus": ["CPU=64", "H100=2"]}), PROBE)
+
+
 def test_the_lag_is_what_is_asked_for_or_follows_the_workers():
     assert settings_of(read_setup(None, {"lag": 5}), PROBE).lag == 5
     few, many = (settings_of(read_setup(None, {"workers": n}), PROBE).lag for n in (1, 16))

@@ -222,10 +222,10 @@ NODES = [
 
 def test_a_placement_that_fits_is_accepted():
     Placement(20).check(NODES)
-    Placement(6, accelerators=()).check(NODES)
-    Placement(2, accelerators=("H100", "B200")).check(NODES)
-    asked = Placement(1, accelerators=("H100", "B200")).options()
-    assert asked["label_selector"] == {"ray.io/accelerator-type": "in(H100,B200)"}
+    Placement(6, kind="any").check(NODES)
+    Placement(2, kind="H100").check(NODES)
+    asked = Placement(1, kind="H100").options()
+    assert asked["label_selector"] == {"ray.io/accelerator-type": "H100"}
     assert asked["num_gpus"] == 1
     assert "num_gpus" not in Placement(1).options()
 
@@ -234,9 +234,9 @@ def test_a_placement_that_fits_is_accepted():
     ("placement", "message"),
     [
         (Placement(21), "21 workers need as many CPU cores, but Ray at local has 20"),
-        (Placement(7, accelerators=()), "as many GPUs, .* has 6"),
+        (Placement(7, kind="any"), "as many GPUs, .* has 6"),
         (
-            Placement(3, accelerators=("H100",)),
+            Placement(3, kind="H100"),
             r"GPUs of kind H100, .* has 2 \(its nodes: 1 of kind A100 with 4 GPUs and 8 CPUs, 1 of kind CPU",
         ),
     ],
@@ -248,7 +248,7 @@ def test_a_placement_that_nothing_satisfies_says_so(placement, message):
 
 def test_an_address_space_limit_is_refused_where_it_would_break_cuda(tmp_path):
     with pytest.raises(PoolError, match="set memory_bytes to 0"):
-        RayPool(worker_settings(tmp_path), Placement(1, accelerators=()))
+        RayPool(worker_settings(tmp_path), Placement(1, kind="any"))
 
 
 def test_a_missing_model_is_one_sentence(tmp_path):

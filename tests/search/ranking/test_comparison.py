@@ -44,6 +44,15 @@ def differences(a, b):
     return {(d.figure, d.part): d for d in compare([record(1, a), record(2, b)], KNOWN)}
 
 
+def test_two_machines_are_two_comparisons_and_each_names_its_own():
+    a, b = (record(i, judged(TEXTS, kl_text_0=i), judged(TEXTS, where=THERE, kl_text_0=10 * i)) for i in (1, 2))
+    found = [(d.machine, d.value_a, d.value_b) for d in compare([a, b], KNOWN) if not d.part]
+    assert found == [
+        (f"Xeon, unknown dtype [{HERE.digest[:8]}]", 1, 2),
+        (f"H200, unknown dtype [{THERE.digest[:8]}]", 10, 20),
+    ]
+
+
 def block(name, value, n):
     return {name: Measurement(name, value, num_samples=n)}
 

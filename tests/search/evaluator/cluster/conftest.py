@@ -31,12 +31,12 @@ def until(true, patience_s=60.0):
 
 
 class Node:
-    """A `vortex worker` in a process of its own."""
+    """A `vortex worker` in a process of its own, by another `command` where it is to pass for another machine."""
 
-    def __init__(self, said, *words):
+    def __init__(self, said, *words, command=VORTEX):
         self._said = said
         with said.open("w") as file:
-            self._process = subprocess.Popen([*VORTEX, "worker", *words], cwd=ROOT, stdout=file, stderr=file)
+            self._process = subprocess.Popen([*command, "worker", *words], cwd=ROOT, stdout=file, stderr=file)
 
     def says(self, words):
         """Wait until it has said these words, and give the line."""
@@ -79,8 +79,8 @@ def nodes(model):
         for name, value in ({MODE: "token", TOKEN_PATH: str(token)} | SOON).items():
             patch.setenv(name, value)
 
-        def start(name, *words):
-            nodes.started[name] = Node(model.parent / f"{name}.log", *words)
+        def start(name, *words, command=VORTEX):
+            nodes.started[name] = Node(model.parent / f"{name}.log", *words, command=command)
             return nodes.started[name]
 
         nodes.start = start

