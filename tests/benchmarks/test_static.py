@@ -65,12 +65,34 @@ def test_widths_of_loads_are_read():
         (("SHFL.BFLY PT, R5, R4, 0x8, 0x1f", "FFMA R6, R2, R3.reuse, R5", "EXIT"), {}, "fuses 1 products into sums"),
         (("FFMA R4, R4, R4, R4", "EXIT"), {"name": "_attend"}, "without tensor cores"),
         (("EXIT",), {"shared": 113 * 1024}, "115712 bytes of shared memory"),
+        (("PREEXIT", "EXIT"), {"dependent": True}, "does not wait for that first"),
+        (("@P0 EXIT", "ACQBULK", "EXIT"), {"dependent": True}, "does not wait for that first"),
+        (("LDG.E R4, desc[UR4][R2.64]", "ACQBULK", "EXIT"), {"dependent": True, "name": "_select"}, "does not wait"),
     ],
 )  # fmt: skip
 def test_a_kernel_that_breaks_a_rule_is_named(texts, given, words):
     (found,) = rules.broken(launch(*texts, **given), CASE, H200)
     assert words in found
     assert "quest_int4" in found
+
+
+def test_a_kernel_that_waits_first_may_begin_early_and_costs_less():
+    waiting = launch("LDC R1, c[0x0][0x28]", "ACQBULK", "PREEXIT", "LDG.E.128 R4", "EXIT", dependent=True)
+    assert rules.broken(waiting, CASE, H200) == []
+    assert estimate(waiting, H200).us == pytest.approx(estimate(replace(waiting, dependent=False), H200).us - 1)
+
+
+def test_a_refinement_is_charged_for_its_own_pages_alone():
+    """Of 2,048 pages a row, the 244 that the first stage takes: all programs but those of the last twelve have work."""
+    case = Case("two_stage", 32, 32768, 16, 8)
+    served = Served(replace(case, batch=1, tokens=4160), "cpu")
+    served.case = case
+    coarse, fine = served.compiled.plan.stages
+    grid = fine.grid(256, case.max_pages)
+    live, read = work_of(fine.name, served, grid, {})
+    assert (live, *grid) == (256 * 244 // fine.block_pages, 256 * 256 // fine.block_pages)
+    assert read == 256 * 4 * 61 * 16 * (64 + 4)  # the candidates of a budget of 64 pages, 3 of which are reserved
+    assert work_of(coarse.name, served, coarse.grid(256, case.max_pages), {})[1] == 256 * 2048 * 256
 
 
 def test_only_sums_with_what_another_thread_holds_are_fused_across_threads():

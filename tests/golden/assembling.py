@@ -46,13 +46,14 @@ def summarize_0(slots_0, table_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, 
 # stack
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_2, field_block_2, field_head_2, field_1, field_block_1, field_head_1, field_0, field_block_0, field_head_0, q_0, q_batch_0, q_head_0, q_dim_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 63) // 64
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:

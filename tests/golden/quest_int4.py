@@ -43,13 +43,14 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
 # map_0: buffer_0 [row, page], 32 pages per tile
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, codes_0, codes_block_0, codes_head_0, scales_0, scales_block_0, scales_head_0, codes_1, codes_block_1, codes_head_1, scales_1, scales_block_1, scales_head_1, q_0, q_batch_0, q_head_0, q_dim_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 31) // 32
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 32)
     complete_0 = length_0 // 32
     count_0 = (length_0 + 31) // 32
     if count_0 - 3 <= covered_0:

@@ -32,13 +32,14 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
 # map_0: buffer_0 [row, page], 32 pages per tile
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_1, field_block_1, field_head_1, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 31) // 32
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
@@ -58,25 +59,25 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 # map_1: buffer_1 [row, page], 2 pages per tile
 @triton.jit
-def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, among_0, codes_0, codes_block_0, codes_head_0, q_0, q_batch_0, q_head_0, q_dim_0, scales_0, scales_block_0, scales_head_0, out_0):
-    tiles_0 = (max_pages_0 + 1) // 2
+def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, among_0, room_0, num_0, codes_0, codes_block_0, codes_head_0, q_0, q_batch_0, q_head_0, q_dim_0, scales_0, scales_block_0, scales_head_0, out_0):
+    begin()
+    tiles_0 = (room_0 + 1) // 2
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tile_0 > 0) & (tile_0 * 2 >= complete_0):
+    listed_0 = tl.load(num_0 + row_0)
+    if (tile_0 > 0) & (tile_0 * 2 >= listed_0):
         return
-    page_0 = tile_0 * 2 + tl.arange(0, 2)
-    flags_0 = tl.load(among_0 + (row_0 * max_pages_0 + page_0), mask=page_0 < complete_0, other=0).to(tl.int32)
-    if (tile_0 > 0) & (tl.sum(flags_0, 0) == 0):
-        return
-    here_0 = flags_0 != 0
+    place_0 = tile_0 * 2 + tl.arange(0, 2)
+    here_0 = place_0 < listed_0
+    page_0 = tl.load(among_0 + row_0 * room_0 + place_0, mask=here_0, other=0)
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
     token_2 = tl.arange(0, 16)
     dim_3 = tl.arange(0, 128)

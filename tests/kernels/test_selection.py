@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
+from kernels.listing import list_chosen, list_pages
 from kernels.nucleus import nucleus
-from kernels.selection import Listing, Pages, Ranking, choose, list_best, list_pages
+from kernels.selection import Listing, Pages, Ranking, choose, empty_page_lists, list_best
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LENGTHS = [0, 1, 17, 64, 100, 150]
@@ -91,6 +92,26 @@ def test_above_takes_the_best_of_those_above_the_threshold():
         values = scores[row].tolist()
         expected.append(best(values, [i for i in candidates(length, pages) if values[i] > 0.1], 2))
     assert rows_of(choose(Ranking(scores, 2, threshold=full(pages, 0.1)), pages)) == expected
+
+
+@pytest.mark.parametrize("window", [0, 2])
+@pytest.mark.parametrize("n", [0, 3, 100])
+@pytest.mark.parametrize("block_pages", [4096, 4])
+def test_what_is_chosen_is_listed_too_where_it_is_complete(monkeypatch, block_pages, n, window):
+    """In the order of pages, from scores with ties, and from flags of which some are of no candidates."""
+    monkeypatch.setattr("kernels.selection.BLOCK_PAGES", block_pages)
+    pages = make_pages(LENGTHS, window=window)
+    scores = torch.randint(0, 3, (6, pages.max_pages), generator=torch.Generator().manual_seed(7)).float().to(DEVICE)
+    lists, again = empty_page_lists(pages, 16), empty_page_lists(pages, 16)
+    chosen = choose(Ranking(scores, n), pages, lists)
+    assert torch.equal(chosen, choose(Ranking(scores, n), pages))
+    complete = [
+        [i for i in sorted(row) if i < length // 16] for row, length in zip(rows_of(chosen), LENGTHS, strict=True)
+    ]
+    assert [row[:num] for row, num in zip(lists.pages.tolist(), lists.num.tolist(), strict=True)] == complete
+    chosen[:, 0] = 1  # the sink
+    list_chosen(chosen, pages, again)
+    assert [row[:num] for row, num in zip(again.pages.tolist(), again.num.tolist(), strict=True)] == complete
 
 
 def test_refine_chooses_among_those_already_chosen():
