@@ -12,6 +12,7 @@ from search.agents.seeds import Seeds
 from search.archive.allowance import Allowance
 from search.archive.earlier import experience_with
 from search.archive.history import History
+from search.archive.published import Published
 from search.asking import Questions
 from search.campaigns.stopping import Stopping
 from search.campaigns.turns import Turns
@@ -34,7 +35,7 @@ from search.records import (
     Status,
     Workload,
 )
-from search.stages import Published, next_workload
+from search.stages import next_workload
 from search.workloads import held_out
 
 if TYPE_CHECKING:
@@ -99,7 +100,6 @@ class Loop:
         self._rules = Stopping(self.config)
         self._num_steps: int | None = None
         self._held: deque[int] = deque()  # steps that wait for what they are compared with, in order
-        self._uncompared: set[int] = set()  # published rules that wait for each other
         self._published = Published(self._history.records, self.config, self._seeds.num)
         self._num_unmeasured = 0  # candidates in a row that no worker could measure
         self._draining = self._stopping = False
@@ -310,8 +310,7 @@ class Loop:
                 self._held.append(step)  # a campaign that is measured again elsewhere
                 return None
             workload = next_workload(record, self._history.archive(step), self.config, self._published)
-            if self._published.delay(record, workload):
-                self._uncompared.add(step)
+            if self._published.delays(record, workload):
                 return None
         if workload is None:
             self._history.finish(step)
@@ -319,8 +318,8 @@ class Loop:
 
     def _start_next(self, step: int) -> None:
         self._start(step)
-        while self._uncompared and self._published.are_compared:
-            self._start(self._uncompared.pop())
+        for each in self._published.freed():
+            self._start(each)
         while self._held and self._history.is_visible(self._held[0]):
             self._start(self._held.popleft())
 

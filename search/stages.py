@@ -6,32 +6,45 @@ So whoever measures, and however many at a time, the same candidates enter an en
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from search.archive.archive import Archive
 from search.archive.archivist import RANKED
+from search.archive.racing import is_behind, text_losses
 from search.config import LEAST_SIGHTED
 from search.foresight.outlook import by_chance
-from search.parents import GIVEN, REFERENCE, SEED, accuracy, loss
+from search.parents import REFERENCE, SEED, accuracy, loss
 from search.records import Stage, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from search.config import CampaignConfig
     from search.records import Candidate, Record, Workload
 
 AS_WRITTEN = 0.0
 CHEAP = (Stage.CHECK, Stage.SCREEN, Stage.RECALL)  # without an engine, at all ratios before what comes next
+EARLY = (*CHEAP, Stage.ORACLE, Stage.RACE)  # before all texts are decoded, at all ratios
 PER_RATIO = (Stage.FIDELITY, Stage.RETRIEVAL, Stage.PROBE, Stage.TASK)  # in an engine, one ratio after the other
 PASSED = (Status.OK,)
 PASSED_BY_SEEDS = (Status.OK, Status.BELOW_GATE)
 NOT_INVENTED = (SEED, REFERENCE)  # operators
 
 
+class Yardsticks(Protocol):
+    """The published rules beside each other: `search.archive.published.Published`."""
+
+    def enter(self, record: Record, ratio: float) -> bool:
+        """Say whether a record is one of the best by recall, or none of these rules."""
+        ...
+
+    def stops(self, record: Record, ratio: float, texts: tuple[float, ...]) -> bool:
+        """Say whether one of these rules that lost so much in the texts of its race is surely behind the best."""
+        ...
+
+
 def next_workload(
-    record: Record, archive: Archive, config: CampaignConfig, published: Published | None = None
+    record: Record, archive: Archive, config: CampaignConfig, published: Yardsticks | None = None
 ) -> Workload | None:
     """Give what to run next, None when there is nothing: refused, failed, below every gate or through.
 
@@ -58,56 +71,17 @@ def course(candidate: Candidate, config: CampaignConfig) -> Iterator[tuple[Stage
     ratios = ratios_of(candidate, config)
     steps = [(stage, ratio) for stage in CHEAP for ratio in ratios]
     steps += [(Stage.ORACLE, AS_WRITTEN)]
+    competes = candidate.proposal.operator != REFERENCE
+    steps += [(Stage.RACE, ratio) for ratio in ratios if competes]
     steps += [(stage, ratio) for ratio in ratios for stage in PER_RATIO]
-    timed = candidate.proposal.operator != REFERENCE
-    steps += [(Stage.SERVE, ratio) for ratio in ratios if timed]
+    steps += [(Stage.SERVE, ratio) for ratio in ratios if competes]
     return ((stage, ratio) for stage, ratio in steps if stage in config.stages)
-
-
-class Published:
-    """The published rules of a campaign beside each other: so many of them enter an engine, the best by recall.
-
-    `records`: of a campaign as they come, its `num_given` first steps first. What a person gave enters, and yardsticks.
-    """
-
-    def __init__(self, records: Sequence[Record], config: CampaignConfig, num_given: int) -> None:
-        self._records, self._config, self._num_given = records, config, num_given
-
-    @property
-    def are_compared(self) -> bool:
-        """Whether nothing is left to be measured of any without an engine."""
-        if len(self._records) < self._num_given:
-            return False
-        following = (next_workload(each, Archive(), self._config) for each in self._rules())
-        return all(each is None or each.stage not in CHEAP for each in following)
-
-    def delay(self, record: Record, following: Workload | None) -> bool:
-        """Say whether what follows for a record has to wait until all of them are compared."""
-        is_cheap = following is not None and following.stage in CHEAP
-        return not is_cheap and self._config.published_share < 1 and _is_published(record) and not self.are_compared
-
-    def enter(self, record: Record, ratio: float) -> bool:
-        """Say whether a record is one of the best, or none of these rules."""
-        if self._config.published_share == 1 or not _is_published(record):
-            return True
-        found = ((each.candidate.step, each.value(Stage.RECALL, RANKED, ratio)) for each in self._rules())
-        ranked = sorted((-recall, step) for step, recall in found if recall is not None)
-        entering = ranked[: math.ceil(self._config.published_share * len(ranked))]
-        return any(step == record.candidate.step for _, step in entering)
-
-    def _rules(self) -> list[Record]:
-        return [each for each in self._records[: self._num_given] if _is_published(each)]
-
-
-def _is_published(record: Record) -> bool:
-    proposal = record.candidate.proposal
-    return proposal.operator == SEED and proposal.proposer != GIVEN
 
 
 class _Gates:
     """What keeps one candidate from one stage."""
 
-    def __init__(self, record: Record, archive: Archive, config: CampaignConfig, published: Published | None) -> None:
+    def __init__(self, record: Record, archive: Archive, config: CampaignConfig, published: Yardsticks | None) -> None:
         self._record, self._archive, self._config, self._published = record, archive, config, published
         self._shares = {Stage.SCREEN: config.screen_share, Stage.RECALL: config.recall_share}
         self._is_given = record.candidate.proposal.operator in NOT_INVENTED
@@ -123,9 +97,23 @@ class _Gates:
             return self._is_open(ratio) and self._goes_on(Stage.SCREEN, ratio)
         if stage is Stage.ORACLE:
             return any(self._enters(each) for each in ratios_of(self._record.candidate, self._config))
-        if not self._enters(ratio) or (stage is Stage.SERVE and not self._is_worth_timing(ratio)):
+        if not self._enters(ratio) or (stage is not Stage.RACE and self._is_stopped(stage, ratio)):
             return False
+        if stage is Stage.SERVE:
+            return self._is_worth_timing(ratio)
         return stage is not Stage.RETRIEVAL or self._fits_retrieval(ratio)
+
+    def _is_stopped(self, stage: Stage, ratio: float) -> bool:
+        """Whether its race showed that it surely loses more than the last of those who would lead.
+
+        What was published is compared with what was published, and the others with what their step may see. A yardstick
+        is asked questions in any case: who is behind in one accuracy may be ahead in the other.
+        """
+        mine = text_losses(self._record, ratio)
+        if self._is_given:
+            is_behind_them = self._published is not None and self._published.stops(self._record, ratio, mine)
+            return is_behind_them and stage is not Stage.RETRIEVAL
+        return is_behind(mine, self._archive.races.get(ratio, ()))
 
     def _fits_retrieval(self, ratio: float) -> bool:
         """Whether it can be brought to the cost ratio at the lengths of retrieval too, which has its own."""

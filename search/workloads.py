@@ -61,12 +61,16 @@ def workloads_for(
     longest = max(lengths)
     asked = (num_tokens // 4, num_tokens // 2)  # small models find nothing in longer texts
     recall = Workload(Stage.RECALL, longest, NUM_LENGTHS, lengths=lengths, source=texts)
+    fidelity = Workload(
+        Stage.FIDELITY, longest, NUM_DOCUMENTS * NUM_LENGTHS, lengths=lengths, num_decoded=37, source=texts
+    )
     return (
         Workload(Stage.CHECK, longest, 1, lengths=lengths),
         screening(recall),
         recall,
         Workload(Stage.ORACLE, num_tokens=200, num_sequences=2),
-        Workload(Stage.FIDELITY, longest, NUM_DOCUMENTS * NUM_LENGTHS, lengths=lengths, num_decoded=37, source=texts),
+        racing(fidelity),
+        fidelity,
         Workload(Stage.RETRIEVAL, max(asked), NUM_PASSAGES, lengths=asked, source=kinds),
         *([Workload(Stage.TASK, longest, 32, source=task)] if task else []),
         Workload(Stage.SERVE, longest, NUM_DOCUMENTS, repeats=10, lengths=lengths, source=texts),
@@ -76,6 +80,16 @@ def workloads_for(
 def screening(recall: Workload) -> Workload:
     """Give the workload of the screen, which judges a part of what recall does."""
     return replace(recall, stage=Stage.SCREEN)
+
+
+def racing(fidelity: Workload) -> Workload:
+    """Give the workload of a race, which judges a part of what fidelity does: one text of each length."""
+    return replace(fidelity, stage=Stage.RACE)
+
+
+def whole(race: Workload) -> Workload:
+    """Give the workload of fidelity of which a race judges a part: of one reference and the same prompts."""
+    return replace(race, stage=Stage.FIDELITY)
 
 
 def recorded(workload: Workload) -> Workload:

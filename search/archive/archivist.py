@@ -8,9 +8,10 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from search.archive.archive import Archive, Earned
+from search.archive.archive import NUM_LEADERS, Archive, Earned
 from search.archive.fronts import Front, hypervolume
 from search.archive.promising import Promising
+from search.archive.racing import Field, text_losses
 from search.foresight.outlook import Outlook
 from search.parents import REFERENCE, SpeedFit, has_failed, is_sparse, loss, point
 from search.records import Stage, Status
@@ -31,6 +32,7 @@ TYPICAL_S = {
     Stage.SCREEN: 0.1,
     Stage.RECALL: 1.5,
     Stage.ORACLE: 3.0,
+    Stage.RACE: 2.0,
     Stage.FIDELITY: 6.0,
     Stage.RETRIEVAL: 8.0,
     Stage.PROBE: 5.0,
@@ -56,6 +58,7 @@ class Archivist:
         self._fronts: dict[float, Front] = {}
         self._promising: dict[float, Promising] = {}
         self._ranks: dict[tuple[Stage, float], _Rank] = {}
+        self._races: dict[float, Field] = {}
         self._signatures: dict[tuple[float, str], int] = {}
         self._outlooks: dict[tuple[str, float], Outlook] = {}
         known = MappingProxyType(self._signatures), MappingProxyType(self._outlooks)
@@ -74,6 +77,7 @@ class Archivist:
                 fronts=fronts,
                 promising=self._breeding(record),
                 bars=self._ranked(record),
+                races=self._raced(record),
                 operators=operators,
                 proposers=proposers,
                 pairs=pairs,
@@ -144,6 +148,17 @@ class Archivist:
                 least = LEAST_GOING_ON if stage in self._shares else NUM_TIMED
                 changed[stage.value, ratio] = rank.bar(self._shares.get(stage, 0.0), least)
         return MappingProxyType({**self.archive.bars, **changed}) if changed else self.archive.bars
+
+    def _raced(self, record: Record) -> Mapping[float, tuple[float, ...]]:
+        """Give whom to beat with a record among those that were judged on all texts after a race, unless it failed."""
+        changed = {}
+        for evaluation in () if has_failed(record) else record.evaluations:
+            ratio, lost = evaluation.ratio, loss(record, evaluation.ratio, Stage.FIDELITY)
+            if evaluation.key.stage is Stage.RACE and lost is not None and is_sparse(record, ratio):
+                field = self._races.setdefault(ratio, Field(NUM_LEADERS))
+                field.add(lost, record.candidate.step, text_losses(record, ratio))
+                changed[ratio] = field.bar
+        return MappingProxyType({**self.archive.races, **changed}) if changed else self.archive.races
 
     def _credited(self, record: Record, gains: Mapping[float, float]) -> tuple[Mapping[Any, Earned], ...]:
         """Give what operators, proposers and both together earned, a record's part among it.

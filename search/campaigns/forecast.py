@@ -32,14 +32,16 @@ TYPICAL_S = {
     Stage.SCREEN: 0.1,
     Stage.RECALL: 2.0,
     Stage.ORACLE: 0.27,
+    Stage.RACE: 4.0,
     Stage.FIDELITY: 12.0,
     Stage.RETRIEVAL: 7.8,
     Stage.SERVE: 46.5,
     Stage.PROBE: 5.0,
     Stage.TASK: 60.0,
 }
-GUESSED = (Stage.SCREEN, Stage.PROBE, Stage.TASK)
+GUESSED = (Stage.SCREEN, Stage.RACE, Stage.PROBE, Stage.TASK)
 FROM_PAGE, A_GUESS = "docs/evaluator.md", "a guess"
+THROUGH_A_RACE = 0.5  # share of those that run it, until a campaign tells
 MAX_CAMPAIGNS = 8  # the newest of a model, from which seconds and tokens are read
 COMPLETION_TOKENS = 800  # of an answer with a program and its idea, where none is on record
 EVALUATION_BYTES, CANDIDATE_BYTES = 2000, 3000  # in the ledger, indices included
@@ -150,7 +152,12 @@ def expected(config: CampaignConfig, num_seeds: int, num_references: int) -> dic
     told = [stage for stage in (Stage.FIDELITY, Stage.RETRIEVAL) if stage in config.stages]
     best = len(told) * math.log(max(1.0, entering / max(1, compared))) + NUM_LEADERS
     timed = min(entering, best) if told else entering
-    numbers = dict.fromkeys(config.stages, entering * num_ratios + num_references) | {
+    through = THROUGH_A_RACE if Stage.RACE in config.stages else 1.0
+    judged = num_given + through * (entering - num_given)
+    asked = compared + through * share * invented  # whoever was published is asked questions in any case
+    numbers = dict.fromkeys(config.stages, judged * num_ratios + num_references) | {
+        Stage.RACE: entering * num_ratios,
+        Stage.RETRIEVAL: asked * num_ratios + num_references,
         Stage.CHECK: (num_seeds + invented) * num_ratios + num_references,
         Stage.SCREEN: (num_seeds + invented) * num_ratios + num_references,
         Stage.RECALL: (num_seeds + recalled * invented) * num_ratios + num_references,

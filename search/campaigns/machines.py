@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from search.contracts import Evaluator, Ledger
     from search.evaluator.arms import WorkerSettings
     from search.evaluator.models import ModelFacts
+    from search.evaluator.models.weights import Weights
     from search.evaluator.recall.distant import NearestLooker
     from search.evaluator.recall.looker import RecordedLooker
     from search.records import Record, Workload
@@ -31,6 +32,7 @@ ANY_GPU = "any"
 TIMED = (Stage.FIDELITY, Stage.SERVE)  # at whose lengths what serves must be right, above all
 LEAST_ADDRESS_SPACE_BYTES = 16 << 30  # libraries alone map several GiB that they never touch
 LEAST_GPU_CACHE_BYTES, MOST_GPU_CACHE_BYTES = 8 << 30, 24 << 30
+CPU_BYTES_PER_VALUE = 4  # of a KV cache in float32
 MOST_THREADS = 16  # of the engine that prefills for all: more hardly pay for prompts of some thousand tokens
 
 
@@ -63,15 +65,41 @@ class Machines:
 
         hide_environment()
         kinds = accelerators(self.gpu)
-        settings = worker_settings(self.model, self.workloads, kinds is not None)
         with said(f"reading the weights of {self.model.name}", at_once=False):
-            read_weights(self.model.folder)
+            weights = read_weights(self.model.folder)
+        settings = worker_settings(self.model, self.workloads, kinds is not None)
+        if kinds is None:
+            settings = self._sharing_memory(settings, weights)
         try:
             placement = Placement(self.workers, self.ray, kinds, self.max_outage)
             with closing(RayPool(settings, placement, said)) as pool:
                 yield pool
         finally:
             kill_ray()
+
+    def _sharing_memory(self, settings: WorkerSettings, weights: Weights) -> WorkerSettings:
+        """Give engines on CPUs no larger KV caches than the machine's memory holds of all workers.
+
+        Raises ModelError where caches have to be larger. Of other machines' memory nothing is known here: there each
+        worker is taken to be alone.
+        """
+        from search.evaluator.caching import GIB, least_cache_bytes, machine_bytes, room_for_cache
+        from search.evaluator.cluster import LOCAL
+        from search.evaluator.models import ModelError
+
+        num_workers = self.workers if self.ray == LOCAL else 1
+        room = room_for_cache(weights, num_workers)
+        least = least_cache_bytes(self.model, self.workloads, CPU_BYTES_PER_VALUE, settings.engine)
+        if room < least and self.ray == LOCAL:
+            fitting = next((n for n in range(num_workers - 1, 0, -1) if room_for_cache(weights, n) >= least), 0)
+            remedy = f"--workers {fitting}" if fitting else "a smaller model or shorter texts (--tokens)"
+            raise ModelError(
+                f"each worker holds two engines of {self.model.name}, each with a KV cache of {least / GIB:.1f} GiB "
+                f"at least; {num_workers} workers leave {room / GIB:.1f} GiB of this machine's "
+                f"{machine_bytes() / GIB:.1f} for each; give {remedy}"
+            )
+        cached = min(settings.engine.kv_cache_bytes, max(room, least))
+        return replace(settings, engine=replace(settings.engine, kv_cache_bytes=cached))
 
 
 def folder_and_name(model: str) -> tuple[Path, str]:
@@ -123,7 +151,7 @@ def worker_settings(model: ModelFacts, workloads: Sequence[Workload], on_gpu: bo
     """
     from search.config import tokens_needed
     from search.evaluator.arms import WorkerSettings
-    from search.evaluator.caching import cache_bytes
+    from search.evaluator.caching import cache_bytes, machine_bytes
     from search.evaluator.engine import EngineSettings
 
     shape, num_tokens = (model.group, model.head_dim), tokens_needed(workloads)
@@ -139,15 +167,13 @@ def worker_settings(model: ModelFacts, workloads: Sequence[Workload], on_gpu: bo
         return WorkerSettings(
             replace(engine, dtype="bfloat16", kv_cache_bytes=cached), scratch(), shape, given_text=text
         )
-    physical_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limit_bytes = max(LEAST_ADDRESS_SPACE_BYTES, physical_bytes)
-    wanted = cache_bytes(model, workloads, 4, engine)
-    cached = max(engine.kv_cache_bytes, min(wanted, physical_bytes // 4))  # two engines hold one each
+    wanted = cache_bytes(model, workloads, CPU_BYTES_PER_VALUE, engine)
+    cached = max(engine.kv_cache_bytes, min(wanted, machine_bytes() // 4))  # two engines hold one each
     return WorkerSettings(
         replace(engine, kv_cache_bytes=cached),
         scratch(),
         shape,
-        memory_bytes=limit_bytes,
+        memory_bytes=max(LEAST_ADDRESS_SPACE_BYTES, machine_bytes()),
         given_text=text,
         reference_threads=min(os.cpu_count() or 1, MOST_THREADS),
         timed_alone=True,

@@ -1,20 +1,31 @@
-"""How large a KV cache has to be for what stages ask."""
+"""How large a KV cache has to be for what stages ask, and may be in the memory of a machine."""
 
 from __future__ import annotations
 
 import math
+import os
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.records import Stage
-from search.workloads import held_out, recorded
+from search.workloads import held_out, recorded, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from search.evaluator.engine import EngineSettings
     from search.evaluator.models import ModelFacts
+    from search.evaluator.models.weights import Weights
     from search.records import Workload
 
+GIB = 1 << 30
+USED_SHARE = 0.9  # of a machine's memory; Ray kills workers when 95 % are used
+CAMPAIGN_BYTES = 2 * GIB  # the driver and Ray's own processes
+LIGHT_BYTES = GIB // 2  # of a worker, and its process without an engine
+ENGINE_BYTES = 1.1 * GIB  # of an engine without weights and cache: torch and vLLM
+ENGINES = 2  # of a worker on a CPU, a sparse one and a dense one
+WEIGHT_BYTES = 4  # of a value: engines on a CPU compute in float32
 ON_TEXTS = (Stage.RECALL, Stage.FIDELITY, Stage.SERVE)  # on the same documents
 
 
@@ -22,13 +33,53 @@ def cache_bytes(
     model: ModelFacts, workloads: Sequence[Workload], bytes_per_value: int, settings: EngineSettings
 ) -> int:
     """Give the KV cache that holds every workload's prompts and answers at once, so that each is prefilled once."""
-    asked = {recorded(each) if each.stage is Stage.SCREEN else each for each in workloads}
+    on_texts, others = _asked(workloads)
+    num_tokens = max(map(_of_texts, on_texts), default=0) + sum(map(_of_prompts, others))
+    return math.ceil(num_tokens * _token_bytes(model, bytes_per_value, settings))
+
+
+def least_cache_bytes(
+    model: ModelFacts, workloads: Sequence[Workload], bytes_per_value: int, settings: EngineSettings
+) -> int:
+    """Give the KV cache without which a workload cannot be run.
+
+    Texts are decoded side by side; of other prompts, those that do not fit at once take turns.
+    """
+    on_texts, others = _asked(workloads)
+    num_tokens = max([0, *map(_of_texts, on_texts), *(_of_prompts(replace(each, num_sequences=1)) for each in others)])
+    return math.ceil(num_tokens * _token_bytes(model, bytes_per_value, settings))
+
+
+def room_for_cache(weights: Weights, num_workers: int) -> int:
+    """Give the bytes that are left for each engine's KV cache where so many workers share this machine's memory."""
+    each = (USED_SHARE * machine_bytes() - CAMPAIGN_BYTES) / num_workers - LIGHT_BYTES
+    loaded = WEIGHT_BYTES * weights.num_values or 2 * weights.size_bytes
+    return max(0, int(each / ENGINES - ENGINE_BYTES - loaded))
+
+
+def machine_bytes() -> int:
+    """Give the machine's memory, or the control group's limit where that is less."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.exists() and (text := limit.read_text().strip()).isdigit():
+        limits.append(int(text))
+    return min(limits)
+
+
+def _asked(workloads: Sequence[Workload]) -> tuple[list[Workload], list[Workload]]:
+    """Give the workloads that share documents, those of confirmation among them, and the others."""
+    parts = {Stage.SCREEN: recorded, Stage.RACE: whole}  # stages that judge a part of what another one does
+    asked = {parts[each.stage](each) if each.stage in parts else each for each in workloads}
     asked |= {held_out(each, 0) for each in asked if each.stage is Stage.FIDELITY}
     on_texts = [workload for workload in asked if workload.lengths and workload.stage in ON_TEXTS]
     others = [workload for workload in asked if workload not in on_texts and workload.stage is not Stage.CHECK]
-    num_tokens = max(map(_of_texts, on_texts), default=0) + sum(map(_of_prompts, others))
-    token_bytes = 2 * model.head_dim * bytes_per_value + settings.field_bytes / settings.page_size
-    return math.ceil(num_tokens * model.num_layers * model.num_kv_heads * token_bytes)
+    return on_texts, others
+
+
+def _token_bytes(model: ModelFacts, bytes_per_value: int, settings: EngineSettings) -> float:
+    """Give what a token takes in all layers, with its part of its page's fields."""
+    own = 2 * model.head_dim * bytes_per_value + settings.field_bytes / settings.page_size
+    return model.num_layers * model.num_kv_heads * own
 
 
 def _of_texts(workload: Workload) -> int:

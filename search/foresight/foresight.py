@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
+from search.archive.racing import raced_kl
 from search.foresight.ridge import Ridge
-from search.parents import REFERENCE
-from search.records import Stage, Status
+from search.parents import REFERENCE, loss
+from search.records import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -106,11 +107,14 @@ class Foresight:
 
 
 def log_kl(record: Record, ratio: float) -> float | None:
-    """Give the log of the measured KL at a cost ratio, None where there is none that counts."""
-    evaluation = record.evaluation(Stage.FIDELITY, ratio)
-    if evaluation is None or evaluation.status is not Status.OK or record.candidate.proposal.operator == REFERENCE:
+    """Give the log of the measured KL at a cost ratio, on all texts or on those of its race; None where there is none.
+
+    Without those that a race stopped, it would be learnt from good programs alone what makes a program good.
+    """
+    if record.candidate.proposal.operator == REFERENCE:
         return None
-    found = evaluation.value("kl")
+    whole = loss(record, ratio, Stage.FIDELITY)
+    found = raced_kl(record, ratio) if whole is None else whole
     return math.log(found) if found is not None and found > 0 else None
 
 

@@ -109,7 +109,7 @@ Found = tuple[str, str, tuple[float, float], "Interval"]
 def _figures(stage: Stage, pair: tuple[Evaluation, Evaluation], workload: Workload) -> Iterator[Found]:
     if stage in OF_QUESTIONS:
         yield from _questions(pair, workload)
-    elif stage is Stage.FIDELITY:
+    elif stage in (Stage.RACE, Stage.FIDELITY):
         yield from _texts(pair, workload)
     elif stage in (Stage.SCREEN, Stage.RECALL):
         yield from _layers(pair)

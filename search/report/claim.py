@@ -17,7 +17,7 @@ from search.ranking.front import is_faster
 from search.ranking.leaderboard import named, speedup
 from search.records import Stage, Status
 from search.report.material import HELD_OUT, SEARCH
-from search.report.merit import KL, RETRIEVAL, Merit, figure, is_found, is_published, merit_of
+from search.report.merit import KL, RACED, RETRIEVAL, Merit, figure, is_found, is_published, merit_of
 from search.report.wording import title_case
 
 if TYPE_CHECKING:
@@ -181,8 +181,13 @@ class _Judges:
         found = self.place.seen[rule.id].value(Stage.CHECK, "retrieval_cost_ratio", rule.ratio)
         return found is not None and found < rule.ratio
 
+    def is_raced(self, rule: Standing) -> bool:
+        """Say whether a rule ran a race, so that leads over it are known on those texts if on no others."""
+        return self.place.seen[rule.id].value(Stage.RACE, "kl", rule.ratio) is not None
+
     def _gain(self, found: Standing, other: Standing, merit: Merit, split: str) -> Gain | None:
-        return self._paired(found, other, merit, split) or _apart(found, other, merit, confirmed=split == HELD_OUT)
+        gain = self._paired(found, other, merit, split) or _apart(found, other, merit, confirmed=split == HELD_OUT)
+        return self._paired(found, other, RACED, split) if gain is None and merit is KL and split == SEARCH else gain
 
     def _paired(self, found: Standing, other: Standing, merit: Merit, split: str) -> Gain | None:
         theirs, mine = (self._record(each, merit, split) for each in (other, found))
@@ -194,7 +199,7 @@ class _Judges:
             return None
         fit = (d for d in differences if d.figure == merit.figure and not d.part and d.low is not None)
         for each in fit:
-            if merit is KL:
+            if merit in (KL, RACED):
                 return Gain(-each.difference, _negative(each.high), _negative(each.low), is_paired=True)
             return Gain(each.difference, each.low, each.high, is_paired=True)
         return None
@@ -221,7 +226,13 @@ def _apart(found: Standing, other: Standing, merit: Merit, *, confirmed: bool) -
 
 def _weighed(found: Standing, published: Sequence[Standing], merit: Merit, judges: _Judges) -> Claim:
     split = HELD_OUT if merit.value(found, confirmed=True) is not None else SEARCH
-    rivals = [s for s in published if merit.value(s) is not None or merit.value(s, confirmed=True) is not None]
+    rivals = [
+        s
+        for s in published
+        if merit.value(s) is not None
+        or merit.value(s, confirmed=True) is not None
+        or (merit is KL and judges.is_raced(s))
+    ]
     is_held_out = split == HELD_OUT
     duels = judges.duels_held_out(found, rivals, merit) if is_held_out else judges.duels(found, rivals, merit, split)
     shortfalls = [

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MEASURED = (Status.OK, Status.BELOW_GATE)
 HELD_OUT = "held_out"
 # Stages whose figures are of the judged lengths; questions choose lengths of their own, the oracle gives no figure.
-OF_LENGTHS = (Stage.CHECK, Stage.SCREEN, Stage.RECALL, Stage.FIDELITY, Stage.SERVE)
+OF_LENGTHS = (Stage.CHECK, Stage.SCREEN, Stage.RECALL, Stage.RACE, Stage.FIDELITY, Stage.SERVE)
 MODELLED = "modelled_speedup_"  # a measurement of this name ends in the device that it is modelled for
 BATCH = 500  # candidates whose rows are written anew at a time
 
@@ -292,6 +292,8 @@ def _end(found: Sequence[Evaluation], asked: Asked, alike: Mapping[str, str]) ->
         return last.status, f"{stage.value}: {last.message or last.status.value}"
     if stage is Stage.SCREEN and last.answers in alike:
         return Status.OK, f"passed screen; it chooses the same pages as {alike[last.answers]}"
+    if stage is Stage.RACE and (raced := _taken(found, stage, "kl")):
+        return Status.OK, f"its race: KL {raced.value:.3g}; fidelity was not run: surely behind the leaders, or not yet"
     beyond = asked.stages[asked.stages.index(stage) + 1 :] if stage in asked.stages else ()
     return Status.OK, f"passed {stage.value}; {beyond[0]} was not run: not chosen for it, or not yet" if beyond else ""
 

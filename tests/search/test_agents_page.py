@@ -23,7 +23,7 @@ from search.store.ledger import SqlLedger
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "agents.md").read_text()
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SECTIONS = dict(part.split("\n", 1) for part in PAGE.split("\n## ")[1:])
-HOSTED, OWN, CODING = SECTIONS
+HOSTED, OWN, CODING, _BUSY = SECTIONS
 
 
 def blocks(section, language):

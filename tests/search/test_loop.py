@@ -102,18 +102,20 @@ def test_another_seed_gives_other_candidates(ledger):
     assert {digest for *_, digest, _ in first[NUM_SEEDS:]} != {digest for *_, digest, _ in second[NUM_SEEDS:]}
 
 
-@pytest.mark.parametrize("crash_after", [1, 19, 40])
-def test_a_killed_campaign_goes_on_as_if_undisturbed(tmp_path, ledger, crash_after):
+@pytest.mark.parametrize(
+    ("config", "crash_after"), [(SMALL, 1), (SMALL, 19), (SMALL, 40), (HALF, 60), (HALF, 95), (HALF, 120)]
+)
+def test_a_killed_campaign_goes_on_as_if_undisturbed(tmp_path, ledger, config, crash_after):
     whole = SqlLedger(f"sqlite:///{tmp_path / 'whole.db'}")
-    undisturbed = sequence(whole, run(whole, SMALL, FakeEvaluator(4))[1])
+    undisturbed = sequence(whole, run(whole, config, FakeEvaluator(4))[1])
     whole.close()
-    campaign = start_campaign(ledger, SMALL)
+    campaign = start_campaign(ledger, config)
     first = FakeEvaluator(4, crash_after=crash_after)
     with pytest.raises(RuntimeError, match="killed"):
-        run(ledger, SMALL, first, campaign)
+        run(ledger, config, first, campaign)
     finished = {e.key for r in ledger.records(campaign.id) for e in r.evaluations}
     second = FakeEvaluator(4, shuffle=9)
-    assert run(ledger, SMALL, second, campaign)[0].end is End.DONE
+    assert run(ledger, config, second, campaign)[0].end is End.DONE
     assert sequence(ledger, campaign) == undisturbed
     assert not finished & {task.key for task in second.tasks}
 
@@ -263,9 +265,15 @@ def test_the_better_half_of_the_published_rules_enters_an_engine(ledger):
     for ratio in HALF.ratios:
         recalls = {r.candidate.step: r.value(Stage.RECALL, "recall", ratio) for r in published}
         known = sorted((step for step, found in recalls.items() if found is not None), key=lambda step: -recalls[step])
-        entered = {r.candidate.step for r in published if r.evaluation(Stage.FIDELITY, ratio)}
+        raced, asked, decoded = (
+            {r.candidate.step for r in published if r.evaluation(stage, ratio)}
+            for stage in (Stage.RACE, Stage.RETRIEVAL, Stage.FIDELITY)
+        )
         assert len(known) > 8
-        assert entered == set(known[: math.ceil(len(known) / 2)])
+        assert raced == set(known[: math.ceil(len(known) / 2)])
+        assert decoded
+        assert decoded < raced
+        assert asked - decoded  # who is behind is asked all the same, where its budget reaches
     references = [r for r in seeds if r.candidate.proposal.operator == "reference"]
     assert all(r.evaluation(Stage.FIDELITY) for r in references)
 

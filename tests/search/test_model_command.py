@@ -9,8 +9,10 @@ from search.campaigns import machines
 from search.cli import main
 from search.commands.exits import ExitCode
 from search.config import ANSWER_TOKENS
-from search.evaluator.caching import cache_bytes
+from search.evaluator.caching import cache_bytes, least_cache_bytes, room_for_cache
+from search.evaluator.engine import EngineSettings
 from search.evaluator.models import ModelError, model_facts, smollm2
+from search.evaluator.models.weights import read_weights
 from search.records import Stage, Workload
 from search.workloads import workloads_for
 
@@ -156,6 +158,22 @@ def test_engines_take_what_the_workloads_need(tiny_llama):
         machines.worker_settings(model_facts(tiny_llama), (Workload(Stage.PROBE, 2000, 1),), on_gpu=False)
 
 
+def test_workers_share_a_machines_memory(tiny_llama, monkeypatch):
+    """Each holds two engines with caches of their own; more than the machine holds are refused before they start."""
+    monkeypatch.setattr("search.evaluator.caching.machine_bytes", lambda: 16 << 30)
+    values = read_weights(tiny_llama).num_values
+    rooms = [((14.4 - 2) / n - 0.5) / 2 - 1.1 - 4 * values / (1 << 30) for n in (1, 2, 3)]
+    assert [room_for_cache(read_weights(tiny_llama), n) / (1 << 30) for n in (1, 2, 3)] == pytest.approx(rooms)
+    texts = (Workload(Stage.FIDELITY, 1800, 100, lengths=(1800,), num_decoded=37),)
+    least = least_cache_bytes(model_facts(tiny_llama), texts, 4, EngineSettings("", sparse=True, max_tokens=2048))
+    assert rooms[2] < least / (1 << 30) < rooms[1]
+    with (
+        pytest.raises(ModelError, match=r"3 workers leave 0\.7 GiB of this machine's 16\.0 for each; give --workers 2"),
+        machines.Machines(model_facts(tiny_llama), texts, 3, "local", ()).pool(),
+    ):
+        pytest.fail("the workers started")
+
+
 def test_the_kv_cache_holds_all_prompts_and_answers(tiny_llama):
     """4 bytes each of K and V, 32 channels, and 2,048 bytes of fields a page of 16; 2 KV heads, 3 layers."""
     facts = model_facts(tiny_llama)
@@ -166,6 +184,8 @@ def test_the_kv_cache_holds_all_prompts_and_answers(tiny_llama):
     real = workloads_for(0, 1000)
     unscreened = tuple(each for each in real if each.stage is not Stage.SCREEN)
     assert cache_bytes(facts, real, 4, settings) == cache_bytes(facts, unscreened, 4, settings)
+    unraced = [each for each in real if each.stage is not Stage.RACE]
+    assert cache_bytes(facts, real, 4, settings) == cache_bytes(facts, unraced, 4, settings)
     many = (Workload(Stage.PROBE, 1000, 2000),)
     larger = machines.worker_settings(facts, many, on_gpu=False).engine
     assert larger.kv_cache_bytes == cache_bytes(facts, many, 4, larger) > 768 << 20

@@ -6,9 +6,9 @@ import pytest
 
 from search.archive.archivist import LEAST_GOING_ON, NUM_TIMED, archive_of
 from search.config import CampaignConfig
-from search.parents import GIVEN, REFERENCE, SEED
+from search.parents import REFERENCE, SEED
 from search.records import Candidate, Evaluation, EvaluationKey, Measurement, Proposal, Record, Stage, Status
-from search.stages import Published, course, next_workload
+from search.stages import course, next_workload
 from search.workloads import workloads_for
 
 AS_WRITTEN = CampaignConfig(serve_floor=0.5, ratios=())
@@ -90,8 +90,9 @@ def test_seeds_pass_every_gate_and_no_failure():
 def test_the_course_of_a_real_models_campaign():
     """Cheap stages first, at every cost ratio; what serves is judged once; what is dear comes last."""
     both = [(stage, ratio) for stage in (Stage.CHECK, Stage.SCREEN, Stage.RECALL) for ratio in (8.0, 16.0)]
+    races = [(Stage.RACE, ratio) for ratio in (8.0, 16.0)]
     engines = [(stage, ratio) for ratio in (8.0, 16.0) for stage in (Stage.FIDELITY, Stage.RETRIEVAL)]
-    whole = [*both, (Stage.ORACLE, 0.0), *engines, (Stage.SERVE, 8.0), (Stage.SERVE, 16.0)]
+    whole = [*both, (Stage.ORACLE, 0.0), *races, *engines, (Stage.SERVE, 8.0), (Stage.SERVE, 16.0)]
     later = (record(step=50),)  # an invented one, so that all seeds are seen
     assert walk(REAL, visible=later) == walk(REAL, SEED, later) == list(course(record().candidate, REAL)) == whole
 
@@ -258,36 +259,41 @@ def test_what_chooses_the_same_pages_as_an_earlier_one_is_not_measured_again():
     assert goes_on([crashed], 0.6, step=9, signature="ab")
 
 
-def published_rule(step, recall, proposer="zoo", operator=SEED):
-    done = [evaluation(stage, ratio) for stage in (Stage.CHECK, Stage.SCREEN) for ratio in (8.0, 16.0)]
-    if recall is not None:
-        done += [evaluation(Stage.RECALL, ratio, mass=0.5, random_mass=0.1, recall=recall) for ratio in (8.0, 16.0)]
-    candidate = Candidate(1, step, Proposal("", proposer, operator), Status.OK, program_digest="p")
-    return Record(candidate, tuple(done))
+def raced(step, kl, texts, ratio=8.0, operator="mutate"):
+    """A candidate that loses so much in all, and in the texts of its race."""
+    told = {f"kl_text_{i}": each for i, each in enumerate(texts)}
+    done = [evaluation(Stage.CHECK, ratio), evaluation(Stage.RACE, ratio, kl=sum(texts) / len(texts), **told)]
+    return record(*done, *([evaluation(Stage.FIDELITY, ratio, kl=kl)] if kl else []), step=step, operator=operator)
 
 
-def test_the_best_published_rules_enter_an_engine_once_all_are_compared():
-    config = replace(REAL, published_share=0.5)
-    records = [published_rule(step, recall) for step, recall in enumerate([0.1, 0.4, 0.3, 0.2])]
-    refused = Record(Candidate(1, 4, Proposal("", "zoo", SEED), Status.DUPLICATE))
-    records += [refused, published_rule(5, 0.05, GIVEN), published_rule(6, 0.01, operator=REFERENCE)]
-    published = Published(records, config, num_given=7)
-    assert published.are_compared
-    assert [published.enter(each, 8.0) for each in records if each is not refused] == [False, True, True, False, 1, 1]
-    following = [next_workload(each, archive_of((), config), config, published) for each in records]
-    assert [each and each.stage for each in following[:4]] == [None, Stage.ORACLE, Stage.ORACLE, None]
-    assert all(Published(records, REAL, num_given=7).enter(each, 8.0) for each in records)
+def runs_on(texts, visible, operator="mutate"):
+    """Whether a candidate whose race at a ratio of 8 came to this decodes all texts."""
+    cheap = [evaluation(Stage.CHECK, 8.0), evaluation(Stage.CHECK, 16.0, Status.BELOW_GATE)]
+    cheap += [evaluation(Stage.SCREEN, 8.0), evaluation(Stage.RECALL, 8.0), evaluation(Stage.ORACLE)]
+    mine = [*cheap, *raced(9, None, texts).evaluations[1:]]
+    following = asked(record(*mine, step=9, operator=operator), replace(REAL, recall_share=1.0), visible)
+    assert following in (None, (Stage.FIDELITY, 8.0))
+    return following is not None
 
 
-def test_they_wait_for_each_other_and_nobody_for_them():
-    config = replace(REAL, published_share=0.5)
-    records = [published_rule(0, 0.4), published_rule(1, None), published_rule(2, None, GIVEN)]
-    published, oracle = Published(records, config, num_given=3), config.workload(Stage.ORACLE)
-    assert not published.are_compared
-    assert [published.delay(each, oracle) for each in records] == [True, True, False]
-    assert not published.delay(records[0], config.workload(Stage.RECALL, 8.0))
-    assert published.delay(records[0], None)
-    assert not Published(records, REAL, num_given=3).delay(records[0], oracle)
-    records[1] = published_rule(1, 0.2)
-    assert not published.delay(records[0], oracle)
-    assert not Published(records, config, num_given=4).are_compared  # one is not even proposed
+def test_who_is_surely_behind_the_last_of_the_leaders_runs_no_further():
+    texts = [0.1, 0.3, 0.2, 0.4]
+    leaders = [raced(step, 0.1 * (step + 1), [each * (step + 1) for each in texts]) for step in range(5)]
+    third = [3 * each for each in texts]
+    assert runs_on([1.1 * a * b for a, b in zip(third, (1, 0.8, 1.1, 1), strict=True)], leaders)
+    assert not runs_on([1.5 * a * b for a, b in zip(third, (1, 0.9, 1.1, 1), strict=True)], leaders)
+    assert runs_on([1.5 * each for each in third], leaders[:2])  # before there are three
+    assert runs_on([1.5 * each for each in third], leaders, SEED)  # compared with what was published, and not here
+    assert runs_on([9.0], leaders)  # other texts
+    elsewhere = [raced(step, 0.1, texts, ratio=16.0) for step in range(3)]
+    assert runs_on([9 * each for each in texts], elsewhere)
+
+
+def test_whoever_failed_or_was_stopped_is_nobody_to_beat():
+    texts = [0.1, 0.3, 0.2, 0.4]
+    crashed = [
+        replace(each, evaluations=(*each.evaluations, evaluation(Stage.RETRIEVAL, 8.0, Status.CRASHED)))
+        for each in (raced(step, 0.1, texts) for step in range(3))
+    ]
+    stopped = [raced(3 + step, None, texts) for step in range(3)]
+    assert runs_on([9 * each for each in texts], [*crashed, *stopped])

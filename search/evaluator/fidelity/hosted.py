@@ -41,10 +41,15 @@ def prompts(session: Session, workload: Workload, seed: int) -> list[tuple[int, 
     return [text.prompt for text in _texts(session.engine, workload, seed, Path.home())]
 
 
-def compare(session: Session, text: str, values: Sequence[Sequence[Any]], name: str) -> dict[str, Any]:
-    """Decode the texts of a reference with the program's attention, and compare position by position."""
+def compare(
+    session: Session, text: str, values: Sequence[Sequence[Any]], name: str, num_texts: int | None = None
+) -> dict[str, Any]:
+    """Decode the texts of a reference with the program's attention, and compare position by position.
+
+    `num_texts`: so many of them, the first ones, which are one document at each length in turn; None for all.
+    """
     reference = _reference(session, name)
-    texts, said = reference.texts, reference.log_probabilities
+    texts, said = reference.texts[:num_texts], reference.log_probabilities[:num_texts]
     session.swap(text, values)
     heard = [Against(dense, each.forced) for dense, each in zip(said, texts, strict=True)]
     _dictate(session.engine, texts, said.shape[1] + 1, heard)

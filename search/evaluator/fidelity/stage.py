@@ -11,6 +11,7 @@ from search.evaluator.outcomes import Outcome, outcome_of
 from search.evaluator.prefill.stage import prefill_reference, prefilled
 from search.evaluator.scratch.files import locked
 from search.records import digest_of
+from search.workloads import whole
 
 if TYPE_CHECKING:
     from search.evaluator.arms import Arms
@@ -20,11 +21,20 @@ if TYPE_CHECKING:
 
 def run(arms: Arms, task: EvaluationTask) -> Outcome:
     """Let the program decode the texts that dense attention has decoded."""
+    return _compared(arms, task, None)
+
+
+def race(arms: Arms, task: EvaluationTask) -> Outcome:
+    """Let it decode one of each length, of those that `run` has it decode."""
+    return _compared(arms, replace(task, workload=whole(task.workload)), len(task.workload.all_lengths))
+
+
+def _compared(arms: Arms, task: EvaluationTask, num_texts: int | None) -> Outcome:
     name = reference_name(task, arms.settings.engine)
     sparse = prefilled(arms, task)
     _refer(arms, task, name)
     asked = {key: value for key, value in asked_of(task).items() if key in ("text", "values")}
-    return outcome_of(sparse.call("fidelity", asked | {"name": name}, arms.limits.fidelity_s))
+    return outcome_of(sparse.call("fidelity", asked | {"name": name, "num_texts": num_texts}, arms.limits.fidelity_s))
 
 
 def _refer(arms: Arms, task: EvaluationTask, name: str) -> None:

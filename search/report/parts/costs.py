@@ -40,11 +40,33 @@ def by_stage(material: Material, place: Place) -> Grid:
     share = 1 - len(fresh) / asked if asked else 0.0
     note = (
         f"{len(fresh):,} evaluations and {sum(s.elapsed_s for s in fresh):,.0f} s of workers in all; "
-        f"{share:.1%} of {asked:,} asked for were there already. An hour: of the time at work."
+        f"{share:.1%} of {asked:,} asked for were there already. An hour: of the time at work.{_races(place)}"
     )
     headings = (Column("stage"), *(Column(name, True) for name in (
         "cost ratio", "measured", "given", "passed", "failed", "median s", "seconds", "an hour")))  # fmt: skip
     return Grid("Evaluations by stage", headings, tuple(rows), note, empty="Nothing was measured.")
+
+
+def _races(place: Place) -> str:
+    """Tell what races cost and spared: of who ran one and did not decode all texts, a median decoding each."""
+    ran, decoded = (_passed(place, stage) for stage in (Stage.RACE, Stage.FIDELITY))
+    if not ran:
+        return ""
+    stopped = {ratio: len(found) - len(decoded.get(ratio, ())) for ratio, found in ran.items()}
+    spared = sum(n * statistics.median(decoded[ratio]) for ratio, n in stopped.items() if n > 0 and ratio in decoded)
+    return (
+        f" Of {sum(map(len, ran.values())):,} that ran a race {sum(n for n in stopped.values() if n > 0):,} decoded no "
+        f"more, which spared about {spared:,.0f} s of fidelity; the races took {sum(map(sum, ran.values())):,.0f} s."
+    )
+
+
+def _passed(place: Place, stage: Stage) -> dict[float, list[float]]:
+    """Give by cost ratio the seconds of each evaluation of a stage that was passed on the texts that proposers see."""
+    found: dict[float, list[float]] = defaultdict(list)
+    for each in place.spendings:
+        if each.stage == stage and each.split == "search" and each.status == Status.OK and each.ratio:
+            found[each.ratio].append(each.elapsed_s)
+    return found
 
 
 def working_s(material: Material) -> float:

@@ -7,6 +7,8 @@ import pytest
 from search.records import Measurement, Stage, Status, Workload
 from search.report.claim import Claim, headline, sentence
 from search.report.report import claims_at
+from search.workloads import racing
+from tests.search.report.conftest import WORKLOADS
 
 RIVAL = [0.20, 0.22, 0.24, 0.26, 0.28, 0.30, 0.32, 0.34]
 BETTER = [value - 0.05 for value in RIVAL]
@@ -229,3 +231,18 @@ def test_the_headline_names_the_ratios(book, ratios, said):
 def test_nothing_measured_claims_nothing():
     assert "nothing is claimed" in headline([Claim(8.0, None, None)])
     assert "nothing that tells programs apart" in sentence(Claim(8.0, None, None))
+
+
+def test_a_published_rule_that_its_race_stopped_is_behind_on_those_texts(book):
+    told = book(workloads=(*WORKLOADS[:3], racing(WORKLOADS[3]), *WORKLOADS[3:]))
+    rivals, found = [told.publish(name) for name in ("Quest", "Centroid")], told.propose("Found")
+    for each, losses in ((rivals[0], RIVAL), (found, BETTER)):
+        told.judge(each, losses)
+        told.confirm(each, losses)
+    told.race(rivals[1], RIVAL)
+    told.answer(rivals[1], "11110000")
+    assert claimed(told).shortfalls == ("a published rule was not measured on held-out data: Centroid (2)",)
+    told.race(found, BETTER)
+    claim = claimed(told)
+    assert claim.holds
+    assert [duel.is_held_out for duel in claim.duels if duel.published.name == "Centroid"] == [False]
