@@ -16,7 +16,17 @@ import triton.language as tl
 
 from kernels.arithmetic import tanh
 from kernels.dependent import begin, dependent
-from kernels.merging import Scratch, blocks_at, leave, make_scratch, merge, parts_of, write_out
+from kernels.merging import (
+    Scratch,
+    blocks_ahead,
+    blocks_at,
+    first_blocks,
+    leave,
+    make_scratch,
+    merge,
+    parts_of,
+    write_out,
+)
 from kernels.selection import BlockLists
 from kernels.tuning import num_processors, tiling_of
 
@@ -75,11 +85,14 @@ def _attend(q_ptr, k_ptr, v_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, max_pt
     value_tile = tl.program_id(2) % NUM_VALUE_TILES
     kv_head = (tl.program_id(0) % num_kv_heads).to(tl.int64)
     listed = row if PER_ROW else sequence
+    table_row = table_ptr + listed * table_stride
+    ahead = blocks_ahead(table_row, tl.program_id(1), max_tokens, NUM_TILES * TILE, TILE, WINDOW, PAGE_SIZE)
     tokens = tl.minimum(tl.load(tokens_ptr + listed).to(tl.int32), max_tokens)  # that the table has blocks for
     first_part, end_part = parts_of(tokens, NUM_TILES * TILE, WINDOW)
     if tl.program_id(1) >= tl.maximum(end_part - first_part, 1):
         return
-    table_row = table_ptr + listed * table_stride
+    block = first_blocks(ahead, table_row, first_part + tl.program_id(1), tokens, NUM_TILES * TILE, TILE, WINDOW,
+                         PAGE_SIZE)  # fmt: skip
     head = head_tile * BLOCK_GROUP + tl.arange(0, BLOCK_GROUP)
     value = value_tile * BLOCK_VALUE + tl.arange(0, BLOCK_VALUE)
     q_row = q_ptr + sequence * q_batch + (kv_head * group + head)[:, None] * q_head
@@ -93,7 +106,6 @@ def _attend(q_ptr, k_ptr, v_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, max_pt
         top = tl.full((BLOCK_GROUP,), float("-inf"), tl.float32)
         weight = tl.zeros((BLOCK_GROUP,), tl.float32)
         place = part * NUM_TILES * TILE + tl.arange(0, TILE)
-        block = blocks_at(table_row, place, tokens, PAGE_SIZE)
         for _ in tl.range(0, NUM_TILES, num_stages=STAGES):
             following = blocks_at(table_row, place + TILE, tokens, PAGE_SIZE)  # known before it is waited for
             valid = place < tokens
@@ -132,6 +144,8 @@ def _attend(q_ptr, k_ptr, v_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, max_pt
         else:
             leave(acc, top, weight, acc_ptr, max_ptr, sum_ptr, (row * num_parts + part) * group + head, value,
                   value_dim, head < group, value_tile == 0)  # fmt: skip
+        place = (part + tl.num_programs(1)) * NUM_TILES * TILE + tl.arange(0, TILE)
+        block = blocks_at(table_row, place, tokens, PAGE_SIZE)
     if tally_ptr is not None:
         counted = (tokens > 0) & (tl.program_id(1) == 0) & (tl.program_id(2) == 0)
         counter = tally_ptr + row * 6 + 4

@@ -13,7 +13,17 @@ import triton.language as tl
 
 from kernels.decode import LOG2_E, PagedCache, Softmax, _block, _operand, num_programs
 from kernels.dependent import begin, dependent
-from kernels.merging import Scratch, blocks_at, leave, make_scratch, merge, parts_of, write_out
+from kernels.merging import (
+    Scratch,
+    blocks_ahead,
+    blocks_at,
+    first_blocks,
+    leave,
+    make_scratch,
+    merge,
+    parts_of,
+    write_out,
+)
 from kernels.selection import BlockLists
 from kernels.tuning import Tiling, tiling_of
 
@@ -32,11 +42,13 @@ def _attend_latents(q_ptr, cache_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, m
     """Attend to some parts of one sequence's list with a tile of heads, as `kernels.decode._attend` does."""
     begin()
     row = tl.program_id(0).to(tl.int64)
+    table_row = table_ptr + row * table_stride
+    ahead = blocks_ahead(table_row, tl.program_id(1), max_tokens, NUM_TILES * TILE, TILE, 0, PAGE_SIZE)
     tokens = tl.minimum(tl.load(tokens_ptr + row).to(tl.int32), max_tokens)
     _, num_used = parts_of(tokens, NUM_TILES * TILE, 0)
     if tl.program_id(1) >= tl.maximum(num_used, 1):
         return
-    table_row = table_ptr + row * table_stride
+    block = first_blocks(ahead, table_row, tl.program_id(1), tokens, NUM_TILES * TILE, TILE, 0, PAGE_SIZE)
     head = tl.program_id(2) * BLOCK_HEADS + tl.arange(0, BLOCK_HEADS)
     value = tl.arange(0, BLOCK_VALUE)
     in_heads, in_value = (head < num_heads)[:, None], (value < value_dim)[None, :]
@@ -52,7 +64,6 @@ def _attend_latents(q_ptr, cache_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, m
         top = tl.full((BLOCK_HEADS,), float("-inf"), tl.float32)
         weight = tl.zeros((BLOCK_HEADS,), tl.float32)
         place = part * NUM_TILES * TILE + tl.arange(0, TILE)
-        block = blocks_at(table_row, place, tokens, PAGE_SIZE)
         for _ in tl.range(0, NUM_TILES, num_stages=STAGES):
             following = blocks_at(table_row, place + TILE, tokens, PAGE_SIZE)  # known before it is waited for
             valid = place < tokens
@@ -79,6 +90,8 @@ def _attend_latents(q_ptr, cache_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, m
         else:
             leave(acc, top, weight, acc_ptr, max_ptr, sum_ptr, (row * num_parts + part) * num_heads + head, value,
                   value_dim, head < num_heads, True)  # fmt: skip
+        place = (part + tl.num_programs(1)) * NUM_TILES * TILE + tl.arange(0, TILE)
+        block = blocks_at(table_row, place, tokens, PAGE_SIZE)
     if tally_ptr is not None:
         counted = (tokens > 0) & (tl.program_id(1) == 0) & (tl.program_id(2) == 0)
         counter = tally_ptr + row * 6 + 4

@@ -58,6 +58,28 @@ def blocks_at(table_row, place, tokens, PAGE_SIZE: tl.constexpr):
 
 
 @triton.jit
+def blocks_ahead(table_row, part, max_tokens, PART: tl.constexpr, TILE: tl.constexpr, WINDOW: tl.constexpr,
+                 PAGE_SIZE: tl.constexpr):  # fmt: skip
+    """Read the blocks of a part's first tile while the length of its list is awaited; some may be behind its end.
+
+    With a window the parts begin elsewhere, and nothing is read.
+    """
+    place = part * PART + tl.arange(0, TILE)
+    return blocks_at(table_row, place, max_tokens if WINDOW == 0 else 0, PAGE_SIZE)
+
+
+@triton.jit
+def first_blocks(ahead, table_row, part, tokens, PART: tl.constexpr, TILE: tl.constexpr, WINDOW: tl.constexpr,
+                 PAGE_SIZE: tl.constexpr):  # fmt: skip
+    """Give the blocks of a part's first tile, of what was read ahead where there is no window."""
+    place = part * PART + tl.arange(0, TILE)
+    blocks = tl.where(place < tokens, ahead, 0)
+    if WINDOW > 0:
+        blocks = blocks_at(table_row, place, tokens, PAGE_SIZE)
+    return blocks
+
+
+@triton.jit
 def leave(acc, top, weight, acc_ptr, max_ptr, sum_ptr, left, value, value_dim, in_group, is_first):
     """Store a part's sums of some heads, [heads, values], and, by the first of a part's programs, what they weigh."""
     mask = in_group[:, None] & (value < value_dim)[None, :]

@@ -6,7 +6,7 @@ A *row* is one sequence and one KV head, `row = sequence * num_kv_heads + kv_hea
 N = ceil(L / page_size) pages exist, M = floor(L / page_size) are complete, page i is *reserved* when i < sink or
 i >= N - window, and the others are the *candidates*. Everything is decided from integers and from the order of the
 scores, so the result does not depend on tile sizes, on the batch or on the machine. Where the budget takes every
-candidate no score is read.
+candidate, and beyond a sequence's end, no score matters: there may be anything.
 """
 
 from dataclasses import dataclass
@@ -138,11 +138,10 @@ def _candidate(page, length, PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW
 
 
 @triton.jit
-def _ranked(page, end, length, row, score_ptr, score_stride, among_ptr, among_stride, threshold,
+def _ranked(page, score, end, length, row, among_ptr, among_stride, threshold,
             PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr, HAS_AMONG: tl.constexpr,
             HAS_THRESHOLD: tl.constexpr):  # fmt: skip
-    """Give the keys of a tile of pages, and mark those that may be chosen. Nothing at or beyond `end` is read."""
-    score = tl.load(score_ptr + row * score_stride + page, mask=page < end, other=0.0)
+    """Give the keys of a tile of pages, and mark those that may be chosen: none at or beyond `end`."""
     eligible = _candidate(page, length, PAGE_SIZE, SINK, WINDOW) & (page < end)
     if HAS_AMONG:
         eligible = eligible & (tl.load(among_ptr + row * among_stride + page, mask=eligible, other=0) != 0)
@@ -161,8 +160,9 @@ def _last_taken_of_many(remaining, end, length, row, score_ptr, score_stride, am
         count = tl.zeros((NUM_DIGITS,), tl.int32)
         for start in tl.range(0, end, BLOCK_PAGES, num_stages=1):
             page = start + tl.arange(0, BLOCK_PAGES)
-            key, eligible = _ranked(page, end, length, row, score_ptr, score_stride, among_ptr, among_stride,
-                                    threshold, PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD)  # fmt: skip
+            score = tl.load(score_ptr + row * score_stride + page, mask=page < end, other=0.0)
+            key, eligible = _ranked(page, score, end, length, row, among_ptr, among_stride, threshold,
+                                    PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD)  # fmt: skip
             count += counts(key, eligible, prefix, step)
         if step == 0:
             remaining = tl.minimum(remaining, tl.sum(count, 0))
@@ -226,8 +226,10 @@ def _select(score_ptr, score_stride, num, seq_lens_ptr, num_kv_heads, among_ptr,
     table_row = table_ptr + row // num_kv_heads * table_stride if LISTS else None
     if ONE_TILE:
         page = tl.arange(0, BLOCK_PAGES)
-        block = _blocks(table_row, page, num_pages)  # known before they are waited for
-        key, eligible = _ranked(page, end, length, row, score_ptr, score_stride, among_ptr, among_stride, limit,
+        # Whatever the length is: that is still awaited, and so is which blocks are taken.
+        score = tl.load(score_ptr + row * score_stride + page, mask=page < max_pages, other=0.0)
+        block = _blocks(table_row, page, max_pages)
+        key, eligible = _ranked(page, score, end, length, row, among_ptr, among_stride, limit,
                                 PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD)  # fmt: skip
         if end > 0:
             prefix, remaining = last_taken(key, eligible, remaining)
@@ -242,7 +244,8 @@ def _select(score_ptr, score_stride, num, seq_lens_ptr, num_kv_heads, among_ptr,
         for start in tl.range(0, num_pages if LISTS else max_pages, BLOCK_PAGES, num_stages=1):
             page = start + tl.arange(0, BLOCK_PAGES)
             block = _blocks(table_row, page, num_pages)
-            key, eligible = _ranked(page, end, length, row, score_ptr, score_stride, among_ptr, among_stride, limit,
+            score = tl.load(score_ptr + row * score_stride + page, mask=page < end, other=0.0)
+            key, eligible = _ranked(page, score, end, length, row, among_ptr, among_stride, limit,
                                     PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD)  # fmt: skip
             num_ties, listed = _chosen(key, eligible, prefix, remaining, num_ties, listed, page, row, whole, length,
                                        max_pages, chosen_ptr, chosen_stride, block, list_ptr, list_stride, PAGE_SIZE,
@@ -257,11 +260,11 @@ def _select(score_ptr, score_stride, num, seq_lens_ptr, num_kv_heads, among_ptr,
 
 
 @triton.jit
-def _blocks(table_row, page, num_pages):
+def _blocks(table_row, page, end):
     """Read the blocks of some pages, none where there is no table."""
     block = page
     if table_row is not None:
-        block = tl.load(table_row + page, mask=page < num_pages, other=0).to(tl.int32)
+        block = tl.load(table_row + page, mask=page < end, other=0).to(tl.int32)
     return block
 
 

@@ -30,6 +30,8 @@ CHECKS = (
     *(Case(name, 6, 20000, 2 * group, 2, lengths=LENGTHS) for name in PROGRAMS for group in (2, 4)),
     *(Case(name, 4, 20000, 20, 1, dim=576, latents=512, lengths=LATENT_LENGTHS) for name in LATENT_PROGRAMS),
     Case("centroid", 6, 20000, 4, 2, float8=True, lengths=LENGTHS),
+    *(Case(name, 6, 20000, 4, 2, lengths=LENGTHS, dependent=True) for name in ("twilight", "two_stage")),
+    Case("centroid", 4, 20000, 20, 1, dim=576, latents=512, lengths=LATENT_LENGTHS, dependent=True),
 )
 TINY = (
     *(Case(name, 2, 1500, 4, 2, lengths=(1500, 40)) for name in ("centroid", "quest_int4", "twilight", "two_stage")),

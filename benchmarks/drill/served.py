@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from kernels.decode import PagedCache, Softmax, sparse_decode
+from kernels.dependent import asked
 from kernels.latent import latent_decode
 from kernels.selection import NUM_TALLIES, Listing, Pages
 from kernels.writing import write_tokens
@@ -35,7 +36,7 @@ class Case:
     """A decode step of one layer. latents: channels of a latent that are its value; 0 where keys and values are apart.
 
     lengths: of the sequences, all `tokens` where it is empty; attended: tokens of a program's budget of pages, where it
-    has one, reserved pages included.
+    has one, reserved pages included; dependent: each launch begins while the one before ends (`kernels.dependent`).
     """
 
     program: str
@@ -49,10 +50,12 @@ class Case:
     lengths: tuple[int, ...] = ()
     page_size: int = 16
     attended: int = 1024
+    dependent: bool = False
 
     def __str__(self) -> str:
         kind = "latents" if self.latents else "fp8" if self.float8 else "bf16"
-        return f"{self.batch} x {self.tokens}, {self.heads}/{self.kv_heads} heads, {kind}"
+        how = ", dependent" if self.dependent else ""
+        return f"{self.batch} x {self.tokens}, {self.heads}/{self.kv_heads} heads, {kind}{how}"
 
     @property
     def max_pages(self) -> int:
@@ -149,15 +152,18 @@ class Served:
 
     def write(self) -> None:
         how = self.compiled.summarizing(self.cache, self.region)
-        write_tokens(*self.newest, self.slots, self.parts, self.complete, how)
+        with asked(self.case.dependent):
+            write_tokens(*self.newest, self.slots, self.parts, self.complete, how)
 
     def index(self) -> BlockLists:
-        return self.compiled.listed(self.step, self.listing)
+        with asked(self.case.dependent):
+            return self.compiled.listed(self.step, self.listing)
 
     def attend(self, lists: BlockLists | None) -> torch.Tensor:
         """Attend to what is listed, or by the same kernel to everything."""
         decode = latent_decode if self.case.latents else sparse_decode
-        return decode(self.q, self.cache, lists, self.softmax, self.out)
+        with asked(self.case.dependent):
+            return decode(self.q, self.cache, lists, self.softmax, self.out)
 
     def whole(self) -> BlockLists:
         """Do all of a step, and give its lists."""

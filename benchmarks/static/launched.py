@@ -60,7 +60,7 @@ class Recorder:
             Launch(
                 self.part, name, _code(kernel.asm["cubin"]), kernel.metadata.num_warps, kernel.metadata.shared,
                 prod(grid), min(prod(grid), live), _repeats(function, kwargs, case), moved,
-                dependent=kernel.metadata.launch_pdl and bool(self.launches),  # the first follows one that is not ours
+                kernel.metadata.launch_pdl,
             )
         )  # fmt: skip
 

@@ -18,7 +18,7 @@ STREAMING = re.compile(r"_attend\w*|map_\d+")  # that read keys and values, or f
 # memory in the layout that tensor cores read it in are no wider.
 LEAST_WIDE = 0.5  # of a streaming kernel's loads by bits: the rest are lengths, tables, scales and flags
 WAITS = re.compile(r"ACQBULK")  # for the launch before this one
-MEETS = re.compile(r"(LDG|LDGSTS|STG|ATOM|ATOMG|RED|UTMA\w*|LD|ST|EXIT)\b")  # what others read or write, or ends
+MEETS = re.compile(r"(LDG|LDGSTS|STG|ATOM|ATOMG|RED|UTMA\w*|LD|ST|EXIT|BRA|BRX|JMP|CALL)\b")  # memory, or elsewhere
 SMALLEST_CARD_BYTES = 99 * 1024  # of shared memory, that a program may have on a card of workstations
 
 
@@ -49,4 +49,4 @@ def waits_first(code: sass.Code) -> bool:
     """Whether every way through a kernel waits for the launch before it, and nothing is read or written until then."""
     names = [each.name for each in code.instructions]
     waits = next((i for i, name in enumerate(names) if WAITS.match(name)), None)
-    return waits is not None and not any(MEETS.match(name) or name.startswith("BRA") for name in names[:waits])
+    return waits is not None and not any(MEETS.match(name) for name in names[:waits])

@@ -25,6 +25,8 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
+    page_0 = tile_0 * 32 + tl.arange(0, 32)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
     length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
@@ -32,15 +34,14 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
         return
     if (tile_0 > 0) & (tile_0 * 32 >= complete_0):
         return
-    page_0 = tile_0 * 32 + tl.arange(0, 32)
     here_0 = page_0 < complete_0
-    head_1 = tl.arange(0, 16)
-    dim_2 = tl.arange(0, 128)
-    q_tile_3 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 4 * q_head_0 + head_1[:, None] * q_head_0 + dim_2[None, :] * q_dim_0, mask=(head_1[:, None] < 4), other=0).to(tl.float32)
-    block_4 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
-    field_0_tile_5 = tl.load(field_0 + block_4[:, None] * field_block_0 + kv_head_0 * field_head_0 + dim_2[None, :], mask=here_0[:, None], other=0).to(tl.float32)
-    dot_dim_6 = product(field_0_tile_5, tl.permute(q_tile_3, (1, 0)), tl.full((32, 16), 0.0, tl.float32), field_0, q_0)
-    tl.store(out_0 + (row_0 * max_pages_0 + page_0)[:, None] * 4 + head_1[None, :], dot_dim_6, mask=here_0[:, None] & (head_1[None, :] < 4))
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
+    head_2 = tl.arange(0, 16)
+    dim_3 = tl.arange(0, 128)
+    q_tile_4 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 4 * q_head_0 + head_2[:, None] * q_head_0 + dim_3[None, :] * q_dim_0, mask=(head_2[:, None] < 4), other=0).to(tl.float32)
+    field_0_tile_5 = tl.load(field_0 + block_1[:, None] * field_block_0 + kv_head_0 * field_head_0 + dim_3[None, :], mask=here_0[:, None], other=0).to(tl.float32)
+    dot_dim_6 = product(field_0_tile_5, tl.permute(q_tile_4, (1, 0)), tl.full((32, 16), 0.0, tl.float32), field_0, q_0)
+    tl.store(out_0 + (row_0 * max_pages_0 + page_0)[:, None] * 4 + head_2[None, :], dot_dim_6, mask=here_0[:, None] & (head_2[None, :] < 4))
 
 # row_1: buffer_1 [row, 4], buffer_2 [row, 4], 1024 pages per tile
 @triton.jit
@@ -85,6 +86,7 @@ def map_2(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
     length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
@@ -92,7 +94,6 @@ def map_2(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     head_1 = tl.arange(0, 4)
     buffer_3_tile_2 = tl.load(buffer_3 + (row_0 * max_pages_0 + page_0[:, None]) * 4 + head_1[None, :], mask=here_0[:, None], other=0).to(tl.float32)

@@ -68,6 +68,8 @@ def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
+    page_0 = tile_0 * 2 + tl.arange(0, 2)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
     length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
@@ -75,9 +77,8 @@ def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
         return
     if (tile_0 > 0) & (tile_0 * 2 >= complete_0):
         return
-    page_0 = tile_0 * 2 + tl.arange(0, 2)
     here_0 = page_0 < complete_0
-    block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
     token_2 = tl.arange(0, 16)
     dim_3 = tl.arange(0, 128)
     codes_tile_4 = tl.load(codes_0 + block_1[:, None, None] * codes_block_0 + kv_head_0 * codes_head_0 + token_2[None, :, None] * 80 + dim_3[None, None, :], mask=here_0[:, None, None] & (dim_3[None, None, :] < 80), other=0).to(tl.int32)

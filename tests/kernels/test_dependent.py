@@ -51,6 +51,15 @@ def test_every_emitted_stage_begins_by_waiting(name):
 def test_only_cards_that_know_of_it_are_asked(monkeypatch, capability, options):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     dependent.capability.cache_clear()
-    assert dependent.dependent(CARD) == options
+    with dependent.asked():
+        assert dependent.dependent(CARD) == options
+        assert dependent.dependent(torch.device("cpu")) == {}
     dependent.capability.cache_clear()
-    assert dependent.dependent(torch.device("cpu")) == {}
+
+
+def test_what_serves_does_not_ask(monkeypatch):
+    monkeypatch.setattr(dependent, "capability", lambda _: dependent.HOPPER)
+    assert dependent.dependent(CARD) == {}
+    with pytest.raises(KeyError), dependent.asked():
+        raise KeyError
+    assert dependent.dependent(CARD) == {}

@@ -208,13 +208,20 @@ def test_the_best_are_listed_with_the_reserved_pages_in_one_launch(monkeypatch, 
     assert lists.tokens.tolist() == [16 * len(row) + end for row, end in zip(expected, last, strict=True)]
 
 
-def test_a_budget_that_takes_everything_reads_no_score():
-    """Whatever stands there, were it read, would be seen: a score of another row's tensor is out of reach."""
-    pages = make_pages([100])
-    nothing = torch.empty(1, 0, device=DEVICE).expand(1, 0)
-    table = shuffled(pages)
-    lists = list_best(Ranking(nothing, 4), pages, Listing(table))
-    assert listed(lists, table, pages) == [list(range(7))]
+@pytest.mark.parametrize("block_pages", [4096, 4])
+@pytest.mark.parametrize("garbage", [math.nan, math.inf, 3e38])
+def test_no_score_matters_where_a_budget_takes_everything_nor_beyond_the_end(monkeypatch, garbage, block_pages):
+    """Nothing was written there, so anything stands there: in scores, and in the table of blocks."""
+    monkeypatch.setattr("kernels.selection.BLOCK_PAGES", block_pages)
+    pages, table = make_pages([100, 150, 200]), shuffled(make_pages([100, 150, 200]))
+    scores = torch.arange(3.0 * pages.max_pages, device=DEVICE).view(3, -1)
+    clean = list_best(Ranking(scores, 4), pages, Listing(table))
+    scores[0], scores[1, 150 // 16 :] = garbage, garbage
+    wild = table.clone()
+    wild[0, 7:] = wild[1, 10:] = 2**31 - 1
+    lists = list_best(Ranking(scores, 4), pages, Listing(wild))
+    assert listed(lists, table, pages) == listed(clean, table, pages)
+    assert listed(lists, table, pages)[0] == list(range(7))
 
 
 def test_rows_that_must_be_dense_are_listed_whole_and_all_is_counted():

@@ -7,7 +7,7 @@ have fixed sizes, so a kernel does not change with the length of a sequence.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from math import prod
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,7 +17,7 @@ from vortex_dsl.codegen.plan import describe
 from vortex_dsl.codegen.scope import word
 from vortex_dsl.codegen.tiles import choose_tiles
 from vortex_dsl.codegen.writer import Writer, full, function
-from vortex_dsl.ops.expression import PAGE_LOOP, Loop, Source
+from vortex_dsl.ops.expression import PAGE_LOOP, Loop, Source, walk
 from vortex_dsl.storage import SCALE_BYTES, vector_bytes
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from vortex_dsl.codegen.scope import Scope
     from vortex_dsl.codegen.tiles import Tiles
     from vortex_dsl.graph.graph import Field
+    from vortex_dsl.ops.expression import Expr
 
 T = TypeVar("T")
 ROW_ARGUMENTS = (
@@ -37,6 +38,12 @@ ROW_ARGUMENTS = (
 )
 
 LIST_ARGUMENTS = ("among_0", "room_0", "num_0")  # of which pages are computed, see `emit_stage`
+
+# Read while a sequence's length is awaited, so that one waits for both at once; what is behind its end may be anything.
+_BLOCKS_AHEAD = (
+    "ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)"
+)
+_LIST_AHEAD = "ahead_0 = tl.load(among_0 + row_0 * room_0 + place_0, mask=place_0 < room_0, other=0)"
 
 
 @dataclass(frozen=True)
@@ -126,6 +133,7 @@ class _StageEmitter:
             "row_0 = number_0.to(tl.int64)",
             "sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)",
             "kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)",
+            *(self._places() if is_map else ()),
             f"length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * {size})",
             f"complete_0 = length_0 // {size}",
             f"count_0 = (length_0 + {size - 1}) // {size}",
@@ -133,23 +141,36 @@ class _StageEmitter:
             "    return",
         ]
         if is_map:
-            page = self._pool.loop(PAGE_LOOP)
-            top.lines += self._pages()
-            top.learn(page, "page_0")
-            top.learn(self._pool.boolean("exists", page), "here_0")
+            self._pages()
 
-    def _pages(self) -> list[str]:
+    @cached_property
+    def _block(self) -> Expr | None:
+        """Give the blocks of a tile's pages; None where nothing of them is read."""
+        own, exprs = (self._pool.loop(PAGE_LOOP),), walk([output.value for output in self._stage.outputs])
+        return next((expr for expr in exprs if expr.op == "block" and expr.args[:1] == own), None)
+
+    def _places(self) -> list[str]:
         """Say which pages a tile covers: neighbours, or neighbours in the list of a refinement's pages."""
-        block, listed = self._stage.block_pages, self._stage.among is not None
+        block = self._stage.block_pages
+        covered = f"tile_0 * {block} + tl.arange(0, {block})"
+        if self._stage.among is not None:
+            return ["listed_0 = tl.load(num_0 + row_0)", f"place_0 = {covered}", _LIST_AHEAD]
+        return [f"page_0 = {covered}", *([_BLOCKS_AHEAD] if self._block is not None else [])]
+
+    def _pages(self) -> None:
+        """Say which of a tile's pages exist, and where they are."""
+        top, listed, page = self._writer.top, self._stage.among is not None, self._pool.loop(PAGE_LOOP)
         place, end = ("place_0", "listed_0") if listed else ("page_0", "complete_0")
-        return [
-            *(["listed_0 = tl.load(num_0 + row_0)"] if listed else []),
-            f"if (tile_0 > 0) & (tile_0 * {block} >= {end}):",
+        top.lines += [
+            f"if (tile_0 > 0) & (tile_0 * {self._stage.block_pages} >= {end}):",
             "    return",
-            f"{place} = tile_0 * {block} + tl.arange(0, {block})",
             f"here_0 = {place} < {end}",
-            *(["page_0 = tl.load(among_0 + row_0 * room_0 + place_0, mask=here_0, other=0)"] if listed else []),
+            *(["page_0 = tl.where(here_0, ahead_0, 0)"] if listed else []),
         ]
+        top.learn(page, "page_0")
+        top.learn(self._pool.boolean("exists", page), "here_0")
+        if self._block is not None and not listed:
+            top.learn(self._block, top.assign("block", "tl.where(here_0, ahead_0, 0).to(tl.int64)"))
 
     @staticmethod
     def _loops(output: Output) -> tuple[Loop, ...]:
