@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from benchmarks.drill.rows import Rows
     from kernels.selection import BlockLists
 
-PROGRAMS = ("centroid", "quest", "quest_int4", "quest_sub", "twilight", "two_stage", "mass_lse", "sparq")
+PROGRAMS = (
+    *("centroid", "quest", "quest_int4", "quest_sub", "twilight", "two_stage", "mass_lse", "sparq"),
+    "refined_union",
+)
 LATENT_PROGRAMS = ("centroid", "quest")
 REPLAYS = 100
 NEAR_TIES = 0.002  # share of pages chosen otherwise than by torch, whose sums have another order

@@ -30,13 +30,33 @@ LAYER, NUM_LAYERS = 1, 28
 IMAGINED_BLOCKS = 8  # of a case that is compiled and never launched
 FILLED_AT_ONCE = 4096  # rows
 
+# What no published rule does and a program may: refine flags, whose pages are listed by a kernel of its own.
+REFINED_UNION = '''
+from vortex_dsl import Int, Program, dot, refine, topk, union
+
+class RefinedUnion(Program):
+    """Rank pages by their mean keys, then the best and the worst of them by every token's key."""
+
+    pages = Int(64, low=1, high=1024, log=True)
+
+    def summarize(self, k, v):
+        return {"center": k.mean("token"), "keys": k.to("int4")}
+
+    def select(self, q, page):
+        coarse = dot(q, page.center, "dim").max("head")
+        fine = dot(q, page.keys, "dim").max("head", "token")
+        return refine(union(topk(coarse, 2 * self.pages), topk(-coarse, self.pages)), fine, self.pages)
+'''
+OWN = {"refined_union": REFINED_UNION}
+
 
 @dataclass(frozen=True)
 class Case:
-    """A decode step of one layer. latents: channels of a latent that are its value; 0 where keys and values are apart.
+    """A decode step of one layer, by a published rule or by one of `OWN`.
 
-    lengths: of the sequences, all `tokens` where it is empty; attended: tokens of a program's budget of pages, where it
-    has one, reserved pages included; dependent: each launch begins while the one before ends (`kernels.dependent`).
+    latents: channels of a latent that are its value, 0 where keys and values are apart; lengths: of the sequences, all
+    `tokens` where it is empty; attended: tokens of a program's budget of pages, where it has one, reserved pages
+    included; dependent: each launch begins while the one before ends (`kernels.dependent`).
     """
 
     program: str
@@ -72,7 +92,7 @@ class Case:
 
 
 def program_of(case: Case) -> Program:
-    program = load_program(zoo.text(case.program)).with_values(page_size=case.page_size)
+    program = load_program(OWN.get(case.program) or zoo.text(case.program)).with_values(page_size=case.page_size)
     if "pages" not in program.tunables:
         return program
     reserved = int(program.values["sink"]) + int(program.values["window"])

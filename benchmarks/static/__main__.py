@@ -31,6 +31,7 @@ CASES = (
     *(Case(name, *shape) for name in PROGRAMS for shape in SHAPES),
     *(Case(name, *shape, dim=576, latents=512) for name in ("centroid", "quest") for shape in LATENT_SHAPES),
     Case("centroid", 32, 32768, 16, 8, float8=True),
+    Case("refined_union", *SHAPES[1]),
     *(Case(name, *SHAPES[0], dependent=True) for name in ("centroid", "twilight", "two_stage")),
     Case("centroid", *LATENT_SHAPES[0], dim=576, latents=512, dependent=True),
 )
@@ -38,7 +39,12 @@ CASES = (
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m benchmarks.static", description=__doc__)
-    made.add_argument("--program", action="append", choices=PROGRAMS, help="only this one; may be repeated")
+    made.add_argument(
+        "--program",
+        action="append",
+        choices=sorted({case.program for case in CASES}),
+        help="only this one; may be repeated",
+    )
     made.add_argument("--arch", type=int, choices=[card.arch for card in CARDS], help="only for this architecture")
     made.add_argument("--jobs", type=int, default=1, help="processes that compile")
     return made

@@ -185,11 +185,12 @@ def test_what_serves_compiles_and_breaks_no_rule(tmp_path):
     assert done.stdout.endswith("broken:\nnames: _write map_0 _select _attend _merge\n"), done.stdout
 
 
-def test_no_kernel_is_compiled_while_sequences_grow():
+@pytest.mark.parametrize("name", ["twilight", "refined_union"])
+def test_no_kernel_is_compiled_while_sequences_grow(name):
     """64 steps of one batch, over bounds as the engine gives them: all kernels are there after the first."""
     kept = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("count_kernels.py")],
+        [sys.executable, Path(__file__).with_name("count_kernels.py"), name],
         env=kept | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=280,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
