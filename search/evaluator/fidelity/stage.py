@@ -31,8 +31,8 @@ def race(arms: Arms, task: EvaluationTask) -> Outcome:
 
 def _compared(arms: Arms, task: EvaluationTask, num_texts: int | None) -> Outcome:
     name = reference_name(task, arms.settings.engine)
+    _refer(arms, task, name)  # first, so that who has prefilled the texts for all decodes them too
     sparse = prefilled(arms, task)
-    _refer(arms, task, name)
     asked = {key: value for key, value in asked_of(task).items() if key in ("text", "values")}
     return outcome_of(sparse.call("fidelity", asked | {"name": name, "num_texts": num_texts}, arms.limits.fidelity_s))
 
@@ -42,7 +42,7 @@ def _refer(arms: Arms, task: EvaluationTask, name: str) -> None:
     path = reference_path(name, arms.settings.scratch)
     if path.exists():
         return
-    with locked(path.parent / "lock"):
+    with locked(path.parent / "lock", before_waiting=lambda: arms.start_for(task)):
         if not path.exists():
             prefill_reference(arms, task)
             arms.ask_reference("fidelity_reference", _shared(task) | {"name": name}, arms.limits.fidelity_s)
