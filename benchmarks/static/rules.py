@@ -16,7 +16,7 @@ ASYNC = re.compile(r"LDGSTS|UTMALDG")
 STREAMING = re.compile(r"_attend\w*|map_\d+")  # that read keys and values, or fields, of many pages
 # Keys and values in float8 may come 8 bytes at a time, which 32 threads still join to whole sectors: copies to shared
 # memory in the layout that tensor cores read it in are no wider.
-LEAST_WIDE = 0.5  # of a streaming kernel's loads by bits: the rest are lengths, tables, scales and flags
+LEAST_WIDE = 0.45  # of a streaming kernel's loads by bits: the rest are lengths, lists, tables and scales, 9 at most
 WAITS = re.compile(r"ACQBULK")  # for the launch before this one
 MEETS = re.compile(r"(LDG|LDGSTS|STG|ATOM|ATOMG|RED|UTMA\w*|LD|ST|EXIT|BRA|BRX|JMP|CALL)\b")  # memory, or elsewhere
 SMALLEST_CARD_BYTES = 99 * 1024  # of shared memory, that a program may have on a card of workstations
