@@ -37,7 +37,8 @@ from benchmarks.rivals import RIVALS
 from kernels import tuning
 from kernels.decode import PagedCache, Softmax, sparse_decode
 from kernels.latent import UNMEASURED
-from kernels.selection import Listing, list_best, list_pages
+from kernels.listing import list_pages
+from kernels.selection import Listing, list_best
 from kernels.writing import write_tokens
 from vortex_dsl import Shape, attend, load_program, trace, zoo
 from vortex_dsl.backends.compiled import Compiled
@@ -265,9 +266,7 @@ def apart(compiled: Compiled, step: Step, listing: Listing) -> dict[str, tuple[C
 
     def selected() -> BlockLists:
         picked = compiled.picked(compiled.plan.choice, memory, step.pages)
-        if isinstance(picked, torch.Tensor):
-            return list_pages(picked, step.pages, listing)
-        return list_best(picked, step.pages, listing)
+        return (list_pages if isinstance(picked, torch.Tensor) else list_best)(picked, step.pages, listing)
 
     return {
         "scoring": (lambda: compiled.compute(step), num * compiled.plan.layout.bytes_per_page),

@@ -15,7 +15,18 @@ import triton
 import triton.language as tl
 
 from kernels.arithmetic import tanh
-from kernels.merging import Scratch, blocks_at, leave, make_scratch, merge, parts_of, write_out
+from kernels.dependent import begin, dependent
+from kernels.merging import (
+    Scratch,
+    blocks_ahead,
+    blocks_at,
+    first_blocks,
+    leave,
+    make_scratch,
+    merge,
+    parts_of,
+    write_out,
+)
 from kernels.selection import BlockLists
 from kernels.tuning import num_processors, tiling_of
 
@@ -55,11 +66,11 @@ class Softmax:
     window: int = 0
 
 
-@triton.jit(do_not_specialize=["num_parts"])
+@triton.jit(do_not_specialize=["num_parts", "max_tokens"])
 def _attend(q_ptr, k_ptr, v_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, max_ptr, sum_ptr, tally_ptr,
             q_batch, q_head, q_dim, k_block, k_head, k_token, k_dim, v_block, v_head, v_token, v_dim,
             out_batch, out_head, out_dim,
-            table_stride, num_kv_heads, num_parts, group, head_dim, value_dim, scale, cap, v_scale,
+            table_stride, max_tokens, num_kv_heads, num_parts, group, head_dim, value_dim, scale, cap, v_scale,
             WINDOW: tl.constexpr, HAS_CAP: tl.constexpr, PER_ROW: tl.constexpr, PAGE_SIZE: tl.constexpr,
             NUM_TILES: tl.constexpr, TILE: tl.constexpr, BLOCK_GROUP: tl.constexpr, NUM_DIM_TILES: tl.constexpr,
             BLOCK_DIM: tl.constexpr, BLOCK_VALUE: tl.constexpr, NUM_VALUE_TILES: tl.constexpr, OPERAND: tl.constexpr,
@@ -68,16 +79,20 @@ def _attend(q_ptr, k_ptr, v_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, max_pt
 
     The only part is written out at once; several, and the zeros of none, are left to `kernels.merging`.
     """
+    begin()
     row, sequence = tl.program_id(0).to(tl.int64), (tl.program_id(0) // num_kv_heads).to(tl.int64)
     head_tile = tl.program_id(2) // NUM_VALUE_TILES
     value_tile = tl.program_id(2) % NUM_VALUE_TILES
     kv_head = (tl.program_id(0) % num_kv_heads).to(tl.int64)
     listed = row if PER_ROW else sequence
-    tokens = tl.load(tokens_ptr + listed).to(tl.int32)
+    table_row = table_ptr + listed * table_stride
+    ahead = blocks_ahead(table_row, tl.program_id(1), max_tokens, NUM_TILES * TILE, TILE, WINDOW, PAGE_SIZE)
+    tokens = tl.minimum(tl.load(tokens_ptr + listed).to(tl.int32), max_tokens)  # that the table has blocks for
     first_part, end_part = parts_of(tokens, NUM_TILES * TILE, WINDOW)
     if tl.program_id(1) >= tl.maximum(end_part - first_part, 1):
         return
-    table_row = table_ptr + listed * table_stride
+    block = first_blocks(ahead, table_row, first_part + tl.program_id(1), tokens, NUM_TILES * TILE, TILE, WINDOW,
+                         PAGE_SIZE)  # fmt: skip
     head = head_tile * BLOCK_GROUP + tl.arange(0, BLOCK_GROUP)
     value = value_tile * BLOCK_VALUE + tl.arange(0, BLOCK_VALUE)
     q_row = q_ptr + sequence * q_batch + (kv_head * group + head)[:, None] * q_head
@@ -91,7 +106,6 @@ def _attend(q_ptr, k_ptr, v_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, max_pt
         top = tl.full((BLOCK_GROUP,), float("-inf"), tl.float32)
         weight = tl.zeros((BLOCK_GROUP,), tl.float32)
         place = part * NUM_TILES * TILE + tl.arange(0, TILE)
-        block = blocks_at(table_row, place, tokens, PAGE_SIZE)
         for _ in tl.range(0, NUM_TILES, num_stages=STAGES):
             following = blocks_at(table_row, place + TILE, tokens, PAGE_SIZE)  # known before it is waited for
             valid = place < tokens
@@ -130,6 +144,8 @@ def _attend(q_ptr, k_ptr, v_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, max_pt
         else:
             leave(acc, top, weight, acc_ptr, max_ptr, sum_ptr, (row * num_parts + part) * group + head, value,
                   value_dim, head < group, value_tile == 0)  # fmt: skip
+        place = (part + tl.num_programs(1)) * NUM_TILES * TILE + tl.arange(0, TILE)
+        block = blocks_at(table_row, place, tokens, PAGE_SIZE)
     if tally_ptr is not None:
         counted = (tokens > 0) & (tl.program_id(1) == 0) & (tl.program_id(2) == 0)
         counter = tally_ptr + row * 6 + 4
@@ -177,13 +193,13 @@ def sparse_decode(
     programs = num_programs(scratch, lists, page_size, tiling.part)
     _attend[(rows, programs, triton.cdiv(group, block_group) * value_tiles)](
         q, cache.k, cache.v, table, tokens, out, scratch.acc, scratch.top, scratch.weight, tally,
-        *q.stride(), *cache.k.stride(), *cache.v.stride(), *out.stride(), table.stride(0),
+        *q.stride(), *cache.k.stride(), *cache.v.stride(), *out.stride(), table.stride(0), scratch.max_tokens,
         num_kv_heads, scratch.acc.shape[1], group, head_dim, value_dim, scale, softmax.cap * LOG2_E, v_scale,
         WINDOW=softmax.window, HAS_CAP=softmax.cap > 0.0, PER_ROW=lists is not None, PAGE_SIZE=page_size,
         NUM_TILES=tiling.tiles, TILE=tiling.tile,
         BLOCK_GROUP=block_group, NUM_DIM_TILES=triton.cdiv(head_dim, block_dim), BLOCK_DIM=block_dim,
         BLOCK_VALUE=block_value, NUM_VALUE_TILES=value_tiles, OPERAND=_operand(cache.k, q),
-        STAGES=tiling.stages, num_warps=tiling.warps,
+        STAGES=tiling.stages, num_warps=tiling.warps, **dependent(q.device),
     )  # fmt: skip
     merge(scratch, tokens, out, tiling.part, lists, softmax.window, v_scale)
     return out

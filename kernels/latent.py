@@ -12,7 +12,18 @@ import triton
 import triton.language as tl
 
 from kernels.decode import LOG2_E, PagedCache, Softmax, _block, _operand, num_programs
-from kernels.merging import Scratch, blocks_at, leave, make_scratch, merge, parts_of, write_out
+from kernels.dependent import begin, dependent
+from kernels.merging import (
+    Scratch,
+    blocks_ahead,
+    blocks_at,
+    first_blocks,
+    leave,
+    make_scratch,
+    merge,
+    parts_of,
+    write_out,
+)
 from kernels.selection import BlockLists
 from kernels.tuning import Tiling, tiling_of
 
@@ -21,20 +32,23 @@ MAX_BLOCK_HEADS = 32  # with 64, sums of 512 channels spill out of registers on 
 UNMEASURED = Tiling(tile=32, tiles=4, stages=2, warps=8)  # 74 KiB, which any card has, and nothing spilled on sm_90
 
 
-@triton.jit(do_not_specialize=["num_parts"])
+@triton.jit(do_not_specialize=["num_parts", "max_tokens"])
 def _attend_latents(q_ptr, cache_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, max_ptr, sum_ptr, tally_ptr,
                     q_batch, q_head, q_dim, cache_block, cache_token, cache_dim, out_batch, out_head,
-                    out_dim, table_stride, num_parts, num_heads, value_dim, rotated_dim, scale, v_scale,
+                    out_dim, table_stride, max_tokens, num_parts, num_heads, value_dim, rotated_dim, scale, v_scale,
                     PAGE_SIZE: tl.constexpr, NUM_TILES: tl.constexpr, TILE: tl.constexpr, BLOCK_HEADS: tl.constexpr,
                     BLOCK_VALUE: tl.constexpr, BLOCK_ROTATED: tl.constexpr, HAS_ROTATED: tl.constexpr,
                     OPERAND: tl.constexpr, STAGES: tl.constexpr):  # fmt: skip
     """Attend to some parts of one sequence's list with a tile of heads, as `kernels.decode._attend` does."""
+    begin()
     row = tl.program_id(0).to(tl.int64)
-    tokens = tl.load(tokens_ptr + row).to(tl.int32)
+    table_row = table_ptr + row * table_stride
+    ahead = blocks_ahead(table_row, tl.program_id(1), max_tokens, NUM_TILES * TILE, TILE, 0, PAGE_SIZE)
+    tokens = tl.minimum(tl.load(tokens_ptr + row).to(tl.int32), max_tokens)
     _, num_used = parts_of(tokens, NUM_TILES * TILE, 0)
     if tl.program_id(1) >= tl.maximum(num_used, 1):
         return
-    table_row = table_ptr + row * table_stride
+    block = first_blocks(ahead, table_row, tl.program_id(1), tokens, NUM_TILES * TILE, TILE, 0, PAGE_SIZE)
     head = tl.program_id(2) * BLOCK_HEADS + tl.arange(0, BLOCK_HEADS)
     value = tl.arange(0, BLOCK_VALUE)
     in_heads, in_value = (head < num_heads)[:, None], (value < value_dim)[None, :]
@@ -50,7 +64,6 @@ def _attend_latents(q_ptr, cache_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, m
         top = tl.full((BLOCK_HEADS,), float("-inf"), tl.float32)
         weight = tl.zeros((BLOCK_HEADS,), tl.float32)
         place = part * NUM_TILES * TILE + tl.arange(0, TILE)
-        block = blocks_at(table_row, place, tokens, PAGE_SIZE)
         for _ in tl.range(0, NUM_TILES, num_stages=STAGES):
             following = blocks_at(table_row, place + TILE, tokens, PAGE_SIZE)  # known before it is waited for
             valid = place < tokens
@@ -77,6 +90,8 @@ def _attend_latents(q_ptr, cache_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, m
         else:
             leave(acc, top, weight, acc_ptr, max_ptr, sum_ptr, (row * num_parts + part) * num_heads + head, value,
                   value_dim, head < num_heads, True)  # fmt: skip
+        place = (part + tl.num_programs(1)) * NUM_TILES * TILE + tl.arange(0, TILE)
+        block = blocks_at(table_row, place, tokens, PAGE_SIZE)
     if tally_ptr is not None:
         counted = (tokens > 0) & (tl.program_id(1) == 0) & (tl.program_id(2) == 0)
         counter = tally_ptr + row * 6 + 4
@@ -138,10 +153,11 @@ def _launch_attend(
     tokens, scale = cache.seq_lens if lists is None else lists.tokens, float(cache.k_scale)
     _attend_latents[(rows, programs, tiles)](
         q, cache.k, table, tokens, out, scratch.acc, scratch.top, scratch.weight, tally,
-        *q.stride(), block, token, dim, *out.stride(), table.stride(0), num_parts, num_heads, value_dim, rotated_dim,
-        softmax.scale * scale * LOG2_E, scale,
+        *q.stride(), block, token, dim, *out.stride(), table.stride(0),
+        scratch.max_tokens, num_parts, num_heads, value_dim, rotated_dim, softmax.scale * scale * LOG2_E, scale,
         PAGE_SIZE=cache.k.shape[2], NUM_TILES=tiling.tiles, TILE=tiling.tile, BLOCK_HEADS=block_heads,
         BLOCK_VALUE=block_value, BLOCK_ROTATED=_block(rotated_dim, 16, MAX_VALUE_DIM), HAS_ROTATED=rotated_dim > 0,
         OPERAND=_operand(cache.k, q), STAGES=tiling.stages, num_warps=tiling.warps,
+        **dependent(q.device),
     )  # fmt: skip
     merge(scratch, tokens, out, tiling.part, lists, 0, scale)

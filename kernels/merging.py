@@ -12,6 +12,7 @@ import torch
 import triton
 import triton.language as tl
 
+from kernels.dependent import begin, dependent
 from kernels.selection import BlockLists
 
 BLOCK_VALUE = 128  # channels of a program
@@ -20,18 +21,22 @@ BLOCK_PARTS = 16  # parts that are read at a time
 
 @dataclass(frozen=True)
 class Scratch:
-    """What parts leave, float32: sums [rows, parts, group, value_dim], maxima and weights [rows, parts, group]."""
+    """What parts leave, float32: sums [rows, parts, group, value_dim], maxima and weights [rows, parts, group].
+
+    max_tokens: that there is room for, here and in the table of blocks; none behind them is attended to.
+    """
 
     acc: torch.Tensor
     top: torch.Tensor
     weight: torch.Tensor
+    max_tokens: int
 
 
 def make_scratch(rows: int, max_tokens: int, group: int, value_dim: int, part: int, device: torch.device) -> Scratch:
     """Make room for the parts of so many rows of at most so many tokens."""
     lead = (rows, max(triton.cdiv(max_tokens, part), 1), group)
     top, weight = (torch.empty(lead, dtype=torch.float32, device=device) for _ in range(2))
-    return Scratch(torch.empty(*lead, value_dim, dtype=torch.float32, device=device), top, weight)
+    return Scratch(torch.empty(*lead, value_dim, dtype=torch.float32, device=device), top, weight, max_tokens)
 
 
 def scratch_bytes(rows: int, max_tokens: int, group: int, value_dim: int, part: int) -> int:
@@ -53,6 +58,28 @@ def blocks_at(table_row, place, tokens, PAGE_SIZE: tl.constexpr):
 
 
 @triton.jit
+def blocks_ahead(table_row, part, max_tokens, PART: tl.constexpr, TILE: tl.constexpr, WINDOW: tl.constexpr,
+                 PAGE_SIZE: tl.constexpr):  # fmt: skip
+    """Read the blocks of a part's first tile while the length of its list is awaited; some may be behind its end.
+
+    With a window the parts begin elsewhere, and nothing is read.
+    """
+    place = part * PART + tl.arange(0, TILE)
+    return blocks_at(table_row, place, max_tokens if WINDOW == 0 else 0, PAGE_SIZE)
+
+
+@triton.jit
+def first_blocks(ahead, table_row, part, tokens, PART: tl.constexpr, TILE: tl.constexpr, WINDOW: tl.constexpr,
+                 PAGE_SIZE: tl.constexpr):  # fmt: skip
+    """Give the blocks of a part's first tile, of what was read ahead where there is no window."""
+    place = part * PART + tl.arange(0, TILE)
+    blocks = tl.where(place < tokens, ahead, 0)
+    if WINDOW > 0:
+        blocks = blocks_at(table_row, place, tokens, PAGE_SIZE)
+    return blocks
+
+
+@triton.jit
 def leave(acc, top, weight, acc_ptr, max_ptr, sum_ptr, left, value, value_dim, in_group, is_first):
     """Store a part's sums of some heads, [heads, values], and, by the first of a part's programs, what they weigh."""
     mask = in_group[:, None] & (value < value_dim)[None, :]
@@ -71,14 +98,15 @@ def write_out(acc, weight, place, mask, v_scale):
     tl.store(place, out, mask=mask)
 
 
-@triton.jit(do_not_specialize=["num_parts"])
+@triton.jit(do_not_specialize=["num_parts", "max_tokens"])
 def _merge(acc_ptr, max_ptr, sum_ptr, tokens_ptr, out_ptr, out_batch, out_head, out_dim, num_kv_heads, num_parts,
-           value_dim, v_scale, PART: tl.constexpr, WINDOW: tl.constexpr, PER_ROW: tl.constexpr,
+           max_tokens, value_dim, v_scale, PART: tl.constexpr, WINDOW: tl.constexpr, PER_ROW: tl.constexpr,
            BLOCK_PARTS: tl.constexpr, BLOCK_VALUE: tl.constexpr):  # fmt: skip
     """Combine the parts of one query head of a row. Where there is only one, it was written out at once."""
+    begin()
     row, head, group = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.num_programs(1)
     sequence = row // num_kv_heads
-    tokens = tl.load(tokens_ptr + (row if PER_ROW else sequence)).to(tl.int32)
+    tokens = tl.minimum(tl.load(tokens_ptr + (row if PER_ROW else sequence)).to(tl.int32), max_tokens)
     first, end = parts_of(tokens, PART, WINDOW)
     if end - first == 1:
         return
@@ -116,6 +144,8 @@ def merge(
     block_value = min(triton.next_power_of_2(value_dim), BLOCK_VALUE)
     _merge[(rows, group, triton.cdiv(value_dim, block_value))](
         scratch.acc, scratch.top, scratch.weight, tokens, out, *out.stride(), rows // out.shape[0], num_parts,
-        value_dim, v_scale, PART=part, WINDOW=window, PER_ROW=lists is not None, BLOCK_PARTS=BLOCK_PARTS,
-        BLOCK_VALUE=block_value, num_warps=4, num_stages=1, enable_fp_fusion=False,  # one sum of weights in all threads
+        scratch.max_tokens, value_dim, v_scale, PART=part, WINDOW=window, PER_ROW=lists is not None,
+        BLOCK_PARTS=BLOCK_PARTS, BLOCK_VALUE=block_value, num_warps=4, num_stages=1,
+        enable_fp_fusion=False,  # one sum of weights in all threads
+        **dependent(out.device),
     )  # fmt: skip

@@ -12,7 +12,9 @@ import torch
 import triton
 import triton.language as tl
 
-from kernels.selection import Pages, _candidate, _number, _order_key, scalar
+from kernels.dependent import begin, dependent
+from kernels.radix import order_key
+from kernels.selection import Pages, _candidate, _number, length_of, scalar
 
 WHOLE_MASS = tl.constexpr(float(2**40))  # what a mass of 1 is counted as; 2**16 of them fit into an int64
 
@@ -40,7 +42,7 @@ def _last_reached(taken, wanted, scores, end, length, top, total, PAGE_SIZE: tl.
     if ONE_TILE:
         page = tl.arange(0, BLOCK_PAGES)
         score, mass = _mass(scores, page, end, top, total)
-        own = _order_key(score)
+        own = order_key(score)
         parts = tl.where(_candidate(page, length, PAGE_SIZE, SINK, WINDOW), mass * WHOLE_MASS, 0.0).to(tl.int64)
         for bit in tl.static_range(32):
             trial = key | (1 << (31 - bit))
@@ -53,7 +55,7 @@ def _last_reached(taken, wanted, scores, end, length, top, total, PAGE_SIZE: tl.
             for start in range(0, end, BLOCK_PAGES):
                 page = start + tl.arange(0, BLOCK_PAGES)
                 score, mass = _mass(scores, page, end, top, total)
-                counted = _candidate(page, length, PAGE_SIZE, SINK, WINDOW) & (_order_key(score) >= trial)
+                counted = _candidate(page, length, PAGE_SIZE, SINK, WINDOW) & (order_key(score) >= trial)
                 reached += _counted(mass, counted)
             key = tl.where(reached >= wanted, trial, key)
     return key
@@ -63,10 +65,11 @@ def _last_reached(taken, wanted, scores, end, length, top, total, PAGE_SIZE: tl.
 def _nucleus(score_ptr, score_stride, mass_ptr, num_ptr, out_ptr, seq_lens_ptr, num_kv_heads, max_pages,
              PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr, MASS_TENSOR: tl.constexpr,
              NUM_TENSOR: tl.constexpr, ONE_TILE: tl.constexpr, BLOCK_PAGES: tl.constexpr):  # fmt: skip
+    begin()
     row = tl.program_id(0)
-    length = tl.load(seq_lens_ptr + row // num_kv_heads).to(tl.int32)
+    length = length_of(seq_lens_ptr, row // num_kv_heads, max_pages, PAGE_SIZE)
     scores = score_ptr + row.to(tl.int64) * score_stride
-    end = tl.minimum(max_pages, length // PAGE_SIZE)
+    end = length // PAGE_SIZE
     share = _number(mass_ptr, row, MASS_TENSOR)
     wanted = (tl.clamp(tl.where(share == share, share, -1.0), -1.0, 2.0) * WHOLE_MASS).to(tl.int64)
     top = tl.full((), float("-inf"), tl.float32)
@@ -95,8 +98,8 @@ def _nucleus(score_ptr, score_stride, mass_ptr, num_ptr, out_ptr, seq_lens_ptr, 
         page = start + tl.arange(0, BLOCK_PAGES)
         score, mass = _mass(scores, page, end, top, total)
         candidate = _candidate(page, length, PAGE_SIZE, SINK, WINDOW) & (page < end)
-        larger = candidate & (_order_key(score) > key)
-        tie = candidate & (_order_key(score) == key)
+        larger = candidate & (order_key(score) > key)
+        tie = candidate & (order_key(score) == key)
         above += _counted(mass, larger)
         num_above += tl.sum(larger.to(tl.int32), 0)
         num_ties += tl.sum(tie.to(tl.int32), 0)
@@ -120,6 +123,6 @@ def nucleus(score: torch.Tensor, mass: torch.Tensor | float, num: torch.Tensor |
         PAGE_SIZE=pages.page_size, SINK=pages.sink, WINDOW=pages.window,
         MASS_TENSOR=isinstance(mass, torch.Tensor), NUM_TENSOR=isinstance(num, torch.Tensor),
         ONE_TILE=pages.one_tile, BLOCK_PAGES=pages.block_pages,
-        num_warps=pages.num_warps, num_stages=1,
+        num_warps=pages.num_warps, num_stages=1, **dependent(score.device),
     )  # fmt: skip
     return out

@@ -14,6 +14,7 @@ import torch
 import triton
 import triton.language as tl
 
+from kernels.dependent import begin, dependent
 from kernels.selection import Pages, _candidate
 from kernels.slots import Places
 
@@ -48,10 +49,11 @@ def _written(tokens, elements, PAGE_SIZE: tl.constexpr, PAGED: tl.constexpr):
 def _recall(kept_ptr, kept_row, into_ptr, into_row, slots_ptr, held_ptr, scored_ptr, num_kv_heads, elements, init,
             num_tiles, PAGE_SIZE: tl.constexpr, PAGED: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
     """Copy what a row that chooses now has kept, and what pages begin with that were not complete before."""
+    begin()
     row, start = (tl.program_id(0) // num_tiles).to(tl.int64), tl.program_id(0) % num_tiles * BLOCK
     sequence = row // num_kv_heads
     scored = tl.load(scored_ptr + sequence)
-    end = _written(scored, elements, PAGE_SIZE, PAGED)
+    end = tl.minimum(_written(scored, elements, PAGE_SIZE, PAGED), into_row)
     if start >= end:
         return
     at = start + tl.arange(0, BLOCK)
@@ -64,10 +66,12 @@ def _recall(kept_ptr, kept_row, into_ptr, into_row, slots_ptr, held_ptr, scored_
 def _keep(from_ptr, from_row, kept_ptr, kept_row, slots_ptr, scored_ptr, num_kv_heads, num_slots, elements, num_tiles,
           PAGE_SIZE: tl.constexpr, PAGED: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
     """Copy the new state of a row that chooses now."""
+    begin()
     row, start = (tl.program_id(0) // num_tiles).to(tl.int64), tl.program_id(0) % num_tiles * BLOCK
     sequence = row // num_kv_heads
     slot = tl.load(slots_ptr + sequence)
-    end = tl.minimum(_written(tl.load(scored_ptr + sequence), elements, PAGE_SIZE, PAGED), kept_row)
+    written = _written(tl.load(scored_ptr + sequence), elements, PAGE_SIZE, PAGED)
+    end = tl.minimum(written, tl.minimum(kept_row, from_row))
     if (start >= end) | (slot >= num_slots):
         return
     at = start + tl.arange(0, BLOCK)
@@ -80,6 +84,7 @@ def _settle(chosen_ptr, chosen_row, kept_ptr, kept_row, slots_ptr, held_ptr, sco
             max_pages, num_tiles, PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr,
             BLOCK: tl.constexpr):  # fmt: skip
     """Keep the candidates that a row chooses now, or give it those that it chose before."""
+    begin()
     row, start = (tl.program_id(0) // num_tiles).to(tl.int64), tl.program_id(0) % num_tiles * BLOCK
     sequence = row // num_kv_heads
     slot = tl.load(slots_ptr + sequence)
@@ -107,6 +112,7 @@ def recall(kept: Kept, places: Places, pages: Pages) -> torch.Tensor:
     _recall[(pages.num_rows * tiles,)](
         values, values.stride(1), into, into.stride(0), places.slots, places.held, places.scored, pages.num_kv_heads,
         kept.elements, float(kept.init), tiles, PAGE_SIZE=pages.page_size, PAGED=kept.paged, BLOCK=BLOCK,
+        **dependent(values.device),
     )  # fmt: skip
     return into
 
@@ -117,6 +123,7 @@ def keep(kept: Kept, state: torch.Tensor, places: Places, pages: Pages) -> None:
     _keep[(pages.num_rows * tiles,)](
         state, state.stride(0), values, values.stride(1), places.slots, places.scored, pages.num_kv_heads,
         values.shape[0], kept.elements, tiles, PAGE_SIZE=pages.page_size, PAGED=kept.paged, BLOCK=BLOCK,
+        **dependent(values.device),
     )  # fmt: skip
 
 
@@ -129,7 +136,7 @@ def settle(chosen: torch.Tensor, kept: torch.Tensor, places: Places, pages: Page
     _settle[(pages.num_rows * tiles,)](
         chosen, chosen.stride(0), kept, kept.stride(1), places.slots, places.held, places.scored, pages.num_kv_heads,
         kept.shape[0], pages.max_pages, tiles, PAGE_SIZE=pages.page_size, SINK=pages.sink, WINDOW=pages.window,
-        BLOCK=BLOCK,
+        BLOCK=BLOCK, **dependent(chosen.device),
     )  # fmt: skip
 
 

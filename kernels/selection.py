@@ -6,7 +6,7 @@ A *row* is one sequence and one KV head, `row = sequence * num_kv_heads + kv_hea
 N = ceil(L / page_size) pages exist, M = floor(L / page_size) are complete, page i is *reserved* when i < sink or
 i >= N - window, and the others are the *candidates*. Everything is decided from integers and from the order of the
 scores, so the result does not depend on tile sizes, on the batch or on the machine. Where the budget takes every
-candidate no score is read.
+candidate, and beyond a sequence's end, no score matters: there may be anything.
 """
 
 from dataclasses import dataclass
@@ -15,9 +15,13 @@ import torch
 import triton
 import triton.language as tl
 
-BLOCK_PAGES = 8192  # whose keys stay in the registers of 16 warps
-NUM_DIGITS = 256
+from kernels.dependent import begin, dependent
+from kernels.radix import NUM_DIGITS, NUM_STEPS, counts, last_taken, next_digit, order_key, placed
+
+BLOCK_PAGES, MOST_WARPS = 8192, 16  # so many keys stay in the registers of so many warps
+FEW_ROWS = 128  # that leave each other a processor of their own
 NUM_TALLIES = 6  # of a row: sparse steps, covered ones of these, pages attended, pages in all, dense steps, marked ones
+_TALLIES = tl.constexpr(NUM_TALLIES)
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,9 @@ class Pages:
 
     @property
     def num_warps(self) -> int:
-        """Warps that share a tile."""
-        return min(max(self.block_pages // 256, 4), 16)
+        """Warps that share a tile: the more, the sooner it is done; the fewer, the less all rows take together."""
+        pages_per_warp = 128 if self.num_rows <= FEW_ROWS else 256
+        return min(max(self.block_pages // pages_per_warp, 4), MOST_WARPS)
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,14 @@ class BlockLists:
     expected: int | None = None
 
 
+@dataclass(frozen=True)
+class PageLists:
+    """Which candidates are chosen: pages int32 [rows, room], complete ones, ascending; num int32 [rows], how many."""
+
+    pages: torch.Tensor
+    num: torch.Tensor
+
+
 @triton.jit
 def _number(given, row, IS_TENSOR: tl.constexpr):
     """Read a number that is one for all rows, or one of each row."""
@@ -112,12 +125,9 @@ def _number(given, row, IS_TENSOR: tl.constexpr):
 
 
 @triton.jit
-def _order_key(score):
-    """Unsigned integers in the order of the scores: NaN as -inf, -0 as 0."""
-    score = tl.where(score == score, score, float("-inf"))
-    score = tl.where(score == 0.0, 0.0, score)
-    bits = score.to(tl.uint32, bitcast=True)
-    return tl.where(bits >> 31 == 1, bits ^ 0xFFFFFFFF, bits ^ 0x80000000)
+def length_of(seq_lens_ptr, sequence, max_pages, PAGE_SIZE: tl.constexpr):
+    """Read a sequence's length, as far as there is room for its pages: what the host foretold may be too little."""
+    return tl.minimum(tl.load(seq_lens_ptr + sequence).to(tl.int32), max_pages * PAGE_SIZE)
 
 
 @triton.jit
@@ -128,88 +138,58 @@ def _candidate(page, length, PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW
 
 
 @triton.jit
-def _ranked(page, end, length, row, score_ptr, score_stride, among_ptr, among_stride, threshold,
+def _ranked(page, score, end, length, row, among_ptr, among_stride, threshold,
             PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr, HAS_AMONG: tl.constexpr,
             HAS_THRESHOLD: tl.constexpr):  # fmt: skip
-    """Give the keys of a tile of pages, and mark those that may be chosen. Nothing at or beyond `end` is read."""
-    score = tl.load(score_ptr + row * score_stride + page, mask=page < end, other=0.0)
+    """Give the keys of a tile of pages, and mark those that may be chosen: none at or beyond `end`."""
     eligible = _candidate(page, length, PAGE_SIZE, SINK, WINDOW) & (page < end)
     if HAS_AMONG:
         eligible = eligible & (tl.load(among_ptr + row * among_stride + page, mask=eligible, other=0) != 0)
     if HAS_THRESHOLD:
         eligible = eligible & (score > threshold)
-    return _order_key(score), eligible
-
-
-@triton.jit
-def _digit(count, prefix, remaining, NUM_DIGITS: tl.constexpr):
-    """Go on by one digit: `count` pages have each value of it, of those whose keys begin with `prefix`."""
-    digits = tl.arange(0, NUM_DIGITS)
-    total = tl.sum(count, 0)
-    larger = total - tl.cumsum(count, 0)
-    remaining = tl.minimum(remaining, total)
-    here = (larger < remaining) & (remaining <= larger + count)
-    prefix = prefix * NUM_DIGITS + tl.sum(tl.where(here, digits, 0), 0).to(tl.uint32)
-    return prefix, remaining - tl.sum(tl.where(here, larger, 0), 0)
-
-
-@triton.jit
-def _last_taken(key, eligible, remaining, NUM_DIGITS: tl.constexpr):
-    """Give the key of the last page taken, and how many pages with just that key are taken; 0 of them if none is.
-
-    Radix select, eight bits at a time from the top, of keys in registers.
-    """
-    prefix = tl.zeros((), tl.uint32)
-    for step in tl.static_range(4):
-        leading = key >> (24 - 8 * step)
-        active = eligible & (leading >> 8 == prefix)
-        count = tl.histogram((leading & 0xFF).to(tl.int32), NUM_DIGITS, mask=active)
-        prefix, remaining = _digit(count, prefix, remaining, NUM_DIGITS)
-    return prefix, remaining
+    return order_key(score), eligible
 
 
 @triton.jit
 def _last_taken_of_many(remaining, end, length, row, score_ptr, score_stride, among_ptr, among_stride, threshold,
                         PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr, HAS_AMONG: tl.constexpr,
-                        HAS_THRESHOLD: tl.constexpr, BLOCK_PAGES: tl.constexpr,
-                        NUM_DIGITS: tl.constexpr):  # fmt: skip
-    """Do as `_last_taken` over more pages than a tile covers, reading the scores for each digit anew."""
+                        HAS_THRESHOLD: tl.constexpr, BLOCK_PAGES: tl.constexpr):  # fmt: skip
+    """Do as `last_taken` over more pages than a tile covers, reading the scores for each digit anew."""
     prefix = tl.zeros((), tl.uint32)
-    for step in tl.static_range(4):
+    for step in tl.static_range(NUM_STEPS):
         count = tl.zeros((NUM_DIGITS,), tl.int32)
         for start in tl.range(0, end, BLOCK_PAGES, num_stages=1):
             page = start + tl.arange(0, BLOCK_PAGES)
-            key, eligible = _ranked(page, end, length, row, score_ptr, score_stride, among_ptr, among_stride,
-                                    threshold, PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD)  # fmt: skip
-            leading = key >> (24 - 8 * step)
-            active = eligible & (leading >> 8 == prefix)
-            count += tl.histogram((leading & 0xFF).to(tl.int32), NUM_DIGITS, mask=active)
-        prefix, remaining = _digit(count, prefix, remaining, NUM_DIGITS)
+            score = tl.load(score_ptr + row * score_stride + page, mask=page < end, other=0.0)
+            key, eligible = _ranked(page, score, end, length, row, among_ptr, among_stride, threshold,
+                                    PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD)  # fmt: skip
+            count += counts(key, eligible, prefix, step)
+        if step == 0:
+            remaining = tl.minimum(remaining, tl.sum(count, 0))
+        prefix, remaining = next_digit(count, prefix, remaining)
     return prefix, remaining
 
 
 @triton.jit
-def _taken(key, eligible, prefix, remaining, num_ties):
-    """Mark the pages of a tile that are taken; `num_ties` pages before them have the last key."""
-    tie = (eligible & (key == prefix)).to(tl.int32)
-    earlier = num_ties + tl.cumsum(tie, 0) - tie
-    taken = eligible & ((key > prefix) | ((key == prefix) & (earlier < remaining))) & (remaining > 0)
-    return taken, num_ties + tl.sum(tie, 0)
+def _chosen(key, eligible, prefix, remaining, num_ties, listed, page, row, whole, length, max_pages, chosen_ptr,
+            chosen_stride, block, list_ptr, list_stride, PAGE_SIZE: tl.constexpr, SINK: tl.constexpr,
+            WINDOW: tl.constexpr, LISTS: tl.constexpr):  # fmt: skip
+    """Write the blocks of a tile's attended pages behind what is listed already, or flags; count what is listed.
 
-
-@triton.jit
-def _written(taken, page, row, whole, length, num_pages, listed, max_pages, chosen_ptr, chosen_stride, table_ptr,
-             table_stride, num_kv_heads, list_ptr, list_stride, PAGE_SIZE: tl.constexpr, SINK: tl.constexpr,
-             WINDOW: tl.constexpr, LISTS: tl.constexpr):  # fmt: skip
-    """Write a tile's flags, or what is attended to of it behind what is listed already; count what is listed."""
-    candidate = _candidate(page, length, PAGE_SIZE, SINK, WINDOW)
-    chosen = taken | (candidate & (page < num_pages) & whole)
+    Beside flags, the pages themselves are listed where `list_ptr` is given: those that are complete.
+    """
+    candidate, exists = _candidate(page, length, PAGE_SIZE, SINK, WINDOW), page * PAGE_SIZE < length
+    taken = (eligible & (key > prefix) & (remaining > 0)) | (candidate & whole)
     if LISTS:
-        attended = (page < num_pages) & (chosen | (candidate == 0))
-        listed = _append(attended, page, row, listed, table_ptr, table_stride, num_kv_heads, list_ptr, list_stride)
+        taken = (taken | (candidate == 0)) & exists
+    taken, place, num_ties, listed = placed(taken, eligible & (key == prefix), remaining, num_ties, listed)
+    if LISTS:
+        tl.store(list_ptr + row * list_stride + place, block, mask=taken)
     else:
-        tl.store(chosen_ptr + row * chosen_stride + page, chosen.to(tl.int8), mask=page < max_pages)
-    return listed
+        tl.store(chosen_ptr + row * chosen_stride + page, taken.to(tl.int8), mask=page < max_pages)
+        if list_ptr is not None:
+            tl.store(list_ptr + row * list_stride + place, page, mask=taken & (page < length // PAGE_SIZE))
+    return num_ties, listed
 
 
 @triton.jit
@@ -219,12 +199,15 @@ def _select(score_ptr, score_stride, num, seq_lens_ptr, num_kv_heads, among_ptr,
             PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr, NUM_TENSOR: tl.constexpr,
             HAS_AMONG: tl.constexpr, HAS_THRESHOLD: tl.constexpr, THRESHOLD_TENSOR: tl.constexpr,
             LISTS: tl.constexpr, HAS_DENSE: tl.constexpr, TALLY: tl.constexpr, ONE_TILE: tl.constexpr,
-            BLOCK_PAGES: tl.constexpr, NUM_DIGITS: tl.constexpr):  # fmt: skip
+            BLOCK_PAGES: tl.constexpr):  # fmt: skip
     """Choose by score, then write flags, or the list of what is attended."""
+    begin()
     row = tl.program_id(0).to(tl.int64)
-    length = tl.load(seq_lens_ptr + row // num_kv_heads).to(tl.int32)
-    num_pages = tl.minimum((length + PAGE_SIZE - 1) // PAGE_SIZE, max_pages)
+    length = length_of(seq_lens_ptr, row // num_kv_heads, max_pages, PAGE_SIZE)
+    num_pages = (length + PAGE_SIZE - 1) // PAGE_SIZE
     candidates = tl.maximum(num_pages - WINDOW - SINK, 0)
+    if TALLY:
+        counters = _counters(tally_ptr, row)
     limit = 0.0
     if HAS_THRESHOLD:
         limit = _number(threshold, row, THRESHOLD_TENSOR)
@@ -234,50 +217,55 @@ def _select(score_ptr, score_stride, num, seq_lens_ptr, num_kv_heads, among_ptr,
     whole = remaining == candidates
     if HAS_AMONG or HAS_THRESHOLD:
         whole = candidates == 0
-    if LISTS and HAS_DENSE:
-        whole = whole | (tl.load(dense_ptr + row // num_kv_heads) != 0)
-    end = tl.where(whole, 0, tl.minimum(length // PAGE_SIZE, max_pages))  # pages whose scores are read
+    marked = tl.load(dense_ptr + row // num_kv_heads) if HAS_DENSE else 0
+    whole = whole | (marked != 0)
+    end = tl.where(whole, 0, length // PAGE_SIZE)  # pages whose scores are read
     prefix = tl.zeros((), tl.uint32)
     num_ties = tl.zeros((), tl.int32)
     listed = tl.zeros((), tl.int32)
+    table_row = table_ptr + row // num_kv_heads * table_stride if LISTS else None
     if ONE_TILE:
         page = tl.arange(0, BLOCK_PAGES)
-        key, eligible = _ranked(page, end, length, row, score_ptr, score_stride, among_ptr, among_stride, limit,
+        # Whatever the length is: that is still awaited, and so is which blocks are taken.
+        score = tl.load(score_ptr + row * score_stride + page, mask=page < max_pages, other=0.0)
+        block = _blocks(table_row, page, max_pages)
+        key, eligible = _ranked(page, score, end, length, row, among_ptr, among_stride, limit,
                                 PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD)  # fmt: skip
         if end > 0:
-            prefix, remaining = _last_taken(key, eligible, remaining, NUM_DIGITS)
-        taken, num_ties = _taken(key, eligible, prefix, remaining, num_ties)
-        listed = _written(taken, page, row, whole, length, num_pages, listed, max_pages, chosen_ptr, chosen_stride,
-                          table_ptr, table_stride, num_kv_heads, list_ptr, list_stride, PAGE_SIZE, SINK, WINDOW,
-                          LISTS)  # fmt: skip
+            prefix, remaining = last_taken(key, eligible, remaining)
+        num_ties, listed = _chosen(key, eligible, prefix, remaining, num_ties, listed, page, row, whole, length,
+                                   max_pages, chosen_ptr, chosen_stride, block, list_ptr, list_stride, PAGE_SIZE,
+                                   SINK, WINDOW, LISTS)  # fmt: skip
     else:
         if end > 0:
             prefix, remaining = _last_taken_of_many(
                 remaining, end, length, row, score_ptr, score_stride, among_ptr, among_stride, limit,
-                PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD, BLOCK_PAGES, NUM_DIGITS)  # fmt: skip
+                PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD, BLOCK_PAGES)  # fmt: skip
         for start in tl.range(0, num_pages if LISTS else max_pages, BLOCK_PAGES, num_stages=1):
             page = start + tl.arange(0, BLOCK_PAGES)
-            key, eligible = _ranked(page, end, length, row, score_ptr, score_stride, among_ptr, among_stride, limit,
+            block = _blocks(table_row, page, num_pages)
+            score = tl.load(score_ptr + row * score_stride + page, mask=page < end, other=0.0)
+            key, eligible = _ranked(page, score, end, length, row, among_ptr, among_stride, limit,
                                     PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD)  # fmt: skip
-            taken, num_ties = _taken(key, eligible, prefix, remaining, num_ties)
-            listed = _written(taken, page, row, whole, length, num_pages, listed, max_pages, chosen_ptr,
-                              chosen_stride, table_ptr, table_stride, num_kv_heads, list_ptr, list_stride,
-                              PAGE_SIZE, SINK, WINDOW, LISTS)  # fmt: skip
+            num_ties, listed = _chosen(key, eligible, prefix, remaining, num_ties, listed, page, row, whole, length,
+                                       max_pages, chosen_ptr, chosen_stride, block, list_ptr, list_stride, PAGE_SIZE,
+                                       SINK, WINDOW, LISTS)  # fmt: skip
     if LISTS:
         tl.store(tokens_ptr + row, _tokens(listed, length, PAGE_SIZE))
         if TALLY:
-            marked = tl.load(dense_ptr + row // num_kv_heads) if HAS_DENSE else 0
-            _count(tally_ptr, row, length, marked, candidates <= covered, listed, num_pages)
+            _count(tally_ptr, row, counters, length, marked, candidates <= covered, listed, num_pages)
+    elif list_ptr is not None:
+        complete = tl.minimum(num_pages - WINDOW, length // PAGE_SIZE) - SINK  # candidates: all flagged but the last
+        tl.store(tokens_ptr + row, tl.minimum(listed, tl.maximum(complete, 0)))
 
 
 @triton.jit
-def _append(attended, page, row, listed, table_ptr, table_stride, num_kv_heads, list_ptr, list_stride):
-    """Write the blocks of a tile's attended pages behind those already listed, and count them all."""
-    one = attended.to(tl.int32)
-    position = listed + tl.cumsum(one, 0) - one
-    block = tl.load(table_ptr + (row // num_kv_heads) * table_stride + page, mask=attended, other=0)
-    tl.store(list_ptr + row * list_stride + position, block.to(tl.int32), mask=attended)
-    return listed + tl.sum(one, 0)
+def _blocks(table_row, page, end):
+    """Read the blocks of some pages, none where there is no table."""
+    block = page
+    if table_row is not None:
+        block = tl.load(table_row + page, mask=page < end, other=0).to(tl.int32)
+    return block
 
 
 @triton.jit
@@ -288,28 +276,32 @@ def _tokens(listed, length, PAGE_SIZE: tl.constexpr):
 
 
 @triton.jit
-def _count(tally_ptr, row, length, marked, covered, listed, num_pages):
-    """Add a row's step to its own counters, which no other program touches."""
-    place = tally_ptr + row * 6
-    counted = (length > 0) & (marked == 0)
-    tl.store(place, tl.load(place) + 1, mask=counted)
-    tl.store(place + 1, tl.load(place + 1) + covered.to(tl.int64), mask=counted)
-    tl.store(place + 2, tl.load(place + 2) + listed, mask=counted)
-    tl.store(place + 3, tl.load(place + 3) + num_pages, mask=counted)
-    tl.store(place + 5, tl.load(place + 5) + 1, mask=(length > 0) & (marked != 0))
+def _counters(tally_ptr, row):
+    """Read a row's own counters, which no other program touches: early, for that is waited for."""
+    number = tl.arange(0, 8)
+    return tl.load(tally_ptr + row * _TALLIES + number, mask=number < _TALLIES, other=0)
 
 
-def choose(ranking: Ranking, pages: Pages) -> torch.Tensor:
-    """Return the chosen candidates as int8 [rows, max_pages]."""
+@triton.jit
+def _count(tally_ptr, row, counters, length, marked, covered, listed, num_pages):
+    """Add a row's step to its counters."""
+    number, is_sparse = tl.arange(0, 8), marked == 0
+    most = tl.where(number == 2, listed, tl.where(number == 3, num_pages, (number == 0) | ((number == 1) & covered)))
+    added = tl.where(is_sparse, most, (number == 5).to(tl.int32))
+    tl.store(tally_ptr + row * _TALLIES + number, counters + added, mask=(number < _TALLIES) & (length > 0))
+
+
+def choose(ranking: Ranking, pages: Pages, lists: PageLists | None = None) -> torch.Tensor:
+    """Return the chosen candidates as int8 [rows, max_pages]; list them too where there is room for lists."""
     chosen = torch.empty(pages.num_rows, pages.max_pages, dtype=torch.int8, device=ranking.score.device)
-    _launch_select(ranking, pages, chosen, None, None)
+    _launch_select(ranking, pages, chosen, None, None if lists is None else (lists.pages, lists.num))
     return chosen
 
 
 def list_best(ranking: Ranking, pages: Pages, listing: Listing) -> BlockLists:
     """Return the blocks of the reserved pages and of the chosen candidates, in one launch."""
     lists = empty_lists(pages)
-    _launch_select(ranking, pages, None, listing, lists)
+    _launch_select(ranking, pages, None, listing, (lists.blocks, lists.tokens))
     return lists
 
 
@@ -325,66 +317,35 @@ def empty_lists(pages: Pages) -> BlockLists:
     return BlockLists(blocks, torch.empty(pages.num_rows, dtype=torch.int32, device=device))
 
 
+def empty_page_lists(pages: Pages, room: int) -> PageLists:
+    """Make room for so many pages of each row."""
+    device = pages.seq_lens.device
+    chosen = torch.empty(pages.num_rows, room, dtype=torch.int32, device=device)
+    return PageLists(chosen, torch.empty(pages.num_rows, dtype=torch.int32, device=device))
+
+
 def _launch_select(
-    ranking: Ranking, pages: Pages, chosen: torch.Tensor | None, listing: Listing | None, lists: BlockLists | None
+    ranking: Ranking,
+    pages: Pages,
+    chosen: torch.Tensor | None,
+    listing: Listing | None,
+    lists: tuple[torch.Tensor, torch.Tensor] | None,
 ) -> None:
+    """Write flags, lists or both. lists: what is listed of each row, blocks if by a `listing`, and how much."""
     among, threshold = ranking.among, scalar(ranking.threshold)
     table = None if listing is None else listing.block_table
     dense, tally = (None, None) if listing is None else (listing.dense, listing.tally)
+    listed, count = (None, None) if lists is None else lists
     _select[(pages.num_rows,)](
         ranking.score, ranking.score.stride(0), scalar(ranking.num), pages.seq_lens, pages.num_kv_heads,
         among, 0 if among is None else among.stride(0), threshold,
         chosen, 0 if chosen is None else chosen.stride(0), table, 0 if table is None else table.stride(0),
         -1 if listing is None else listing.covered, dense, tally,
-        None if lists is None else lists.blocks, 0 if lists is None else lists.blocks.stride(0),
-        None if lists is None else lists.tokens, pages.max_pages,
+        listed, 0 if listed is None else listed.stride(0), count, pages.max_pages,
         PAGE_SIZE=pages.page_size, SINK=pages.sink, WINDOW=pages.window,
         NUM_TENSOR=isinstance(ranking.num, torch.Tensor), HAS_AMONG=among is not None,
         HAS_THRESHOLD=threshold is not None, THRESHOLD_TENSOR=isinstance(threshold, torch.Tensor),
-        LISTS=lists is not None, HAS_DENSE=dense is not None, TALLY=tally is not None,
-        ONE_TILE=pages.one_tile, BLOCK_PAGES=pages.block_pages, NUM_DIGITS=NUM_DIGITS,
-        num_warps=pages.num_warps, num_stages=1,
+        LISTS=listing is not None, HAS_DENSE=dense is not None, TALLY=tally is not None,
+        ONE_TILE=pages.one_tile, BLOCK_PAGES=pages.block_pages,
+        num_warps=pages.num_warps, num_stages=1, **dependent(ranking.score.device),
     )  # fmt: skip
-
-
-@triton.jit
-def _list_pages(chosen_ptr, chosen_stride, seq_lens_ptr, num_kv_heads, table_ptr, table_stride, covered, dense_ptr,
-                tally_ptr, list_ptr, list_stride, tokens_ptr, max_pages,
-                PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr, HAS_CHOSEN: tl.constexpr,
-                HAS_DENSE: tl.constexpr, TALLY: tl.constexpr, BLOCK_PAGES: tl.constexpr):  # fmt: skip
-    """List the reserved pages and those that are flagged."""
-    row = tl.program_id(0).to(tl.int64)
-    length = tl.load(seq_lens_ptr + row // num_kv_heads).to(tl.int32)
-    num_pages = tl.minimum((length + PAGE_SIZE - 1) // PAGE_SIZE, max_pages)
-    whole = length < 0
-    if HAS_DENSE:
-        whole = tl.load(dense_ptr + row // num_kv_heads) != 0
-    listed = tl.zeros((), tl.int32)
-    for start in tl.range(0, num_pages, BLOCK_PAGES, num_stages=1):
-        page = start + tl.arange(0, BLOCK_PAGES)
-        candidate = _candidate(page, length, PAGE_SIZE, SINK, WINDOW)
-        wanted = whole | (candidate == 0)
-        if HAS_CHOSEN:
-            flag = tl.load(chosen_ptr + row * chosen_stride + page, mask=candidate & (page < num_pages), other=0)
-            wanted = wanted | (flag != 0)
-        attended = wanted & (page < num_pages)
-        listed = _append(attended, page, row, listed, table_ptr, table_stride, num_kv_heads, list_ptr, list_stride)
-    tl.store(tokens_ptr + row, _tokens(listed, length, PAGE_SIZE))
-    if TALLY:
-        candidates = tl.maximum(num_pages - WINDOW - SINK, 0)
-        marked = tl.load(dense_ptr + row // num_kv_heads) if HAS_DENSE else 0
-        _count(tally_ptr, row, length, marked, candidates <= covered, listed, num_pages)
-
-
-def list_pages(chosen: torch.Tensor | None, pages: Pages, listing: Listing) -> BlockLists:
-    """Return the blocks of the reserved pages and of the flagged ones. chosen: int8 [rows, max_pages] or None."""
-    lists, table, dense = empty_lists(pages), listing.block_table, listing.dense
-    _list_pages[(pages.num_rows,)](
-        chosen, 0 if chosen is None else chosen.stride(0), pages.seq_lens, pages.num_kv_heads,
-        table, table.stride(0), listing.covered, dense, listing.tally,
-        lists.blocks, lists.blocks.stride(0), lists.tokens, pages.max_pages,
-        PAGE_SIZE=pages.page_size, SINK=pages.sink, WINDOW=pages.window, HAS_CHOSEN=chosen is not None,
-        HAS_DENSE=dense is not None, TALLY=listing.tally is not None, BLOCK_PAGES=pages.block_pages,
-        num_warps=pages.num_warps, num_stages=1,
-    )  # fmt: skip
-    return lists

@@ -11,6 +11,7 @@ import triton.language as tl
 
 from kernels.arithmetic import encode_fp8
 from kernels.decode import PagedCache
+from kernels.dependent import begin, dependent
 
 TILE_ELEMENTS = 4096  # that are copied at a time
 
@@ -36,6 +37,7 @@ def _write(SUMMARIZE: tl.constexpr, after, key_ptr, value_ptr, slots_ptr, k_ptr,
 
     So whoever completes a page has written what is new of it, and may compute its fields.
     """
+    begin()
     token, head = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
     slot = tl.load(slots_ptr + token).to(tl.int64)
     following = tl.load(slots_ptr + token + 1, mask=token + 1 < num_slots, other=-1).to(tl.int64)
@@ -91,4 +93,5 @@ def write_tokens(
         float(cache.k_scale), float(cache.v_scale), slots.shape[0], head_dim, value_dim,
         PAGE_SIZE=page_size, TOKENS=tokens, DIMS=dims, VALUE_DIMS=value_dims, FP8=fp8, num_stages=1,
         enable_fp_fusion=False,  # as of all fields (`vortex_dsl.backends.compiled`)
+        **dependent(key.device),
     )  # fmt: skip

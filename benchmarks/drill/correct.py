@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from benchmarks.drill.rows import Rows
     from kernels.selection import BlockLists
 
-PROGRAMS = ("centroid", "quest", "quest_int4", "quest_sub", "twilight", "two_stage", "mass_lse", "sparq")
+PROGRAMS = (
+    *("centroid", "quest", "quest_int4", "quest_sub", "twilight", "two_stage", "mass_lse", "sparq"),
+    "refined_union",
+)
 LATENT_PROGRAMS = ("centroid", "quest")
 REPLAYS = 100
 NEAR_TIES = 0.002  # share of pages chosen otherwise than by torch, whose sums have another order
@@ -30,6 +33,8 @@ CHECKS = (
     *(Case(name, 6, 20000, 2 * group, 2, lengths=LENGTHS) for name in PROGRAMS for group in (2, 4)),
     *(Case(name, 4, 20000, 20, 1, dim=576, latents=512, lengths=LATENT_LENGTHS) for name in LATENT_PROGRAMS),
     Case("centroid", 6, 20000, 4, 2, float8=True, lengths=LENGTHS),
+    *(Case(name, 6, 20000, 4, 2, lengths=LENGTHS, dependent=True) for name in ("twilight", "two_stage")),
+    Case("centroid", 4, 20000, 20, 1, dim=576, latents=512, lengths=LATENT_LENGTHS, dependent=True),
 )
 TINY = (
     *(Case(name, 2, 1500, 4, 2, lengths=(1500, 40)) for name in ("centroid", "quest_int4", "twilight", "two_stage")),

@@ -24,7 +24,7 @@ from triton.runtime.jit import JITFunction
 from benchmarks.drill import correct, timed
 from benchmarks.drill.rows import sentence
 from benchmarks.drill.served import Case, Served
-from kernels import decode, latent, tuning
+from kernels import decode, dependent, latent, tuning
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -103,6 +103,7 @@ def as_on_a_card(share: Share, arch: int) -> None:
     """Let launches compile for a card, for as long as this process lives."""
     decode._operand = latent._operand = _operand  # noqa: SLF001
     decode.num_processors = lambda _: HOPPER_PROCESSORS
+    dependent.capability = lambda _: divmod(arch, 10)
     triton.runtime.driver.set_active(Absent(arch))
 
     def run(function: JITFunction, *args: Any, **given: Any) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from kernels.decode import PagedCache, Softmax, sparse_decode
+from kernels.dependent import asked
 from kernels.latent import latent_decode
 from kernels.selection import NUM_TALLIES, Listing, Pages
 from kernels.writing import write_tokens
@@ -29,13 +30,33 @@ LAYER, NUM_LAYERS = 1, 28
 IMAGINED_BLOCKS = 8  # of a case that is compiled and never launched
 FILLED_AT_ONCE = 4096  # rows
 
+# What no published rule does and a program may: refine flags, whose pages are listed by a kernel of its own.
+REFINED_UNION = '''
+from vortex_dsl import Int, Program, dot, refine, topk, union
+
+class RefinedUnion(Program):
+    """Rank pages by their mean keys, then the best and the worst of them by every token's key."""
+
+    pages = Int(64, low=1, high=1024, log=True)
+
+    def summarize(self, k, v):
+        return {"center": k.mean("token"), "keys": k.to("int4")}
+
+    def select(self, q, page):
+        coarse = dot(q, page.center, "dim").max("head")
+        fine = dot(q, page.keys, "dim").max("head", "token")
+        return refine(union(topk(coarse, 2 * self.pages), topk(-coarse, self.pages)), fine, self.pages)
+'''
+OWN = {"refined_union": REFINED_UNION}
+
 
 @dataclass(frozen=True)
 class Case:
-    """A decode step of one layer. latents: channels of a latent that are its value; 0 where keys and values are apart.
+    """A decode step of one layer, by a published rule or by one of `OWN`.
 
-    lengths: of the sequences, all `tokens` where it is empty; attended: tokens of a program's budget of pages, where it
-    has one, reserved pages included.
+    latents: channels of a latent that are its value, 0 where keys and values are apart; lengths: of the sequences, all
+    `tokens` where it is empty; attended: tokens of a program's budget of pages, where it has one, reserved pages
+    included; dependent: each launch begins while the one before ends (`kernels.dependent`).
     """
 
     program: str
@@ -49,10 +70,12 @@ class Case:
     lengths: tuple[int, ...] = ()
     page_size: int = 16
     attended: int = 1024
+    dependent: bool = False
 
     def __str__(self) -> str:
         kind = "latents" if self.latents else "fp8" if self.float8 else "bf16"
-        return f"{self.batch} x {self.tokens}, {self.heads}/{self.kv_heads} heads, {kind}"
+        how = ", dependent" if self.dependent else ""
+        return f"{self.batch} x {self.tokens}, {self.heads}/{self.kv_heads} heads, {kind}{how}"
 
     @property
     def max_pages(self) -> int:
@@ -69,7 +92,7 @@ class Case:
 
 
 def program_of(case: Case) -> Program:
-    program = load_program(zoo.text(case.program)).with_values(page_size=case.page_size)
+    program = load_program(OWN.get(case.program) or zoo.text(case.program)).with_values(page_size=case.page_size)
     if "pages" not in program.tunables:
         return program
     reserved = int(program.values["sink"]) + int(program.values["window"])
@@ -149,15 +172,18 @@ class Served:
 
     def write(self) -> None:
         how = self.compiled.summarizing(self.cache, self.region)
-        write_tokens(*self.newest, self.slots, self.parts, self.complete, how)
+        with asked(self.case.dependent):
+            write_tokens(*self.newest, self.slots, self.parts, self.complete, how)
 
     def index(self) -> BlockLists:
-        return self.compiled.listed(self.step, self.listing)
+        with asked(self.case.dependent):
+            return self.compiled.listed(self.step, self.listing)
 
     def attend(self, lists: BlockLists | None) -> torch.Tensor:
         """Attend to what is listed, or by the same kernel to everything."""
         decode = latent_decode if self.case.latents else sparse_decode
-        return decode(self.q, self.cache, lists, self.softmax, self.out)
+        with asked(self.case.dependent):
+            return decode(self.q, self.cache, lists, self.softmax, self.out)
 
     def whole(self) -> BlockLists:
         """Do all of a step, and give its lists."""

@@ -32,7 +32,7 @@ LEAST_LEFT_S = 15.0  # no case is begun with less
 SHAPES = ((1, 32768, 16, 8), (32, 32768, 16, 8), (64, 8192, 16, 8), (8, 131072, 32, 8))  # as `Case` begins
 LATENT_SHAPES = ((1, 32768, 20, 1), (32, 32768, 20, 1), (64, 8192, 20, 1))
 CASES = (
-    *(tuple(Case(name, *shape) for name in PROGRAMS) for shape in SHAPES),
+    *((*(Case(name, *shape) for name in PROGRAMS), Case("centroid", *shape, dependent=True)) for shape in SHAPES),
     *(tuple(Case(name, *shape, dim=576, latents=512) for name in LATENT_PROGRAMS) for shape in LATENT_SHAPES),
 )  # side by side: programs over one shape
 PROFILED = (CASES[1][0], CASES[len(SHAPES) + 1][0])  # 32 x 32768, by heads and over latents
@@ -47,7 +47,7 @@ LATENT_TILINGS = tuple(
 
 def tilings_of(case: Case) -> tuple[tuning.Tiling, ...]:
     """Give the cuts that are tried: by the first program of a shape, since a cut does not depend on the program."""
-    if case.program != PROGRAMS[0]:
+    if case.program != PROGRAMS[0] or case.dependent:
         return ()
     return LATENT_TILINGS if case.latents else TILINGS
 

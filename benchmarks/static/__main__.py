@@ -1,7 +1,8 @@
 """What kernels would do on a card, without one: `python -m benchmarks.static [--program quest ...] [--arch 90]`.
 
 Every kernel of a decode step is compiled for sm_90 and sm_100 at the shapes that goals are set for, its machine code is
-read, and a model of its time stands beside the time that its bytes take and, where there is one, the measured time.
+read, and a model of its time stands beside the time that its bytes take and, where there are any, the measured time
+and the goal.
 Ends with status 1 if a kernel breaks a rule (`rules.py`). What is compiled stays in Triton's cache.
 """
 
@@ -16,7 +17,7 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 from benchmarks.drill.served import Case
-from benchmarks.static import measured
+from benchmarks.static import goals, measured
 from benchmarks.static.model import CARDS
 from benchmarks.static.step import Step, examined, printed
 
@@ -30,12 +31,20 @@ CASES = (
     *(Case(name, *shape) for name in PROGRAMS for shape in SHAPES),
     *(Case(name, *shape, dim=576, latents=512) for name in ("centroid", "quest") for shape in LATENT_SHAPES),
     Case("centroid", 32, 32768, 16, 8, float8=True),
+    Case("refined_union", *SHAPES[1]),
+    *(Case(name, *SHAPES[0], dependent=True) for name in ("centroid", "twilight", "two_stage")),
+    Case("centroid", *LATENT_SHAPES[0], dim=576, latents=512, dependent=True),
 )
 
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m benchmarks.static", description=__doc__)
-    made.add_argument("--program", action="append", choices=PROGRAMS, help="only this one; may be repeated")
+    made.add_argument(
+        "--program",
+        action="append",
+        choices=sorted({case.program for case in CASES}),
+        help="only this one; may be repeated",
+    )
     made.add_argument("--arch", type=int, choices=[card.arch for card in CARDS], help="only for this architecture")
     made.add_argument("--jobs", type=int, default=1, help="processes that compile")
     return made
@@ -56,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for step in steps:
         print(printed(step), end="\n\n")
     print(measured.compared(steps))
+    print("\n".join(line for step in steps for line in goals.told(step)))
     broken = [sentence for step in steps for sentence in step.broken]
     print("\n".join(dict.fromkeys(broken)) or "no kernel breaks a rule")
     return 1 if broken else 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -15,7 +14,7 @@ from triton.runtime.jit import JITFunction
 from benchmarks.drill.precompile import Absent, _operand
 from benchmarks.drill.served import LAYER, NUM_LAYERS, Case, Served
 from benchmarks.static import sass
-from kernels import decode, latent
+from kernels import decode, dependent, latent
 from vortex_dsl.analysis.budget import Budget
 from vortex_dsl.analysis.schedule import schedule
 from vortex_dsl.codegen.emit import emit_stage
@@ -27,7 +26,7 @@ _RUN = JITFunction.run
 @dataclass(frozen=True)
 class Launch:
     """One kernel as it is launched. live: programs that do not return at once; repeats: how often its loops run; moved:
-    bytes of fields, keys and values that it has to read.
+    bytes of fields, keys and values that it has to read; dependent: whether it may begin while the one before it ends.
     """
 
     part: str
@@ -39,6 +38,7 @@ class Launch:
     live: int
     repeats: int
     moved: int = 0
+    dependent: bool = False
 
 
 @dataclass
@@ -60,6 +60,7 @@ class Recorder:
             Launch(
                 self.part, name, _code(kernel.asm["cubin"]), kernel.metadata.num_warps, kernel.metadata.shared,
                 prod(grid), min(prod(grid), live), _repeats(function, kwargs, case), moved,
+                kernel.metadata.launch_pdl,
             )
         )  # fmt: skip
 
@@ -81,16 +82,16 @@ def work_of(name: str, served: Served, grid: tuple[int, ...], given: dict[str, A
     stage = next((stage for stage in plan.stages if stage.name == name), None)
     if stage is None:
         return prod(grid), 0
-    share = refined_share(served) if stage.among else 1.0
-    read = int(rows * pages * share * emit_stage(plan, stage).page_bytes(plan.layout, case.dtype.itemsize))
-    return math.ceil(prod(grid) * (1 - (1 - share) ** stage.block_pages)), read
+    computed = refined_pages(served) if stage.among else pages
+    read = rows * computed * emit_stage(plan, stage).page_bytes(plan.layout, case.dtype.itemsize)
+    return rows * -(-computed // stage.block_pages), read
 
 
-def refined_share(served: Served) -> float:
-    """Give the share of the pages that a refinement looks at."""
+def refined_pages(served: Served) -> int:
+    """Give the pages of a row that a refinement looks at."""
     graph, case = served.compiled.graph, served.case
     budget = Budget(case.max_pages, graph.sink + graph.window, LAYER, NUM_LAYERS)
-    return max(budget.chosen(cut.among) for cut in schedule(graph) if cut.among) / case.max_pages
+    return max(budget.chosen(cut.among) for cut in schedule(graph) if cut.among)
 
 
 def _repeats(function: JITFunction, given: dict[str, Any], case: Case) -> int:
@@ -108,6 +109,7 @@ def launched(case: Case, arch: int, processors: int) -> tuple[Launch, ...]:
     """Launch a step part by part, as far as a launch goes without a card. Nothing else can be launched afterwards."""
     decode._operand = latent._operand = _operand  # noqa: SLF001
     decode.num_processors = lambda _: processors
+    dependent.capability = lambda _: divmod(arch, 10)
     triton.runtime.driver.set_active(_Card(arch))
     recorder = Recorder()
 

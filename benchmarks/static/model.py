@@ -16,6 +16,8 @@ from vortex_dsl.analysis.devices import DEVICES, LAUNCH_S, REACHED
 if TYPE_CHECKING:
     from benchmarks.static.launched import Launch
 
+# Of a launch that may begin while another of ours ends: assumed, half of `LAUNCH_S`, until a card has told.
+DEPENDENT_LAUNCH_S = LAUNCH_S / 2
 RETURN_CYCLES = 700  # of a program that finds nothing to do: a slot is taken for as long as one load
 
 
@@ -58,8 +60,8 @@ def resident(launch: Launch, card: Card) -> int:
     return max(min(card.registers // registers, by_shared, card.warps // launch.warps, card.programs), 1)
 
 
-def estimate(launch: Launch, card: Card) -> Estimate:
-    """Model one launch."""
+def estimate(launch: Launch, card: Card, first: bool = False) -> Estimate:
+    """Model one launch. first: whether the launch before it is not ours, so that it has to end."""
     cycles, instructions = sass.cycles(launch.code, launch.repeats)
     at_once = resident(launch, card)
     per_processor = launch.live / card.processors
@@ -67,4 +69,5 @@ def estimate(launch: Launch, card: Card) -> Estimate:
     issued = max(per_processor, 1.0) * launch.warps * instructions / card.schedulers
     idle = (launch.programs - launch.live) / card.processors / at_once * RETURN_CYCLES
     s = max(launch.moved / card.bytes_per_s, (max(waves * cycles, issued) + idle) / card.clock_hz)
-    return Estimate((LAUNCH_S + s) * 1e6, at_once, cycles, instructions)
+    launch_s = DEPENDENT_LAUNCH_S if launch.dependent and not first else LAUNCH_S
+    return Estimate((launch_s + s) * 1e6, at_once, cycles, instructions)

@@ -16,7 +16,9 @@ ASYNC = re.compile(r"LDGSTS|UTMALDG")
 STREAMING = re.compile(r"_attend\w*|map_\d+")  # that read keys and values, or fields, of many pages
 # Keys and values in float8 may come 8 bytes at a time, which 32 threads still join to whole sectors: copies to shared
 # memory in the layout that tensor cores read it in are no wider.
-LEAST_WIDE = 0.5  # of a streaming kernel's loads by bits: the rest are lengths, tables, scales and flags
+LEAST_WIDE = 0.45  # of a streaming kernel's loads by bits: the rest are lengths, lists, tables and scales, 9 at most
+WAITS = re.compile(r"ACQBULK")  # for the launch before this one
+MEETS = re.compile(r"(LDG|LDGSTS|STG|ATOM|ATOMG|RED|UTMA\w*|LD|ST|EXIT|BRA|BRX|JMP|CALL)\b")  # memory, or elsewhere
 SMALLEST_CARD_BYTES = 99 * 1024  # of shared memory, that a program may have on a card of workstations
 
 
@@ -36,6 +38,15 @@ def broken(launch: Launch, case: Case, card: Card) -> list[str]:
         found.append(f"{where} loads {share}: {dict(code.load_bits)}")
     if launch.name.startswith("_attend") and not code.count(sass.TENSOR):
         found.append(f"{where} multiplies without tensor cores")
+    if launch.dependent and not waits_first(code):
+        found.append(f"{where} may begin before the launch before it ends, and does not wait for that first")
     if launch.shared > SMALLEST_CARD_BYTES:
         found.append(f"{where} takes {launch.shared} bytes of shared memory, more than {SMALLEST_CARD_BYTES}")
     return found
+
+
+def waits_first(code: sass.Code) -> bool:
+    """Whether every way through a kernel waits for the launch before it, and nothing is read or written until then."""
+    names = [each.name for each in code.instructions]
+    waits = next((i for i, name in enumerate(names) if WAITS.match(name)), None)
+    return waits is not None and not any(MEETS.match(name) for name in names[:waits])

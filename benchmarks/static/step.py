@@ -34,7 +34,8 @@ class Step:
 
 def examined(case: Case, card: Card) -> Step:
     """Compile a case for a card, read it and model it."""
-    found = tuple((launch, estimate(launch, card)) for launch in launched(case, card.arch, card.processors))
+    launches = launched(case, card.arch, card.processors)
+    found = tuple((launch, estimate(launch, card, first=not i)) for i, launch in enumerate(launches))
     return Step(case, card, found, tuple(each for launch, _ in found for each in rules.broken(launch, case, card)))
 
 

@@ -1,8 +1,10 @@
 """Count the kernels that a card would compile while sequences grow by a token a step. Not a test itself.
 
-Run with TRITON_INTERPRET unset; nothing is compiled. Prints a number for the first step, and for all of them.
+Run with a program's name, and TRITON_INTERPRET unset; nothing is compiled. Prints a number for the first step, and
+for all of them.
 """
 
+import sys
 from dataclasses import replace
 
 import torch
@@ -26,7 +28,7 @@ if __name__ == "__main__":
     JITFunction.run = lambda self, *args, grid, warmup, **given: run(self, *args, grid=grid, warmup=True, **given)
     JITFunction._do_compile = meet
     triton.runtime.driver.set_active(Absent(90))
-    served = Served(Case("twilight", 2, MOST_PAGES * 16, 4, 2), "cpu", imagined=True)
+    served = Served(Case(sys.argv[1], 2, MOST_PAGES * 16, 4, 2), "cpu", imagined=True)
     for step in range(STEPS):
         tokens = 16000 + 21 * step
         max_pages = min(-(-tokens // 16 // WHOLE_PAGES) * WHOLE_PAGES, MOST_PAGES)

@@ -103,7 +103,15 @@ def test_figures_are_ratios_within_rounds():
 
 
 @INTERPRETED
-@pytest.mark.parametrize("case", [SMALL, replace(SMALL, kv_heads=1, heads=5, dim=80, latents=64)], ids=str)
+@pytest.mark.parametrize(
+    "case",
+    [
+        SMALL,
+        replace(SMALL, kv_heads=1, heads=5, dim=80, latents=64),
+        replace(SMALL, program="refined_union", dependent=True),
+    ],
+    ids=str,
+)
 def test_what_serves_is_right_and_chooses(case):
     torch.manual_seed(0)
     found = correct.examine(case, DEVICE)

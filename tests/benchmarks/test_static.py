@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.drill.served import Case, Served
-from benchmarks.static import measured, rules, sass
+from benchmarks.static import goals, measured, rules, sass
 from benchmarks.static.launched import Launch, work_of
 from benchmarks.static.model import CARDS, estimate, resident
+from benchmarks.static.step import Step
 
 ROOT = Path(__file__).parents[2]
 CASE = Case("quest_int4", 2, 1500, 4, 2)
@@ -61,16 +62,40 @@ def test_widths_of_loads_are_read():
         (("STL [R1], R2", "EXIT"), {}, "spills 1 times"),
         (("DADD R2, R2, R4", "EXIT"), {}, "1 instructions in float64"),
         (("F2F.F64.F32 R2, R4", "EXIT"), {}, "1 instructions in float64"),
-        (("LDG.E.U8 R4", "LDG.E.128 R4", "LDG.E.64 R4", "LDG.E.64 R4", "EXIT"), {}, "loads 48% of its"),
+        (("LDG.E.U8 R4", "LDG.E.128 R4", "LDG.E.64 R4", "LDG.E.64 R4", "LDG.E R4", "EXIT"), {}, "loads 43% of its"),
         (("SHFL.BFLY PT, R5, R4, 0x8, 0x1f", "FFMA R6, R2, R3.reuse, R5", "EXIT"), {}, "fuses 1 products into sums"),
         (("FFMA R4, R4, R4, R4", "EXIT"), {"name": "_attend"}, "without tensor cores"),
         (("EXIT",), {"shared": 113 * 1024}, "115712 bytes of shared memory"),
+        (("PREEXIT", "EXIT"), {"dependent": True}, "does not wait for that first"),
+        (("@P0 EXIT", "ACQBULK", "EXIT"), {"dependent": True}, "does not wait for that first"),
+        (("CALL.REL.NOINC 0x20", "ACQBULK", "EXIT"), {"dependent": True}, "does not wait for that first"),
+        (("LDG.E R4, desc[UR4][R2.64]", "ACQBULK", "EXIT"), {"dependent": True, "name": "_select"}, "does not wait"),
     ],
 )  # fmt: skip
 def test_a_kernel_that_breaks_a_rule_is_named(texts, given, words):
     (found,) = rules.broken(launch(*texts, **given), CASE, H200)
     assert words in found
     assert "quest_int4" in found
+
+
+def test_a_kernel_that_waits_first_may_begin_early_and_costs_less():
+    waiting = launch("LDC R1, c[0x0][0x28]", "ACQBULK", "PREEXIT", "LDG.E.128 R4", "EXIT", dependent=True)
+    assert rules.broken(waiting, CASE, H200) == []
+    assert estimate(waiting, H200).us == pytest.approx(estimate(replace(waiting, dependent=False), H200).us - 1)
+    assert estimate(waiting, H200, first=True) == estimate(replace(waiting, dependent=False), H200)
+
+
+def test_a_refinement_is_charged_for_its_own_pages_alone():
+    """Of 2,048 pages a row, the 244 that the first stage takes: all programs but those of the last twelve have work."""
+    case = Case("two_stage", 32, 32768, 16, 8)
+    served = Served(replace(case, batch=1, tokens=4160), "cpu")
+    served.case = case
+    coarse, fine = served.compiled.plan.stages
+    grid = fine.grid(256, case.max_pages)
+    live, read = work_of(fine.name, served, grid, {})
+    assert (live, *grid) == (256 * 244 // fine.block_pages, 256 * 256 // fine.block_pages)
+    assert read == 256 * 4 * 61 * 16 * (64 + 4)  # the candidates of a budget of 64 pages, 3 of which are reserved
+    assert work_of(coarse.name, served, coarse.grid(256, case.max_pages), {})[1] == 256 * 2048 * 256
 
 
 def test_only_sums_with_what_another_thread_holds_are_fused_across_threads():
@@ -103,6 +128,28 @@ def test_bytes_are_those_that_the_drill_counts(name, part):
     served.case = case
     kernel, tiles = {"index": "map_0", "attend": "_attend"}[part], {"NUM_TILES": 4, "TILE": 32}
     assert work_of(kernel, served, (256, 8, 1), tiles)[1] / 2**20 == told
+
+
+def test_goals_are_told_beside_what_is_modelled():
+    case = Case("centroid", 1, 32768, 16, 8)
+    index, attend = (replace(launch("EXIT", moved=2**22), part=part) for part in ("index", "attend"))
+    step = Step(case, H200, tuple((each, estimate(each, H200)) for each in (index, attend)), ())
+    first, second = goals.told(step)
+    assert first.endswith(f"index, us                modelled {step.us('index'):5.2f}, goal at most 8: reached")
+    assert "end to end, times dense" in second
+    assert 1.3 < goals.end_to_end(step) < 2.2
+    dense = 28 * (2**27 / H200.bytes_per_s * 1e6 + 4)
+    sparse = 28 * step.us("whole")
+    rest = goals.rest_us(H200)
+    assert goals.end_to_end(step) == pytest.approx((rest + dense) / (rest + sparse))
+
+
+def test_a_goal_that_is_missed_is_said():
+    case = Case("quest", 32, 32768, 20, 1, dim=576, latents=512)
+    slow = replace(launch("EXIT", moved=2**29), part="attend")
+    lines = list(goals.told(Step(case, H200, ((slow, estimate(slow, H200)),), ())))
+    assert [line.rsplit(": ", 1)[1] for line in lines] == ["reached", "missed"]
+    assert list(goals.told(Step(case, CARDS[1], (), ()))) == []
 
 
 def test_measured_rows_are_found():
@@ -138,11 +185,12 @@ def test_what_serves_compiles_and_breaks_no_rule(tmp_path):
     assert done.stdout.endswith("broken:\nnames: _write map_0 _select _attend _merge\n"), done.stdout
 
 
-def test_no_kernel_is_compiled_while_sequences_grow():
+@pytest.mark.parametrize("name", ["twilight", "refined_union"])
+def test_no_kernel_is_compiled_while_sequences_grow(name):
     """64 steps of one batch, over bounds as the engine gives them: all kernels are there after the first."""
     kept = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("count_kernels.py")],
+        [sys.executable, Path(__file__).with_name("count_kernels.py"), name],
         env=kept | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=280,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

@@ -18,37 +18,40 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
 # map_0: buffer_3 [row, page, 4], 32 pages per tile
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 31) // 32
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 32 + tl.arange(0, 32)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 32 >= complete_0):
         return
-    page_0 = tile_0 * 32 + tl.arange(0, 32)
     here_0 = page_0 < complete_0
-    head_1 = tl.arange(0, 16)
-    dim_2 = tl.arange(0, 128)
-    q_tile_3 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 4 * q_head_0 + head_1[:, None] * q_head_0 + dim_2[None, :] * q_dim_0, mask=(head_1[:, None] < 4), other=0).to(tl.float32)
-    block_4 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
-    field_0_tile_5 = tl.load(field_0 + block_4[:, None] * field_block_0 + kv_head_0 * field_head_0 + dim_2[None, :], mask=here_0[:, None], other=0).to(tl.float32)
-    dot_dim_6 = product(field_0_tile_5, tl.permute(q_tile_3, (1, 0)), tl.full((32, 16), 0.0, tl.float32), field_0, q_0)
-    tl.store(out_0 + (row_0 * max_pages_0 + page_0)[:, None] * 4 + head_1[None, :], dot_dim_6, mask=here_0[:, None] & (head_1[None, :] < 4))
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
+    head_2 = tl.arange(0, 16)
+    dim_3 = tl.arange(0, 128)
+    q_tile_4 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 4 * q_head_0 + head_2[:, None] * q_head_0 + dim_3[None, :] * q_dim_0, mask=(head_2[:, None] < 4), other=0).to(tl.float32)
+    field_0_tile_5 = tl.load(field_0 + block_1[:, None] * field_block_0 + kv_head_0 * field_head_0 + dim_3[None, :], mask=here_0[:, None], other=0).to(tl.float32)
+    dot_dim_6 = product(field_0_tile_5, tl.permute(q_tile_4, (1, 0)), tl.full((32, 16), 0.0, tl.float32), field_0, q_0)
+    tl.store(out_0 + (row_0 * max_pages_0 + page_0)[:, None] * 4 + head_2[None, :], dot_dim_6, mask=here_0[:, None] & (head_2[None, :] < 4))
 
 # row_1: buffer_1 [row, 4], buffer_2 [row, 4], 1024 pages per tile
 @triton.jit
 def row_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, buffer_3, out_0, out_1):
+    begin()
     number_0 = tl.program_id(0)
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
@@ -76,20 +79,21 @@ def row_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # map_2: buffer_0 [row, page], 128 pages per tile
 @triton.jit
 def map_2(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, buffer_3, buffer_2, buffer_1, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     head_1 = tl.arange(0, 4)
     buffer_3_tile_2 = tl.load(buffer_3 + (row_0 * max_pages_0 + page_0[:, None]) * 4 + head_1[None, :], mask=here_0[:, None], other=0).to(tl.float32)

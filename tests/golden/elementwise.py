@@ -1,22 +1,24 @@
 # add
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, q_0, q_batch_0, q_head_0, q_dim_0, field_1, field_block_1, field_head_1, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
-    block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
     field_0_tile_2 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
     head_3 = tl.arange(0, 16)
     dim_4 = tl.arange(0, 16)
@@ -30,22 +32,24 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # sub
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_1, field_block_1, field_head_1, field_0, field_block_0, field_head_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
-    block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
     field_1_tile_2 = tl.load(field_1 + block_1 * field_block_1 + kv_head_0 * field_head_1, mask=here_0, other=0).to(tl.float32)
     field_0_tile_3 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
     sub_4 = field_1_tile_2 - field_0_tile_3
@@ -54,80 +58,85 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # mul
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_1, field_block_1, field_head_1, field_0, field_block_0, field_head_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
-    head_1 = tl.arange(0, 2)
-    dim_2 = tl.arange(0, 16)
-    q_tile_3 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_1[:, None] * q_head_0 + dim_2[None, :] * q_dim_0).to(tl.float32)
-    sum_head_4 = tl.sum(q_tile_3, 0)
-    div_5 = tl.div_rn(sum_head_4, 2.0)
-    block_6 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
-    field_1_tile_7 = tl.load(field_1 + block_6[:, None] * field_block_1 + kv_head_0 * field_head_1 + dim_2[None, :], mask=here_0[:, None], other=0).to(tl.float32)
-    dot_dim_8 = tl.sum(div_5[None, :] * field_1_tile_7, 1)
-    field_0_tile_9 = tl.load(field_0 + block_6 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
+    head_2 = tl.arange(0, 2)
+    dim_3 = tl.arange(0, 16)
+    q_tile_4 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_2[:, None] * q_head_0 + dim_3[None, :] * q_dim_0).to(tl.float32)
+    sum_head_5 = tl.sum(q_tile_4, 0)
+    div_6 = tl.div_rn(sum_head_5, 2.0)
+    field_1_tile_7 = tl.load(field_1 + block_1[:, None] * field_block_1 + kv_head_0 * field_head_1 + dim_3[None, :], mask=here_0[:, None], other=0).to(tl.float32)
+    dot_dim_8 = tl.sum(div_6[None, :] * field_1_tile_7, 1)
+    field_0_tile_9 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
     mul_10 = dot_dim_8 * field_0_tile_9
     tl.store(out_0 + (row_0 * max_pages_0 + page_0), mul_10, mask=here_0)
 
 # div
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_1, field_block_1, field_head_1, field_0, field_block_0, field_head_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
-    head_1 = tl.arange(0, 2)
-    dim_2 = tl.arange(0, 16)
-    q_tile_3 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_1[:, None] * q_head_0 + dim_2[None, :] * q_dim_0).to(tl.float32)
-    sum_head_4 = tl.sum(q_tile_3, 0)
-    div_5 = tl.div_rn(sum_head_4, 2.0)
-    block_6 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
-    field_1_tile_7 = tl.load(field_1 + block_6[:, None] * field_block_1 + kv_head_0 * field_head_1 + dim_2[None, :], mask=here_0[:, None], other=0).to(tl.float32)
-    dot_dim_8 = tl.sum(div_5[None, :] * field_1_tile_7, 1)
-    field_0_tile_9 = tl.load(field_0 + block_6 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
+    head_2 = tl.arange(0, 2)
+    dim_3 = tl.arange(0, 16)
+    q_tile_4 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_2[:, None] * q_head_0 + dim_3[None, :] * q_dim_0).to(tl.float32)
+    sum_head_5 = tl.sum(q_tile_4, 0)
+    div_6 = tl.div_rn(sum_head_5, 2.0)
+    field_1_tile_7 = tl.load(field_1 + block_1[:, None] * field_block_1 + kv_head_0 * field_head_1 + dim_3[None, :], mask=here_0[:, None], other=0).to(tl.float32)
+    dot_dim_8 = tl.sum(div_6[None, :] * field_1_tile_7, 1)
+    field_0_tile_9 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
     div_10 = tl.div_rn(dot_dim_8, field_0_tile_9)
     tl.store(out_0 + (row_0 * max_pages_0 + page_0), div_10, mask=here_0)
 
 # mod
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)
     mod_2 = modulo(to_float_1, 4.0)
@@ -136,22 +145,24 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # pow
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_1, field_block_1, field_head_1, field_0, field_block_0, field_head_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
-    block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
     field_1_tile_2 = tl.load(field_1 + block_1 * field_block_1 + kv_head_0 * field_head_1, mask=here_0, other=0).to(tl.float32)
     field_0_tile_3 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
     pow_4 = power(field_0_tile_3, 0.5)
@@ -161,22 +172,24 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # neg
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
-    block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
     field_0_tile_2 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
     neg_3 = -(field_0_tile_2)
     tl.store(out_0 + (row_0 * max_pages_0 + page_0), neg_3, mask=here_0)
@@ -184,20 +197,21 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # lt
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)
     lt_2 = to_float_1 < 8.0
@@ -207,11 +221,12 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # le
 @triton.jit
 def row_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
+    begin()
     number_0 = tl.program_id(0)
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
@@ -227,22 +242,24 @@ def row_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 @triton.jit
 def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, buffer_1, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
-    block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
     field_0_tile_2 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
     buffer_1_tile_3 = tl.load(buffer_1 + row_0 * 1).to(tl.float32)
     mul_4 = complete_0.to(tl.float32) * 1.0
@@ -254,11 +271,12 @@ def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # gt
 @triton.jit
 def row_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
+    begin()
     number_0 = tl.program_id(0)
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
@@ -274,47 +292,50 @@ def row_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 
 @triton.jit
 def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, buffer_1, field_0, field_block_0, field_head_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
-    buffer_1_tile_1 = tl.load(buffer_1 + row_0 * 1).to(tl.float32)
-    mul_2 = complete_0.to(tl.float32) * 1.0
-    div_3 = tl.div_rn(buffer_1_tile_1, mul_2)
-    block_4 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
-    field_0_tile_5 = tl.load(field_0 + block_4 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
-    lt_6 = div_3 < field_0_tile_5
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
+    buffer_1_tile_2 = tl.load(buffer_1 + row_0 * 1).to(tl.float32)
+    mul_3 = complete_0.to(tl.float32) * 1.0
+    div_4 = tl.div_rn(buffer_1_tile_2, mul_3)
+    field_0_tile_5 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
+    lt_6 = div_4 < field_0_tile_5
     to_float_7 = (lt_6).to(tl.float32)
     tl.store(out_0 + (row_0 * max_pages_0 + page_0), to_float_7, mask=here_0)
 
 # ge
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     sub_1 = count_0.to(tl.float32) - 8.0
     to_float_2 = (page_0).to(tl.float32)
@@ -325,20 +346,21 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # eq
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)
     mod_2 = modulo(to_float_1, 8.0)
@@ -349,20 +371,21 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # ne
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)
     mod_2 = modulo(to_float_1, 8.0)
@@ -373,74 +396,79 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # and
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
-    to_float_1 = (page_0).to(tl.float32)
-    lt_2 = to_float_1 < 8.0
-    block_3 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
-    field_0_tile_4 = tl.load(field_0 + block_3 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
+    to_float_2 = (page_0).to(tl.float32)
+    lt_3 = to_float_2 < 8.0
+    field_0_tile_4 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
     lt_5 = 1.0 < field_0_tile_4
-    and_6 = both(lt_2, lt_5)
+    and_6 = both(lt_3, lt_5)
     to_float_7 = (and_6).to(tl.float32)
     tl.store(out_0 + (row_0 * max_pages_0 + page_0), to_float_7, mask=here_0)
 
 # or
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
-    to_float_1 = (page_0).to(tl.float32)
-    lt_2 = to_float_1 < 8.0
-    block_3 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
-    field_0_tile_4 = tl.load(field_0 + block_3 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
+    to_float_2 = (page_0).to(tl.float32)
+    lt_3 = to_float_2 < 8.0
+    field_0_tile_4 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
     lt_5 = 1.0 < field_0_tile_4
-    or_6 = either(lt_2, lt_5)
+    or_6 = either(lt_3, lt_5)
     to_float_7 = (or_6).to(tl.float32)
     tl.store(out_0 + (row_0 * max_pages_0 + page_0), to_float_7, mask=here_0)
 
 # invert
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)
     lt_2 = to_float_1 < 8.0
@@ -451,27 +479,29 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # abs
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
-    head_1 = tl.arange(0, 2)
-    dim_2 = tl.arange(0, 16)
-    q_tile_3 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_1[:, None] * q_head_0 + dim_2[None, :] * q_dim_0).to(tl.float32)
-    block_4 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
-    field_0_tile_5 = tl.load(field_0 + block_4[:, None] * field_block_0 + kv_head_0 * field_head_0 + dim_2[None, :], mask=here_0[:, None], other=0).to(tl.float32)
-    mul_6 = q_tile_3[None, :, :] * field_0_tile_5[:, None, :]
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
+    head_2 = tl.arange(0, 2)
+    dim_3 = tl.arange(0, 16)
+    q_tile_4 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_2[:, None] * q_head_0 + dim_3[None, :] * q_dim_0).to(tl.float32)
+    field_0_tile_5 = tl.load(field_0 + block_1[:, None] * field_block_0 + kv_head_0 * field_head_0 + dim_3[None, :], mask=here_0[:, None], other=0).to(tl.float32)
+    mul_6 = q_tile_4[None, :, :] * field_0_tile_5[:, None, :]
     abs_7 = tl.abs(mul_6)
     sum_head_8 = tl.sum(abs_7, 1)
     sum_dim_9 = tl.sum(sum_head_8, 1)
@@ -496,22 +526,24 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
 # log
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_1, field_block_1, field_head_1, field_0, field_block_0, field_head_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
-    block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
     field_1_tile_2 = tl.load(field_1 + block_1 * field_block_1 + kv_head_0 * field_head_1, mask=here_0, other=0).to(tl.float32)
     field_0_tile_3 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
     log_4 = tl.log(field_0_tile_3)
@@ -574,48 +606,51 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
 # sign
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
-    head_1 = tl.arange(0, 2)
-    dim_2 = tl.arange(0, 16)
-    q_tile_3 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_1[:, None] * q_head_0 + dim_2[None, :] * q_dim_0).to(tl.float32)
-    sum_head_4 = tl.sum(q_tile_3, 0)
-    sign_5 = sign(sum_head_4)
-    block_6 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
-    field_0_tile_7 = tl.load(field_0 + block_6[:, None] * field_block_0 + kv_head_0 * field_head_0 + dim_2[None, :], mask=here_0[:, None], other=0).to(tl.float32)
-    dot_dim_8 = tl.sum(sign_5[None, :] * field_0_tile_7, 1)
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
+    head_2 = tl.arange(0, 2)
+    dim_3 = tl.arange(0, 16)
+    q_tile_4 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_2[:, None] * q_head_0 + dim_3[None, :] * q_dim_0).to(tl.float32)
+    sum_head_5 = tl.sum(q_tile_4, 0)
+    sign_6 = sign(sum_head_5)
+    field_0_tile_7 = tl.load(field_0 + block_1[:, None] * field_block_0 + kv_head_0 * field_head_0 + dim_3[None, :], mask=here_0[:, None], other=0).to(tl.float32)
+    dot_dim_8 = tl.sum(sign_6[None, :] * field_0_tile_7, 1)
     tl.store(out_0 + (row_0 * max_pages_0 + page_0), dot_dim_8, mask=here_0)
 
 # floor
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)
     div_2 = tl.div_rn(to_float_1, 4.0)
@@ -625,27 +660,29 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # relu
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
-    head_1 = tl.arange(0, 2)
-    dim_2 = tl.arange(0, 16)
-    q_tile_3 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_1[:, None] * q_head_0 + dim_2[None, :] * q_dim_0).to(tl.float32)
-    block_4 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
-    field_0_tile_5 = tl.load(field_0 + block_4[:, None] * field_block_0 + kv_head_0 * field_head_0 + dim_2[None, :], mask=here_0[:, None], other=0).to(tl.float32)
-    mul_6 = q_tile_3[None, :, :] * field_0_tile_5[:, None, :]
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
+    head_2 = tl.arange(0, 2)
+    dim_3 = tl.arange(0, 16)
+    q_tile_4 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_2[:, None] * q_head_0 + dim_3[None, :] * q_dim_0).to(tl.float32)
+    field_0_tile_5 = tl.load(field_0 + block_1[:, None] * field_block_0 + kv_head_0 * field_head_0 + dim_3[None, :], mask=here_0[:, None], other=0).to(tl.float32)
+    mul_6 = q_tile_4[None, :, :] * field_0_tile_5[:, None, :]
     relu_7 = larger(mul_6, 0.0)
     sum_head_8 = tl.sum(relu_7, 1)
     sum_dim_9 = tl.sum(sum_head_8, 1)
@@ -654,79 +691,85 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # sigmoid
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
-    head_1 = tl.arange(0, 16)
-    dim_2 = tl.arange(0, 16)
-    q_tile_3 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_1[:, None] * q_head_0 + dim_2[None, :] * q_dim_0, mask=(head_1[:, None] < 2), other=0).to(tl.float32)
-    block_4 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
-    field_0_tile_5 = tl.load(field_0 + block_4[:, None] * field_block_0 + kv_head_0 * field_head_0 + dim_2[None, :], mask=here_0[:, None], other=0).to(tl.float32)
-    dot_dim_6 = product(field_0_tile_5, tl.permute(q_tile_3, (1, 0)), tl.full((128, 16), 0.0, tl.float32), field_0, q_0)
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
+    head_2 = tl.arange(0, 16)
+    dim_3 = tl.arange(0, 16)
+    q_tile_4 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_2[:, None] * q_head_0 + dim_3[None, :] * q_dim_0, mask=(head_2[:, None] < 2), other=0).to(tl.float32)
+    field_0_tile_5 = tl.load(field_0 + block_1[:, None] * field_block_0 + kv_head_0 * field_head_0 + dim_3[None, :], mask=here_0[:, None], other=0).to(tl.float32)
+    dot_dim_6 = product(field_0_tile_5, tl.permute(q_tile_4, (1, 0)), tl.full((128, 16), 0.0, tl.float32), field_0, q_0)
     mul_7 = scale_0 * dot_dim_6
     sigmoid_8 = sigmoid(mul_7)
-    max_head_9 = largest(tl.where((head_1 < 2)[None, :], sigmoid_8, float("-inf")), 1)
+    max_head_9 = largest(tl.where((head_2 < 2)[None, :], sigmoid_8, float("-inf")), 1)
     tl.store(out_0 + (row_0 * max_pages_0 + page_0), max_head_9, mask=here_0)
 
 # silu
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
-    head_1 = tl.arange(0, 16)
-    dim_2 = tl.arange(0, 16)
-    q_tile_3 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_1[:, None] * q_head_0 + dim_2[None, :] * q_dim_0, mask=(head_1[:, None] < 2), other=0).to(tl.float32)
-    block_4 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
-    field_0_tile_5 = tl.load(field_0 + block_4[:, None] * field_block_0 + kv_head_0 * field_head_0 + dim_2[None, :], mask=here_0[:, None], other=0).to(tl.float32)
-    dot_dim_6 = product(field_0_tile_5, tl.permute(q_tile_3, (1, 0)), tl.full((128, 16), 0.0, tl.float32), field_0, q_0)
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
+    head_2 = tl.arange(0, 16)
+    dim_3 = tl.arange(0, 16)
+    q_tile_4 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_2[:, None] * q_head_0 + dim_3[None, :] * q_dim_0, mask=(head_2[:, None] < 2), other=0).to(tl.float32)
+    field_0_tile_5 = tl.load(field_0 + block_1[:, None] * field_block_0 + kv_head_0 * field_head_0 + dim_3[None, :], mask=here_0[:, None], other=0).to(tl.float32)
+    dot_dim_6 = product(field_0_tile_5, tl.permute(q_tile_4, (1, 0)), tl.full((128, 16), 0.0, tl.float32), field_0, q_0)
     silu_7 = dot_dim_6 * sigmoid(dot_dim_6)
-    max_head_8 = largest(tl.where((head_1 < 2)[None, :], silu_7, float("-inf")), 1)
+    max_head_8 = largest(tl.where((head_2 < 2)[None, :], silu_7, float("-inf")), 1)
     tl.store(out_0 + (row_0 * max_pages_0 + page_0), max_head_8, mask=here_0)
 
 # tanh
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
-    block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
     field_0_tile_2 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
     to_float_3 = (page_0).to(tl.float32)
     div_4 = tl.div_rn(to_float_3, count_0.to(tl.float32))
@@ -737,22 +780,24 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # maximum
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_1, field_block_1, field_head_1, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
-    block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
     dim_2 = tl.arange(0, 16)
     field_1_tile_3 = tl.load(field_1 + block_1[:, None] * field_block_1 + kv_head_0 * field_head_1 + dim_2[None, :], mask=here_0[:, None], other=0).to(tl.float32)
     head_4 = tl.arange(0, 16)
@@ -770,22 +815,24 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # minimum
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
-    block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
     field_0_tile_2 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
     minimum_3 = smaller(field_0_tile_2, 4.0)
     tl.store(out_0 + (row_0 * max_pages_0 + page_0), minimum_3, mask=here_0)
@@ -809,25 +856,27 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
 # where
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, field_1, field_block_1, field_head_1, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
-    to_float_1 = (page_0).to(tl.float32)
-    lt_2 = to_float_1 < 8.0
-    block_3 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
-    field_0_tile_4 = tl.load(field_0 + block_3 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
-    field_1_tile_5 = tl.load(field_1 + block_3 * field_block_1 + kv_head_0 * field_head_1, mask=here_0, other=0).to(tl.float32)
-    where_6 = tl.where(lt_2, field_0_tile_4, field_1_tile_5)
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
+    to_float_2 = (page_0).to(tl.float32)
+    lt_3 = to_float_2 < 8.0
+    field_0_tile_4 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
+    field_1_tile_5 = tl.load(field_1 + block_1 * field_block_1 + kv_head_0 * field_head_1, mask=here_0, other=0).to(tl.float32)
+    where_6 = tl.where(lt_3, field_0_tile_4, field_1_tile_5)
     tl.store(out_0 + (row_0 * max_pages_0 + page_0), where_6, mask=here_0)

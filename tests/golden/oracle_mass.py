@@ -2,22 +2,24 @@
 # map_0: buffer_0 [row, page], 1 pages per tile
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 0) // 1
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 1 + tl.arange(0, 1)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 128)
     complete_0 = length_0 // 128
     count_0 = (length_0 + 127) // 128
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 1 >= complete_0):
         return
-    page_0 = tile_0 * 1 + tl.arange(0, 1)
     here_0 = page_0 < complete_0
-    block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
     max_token_2 = tl.full((1,), float("-inf"), tl.float32)
     for token_start_3 in range(0, 128, 32):
         token_4 = token_start_3 + tl.arange(0, 32)

@@ -43,22 +43,24 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
 # map_0: buffer_0 [row, page], 32 pages per tile
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, codes_0, codes_block_0, codes_head_0, scales_0, scales_block_0, scales_head_0, codes_1, codes_block_1, codes_head_1, scales_1, scales_block_1, scales_head_1, q_0, q_batch_0, q_head_0, q_dim_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 31) // 32
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 32 + tl.arange(0, 32)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 32)
     complete_0 = length_0 // 32
     count_0 = (length_0 + 31) // 32
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 32 >= complete_0):
         return
-    page_0 = tile_0 * 32 + tl.arange(0, 32)
     here_0 = page_0 < complete_0
-    block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
     dim_2 = tl.arange(0, 64)
     bytes_3 = tl.load(codes_0 + block_1[:, None] * codes_block_0 + kv_head_0 * codes_head_0 + tl.arange(0, 32)[None, :], mask=here_0[:, None], other=0).to(tl.int32)
     codes_tile_4 = tl.reshape(tl.join(bytes_3, bytes_3 >> 4), (32, 64))

@@ -54,69 +54,73 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
 # top
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_0, field_block_0, field_head_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
-    head_1 = tl.arange(0, 2)
-    dim_2 = tl.arange(0, 16)
-    q_tile_3 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_1[:, None] * q_head_0 + dim_2[None, :] * q_dim_0).to(tl.float32)
-    sum_head_4 = tl.sum(q_tile_3, 0)
-    dim_5 = tl.arange(0, 16)
-    q_tile_6 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_1[:, None] * q_head_0 + dim_5[None, :] * q_dim_0).to(tl.float32)
-    abs_7 = tl.abs(q_tile_6)
-    sum_head_8 = tl.sum(abs_7, 0)
-    eq_9 = sum_head_8 == sum_head_8
-    where_10 = tl.where(eq_9, sum_head_8, float("-inf"))
-    abs_11 = tl.abs(q_tile_3)
-    sum_head_12 = tl.sum(abs_11, 0)
-    eq_13 = sum_head_12 == sum_head_12
-    where_14 = tl.where(eq_13, sum_head_12, float("-inf"))
-    gt_15 = where_10[None, :] > where_14[:, None]
-    eq_16 = where_10[None, :] == where_14[:, None]
-    index_lt_17 = dim_5[None, :] < dim_2[:, None]
-    and_18 = both(eq_16, index_lt_17)
-    or_19 = either(gt_15, and_18)
-    to_float_20 = (or_19).to(tl.float32)
-    sum_dim_21 = tl.sum(to_float_20, 1)
-    lt_22 = sum_dim_21 < 8.0
-    to_float_23 = (lt_22).to(tl.float32)
-    mul_24 = sum_head_4 * to_float_23
-    block_25 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
-    field_0_tile_26 = tl.load(field_0 + block_25[:, None] * field_block_0 + kv_head_0 * field_head_0 + dim_2[None, :], mask=here_0[:, None], other=0).to(tl.float32)
-    dot_dim_27 = tl.sum(mul_24[None, :] * field_0_tile_26, 1)
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
+    head_2 = tl.arange(0, 2)
+    dim_3 = tl.arange(0, 16)
+    q_tile_4 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_2[:, None] * q_head_0 + dim_3[None, :] * q_dim_0).to(tl.float32)
+    sum_head_5 = tl.sum(q_tile_4, 0)
+    dim_6 = tl.arange(0, 16)
+    q_tile_7 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_2[:, None] * q_head_0 + dim_6[None, :] * q_dim_0).to(tl.float32)
+    abs_8 = tl.abs(q_tile_7)
+    sum_head_9 = tl.sum(abs_8, 0)
+    eq_10 = sum_head_9 == sum_head_9
+    where_11 = tl.where(eq_10, sum_head_9, float("-inf"))
+    abs_12 = tl.abs(q_tile_4)
+    sum_head_13 = tl.sum(abs_12, 0)
+    eq_14 = sum_head_13 == sum_head_13
+    where_15 = tl.where(eq_14, sum_head_13, float("-inf"))
+    gt_16 = where_11[None, :] > where_15[:, None]
+    eq_17 = where_11[None, :] == where_15[:, None]
+    index_lt_18 = dim_6[None, :] < dim_3[:, None]
+    and_19 = both(eq_17, index_lt_18)
+    or_20 = either(gt_16, and_19)
+    to_float_21 = (or_20).to(tl.float32)
+    sum_dim_22 = tl.sum(to_float_21, 1)
+    lt_23 = sum_dim_22 < 8.0
+    to_float_24 = (lt_23).to(tl.float32)
+    mul_25 = sum_head_5 * to_float_24
+    field_0_tile_26 = tl.load(field_0 + block_1[:, None] * field_block_0 + kv_head_0 * field_head_0 + dim_3[None, :], mask=here_0[:, None], other=0).to(tl.float32)
+    dot_dim_27 = tl.sum(mul_25[None, :] * field_0_tile_26, 1)
     tl.store(out_0 + (row_0 * max_pages_0 + page_0), dot_dim_27, mask=here_0)
 
 # shift
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
-    block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
     field_0_tile_2 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
     index_add_3 = page_0 + (-1)
     exists_4 = (index_add_3 >= 0) & (index_add_3 < complete_0)
@@ -129,20 +133,21 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # smooth
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, table_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     axis_1 = tl.arange(0, 4)
     index_add_2 = axis_1 + (-1)
@@ -159,11 +164,12 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # cumsum
 @triton.jit
 def scan_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, field_0, field_block_0, field_head_0, out_0):
+    begin()
     number_0 = tl.program_id(0)
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
@@ -181,20 +187,21 @@ def scan_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_
 
 @triton.jit
 def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, buffer_1, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 127) // 128
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 128 + tl.arange(0, 128)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 128 >= complete_0):
         return
-    page_0 = tile_0 * 128 + tl.arange(0, 128)
     here_0 = page_0 < complete_0
     buffer_1_tile_1 = tl.load(buffer_1 + (row_0 * max_pages_0 + page_0), mask=here_0, other=0).to(tl.float32)
     tl.store(out_0 + (row_0 * max_pages_0 + page_0), buffer_1_tile_1, mask=here_0)

@@ -23,11 +23,12 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
 # row_0: buffer_1 [row, 80], 1 pages per tile
 @triton.jit
 def row_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, out_0):
+    begin()
     number_0 = tl.program_id(0)
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
@@ -60,22 +61,24 @@ def row_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # map_1: buffer_0 [row, page], 2 pages per tile
 @triton.jit
 def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, codes_0, codes_block_0, codes_head_0, buffer_1, q_0, q_batch_0, q_head_0, q_dim_0, scales_0, scales_block_0, scales_head_0, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 1) // 2
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 2 + tl.arange(0, 2)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 2 >= complete_0):
         return
-    page_0 = tile_0 * 2 + tl.arange(0, 2)
     here_0 = page_0 < complete_0
-    block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
     token_2 = tl.arange(0, 16)
     dim_3 = tl.arange(0, 128)
     codes_tile_4 = tl.load(codes_0 + block_1[:, None, None] * codes_block_0 + kv_head_0 * codes_head_0 + token_2[None, :, None] * 80 + dim_3[None, None, :], mask=here_0[:, None, None] & (dim_3[None, None, :] < 80), other=0).to(tl.int32)

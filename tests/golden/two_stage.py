@@ -32,51 +32,54 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
 # map_0: buffer_0 [row, page], 32 pages per tile
 @triton.jit
 def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, q_0, q_batch_0, q_head_0, q_dim_0, field_1, field_block_1, field_head_1, out_0):
+    begin()
     tiles_0 = (max_pages_0 + 31) // 32
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    page_0 = tile_0 * 32 + tl.arange(0, 32)
+    ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
     if (tile_0 > 0) & (tile_0 * 32 >= complete_0):
         return
-    page_0 = tile_0 * 32 + tl.arange(0, 32)
     here_0 = page_0 < complete_0
-    head_1 = tl.arange(0, 16)
-    dim_2 = tl.arange(0, 128)
-    q_tile_3 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_1[:, None] * q_head_0 + dim_2[None, :] * q_dim_0, mask=(head_1[:, None] < 2), other=0).to(tl.float32)
-    block_4 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
-    field_1_tile_5 = tl.load(field_1 + block_4[:, None] * field_block_1 + kv_head_0 * field_head_1 + dim_2[None, :], mask=here_0[:, None], other=0).to(tl.float32)
-    dot_dim_6 = product(field_1_tile_5, tl.permute(q_tile_3, (1, 0)), tl.full((32, 16), 0.0, tl.float32), field_1, q_0)
-    max_head_7 = largest(tl.where((head_1 < 2)[None, :], dot_dim_6, float("-inf")), 1)
+    block_1 = tl.where(here_0, ahead_0, 0).to(tl.int64)
+    head_2 = tl.arange(0, 16)
+    dim_3 = tl.arange(0, 128)
+    q_tile_4 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_2[:, None] * q_head_0 + dim_3[None, :] * q_dim_0, mask=(head_2[:, None] < 2), other=0).to(tl.float32)
+    field_1_tile_5 = tl.load(field_1 + block_1[:, None] * field_block_1 + kv_head_0 * field_head_1 + dim_3[None, :], mask=here_0[:, None], other=0).to(tl.float32)
+    dot_dim_6 = product(field_1_tile_5, tl.permute(q_tile_4, (1, 0)), tl.full((32, 16), 0.0, tl.float32), field_1, q_0)
+    max_head_7 = largest(tl.where((head_2 < 2)[None, :], dot_dim_6, float("-inf")), 1)
     tl.store(out_0 + (row_0 * max_pages_0 + page_0), max_head_7, mask=here_0)
 
 # map_1: buffer_1 [row, page], 2 pages per tile
 @triton.jit
-def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, among_0, codes_0, codes_block_0, codes_head_0, q_0, q_batch_0, q_head_0, q_dim_0, scales_0, scales_block_0, scales_head_0, out_0):
-    tiles_0 = (max_pages_0 + 1) // 2
+def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0, layer_index_0, layer_count_0, scale_0, first_head_0, covered_0, among_0, room_0, num_0, codes_0, codes_block_0, codes_head_0, q_0, q_batch_0, q_head_0, q_dim_0, scales_0, scales_block_0, scales_head_0, out_0):
+    begin()
+    tiles_0 = (room_0 + 1) // 2
     tile_0 = tl.program_id(0) % tiles_0
     number_0 = tl.program_id(0) // tiles_0
     row_0 = number_0.to(tl.int64)
     sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)
     kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)
-    length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)
+    listed_0 = tl.load(num_0 + row_0)
+    place_0 = tile_0 * 2 + tl.arange(0, 2)
+    ahead_0 = tl.load(among_0 + row_0 * room_0 + place_0, mask=place_0 < room_0, other=0)
+    length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * 16)
     complete_0 = length_0 // 16
     count_0 = (length_0 + 15) // 16
     if count_0 - 3 <= covered_0:
         return
-    if (tile_0 > 0) & (tile_0 * 2 >= complete_0):
+    if (tile_0 > 0) & (tile_0 * 2 >= listed_0):
         return
-    page_0 = tile_0 * 2 + tl.arange(0, 2)
-    flags_0 = tl.load(among_0 + (row_0 * max_pages_0 + page_0), mask=page_0 < complete_0, other=0).to(tl.int32)
-    if (tile_0 > 0) & (tl.sum(flags_0, 0) == 0):
-        return
-    here_0 = flags_0 != 0
+    here_0 = place_0 < listed_0
+    page_0 = tl.where(here_0, ahead_0, 0)
     block_1 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=here_0, other=0).to(tl.int64)
     token_2 = tl.arange(0, 16)
     dim_3 = tl.arange(0, 128)

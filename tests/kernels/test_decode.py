@@ -118,7 +118,7 @@ def test_a_key_that_is_no_number_is_not_told_as_zeros(length):
 def test_a_grid_takes_no_more_programs_of_a_row_than_a_card():
     parts = torch.empty(1, 100_000, 1, 1, device="meta")
     lists = BlockLists(torch.empty(1, 1), torch.empty(1), expected=10**7)
-    assert num_programs(Scratch(parts, parts, parts), lists, 16, 128) == 65535
+    assert num_programs(Scratch(parts, parts, parts, 2**24), lists, 16, 128) == 65535
 
 
 def test_a_row_does_not_depend_on_its_batch():

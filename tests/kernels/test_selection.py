@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
+from kernels.listing import list_chosen, list_pages
 from kernels.nucleus import nucleus
-from kernels.selection import Listing, Pages, Ranking, choose, list_best, list_pages
+from kernels.selection import Listing, Pages, Ranking, choose, empty_page_lists, list_best
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LENGTHS = [0, 1, 17, 64, 100, 150]
@@ -91,6 +92,26 @@ def test_above_takes_the_best_of_those_above_the_threshold():
         values = scores[row].tolist()
         expected.append(best(values, [i for i in candidates(length, pages) if values[i] > 0.1], 2))
     assert rows_of(choose(Ranking(scores, 2, threshold=full(pages, 0.1)), pages)) == expected
+
+
+@pytest.mark.parametrize("window", [0, 2])
+@pytest.mark.parametrize("n", [0, 3, 100])
+@pytest.mark.parametrize("block_pages", [4096, 4])
+def test_what_is_chosen_is_listed_too_where_it_is_complete(monkeypatch, block_pages, n, window):
+    """In the order of pages, from scores with ties, and from flags of which some are of no candidates."""
+    monkeypatch.setattr("kernels.selection.BLOCK_PAGES", block_pages)
+    pages = make_pages(LENGTHS, window=window)
+    scores = torch.randint(0, 3, (6, pages.max_pages), generator=torch.Generator().manual_seed(7)).float().to(DEVICE)
+    lists, again = empty_page_lists(pages, 16), empty_page_lists(pages, 16)
+    chosen = choose(Ranking(scores, n), pages, lists)
+    assert torch.equal(chosen, choose(Ranking(scores, n), pages))
+    complete = [
+        [i for i in sorted(row) if i < length // 16] for row, length in zip(rows_of(chosen), LENGTHS, strict=True)
+    ]
+    assert [row[:num] for row, num in zip(lists.pages.tolist(), lists.num.tolist(), strict=True)] == complete
+    chosen[:, 0] = 1  # the sink
+    list_chosen(chosen, pages, again)
+    assert [row[:num] for row, num in zip(again.pages.tolist(), again.num.tolist(), strict=True)] == complete
 
 
 def test_refine_chooses_among_those_already_chosen():
@@ -187,13 +208,20 @@ def test_the_best_are_listed_with_the_reserved_pages_in_one_launch(monkeypatch, 
     assert lists.tokens.tolist() == [16 * len(row) + end for row, end in zip(expected, last, strict=True)]
 
 
-def test_a_budget_that_takes_everything_reads_no_score():
-    """Whatever stands there, were it read, would be seen: a score of another row's tensor is out of reach."""
-    pages = make_pages([100])
-    nothing = torch.empty(1, 0, device=DEVICE).expand(1, 0)
-    table = shuffled(pages)
-    lists = list_best(Ranking(nothing, 4), pages, Listing(table))
-    assert listed(lists, table, pages) == [list(range(7))]
+@pytest.mark.parametrize("block_pages", [4096, 4])
+@pytest.mark.parametrize("garbage", [math.nan, math.inf, 3e38])
+def test_no_score_matters_where_a_budget_takes_everything_nor_beyond_the_end(monkeypatch, garbage, block_pages):
+    """Nothing was written there, so anything stands there: in scores, and in the table of blocks."""
+    monkeypatch.setattr("kernels.selection.BLOCK_PAGES", block_pages)
+    pages, table = make_pages([100, 150, 200]), shuffled(make_pages([100, 150, 200]))
+    scores = torch.arange(3.0 * pages.max_pages, device=DEVICE).view(3, -1)
+    clean = list_best(Ranking(scores, 4), pages, Listing(table))
+    scores[0], scores[1, 150 // 16 :] = garbage, garbage
+    wild = table.clone()
+    wild[0, 7:] = wild[1, 10:] = 2**31 - 1
+    lists = list_best(Ranking(scores, 4), pages, Listing(wild))
+    assert listed(lists, table, pages) == listed(clean, table, pages)
+    assert listed(lists, table, pages)[0] == list(range(7))
 
 
 def test_rows_that_must_be_dense_are_listed_whole_and_all_is_counted():

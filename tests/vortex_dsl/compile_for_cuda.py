@@ -16,7 +16,8 @@ from triton.runtime.jit import create_function_from_signature
 
 from kernels import decode
 from kernels.decode import PagedCache, Softmax, sparse_decode
-from kernels.selection import Listing, Pages, list_pages
+from kernels.listing import list_pages
+from kernels.selection import Listing, Pages
 from kernels.writing import write_tokens
 from vortex_dsl import Shape, load_program, trace
 from vortex_dsl.backends.compiled import Compiled, Step

@@ -12,6 +12,8 @@ from vortex_dsl.ops import ENTRIES
 from vortex_dsl.values import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vortex_dsl.graph.graph import Graph
     from vortex_dsl.ops.op import Coverage
 
@@ -48,8 +50,7 @@ class Budget:
     def _most(self, selection: Node) -> int:
         parts = [self.chosen(arg) for arg in selection.args if arg.type.kind is Kind.SELECTION]
         number = self.number(limit) if (limit := limit_of(selection)) else None
-        most = _coverage(selection).most(parts, math.inf if number is None else _whole(number))
-        return int(min(most, self.candidates))
+        return int(min(most_chosen(selection.op, parts, number), self.candidates))
 
     def number(self, node: Node) -> float | None:
         """Give a scalar's value, None if it depends on what is in the cache."""
@@ -80,6 +81,11 @@ class Budget:
         }
 
 
+def most_chosen(op: str, parts: Sequence[float], limit: float | None) -> float:
+    """Give the candidates that a selection chooses at most, by what it is made of and its limit, None if unknown."""
+    return _coverage(op).most(parts, math.inf if limit is None else _whole(limit))
+
+
 def limit_of(selection: Node) -> Node | None:
     """Give the number that bounds what a selection chooses, which comes last; None where it has none."""
     last = selection.args[-1] if selection.args else None
@@ -91,13 +97,13 @@ def covered(selection: Node) -> float:
     parts = [covered(arg) for arg in selection.args if arg.type.kind is Kind.SELECTION]
     limit = limit_of(selection)
     number = limit.number if limit is not None else None
-    return _coverage(selection).all_of(parts, 0 if number is None else _whole(number))
+    return _coverage(selection.op).all_of(parts, 0 if number is None else _whole(number))
 
 
-def _coverage(selection: Node) -> Coverage:
-    coverage = ENTRIES[selection.op].coverage
+def _coverage(op: str) -> Coverage:
+    coverage = ENTRIES[op].coverage
     if coverage is None:
-        raise LookupError(f"'{selection.op}' of the operation table does not say what it covers; give it a coverage")
+        raise LookupError(f"'{op}' of the operation table does not say what it covers; give it a coverage")
     return coverage
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kernels.decode import PagedCache
-    from kernels.selection import BlockLists, Listing, Pages, Ranking
+    from kernels.selection import BlockLists, Listing, PageLists, Pages, Ranking
     from kernels.writing import Summarizing
     from vortex_dsl.analysis.layout import FieldLayout
     from vortex_dsl.graph.graph import Graph
@@ -120,7 +120,8 @@ class Compiled:
 
     def listed(self, step: Step, listing: Listing) -> BlockLists:
         """List the blocks that each row attends to; rows whose budget takes every page are not scored."""
-        from kernels.selection import list_best, list_pages
+        from kernels.listing import list_pages
+        from kernels.selection import list_best
 
         step, listing = replace(step, covered=self.plan.covered), replace(listing, covered=self.plan.covered)
         most = step.pages.max_pages - step.pages.sink - step.pages.window  # candidates of the longest sequence
@@ -169,14 +170,27 @@ class Compiled:
         states = self._states(step)
         given = self._given(step, states)
         memory: Buffers = {}
+        lists: dict[Selecting, PageLists] = {}
         for stage, kernel in self._stages:
             memory |= {x.buffer.number: _target(x.buffer, step, states) for x in stage.outputs}
             written = [memory[output.buffer.number] for output in stage.outputs]
-            if stage.among is not None:
-                memory[stage.among] = self.chosen(stage.among, memory, step.pages).contiguous()
-            self._launch(stage, kernel, step, given, written, [memory[stage.among]] if stage.among else [])
+            if stage.among is not None and stage.among not in lists:
+                room = stage.room(step.pages.max_pages)
+                memory[stage.among], lists[stage.among] = self._refined(stage.among, memory, step.pages, room)
+            self._launch(stage, kernel, step, given, written, lists[stage.among] if stage.among else None)
             given |= {("buffer", x.buffer.number): out for x, out in zip(stage.outputs, written, strict=True)}
         return memory
+
+    def _refined(self, among: Selecting, memory: Buffers, pages: Pages, room: int) -> tuple[torch.Tensor, PageLists]:
+        """Make the selection that a refinement looks at, int8 [rows, max_pages], and list its pages."""
+        from kernels.listing import list_chosen
+        from kernels.selection import choose, empty_page_lists
+
+        picked, lists = self.picked(among, memory, pages), empty_page_lists(pages, room)
+        if not isinstance(picked, torch.Tensor):
+            return choose(picked, pages, lists), lists
+        list_chosen(picked, pages, lists)
+        return picked, lists
 
     def _given(self, step: Step, states: tuple[torch.Tensor, ...]) -> Given:
         """Give what stages read that no stage wrote."""
@@ -190,13 +204,17 @@ class Compiled:
 
     def _launch(
         self, stage: Launch, kernel: Kernel, step: Step, given: Given, written: list[torch.Tensor],
-        among: list[torch.Tensor],
+        among: PageLists | None,
     ) -> None:  # fmt: skip
-        """Run one stage."""
+        """Run one stage, for the pages of a list where there is one."""
+        from kernels.dependent import dependent
+
         pages = step.pages
         sources = [x for source in kernel.sources for x in self._arguments(source, given, step.q.device)]
         grid = stage.grid(pages.num_rows, pages.max_pages)
-        self._kernels[kernel.name][grid](*_place(step), step.covered, *among, *sources, *written, **_LAUNCH)
+        options = _LAUNCH | dependent(step.q.device)
+        which = () if among is None else (among.pages, among.pages.shape[1], among.num)
+        self._kernels[kernel.name][grid](*_place(step), step.covered, *which, *sources, *written, **options)
 
     def _states(self, step: Step) -> tuple[torch.Tensor, ...]:
         rows, most = step.pages.num_rows, step.pages.max_pages

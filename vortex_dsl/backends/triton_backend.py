@@ -40,7 +40,8 @@ class Triton:
     def attend(self, step: Decode, attended: torch.Tensor) -> torch.Tensor:
         """Attend to pages (`attention.Backend.attend`)."""
         from kernels.decode import Softmax, sparse_decode
-        from kernels.selection import Listing, list_pages
+        from kernels.listing import list_pages
+        from kernels.selection import Listing
 
         _require_device(step.q.device)
         cache, pages = _paged_cache(step, self._compiled.graph)

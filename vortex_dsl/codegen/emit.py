@@ -7,7 +7,7 @@ have fixed sizes, so a kernel does not change with the length of a sequence.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from math import prod
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,7 +17,7 @@ from vortex_dsl.codegen.plan import describe
 from vortex_dsl.codegen.scope import word
 from vortex_dsl.codegen.tiles import choose_tiles
 from vortex_dsl.codegen.writer import Writer, full, function
-from vortex_dsl.ops.expression import PAGE_LOOP, Loop, Source
+from vortex_dsl.ops.expression import PAGE_LOOP, Loop, Source, walk
 from vortex_dsl.storage import SCALE_BYTES, vector_bytes
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from vortex_dsl.codegen.scope import Scope
     from vortex_dsl.codegen.tiles import Tiles
     from vortex_dsl.graph.graph import Field
+    from vortex_dsl.ops.expression import Expr
 
 T = TypeVar("T")
 ROW_ARGUMENTS = (
@@ -36,12 +37,13 @@ ROW_ARGUMENTS = (
     *("layer_index_0", "layer_count_0", "scale_0", "first_head_0", "covered_0"),
 )
 
-_AMONG = (
-    "flags_0 = tl.load(among_0 + (row_0 * max_pages_0 + page_0), mask=page_0 < complete_0, other=0).to(tl.int32)",
-    "if (tile_0 > 0) & (tl.sum(flags_0, 0) == 0):",
-    "    return",
-    "here_0 = flags_0 != 0",
+LIST_ARGUMENTS = ("among_0", "room_0", "num_0")  # of which pages are computed, see `emit_stage`
+
+# Read while a sequence's length is awaited, so that one waits for both at once; what is behind its end may be anything.
+_BLOCKS_AHEAD = (
+    "ahead_0 = tl.load(block_table_0 + sequence_0 * table_stride_0 + page_0, mask=page_0 < max_pages_0, other=0)"
 )
+_LIST_AHEAD = "ahead_0 = tl.load(among_0 + row_0 * room_0 + place_0, mask=place_0 < room_0, other=0)"
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Kernel:
 def emit_stage(plan: Plan, stage: Launch) -> Kernel:
     """Emit one stage of select: `ROW_ARGUMENTS`, the sources, each with its strides, then the outputs.
 
-    Behind `ROW_ARGUMENTS` come flags, int8 [row, page], where it computes only some pages.
+    Where it computes only some pages, `LIST_ARGUMENTS` follow: which, int32 [row, room], that room, and how many.
     """
     return _StageEmitter(plan, stage).kernel()
 
@@ -115,36 +117,60 @@ class _StageEmitter:
             ]
             self._writer.nest(self._writer.top, loops, roots, partial(finish, together))
         memory, names = self._memory, [f"out_{i}" for i in range(len(self._stage.outputs))]
-        given = [*ROW_ARGUMENTS, *(["among_0"] if self._stage.among else []), *memory.parameters(), *names]
+        given = [*ROW_ARGUMENTS, *(LIST_ARGUMENTS if self._stage.among else ()), *memory.parameters(), *names]
         text = function(self._stage.name, given, self._writer.top.lines)
         return Kernel(self._stage.name, text, tuple(memory.sources))
 
     def _head(self) -> None:
         size, top, block = self._graph.page_size, self._writer.top, self._stage.block_pages
         is_map = self._stage.kind == "map"
-        tiles = [f"tiles_0 = (max_pages_0 + {block - 1}) // {block}", "tile_0 = tl.program_id(0) % tiles_0"]
+        room = "room_0" if self._stage.among else "max_pages_0"
+        tiles = [f"tiles_0 = ({room} + {block - 1}) // {block}", "tile_0 = tl.program_id(0) % tiles_0"]
         top.lines += [
+            "begin()",
             *(tiles if is_map else []),
             f"number_0 = tl.program_id(0){' // tiles_0' if is_map else ''}",  # divided as int32, which is quick
             "row_0 = number_0.to(tl.int64)",
             "sequence_0 = (number_0 // num_kv_heads_0).to(tl.int64)",
             "kv_head_0 = (number_0 % num_kv_heads_0).to(tl.int64)",
-            "length_0 = tl.load(seq_lens_0 + sequence_0).to(tl.int32)",
+            *(self._places() if is_map else ()),
+            f"length_0 = tl.minimum(tl.load(seq_lens_0 + sequence_0).to(tl.int32), max_pages_0 * {size})",
             f"complete_0 = length_0 // {size}",
             f"count_0 = (length_0 + {size - 1}) // {size}",
             f"if count_0 - {self._graph.sink + self._graph.window} <= covered_0:",  # all are taken without scores
             "    return",
         ]
         if is_map:
-            page = self._pool.loop(PAGE_LOOP)
-            top.lines += [
-                f"if (tile_0 > 0) & (tile_0 * {block} >= complete_0):",
-                "    return",
-                f"page_0 = tile_0 * {block} + tl.arange(0, {block})",
-                *(_AMONG if self._stage.among else ("here_0 = page_0 < complete_0",)),
-            ]
-            top.learn(page, "page_0")
-            top.learn(self._pool.boolean("exists", page), "here_0")
+            self._pages()
+
+    @cached_property
+    def _block(self) -> Expr | None:
+        """Give the blocks of a tile's pages; None where nothing of them is read."""
+        own, exprs = (self._pool.loop(PAGE_LOOP),), walk([output.value for output in self._stage.outputs])
+        return next((expr for expr in exprs if expr.op == "block" and expr.args[:1] == own), None)
+
+    def _places(self) -> list[str]:
+        """Say which pages a tile covers: neighbours, or neighbours in the list of a refinement's pages."""
+        block = self._stage.block_pages
+        covered = f"tile_0 * {block} + tl.arange(0, {block})"
+        if self._stage.among is not None:
+            return ["listed_0 = tl.load(num_0 + row_0)", f"place_0 = {covered}", _LIST_AHEAD]
+        return [f"page_0 = {covered}", *([_BLOCKS_AHEAD] if self._block is not None else [])]
+
+    def _pages(self) -> None:
+        """Say which of a tile's pages exist, and where they are."""
+        top, listed, page = self._writer.top, self._stage.among is not None, self._pool.loop(PAGE_LOOP)
+        place, end = ("place_0", "listed_0") if listed else ("page_0", "complete_0")
+        top.lines += [
+            f"if (tile_0 > 0) & (tile_0 * {self._stage.block_pages} >= {end}):",
+            "    return",
+            f"here_0 = {place} < {end}",
+            *(["page_0 = tl.where(here_0, ahead_0, 0)"] if listed else []),
+        ]
+        top.learn(page, "page_0")
+        top.learn(self._pool.boolean("exists", page), "here_0")
+        if self._block is not None and not listed:
+            top.learn(self._block, top.assign("block", "tl.where(here_0, ahead_0, 0).to(tl.int64)"))
 
     @staticmethod
     def _loops(output: Output) -> tuple[Loop, ...]:

@@ -25,8 +25,9 @@ _COMMENT = re.compile(r"# [a-z0-9_ ,:>\[\]-]+")
 _TL = (
     *("program_id", "arange", "load", "store", "full", "where", "sum", "cumsum", "exp", "log", "sqrt_rn", "abs"),
     *("dot", "div_rn", "permute", "reshape", "floor", "float32", "float16", "int32", "int64", "int8", "uint8"),
-    "join",
+    *("join", "minimum"),
 )
+_CALLED = ("kernels.arithmetic", "kernels.dependent")
 _STRINGS = ("inf", "-inf", "nan", "tf32x3")
 _BUILT_IN = ("float", "range")
 _NODES = (
@@ -39,12 +40,15 @@ _NODES = (
 
 @lru_cache(maxsize=1)
 def helpers() -> frozenset[str]:
-    """Give the names of the functions that emitted kernels may call: those of kernels/arithmetic.py."""
-    spec = importlib.util.find_spec("kernels.arithmetic")
-    assert spec is not None
-    assert spec.origin is not None
-    tree = parsed(Path(spec.origin).read_text())
-    return frozenset(statement.name for statement in tree.body if isinstance(statement, ast.FunctionDef))
+    """Give the names of the functions that emitted kernels may call: the jitted ones of two files."""
+    found: set[str] = set()
+    for name in _CALLED:
+        spec = importlib.util.find_spec(name)
+        assert spec is not None
+        assert spec.origin is not None
+        functions = [each for each in parsed(Path(spec.origin).read_text()).body if isinstance(each, ast.FunctionDef)]
+        found |= {each.name for each in functions if [ast.unparse(x) for x in each.decorator_list] == ["triton.jit"]}
+    return frozenset(found)
 
 
 class EmissionError(CompilerError):
@@ -134,6 +138,7 @@ def _surroundings() -> dict[str, Any]:
     import triton
     import triton.language as tl
 
-    from kernels import arithmetic
+    from kernels import arithmetic, dependent
 
-    return {"triton": triton, "tl": tl, **{name: getattr(arithmetic, name) for name in helpers()}}
+    called = vars(arithmetic) | vars(dependent)
+    return {"triton": triton, "tl": tl, **{name: called[name] for name in helpers()}}

@@ -8,12 +8,13 @@ What only a refinement ranks by is computed for the pages that it refines, by st
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
 from typing import TYPE_CHECKING
 
-from vortex_dsl.analysis.budget import covered
+from vortex_dsl.analysis.budget import covered, most_chosen
 from vortex_dsl.analysis.layout import Layout
 from vortex_dsl.analysis.schedule import is_limited, schedule
 from vortex_dsl.codegen.lower import GraphLowering
@@ -31,12 +32,13 @@ if TYPE_CHECKING:
 
 EVERY = 2**30  # more pages than any sequence has
 NEVER = -(2**30)
+WHOLE = 16
 MOST_PAGES = {"map": 128, "row": 1024, "scan": 1024}  # per tile: map stages have many programs, others one per row
 
 
 @dataclass(frozen=True)
 class Launch:
-    """One kernel: computes and writes its outputs, for all pages or only for those that `among` chooses."""
+    """One kernel: computes and writes its outputs, for all pages or only for those that `among` chooses and lists."""
 
     number: int
     kind: str
@@ -54,9 +56,15 @@ class Launch:
         """Give the pages of one tile; 1 where there are none."""
         return self.tiles.widths.get(PAGE_LOOP, 1)
 
+    def room(self, max_pages: int) -> int:
+        """Bound the pages of a row that are computed: by whole sixteens, which are one kernel to Triton."""
+        if self.among is None or math.isinf(self.among.most):
+            return max_pages
+        return min(max(-(-int(self.among.most) // WHOLE), 1) * WHOLE, max_pages)
+
     def grid(self, rows: int, max_pages: int) -> tuple[int]:
         """Programs to launch: rows, for map stages each with its tiles of pages; other axes have a small bound."""
-        return (rows * (-(-max_pages // self.block_pages) if self.kind == "map" else 1),)
+        return (rows * (-(-self.room(max_pages) // self.block_pages) if self.kind == "map" else 1),)
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,12 @@ class Selecting:
     score: Buffer | None
     numbers: tuple[Buffer | float, ...]
     parts: tuple[Selecting, ...]
+
+    @property
+    def most(self) -> float:
+        """Give the candidates that it chooses at most, at any length; infinite where that has no bound."""
+        limit = self.numbers[-1] if self.numbers else None
+        return most_chosen(self.op, [part.most for part in self.parts], None if isinstance(limit, Buffer) else limit)
 
 
 @dataclass(frozen=True, eq=False)

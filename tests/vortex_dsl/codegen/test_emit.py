@@ -169,6 +169,31 @@ def test_bytes_and_grids_are_known_before_a_launch():
     assert str(plan).startswith(f"plan {plan.graph.digest}: 256 bytes per page")
 
 
+def test_a_refinement_has_programs_for_its_own_pages_alone():
+    """Four times the budget of 64 pages, in whole sixteens, and never more than there are."""
+    coarse, fine = plan_of("two_stage").stages
+    assert (coarse.room(2048), fine.room(2048), fine.room(100)) == (2048, 256, 100)
+    assert fine.grid(6, 2048) == (6 * 256 // fine.block_pages,)
+    assert fine.grid(6, 100) == (6 * 100 // fine.block_pages,)
+
+
+@pytest.mark.parametrize(
+    ("among", "room"),
+    [
+        ("every_page()", 2000),  # no bound
+        ("topk(coarse, page.count / 10)", 2000),  # one that depends on the length
+        ("topp(coarse, 0.5, limit=20)", 32),
+        ("union(topk(coarse, 10), topk(-coarse, 10.5))", 32),
+        ("reserved_only()", 16),
+    ],
+)
+def test_the_room_of_a_refinement_is_a_bound_at_any_length(among, room):
+    text = zoo.text("two_stage").replace("topk(coarse, self.wider * self.pages)", among)
+    text = text.replace("import Int, Program", "import Int, Program, every_page, reserved_only, topp, union")
+    plan = make_plan(trace(load_program(text), Shape(2, 64)))
+    assert {stage.room(2000) for stage in plan.stages if stage.among} == {room}
+
+
 @pytest.mark.parametrize("name", zoo.names())
 @pytest.mark.parametrize("shape", [Shape(1, 64), Shape(8, 128), Shape(16, 256), Shape(7, 80), Shape(128, 576)])
 def test_tiles_are_bounded(name, shape):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from kernels.listing import list_pages
 from kernels.remembering import Kept, keep, recall, settle
-from kernels.selection import list_pages
 
 if TYPE_CHECKING:
     from kernels.selection import BlockLists, Listing
