@@ -124,7 +124,7 @@ class Graph:
 
     @property
     def stored(self) -> tuple[str, ...]:
-        """Identify what is stored of each page: graphs of one shape and page size store the same where this is equal."""
+        """Identify what is stored of a page: graphs of one shape and page size store the same where this is equal."""
         return tuple(field.leaf.digest for field in self.fields)
 
     @cached_property
