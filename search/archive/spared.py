@@ -32,12 +32,13 @@ class Spared:
     spared_s: float
 
     def share(self, seconds: float) -> float:
-        """Give the share of the time without races that they saved, of workers who took so many seconds with them.
+        """Give the share that they saved of the time without races, of workers who took so many seconds with them.
 
-        Below zero where races took longer than what they spared.
+        Races themselves cost nothing more: whoever goes on would have decoded their texts too, and fidelity takes them
+        over. Of evaluators that decoded them twice it says too much.
         """
-        without_s = seconds - self.raced_s + self.spared_s
-        return 1 - seconds / without_s if without_s > 0 else 0.0
+        without_s = seconds + self.spared_s
+        return self.spared_s / without_s if without_s > 0 else 0.0
 
 
 def spared(raced: Iterable[Raced]) -> Spared:
