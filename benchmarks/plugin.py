@@ -18,7 +18,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 if sys.path[0] == str(Path(__file__).parent):  # run as a file: `kernels` must not mean a file beside this one
@@ -26,7 +26,7 @@ if sys.path[0] == str(Path(__file__).parent):  # run as a file: `kernels` must n
 
 from search.plugin.verify import fresh_environment, read_wheel
 
-START_S, STEP_S = 1200, 900  # of a machine that does much else
+START_S, STEP_S, STOP_S = 1200, 900, 60  # of a machine that does much else
 CACHE_BYTES, MAX_TOKENS = 256 << 20, 2048  # a model that takes longer texts would ask for a larger cache
 LIMITS = ["--kv-cache-memory-bytes", str(CACHE_BYTES), "--max-model-len", str(MAX_TOKENS)]
 PROMPT_TOKENS, ANSWER_TOKENS, NUM_PROMPTS = 700, 16, 8
@@ -79,8 +79,7 @@ class Walk:
             wait_for(url, process, log)
             yield url, log
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(60)
+            end(process)
 
     def ask(self, url: str) -> list[int]:
         """Ask for a greedy answer to a prompt that is longer than the budget; gives its tokens."""
@@ -104,6 +103,17 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
         except OSError:
             time.sleep(1)
     raise SystemExit(f"the server did not start:\n{log.read_text()[-3000:]}")
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a server and its engines: those that do not go by themselves are killed."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_S)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def complaints(told: str) -> str:

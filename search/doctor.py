@@ -8,6 +8,7 @@ import os
 import shutil
 import sqlite3
 import sys
+import sysconfig
 import tempfile
 from dataclasses import dataclass
 from enum import StrEnum
@@ -62,7 +63,7 @@ def examine(db: str) -> list[Finding]:
         vllm(with_code, gpu_present()),
         vllm_command(with_code, metadata_alone),
         libnuma(installed, can_load(LIBNUMA)),
-        compiler(cxx()),
+        compiler(cxx(), headers()),
         cuda(installed, gpu_present()),
         names(whose_names()),
         plugins({each.name: each.value for each in metadata.entry_points(group="vllm.platform_plugins")}),
@@ -169,11 +170,14 @@ def libnuma(installed: Mapping[str, str], loads: bool) -> Finding:
     return Finding("libnuma", Level.FAIL, f"no {LIBNUMA}, so vLLM cannot be loaded", "apt-get install libnuma1")
 
 
-def compiler(path: str | None) -> Finding:
+def compiler(path: str | None, headers: Path) -> Finding:
     """Tell whether torch can compile a model, as a server on a CPU lets it do unless told otherwise."""
+    without = "without it start servers with --enforce-eager"
     if path is None:
-        remedy = "apt-get install g++, or set CXX; without one start servers with --enforce-eager"
-        return Finding("C++ compiler", Level.WARN, "none", remedy)
+        return Finding("C++ compiler", Level.WARN, "none", f"apt-get install g++, or set CXX; {without}")
+    if not headers.is_file():
+        remedy = f"apt-get install python3-dev; {without}"
+        return Finding("C++ compiler", Level.WARN, f"{path}, but Python's headers are missing: no {headers}", remedy)
     return Finding("C++ compiler", Level.OK, path)
 
 
@@ -273,6 +277,11 @@ def database(db: str) -> Finding:
 def cxx() -> str | None:
     """Give the C++ compiler that torch would take; None where there is none."""
     return shutil.which(os.environ.get("CXX", "g++"))
+
+
+def headers() -> Path:
+    """Give the header of Python that what torch writes includes."""
+    return Path(sysconfig.get_path("include"), "Python.h")
 
 
 def can_load(library: str) -> bool:

@@ -83,23 +83,25 @@ class Machines:
         Raises ModelError where caches have to be larger. Of other machines' memory nothing is known here: there each
         worker is taken to be alone.
         """
-        from search.evaluator.caching import GIB, least_cache_bytes, machine_bytes, room_for_cache
+        from search.evaluator.caching import GIB, dense_cache_bytes, least_cache_bytes, machine_bytes, room_for_caches
         from search.evaluator.cluster import LOCAL
         from search.evaluator.models import ModelError
 
-        num_workers = self.workers if self.ray == LOCAL else 1
-        room = room_for_cache(weights, num_workers)
-        least = least_cache_bytes(self.model, self.workloads, CPU_BYTES_PER_VALUE, settings.engine)
-        if room < least and self.ray == LOCAL:
-            fitting = next((n for n in range(num_workers - 1, 0, -1) if room_for_cache(weights, n) >= least), 0)
+        engine, num_workers = settings.engine, self.workers if self.ray == LOCAL else 1
+        least = least_cache_bytes(self.model, self.workloads, CPU_BYTES_PER_VALUE, engine)
+        both = 1 + dense_cache_bytes(self.model, CPU_BYTES_PER_VALUE, engine) / engine.kv_cache_bytes
+        rooms = {n: int(room_for_caches(weights, n) / both) for n in range(1, num_workers + 1)}
+        if rooms[num_workers] < least and self.ray == LOCAL:
+            fitting = max((n for n, room in rooms.items() if room >= least), default=0)
             remedy = f"--workers {fitting}" if fitting else "a smaller model or shorter texts (--tokens)"
             raise ModelError(
-                f"each worker holds two engines of {self.model.name}, each with a KV cache of {least / GIB:.1f} GiB "
-                f"at least; {num_workers} workers leave {room / GIB:.1f} GiB of this machine's "
+                f"each worker holds two engines of {self.model.name}, each with a KV cache of {least / GIB:.1f} GiB at "
+                f"least; {num_workers} workers leave {rooms[num_workers] / GIB:.1f} GiB of this machine's "
                 f"{machine_bytes() / GIB:.1f} for each; give {remedy}"
             )
-        cached = min(settings.engine.kv_cache_bytes, max(room, least))
-        return replace(settings, engine=replace(settings.engine, kv_cache_bytes=cached))
+        engine = replace(engine, kv_cache_bytes=min(engine.kv_cache_bytes, max(rooms[num_workers], least)))
+        dense = dense_cache_bytes(self.model, CPU_BYTES_PER_VALUE, engine)
+        return replace(settings, engine=engine, dense_cache_bytes=dense)
 
 
 def folder_and_name(model: str) -> tuple[Path, str]:

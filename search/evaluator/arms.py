@@ -81,7 +81,8 @@ class WorkerSettings:
     wherever the worker runs. Where `reference_threads` is more than 1, what dense attention makes of prompts, once for
     all programs, is computed by so many threads of an engine of its own; engines that are timed have one each. With
     `timed_alone`, other workers with this scratch folder wait while one times: on a CPU, two that compute share caches
-    and memory, and speed-ups stray by a tenth.
+    and memory, and speed-ups stray by a tenth. `dense_cache_bytes` is the dense engine's KV cache, which holds no
+    fields of programs; 0 gives it what the sparse one has.
     """
 
     engine: EngineSettings
@@ -93,6 +94,7 @@ class WorkerSettings:
     given_text: str = field(default="", repr=False)
     reference_threads: int = 1
     timed_alone: bool = False
+    dense_cache_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,9 @@ class Arms:
             if running is None or not running.child.alive:
                 self.drop(DENSE)
                 self.drop(REFERENCE)
-                running = self._start(role, replace(self.settings.engine, sparse=False))
+                engine, own = self.settings.engine, self.settings.dense_cache_bytes
+                cached = own or engine.kv_cache_bytes
+                running = self._start(role, replace(engine, sparse=False, kv_cache_bytes=cached))
             return running.child.call(call, args, limit_s)
         except ChildError as error:
             raise DenseFailedError(str(error), error.status) from error

@@ -20,11 +20,10 @@ if TYPE_CHECKING:
     from search.records import Workload
 
 GIB = 1 << 30
-USED_SHARE = 0.9  # of a machine's memory; Ray kills workers when 95 % are used
-CAMPAIGN_BYTES = 2 * GIB  # the driver and Ray's own processes
-LIGHT_BYTES = GIB // 2  # of a worker, and its process without an engine
-ENGINE_BYTES = 1.1 * GIB  # of an engine without weights and cache: torch and vLLM
-ENGINES = 2  # of a worker on a CPU, a sparse one and a dense one
+USED_SHARE = 0.92  # of a machine's memory; Ray kills workers when 95 % are used
+CAMPAIGN_BYTES = 1.5 * GIB  # the driver and Ray's own processes
+WORKER_BYTES = 0.85 * GIB  # of a worker's process, and of its one without an engine
+ENGINE_BYTES = 1.4 * GIB  # of an engine without weights and cache: torch and vLLM
 WEIGHT_BYTES = 4  # of a value: engines on a CPU compute in float32
 ON_TEXTS = (Stage.RECALL, Stage.FIDELITY, Stage.SERVE)  # on the same documents
 
@@ -50,11 +49,18 @@ def least_cache_bytes(
     return math.ceil(num_tokens * _token_bytes(model, bytes_per_value, settings))
 
 
-def room_for_cache(weights: Weights, num_workers: int) -> int:
-    """Give the bytes that are left for each engine's KV cache where so many workers share this machine's memory."""
-    each = (USED_SHARE * machine_bytes() - CAMPAIGN_BYTES) / num_workers - LIGHT_BYTES
+def dense_cache_bytes(model: ModelFacts, bytes_per_value: int, settings: EngineSettings) -> int:
+    """Give the KV cache of as many tokens as `settings` have bytes for, without a program's fields."""
+    fields = settings.field_bytes / settings.page_size
+    share = 1 - fields * model.num_layers * model.num_kv_heads / _token_bytes(model, bytes_per_value, settings)
+    return math.ceil(share * settings.kv_cache_bytes)
+
+
+def room_for_caches(weights: Weights, num_workers: int) -> int:
+    """Give the bytes left for both KV caches, sparse and dense, of each of so many workers on this machine."""
+    each = (USED_SHARE * machine_bytes() - CAMPAIGN_BYTES) / num_workers - WORKER_BYTES
     loaded = WEIGHT_BYTES * weights.num_values or 2 * weights.size_bytes
-    return max(0, int(each / ENGINES - ENGINE_BYTES - loaded))
+    return max(0, int(each - 2 * (ENGINE_BYTES + loaded)))
 
 
 def machine_bytes() -> int:

@@ -48,8 +48,8 @@ class EngineSettings:
     """How an engine is started. Sparse and dense arms of a comparison differ in `sparse` alone.
 
     `max_tokens`: longest prompt with its answer; `field_bytes`: bytes per page and KV head reserved for fields;
-    `kv_cache_bytes`: memory of the KV cache, the same for both arms; `graphs`: compile and capture as vLLM does by
-    default, worth its start-up time on a GPU; `captured_batches`: instead, compile nothing and capture whole decode
+    `kv_cache_bytes`: memory of the KV cache, of as many tokens in both arms; `graphs`: compile and capture as vLLM does
+    by default, worth its start-up time on a GPU; `captured_batches`: instead, compile nothing and capture whole decode
     steps of so many sequences; `load_format`: vLLM's, "dummy" for random weights. `program`: the text of what is served
     from the start, with `values`: where graphs are captured, no other can be. `lengths`: in tokens, at which texts are
     judged; what serves is compared with the torch backend at one of them too.

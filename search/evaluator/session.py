@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from search.evaluator.guards import SLACK_PAGES, claimed_pages
+from search.evaluator.guards import SLACK_PAGES, Done, claimed_pages
 from search.records import Measurement, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from search.evaluator.engine import Engine, Values
+    from search.evaluator.guards import Decoded
     from vortex_dsl import Program
     from vortex_dsl.graph.graph import Graph
     from vortex_dsl.serving.shapes import ModelShape
@@ -101,9 +102,13 @@ class Session:
             raise RefusedError(Status.UNSUPPORTED, str(error)) from error
         self._served_program = program
 
-    def check_sparse(self, num_decoded: int) -> None:
+    def done(self) -> Done:
+        """Give what the engine did since its counters began anew."""
+        return Done(self.engine.counters(), self.engine.decoded)
+
+    def check_sparse(self, num_decoded: int, done: Done | None = None) -> None:
         """Raise unless at least one layer chose pages for every decoded token, and each layer decoded each token."""
-        layers = self.engine.counters()
+        layers = (done or self.done()).layers
         ways = ("sparse_tokens", "dense_tokens", "window_tokens")
         odd = [i for i, c in enumerate(layers) if sum(c[way] for way in ways) != num_decoded]
         if odd or not any(c["sparse_tokens"] == num_decoded for c in layers):
@@ -113,15 +118,16 @@ class Session:
                 f"{[c['sparse_tokens'] for c in layers]} of them; lower dense_layers so that a layer is sparse",
             )
 
-    def pages_read(self) -> list[Measurement]:
+    def pages_read(self, done: Done | None = None) -> list[Measurement]:
         """Pages per decoded token and KV head in the layers that chose, beside what dense attention reads.
 
         And what the program's budget claims for the same tokens, at which lengths they were, and that nothing was
         preempted. Raises RefusedError where more was read than is claimed: than costs are compared by.
         """
-        layers = [c for c in self.engine.counters() if c["sparse_tokens"]]
+        done = done or self.done()
+        layers = [c for c in done.layers if c["sparse_tokens"]]
         reads = sum(c["sparse_tokens"] for c in layers) * self.shape.num_kv_heads
-        attended, claimed = sum(c["pages_attended"] for c in layers) / reads, self._claimed()
+        attended, claimed = sum(c["pages_attended"] for c in layers) / reads, self._claimed(done.decoded)
         if attended > claimed + SLACK_PAGES:
             raise RefusedError(
                 Status.WRONG_RESULT,
@@ -133,13 +139,13 @@ class Session:
             Measurement("pages_dense", sum(c["pages_dense"] for c in layers) / reads, num_samples=reads),
             Measurement("sparse_layers", len(layers)),
             Measurement("pages_claimed", claimed, num_samples=reads),
-            *self.engine.decoded.measurements(),
+            *done.decoded.measurements(),
         ]
 
-    def _claimed(self) -> float:
+    def _claimed(self, decoded: Decoded) -> float:
         assert self._served_program is not None, "pages are counted for a program"
         _, graph = self.traced(*self._served_program)
-        return claimed_pages(graph, self.engine.decoded, self.engine.num_layers)
+        return claimed_pages(graph, decoded, self.engine.num_layers)
 
 
 def named(values: Sequence[Sequence[Any]]) -> Values:

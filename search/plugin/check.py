@@ -39,7 +39,7 @@ DIRT = 1e3  # how much larger the numbers of an earlier request are
 PROMPTS = (256, 512, 1024, 2048, 3072)  # tokens; the first at which something is left out
 ANSWER_TOKENS = 8
 MAX_TOKENS = PROMPTS[-1] + 2 * ANSWER_TOKENS
-CACHE_BYTES = 256 << 20
+CACHE_BYTES, AS_FITS = 256 << 20, -1  # the latter lets vLLM take the longest text that the cache holds
 VOCABULARY, WIDTH = 512, 64  # of the model that is made up
 
 
@@ -222,7 +222,9 @@ def _serve(program: Program, asked: Asked, folder: Path, checked: Checked) -> No
 
     page_size = int(program.values["page_size"])
     engine: dict[str, Any] = {"block_size": page_size, "kv_cache_memory_bytes": CACHE_BYTES} | asked.engine
-    if not asked.model:
+    if asked.model:  # longer texts than are asked here may need a larger cache
+        engine.setdefault("max_model_len", AS_FITS)
+    else:
         engine |= {"load_format": "dummy", "skip_tokenizer_init": True, "max_model_len": MAX_TOKENS}
         engine["dtype"] = "float32" if on_cpu_build() else "bfloat16"
     model = asked.model or str(_made_up(program, folder))

@@ -32,10 +32,11 @@ ONLY_PARSED = {
     "vortex cluster": "asks the head of a cluster, as the same tests do",
     "vortex … postgresql:": "needs a PostgreSQL server, which tests/search/store starts where it can",
     "ray": "would start a cluster that outlives the test",
-    "vllm": "starts a server; tests/docs/test_serving.py gives the words to vLLM's own parser",
+    "vllm": "starts a server, or asks one; tests/docs/test_serving.py gives the words to vLLM's own parsers",
     "python … benchmarks": "takes minutes, or a GPU",
     "python … check": "needs the wheel of the example; tests/search/plugin runs one",
     "lm_eval": "needs a task's questions from the network; its own parser reads the options, and vLLM's the arguments",
+    "pip uninstall": "takes off nothing from a folder that it was given as a target; the name is looked for there",
     "curl": "nothing is served; what it asks for is looked at",
 }
 
@@ -140,8 +141,17 @@ class Answerer:
         return 0, ""
 
     def _pip(self, call):
+        if call.words[0] == "uninstall":
+            return self._uninstall(call.folder / ".installed", *call.words[1:])
         target = ["--target", str(call.folder / ".installed"), "--no-index"]
         return [sys.executable, "-m", "pip", "--disable-pip-version-check", *call.words, *target]
+
+    def _uninstall(self, folder, yes, name):
+        """See that it is what was installed, which stays for tests to look at: pip takes off nothing from a target."""
+        assert yes == "-y"
+        self.parsed.append("pip uninstall")
+        (_,) = folder.glob(f"{name.replace('-', '_')}-*.dist-info")
+        return 0, ""
 
     def _git(self, call):
         return [shutil.which("git"), "-c", "safe.directory=*", *call.words]

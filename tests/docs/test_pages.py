@@ -81,7 +81,7 @@ def test_whatever_is_only_parsed_has_a_reason_that_holds(tutorial, tmp_path, she
     for why in ONLY_PARSED:
         pattern = re.compile(r"(^|[ (])" + ".* ?".join(map(re.escape, why.split(" … "))))
         assert any(pattern.search(line) for line in every), why
-    assert set(tutorial.parsed) == {"vortex verify", "vortex dash", "vllm", "curl"}
+    assert set(tutorial.parsed) == {"vortex verify", "vortex dash", "vllm", "curl", "pip uninstall"}
 
 
 def test_there_is_enough_to_run():

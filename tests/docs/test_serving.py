@@ -1,4 +1,4 @@
-"""Each line of the pages that starts vLLM's server is one that vLLM takes."""
+"""Each line of the pages that starts vLLM's server, or times it, is one that vLLM takes."""
 
 import json
 import re
@@ -10,19 +10,23 @@ import pytest
 from tests.docs.shell import DOCS, lines
 
 STARTS = re.compile(r"(python -m vllm\.entrypoints\.openai\.api_server|vllm serve) ")
+TIMES = re.compile(r"vllm (?=bench serve )")
+TIMERS = [line for path in sorted(DOCS.glob("*.md")) for line in lines(path.name) if TIMES.match(line)]
 SERVERS = [line for path in sorted(DOCS.glob("*.md")) for line in lines(path.name) if STARTS.match(line)]
 PLACES = re.compile(r"vortex_dsl\.[\w.]+")
 
 
 @pytest.mark.vllm
-def test_vllm_parses_every_line_that_serves(warm, tmp_path):
+def test_vllm_parses_every_line_that_serves_or_times(warm, tmp_path):
     """The words are given to the parser that the server has, in a process that has imported vLLM already."""
     asked = tmp_path / "lines.json"
-    asked.write_text(json.dumps([shlex.split(STARTS.sub("", line)) for line in SERVERS]))
+    timed = [shlex.split(TIMES.sub("", line)) for line in TIMERS]
+    asked.write_text(json.dumps([*timed, *(shlex.split(STARTS.sub("", line)) for line in SERVERS)]))
     done = warm.run(Path(__file__).with_name("parse_serving.py"), asked)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert len(found) == len(SERVERS) > 4
+    assert timed
     served = [each for line, each in zip(SERVERS, found, strict=True) if "CUSTOM" in line]
     assert {each["backend"] for each in served} == {"CUSTOM"}
     assert {"program": "mine.py", "values": {"pages": 8}} in [each["additional"].get("vortex") for each in served]

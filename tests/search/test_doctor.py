@@ -109,14 +109,19 @@ def test_a_library_that_is_not_there_does_not_load():
     assert not doctor.can_load("libvortex-that-is-nowhere.so.1")
 
 
-def test_a_compiler_is_looked_for_where_torch_does(monkeypatch):
-    """And whoever has none is told how to serve without."""
+def test_a_compiler_is_looked_for_where_torch_does(monkeypatch, tmp_path):
+    """And whoever has none, or none of the headers that it is given, is told how to serve without."""
+    (header := tmp_path / "Python.h").touch()
     monkeypatch.setenv("CXX", "/bin/true")
-    assert doctor.compiler(doctor.cxx()) == Finding("C++ compiler", Level.OK, "/bin/true")
+    assert doctor.compiler(doctor.cxx(), header) == Finding("C++ compiler", Level.OK, "/bin/true")
+    headless = doctor.compiler(doctor.cxx(), tmp_path / "nowhere" / "Python.h")
     monkeypatch.setenv("CXX", "/nowhere/g++")
-    found = doctor.compiler(doctor.cxx())
-    assert found.level is Level.WARN
-    assert "--enforce-eager" in found.remedy
+    without = doctor.compiler(doctor.cxx(), header)
+    assert {headless.level, without.level} == {Level.WARN}
+    assert "install python3-dev" in headless.remedy
+    assert "install g++" in without.remedy
+    assert all("--enforce-eager" in found.remedy for found in (headless, without))
+    assert doctor.headers().name == "Python.h"
 
 
 def test_a_gpu_beside_a_cpu_build_is_told():

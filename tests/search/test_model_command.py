@@ -9,7 +9,7 @@ from search.campaigns import machines
 from search.cli import main
 from search.commands.exits import ExitCode
 from search.config import ANSWER_TOKENS
-from search.evaluator.caching import cache_bytes, least_cache_bytes, room_for_cache
+from search.evaluator.caching import cache_bytes, dense_cache_bytes, least_cache_bytes, room_for_caches
 from search.evaluator.engine import EngineSettings
 from search.evaluator.models import ModelError, model_facts, smollm2
 from search.evaluator.models.weights import read_weights
@@ -161,15 +161,17 @@ def test_engines_take_what_the_workloads_need(tiny_llama):
 def test_workers_share_a_machines_memory(tiny_llama, monkeypatch):
     """Each holds two engines with caches of their own; more than the machine holds are refused before they start."""
     monkeypatch.setattr("search.evaluator.caching.machine_bytes", lambda: 16 << 30)
-    values = read_weights(tiny_llama).num_values
-    rooms = [((14.4 - 2) / n - 0.5) / 2 - 1.1 - 4 * values / (1 << 30) for n in (1, 2, 3)]
-    assert [room_for_cache(read_weights(tiny_llama), n) / (1 << 30) for n in (1, 2, 3)] == pytest.approx(rooms)
+    facts, weights = model_facts(tiny_llama), read_weights(tiny_llama)
+    rooms = [(0.92 * 16 - 1.5) / n - 0.85 - 2 * (1.4 + 4 * weights.num_values / (1 << 30)) for n in (1, 2, 3)]
+    assert [room_for_caches(weights, n) / (1 << 30) for n in (1, 2, 3)] == pytest.approx(rooms)
     texts = (Workload(Stage.FIDELITY, 1800, 100, lengths=(1800,), num_decoded=37),)
-    least = least_cache_bytes(model_facts(tiny_llama), texts, 4, EngineSettings("", sparse=True, max_tokens=2048))
-    assert rooms[2] < least / (1 << 30) < rooms[1]
+    engine = EngineSettings("", sparse=True, max_tokens=2048)
+    least = least_cache_bytes(facts, texts, 4, engine)
+    assert dense_cache_bytes(facts, 4, engine) == 2 * engine.kv_cache_bytes / 3  # 256 bytes of K and V, 128 of fields
+    assert rooms[2] < least * 5 / 3 / (1 << 30) < rooms[1]
     with (
-        pytest.raises(ModelError, match=r"3 workers leave 0\.7 GiB of this machine's 16\.0 for each; give --workers 2"),
-        machines.Machines(model_facts(tiny_llama), texts, 3, "local", ()).pool(),
+        pytest.raises(ModelError, match=r"3 workers leave 0\.5 GiB of this machine's 16\.0 for each; give --workers 2"),
+        machines.Machines(facts, texts, 3, "local", ()).pool(),
     ):
         pytest.fail("the workers started")
 

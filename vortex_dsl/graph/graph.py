@@ -122,6 +122,11 @@ class Graph:
         leaves = {node for node in reachable(self.roots) if node.op == "field"}
         return tuple(Field(i, leaf) for i, leaf in enumerate(sorted(leaves, key=lambda leaf: leaf.digest)))
 
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """Identify what is stored of each page: graphs of one shape and page size store the same where this is equal."""
+        return tuple(field.leaf.digest for field in self.fields)
+
     @cached_property
     def summary_nodes(self) -> tuple[Node, ...]:
         """Give summarize's nodes, operands first."""

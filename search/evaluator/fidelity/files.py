@@ -1,4 +1,4 @@
-"""Where dense references lie: worker and engine name the same file."""
+"""Where dense references lie, which worker and engine name alike, and what programs were heard to say in races."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def reference_path(name: str, scratch: Path) -> Path:
-    """Say where a dense reference lies."""
-    return scratch / "fidelity" / f"{name}.safetensors"
+REFERENCES, RACED = "fidelity", "raced"
+
+
+def reference_path(name: str, scratch: Path, folder: str = REFERENCES) -> Path:
+    """Say where a dense reference lies, or of another folder what was kept beside one."""
+    return scratch / folder / f"{name}.safetensors"

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from search.evaluator.fidelity.figures import Compared
-from search.evaluator.fidelity.files import reference_path
+from search.evaluator.fidelity.files import RACED, reference_path
 from search.evaluator.fidelity.given import TextError
+from search.evaluator.fidelity.heard import Heard, keep, take
 from search.evaluator.fidelity.positions import Against, Kept
 from search.evaluator.fidelity.reference import MAX_BYTES, Reference, read, with_own, write
 from search.evaluator.fidelity.texts import NUM_DECODED, cached_tokens, encoder, first_tokens, texts_of
@@ -42,25 +43,46 @@ def prompts(session: Session, workload: Workload, seed: int) -> list[tuple[int, 
 
 
 def compare(
-    session: Session, text: str, values: Sequence[Sequence[Any]], name: str, num_texts: int | None = None
+    session: Session,
+    text: str,
+    values: Sequence[Sequence[Any]],
+    name: str,
+    num_first: int | None = None,
+    is_race: bool = False,
 ) -> dict[str, Any]:
     """Decode the texts of a reference with the program's attention, and compare position by position.
 
-    `num_texts`: so many of them, the first ones, which are one document at each length in turn; None for all.
+    `num_first`: so many of them are decoded before the others; None for all at once. A race decodes no others, and
+    keeps what it heard for the comparison that follows.
     """
     reference = _reference(session, name)
-    texts, said = reference.texts[:num_texts], reference.log_probabilities[:num_texts]
     session.swap(text, values)
-    heard = [Against(dense, each.forced) for dense, each in zip(said, texts, strict=True)]
-    _dictate(session.engine, texts, said.shape[1] + 1, heard)
-    session.check_sparse(len(texts) * said.shape[1])
-    found = Compared(texts, *(each.numpy() for each in torch.stack([each.figures for each in heard]).unbind(-1)))
-    return {
-        "measurements": plain([*found.measurements(), *session.pages_read()]),
+    kept = reference_path(digest_of((name, text, values)), Path.home(), RACED)
+    heard = (None if is_race else take(kept)) or _heard(session, reference, slice(num_first))
+    if num_first is not None and not is_race and num_first < len(reference.texts):
+        heard += _heard(session, reference, slice(num_first, None))
+    num_texts, num_positions, _ = heard.figures.shape
+    session.check_sparse(num_texts * num_positions, heard.done)
+    found = Compared(reference.texts[:num_texts], *(each.numpy() for each in heard.figures.unbind(-1)))
+    told = {
+        "measurements": plain([*found.measurements(), *session.pages_read(heard.done)]),
         "message": found.extent,
         "correct": found.agreements,
-        "answers": digest_of([each.first_choices for each in heard]),
+        "answers": digest_of(heard.first_choices.tolist()),
     }
+    if is_race:
+        keep(heard, kept)
+    return told
+
+
+def _heard(session: Session, reference: Reference, some: slice) -> Heard:
+    """Decode some of a reference's texts with the program that is served."""
+    session.engine.reset()
+    texts, said = reference.texts[some], reference.log_probabilities[some]
+    listeners = [Against(dense, each.forced) for dense, each in zip(said, texts, strict=True)]
+    _dictate(session.engine, texts, said.shape[1] + 1, listeners)
+    figures = torch.stack([each.figures for each in listeners])
+    return Heard(figures, torch.tensor([each.first_choices for each in listeners]), session.done())
 
 
 def _texts(engine: Engine, workload: Workload, seed: int, scratch: Path) -> list[Text]:

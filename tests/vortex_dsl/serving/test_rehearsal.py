@@ -86,3 +86,34 @@ def test_prompts_and_decodes_share_a_step_and_each_says_what_its_kernel_was_told
 def test_a_rehearsal_names_what_serves(config):
     assert rehearsal_of(config).served_by.startswith("tape, vLLM's C++ (")
     assert rehearsal_of(config, "oracle_mass").served_by.endswith(")")
+
+
+def test_fields_that_are_the_same_stand_where_another_program_is_served(config, monkeypatch):
+    """A budget changes nothing of what is stored; other fields are computed anew, and the same ones after those."""
+    from vortex_dsl.serving.layers.rule import Rule
+    from vortex_dsl.serving.rehearsal import Tokens, Turn
+
+    def programs(pages):
+        return [load_program(zoo.text(name)).with_values(page_size=32, pages=pages) for name in ("quest", "centroid")]
+
+    def listed(rehearsal):
+        (took,) = rehearsal.step([Turn(0, 261, decodes=True)], queries)
+        return took.listed[0, 0].pages.tolist(), took.listed[0, 1].pages.tolist()
+
+    torch.manual_seed(0)
+    queries = torch.randn(1, 2, 4, 64, dtype=torch.bfloat16)
+    rehearsals = []
+    for _ in range(2):
+        torch.manual_seed(1)
+        rehearsals.append(rehearsal := rehearsal_of(config, tokens=300))
+        rehearsal.soil(Tokens(*torch.randn(2, 1, 2, 2, 320, 64, dtype=torch.bfloat16)))
+        rehearsal.pour([Turn(0, 260, decodes=False)])
+    summarized, own = [], Rule.summarize
+    monkeypatch.setattr(Rule, "summarize", lambda *given: summarized.append(0) or own(*given))
+    few, other = programs(2)
+    rehearsals[0].use(few)
+    assert summarized == []
+    for each in (other, few):
+        rehearsals[1].use(each)
+    assert summarized == [0, 0]
+    assert listed(rehearsals[0]) == listed(rehearsals[1])

@@ -56,7 +56,7 @@ class ProgramLayer(ABC):
         return Room(self.field_bytes, self.rule.page_size)
 
     def use(self, program: Program) -> None:
-        """Serve this program from now on and recompute the fields of every complete page."""
+        """Serve this program from now on; the fields of complete pages are computed anew unless they are the same."""
         rule = self.rule_of(program)
         block_size = self.vllm_config.cache_config.block_size
         if rule.page_size != block_size:
@@ -69,9 +69,10 @@ class ProgramLayer(ABC):
                 f"{program.name} needs {rule.field_bytes} bytes of fields per page; the engine reserved "
                 f"{self.field_bytes}: start one with 'field_bytes' of at least {rule.field_bytes}"
             )
+        stand = self._pages is not None and rule.graph.stored == self.rule.graph.stored
         self.rule = rule
         self._memory = rule.memory(self.num_kv_heads)
-        if self._pages is not None:
+        if self._pages is not None and not stand:
             rule.summarize(self._pages, self._complete.nonzero().flatten())
 
     def rule_of(self, program: Program) -> Rule:

@@ -17,8 +17,8 @@ NUM_TEXTS, NUM_DECODED = 4, 9
 POSITIONS = NUM_TEXTS * (NUM_DECODED - 1)
 
 
-def compare(host, program, values=()):
-    return host.call("fidelity", text=zoo.text(program), values=values, name=NAME)
+def compare(host, program, values=(), **asked):
+    return host.call("fidelity", text=zoo.text(program), values=values, name=NAME, **asked)
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +103,22 @@ def test_programs_in_turn_find_what_they_found_alone(sparse):
     first = compare(sparse, "quest", few)
     compare(sparse, "velocity")
     assert compare(sparse, "quest", few) == first
+
+
+def test_what_a_race_decoded_is_not_decoded_again(sparse, home):
+    """Two of the texts first, then the others: the same figures, pages and answers as without a race."""
+    few = [["pages", 2], ["dense_layers", 0]]
+    whole = compare(sparse, "quest", few, num_first=2)
+    raced = compare(sparse, "quest", few, num_first=2, is_race=True)
+    (kept,) = (home / "raced").glob("*.safetensors")
+    compare(sparse, "quest", [["pages", 4], ["dense_layers", 0]], num_first=2)
+    assert kept.exists()
+    assert compare(sparse, "quest", few, num_first=2) == whole
+    assert not kept.exists()
+    assert whole["result"]["correct"].startswith(raced["result"]["correct"])
+    assert raced["result"]["message"] == f"{POSITIONS // 2} positions in 2 texts from 1 documents"
+    assert figures(raced)["kl_text_1"] == figures(whole)["kl_text_1"]
+    assert figures(whole) == pytest.approx(figures(compare(sparse, "quest", few)), rel=1e-3)
 
 
 def test_a_position_without_a_sparse_read_does_not_count(sparse):

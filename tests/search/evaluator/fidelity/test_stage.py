@@ -6,7 +6,7 @@ from search.evaluator.fidelity.given import kept_text, source_of
 from search.evaluator.fidelity.stage import reference_name
 from search.evaluator.worker import Worker
 from search.records import Stage, Status, Workload
-from search.workloads import racing
+from search.workloads import HELD_OUT, racing
 
 ASKED = Workload(Stage.FIDELITY, num_tokens=64, num_sequences=2)
 
@@ -18,9 +18,9 @@ def test_dense_decodes_once_for_all_programs_and_ratios(worker, requested, task_
     assert worker.run(task_of(replace(ASKED, ratio=8.0), "centroid")).value("kl") == 0.25
     assert [(each["role"], each["call"]) for each in requested()] == [
         ("dense", "prefill"),
-        ("sparse", "prefill"),
-        ("dense", "prefill"),
         ("dense", "fidelity_reference"),
+        ("dense", "prefill"),  # tells only what is kept
+        ("sparse", "prefill"),
         ("sparse", "fidelity"),
         ("sparse", "prefill"),
         ("sparse", "fidelity"),
@@ -46,6 +46,8 @@ def test_a_race_decodes_one_text_of_each_length_of_the_same_reference(worker, re
     asked = replace(ASKED, lengths=(48, 64), num_sequences=8)
     assert worker.run(task_of(racing(asked))).value("kl") == 0.25
     assert worker.run(task_of(asked)).value("kl") == 0.25
-    told = [(each["args"]["name"], each["args"]["num_texts"]) for each in requested() if each["call"] == "fidelity"]
-    assert told == [(told[0][0], 2), (told[0][0], None)]
-    assert [each["call"] for each in requested()].count("fidelity_reference") == 1
+    assert worker.run(task_of(replace(asked, split=HELD_OUT))).value("kl") == 0.25
+    told = [each["args"] for each in requested() if each["call"] == "fidelity"]
+    assert [(each["num_first"], each["is_race"]) for each in told] == [(2, True), (2, False), (None, False)]
+    assert told[0]["name"] == told[1]["name"] != told[2]["name"]
+    assert [each["call"] for each in requested()].count("fidelity_reference") == 2
