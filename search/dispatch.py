@@ -90,6 +90,7 @@ class Dispatcher:
         self._queue: deque[EvaluationKey] = deque()  # of those, what no worker is free for
         self._handed: set[EvaluationKey] = set()  # of those, what the evaluator holds
         self._lost: set[EvaluationKey] = set()  # of those, what somebody else has leased since
+        self._served: set[str] = set()  # texts of the programs that workers who are free now have served
         self._done: list[Evaluation] = []
         self._attempts: Counter[EvaluationKey] = Counter()
         self._retry_at = 0.0
@@ -125,6 +126,7 @@ class Dispatcher:
         if self._handed:
             finished = self._evaluator.completed(patience)
             self._handed -= {evaluation.key for evaluation in finished}
+            self._served = {self._text(evaluation.key) for evaluation in finished}
             begun = self._hand_over()  # before anything is stored: no worker waits for the database
             for evaluation in finished:
                 begun = self._finish(evaluation, begun)
@@ -176,12 +178,31 @@ class Dispatcher:
     def _hand_over(self) -> Sequence[EvaluationKey]:
         """Hand as much to the evaluator as its workers can begin; gives what has come into their hands."""
         while self._queue and len(self._handed) < self._evaluator.num_workers:
-            key = self._queue.popleft()
+            key = self._next()
             self._handed.add(key)
             self._evaluator.submit(self._running[key].task)
         new = [key for key in self._evaluator.running() if key in self._running and key not in self._begun]
         self._begun |= dict.fromkeys(new, time.monotonic())
         return new
+
+    def _next(self) -> EvaluationKey:
+        """Take what goes to a free worker: what waits of the program that it has served, for which its engine is ready.
+
+        Else of a program that nobody serves, so that each worker goes on with its own; else the first.
+        """
+        under_way = set(map(self._text, self._handed))
+        waiting = [(place, self._text(key)) for place, key in enumerate(self._queue)]
+        own = (place for place, text in waiting if text in self._served)
+        free = (place for place, text in waiting if text not in under_way)
+        place = next(own, next(free, 0))
+        key = self._queue[place]
+        del self._queue[place]
+        self._served.discard(self._text(key))
+        return key
+
+    def _text(self, key: EvaluationKey) -> str:
+        job = self._running.get(key)
+        return job.task.text if job else ""
 
     def _begin(self, new: Sequence[EvaluationKey]) -> None:
         """Tell the ledger what has come into a worker's hands: if we die now, that and nothing else is blamed."""

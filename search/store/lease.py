@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Select, Update
     from sqlalchemy.orm import Session
 
-    from search.records import EvaluationTask
+    from search.records import EvaluationTask, Measurement
 
 MAX_DEATHS = 3
 LONGEST_S = 300.0  # no lease is longer
@@ -119,7 +119,8 @@ def make(session: Session, task: EvaluationTask, wish: Wish) -> int | None:
     keep(session, models.Program, digest, lambda: _program(session, task))
     keep(session, models.Workload, asked.digest, lambda: {"split": asked.split, "definition": asdict(asked)})
     connection = session.connection()
-    leased = {**vars(task.key), "owner": wish.owner, "lease_s": wish.lease_s, "begun": wish.begun}
+    columns = dict(zip(models.KEY, rows.key_columns(task.key), strict=True))
+    leased = {**columns, "owner": wish.owner, "lease_s": wish.lease_s, "begun": wish.begun}
     return connection.execute(_leasing(connection.dialect.name), leased).scalar_one_or_none()
 
 
@@ -247,11 +248,19 @@ def settle(session: Session, evaluation: Evaluation, owner: str, commit: str) ->
         settled = _settle_again(session, evaluation, owner, told)
     if settled is not None and evaluation.measurements:
         taken = [
-            {"evaluation_id": settled, "position": position, **vars(measurement)}
+            {"evaluation_id": settled, "position": position, **_figure(measurement)}
             for position, measurement in enumerate(evaluation.measurements)
         ]
         session.connection().execute(INSERT_MEASUREMENT, taken)
     return settled
+
+
+def _figure(measured: Measurement) -> dict[str, Any]:
+    """Give a measurement's columns; `dataclasses.asdict` would take it apart by copies."""
+    return {
+        "name": measured.name, "value": measured.value, "low": measured.low, "high": measured.high,
+        "num_samples": measured.num_samples,
+    }  # fmt: skip
 
 
 def _settle_again(session: Session, evaluation: Evaluation, owner: str, told: dict[str, Any]) -> int | None:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,33 @@ def never(task):
     raise AssertionError("nothing is checked here")
 
 
+class Workers:
+    """So many workers, who are told when to end."""
+
+    version, environment, model_digest = "1", ENVIRONMENT, "model"
+
+    def __init__(self, num_workers):
+        self.num_workers, self._tasks, self._ended = num_workers, [], []
+
+    def submit(self, task):
+        self._tasks.append(task)
+
+    def at_work(self):
+        return [f"{each.text}{each.key.seed}" for each in self._tasks]
+
+    def end(self, name):
+        (task,) = (each for each in self._tasks if f"{each.text}{each.key.seed}" == name)
+        self._tasks.remove(task)
+        self._ended.append(Evaluation(task.key, Status.OK))
+
+    def running(self):
+        return [each.key for each in self._tasks]
+
+    def completed(self, timeout_s):
+        ended, self._ended = self._ended, []
+        return ended
+
+
 def collect(dispatcher, limit_s=10.0):
     end = time.monotonic() + limit_s
     while time.monotonic() < end:
@@ -66,6 +94,33 @@ def test_a_result_is_stored_and_the_second_time_taken_from_there(ledger, job):
         assert evaluation.status is Status.OK
         assert dispatcher.idle
     assert len(evaluator.tasks) == 1
+
+
+def test_a_worker_goes_on_with_the_program_that_it_has_served(ledger, job):
+    """What another worker is at is left to it; else the first comes first."""
+
+    def of(text, seed):
+        task = replace(job.task, text=text, key=replace(job.task.key, program_digest=text, seed=seed))
+        return Job(task, job.candidate_id)
+
+    evaluator = Workers(2)
+    dispatcher = Dispatcher(ledger, evaluator, never)
+    for name, seed in (("a", 1), ("a", 2), ("b", 1), ("c", 1), ("b", 2)):
+        dispatcher.start(of(name, seed))
+    assert evaluator.at_work() == ["a1", "a2"]  # nothing else was there when the second worker was free
+    evaluator.end("a2")
+    dispatcher.collect(0.0)
+    assert evaluator.at_work() == ["a1", "b1"]
+    dispatcher.start(of("a", 3))
+    evaluator.end("b1")
+    dispatcher.collect(0.0)
+    assert evaluator.at_work() == ["a1", "b2"]
+    evaluator.end("b2")
+    dispatcher.collect(0.0)
+    assert evaluator.at_work() == ["a1", "c1"]
+    evaluator.end("a1")
+    dispatcher.collect(0.0)
+    assert evaluator.at_work() == ["c1", "a3"]
 
 
 def test_a_busy_key_is_waited_for_and_its_result_taken(ledger, job):
