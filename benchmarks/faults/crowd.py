@@ -18,8 +18,8 @@ from benchmarks.faults.host import PAUSE_S
 from benchmarks.faults.threads import ThreadPool
 from search.dispatch import Dispatcher, Job
 from search.evaluator.arms import TimeLimits, WorkerSettings
-from search.evaluator.engine import EngineSettings
 from search.evaluator.cluster import Placement
+from search.evaluator.engine import EngineSettings
 from search.evaluator.pool import RayPool
 from search.evaluator.probe import MODEL_FOLDER
 from search.evaluator.sandbox.strays import of_private_ray
