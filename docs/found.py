@@ -1,7 +1,10 @@
-"""Write docs/found/: the best rules of a campaign, a page each: `python docs/found.py sqlite:///hour.db hour.toml`.
+"""Write docs/found/: the best rules of a campaign, a page each.
+
+    python docs/found.py sqlite:///hour.db hour.toml [sqlite:///all.db all.toml]
 
 At every cost ratio the found rule that beats every published one on held-out texts, or where none does the one that
-comes nearest, which its page then says.
+comes nearest, which its page then says. A second campaign is one that measures what was found beside every published
+rule; its answers are told too.
 """
 
 from __future__ import annotations
@@ -38,19 +41,18 @@ BY_HAND = (
 )
 
 
-def write(url: str, file: Path) -> None:
-    """Write the index, and of each rule its page, its curve and its text, beside the campaign's file."""
+def write(url: str, file: Path, *beside: str) -> None:
+    """Write the index, and of each rule its page, its curve and its text, beside the files of both campaigns."""
     shutil.rmtree(HERE, ignore_errors=True)
     HERE.mkdir()
     shutil.copy(file, HERE / file.name)
-    with closing(SqlLedger(url)) as ledger:
-        material = gather(ledger, ledger.campaign())
-    (place,) = material.places
-    claims = [each for each in claims_at(place, material) if each.found is not None]
+    material, place, claims = _answered(url)
     holders = {each.found.id: each.found for each in claims if each.found}
-    lines = [f"# Rules that were found\n\n{_circumstances(material, place, file)}\n"]
+    lines = [f"# Rules that were found\n\n{_circumstances(material, place, file, 'finds them')}\n"]
     for each in claims:
         lines += [f"## At a cost ratio of {each.ratio:g}\n", f"{sentence(each)} {_short(each)}\n", _table(each)]
+    if beside:
+        lines += _beside(beside[0], Path(beside[1]))
     lines += [BY_HAND, "## Their texts\n"]
     for found in holders.values():
         _page(found, place, claims, material.candidates, file)
@@ -58,11 +60,27 @@ def write(url: str, file: Path) -> None:
     (HERE / "index.md").write_text("\n".join(lines) + "\n")
 
 
-def _circumstances(material: Material, place: Place, file: Path) -> str:
+def _answered(url: str) -> tuple[Material, Place, list[Claim]]:
+    """Read a database's newest campaign, its one circumstance, and its answer at each cost ratio."""
+    with closing(SqlLedger(url)) as ledger:
+        material = gather(ledger, ledger.campaign())
+    (place,) = material.places
+    return material, place, [each for each in claims_at(place, material) if each.found is not None]
+
+
+def _beside(url: str, file: Path) -> list[str]:
+    """Tell what a campaign answers that measures every published rule."""
+    shutil.copy(file, HERE / file.name)
+    material, place, claims = _answered(url)
+    told = [f"{sentence(each)} {_short(each)}\n\n{_table(each)}" for each in claims]
+    return ["## Beside every published rule\n", f"{_circumstances(material, place, file, 'measures them')}\n", *told]
+
+
+def _circumstances(material: Material, place: Place, file: Path, what: str) -> str:
     campaign, where = material.campaign, place.environment
     spent = sum(each.elapsed_s for each in place.spendings) / 3600
     return (
-        f"By `vortex run {file.name}` ([the file]({file.name})), which finds them again: {campaign.model}, seed "
+        f"By `vortex run {file.name}` ([the file]({file.name})), which {what} again: {campaign.model}, seed "
         f"{campaign.seed}, {sum(c.proposal.operator not in ('seed', 'reference') for c in material.candidates):,} "
         f"candidates proposed, {spent:.1f} hours of a worker; {where.device}, {where.dtype}, vLLM {where.vllm}, torch "
         f"{where.torch}, commit {where.commit[:12]}. Intervals are of 95 %. One campaign with one seed."
@@ -126,4 +144,4 @@ def _idea(candidate: Candidate) -> str:
 
 
 if __name__ == "__main__":
-    write(sys.argv[1], Path(sys.argv[2]))
+    write(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])

@@ -18,6 +18,7 @@ from search.evaluator.intervals import mean
 from search.records import Stage, Status
 
 if TYPE_CHECKING:
+    from search.evaluator.intervals import Interval
     from search.records import Record
 
 TEXT = re.compile(r"kl_text_\d+")
@@ -41,10 +42,18 @@ def raced_kl(record: Record, ratio: float) -> float | None:
 
 def is_behind(mine: tuple[float, ...], theirs: tuple[float, ...]) -> bool:
     """Say whether the first surely loses more than the second, in the same texts; never of fewer than two."""
+    found = more_lost(mine, theirs)
+    return found is not None and found.low is not None and found.low > 0
+
+
+def more_lost(mine: tuple[float, ...], theirs: tuple[float, ...]) -> Interval | None:
+    """Give the logarithm of how many times more the first loses than the second, in the mean over the same texts.
+
+    None of fewer than two texts.
+    """
     if len(mine) != len(theirs) or len(mine) < 2:
-        return False
-    found = mean([math.log(max(a, LEAST_LOSS) / max(b, LEAST_LOSS)) for a, b in zip(mine, theirs, strict=True)])
-    return found.low is not None and found.low > 0
+        return None
+    return mean([math.log(max(a, LEAST_LOSS) / max(b, LEAST_LOSS)) for a, b in zip(mine, theirs, strict=True)])
 
 
 class Field:

@@ -3,15 +3,18 @@
 It does if, at one cost ratio and under one circumstance, its lead over each published rule has an interval above 0 on
 texts that nobody learned from, in pairs where the ledger holds them, and it answers no fewer questions than any of them
 beyond the interval. A published rule that was not measured there counts as beaten where the lead is as sure on texts
-that proposers see, which is told. As it must beat every one of them, no interval is widened for their number (Berger's
-intersection-union test, Technometrics 24, 1982).
+that proposers see, which is told; of a rule that a race stopped, by how many times more it loses in those few. As it
+must beat every one of them, no interval is widened for their number (Berger's intersection-union test, Technometrics
+24, 1982).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from search.archive.racing import more_lost, text_losses
 from search.ranking.comparison import ComparisonError, compare
 from search.ranking.front import is_faster
 from search.ranking.leaderboard import named, speedup
@@ -187,7 +190,18 @@ class _Judges:
 
     def _gain(self, found: Standing, other: Standing, merit: Merit, split: str) -> Gain | None:
         gain = self._paired(found, other, merit, split) or _apart(found, other, merit, confirmed=split == HELD_OUT)
-        return self._paired(found, other, RACED, split) if gain is None and merit is KL and split == SEARCH else gain
+        return self._raced(found, other) if gain is None and merit is KL and split == SEARCH else gain
+
+    def _raced(self, found: Standing, other: Standing) -> Gain | None:
+        """Compare in the texts of their race as a race does: a rule that is no good loses many times more in a few."""
+        if self._paired(found, other, RACED, SEARCH) is None:
+            return None
+        mine, theirs = (text_losses(self.place.seen[each.id], each.ratio) for each in (found, other))
+        more = more_lost(theirs, mine)
+        if more is None or more.low is None or more.high is None:
+            return None
+        lost = sum(mine) / len(mine)
+        return Gain(*(lost * math.expm1(each) for each in (more.value, more.low, more.high)), is_paired=True)
 
     def _paired(self, found: Standing, other: Standing, merit: Merit, split: str) -> Gain | None:
         theirs, mine = (self._record(each, merit, split) for each in (other, found))
