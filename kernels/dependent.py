@@ -15,8 +15,7 @@ from functools import cache
 
 import torch
 import triton
-from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
-from triton.language.target_info import cuda_capability_geq
+import triton.language as tl
 
 from kernels.arithmetic import INTERPRETED
 
@@ -30,9 +29,9 @@ def begin():
 
     Neither does anything where a launch was not asked to depend on the one before.
     """
-    if not INTERPRETED and cuda_capability_geq(9, 0):
-        gdc_wait()
-        gdc_launch_dependents()
+    if not INTERPRETED and tl.target_info.cuda_capability_geq(9, 0):
+        tl.extra.cuda.gdc_wait()
+        tl.extra.cuda.gdc_launch_dependents()
 
 
 @contextmanager
