@@ -201,7 +201,8 @@ class _Judges:
         if more is None or more.low is None or more.high is None:
             return None
         lost = sum(mine) / len(mine)
-        return Gain(*(lost * math.expm1(each) for each in (more.value, more.low, more.high)), is_paired=True)
+        value, low, high = (lost * math.expm1(each) for each in (more.value, more.low, more.high))
+        return Gain(value, low, high, is_paired=True)
 
     def _paired(self, found: Standing, other: Standing, merit: Merit, split: str) -> Gain | None:
         theirs, mine = (self._record(each, merit, split) for each in (other, found))
