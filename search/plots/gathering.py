@@ -7,6 +7,7 @@ those of the one in which most rules have a loss are shown.
 from __future__ import annotations
 
 import heapq
+from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -54,15 +55,15 @@ def rank(merit: Merit, row: Standing) -> float:
     return value if merit.is_loss else -value
 
 
-class Ranked:
+class Ranked(ABC):
     """Rules of one circumstance that have a merit's figure. Subclasses keep of them what their figure shows."""
 
     def __init__(self, merit: Merit) -> None:
         self.merit, self.num_rules = merit, 0
 
+    @abstractmethod
     def add(self, row: Standing, *, is_on_front: bool) -> None:
         """Take in a rule that was not stopped."""
-        raise NotImplementedError
 
 
 class AtRatio(Ranked):
