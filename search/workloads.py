@@ -15,6 +15,8 @@ HELD_OUT = "held_out"
 FURTHER_LENGTHS = 2  # of the texts that leaders are confirmed on
 
 NUM_DOCUMENTS = 4  # of fidelity, each in all lengths, and of speed, each in one: they are prefilled once for both
+HELD_OUT_DOCUMENTS = 10  # of fidelity that confirms: 64 texts of 8 documents left 16 to 17 % to either side of a KL
+FORCED_TOKENS = 37  # of each text of fidelity, the first of which is prefill's
 NUM_PASSAGES = 12  # of retrieval, each with up to four questions
 SMALL = "needle:keys"  # kinds of questions that a model of 135 million parameters answers
 
@@ -49,6 +51,16 @@ def _cached(low: int, high: int) -> range:
     return whole or range(low, high)
 
 
+def text_of(longest: int, num_documents: int) -> int:
+    """Give the tokens of a split that holds so many documents, whose longest prompts are so long."""
+    return num_documents * (longest + FORCED_TOKENS)
+
+
+def longest_text(num_tokens: int, num_documents: int) -> int:
+    """Give the tokens that the longest prompt of each of so many documents may have, in a split of `num_tokens`."""
+    return max(0, num_tokens // num_documents - FORCED_TOKENS)
+
+
 def workloads_for(
     seed: int, num_tokens: int = MODEL_TOKENS, texts: str = "", task: str = "", kinds: str = ""
 ) -> tuple[Workload, ...]:
@@ -62,7 +74,7 @@ def workloads_for(
     asked = (num_tokens // 4, num_tokens // 2)  # small models find nothing in longer texts
     recall = Workload(Stage.RECALL, longest, NUM_LENGTHS, lengths=lengths, source=texts)
     fidelity = Workload(
-        Stage.FIDELITY, longest, NUM_DOCUMENTS * NUM_LENGTHS, lengths=lengths, num_decoded=37, source=texts
+        Stage.FIDELITY, longest, NUM_DOCUMENTS * NUM_LENGTHS, lengths=lengths, num_decoded=FORCED_TOKENS, source=texts
     )
     return (
         Workload(Stage.CHECK, longest, 1, lengths=lengths),
@@ -100,8 +112,8 @@ def recorded(workload: Workload) -> Workload:
 def held_out(workload: Workload, seed: int) -> Workload:
     """Give what leaders are confirmed on: other texts, some of their lengths between those judged.
 
-    Of fidelity it is more than candidates are judged on, twice as many documents in further lengths: what the next
-    tokens of a text add says less, as they share its context.
+    Of fidelity it is more than candidates are judged on, more documents in further lengths: what the next tokens of a
+    text add says less, as they share its context.
     """
     lengths = workload.lengths
     if not lengths or workload.stage is Stage.RETRIEVAL:
@@ -111,7 +123,7 @@ def held_out(workload: Workload, seed: int) -> Workload:
     if workload.stage is not Stage.FIDELITY:
         return _at((rng.choice(others), *lengths[1:]), replace(workload, split=HELD_OUT))
     further = rng.sample(others, min(len(others), FURTHER_LENGTHS))
-    more = replace(workload, split=HELD_OUT, num_sequences=2 * workload.num_sequences)
+    more = replace(workload, split=HELD_OUT, num_sequences=HELD_OUT_DOCUMENTS * len(lengths))
     return _at(tuple(sorted({*lengths, *further})), more)
 
 

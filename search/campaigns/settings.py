@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from search.campaigns.bounds import LEAST_TOKENS
 from search.campaigns.machines import kind_here
+from search.campaigns.saying import said
 from search.config import ANSWER_TOKENS, RATIOS, CampaignConfig, ConfigError, SeedProgram, lag_for
 from search.evaluator.probe import PROBE
 from search.kinds.wished import Wish, is_gpu
@@ -77,8 +79,7 @@ def judged_by(setup: Setup, model: ModelFacts, *, as_written: bool = False) -> C
     if model.name == PROBE:
         _check_probe(setup)
         return replace(shape, ratios=ratios)
-    longest = _longest(setup, model)
-    texts = "" if setup.text is None else _kept(setup.text)
+    texts, longest = _texts(setup, model, is_confirmed=not as_written)
     task = _built(setup.task, model, lengths_of(0, longest)) if setup.task else ""
     kinds = SMALL if model.name == smollm2.NAME else ""
     workloads = workloads_for(0, longest, texts, task, kinds)
@@ -133,7 +134,11 @@ def _check_probe(setup: Setup) -> None:
         raise ConfigError(f"{named[0]} says what a real model is judged on, and the probe has its own; name a model")
 
 
-def _longest(setup: Setup, model: ModelFacts) -> int:
+def _texts(setup: Setup, model: ModelFacts, *, is_confirmed: bool) -> tuple[str, int]:
+    """Give the source of the texts that are judged, kept for `resume` too, and the most tokens that one of them has."""
+    from search.campaigns.machines import scratch
+    from search.evaluator.fidelity.given import TextError
+    from search.evaluator.fidelity.material import Material
     from search.workloads import MODEL_TOKENS
 
     room = model.max_tokens - ANSWER_TOKENS
@@ -142,7 +147,12 @@ def _longest(setup: Setup, model: ModelFacts) -> int:
             f"tokens {setup.tokens} are too many: the model {model.name} takes {model.max_tokens:,} tokens, "
             f"{ANSWER_TOKENS} of them for answers; give at most {room}"
         )
-    return setup.tokens or min(MODEL_TOKENS, room)
+    material = Material(setup.text, setup.tokens, LEAST_TOKENS, min(MODEL_TOKENS, room), is_confirmed)
+    try:
+        with said(f"cutting texts into the tokens of {model.name}", at_once=False):
+            return material.settled(model.folder, scratch())
+    except TextError as error:
+        raise ConfigError(f"text: {error}") from None
 
 
 def _built(task: str, model: ModelFacts, lengths: tuple[int, ...]) -> str:
@@ -154,14 +164,3 @@ def _built(task: str, model: ModelFacts, lengths: tuple[int, ...]) -> str:
         return source_of(task, model.folder, lengths, scratch())
     except TaskError as error:
         raise ConfigError(f"task: {error}") from None
-
-
-def _kept(file: Path) -> str:
-    """Keep a text for this run and for `resume`, and give the source of workloads that are cut from it."""
-    from search.campaigns.machines import scratch
-    from search.evaluator.fidelity.given import TextError, keep_text, read_text
-
-    try:
-        return keep_text(read_text(file), scratch())
-    except TextError as error:
-        raise ConfigError(f"text: {error}") from None

@@ -60,7 +60,8 @@ class Setup(BaseModel):
         None, ge=LEAST_TOKENS, le=MAX_TOKENS, description="Longest text that the model is judged on, in tokens."
     )
     text: File | None = Field(
-        None, description="A file with the text to judge on, instead of Python's own help topics."
+        None,
+        description="A file with the text to judge on, instead of what comes with Python: prose, or code if long.",
     )
     task: str = Field("", max_length=200, description="An lm-eval task to run too.")
     ratios: tuple[float, ...] = Field(

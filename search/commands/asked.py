@@ -214,7 +214,11 @@ class Judged(Asked):
     ] = None
     text: Annotated[
         Path | None,
-        typer.Option("--text", metavar="FILE", help="Judge on this text instead of Python's own help topics."),
+        typer.Option(
+            "--text",
+            metavar="FILE",
+            help="Judge on this text instead of what comes with Python: prose, or code if long.",
+        ),
     ] = None
     task: Annotated[str | None, typer.Option("--task", metavar="NAME", help="Run this lm-eval task too.")] = None
     target: Annotated[

@@ -7,6 +7,7 @@ import os
 import random
 import re
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -898,10 +899,9 @@ def test_eval_judges_at_the_cost_ratios_that_are_given(capsys, pool, db):
 
 
 @pytest.fixture
-def other(tmp_path):
+def other(tmp_path, worded):
     """A model that is not the probe: it takes 2,048 tokens."""
-    folder = tmp_path / "other"
-    folder.mkdir()
+    folder = shutil.copytree(worded, tmp_path / "other")
     shape = {"num_attention_heads": 6, "num_key_value_heads": 2, "hidden_size": 384}
     shape |= {"num_hidden_layers": 4, "max_position_embeddings": 2048, "vocab_size": 576}
     (folder / "config.json").write_text(json.dumps(shape))
@@ -911,7 +911,7 @@ def other(tmp_path):
 def test_a_real_model_is_judged_by_what_it_takes(capsys, pool, db, other, tmp_path):
     """All published rules are its seeds, at the cost ratios asked for, on texts as long as it can hold."""
     text = tmp_path / "words.txt"
-    text.write_text("words")
+    text.write_text("words " * 8000)
     pool(FakePool())
     asked = ["--model", other, "--ratio", "4", "--text", str(text), "-n", "0"]
     code, out, err = call(capsys, "run", *asked, "--db", db, "--json")
@@ -924,7 +924,7 @@ def test_a_real_model_is_judged_by_what_it_takes(capsys, pool, db, other, tmp_pa
     assert len(config.seeds) >= 38
     assert {Stage.FIDELITY, Stage.RETRIEVAL} < set(config.stages)
     assert max(workload.num_tokens for workload in config.workloads) < 2048
-    assert config.workload(Stage.FIDELITY).source == source_of("words")
+    assert config.workload(Stage.FIDELITY).source == source_of("words " * 8000)
 
 
 @pytest.mark.parametrize(
@@ -932,6 +932,7 @@ def test_a_real_model_is_judged_by_what_it_takes(capsys, pool, db, other, tmp_pa
     [
         (["--tokens", "2048"], "takes 2,048 tokens, 160 of them for answers; give at most 1888"),
         (["--text", "nowhere.txt"], "text: the text nowhere.txt cannot be read"),
+        (["--text", str(QUEST)], "give a text (--text) of"),
         (["--ratio", "0.5"], "give numbers from 1 to 1024"),
         (["--ratio", "8", "--ratio", "8"], "give each once"),
         (["--tokens", "5"], "--tokens must be at least 256, but is 5; see"),

@@ -6,6 +6,7 @@ import pytest
 
 from search.records import Stage
 from search.workloads import (
+    HELD_OUT_DOCUMENTS,
     LARGEST_PAGE,
     LEAST_SHARE,
     NUM_LENGTHS,
@@ -75,7 +76,8 @@ def test_what_confirms_has_other_lengths_and_another_split_and_is_more():
     assert len(further) == 2
     assert all(min(fidelity.lengths) < length < max(fidelity.lengths) for length in further)
     assert other.num_tokens == max(other.lengths)
-    assert other.num_sequences * len(fidelity.lengths) == 2 * fidelity.num_sequences * len(other.lengths)
+    assert other.num_sequences == HELD_OUT_DOCUMENTS * len(other.lengths)
+    assert HELD_OUT_DOCUMENTS * len(fidelity.lengths) > 2 * fidelity.num_sequences
     assert other.num_decoded == fidelity.num_decoded
     assert len({held_out(fidelity, seed).lengths for seed in range(9)}) > 1
 

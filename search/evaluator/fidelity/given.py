@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-MAX_BYTES = 4 << 20  # a tokenizer takes seconds for more
+MAX_BYTES = 8 << 20  # a tokenizer takes seconds for more
 PREFIX = "text:"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import astuple, dataclass, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-MAX_BYTES = 1 << 30  # of one reference
+MAX_BYTES = 4 << 30  # of one reference: 80 texts with 36 counted positions and 262,144 tokens of vocabulary take 3
 MAX_FILES = 12  # of a folder; the oldest go
+MAX_FOLDER_BYTES = 8 << 30
 OWN = "own"
 
 
@@ -40,14 +42,16 @@ def with_own(texts: Sequence[Text], num_lengths: int) -> list[Text]:
 
 
 def write(reference: Reference, path: Path) -> None:
-    """Keep a reference, whole or not at all; the oldest of more than `MAX_FILES` go."""
+    """Keep a reference, whole or not at all; the oldest of more than `MAX_FILES` or `MAX_FOLDER_BYTES` go."""
     from safetensors.torch import save_file
 
     texts = {"texts": json.dumps([astuple(text) for text in reference.texts])}
     write_atomically(path, lambda file: save_file({"log_probabilities": reference.log_probabilities}, file, texts))
-    kept = sorted(path.parent.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)
-    for old in kept[:-MAX_FILES]:
-        old.unlink(missing_ok=True)
+    newest = sorted(path.parent.glob("*.safetensors"), key=lambda file: file.stat().st_mtime, reverse=True)
+    sizes = accumulate(file.stat().st_size for file in newest)
+    for i, (file, size) in enumerate(zip(newest, sizes, strict=True)):
+        if i and (i >= MAX_FILES or size > MAX_FOLDER_BYTES):
+            file.unlink(missing_ok=True)
 
 
 def read(path: Path) -> Reference:

@@ -1,12 +1,13 @@
-"""The texts that both engines decode: prose that every Python has, or a file's, cut by the model's own tokenizer.
+"""The texts that both engines decode: prose or code that every Python has, or a file's, cut by the model's tokenizer.
 
 A source is divided between the splits by its characters before anything is tokenised, so nothing of "search" stands in
 "held_out" whatever the lengths. A split's tokens are then cut into documents of equal length; each seed takes its own
 documents until there are no more, and begins anew from there. The prompts of one document are its beginnings, of each
 length in turn: they share their prefill.
 
-The help topics differ between versions of Python; `Environment.python` is part of every evaluation's key, so figures
-on different prose never share a row.
+The help topics are too short for long texts; Python's standard library (`library.py`) is the source of those. Both
+differ between versions of Python; `Environment.python` is part of every evaluation's key, so figures on different prose
+never share a row.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
+from search.evaluator.fidelity import library
 from search.evaluator.fidelity.given import TextError, kept_text
 from search.workloads import LARGEST_PAGE
 
@@ -35,8 +37,8 @@ PARAGRAPH = "\n\n"
 class Text:
     """What is decoded once: `prompt` is prefilled, then `forced` is emitted whatever the model would say.
 
-    `name` is the document that it is cut from: texts of one name begin alike. `kind` is "prose" or "file" where the
-    document goes on with `forced`, "own" where the dense engine's greedy continuation has to take its place.
+    `name` is the document that it is cut from: texts of one name begin alike. `kind` is "prose", "code" or "file" where
+    the document goes on with `forced`, "own" where the dense engine's greedy continuation has to take its place.
     """
 
     name: str
@@ -67,10 +69,17 @@ def first_tokens(tokenizer: Tokenizer) -> list[int]:
 
 
 def cached_tokens(workload: Workload) -> int:
-    """Give the tokens that a KV cache has to hold for a workload's texts, whatever the page size."""
-    documents = math.ceil(workload.num_sequences / len(workload.all_lengths))
-    beyond = (workload.num_decoded or NUM_DECODED) + 2 * LARGEST_PAGE
-    return documents * max(workload.all_lengths) + workload.num_sequences * beyond
+    """Give the tokens that a KV cache has to hold for a workload's texts, at the largest page size and so at any.
+
+    Whole pages before a prompt's last token are those of the longest text of its document; the rest is its own.
+    """
+    lengths, num_decoded = workload.all_lengths, workload.num_decoded or NUM_DECODED
+    documents = math.ceil(workload.num_sequences / len(lengths))
+    shared = [(length - 1) // LARGEST_PAGE for length in lengths]
+    own = [
+        math.ceil((length + num_decoded) / LARGEST_PAGE) - pages for length, pages in zip(lengths, shared, strict=True)
+    ]
+    return LARGEST_PAGE * documents * (max(shared) + sum(own))
 
 
 def texts_of(
@@ -86,13 +95,13 @@ def texts_of(
     `scratch` is where a file's text lies (`given.keep`), for workloads whose source is one. Raises TextError where the
     source does not hold so many documents, or the split is unknown.
     """
-    lengths, kind = workload.all_lengths, "file" if workload.source else "prose"
+    lengths, kind = workload.all_lengths, _kind(workload.source)
     num_forced = workload.num_decoded or NUM_DECODED
     size = max(lengths) + num_forced - len(start)
     if min(lengths) <= len(start):
         raise TextError(f"a text of {min(lengths)} tokens holds no prose: ask for at least {len(start) + 1} tokens")
     needed = math.ceil(workload.num_sequences / len(lengths))
-    tokens = encode(_split_of(workload, scratch))
+    tokens = encode(split_of(workload.source, workload.split, scratch))
     chosen = _chosen(len(tokens) // size, needed, seed)
     if not chosen:
         raise TextError(
@@ -109,6 +118,19 @@ def texts_of(
     return texts
 
 
+def split_of(source: str, split: str, scratch: Path | None) -> str:
+    """Give the text of one split of a workload's source."""
+    if split not in SPLITS:
+        raise TextError(f"there is no split {split!r}: a workload's split is {' or '.join(SPLITS)}")
+    if not source:
+        return _help_topics()[SPLITS.index(split)]
+    if source.startswith(library.PREFIX):
+        return library.library(source)[SPLITS.index(split)]
+    if scratch is None:
+        raise TextError(f"the workload's source is {source}, but no folder was named that holds texts")
+    return _halves(kept_text(source, scratch))[SPLITS.index(split)]
+
+
 def _chosen(num_documents: int, needed: int, seed: int) -> list[int]:
     """Give the documents of one seed, in an order that takes neighbours apart; none where there are too few."""
     if needed > num_documents:
@@ -118,19 +140,15 @@ def _chosen(num_documents: int, needed: int, seed: int) -> list[int]:
     return [order[(seed * needed + i) % num_documents] for i in range(needed)]
 
 
+def _kind(source: str) -> str:
+    """Say what a source is, in a word."""
+    if not source:
+        return "prose"
+    return "code" if source.startswith(library.PREFIX) else "file"
+
+
 def _source(workload: Workload) -> str:
-    return f"file {workload.source}" if workload.source else "prose of Python's help topics"
-
-
-def _split_of(workload: Workload, scratch: Path | None) -> str:
-    """Give the text of one split."""
-    if workload.split not in SPLITS:
-        raise TextError(f"there is no split {workload.split!r}: a workload's split is {' or '.join(SPLITS)}")
-    if not workload.source:
-        return _help_topics()[SPLITS.index(workload.split)]
-    if scratch is None:
-        raise TextError(f"the workload's source is {workload.source}, but no folder was named that holds texts")
-    return _halves(kept_text(workload.source, scratch))[SPLITS.index(workload.split)]
+    return f"{_kind(workload.source)} {workload.source or 'of the help topics of Python'}"
 
 
 def _halves(text: str) -> tuple[str, str]:

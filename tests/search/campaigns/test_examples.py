@@ -12,7 +12,12 @@ from search.evaluator.models import ModelFacts
 from vortex_dsl import Shape
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[3] / "examples").glob("*.toml"))
-LLAMA = ModelFacts("a model", Path("model"), "m" * 16, "Llama", 28, 32, 8, 128, 4, 40960, 1000)
+
+
+@pytest.fixture
+def llama(worded):
+    """A model as large as those that are named, none of which is at hand in tests; its tokens are words, so fewer."""
+    return ModelFacts("a model", worded, "m" * 16, "Llama", 28, 32, 8, 128, 4, 40960, 1000)
 
 
 def test_there_is_one_for_each_size():
@@ -20,10 +25,10 @@ def test_there_is_one_for_each_size():
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
-def test_an_example_makes_a_campaign(file):
-    """With the shape of a model as large as those that are named, none of which is at hand in tests."""
+def test_an_example_makes_a_campaign(file, llama):
+    """Texts as long as it says are at hand on any machine."""
     setup = read_setup(file)
-    config = settings_of(setup, LLAMA)
+    config = settings_of(setup, llama)
     assert config.ratios == setup.ratios
     assert config.proposers == setup.round
     assert len(config.seed_programs) == len(seed_programs(setup.seed_programs, Shape(4, 128)))
@@ -31,8 +36,8 @@ def test_an_example_makes_a_campaign(file):
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
-def test_an_example_is_planned(file, capsys, monkeypatch, db):
-    monkeypatch.setattr("search.campaigns.forecast.facts_of", lambda _model: LLAMA)
+def test_an_example_is_planned(file, capsys, monkeypatch, db, llama):
+    monkeypatch.setattr("search.campaigns.forecast.facts_of", lambda _model: llama)
     monkeypatch.setattr("search.campaigns.forecast.on_record", lambda _setup: [])
     assert main(["run", str(file), "--dry-run", "--db", db]) == ExitCode.DONE
     out = capsys.readouterr().out

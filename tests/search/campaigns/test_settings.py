@@ -138,9 +138,9 @@ def test_names_of_agents_from_outside_are_nobody_elses(asked, says):
         read_setup(None, asked)
 
 
-def test_a_long_campaign_is_choosier_about_who_enters_an_engine():
+def test_a_long_campaign_is_choosier_about_who_enters_an_engine(worded):
     """A hundred at a cost ratio in a long one; in a short one the share that recall lets through."""
-    real = ModelFacts("tiny", Path("model"), "m" * 16, "Llama", 3, 4, 2, 64, 2, 16384, 576)
+    real = ModelFacts("tiny", worded, "m" * 16, "Llama", 3, 4, 2, 64, 2, 16384, 576)
     entering = {}
     for candidates in (100, 4000, 8000):
         config = settings_of(read_setup(None, {"candidates": candidates}), real)

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from search.evaluator.fidelity.given import MAX_BYTES, TextError, keep_text, kept_text, read_text, source_of
-from search.evaluator.fidelity.texts import NUM_DECODED, _help_topics, texts_of
+from search.evaluator.fidelity.library import PREFIX, library_source
+from search.evaluator.fidelity.texts import NUM_DECODED, SPLITS, _help_topics, cached_tokens, split_of, texts_of
 from search.records import Stage, Workload
 
 ASKED = Workload(Stage.FIDELITY, num_tokens=400, num_sequences=6, lengths=(400, 200, 300), num_decoded=9)
@@ -77,7 +78,7 @@ def test_prompts_begin_with_the_tokenizers_own_tokens():
 
 
 def test_more_than_there_is_is_one_sentence():
-    words = r"900 documents of 409 tokens .*'search'.* help topics has \d+ tokens.*give a longer file"
+    words = r"900 documents of 409 tokens .*'search'.* help topics of Python has \d+ tokens.*give a longer file"
     with pytest.raises(TextError, match=words):
         texts_of(replace(ASKED, num_sequences=2700), encode, 0)
 
@@ -130,3 +131,42 @@ def test_a_text_that_is_gone_or_changed_is_refused_in_a_sentence(tmp_path):
     next((tmp_path / "texts").iterdir()).write_text("Other words.")
     with pytest.raises(TextError, match="does not hold"):
         kept_text(source, tmp_path)
+
+
+def distinct_pages(texts, page_size, num_decoded):
+    """Count the pages of a prefix cache that texts take together: whole ones of a prompt are shared, others are not."""
+    shared = {
+        (text.name, text.prompt[: (i + 1) * page_size])
+        for text in texts
+        for i in range((len(text.prompt) - 1) // page_size)
+    }
+    own = [-(-(len(text.prompt) + num_decoded) // page_size) - (len(text.prompt) - 1) // page_size for text in texts]
+    return len(shared) + sum(own)
+
+
+@pytest.mark.parametrize("lengths", [(400, 200, 300), (385, 129, 257), (256, 384, 128)])
+@pytest.mark.parametrize("page_size", [16, 32, 64, 128])
+def test_a_cache_holds_all_texts_at_any_page_size(lengths, page_size):
+    asked = replace(ASKED, lengths=lengths, num_tokens=max(lengths))
+    needed = page_size * distinct_pages(texts_of(asked, encode, 0), page_size, asked.num_decoded)
+    assert needed <= cached_tokens(asked)
+    if page_size == 128:
+        assert needed == cached_tokens(asked)
+
+
+def test_long_texts_are_cut_from_the_standard_library():
+    source = library_source()
+    splits = [split_of(source, split, None) for split in SPLITS]
+    assert min(map(len, splits)) > 3_000_000
+    assert abs(len(splits[0]) - len(splits[1])) < 10_000
+    asked = replace(ASKED, source=source)
+    held_out = texts_of(replace(asked, split="held_out"), encode, 0)
+    found = texts_of(asked, encode, 0)
+    assert {text.kind for text in found} == {"code"}
+    assert found[0].name.startswith("code ")
+    assert not runs(found) & runs(held_out)
+
+
+def test_another_standard_library_is_another_text():
+    with pytest.raises(TextError, match=r"cut from another standard library \(library:0000\) than that of Python"):
+        split_of(PREFIX + "0000", "search", None)
