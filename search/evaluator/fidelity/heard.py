@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from search.evaluator.guards import Decoded, Done
-from search.evaluator.scratch.files import write_atomically
+from search.evaluator.scratch.files import leave_newest, write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-MAX_FILES = 500  # of a folder, some kilobytes each: whoever a race stops never asks for its own
+MAX_FILES, MAX_FOLDER_BYTES = 500, 1 << 30  # some kilobytes each: whoever a race stops never asks for its own
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,7 @@ def keep(heard: Heard, path: Path) -> None:
     told = {"layers": json.dumps(layers), "decoded": json.dumps(vars(decoded))}
     values = {"figures": heard.figures, "first_choices": heard.first_choices}
     write_atomically(path, lambda file: save_file(values, file, told))
-    kept = sorted(path.parent.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)
-    for old in kept[:-MAX_FILES]:
-        old.unlink(missing_ok=True)
+    leave_newest(path.parent, MAX_FILES, MAX_FOLDER_BYTES)
 
 
 def take(path: Path) -> Heard | None:

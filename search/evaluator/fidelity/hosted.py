@@ -15,7 +15,14 @@ from search.evaluator.fidelity.given import TextError
 from search.evaluator.fidelity.heard import Heard, keep, take
 from search.evaluator.fidelity.positions import Against, Kept
 from search.evaluator.fidelity.reference import MAX_BYTES, Reference, read, with_own, write
-from search.evaluator.fidelity.texts import NUM_DECODED, cached_tokens, encoder, first_tokens, texts_of
+from search.evaluator.fidelity.texts import (
+    NUM_DECODED,
+    document_tokens,
+    encoder,
+    first_tokens,
+    texts_of,
+    turns,
+)
 from search.evaluator.outcomes import plain
 from search.evaluator.session import RefusedError
 from search.records import Status, Workload, digest_of
@@ -38,8 +45,11 @@ def refer(session: Session, workload: dict[str, Any], seed: int, name: str) -> d
 
 
 def prompts(session: Session, workload: Workload, seed: int) -> list[tuple[int, ...]]:
-    """Give the prompts of a workload's texts."""
-    return [text.prompt for text in _texts(session.engine, workload, seed, Path.home())]
+    """Give the prompts of a workload's texts, or of those that the KV cache holds first."""
+    engine = session.engine
+    texts = _texts(engine, workload, seed, Path.home())
+    first, *_ = turns(texts, workload.num_decoded or NUM_DECODED, engine.kv_tokens)
+    return [text.prompt for text in first]
 
 
 def compare(
@@ -94,12 +104,12 @@ def _texts(engine: Engine, workload: Workload, seed: int, scratch: Path) -> list
             f"a text with what is decoded after it has {needed} tokens, but the engine takes at most "
             f"{engine.settings.max_tokens}: ask for shorter texts or raise max_tokens",
         )
-    room = cached_tokens(workload)
+    room = document_tokens(workload.all_lengths, workload.num_decoded or NUM_DECODED)
     if room > engine.kv_tokens:
         raise RefusedError(
             Status.INFRASTRUCTURE,
-            f"the texts need room for {room} tokens, but the KV cache holds {engine.kv_tokens}: raise kv_cache_bytes "
-            "or ask for fewer or shorter texts",
+            f"the texts of a document need room for {room} tokens, but the KV cache holds {engine.kv_tokens}: raise "
+            "kv_cache_bytes or ask for shorter texts",
         )
     try:
         tokenizer = engine.llm.get_tokenizer()
@@ -134,13 +144,19 @@ def _made(engine: Engine, texts: Sequence[Text], num_decoded: int) -> Reference:
 def _dictate(
     engine: Engine, texts: Sequence[Text], num_decoded: int, listeners: Sequence[Kept | Against]
 ) -> list[list[int]]:
-    """Let requests emit their texts while somebody listens to each; give what they emitted."""
+    """Let requests emit their texts while somebody listens to each; give what they emitted.
+
+    Documents that the KV cache does not hold at once take turns, each prefilled anew.
+    """
     from search.evaluator.fidelity.forcing import Dictation
 
-    dictations = [
-        Dictation(len(text.prompt), text.forced, listener.hear) for text, listener in zip(texts, listeners, strict=True)
-    ]
-    emitted = engine.generate([text.prompt for text in texts], num_decoded, dictations).tokens
+    emitted: list[list[int]] = []
+    for some in turns(texts, num_decoded, engine.kv_tokens):
+        heard = listeners[len(emitted) : len(emitted) + len(some)]
+        dictations = [
+            Dictation(len(text.prompt), text.forced, each.hear) for text, each in zip(some, heard, strict=True)
+        ]
+        emitted += engine.generate([text.prompt for text in some], num_decoded, dictations).tokens
     for text, tokens, listener in zip(texts, emitted, listeners, strict=True):
         if listener.num_heard != num_decoded - 1 or (text.forced and tuple(tokens) != tuple(text.forced)):
             raise RefusedError(Status.INFRASTRUCTURE, f"{text.name} was not decoded as it was dictated")

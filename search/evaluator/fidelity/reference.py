@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import astuple, dataclass, replace
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import torch
 
 from search.evaluator.fidelity.texts import Text
-from search.evaluator.scratch.files import write_atomically
+from search.evaluator.scratch.files import leave_newest, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,11 +46,7 @@ def write(reference: Reference, path: Path) -> None:
 
     texts = {"texts": json.dumps([astuple(text) for text in reference.texts])}
     write_atomically(path, lambda file: save_file({"log_probabilities": reference.log_probabilities}, file, texts))
-    newest = sorted(path.parent.glob("*.safetensors"), key=lambda file: file.stat().st_mtime, reverse=True)
-    sizes = accumulate(file.stat().st_size for file in newest)
-    for i, (file, size) in enumerate(zip(newest, sizes, strict=True)):
-        if i and (i >= MAX_FILES or size > MAX_FOLDER_BYTES):
-            file.unlink(missing_ok=True)
+    leave_newest(path.parent, MAX_FILES, MAX_FOLDER_BYTES)
 
 
 def read(path: Path) -> Reference:

@@ -16,6 +16,7 @@ import math
 import random
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
 from search.evaluator.fidelity import library
@@ -69,17 +70,36 @@ def first_tokens(tokenizer: Tokenizer) -> list[int]:
 
 
 def cached_tokens(workload: Workload) -> int:
-    """Give the tokens that a KV cache has to hold for a workload's texts, at the largest page size and so at any.
+    """Give the tokens that a KV cache has to hold for all texts of a workload."""
+    documents = math.ceil(workload.num_sequences / len(workload.all_lengths))
+    return documents * document_tokens(workload.all_lengths, workload.num_decoded or NUM_DECODED)
 
-    Whole pages before a prompt's last token are those of the longest text of its document; the rest is its own.
+
+def document_tokens(lengths: Sequence[int], num_decoded: int) -> int:
+    """Give the tokens that a KV cache has to hold for a document's texts, at the largest page size and so at any.
+
+    Whole pages before a prompt's last token are those of the longest text; the rest is its own.
     """
-    lengths, num_decoded = workload.all_lengths, workload.num_decoded or NUM_DECODED
-    documents = math.ceil(workload.num_sequences / len(lengths))
     shared = [(length - 1) // LARGEST_PAGE for length in lengths]
     own = [
         math.ceil((length + num_decoded) / LARGEST_PAGE) - pages for length, pages in zip(lengths, shared, strict=True)
     ]
-    return LARGEST_PAGE * documents * (max(shared) + sum(own))
+    return LARGEST_PAGE * (max(shared) + sum(own))
+
+
+def turns(texts: Sequence[Text], num_decoded: int, room: int) -> list[Sequence[Text]]:
+    """Cut texts into runs of whole documents that a KV cache of `room` tokens holds at once, as few as it can be."""
+    found: list[list[Text]] = []
+    left = 0
+    for _, document in groupby(texts, key=lambda text: text.name):
+        some = list(document)
+        needed = document_tokens([len(text.prompt) for text in some], num_decoded)
+        if not found or needed > left:
+            found.append([])
+            left = room
+        found[-1].extend(some)
+        left -= needed
+    return list(found)
 
 
 def texts_of(

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.evaluator.caching import machine_bytes
 from search.evaluator.outcomes import plain
 from search.evaluator.session import RefusedError, named
 from search.records import Status, Workload
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from vortex_dsl.graph.graph import Graph
 
 NUM_STEPS = 16  # the longest time for which a program may keep its choice (`refresh_steps`)
-MAX_BYTES = 1 << 30  # of keys and values
+LEAST_BYTES, MOST_BYTES = 1 << 30, 16 << 30  # of keys and values: 32,000 tokens of 8 billion weights take 4 a text
+MACHINE_SHARE = 0.125  # of its memory, between these
 STORED_BYTES = 2  # per element
 EVERY_PAGE = (("dense_layers", 0),)  # a dense layer is asked nothing, so nothing is recorded of it
 
@@ -153,21 +155,22 @@ def _asked(session: Session, workload: Workload, seed: int) -> list[Asked]:
 
 
 def _that_fit(session: Session, asked: Sequence[Asked]) -> list[Asked]:
-    """Leave out texts, whole names of them, so that keys and values take at most `MAX_BYTES`.
+    """Leave out texts, whole names of them, so that keys and values take no more than a share of the machine's memory.
 
     Raises ValueError where not even those of one name fit.
     """
+    room = min(MOST_BYTES, max(LEAST_BYTES, int(MACHINE_SHARE * machine_bytes())))
     shape, config = session.shape, session.engine.llm.llm_engine.vllm_config.model_config
     per_token = config.get_total_num_hidden_layers() * shape.num_kv_heads * shape.head_dim * 2 * STORED_BYTES
     kept: list[Asked] = []
     for name in dict.fromkeys(text.name for text in asked):
         more = [*kept, *(text for text in asked if text.name == name)]
         num_bytes = per_token * sum(len(text.prompt) + NUM_STEPS for text in more)
-        if num_bytes > MAX_BYTES:
+        if num_bytes > room:
             if not kept:
                 raise ValueError(
-                    f"keys and values of one text take {num_bytes} bytes, and at most {MAX_BYTES} are kept; ask for "
-                    "fewer or shorter lengths"
+                    f"keys and values of one text at its lengths take {num_bytes:,} bytes, and at most {room:,} are "
+                    "kept on this machine; ask for shorter texts (--tokens), or take a machine with more memory"
                 )
             break
         kept = more

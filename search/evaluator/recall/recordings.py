@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from search.evaluator.scratch.files import write_atomically
+from search.evaluator.scratch.files import leave_newest, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-MAX_FILES = 4  # of a folder: what was recorded longest ago goes first
+MAX_FILES, MAX_FOLDER_BYTES = 4, 32 << 30  # of a folder: what was recorded longest ago goes first
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,7 @@ def save(recordings: Recordings, file: Path) -> None:
     }
     described = {"recordings": json.dumps(_described(recordings))}
     write_atomically(file, lambda part: save_file(tensors, part, described))
-    kept = sorted(file.parent.glob("*.safetensors"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    for old in kept[MAX_FILES:]:
-        old.unlink(missing_ok=True)
+    leave_newest(file.parent, MAX_FILES, MAX_FOLDER_BYTES)
 
 
 def load(file: Path) -> Recordings:

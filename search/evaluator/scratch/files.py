@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,20 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def leave_newest(folder: Path, most_files: int, most_bytes: int, ending: str = ".safetensors") -> None:
+    """Remove a folder's oldest files, so that at most so many, and so many bytes, are left; never the newest."""
+    found = []
+    for path in folder.glob(f"*{ending}"):
+        with suppress(FileNotFoundError):  # another process does the same
+            found.append((path, path.stat()))
+    found.sort(key=lambda each: each[1].st_mtime_ns, reverse=True)
+    num_bytes = 0
+    for i, (path, stat) in enumerate(found):
+        num_bytes += stat.st_size
+        if i and (i >= most_files or num_bytes > most_bytes):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

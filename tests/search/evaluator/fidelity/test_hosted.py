@@ -1,11 +1,14 @@
 """Fidelity in real engines: what is forced, what is heard, and that every position had a sparse read."""
 
+import re
+
 import pytest
 import torch
 
 from search.evaluator.fidelity.files import reference_path
 from search.evaluator.fidelity.given import keep_text
 from search.evaluator.fidelity.reference import read
+from search.evaluator.fidelity.texts import document_tokens
 from search.evaluator.probe import MODEL_FOLDER
 from vortex_dsl import zoo
 
@@ -19,6 +22,14 @@ POSITIONS = NUM_TEXTS * (NUM_DECODED - 1)
 
 def compare(host, program, values=(), **asked):
     return host.call("fidelity", text=zoo.text(program), values=values, name=NAME, **asked)
+
+
+def room_of(host, workload):
+    """Give the tokens that an engine's KV cache holds, as the refusal of a larger document tells it."""
+    lengths = (400,) * 1000
+    big = host.call("fidelity_reference", workload=workload | {"lengths": lengths}, seed=0, name="none")
+    assert (big["status"], "raise kv_cache_bytes" in big["message"]) == ("infrastructure", True)
+    return int(re.search(r"the KV cache holds (\d+)", big["message"])[1])
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +58,7 @@ def reference(start_host, home, workload):
         assert (short["status"], "ask for fewer or shorter texts" in short["message"]) == ("infrastructure", True)
         long = dense.call("fidelity_reference", workload=workload | {"num_decoded": 700}, seed=0, name="none")
         assert (long["status"], "raise max_tokens" in long["message"]) == ("infrastructure", True)
-        big = dense.call("fidelity_reference", workload=workload | {"num_sequences": 4000}, seed=0, name="none")
-        assert (big["status"], "raise kv_cache_bytes" in big["message"]) == ("infrastructure", True)
+        assert room_of(dense, workload) > 10_000
     finally:
         dense.close()
     return read(reference_path(NAME, home))
@@ -124,3 +134,23 @@ def test_what_a_race_decoded_is_not_decoded_again(sparse, home):
 def test_a_position_without_a_sparse_read_does_not_count(sparse):
     reply = compare(sparse, "quest", [["dense_layers", 8]])
     assert (reply["status"], "lower dense_layers" in reply["message"]) == ("not_sparse", True)
+
+
+def test_documents_that_do_not_fit_at_once_take_turns(start_host, sparse, home, workload):
+    """The same figures as side by side, and a covering budget is still no change."""
+    lengths, few = (900, 800), [["pages", 2], ["dense_layers", 0]]
+    each = document_tokens(lengths, NUM_DECODED)
+    asked = workload | {"lengths": lengths, "num_tokens": max(lengths)}
+    small = {"home": home, "max_tokens": 1024, "kv_cache_bytes": 5 << 20}
+    dense, turning = (start_host(role, MODEL_FOLDER, **small) for role in ("dense", "sparse"))
+    try:
+        assert each <= room_of(dense, workload) < 2 * each
+        assert dense.call("fidelity_reference", workload=asked, seed=0, name="in turns") == {"result": {"num_texts": 4}}
+        for program, values in (("dense", []), ("quest", few)):
+            told = {"text": zoo.text(program), "values": values, "name": "in turns"}
+            together, found = (figures(host.call("fidelity", **told)) for host in (sparse, turning))
+            assert found == pytest.approx(together, rel=1e-3, abs=1e-7)
+            assert found["kl"] < 1e-6 if program == "dense" else found["kl"] > 1e-4
+    finally:
+        dense.close()
+        turning.close()

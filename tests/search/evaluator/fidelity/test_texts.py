@@ -6,7 +6,16 @@ import pytest
 
 from search.evaluator.fidelity.given import MAX_BYTES, TextError, keep_text, kept_text, read_text, source_of
 from search.evaluator.fidelity.library import PREFIX, library_source
-from search.evaluator.fidelity.texts import NUM_DECODED, SPLITS, _help_topics, cached_tokens, split_of, texts_of
+from search.evaluator.fidelity.texts import (
+    NUM_DECODED,
+    SPLITS,
+    _help_topics,
+    cached_tokens,
+    document_tokens,
+    split_of,
+    texts_of,
+    turns,
+)
 from search.records import Stage, Workload
 
 ASKED = Workload(Stage.FIDELITY, num_tokens=400, num_sequences=6, lengths=(400, 200, 300), num_decoded=9)
@@ -152,6 +161,16 @@ def test_a_cache_holds_all_texts_at_any_page_size(lengths, page_size):
     assert needed <= cached_tokens(asked)
     if page_size == 128:
         assert needed == cached_tokens(asked)
+
+
+def test_documents_take_turns_where_a_cache_does_not_hold_all():
+    texts = texts_of(replace(ASKED, num_sequences=9), encode, 0)
+    each = document_tokens(ASKED.lengths, ASKED.num_decoded)
+    assert 3 * each == cached_tokens(replace(ASKED, num_sequences=9))
+    for room, sizes in ((3 * each, [9]), (3 * each - 1, [6, 3]), (2 * each - 1, [3, 3, 3]), (1, [3, 3, 3])):
+        found = turns(texts, ASKED.num_decoded, room)
+        assert [len(some) for some in found] == sizes
+        assert [text for some in found for text in some] == texts
 
 
 def test_long_texts_are_cut_from_the_standard_library():

@@ -1,9 +1,13 @@
 """Recordings come back from their file as they were, are never seen in part, and do not heap up."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from search.evaluator.recall import hosted
 from search.evaluator.recall.recordings import MAX_FILES, Model, Recorder, Recordings, load, save
+from search.evaluator.recall.texts import Asked
 
 SCALE = 0.5
 
@@ -84,3 +88,24 @@ def test_a_file_is_whole_or_not_there_and_old_ones_go(tmp_path, monkeypatch, dra
     with pytest.raises(OSError, match="no space left"):
         save(recordings, tmp_path / "late.safetensors")
     assert len(list(tmp_path.iterdir())) == MAX_FILES
+
+
+@pytest.mark.parametrize(("memory", "kept"), [(8, ["a"]), (16, ["a", "b"]), (1024, ["a", "b"])])
+def test_as_many_texts_are_recorded_as_a_machine_has_room_for(monkeypatch, memory, kept):
+    """Two texts of 16,000 tokens of a model with 28 layers and 8 KV heads of 128: 1.8 GB each."""
+    asked = [Asked(name, (0,) * 16_000) for name in ("a", "b")]
+    monkeypatch.setattr(hosted, "machine_bytes", lambda: memory << 30)
+    monkeypatch.setattr(hosted, "MACHINE_SHARE", 0.25)
+    assert [text.name for text in hosted._that_fit(session_of(28), asked)] == kept
+
+
+def test_a_text_that_a_machine_has_no_room_for_is_told_with_what_to_do(monkeypatch):
+    monkeypatch.setattr(hosted, "machine_bytes", lambda: 1 << 30)
+    with pytest.raises(ValueError, match=r"take 1,836,843,008 bytes, and at most 1,073,741,824 are kept on this mach"):
+        hosted._that_fit(session_of(28), [Asked("a", (0,) * 16_000)])
+
+
+def session_of(num_layers):
+    config = SimpleNamespace(get_total_num_hidden_layers=lambda: num_layers)
+    llm = SimpleNamespace(llm_engine=SimpleNamespace(vllm_config=SimpleNamespace(model_config=config)))
+    return SimpleNamespace(shape=SimpleNamespace(num_kv_heads=8, head_dim=128), engine=SimpleNamespace(llm=llm))

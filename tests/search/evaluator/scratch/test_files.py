@@ -1,8 +1,10 @@
 """A file is there whole, or as it was before."""
 
+import os
+
 import pytest
 
-from search.evaluator.scratch.files import write_atomically
+from search.evaluator.scratch.files import leave_newest, write_atomically
 
 
 def test_nothing_is_there_before_all_of_it_is(tmp_path):
@@ -42,3 +44,20 @@ def test_the_last_who_writes_stands(tmp_path):
 
     write_atomically(file, write)
     assert file.read_text() == "last"
+
+
+def test_the_oldest_files_of_a_folder_go_beyond_a_number_and_a_size(tmp_path):
+    def write(name, num_bytes, age):
+        path = tmp_path / name
+        path.write_bytes(b"x" * num_bytes)
+        os.utime(path, (1000 - age, 1000 - age))
+
+    for age, num_bytes in enumerate((50, 30, 10, 10)):
+        write(f"{age}.safetensors", num_bytes, age)
+    write("other.json", 1000, 9)
+    leave_newest(tmp_path, most_files=3, most_bytes=1000)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*(f"{i}.safetensors" for i in range(3)), "other.json"]
+    leave_newest(tmp_path, most_files=3, most_bytes=85)
+    assert sorted(path.name for path in tmp_path.glob("*.safetensors")) == ["0.safetensors", "1.safetensors"]
+    leave_newest(tmp_path, most_files=3, most_bytes=1)
+    assert sorted(path.name for path in tmp_path.glob("*.safetensors")) == ["0.safetensors"], "the newest is in use"
