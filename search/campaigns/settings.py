@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from search.campaigns.bounds import LEAST_TOKENS
 from search.campaigns.machines import kind_here
-from search.campaigns.saying import said
 from search.config import ANSWER_TOKENS, RATIOS, CampaignConfig, ConfigError, SeedProgram, lag_for
 from search.evaluator.probe import PROBE
 from search.kinds.wished import Wish, is_gpu
@@ -149,8 +148,7 @@ def _texts(setup: Setup, model: ModelFacts, *, is_confirmed: bool) -> tuple[str,
         )
     material = Material(setup.text, setup.tokens, LEAST_TOKENS, min(MODEL_TOKENS, room), is_confirmed)
     try:
-        with said(f"cutting texts into the tokens of {model.name}", at_once=False):
-            return material.settled(model.folder, scratch())
+        return material.settled(model.folder, scratch())
     except TextError as error:
         raise ConfigError(f"text: {error}") from None
 

@@ -165,7 +165,7 @@ def test_workers_share_a_machines_memory(tiny_llama, monkeypatch):
     facts, weights = model_facts(tiny_llama), read_weights(tiny_llama)
     rooms = [(0.92 * 16 - 1.5) / n - 0.85 - 2 * (1.4 + 4 * weights.num_values / (1 << 30)) for n in (1, 2, 3)]
     assert [room_for_caches(weights, n) / (1 << 30) for n in (1, 2, 3)] == pytest.approx(rooms)
-    texts = (Workload(Stage.FIDELITY, 1800, 100, lengths=(1800,), num_decoded=37),)
+    texts = (Workload(Stage.FIDELITY, 1800, 110, lengths=(1800,), num_decoded=37),)
     engine = EngineSettings("", sparse=True, max_tokens=2048)
     least = least_cache_bytes(facts, texts, 4, engine)
     assert dense_cache_bytes(facts, 4, engine) == 2 * engine.kv_cache_bytes / 3  # 256 bytes of K and V, 128 of fields
