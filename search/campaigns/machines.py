@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 TIMED = (Stage.FIDELITY, Stage.SERVE)  # at whose lengths what serves must be right, above all
 LEAST_ADDRESS_SPACE_BYTES = 16 << 30  # libraries alone map several GiB that they never touch
-LEAST_GPU_CACHE_BYTES, MOST_GPU_CACHE_BYTES = 8 << 30, 24 << 30
+LEAST_GPU_CACHE_BYTES, MOST_GPU_CACHE_BYTES = 8 << 30, 64 << 30  # a card may have less for it
 CPU_BYTES_PER_VALUE = 4  # of a KV cache in float32
 MOST_THREADS = 16  # of the engine that prefills for all: more hardly pay for prompts of some thousand tokens
 
@@ -158,7 +158,7 @@ def worker_settings(model: ModelFacts, workloads: Sequence[Workload], on_gpu: bo
     """
     from search.config import tokens_needed
     from search.evaluator.arms import WorkerSettings
-    from search.evaluator.caching import cache_bytes, machine_bytes
+    from search.evaluator.caching import CARD_SHARE, cache_bytes, machine_bytes
     from search.evaluator.engine import EngineSettings
 
     shape, num_tokens = (model.group, model.head_dim), tokens_needed(workloads)
@@ -172,7 +172,10 @@ def worker_settings(model: ModelFacts, workloads: Sequence[Workload], on_gpu: bo
         wanted = cache_bytes(model, workloads, 2, engine)
         cached = min(max(LEAST_GPU_CACHE_BYTES, wanted), MOST_GPU_CACHE_BYTES)
         return WorkerSettings(
-            replace(engine, dtype="bfloat16", kv_cache_bytes=cached), scratch(), shape, given_text=text
+            replace(engine, dtype="bfloat16", kv_cache_bytes=cached, card_share=CARD_SHARE),
+            scratch(),
+            shape,
+            given_text=text,
         )
     wanted = cache_bytes(model, workloads, CPU_BYTES_PER_VALUE, engine)
     cached = max(engine.kv_cache_bytes, min(wanted, machine_bytes() // 4))  # two engines hold one each

@@ -25,6 +25,10 @@ CAMPAIGN_BYTES = 1.5 * GIB  # the driver and Ray's own processes
 WORKER_BYTES = 0.85 * GIB  # of a worker's process, and of its one without an engine
 ENGINE_BYTES = 1.4 * GIB  # of an engine without weights and cache: torch and vLLM
 WEIGHT_BYTES = 4  # of a value: engines on a CPU compute in float32
+CARD_SHARE = 0.46  # of a GPU's memory for each of two engines
+CARD_WEIGHT_BYTES = 2  # of a value: on GPUs they compute in bfloat16
+CARD_ENGINE_BYTES = 3 * GIB  # of an engine without weights and cache, taken for granted: CUDA, workspaces, activations
+LEAST_CARD_CACHE_BYTES = GIB
 ON_TEXTS = (Stage.RECALL, Stage.FIDELITY, Stage.SERVE)  # on the same documents
 
 
@@ -61,6 +65,23 @@ def room_for_caches(weights: Weights, num_workers: int) -> int:
     each = (USED_SHARE * machine_bytes() - CAMPAIGN_BYTES) / num_workers - WORKER_BYTES
     loaded = WEIGHT_BYTES * weights.num_values or 2 * weights.size_bytes
     return max(0, int(each - 2 * (ENGINE_BYTES + loaded)))
+
+
+def on_card(settings: EngineSettings, weights: Weights, card_bytes: int) -> EngineSettings:
+    """Give the settings with no larger KV cache than an engine's share of a GPU's memory has room for.
+
+    Raises ValueError where it has none for weights and `LEAST_CARD_CACHE_BYTES`.
+    """
+    loaded = CARD_WEIGHT_BYTES * weights.num_values or weights.size_bytes
+    share = settings.card_share * card_bytes
+    room = int(share - loaded - CARD_ENGINE_BYTES)
+    if room < LEAST_CARD_CACHE_BYTES:
+        raise ValueError(
+            f"an engine's share of this GPU's {card_bytes / GIB:.0f} GiB is {share / GIB:.0f}, and the weights of "
+            f"{settings.model} take {loaded / GIB:.0f}, which leaves no room for a KV cache: two engines stand on one "
+            "GPU, so take a larger GPU or a smaller model"
+        )
+    return replace(settings, kv_cache_bytes=min(settings.kv_cache_bytes, room))
 
 
 def machine_bytes() -> int:

@@ -48,11 +48,12 @@ class EngineSettings:
     """How an engine is started. Sparse and dense arms of a comparison differ in `sparse` alone.
 
     `max_tokens`: longest prompt with its answer; `field_bytes`: bytes per page and KV head reserved for fields;
-    `kv_cache_bytes`: memory of the KV cache, of as many tokens in both arms; `graphs`: compile and capture as vLLM does
-    by default, worth its start-up time on a GPU; `captured_batches`: instead, compile nothing and capture whole decode
-    steps of so many sequences; `load_format`: vLLM's, "dummy" for random weights. `program`: the text of what is served
-    from the start, with `values`: where graphs are captured, no other can be. `lengths`: in tokens, at which texts are
-    judged; what serves is compared with the torch backend at one of them too.
+    `kv_cache_bytes`: memory of the KV cache, of as many tokens in both arms; `card_share`: of a GPU's memory, within
+    which an engine stays with weights and cache (`caching.on_card`), 0 for whatever is asked; `graphs`: compile and
+    capture as vLLM does by default, worth its start-up time on a GPU; `captured_batches`: instead, compile nothing and
+    capture whole decode steps of so many sequences; `load_format`: vLLM's, "dummy" for random weights. `program`: the
+    text of what is served from the start, with `values`: where graphs are captured, no other can be. `lengths`: in
+    tokens, at which texts are judged; what serves is compared with the torch backend at one of them too.
     """
 
     model: str
@@ -63,6 +64,7 @@ class EngineSettings:
     page_size: int = 16
     field_bytes: int = 2048
     kv_cache_bytes: int = 768 << 20
+    card_share: float = 0.0
     graphs: bool = False
     captured_batches: Sequence[int] = ()
     load_format: str = "auto"
@@ -117,6 +119,13 @@ def _sampling(num_tokens: int, dictation: Dictation | None) -> SamplingParams:
     # `min_tokens` takes the end of text out of the logits, which must not be: a dictation hears them.
     wanted: dict[str, Any] = {"min_tokens": num_tokens} if dictation is None else {"extra_args": {KEY: dictation}}
     return SamplingParams(temperature=0.0, max_tokens=num_tokens, ignore_eos=True, detokenize=False, **wanted)
+
+
+def card_bytes() -> int:
+    """Give the memory of the GPU that an engine of this process would take, without starting CUDA."""
+    from vllm.platforms import current_platform
+
+    return int(current_platform.get_device_total_memory())
 
 
 def _sampling_of(ask: Ask) -> SamplingParams:

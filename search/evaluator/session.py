@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.evaluator.guards import SLACK_PAGES, Done, claimed_pages
@@ -11,7 +12,7 @@ from search.records import Measurement, Status
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from search.evaluator.engine import Engine, Values
+    from search.evaluator.engine import Engine, EngineSettings, Values
     from search.evaluator.guards import Decoded
     from vortex_dsl import Program
     from vortex_dsl.graph.graph import Graph
@@ -50,7 +51,7 @@ class Session:
         from search.evaluator.identity import environment
 
         given = named(values)
-        self._engine = Engine(EngineSettings(sparse=self.sparse, values=given, **settings))
+        self._engine = Engine(_on_card(EngineSettings(sparse=self.sparse, values=given, **settings)))
         if self._engine.settings.program:
             self._served_program = (self._engine.settings.program, given)
         return {"environment": asdict(environment(self._engine.settings.dtype)), "kv_tokens": self._engine.kv_tokens}
@@ -146,6 +147,20 @@ class Session:
         assert self._served_program is not None, "pages are counted for a program"
         _, graph = self.traced(*self._served_program)
         return claimed_pages(graph, decoded, self.engine.num_layers)
+
+
+def _on_card(settings: EngineSettings) -> EngineSettings:
+    """Fit the KV cache to the GPU where settings say which share of it the engine may take."""
+    if not settings.card_share:
+        return settings
+    from search.evaluator.caching import on_card
+    from search.evaluator.engine import card_bytes
+    from search.evaluator.models.weights import read_weights
+
+    try:
+        return on_card(settings, read_weights(Path(settings.model)), card_bytes())
+    except ValueError as error:
+        raise RefusedError(Status.INFRASTRUCTURE, str(error)) from None
 
 
 def named(values: Sequence[Sequence[Any]]) -> Values:

@@ -9,10 +9,10 @@ from search.campaigns import machines
 from search.cli import main
 from search.commands.exits import ExitCode
 from search.config import ANSWER_TOKENS
-from search.evaluator.caching import cache_bytes, dense_cache_bytes, least_cache_bytes, room_for_caches
+from search.evaluator.caching import cache_bytes, dense_cache_bytes, least_cache_bytes, on_card, room_for_caches
 from search.evaluator.engine import EngineSettings
 from search.evaluator.models import ModelError, model_facts, smollm2
-from search.evaluator.models.weights import read_weights
+from search.evaluator.models.weights import Weights, read_weights
 from search.kinds.wished import Wish
 from search.records import Stage, Workload
 from search.workloads import workloads_for
@@ -155,8 +155,24 @@ def test_engines_take_what_the_workloads_need(tiny_llama):
     assert (settings.engine.dtype, settings.shape) == ("float32", (3, 32))
     on_gpu = machines.worker_settings(model_facts(tiny_llama), WORKLOADS, on_gpu=True)
     assert (on_gpu.engine.dtype, on_gpu.memory_bytes) == ("bfloat16", 0)
+    assert 0.4 < on_gpu.engine.card_share < 0.5  # two engines stand on one
+    assert settings.engine.card_share == 0
     with pytest.raises(ModelError, match="takes 2,048"):
         machines.worker_settings(model_facts(tiny_llama), (Workload(Stage.PROBE, 2000, 1),), on_gpu=False)
+
+
+def test_two_engines_share_a_card():
+    """Eight billion weights in 16 bits on 80 GB: less room than was asked for; 70 billion on 141 GB: none."""
+    asked = EngineSettings("a model", sparse=True, max_tokens=2048, kv_cache_bytes=40 << 30, card_share=0.46)
+    eight, seventy = (Weights("BF16", n * 10**9, 2 * n * 10**9) for n in (8, 70))
+    fitted = on_card(asked, eight, 80 * 10**9)
+    both = 2 * (fitted.kv_cache_bytes + eight.size_bytes + (3 << 30))
+    assert 0.9 * 80 * 10**9 < both < 0.95 * 80 * 10**9
+    assert on_card(asked, eight, 141 * 10**9) == asked
+    with pytest.raises(
+        ValueError, match=r"GPU's 131 GiB is 60, and the weights of a model take 130, .*a smaller model"
+    ):
+        on_card(asked, seventy, 141 * 10**9)
 
 
 def test_workers_share_a_machines_memory(tiny_llama, monkeypatch):
@@ -194,5 +210,5 @@ def test_the_kv_cache_holds_all_prompts_and_answers(tiny_llama):
     many = (Workload(Stage.PROBE, 1000, 2000),)
     larger = machines.worker_settings(facts, many, on_gpu=False).engine
     assert larger.kv_cache_bytes == cache_bytes(facts, many, 4, larger) > 768 << 20
-    most = machines.worker_settings(facts, (Workload(Stage.PROBE, 1000, 60_000),), on_gpu=True).engine
-    assert most.kv_cache_bytes == 24 << 30
+    most = machines.worker_settings(facts, (Workload(Stage.PROBE, 1000, 200_000),), on_gpu=True).engine
+    assert most.kv_cache_bytes == 64 << 30
