@@ -40,7 +40,7 @@ class Asked(_Part):
     repeats: Count
     lengths: Annotated[tuple[Count, ...], Field(max_length=MAX_SEQUENCES)]
     num_decoded: Annotated[int, Field(ge=0, le=MAX_TOKENS)]
-    source: Annotated[str, Field(pattern=r"^(text:[0-9a-f]{16})?$")]
+    source: Annotated[str, Field(pattern=r"^((text|library):[0-9a-f]{16})?$")]
     ratio: Annotated[float, Field(ge=0)]
 
     @model_validator(mode="after")

@@ -26,6 +26,7 @@ from search.config import tokens_needed
 from search.evaluator.caching import cache_bytes
 from search.evaluator.engine import EngineSettings
 from search.evaluator.fidelity.given import TextError
+from search.evaluator.fidelity.material import tokenizer_in
 from search.evaluator.models import cache_folder, model_digest, model_facts
 from search.evaluator.probe.chains import NUM_HOPS
 from search.evaluator.probe.problems import problems_of
@@ -48,7 +49,6 @@ __all__ = ["Verification", "VerifyError", "fresh_environment", "read_wheel", "ve
 
 HIDDEN = ("vortex", "_vortex", "__editable__", "_editable")
 INSTALL_S, CHECK_S = 120, 600
-MAX_TEXT_TOKENS = 1 << 30
 MAX_SENTENCE = 300  # characters of what a wheel says
 VARIABLES = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -136,12 +136,8 @@ def _asked(wheel: Wheel, model: Path) -> _Asked:
 
 def _timed_prompts(workload: Workload, seed: int, model: Path) -> list[dict[str, list[int]]]:
     """Give the prompts for which a wheel's answers were recorded. Raises VerifyError."""
-    from transformers import AutoTokenizer
-
-    # Prompts are cut from texts that are longer than any model takes; transformers would warn of that.
-    tokenizer = AutoTokenizer.from_pretrained(model, model_max_length=MAX_TEXT_TOKENS)
     try:
-        found = prompts_of(workload, seed, tokenizer, cache_folder() / "engines")
+        found = prompts_of(workload, seed, tokenizer_in(model), cache_folder() / "engines")
     except TextError as error:
         raise VerifyError(f"the texts that the wheel was measured on are not here: {error}") from None
     return [{"prompt_token_ids": list(prompt)} for prompt in found]

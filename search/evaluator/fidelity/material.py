@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from search.evaluator.fidelity.given import TextError, keep_text, read_text
 from search.evaluator.fidelity.library import library_source
@@ -13,6 +13,8 @@ from search.workloads import HELD_OUT_DOCUMENTS, NUM_DOCUMENTS, longest_text, te
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+LONGEST = 1 << 30  # tokens of a text from which pieces are cut, longer than any model takes
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,18 @@ def tokens_of(source: str, model: Path, scratch: Path) -> int:
     `source` is a workload's, empty for Python's prose. Raises TextError where the model has no tokenizer, or the text
     is not kept.
     """
+    encode = encoder(tokenizer_in(model))
+    return min(len(encode(split_of(source, split, scratch))) for split in SPLITS)
+
+
+def tokenizer_in(model: Path) -> Any:
+    """Give the tokenizer in a model's folder, which warns of no long text. Raises TextError where there is none."""
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
+        return AutoTokenizer.from_pretrained(model, local_files_only=True, model_max_length=LONGEST)
     except Exception as error:  # what it raises depends on which file is missing or odd
         raise TextError(
             f"the model in {model} has no tokenizer that can be read, by which texts are cut: put the tokenizer's "
             f"files beside its weights ({type(error).__name__})"
         ) from error
-    encode = encoder(tokenizer)
-    return min(len(encode(split_of(source, split, scratch))) for split in SPLITS)

@@ -8,6 +8,7 @@ import pytest
 
 from search.plugin import verify, wheel
 from search.plugin.names import Names
+from search.plugin.said import Asked
 from tests.search.plugin.conftest import DIGEST, PACKAGE
 from vortex_dsl import zoo
 
@@ -120,6 +121,12 @@ def test_entry_points_beside_those_of_the_plugin(export, forged, more):
 def test_a_workload_that_would_fill_memory_or_leads_elsewhere(export, forged, changed, told):
     asked = json.loads(export[f"{PACKAGE}/exported.json"])["workload"]
     assert told in refused(forged(workload=asked | changed))
+
+
+@pytest.mark.parametrize("source", ["", "text:0123456789abcdef", "library:0123456789abcdef"])
+def test_a_workload_names_any_text_that_a_campaign_may_have(export, source):
+    asked = json.loads(export[f"{PACKAGE}/exported.json"])["workload"]
+    assert Asked.model_validate_json(json.dumps(asked | {"source": source})).workload.source == source
 
 
 @pytest.mark.parametrize(
