@@ -13,11 +13,12 @@ from search.records import Stage
 from vortex_dsl import load_program, trace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from search.campaigns.setup import Setup
     from search.evaluator.models import ModelFacts
+    from search.records import Workload
     from vortex_dsl import Shape
 
 PROBE_RATIOS = (8.0,)
@@ -82,6 +83,7 @@ def judged_by(setup: Setup, model: ModelFacts, *, as_written: bool = False) -> C
     task = _built(setup.task, model, lengths_of(0, longest)) if setup.task else ""
     kinds = SMALL if model.name == smollm2.NAME else ""
     workloads = workloads_for(0, longest, texts, task, kinds)
+    _require_texts(workloads, model)
     return replace(
         shape,
         ratios=ratios,
@@ -154,6 +156,18 @@ def _built(task: str, model: ModelFacts, lengths: tuple[int, ...]) -> str:
         return source_of(task, model.folder, lengths, scratch())
     except TaskError as error:
         raise ConfigError(f"task: {error}") from None
+
+
+def _require_texts(workloads: Sequence[Workload], model: ModelFacts) -> None:
+    """Refuse texts that are too long or too many for their source."""
+    from search.campaigns.machines import scratch
+    from search.evaluator.fidelity.enough import require_texts
+    from search.evaluator.fidelity.given import TextError
+
+    try:
+        require_texts(workloads, model.folder, scratch())
+    except TextError as error:
+        raise ConfigError(f"tokens and text: {error}") from None
 
 
 def _kept(file: Path) -> str:

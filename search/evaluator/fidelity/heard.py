@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from search.evaluator.guards import Decoded, Done
-from search.evaluator.scratch.files import write_atomically
+from search.evaluator.scratch.files import newest_first, write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 MAX_FILES = 500  # of a folder, some kilobytes each: whoever a race stops never asks for its own
@@ -35,6 +36,11 @@ class Heard:
         figures = torch.cat([self.figures, other.figures])
         return Heard(figures, torch.cat([self.first_choices, other.first_choices]), self.done + other.done)
 
+    def in_order(self, places: Sequence[int]) -> Heard:
+        """Give the same with each text at its place: `places` has that of each, all of them."""
+        order = [places.index(place) for place in range(len(places))]
+        return Heard(self.figures[order], self.first_choices[order], self.done)
+
 
 def keep(heard: Heard, path: Path) -> None:
     """Keep what was heard, whole or not at all; the oldest of more than `MAX_FILES` go."""
@@ -44,8 +50,7 @@ def keep(heard: Heard, path: Path) -> None:
     told = {"layers": json.dumps(layers), "decoded": json.dumps(vars(decoded))}
     values = {"figures": heard.figures, "first_choices": heard.first_choices}
     write_atomically(path, lambda file: save_file(values, file, told))
-    kept = sorted(path.parent.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)
-    for old in kept[:-MAX_FILES]:
+    for old, _ in newest_first(path.parent, "*.safetensors")[MAX_FILES:]:
         old.unlink(missing_ok=True)
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from search.evaluator.fidelity.texts import Text
-from search.evaluator.scratch.files import write_atomically
+from search.evaluator.fidelity.texts import OWN, Text
+from search.evaluator.scratch.files import newest_first, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1 << 30  # of one reference
 MAX_FILES = 12  # of a folder; the oldest go
-OWN = "own"
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,7 @@ def write(reference: Reference, path: Path) -> None:
 
     texts = {"texts": json.dumps([astuple(text) for text in reference.texts])}
     write_atomically(path, lambda file: save_file({"log_probabilities": reference.log_probabilities}, file, texts))
-    kept = sorted(path.parent.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)
-    for old in kept[:-MAX_FILES]:
+    for old, _ in newest_first(path.parent, "*.safetensors")[MAX_FILES:]:
         old.unlink(missing_ok=True)
 
 

@@ -1,8 +1,11 @@
 """A file is there whole, or as it was before."""
 
+import os
+from pathlib import Path
+
 import pytest
 
-from search.evaluator.scratch.files import write_atomically
+from search.evaluator.scratch.files import newest_first, write_atomically
 
 
 def test_nothing_is_there_before_all_of_it_is(tmp_path):
@@ -42,3 +45,18 @@ def test_the_last_who_writes_stands(tmp_path):
 
     write_atomically(file, write)
     assert file.read_text() == "last"
+
+
+def test_what_another_process_takes_meanwhile_is_left_out(tmp_path, monkeypatch):
+    for i, name in enumerate("abc"):
+        (tmp_path / name).write_text(name)
+        os.utime(tmp_path / name, (i, i))
+    stat = Path.stat
+
+    def taken(path, **how):
+        if path.name == "b":
+            path.unlink(missing_ok=True)
+        return stat(path, **how)
+
+    monkeypatch.setattr(Path, "stat", taken)
+    assert [path.name for path, _ in newest_first(tmp_path, "?")] == ["c", "a"]
