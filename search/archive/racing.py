@@ -2,9 +2,11 @@
 
 Racing as of O. Maron and A. W. Moore (NIPS 6, 1993) and M. Birattari et al. (GECCO 2002): problems are judged in
 batches, pairs decide, and who is behind beyond doubt gets no more of them. A race is one text of each length, the
-same for all; text by text the logarithms of two rules' mean KL are compared, since distances of a text stray by a
-factor. There is one look at each candidate, so its error is that of Student's interval: one in forty that is not worse
-is stopped.
+same for all, of as many documents as there are; text by text the logarithms of two rules' mean KL are compared, since
+distances of a text stray by a factor. There is one look at each candidate, so the test errs as Student's interval does,
+once in forty. But whoever leads is the best of many in these texts among others: of 50 rules and one more that is as
+good as the third of them, that one was stopped in 3.5 to 6 of a hundred (simulated, 24 texts of which 6 race,
+2026-11-29).
 """
 
 from __future__ import annotations

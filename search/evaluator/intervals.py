@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Z = 1.959963984540054  # normal quantile at 0.975
-# Student's t at 0.975 by degrees of freedom 1 ... 30; beyond, Cornish-Fisher is good to four digits.
-T = (
-    *(12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281),
-    *(2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860),
-    *(2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423),
-)
+TAIL = 0.025  # beyond either end of an interval of 95 %
+LEAST_DRAWN = 6  # clusters: fewer, drawn anew, stray too little, and of two only half of all intervals hold the mean
 NUM_RESAMPLES = 2000
 
 
@@ -46,11 +43,76 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def student_quantile(degrees: int) -> float:
-    """Give Student's t at 0.975."""
-    if degrees <= len(T):
-        return T[degrees - 1]
-    return Z + (Z**3 + Z) / (4 * degrees) + (5 * Z**5 + 16 * Z**3 + 3 * Z) / (96 * degrees**2)
+@lru_cache(maxsize=4096)
+def student_quantile(degrees: int, tail: float = TAIL) -> float:
+    """Give what Student's t exceeds in a share `tail` of all cases, at most one half."""
+    low, high = 0.0, 1.0
+    while _beyond(high, degrees) > tail:
+        low, high = high, 2 * high
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _beyond(middle, degrees) > tail else (low, middle)
+    return high
+
+
+def widening(num: int, degrees: int | None = None) -> float:
+    """Give how many times as wide intervals must be so that all of `num` hold at once in 95 % (Bonferroni).
+
+    degrees: of Student's t; None for the normal distribution.
+    """
+    tail = TAIL / max(1, num)
+    if degrees is None:
+        return NormalDist().inv_cdf(1 - tail) / NormalDist().inv_cdf(1 - TAIL)
+    return student_quantile(degrees, tail) / student_quantile(degrees)
+
+
+def _beyond(t: float, degrees: int) -> float:
+    """Give how often Student's t exceeds `t`, by the finite series for whole degrees of freedom.
+
+    M. Abramowitz and I. A. Stegun, Handbook of Mathematical Functions (1964), 26.7.3 and 26.7.4.
+    """
+    angle = math.atan(t / math.sqrt(degrees))
+    square, odd = math.cos(angle) ** 2, degrees % 2
+    term = math.cos(angle) if odd else 1.0
+    total = term if degrees > 1 else 0.0
+    for i in range(2 + odd, degrees - 1, 2):
+        term *= square * (i - 1) / i
+        total += term
+    within = 2 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
+    return (1 - within) / 2
+
+
+def paired_shares(gained: int, lost: int, n: int) -> tuple[float, float]:
+    """Give the interval of (gained - lost) / n: of n questions, that only one of two answers, and only the other.
+
+    D. G. Bonett and R. M. Price (J. Educ. Behav. Stat. 37, 2012): a question more is counted for either. So it has a
+    width even where both answer alike. Raises ValueError without questions.
+    """
+    if n <= 0:
+        raise ValueError("no questions, no difference")
+    mine, theirs = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
+    centre = mine - theirs
+    half = Z * math.sqrt((mine + theirs - centre**2) / (n + 2))
+    return max(-1.0, centre - half), min(1.0, centre + half)
+
+
+def wider(interval: Interval, low: float, high: float) -> Interval:
+    """Give an interval with its ends moved out as far as these; one without ends stays so."""
+    if interval.low is None or interval.high is None:
+        return interval
+    return Interval(interval.value, min(low, interval.low), max(high, interval.high), interval.num_samples)
+
+
+def clustered_share(clustered: Interval) -> Interval:
+    """Give a share from `clustered_mean` of rights and wrongs with the wider of its interval and Wilson's.
+
+    Marks of one cluster are not independent, and where all are right their bootstrap has no width.
+    """
+    n = clustered.num_samples
+    whole = Interval(clustered.value, *wilson(round(clustered.value * n), n), n)
+    if clustered.low is None or clustered.high is None:
+        return whole
+    return wider(whole, max(0.0, clustered.low), min(1.0, clustered.high))
 
 
 def mean(samples: Sequence[float]) -> Interval:
@@ -110,12 +172,17 @@ def _bootstrap(sums: np.ndarray, counts: np.ndarray, seed: int) -> Interval:
     """Give sum(sums) / sum(counts) with its percentile interval under resampling of clusters.
 
     The percentiles are Hesterberg's expanded ones (The American Statistician 69, 2015): a plain bootstrap of n clusters
-    is too narrow by the factor sqrt((n - 1) / n) and by Student's t over the normal's quantile.
+    is too narrow by the factor sqrt((n - 1) / n) and by Student's t over the normal's quantile. Of fewer clusters than
+    `LEAST_DRAWN` no percentile reaches far enough, and Student's interval takes its place.
     """
     n = len(sums)
     estimate = float(sums.sum() / counts.sum())
     if n < 2:
         return Interval(estimate, None, None, int(counts.sum()))
+    if n < LEAST_DRAWN:
+        strayed = float(np.std((sums - estimate * counts) / counts.mean(), ddof=1))
+        half = student_quantile(n - 1) * strayed / math.sqrt(n)
+        return Interval(estimate, estimate - half, estimate + half, int(counts.sum()))
     draws = np.random.default_rng(seed).integers(0, n, (NUM_RESAMPLES, n))
     resampled = sums[draws].sum(1) / np.maximum(counts[draws].sum(1), 1)
     tail = NormalDist().cdf(-math.sqrt(n / (n - 1)) * student_quantile(n - 1))

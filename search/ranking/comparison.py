@@ -1,6 +1,7 @@
 """Candidates side by side: differences of what was measured in pairs, under one circumstance.
 
-Questions are paired one by one, texts by `kl_text_<i>`, layers by `recall_layer_<i>`. Speeds are paired with dense
+Questions are paired one by one, and drawn with the passage that they are asked about
+(`right_<kind>_<length>_prompt_<i>`); texts by `kl_text_<i>`, layers by `recall_layer_<i>`. Speeds are paired with dense
 attention only, so that between two programs the intervals of both count.
 """
 
@@ -9,7 +10,8 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from search.evaluator import intervals
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 OF_QUESTIONS = (Stage.RETRIEVAL, Stage.PROBE, Stage.TASK)
 TEXT = re.compile(r"kl_text_(\d+)")
 LAYER = re.compile(r"(recall|mass|output_error)_layer_(\d+)")
-BLOCK = re.compile(r"accuracy_(?P<kind>.+)_(?P<length>\d+)")
+PASSAGE = re.compile(r"right_(?P<kind>.+)_(?P<length>\d+)_prompt_\d+")
 MEASURED = (Status.OK, Status.BELOW_GATE)
 
 
@@ -107,6 +109,7 @@ def _differences(
 
 
 Found = tuple[str, str, tuple[float, float], "Interval"]
+Passages = list[tuple[dict[str, str], range]]  # what each asks for, and which of all questions are its own
 
 
 def _figures(stage: Stage, pair: tuple[Evaluation, Evaluation], workload: Workload) -> Iterator[Found]:
@@ -121,39 +124,45 @@ def _figures(stage: Stage, pair: tuple[Evaluation, Evaluation], workload: Worklo
 
 
 def _questions(pair: tuple[Evaluation, Evaluation], workload: Workload) -> Iterator[Found]:
-    """Compare answers question by question. Those that share a context are drawn together."""
+    """Compare answers question by question. Those that share a passage are drawn together."""
     a, b = ([int(mark) for mark in each.correct] for each in pair)
     if not a or len(a) != len(b):
         return
-    yield "accuracy", "", _means(a, b), _clustered(a, b, workload.num_sequences)
-    blocks = _blocks(pair[0])
+    passages = _passages(pair[0]) or _evenly(len(a), workload.num_sequences)
+    groups: dict[str, list[range]] = {"": [questions for _, questions in passages]}
     for by in ("kind", "length"):
-        places: dict[str, list[int]] = defaultdict(list)
-        for names, block in blocks:
-            places[names[by]] += block
-        for name, chosen in places.items():
-            mine, theirs = [a[i] for i in chosen], [b[i] for i in chosen]
-            yield "accuracy", f"{by} {name}", _means(mine, theirs), _mean_difference(mine, theirs)
+        for names, questions in passages:
+            if by in names:
+                groups.setdefault(f"{by} {names[by]}", []).append(questions)
+    for part, chosen in groups.items():
+        mine, theirs = ([[marks[i] for i in questions] for questions in chosen] for marks in (a, b))
+        yield "accuracy", part, _means([*chain(*mine)], [*chain(*theirs)]), _clustered(mine, theirs)
 
 
-def _blocks(evaluation: Evaluation) -> list[tuple[dict[str, str], range]]:
-    """Give which questions are of which kind and length: `accuracy_<kind>_<length>` in the questions' order.
+def _passages(evaluation: Evaluation) -> Passages:
+    """Give the passages, in the questions' order.
 
-    Nothing where these figures do not divide the questions, or are not what the questions come to.
+    Nothing where there are no such figures, or they are not what the questions come to.
     """
-    found: list[tuple[dict[str, str], range]] = []
+    found: Passages = []
     start = 0
     for measurement in evaluation.measurements:
-        named = BLOCK.fullmatch(measurement.name)
+        named = PASSAGE.fullmatch(measurement.name)
         if not named:
             continue
-        block = range(start, start + measurement.num_samples)
-        marks = evaluation.correct[block.start : block.stop]
+        questions = range(start, start + measurement.num_samples)
+        marks = evaluation.correct[questions.start : questions.stop]
         if not marks or abs(marks.count("1") / len(marks) - measurement.value) > 1e-6:
             return []
-        found.append((named.groupdict(), block))
-        start = block.stop
+        found.append((named.groupdict(), questions))
+        start = questions.stop
     return found if start == len(evaluation.correct) else []
+
+
+def _evenly(num_questions: int, num_passages: int) -> Passages:
+    """Share questions out where each passage has as many; else each is drawn alone."""
+    each = num_questions // num_passages if num_passages and num_questions % num_passages == 0 else 1
+    return [({}, range(i, i + each)) for i in range(0, num_questions, each)]
 
 
 def _texts(pair: tuple[Evaluation, Evaluation], workload: Workload) -> Iterator[Found]:
@@ -169,7 +178,25 @@ def _texts(pair: tuple[Evaluation, Evaluation], workload: Workload) -> Iterator[
     for part, chosen in groups.items():
         if chosen:
             a, b = ([each[i] for i in chosen] for each in values)
-            yield "kl", part, _means(a, b), _mean_difference(a, b)
+            yield "kl", part, _means(a, b), _of_texts([i // len(lengths) for i in chosen], a, b)
+
+
+def _of_texts(documents: Sequence[int], a: Sequence[float], b: Sequence[float]) -> Interval:
+    """Give the mean difference over texts, whose documents are drawn where there are enough of them.
+
+    See `search.evaluator.fidelity.figures`.
+    """
+    if len(set(documents)) < intervals.LEAST_DRAWN:
+        return _mean_difference(a, b)
+    apart: dict[int, list[float]] = defaultdict(list)
+    for document, mine, theirs in zip(documents, a, b, strict=True):
+        apart[document].append(theirs - mine)
+    return _over(list(apart.values()))
+
+
+def _over(apart: Sequence[Sequence[float]]) -> Interval:
+    """Give the mean of differences with an interval over whole groups of them; as many pairs are told."""
+    return replace(intervals.clustered_mean(apart), num_samples=len(apart))
 
 
 def numbered(evaluation: Evaluation, pattern: re.Pattern[str]) -> dict[int, float]:
@@ -219,11 +246,15 @@ def _mean_difference(a: Sequence[float], b: Sequence[float]) -> Interval:
     return intervals.mean([theirs - mine for mine, theirs in zip(a, b, strict=True)])
 
 
-def _clustered(a: Sequence[int], b: Sequence[int], num_contexts: int) -> Interval:
-    """Give the mean difference with an interval over contexts where each has as many questions, else over questions."""
-    each = len(a) // num_contexts if num_contexts and len(a) % num_contexts == 0 else 1
-    sums = [(sum(a[i : i + each]) / each, sum(b[i : i + each]) / each) for i in range(0, len(a), each)]
-    return _mean_difference([mine for mine, _ in sums], [theirs for _, theirs in sums])
+def _clustered(a: Sequence[Sequence[int]], b: Sequence[Sequence[int]]) -> Interval:
+    """Give the mean difference of marks with an interval over passages.
+
+    It is no narrower than one for which a few equal answers prove nothing (`intervals.paired_shares`).
+    """
+    apart = [[theirs - mine for mine, theirs in zip(*each, strict=True)] for each in zip(a, b, strict=True)]
+    every = [*chain(*apart)]
+    ends = intervals.paired_shares(every.count(1), every.count(-1), len(every))
+    return intervals.wider(_over(apart), *ends)
 
 
 def _nothing_common(a: Record, b: Record, known: Circumstances) -> str:

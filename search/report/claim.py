@@ -5,22 +5,22 @@ texts that nobody learned from, in pairs where the ledger holds them, and it ans
 beyond the interval. A published rule that was not measured there counts as beaten where the lead is as sure on texts
 that proposers see, which is told; of a rule that a race stopped, by how many times more it loses in those few. As it
 must beat every one of them, no interval is widened for their number (Berger's intersection-union test, Technometrics
-24, 1982).
+24, 1982). But it was chosen as the best of many, and the best of many was lucky: a lead is sure where its interval lies
+above 0 once it is widened for all found rules that were measured on the same texts (Bonferroni).
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from search.archive.racing import more_lost, text_losses
-from search.ranking.comparison import ComparisonError, compare
+from search.parents import GIVEN
 from search.ranking.front import is_faster
 from search.ranking.leaderboard import named, speedup
-from search.records import Stage, Status
+from search.records import Status
+from search.report.duels import Chosen, Duel, Judges, chosen_of
 from search.report.material import HELD_OUT, SEARCH
-from search.report.merit import KL, RACED, RETRIEVAL, Merit, figure, is_found, is_published, merit_of
+from search.report.merit import KL, RETRIEVAL, Merit, is_found, is_published, merit_of
 from search.report.wording import title_case
 
 if TYPE_CHECKING:
@@ -29,39 +29,10 @@ if TYPE_CHECKING:
     from search.ranking.comparison import Circumstances
     from search.ranking.front import Section
     from search.ranking.standing import Standing
-    from search.records import Record
     from search.report.material import Place
 
 MAX_WEIGHED = 12  # found rules that are looked at besides the confirmed ones: best first, so the nearest is among them
 MAX_NAMED = 3
-
-
-@dataclass(frozen=True)
-class Gain:
-    """By how much one is better than another, in the merit's unit; positive is better. `is_paired`: text by text."""
-
-    value: float
-    low: float | None
-    high: float | None
-    is_paired: bool
-
-    @property
-    def is_sure(self) -> bool:
-        """Whether the interval lies above 0."""
-        return self.low is not None and self.low > 0
-
-    def __str__(self) -> str:
-        return figure(self.value, self.low, self.high) + ("" if self.is_paired else " (not in pairs)")
-
-
-@dataclass(frozen=True)
-class Duel:
-    """A found rule against a published one: its lead in what tells programs apart, and in answers; None: unknown."""
-
-    published: Standing
-    gain: Gain | None
-    answers: Gain | None
-    is_held_out: bool = True
 
 
 @dataclass(frozen=True)
@@ -87,8 +58,13 @@ class Claim:
         return self.found is not None and bool(self.duels) and not self.shortfalls
 
 
-def claim(section: Section, place: Place, known: Circumstances, *, asks_retrieval: bool) -> Claim:
-    """Say of a section whether something found beats every published rule in it, or what came nearest."""
+def claim(
+    section: Section, place: Place, known: Circumstances, *, asks_retrieval: bool, chosen: Chosen | None = None
+) -> Claim:
+    """Say of a section whether something found beats every published rule in it, or what came nearest.
+
+    `chosen`: of how many found rules the section is a part, where it is not whole.
+    """
     ratio, merit = section.rows[0].ratio, merit_of(section.rows)
     rivals = [s for s in section.rows if is_published(s)]
     if merit is None:
@@ -96,10 +72,12 @@ def claim(section: Section, place: Place, known: Circumstances, *, asks_retrieva
     ranked = merit.ranked(s for s in section.rows if is_found(s) and s.status == Status.OK)
     confirmed = [s for s in ranked if s.confirmed]
     weighed = [*confirmed, *[s for s in ranked if not s.confirmed][:MAX_WEIGHED]]
-    found = [_weighed(s, rivals, merit, _Judges(place, known, asks_retrieval)) for s in weighed]
+    judges = Judges(place, known, asks_retrieval, chosen or chosen_of(section.rows, merit))
+    found = [_weighed(s, rivals, merit, judges) for s in weighed]
     nearest = min(found, key=_nearness, default=Claim(ratio, merit, None, caveats=_left_out(rivals, merit)))
-    chosen = (f"it is the best of {len(confirmed)} that were confirmed",) if len(confirmed) > 1 else ()
-    return replace(nearest, caveats=(*chosen, *nearest.caveats) if nearest.split == HELD_OUT else nearest.caveats)
+    number = judges.chosen.num_confirmed if nearest.split == HELD_OUT else 0
+    told = f"it is the best of {number} that were confirmed" + (", and its leads are sure even so" * nearest.holds)
+    return replace(nearest, caveats=(*([told] if number > 1 else ()), *nearest.caveats))
 
 
 def headline(claims: Sequence[Claim]) -> str:
@@ -151,95 +129,7 @@ def _lead(each: Claim) -> str:
     return f"Its least lead, over {named(duel.published)} at {theirs}, is {duel.gain} {each.merit.unit}."
 
 
-@dataclass(frozen=True)
-class _Judges:
-    """Where duels are looked up."""
-
-    place: Place
-    known: Circumstances
-    asks_retrieval: bool
-
-    def duels(self, found: Standing, rivals: Iterable[Standing], merit: Merit, split: str) -> list[Duel]:
-        """Compare a found rule with each rival, the least lead first, unknown ones before all."""
-        judged = [
-            Duel(each, self._gain(found, each, merit, split), self._gain(found, each, RETRIEVAL, split))
-            for each in rivals
-        ]
-        return sorted(judged, key=_lead_of)
-
-    def duels_held_out(self, found: Standing, rivals: Sequence[Standing], merit: Merit) -> list[Duel]:
-        """Compare on held-out data; with rivals not measured there as proposers see them, where that is enough."""
-        judged = self.duels(found, rivals, merit, HELD_OUT)
-        left = [duel.published for duel in judged if duel.gain is None]
-        seen = {duel.published.id: duel for duel in self.duels(found, left, merit, SEARCH)}
-        behind = {each: duel for each, duel in seen.items() if duel.gain is not None and duel.gain.is_sure}
-        known = (replace(behind[d.published.id], is_held_out=False) if d.published.id in behind else d for d in judged)
-        return sorted(known, key=_lead_of)
-
-    def asked(self, duels: Iterable[Duel]) -> list[Duel]:
-        """Leave out rules that cannot be brought to the cost ratio at the lengths of questions, so are never asked."""
-        return [duel for duel in duels if duel.answers or not self._is_dear(duel.published)]
-
-    def _is_dear(self, rule: Standing) -> bool:
-        found = self.place.seen[rule.id].value(Stage.CHECK, "retrieval_cost_ratio", rule.ratio)
-        return found is not None and found < rule.ratio
-
-    def is_raced(self, rule: Standing) -> bool:
-        """Say whether a rule ran a race, so that leads over it are known on those texts if on no others."""
-        return self.place.seen[rule.id].value(Stage.RACE, "kl", rule.ratio) is not None
-
-    def _gain(self, found: Standing, other: Standing, merit: Merit, split: str) -> Gain | None:
-        gain = self._paired(found, other, merit, split) or _apart(found, other, merit, confirmed=split == HELD_OUT)
-        return self._raced(found, other) if gain is None and merit is KL and split == SEARCH else gain
-
-    def _raced(self, found: Standing, other: Standing) -> Gain | None:
-        """Compare in the texts of their race as a race does: a rule that is no good loses many times more in a few."""
-        if self._paired(found, other, RACED, SEARCH) is None:
-            return None
-        mine, theirs = (text_losses(self.place.seen[each.id], each.ratio) for each in (found, other))
-        more = more_lost(theirs, mine)
-        if more is None or more.low is None or more.high is None:
-            return None
-        lost = sum(mine) / len(mine)
-        value, low, high = (lost * math.expm1(each) for each in (more.value, more.low, more.high))
-        return Gain(value, low, high, is_paired=True)
-
-    def _paired(self, found: Standing, other: Standing, merit: Merit, split: str) -> Gain | None:
-        theirs, mine = (self._record(each, merit, split) for each in (other, found))
-        if theirs is None or mine is None:
-            return None
-        try:
-            differences = compare([theirs, mine], self.known)
-        except ComparisonError:
-            return None
-        fit = (d for d in differences if d.figure == merit.figure and not d.part and d.low is not None)
-        for each in fit:
-            if merit in (KL, RACED):
-                return Gain(-each.difference, _negative(each.high), _negative(each.low), is_paired=True)
-            return Gain(each.difference, each.low, each.high, is_paired=True)
-        return None
-
-    def _record(self, standing: Standing, merit: Merit, split: str) -> Record | None:
-        record = (self.place.confirming if split == HELD_OUT else self.place.seen).get(standing.id)
-        if record is None:
-            return None
-        mine = (e for e in record.evaluations if e.key.stage is merit.stage and e.ratio == standing.ratio)
-        return replace(record, evaluations=tuple(mine))
-
-
-def _apart(found: Standing, other: Standing, merit: Merit, *, confirmed: bool) -> Gain | None:
-    """Compare two figures by their own intervals, which must not touch: wider than in pairs."""
-    mine, theirs = (merit.value(each, confirmed=confirmed) for each in (found, other))
-    if mine is None or theirs is None:
-        return None
-    (low, high), (other_low, other_high) = (merit.bounds(each, confirmed=confirmed) for each in (found, other))
-    sign = 1.0 if merit.is_loss else -1.0
-    edges = [_difference(other_low, high), _difference(other_high, low)]
-    least, most = (None, None) if None in edges else sorted(sign * each for each in edges if each is not None)
-    return Gain(sign * (theirs - mine), least, most, is_paired=False)
-
-
-def _weighed(found: Standing, published: Sequence[Standing], merit: Merit, judges: _Judges) -> Claim:
+def _weighed(found: Standing, published: Sequence[Standing], merit: Merit, judges: Judges) -> Claim:
     split = HELD_OUT if merit.value(found, confirmed=True) is not None else SEARCH
     rivals = [
         s
@@ -261,12 +151,11 @@ def _weighed(found: Standing, published: Sequence[Standing], merit: Merit, judge
         *(_answers_lost(judges.asked(duels)) if judges.asks_retrieval and merit is not RETRIEVAL else ()),
         f"it is slower than dense attention, {speedup(found)}" if _is_slow(found) else "",
     ]
-    caveats = (*_seen_only(duels), *_speed(found), *_retrieval(judges, duels, merit), *_left_out(published, merit))
+    caveats = (
+        *_seen_only(duels), *_given(found, judges), *_speed(found), *_retrieval(judges, duels, merit),
+        *_left_out(published, merit),
+    )  # fmt: skip
     return Claim(found.ratio, merit, found, tuple(duels), split, tuple(filter(None, shortfalls)), caveats)
-
-
-def _lead_of(duel: Duel) -> tuple[bool, float, int]:
-    return duel.gain is not None, duel.gain.value if duel.gain else 0.0, duel.published.id
 
 
 def _seen_only(duels: Iterable[Duel]) -> tuple[str, ...]:
@@ -274,6 +163,12 @@ def _seen_only(duels: Iterable[Duel]) -> tuple[str, ...]:
     told = "one published rule is" if number == 1 else f"{number} published rules are"
     again = "was not measured again" if number == 1 else "were not measured again"
     return (f"{told} behind it on the texts that proposers see, and {again}",) if number else ()
+
+
+def _given(found: Standing, judges: Judges) -> tuple[str, ...]:
+    """Tell that a rule was not found here: who gave it may have chosen it by the same texts."""
+    is_given = judges.proposer(found) == GIVEN
+    return ("a person gave it, and may have chosen it by these very texts: --text judges on others",) * is_given
 
 
 def _nearness(each: Claim) -> tuple[object, ...]:
@@ -286,11 +181,18 @@ def _nearness(each: Claim) -> tuple[object, ...]:
 def _doubts(duels: Sequence[Duel], merit: Merit) -> list[str]:
     known = [duel for duel in duels if duel.gain is not None]
     behind = [d.published for d in known if d.gain and d.gain.value <= 0]
-    unsure = [d.published for d in known if d.gain and d.gain.value > 0 and not d.gain.is_sure]
+    ahead = [d for d in known if d.gain and d.gain.value > 0 and not d.gain.is_sure]
+    lucky = [d for d in ahead if d.gain and d.gain.low is not None and d.gain.low > 0]
+    unsure = [d.published for d in ahead if d not in lucky]
+    number = max((d.gain.num_chosen_from for d in lucky if d.gain), default=0)
     word = "loses at least as much as" if merit.is_loss else "reaches no more than"
     return [
         f"it {word} {_names(behind)}" if behind else "",
         f"the interval of its lead over {_names(unsure)} holds 0" if unsure else "",
+        f"the interval of its lead over {_names([d.published for d in lucky])} holds 0 once it is widened for the "
+        f"{number} found rules of which it is the best"
+        if lucky
+        else "",
     ]
 
 
@@ -327,13 +229,23 @@ def _speed(found: Standing) -> tuple[str, ...]:
     return (told if is_faster(found) or _is_slow(found) else f"{told}, not told apart from it",)
 
 
-def _retrieval(judges: _Judges, duels: Sequence[Duel], merit: Merit) -> tuple[str, ...]:
+def _retrieval(judges: Judges, duels: Sequence[Duel], merit: Merit) -> tuple[str, ...]:
     if merit is RETRIEVAL:
         return ()
     if not judges.asks_retrieval:
         return ("the campaign asks no questions about long texts",)
-    dear = len(duels) - len(judges.asked(duels))
-    return (f"{dear} of these rules cannot be asked questions at this cost",) if dear else ()
+    asked = judges.asked(duels)
+    dear = len(duels) - len(asked)
+    told = (f"{dear} of these rules cannot be asked questions at this cost",) if dear else ()
+    return (*told, *_answers_open(asked))
+
+
+def _answers_open(duels: Iterable[Duel]) -> tuple[str, ...]:
+    """Tell how many answers fewer it may give: that none are shown to be lost does not show that none are."""
+    ends = [(d.answers.low, d.published) for d in duels if d.answers and d.answers.low is not None]
+    low, rule = min(ends, key=lambda each: each[0], default=(0.0, None))
+    told = "the interval does not exclude that in retrieval it gives"
+    return (f"{told} {-low:.2f} of the answers less than {named(rule)}",) if rule is not None and low < 0 else ()
 
 
 def _is_slow(found: Standing) -> bool:
@@ -359,11 +271,3 @@ def _all(places: Sequence[str]) -> str:
     elif numbers:
         told.append(f"at cost ratios of {', '.join(numbers[:-1])} and {numbers[-1]}")
     return " and ".join([*told, *(each for each in places if not each.startswith("at "))])
-
-
-def _negative(value: float | None) -> float | None:
-    return None if value is None else -value
-
-
-def _difference(a: float | None, b: float | None) -> float | None:
-    return None if a is None or b is None else a - b

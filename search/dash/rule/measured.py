@@ -20,6 +20,7 @@ PARTS = (
     (re.compile(r"(?P<figure>.+)_head_(?P<part>\d+)"), "KV head"),
     (re.compile(r"(?P<figure>.+)_text_(?P<part>\d+)"), "text"),
     (re.compile(r"(?P<figure>.+)_third_(?P<part>\d+)"), "third of the text"),
+    (re.compile(r"(?P<figure>right)_(?P<part>.+_prompt_\d+)"), "passage"),
     (re.compile(r"(?P<figure>(?:dense_)?accuracy)_(?P<part>[a-z_]+_\d+)"), "kind and length"),
     (re.compile(r"(?P<figure>(?:mass|kl|loss|cost_ratio|(?:dense_)?accuracy))_(?P<part>\d+)"), "length"),
     (re.compile(r"(?P<figure>(?:mass|kl|loss|(?:dense_)?accuracy))_(?P<part>[a-z_]+)"), "kind"),

@@ -13,6 +13,7 @@ from search.evaluator.guards import Decoded, Done
 from search.evaluator.scratch.files import leave_newest, write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 MAX_FILES, MAX_FOLDER_BYTES = 500, 1 << 30  # some kilobytes each: whoever a race stops never asks for its own
@@ -34,6 +35,11 @@ class Heard:
         """Give both, the other's texts after these."""
         figures = torch.cat([self.figures, other.figures])
         return Heard(figures, torch.cat([self.first_choices, other.first_choices]), self.done + other.done)
+
+    def in_order(self, places: Sequence[int]) -> Heard:
+        """Give the same with each text at its place: `places` has that of each, all of them."""
+        order = [places.index(place) for place in range(len(places))]
+        return Heard(self.figures[order], self.first_choices[order], self.done)
 
 
 def keep(heard: Heard, path: Path) -> None:

@@ -20,6 +20,7 @@ from search.evaluator.fidelity.texts import (
     document_tokens,
     encoder,
     first_tokens,
+    places_in_race,
     texts_of,
     turns,
 )
@@ -62,18 +63,23 @@ def compare(
 ) -> dict[str, Any]:
     """Decode the texts of a reference with the program's attention, and compare position by position.
 
-    `num_first`: so many of them are decoded before the others; None for all at once. A race decodes no others, and
-    keeps what it heard for the comparison that follows.
+    `num_first`: so many of them, `texts.places_in_race`, are decoded before the others; None for all at once. A race
+    decodes no others, and keeps what it heard for the comparison that follows.
     """
     reference = _reference(session, name)
     session.swap(text, values)
     kept = reference_path(digest_of((name, text, values)), Path.home(), RACED)
-    heard = (None if is_race else take(kept)) or _heard(session, reference, slice(num_first))
-    if num_first is not None and not is_race and num_first < len(reference.texts):
-        heard += _heard(session, reference, slice(num_first, None))
+    every = range(len(reference.texts))
+    places = every if num_first is None else places_in_race(len(every), num_first)
+    heard = (None if is_race else take(kept)) or _heard(session, reference, places)
+    if not is_race and len(places) < len(every):
+        others = [place for place in every if place not in places]
+        heard = (heard + _heard(session, reference, others)).in_order([*places, *others])
+        places = every
     num_texts, num_positions, _ = heard.figures.shape
     session.check_sparse(num_texts * num_positions, heard.done)
-    found = Compared(reference.texts[:num_texts], *(each.numpy() for each in heard.figures.unbind(-1)))
+    texts = [reference.texts[place] for place in places]
+    found = Compared(texts, *(each.numpy() for each in heard.figures.unbind(-1)))
     told = {
         "measurements": plain([*found.measurements(), *session.pages_read(heard.done)]),
         "message": found.extent,
@@ -85,11 +91,11 @@ def compare(
     return told
 
 
-def _heard(session: Session, reference: Reference, some: slice) -> Heard:
-    """Decode some of a reference's texts with the program that is served."""
+def _heard(session: Session, reference: Reference, places: Sequence[int]) -> Heard:
+    """Decode the texts at some places of a reference with the program that is served."""
     session.engine.reset()
-    texts, said = reference.texts[some], reference.log_probabilities[some]
-    listeners = [Against(dense, each.forced) for dense, each in zip(said, texts, strict=True)]
+    texts, said = [reference.texts[place] for place in places], reference.log_probabilities
+    listeners = [Against(said[place], text.forced) for place, text in zip(places, texts, strict=True)]
     _dictate(session.engine, texts, said.shape[1] + 1, listeners)
     figures = torch.stack([each.figures for each in listeners])
     return Heard(figures, torch.tensor([each.first_choices for each in listeners]), session.done())

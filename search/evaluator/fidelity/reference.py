@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from search.evaluator.fidelity.texts import Text
+from search.evaluator.fidelity.texts import OWN, Text
 from search.evaluator.scratch.files import leave_newest, write_atomically
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 MAX_BYTES = 4 << 30  # of one reference: 80 texts with 36 counted positions and 262,144 tokens of vocabulary take 3
 MAX_FILES = 12  # of a folder; the oldest go
 MAX_FOLDER_BYTES = 8 << 30
-OWN = "own"
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 NUM_DECODED = 33  # tokens after each prompt where the workload does not say; the first of them comes from prefill
 SPLITS = ("search", "held_out")
 PARAGRAPH = "\n\n"
+OWN = "own"  # the kind of a text that the dense engine goes on with by itself
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,16 @@ def split_of(source: str, split: str, scratch: Path | None) -> str:
     return _halves(kept_text(source, scratch))[SPLITS.index(split)]
 
 
+def places_in_race(num_texts: int, num_lengths: int) -> list[int]:
+    """Give the places of the texts that a race decodes: one of each length, and of as many documents as there are.
+
+    Texts of one document are more alike than others: a rule that is lucky in one of them is so in the next.
+    """
+    num_documents = max(1, num_texts // num_lengths)
+    turns = ((i // 2 + i % 2 * (num_documents // 2)) % num_documents for i in range(num_lengths))
+    return [place for i, turn in enumerate(turns) if (place := turn * num_lengths + i) < num_texts]
+
+
 def _chosen(num_documents: int, needed: int, seed: int) -> list[int]:
     """Give the documents of one seed, in an order that takes neighbours apart; none where there are too few."""
     if needed > num_documents:
@@ -172,10 +183,16 @@ def _source(workload: Workload) -> str:
 
 
 def _halves(text: str) -> tuple[str, str]:
-    """Cut a file in two, between paragraphs where there are some."""
+    """Cut a file in two, between paragraphs where there are some, else between lines.
+
+    What stands in several places stays in the first: the second half must not hold what stands in the other.
+    """
+    between = PARAGRAPH if PARAGRAPH in text else "\n"
     middle = len(text) // 2
-    cut = text.find(PARAGRAPH, middle)
-    return (text[:middle], text[middle:]) if cut < 0 else (text[:cut], text[cut:])
+    cut = text.find(between, middle)
+    halves = (text[:middle], text[middle:]) if cut < 0 else (text[:cut], text[cut:])
+    seen: set[str] = set()
+    return _unseen(halves[0], seen, between), _unseen(halves[1], seen, between)
 
 
 @cache
@@ -195,12 +212,12 @@ def _help_topics() -> tuple[str, str]:
     return PARAGRAPH.join(splits[0]), PARAGRAPH.join(splits[1])
 
 
-def _unseen(section: str, seen: set[str]) -> str:
+def _unseen(section: str, seen: set[str], between: str = PARAGRAPH) -> str:
     """Give a section's paragraphs that were not seen before, however they were broken into lines."""
     kept = []
-    for paragraph in section.split(PARAGRAPH):
+    for paragraph in section.split(between):
         words = " ".join(paragraph.split())
         if words and words not in seen:
             kept.append(paragraph)
         seen.add(words)
-    return PARAGRAPH.join(kept)
+    return between.join(kept)

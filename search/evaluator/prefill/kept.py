@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search.evaluator.scratch.files import write_atomically
+from search.evaluator.scratch.files import newest_first, write_atomically
 from search.records import digest_of
 
 if TYPE_CHECKING:
@@ -72,8 +72,7 @@ class Shelf:
     def _too_many(self) -> Iterator[Path]:
         """Give the files beyond `MAX_BYTES`, counted from the one used last."""
         num_bytes = 0
-        found = [(path, path.stat()) for path in self.folder.glob("*.safetensors")]
-        for path, stat in sorted(found, key=lambda each: each[1].st_mtime_ns, reverse=True):
+        for path, stat in newest_first(self.folder, "*.safetensors"):
             num_bytes += stat.st_size
             if num_bytes > MAX_BYTES:
                 yield path

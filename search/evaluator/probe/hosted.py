@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from search.evaluator.outcomes import plain
+from search.evaluator.outcomes import measured, plain
 from search.records import Measurement, Workload, digest_of
 
 if TYPE_CHECKING:
@@ -37,13 +37,9 @@ def accuracy(hops: Sequence[Sequence[bool]]) -> Measurement:
 
     Hops of one problem are not independent, and where all are right a bootstrap has no width.
     """
-    from search.evaluator.intervals import clustered_mean, wilson
+    from search.evaluator.intervals import clustered_mean, clustered_share
 
-    clustered = clustered_mean(hops)
-    assert clustered.low is not None and clustered.high is not None, "a bootstrap has both ends"  # noqa: PT018
-    low, high = wilson(sum(map(sum, hops)), clustered.num_samples)
-    low, high = min(low, clustered.low), max(high, clustered.high)
-    return Measurement("accuracy", clustered.value, low, high, clustered.num_samples)
+    return measured("accuracy", clustered_share(clustered_mean(hops)))
 
 
 def _tasks(workload: Workload, seed: int) -> ProbeTasks:

@@ -72,29 +72,43 @@ def paired_measurements(sparse: Sequence[Judged], dense: Sequence[Judged]) -> li
     """Compare the same questions, answered by both; both in the same order.
 
     `accuracy`: share of questions that are wholly right; `partial`: mean share of each that is; `loss`: dense accuracy
-    less the program's, above 0 where the program is worse. Intervals are over whole prompts.
+    less the program's, above 0 where the program is worse. Intervals are over whole prompts, and never of no width.
     """
     found = [
         _accuracy("accuracy", sparse),
         _accuracy("dense_accuracy", dense),
         measured("partial", _over_prompts(sparse, [each.share for each in sparse])),
-        measured("loss", _over_prompts(sparse, [float(d.right) - s.right for s, d in zip(sparse, dense, strict=True)])),
+        _loss(sparse, dense),
     ]
     for names in (list(dict.fromkeys(each.kind for each in sparse)), sorted({each.length for each in sparse})):
         for name in names:
             both = [(s, d) for s, d in zip(sparse, dense, strict=True) if name in {s.kind, s.length}]
             found.append(_accuracy(f"accuracy_{name}", [s for s, _ in both]))
             found.append(_accuracy(f"dense_accuracy_{name}", [d for _, d in both]))
-    return found
+    return [*found, *_by_prompt(sparse)]
+
+
+def _by_prompt(judged: Sequence[Judged]) -> list[Measurement]:
+    """Tell what is answered of each prompt, in the order of the questions: whoever compares programs draws prompts."""
+    groups: dict[tuple[str, int, int], list[Judged]] = {}
+    for each in judged:
+        groups.setdefault((each.kind, each.length, each.prompt), []).append(each)
+    return [
+        Measurement(f"right_{kind}_{length}_prompt_{prompt}", _share(asked), num_samples=len(asked))
+        for (kind, length, prompt), asked in groups.items()
+    ]
 
 
 def _accuracy(name: str, judged: Sequence[Judged]) -> Measurement:
     """Give the share of right answers with the wider of Wilson's interval and one over whole prompts."""
-    clustered = _over_prompts(judged, [float(each.right) for each in judged])
-    low, high = intervals.wilson(sum(each.right for each in judged), len(judged))
-    if clustered.low is not None and clustered.high is not None:
-        low, high = min(low, clustered.low), max(high, clustered.high)
-    return Measurement(name, clustered.value, low, high, clustered.num_samples)
+    return measured(name, intervals.clustered_share(_over_prompts(judged, [float(each.right) for each in judged])))
+
+
+def _loss(sparse: Sequence[Judged], dense: Sequence[Judged]) -> Measurement:
+    """Give what is lost with the wider of an interval over whole prompts and one that answers alike have too."""
+    lost = [float(d.right) - s.right for s, d in zip(sparse, dense, strict=True)]
+    ends = intervals.paired_shares(lost.count(1.0), lost.count(-1.0), len(lost))
+    return measured("loss", intervals.wider(_over_prompts(sparse, lost), *ends))
 
 
 def _over_prompts(judged: Sequence[Judged], values: Sequence[float]) -> Interval:

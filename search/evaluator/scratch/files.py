@@ -26,18 +26,22 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         raise
 
 
-def leave_newest(folder: Path, most_files: int, most_bytes: int, ending: str = ".safetensors") -> None:
+def leave_newest(folder: Path, most_files: int, most_bytes: int, pattern: str = "*.safetensors") -> None:
     """Remove a folder's oldest files, so that at most so many, and so many bytes, are left; never the newest."""
-    found = []
-    for path in folder.glob(f"*{ending}"):
-        with suppress(FileNotFoundError):  # another process does the same
-            found.append((path, path.stat()))
-    found.sort(key=lambda each: each[1].st_mtime_ns, reverse=True)
     num_bytes = 0
-    for i, (path, stat) in enumerate(found):
+    for i, (path, stat) in enumerate(newest_first(folder, pattern)):
         num_bytes += stat.st_size
         if i and (i >= most_files or num_bytes > most_bytes):
             path.unlink(missing_ok=True)
+
+
+def newest_first(folder: Path, pattern: str) -> list[tuple[Path, os.stat_result]]:
+    """Give a folder's files, the one written or used last first; whatever others take away meanwhile is left out."""
+    found = []
+    for path in folder.glob(pattern):
+        with suppress(FileNotFoundError):
+            found.append((path, path.stat()))
+    return sorted(found, key=lambda each: each[1].st_mtime_ns, reverse=True)
 
 
 @contextmanager

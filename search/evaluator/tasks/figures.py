@@ -48,7 +48,10 @@ def paired_measurements(sparse: Scores, dense: Scores, higher_is_better: Mapping
     first = next(iter(sparse))
     sign = 1.0 if higher_is_better.get(first.partition("_")[0], higher_is_better.get(first, True)) else -1.0
     lost = [sign * (d - s) for s, d in zip(sparse[first], dense[first], strict=True)]
-    return [*found, measured("loss", intervals.mean(lost))]
+    over = intervals.mean(lost)
+    if set(lost) <= {-1.0, 0.0, 1.0}:
+        over = intervals.wider(over, *intervals.paired_shares(lost.count(1.0), lost.count(-1.0), len(lost)))
+    return [*found, measured("loss", over)]
 
 
 def _mean(name: str, values: Sequence[float]) -> Measurement:

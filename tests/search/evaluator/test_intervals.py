@@ -5,7 +5,19 @@ import math
 import numpy as np
 import pytest
 
-from search.evaluator.intervals import clustered_mean, mean, median_and_spread, paired_ratio, student_quantile, wilson
+from search.evaluator.intervals import (
+    Interval,
+    clustered_mean,
+    clustered_share,
+    mean,
+    median_and_spread,
+    paired_ratio,
+    paired_shares,
+    student_quantile,
+    widening,
+    wider,
+    wilson,
+)
 
 
 def test_wilson_agrees_with_published_values():
@@ -27,6 +39,49 @@ def test_student_quantiles_fall_towards_the_normal_one():
     assert quantiles == sorted(quantiles, reverse=True)
     assert student_quantile(60) == pytest.approx(2.0003, abs=2e-4)
     assert student_quantile(10**6) == pytest.approx(1.95996, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "tail", "quantile"),
+    [(1, 0.025, 12.7062), (5, 0.025, 2.5706), (23, 0.025, 2.0687), (5, 0.0005, 6.8688), (30, 0.0005, 3.6460),
+     (2, 0.001, 22.327), (4, 0.001, 7.1732)],
+)  # fmt: skip
+def test_student_quantiles_are_those_of_tables(degrees, tail, quantile):
+    assert student_quantile(degrees, tail) == pytest.approx(quantile, rel=1e-4)
+
+
+def test_intervals_that_shall_all_hold_are_wider():
+    assert widening(1) == widening(1, 5) == 1.0
+    assert widening(10) == pytest.approx(2.8070 / 1.95996, abs=1e-4)
+    assert widening(50, 5) == pytest.approx(6.8688 / 2.5706, rel=1e-4)
+    assert widening(0, 5) == 1.0, "nobody was compared"
+
+
+def test_answers_that_are_alike_do_not_prove_that_rules_are():
+    low, high = paired_shares(0, 0, 12)
+    assert low == -high
+    assert high == pytest.approx(0.198, abs=1e-3)
+    few, many = paired_shares(2, 0, 2), paired_shares(12, 0, 12)
+    assert few[0] < 0, "two questions do not decide"
+    assert many[0] > 0.4
+    with pytest.raises(ValueError, match="no questions"):
+        paired_shares(0, 0, 0)
+
+
+def test_the_wider_of_two_intervals_encloses_both():
+    assert wider(Interval(0.5, 0.4, 0.6, 9), 0.45, 0.7) == Interval(0.5, 0.4, 0.7, 9)
+    assert wider(Interval(0.5, None, None, 1), 0.1, 0.9).low is None, "one sample has no interval"
+    assert wider(Interval(0.0, 0.0, 0.2, 9), 0.1, 0.3) == Interval(0.0, 0.0, 0.3, 9)
+    assert wider(Interval(0.0, 0.0, 0.0, 9), -0.1, 0.1) == Interval(0.0, -0.1, 0.1, 9)
+
+
+def test_a_share_is_never_certain_and_never_beyond_0_and_1():
+    sure = clustered_share(clustered_mean([[1.0] * 4] * 6))
+    assert (sure.value, sure.high) == (1.0, 1.0)
+    assert sure.low == pytest.approx(wilson(24, 24)[0])
+    apart = clustered_share(clustered_mean([[1.0] * 4, [0.0] * 4, [1.0] * 4]))
+    assert (apart.low, apart.high) == (0.0, 1.0)
+    assert clustered_share(clustered_mean([[1.0] * 4])).low == pytest.approx(wilson(4, 4)[0])
 
 
 def test_a_paired_ratio_and_its_inverse_agree():
@@ -87,9 +142,9 @@ def test_hops_of_one_problem_are_drawn_together():
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
 
 
-@pytest.mark.parametrize("n", [8, 20])
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 8, 20])
 def test_a_mean_of_few_clusters_is_covered_nearly_as_often(n):
-    """Normal clusters, for eight of which a plain percentile interval covers .88 of the means."""
+    """Normal clusters: for eight a plain percentile interval covers .88 of the means, for two an expanded one .5."""
     rng = np.random.default_rng(0)
     intervals = [clustered_mean(rng.normal(5, 2, (n, 1)).tolist(), seed) for seed in range(1000)]
     assert 0.915 < np.mean([i.low <= 5 <= i.high for i in intervals]) < 0.97

@@ -9,6 +9,7 @@ from search.evaluator.fidelity.figures import Compared
 from search.evaluator.fidelity.texts import Text
 
 KINDS = ("prose", "own")
+FEW_DOCUMENTS = [Text(f"prose {i % 4}", "prose", (0,) * 10, (1,) * 7) for i in range(16)]
 TEXTS = [Text(f"prose {i // 2}", KINDS[i % 2], (0,) * (10, 20)[i % 2], (1,) * 7) for i in range(8)]
 
 
@@ -42,10 +43,43 @@ def test_an_interval_is_as_wide_as_texts_differ():
     assert between.low < 0.5 < 1.5 < between.high
 
 
+def test_where_there_are_enough_documents_whole_ones_are_drawn():
+    """Texts of a document are alike: eight documents of two texts each say no more than eight texts."""
+    texts = [Text(f"prose {i // 2}", KINDS[i % 2], (0,) * 10, (1,) * 7) for i in range(16)]
+    kl = np.repeat(np.arange(8.0), 2)[:, None] * np.ones((16, 6))
+    zero = np.zeros((16, 6))
+    alike, apart = (found(Compared(each, kl, zero, zero, zero))["kl"] for each in (texts, FEW_DOCUMENTS))
+    assert alike.value == apart.value == 3.5
+    assert alike.high - alike.low > 1.3 * (apart.high - apart.low)
+
+
 def test_perplexity_is_compared_in_logarithms():
     figures = found(compared(0.1, dense=np.full((8, 6), -1.0), sparse=np.full((8, 6), -1.5)))
     ratio = figures["perplexity_ratio"]
     assert ratio.value == ratio.low == ratio.high == pytest.approx(math.exp(0.5))
+
+
+def test_perplexity_is_that_of_true_texts():
+    """What dense attention says by itself is likely to it by choice: whoever differs looks worse there."""
+    sparse = np.array([[-1.5], [-9.0]] * 4) * np.ones((8, 6))
+    ratio = found(compared(0.1, dense=np.full((8, 6), -1.0), sparse=sparse))["perplexity_ratio"]
+    assert ratio.value == pytest.approx(math.exp(0.5))
+    assert ratio.num_samples == 24
+
+
+def test_the_mean_of_few_texts_is_less_sure_than_their_range():
+    """Of two texts of a length, half of all means lie outside of what both reach."""
+    kl = np.array([[1.0], [1.0], [3.0], [3.0], [1.0], [1.0], [3.0], [3.0]]) * np.ones((8, 6))
+    few = Compared(TEXTS[:4], *(each[:4] for each in (kl, np.zeros((8, 6)), np.zeros((8, 6)), np.zeros((8, 6)))))
+    part = found(few)["kl_10"]
+    assert (part.value, part.low) == (2.0, 0.0), "and no KL is below 0"
+    assert part.high > 10
+
+
+def test_an_agreement_that_is_perfect_is_not_certain():
+    agreement = found(compared(0.0, agrees=np.ones((8, 6))))["agreement"]
+    assert (agreement.value, agreement.high) == (1.0, 1.0)
+    assert agreement.low < 0.95
 
 
 def test_agreement_is_a_share_and_a_string():

@@ -36,6 +36,11 @@ def test_the_oldest_go(tmp_path, monkeypatch):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_texts_find_their_places_again():
+    both = (heard(2) + heard(3) + heard(4)).in_order([2, 0, 1])
+    assert both.first_choices[:, 0].tolist() == both.figures[:, 0, 0].tolist() == [3, 4, 2]
+
+
 def test_two_times_add_up():
     both = heard(2) + heard(3)
     assert both.figures.tolist() == [[[2.0] * 4] * 3, [[3.0] * 4] * 3]

@@ -12,6 +12,11 @@ from search.workloads import FORCED_TOKENS, HELD_OUT_DOCUMENTS, MODEL_TOKENS, NU
 LEAST = 256
 
 
+def words(number):
+    """Give so many words, none twice."""
+    return " ".join(f"w{i:05}" for i in range(number))
+
+
 @pytest.fixture
 def settled(worded, tmp_path):
     def settle(text=None, tokens=None, most=MODEL_TOKENS, is_confirmed=True):
@@ -43,14 +48,14 @@ def test_where_nobody_asks_texts_are_as_long_as_there_are_enough_of(settled, min
     """A model whose tokens are long has fewer of them in the same prose."""
     source, usual = settled()
     assert (source, 1000 < usual <= MODEL_TOKENS) == ("", True)
-    text = mine("so it went on and on\n\n" * 2 * 1500)
+    text = mine("".join(f"so it went on and {i:05}\n\n" for i in range(2 * 1500)))
     source, longest = settled(text)
     assert source == source_of(text.read_text())
     assert longest == pytest.approx(6 * 1500 / HELD_OUT_DOCUMENTS - FORCED_TOKENS, abs=2)
 
 
 def test_without_confirmation_fewer_documents_do(settled, mine):
-    text, least = mine("word " * 2 * 6000), 6000 // NUM_DOCUMENTS - 100
+    text, least = mine(words(2 * 6000)), 6000 // NUM_DOCUMENTS - 100
     assert settled(text, least, is_confirmed=False)[1] == least == 1400
     with pytest.raises(TextError, match=r"10 texts of 1,400 tokens take 14,370 tokens of each half of the text"):
         settled(text, least)
@@ -58,9 +63,9 @@ def test_without_confirmation_fewer_documents_do(settled, mine):
 
 def test_what_is_too_short_is_told_with_what_to_do(settled, mine):
     with pytest.raises(TextError, match=r"has 6,000 in .*at most --tokens 563, or a text \(--text\) of 3\.4 times"):
-        settled(mine("word " * 2 * 6000), 2000)
+        settled(mine(words(2 * 6000)), 2000)
     with pytest.raises(TextError, match=r"has 100 in .*; give a text \(--text\) of 29\.3 times its length"):
-        settled(mine("word " * 200))
+        settled(mine(words(200)))
     with pytest.raises(TextError, match="of Python's standard library, which has"):
         settled(tokens=90_000)
 

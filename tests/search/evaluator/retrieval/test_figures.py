@@ -45,3 +45,22 @@ def test_losses_are_paired_and_have_intervals():
 def test_a_loss_that_is_a_gain_is_below_zero():
     dense, sparse = judged("needle", 512, [1, 0, 1, 1]), judged("needle", 512, [1, 1, 1, 1])
     assert {m.name: m.value for m in figures.paired_measurements(sparse, dense)}["loss"] == -0.25
+
+
+def test_the_same_answers_to_few_questions_do_not_prove_that_nothing_is_lost():
+    dense = [each for i in range(4) for each in judged("needle", 512, [1, 1], i)]
+    loss = {m.name: m for m in figures.paired_measurements(dense, dense)}["loss"]
+    assert loss.value == 0.0
+    assert loss.low < -0.1
+    assert loss.high > 0.1
+
+
+def test_each_prompt_is_told_in_the_order_of_its_questions():
+    dense = judged("needle", 512, [1] * 4) + judged("values", 1024, [1], 2)
+    sparse = judged("needle", 512, [1, 0, 1, 1]) + judged("values", 1024, [0.5], 2)
+    found = [m for m in figures.paired_measurements(sparse, dense) if "_prompt_" in m.name]
+    assert [(m.name, m.value, m.num_samples) for m in found] == [
+        ("right_needle_512_prompt_0", 0.5, 2),
+        ("right_needle_512_prompt_1", 1.0, 2),
+        ("right_values_1024_prompt_2", 0.0, 1),
+    ]

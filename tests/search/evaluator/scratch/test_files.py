@@ -1,10 +1,11 @@
 """A file is there whole, or as it was before."""
 
 import os
+from pathlib import Path
 
 import pytest
 
-from search.evaluator.scratch.files import leave_newest, write_atomically
+from search.evaluator.scratch.files import leave_newest, newest_first, write_atomically
 
 
 def test_nothing_is_there_before_all_of_it_is(tmp_path):
@@ -61,3 +62,18 @@ def test_the_oldest_files_of_a_folder_go_beyond_a_number_and_a_size(tmp_path):
     assert sorted(path.name for path in tmp_path.glob("*.safetensors")) == ["0.safetensors", "1.safetensors"]
     leave_newest(tmp_path, most_files=3, most_bytes=1)
     assert sorted(path.name for path in tmp_path.glob("*.safetensors")) == ["0.safetensors"], "the newest is in use"
+
+
+def test_what_another_process_takes_meanwhile_is_left_out(tmp_path, monkeypatch):
+    for i, name in enumerate("abc"):
+        (tmp_path / name).write_text(name)
+        os.utime(tmp_path / name, (i, i))
+    stat = Path.stat
+
+    def taken(path, **how):
+        if path.name == "b":
+            path.unlink(missing_ok=True)
+        return stat(path, **how)
+
+    monkeypatch.setattr(Path, "stat", taken)
+    assert [path.name for path, _ in newest_first(tmp_path, "?")] == ["c", "a"]
