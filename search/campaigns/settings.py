@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from vortex_dsl import Shape
 
 PROBE_RATIOS = (8.0,)
-SCREEN_SHARE = 0.1  # of them go on from a small part of the recordings to all, which takes fifteen times as long
-RECALL_SHARE = 0.25  # of these enter an engine, whose stages take fifteen seconds
-MOST_ENTERING = 100  # candidates at a cost ratio: more of a long campaign are judged without an engine
+ENTERING_SHARE = 0.15  # of the candidates enter an engine at a cost ratio, whose stages take twenty seconds
+MOST_ENTERING = 100  # of them at a cost ratio: more of a long campaign are judged without an engine
+SCREEN_SHARE = 0.3  # at most so many go on from a part of the recordings to all, which takes four times as long
+MORE_RECALLED = 4  # times as many as enter an engine, where that is less
 
 
 def settings_of(setup: Setup, model: ModelFacts) -> CampaignConfig:
@@ -82,13 +83,15 @@ def judged_by(setup: Setup, model: ModelFacts, *, as_written: bool = False) -> C
     task = _built(setup.task, model, lengths_of(0, longest)) if setup.task else ""
     kinds = SMALL if model.name == smollm2.NAME else ""
     workloads = workloads_for(0, longest, texts, task, kinds)
+    entering = min(ENTERING_SHARE, MOST_ENTERING / max(1, setup.candidates))
+    recalled = min(SCREEN_SHARE, MORE_RECALLED * entering)
     return replace(
         shape,
         ratios=ratios,
         workloads=workloads,
         seeds=zoo.names(),
-        recall_share=min(RECALL_SHARE, MOST_ENTERING / (SCREEN_SHARE * max(1, setup.candidates))),
-        screen_share=SCREEN_SHARE,
+        recall_share=entering / recalled,
+        screen_share=recalled,
     )
 
 

@@ -1,6 +1,10 @@
 """Who is promoted hangs on what is visible alone, and costs little to ask."""
 
+import math
+import random
 import time
+
+import pytest
 
 from search.foresight.foresight import Foresight
 from search.foresight.outlook import LEAST_ENTERING, Outlook, by_chance
@@ -44,6 +48,26 @@ def test_the_answer_is_the_same_whatever_was_asked_or_added_before(make):
     for number in (60, 20, 45, 20):
         asked = [whole.promotes(each, number, 0.2) for each in records]
         assert asked == [looked_at(records[:number]).promotes(each, number, 0.2) for each in records]
+
+
+@pytest.mark.parametrize("lag", [0, 30])
+def test_as_many_go_on_of_a_search_that_gets_better_all_the_time(make, lag):
+    """Each next one is better than most before it; a fifth of them go on all the same, and these are the best."""
+    stray = random.Random(1)
+    quality = [-0.01 * step + stray.gauss(0, 0.5) for step in range(400)]
+    records = [make.candidate(step, [0.1 * math.exp(each)] * 12, each) for step, each in enumerate(quality)]
+    outlook, promoted = Outlook(RATIO, lag=lag), []
+    for step, record in enumerate(records):
+        if step >= 200 and outlook.promotes(record, step - lag, 0.2):
+            promoted.append(step)
+        outlook.add(record, step)
+    best = {step for step in range(200, 400) if quality[step] + 0.01 * step < -0.2}
+    assert 25 <= len(promoted) <= 80
+    assert len(set(promoted) & best) > 0.6 * len(promoted)
+    uncorrected = sum(
+        sum(q < quality[step] for q in quality[: step - lag]) < 0.2 * (step - lag) for step in range(200, 400)
+    )
+    assert uncorrected > 1.6 * len(promoted)
 
 
 def test_a_few_are_promoted_before_a_share_is_more(make):
