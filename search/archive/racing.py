@@ -55,7 +55,12 @@ def more_lost(mine: tuple[float, ...], theirs: tuple[float, ...]) -> Interval | 
     """
     if len(mine) != len(theirs) or len(mine) < 2:
         return None
-    return mean([math.log(max(a, LEAST_LOSS) / max(b, LEAST_LOSS)) for a, b in zip(mine, theirs, strict=True)])
+    return mean([log_loss(a) - log_loss(b) for a, b in zip(mine, theirs, strict=True)])
+
+
+def log_loss(lost: float) -> float:
+    """Give the logarithm of a loss, in nats per token."""
+    return math.log(max(lost, LEAST_LOSS))
 
 
 class Field:

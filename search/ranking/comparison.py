@@ -186,12 +186,18 @@ def _of_texts(documents: Sequence[int], a: Sequence[float], b: Sequence[float]) 
 
     See `search.evaluator.fidelity.figures`.
     """
+    apart = of_documents(documents, [theirs - mine for mine, theirs in zip(a, b, strict=True)])
+    return _mean_difference(a, b) if len(apart) == len(a) else _over(apart)
+
+
+def of_documents(documents: Sequence[int], values: Sequence[float]) -> list[list[float]]:
+    """Group values of texts by their documents where there are enough of them; else each stands alone."""
     if len(set(documents)) < intervals.LEAST_DRAWN:
-        return _mean_difference(a, b)
-    apart: dict[int, list[float]] = defaultdict(list)
-    for document, mine, theirs in zip(documents, a, b, strict=True):
-        apart[document].append(theirs - mine)
-    return _over(list(apart.values()))
+        return [[value] for value in values]
+    found: dict[int, list[float]] = defaultdict(list)
+    for document, value in zip(documents, values, strict=True):
+        found[document].append(value)
+    return list(found.values())
 
 
 def _over(apart: Sequence[Sequence[float]]) -> Interval:

@@ -3,7 +3,8 @@
 It does if, at one cost ratio and under one circumstance, its lead over each published rule has an interval above 0 on
 texts that nobody learned from, in pairs where the ledger holds them, and it answers no fewer questions than any of them
 beyond the interval. A published rule that was not measured there counts as beaten where the lead is as sure on texts
-that proposers see, which is told; of a rule that a race stopped, by how many times more it loses in those few. As it
+that proposers see, which is told; of a rule that a race stopped, by how many times more it loses in those few than what
+was found loses on held-out texts. As it
 must beat every one of them, no interval is widened for their number (Berger's intersection-union test, Technometrics
 24, 1982). But it was chosen as the best of many, and the best of many was lucky: a lead is sure where its interval lies
 above 0 once it is widened for all found rules that were measured on the same texts (Bonferroni).

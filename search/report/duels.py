@@ -10,12 +10,12 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from search.archive.racing import more_lost, text_losses
-from search.evaluator.intervals import widening
-from search.ranking.comparison import ComparisonError, compare
+from search.archive.racing import log_loss, text_losses
+from search.evaluator import intervals
+from search.ranking.comparison import TEXT, ComparisonError, compare, numbered, of_documents
 from search.records import Stage
 from search.report.material import HELD_OUT, SEARCH
-from search.report.merit import KL, RACED, RETRIEVAL, Merit, figure, is_found
+from search.report.merit import KL, RETRIEVAL, Merit, figure, is_found
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -124,21 +124,29 @@ class Judges:
         return self._raced(found, other) if gain is None and merit is KL and split == SEARCH else gain
 
     def _raced(self, found: Standing, other: Standing) -> Gain | None:
-        """Compare in the texts of their race as a race does: a rule that is no good loses many times more in a few.
+        """Compare with a rule that a race stopped: how many times more it loses there than this one on held-out texts.
 
-        Of so few texts one may outweigh all others: the lead is no surer than that of the mean over them.
+        Texts are not paired, so that it does not count by which texts the found rule was chosen. Of so few one may
+        outweigh all others: the lead is no surer than that of the mean over them.
         """
-        if self._paired(found, other, RACED, SEARCH) is None:
+        record = self.place.confirming.get(found.id)
+        done = None if record is None else record.evaluation(Stage.FIDELITY, found.ratio)
+        theirs = text_losses(self.place.seen[other.id], other.ratio)
+        if done is None or len(theirs) < 2:
             return None
-        mine, theirs = (text_losses(self.place.seen[each.id], each.ratio) for each in (found, other))
-        more = more_lost(theirs, mine)
-        if more is None or more.low is None or more.high is None:
+        mine, num_lengths = numbered(done, TEXT), len(self.known.workloads[done.key.workload_digest].all_lengths)
+        grouped = of_documents([text // num_lengths for text in mine], [*map(log_loss, mine.values())])
+        if len(grouped) < 2:
             return None
-        lost, number = sum(mine) / len(mine), self.chosen.on(SEARCH)
-        least = more.value - (more.value - more.low) * widening(number, len(mine) - 1)
-        value, low, high, least = (lost * math.expm1(each) for each in (more.value, more.low, more.high, least))
-        least = min(least, sum(theirs) / len(theirs) - lost)
-        return Gain(value, low, high, is_paired=True, least=least, num_chosen_from=number)
+        logs = [log_loss(each) for each in theirs], [sum(each) / len(each) for each in grouped]
+        number = self.chosen.on(HELD_OUT)
+        more, surely = intervals.mean_difference(*logs), intervals.mean_difference(*logs, number)
+        lost = sum(mine.values()) / len(mine)
+        ends = (None if each is None else lost * math.expm1(each) for each in (more.low, more.high, surely.low))
+        low, high, least = ends
+        least = None if least is None else min(least, sum(theirs) / len(theirs) - lost)
+        value = lost * math.expm1(more.value)
+        return Gain(value, low, high, is_paired=False, least=least, num_chosen_from=number)
 
     def _paired(self, found: Standing, other: Standing, merit: Merit, split: str) -> Gain | None:
         theirs, mine = (self._record(each, merit, split) for each in (other, found))
@@ -153,10 +161,10 @@ class Judges:
             if each.low is None or each.high is None:
                 continue
             value, low, high = each.difference, each.low, each.high
-            if merit in (KL, RACED):
+            if merit is KL:
                 value, low, high = -value, -high, -low
             number = self.chosen.on(split)
-            least = value - (value - low) * widening(number, each.num_pairs - 1)
+            least = value - (value - low) * intervals.widening(number, each.num_pairs - 1)
             return Gain(value, low, high, is_paired=True, least=least, num_chosen_from=number)
         return None
 
@@ -180,7 +188,7 @@ class Judges:
             return Gain(theirs - mine, None, None, is_paired=False, num_chosen_from=number)
         ordered = (sorted(sign * end for end in each if end is not None) for each in bounds)
         (low, high), (other_low, other_high) = ordered
-        more = widening(number)
+        more = intervals.widening(number)
         least = theirs - (theirs - other_low) * more - (mine + (high - mine) * more)
         ends = other_low - high, other_high - low
         return Gain(theirs - mine, *ends, is_paired=False, least=least, num_chosen_from=number)

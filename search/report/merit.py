@@ -50,7 +50,6 @@ class Merit:
 
 
 KL = Merit(Stage.FIDELITY, "kl", "kl", "KL to dense attention", "nats per token")
-RACED = Merit(Stage.RACE, "kl", "kl", "KL in the race", "nats per token")  # of who was stopped by it
 ACCURACY = Merit(Stage.PROBE, "accuracy", "accuracy", "accuracy on the probe", "share of hops", is_loss=False)
 RETRIEVAL = Merit(Stage.RETRIEVAL, "retrieval_loss", "accuracy", "answers lost in retrieval", "share of answers")
 MERITS = (KL, ACCURACY, RETRIEVAL)

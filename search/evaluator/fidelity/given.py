@@ -7,6 +7,7 @@ from pathlib import Path
 
 MAX_BYTES = 8 << 20  # a tokenizer takes seconds for more
 PREFIX = "text:"
+BYTE_ORDER_MARK = "\ufeff"  # which some editors put before a text, and which is no part of it
 
 
 class TextError(ValueError):
@@ -23,9 +24,13 @@ def read_text(file: Path) -> str:
     if len(content) > MAX_BYTES:
         raise TextError(f"the text {file} has more than {MAX_BYTES} bytes: give a part of it")
     try:
-        text = content.decode("utf-8").replace("\r\n", "\n")
+        text = content.decode("utf-8").removeprefix(BYTE_ORDER_MARK).replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise TextError(f"the text {file} is not UTF-8 at byte {error.start}; convert it first") from None
+    if "\0" in text:
+        raise TextError(
+            f"the text {file} is binary: it has a zero at character {text.index(chr(0))}; give a file of prose"
+        )
     if not text.strip():
         raise TextError(f"the text {file} is empty: give a file with prose")
     return text

@@ -290,29 +290,31 @@ def test_nothing_measured_claims_nothing():
     assert "nothing that tells programs apart" in sentence(Claim(8.0, None, None))
 
 
-def test_a_published_rule_that_its_race_stopped_is_behind_on_those_texts(book):
+def raced(book, losses):
+    """Give the claim where one published rule was measured on all texts, and another was stopped by its race."""
     told = book(workloads=(*WORKLOADS[:3], racing(WORKLOADS[3]), *WORKLOADS[3:]))
     rivals, found = [told.publish(name) for name in ("Quest", "Centroid")], told.propose("Found")
-    for each, losses in ((rivals[0], RIVAL), (found, BETTER)):
-        told.judge(each, losses)
-        told.confirm(each, losses)
-    told.race(rivals[1], (0.2, 1.43, 0.22, 0.27, 0.13, 0.28))  # ten times more in each: only their mean is unsure
+    for each, lost in ((rivals[0], RIVAL), (found, BETTER)):
+        told.judge(each, lost)
+        told.confirm(each, lost)
+    told.race(rivals[1], losses)
     told.answer(rivals[1], "11110000")
-    assert claimed(told).shortfalls == ("a published rule was not measured on held-out data: Centroid (2)",)
-    told.race(found, (0.02, 0.02, 0.015, 0.02, 0.01, 0.02))
-    claim = claimed(told)
+    return claimed(told)
+
+
+def test_a_published_rule_that_its_race_stopped_is_behind_what_is_lost_on_held_out_texts(book):
+    """Not in pairs: what was found was chosen by the texts of its own race. Here only the mean of theirs is unsure."""
+    claim = raced(book, (2.0, 14.3, 2.2, 2.7, 1.3, 2.8))
     assert claim.holds
-    assert [duel.is_held_out for duel in claim.duels if duel.published.name == "Centroid"] == [False]
+    (duel,) = [duel for duel in claim.duels if duel.published.name == "Centroid"]
+    assert (duel.is_held_out, duel.gain.is_paired) == (False, False)
+    assert 0 < duel.gain.least == duel.gain.low < duel.gain.value
 
 
-def test_one_text_that_outweighs_the_others_makes_a_race_unsure(book):
-    """Text by text it loses half; but in the last text, the hardest by far, the published rule loses less."""
-    told = book(workloads=(*WORKLOADS[:3], racing(WORKLOADS[3]), *WORKLOADS[3:]))
-    rivals, found = [told.publish(name) for name in ("Quest", "Centroid")], told.propose("Found")
-    for each, losses in ((rivals[0], RIVAL), (found, BETTER)):
-        told.judge(each, losses)
-        told.confirm(each, losses)
-    told.race(rivals[1], (*[0.02] * 11, 4.0))
-    told.race(found, (*[0.01] * 11, 4.2))
-    told.answer(rivals[1], "11110000")
-    assert not claimed(told).holds
+@pytest.mark.parametrize(
+    "losses",
+    [(0.3, 0.2, 0.2, 0.35, 0.15, 0.3), (*[0.5] * 5, 0.001), (0.6,)],
+    ids=["a little more", "one text far less", "one text"],
+)
+def test_a_race_that_shows_little_makes_no_lead(book, losses):
+    assert raced(book, losses).shortfalls == ("a published rule was not measured on held-out data: Centroid (2)",)

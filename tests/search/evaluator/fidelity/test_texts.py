@@ -148,6 +148,8 @@ def test_a_given_text_travels_by_its_content(tmp_path):
     ("content", "words"),
     [
         (b" \n", "is empty"),
+        (b"\xef\xbb\xbf\n", "is empty"),
+        (b"PK\x03\x04 and\x00 more", "is binary: it has a zero at character 8"),
         (b"caf\xe9", "not UTF-8 at byte 3"),
         (b"a" * (MAX_BYTES + 1), f"more than {MAX_BYTES} bytes"),
         (None, "cannot be read"),
