@@ -337,6 +337,11 @@ class Took:
     num_ended: int
     num_running: int
 
+    @property
+    def name(self) -> str:
+        """The stage, and whether its texts were held out."""
+        return self.stage.value if self.split == "search" else f"{self.stage.value} (held out)"
+
 
 @dataclass(frozen=True)
 class Progress:

@@ -20,7 +20,6 @@ from search.config import CampaignConfig
 from search.evaluator.arms import TimeLimits, WorkerSettings
 from search.evaluator.engine import EngineSettings
 from search.evaluator.probe import MODEL_FOLDER
-from search.evaluator.sandbox.strays import kill_ray
 from search.loop import Loop, start_campaign
 from search.records import Stage, Workload
 from search.store.ledger import SqlLedger
@@ -64,8 +63,6 @@ def main() -> int:
             raise
         print(explained, file=sys.stderr)
         return explained.code
-    finally:
-        kill_ray()
 
 
 if __name__ == "__main__":

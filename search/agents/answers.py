@@ -12,8 +12,11 @@ MAX_RATIONALE = 2000  # characters
 MAX_CHARACTERS = 1 << 18  # of an answer that is looked through
 MAX_DEPTH = 64  # of JSON: whoever goes through it again must not meet Python's own bound
 MAX_NESTED = 3  # forms within forms: a program in a block in a JSON object
+MOST_STRINGS = 4  # of broken JSON that may hold a program, the last ones
 THINK = r"think(?:ing)?|thought|reasoning"
-TAG_OF_THOUGHT = re.compile(rf"<(/?)(?:{THINK})>", re.IGNORECASE)
+TAG_OF_THOUGHT = re.compile(rf"<(?=/?\w+>)(/?)(?:{THINK})>|\[(?-i:(?=/?THINK\]))(/?)THINK\]", re.IGNORECASE)
+# What chat templates put between turns, and some servers leave in an answer; no Python holds the first.
+TOKEN = re.compile(r"<\|[\w ]{1,40}\|>|(?:</s>|<eos>|<end_of_turn>)\s*\Z")
 PROGRAM = re.compile(r"^[ \t]*class +\w+ *\( *(?:vortex_dsl\.)?Program *\) *:", re.MULTILINE)
 BEGINNING = re.compile(r"^[ \t]*(?:from +vortex_dsl +import\b|import +vortex_dsl\b)", re.MULTILINE)
 FENCE = re.compile(r"^[ \t]*(?:`{3,}|~{3,}).*$", re.MULTILINE)
@@ -21,13 +24,17 @@ TAG = re.compile(r"<(program|code|answer|python)>(.*?)(?:</\1>|\Z)", re.DOTALL |
 PROSE = re.compile(r"^(?![#@)\]}\"'])\S", re.MULTILINE)  # a line at the margin that ends a class, unless it is code
 BESIDE_BLOCKS = ["inline", "table", "reference", "html_block", "lheading"]  # rules of Markdown that find no code
 KEYS = ("program", "code", "text", "answer", "content", "source")  # of an answer that is a JSON object
-INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060\x00")) | {0xA0: " ", 0x2028: "\n", 0x2029: "\n"}
+STRING = re.compile(rf'"(?:{"|".join(KEYS)})"\s*:\s*"((?:[^"\\]|\\.)*)', re.DOTALL)  # of JSON, broken JSON included
+CDATA = re.compile(r"<!\[CDATA\[(.*?)(?:\]\]>\s*)?\Z", re.DOTALL)
+CODE = re.compile(r"""\s*(?:#|@|from\b|import\b|class\b|[rR]?["'])""")  # how a program's text begins
+INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060\x00")) | {0xA0: " "}
+INVISIBLE |= dict.fromkeys((0x0B, 0x0C, 0x2028, 0x2029), "\n")
 
 
 def parsed(text: str) -> Any:
     """Give what JSON says, its texts fit to be stored and sent; None for what is no JSON, or nested too deeply."""
     try:
-        return _storable(json.loads(text))
+        return _storable(json.loads(text, strict=False))  # models break lines within texts
     except (ValueError, RecursionError):
         return None
 
@@ -57,6 +64,7 @@ def split_answer(answer: str) -> tuple[str, str]:
     a text in a JSON object. What stands between thinking tags counts only where there is no program elsewhere.
     """
     plain = answer[:MAX_CHARACTERS].replace("\r\n", "\n").replace("\r", "\n").translate(INVISIBLE)
+    plain = TOKEN.sub("\n", plain)
     said = without_thoughts(plain)
     found = _found(said, MAX_NESTED)
     if (found is None or not has_program(found[0])) and has_program(plain):
@@ -77,7 +85,7 @@ def without_thoughts(text: str) -> str:
     said: list[str] = []
     start, depth = 0, 0
     for tag in TAG_OF_THOUGHT.finditer(text):
-        if tag[1]:
+        if tag[1] or tag[2]:
             if depth == 0:
                 said.clear()
             start, depth = tag.end(), 0
@@ -91,7 +99,8 @@ def without_thoughts(text: str) -> str:
 def _found(said: str, depth: int) -> tuple[str, str] | None:
     if depth <= 0:
         return None
-    found = _of_json(said, depth) or _of_blocks(said, depth) or _of_tags(said, depth) or _of_prose(said)
+    found = _of_json(said, depth) or _of_blocks(said, depth) or _of_tags(said, depth)
+    found = found or _of_strings(said, depth) or _of_prose(said)
     if found is None and "\\n" in said and not has_program(said):
         return _of_prose(said.replace("\\n", "\n").replace('\\"', '"'))  # a text that was quoted once too often
     return found
@@ -105,6 +114,7 @@ def _of_json(said: str, depth: int) -> tuple[str, str] | None:
         given = next((each for each in given if isinstance(each, dict)), None)
     if not isinstance(given, dict):
         return None
+    given = {key: "\n".join(value) if _is_lines(value) else value for key, value in given.items()}
     program = next((given[key] for key in KEYS if isinstance(given.get(key), str)), None)
     if program is None:
         return None
@@ -112,6 +122,20 @@ def _of_json(said: str, depth: int) -> tuple[str, str] | None:
     inner = _found(program, depth - 1)
     text, more = inner if inner and has_program(inner[0]) else (program, "")
     return text, "\n".join(filter(None, (reasons, more)))[:MAX_RATIONALE]
+
+
+def _is_lines(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _of_strings(said: str, depth: int) -> tuple[str, str] | None:
+    """Look in texts of JSON that stands within something else, or is cut off or otherwise broken."""
+    for string in [found for found in STRING.finditer(said) if "Program" in found[1]][: -MOST_STRINGS - 1 : -1]:
+        content = parsed(f'"{string[1]}"')
+        inner = _found(content, depth - 1) if isinstance(content, str) else None
+        if inner and has_program(inner[0]):
+            return inner[0], f"{said[: string.start()]}\n{inner[1]}".strip()[:MAX_RATIONALE]
+    return None
 
 
 def _of_blocks(said: str, depth: int) -> tuple[str, str] | None:
@@ -126,16 +150,40 @@ def _of_blocks(said: str, depth: int) -> tuple[str, str] | None:
     assert chosen.map is not None, "a block knows its lines"
     lines, (start, end) = said.split("\n"), chosen.map
     reasons = "\n".join([*lines[:start], *lines[end:]]).strip()
-    inner = None if PROGRAM.search(chosen.content) else _of_json(chosen.content, depth - 1)
-    if not PROGRAM.search(chosen.content) and inner is None and has_program(said):
-        return None  # it stands beside the blocks
-    text, more = inner or (_dedented(chosen.content), "")
+    if has_program(chosen.content):
+        earlier = "".join(token.content for token in blocks[: blocks.index(chosen)] if not has_program(token.content))
+        text, more = _of_block(chosen.content, chosen.markup, earlier, depth)
+    else:
+        inner = _of_json(chosen.content, depth - 1) or _of_strings(chosen.content, depth - 1)
+        if inner is None and has_program(said):
+            return None  # it stands beside the blocks
+        text, more = inner or (_dedented(chosen.content), "")
     return text, "\n".join(filter(None, (reasons, more)))[:MAX_RATIONALE]
+
+
+def _of_block(content: str, fence: str, earlier: str, depth: int) -> tuple[str, str]:
+    """Take a program out of a block, and what else is in it where more than the program is.
+
+    `fence` may stand at the end of the last line, and the import in an `earlier` block.
+    """
+    behind = ""
+    glued = re.search(rf"(?<=[^\s`~]){re.escape(fence)}[ \t]*$", content, re.MULTILINE) if fence else None
+    if glued and fence not in content[content.rfind("\n", 0, glued.start()) + 1 : glued.start()]:
+        content, behind = f"{content[: glued.start()]}\n", content[glued.end() :].strip()
+    if not CODE.match(content):
+        inner = _of_json(content, depth - 1) or _of_strings(content, depth - 1) or _of_prose(content)
+        if inner:
+            return inner[0], "\n".join(filter(None, (inner[1], behind)))
+    imports = BEGINNING.search(earlier)
+    if imports and not BEGINNING.search(content):
+        content = f"{earlier[imports.start() :]}\n{content}"
+    return _dedented(content), behind
 
 
 def _of_tags(said: str, depth: int) -> tuple[str, str] | None:
     for tag in reversed(list(TAG.finditer(said))):
-        content = tag[2].strip("\n") + "\n"
+        section = CDATA.search(tag[2])
+        content = (section[1] if section else tag[2]).strip("\n") + "\n"
         inner = _found(html.unescape(content), depth - 1)
         if inner and has_program(inner[0]):
             return inner[0], (said[: tag.start()] + said[tag.end() :]).strip()[:MAX_RATIONALE]

@@ -14,6 +14,7 @@ from search.campaigns.machines import facts_of
 from search.campaigns.settings import settings_of, wishes_of
 from search.foresight.outlook import LUCKY
 from search.kinds.elsewhere import REPEATED
+from search.kinds.pace import on_record
 from search.parents import LOSSES, REFERENCE
 from search.records import Stage
 from search.workloads import NUM_DOCUMENTS
@@ -24,26 +25,11 @@ if TYPE_CHECKING:
     from search.campaigns.setup import Setup
     from search.config import CampaignConfig
     from search.evaluator.models import ModelFacts
+    from search.kinds.pace import OnRecord
+    from search.kinds.wished import Wish
     from search.records import Record, Workload
 
-# Mean seconds of one evaluation where none is on record: SmolLM2 at 4,000 tokens on two cores of a server
-# (docs/evaluator.md), which does not tell of those that are guessed.
-TYPICAL_S = {
-    Stage.CHECK: 0.02,
-    Stage.SCREEN: 0.1,
-    Stage.RECALL: 2.0,
-    Stage.ORACLE: 0.27,
-    Stage.RACE: 4.0,
-    Stage.FIDELITY: 12.0,
-    Stage.RETRIEVAL: 7.8,
-    Stage.SERVE: 46.5,
-    Stage.PROBE: 5.0,
-    Stage.TASK: 60.0,
-}
-GUESSED = (Stage.SCREEN, Stage.RACE, Stage.PROBE, Stage.TASK)
-FROM_PAGE, A_GUESS = "docs/evaluator.md", "a guess"
 THROUGH_A_RACE = 0.8  # share of those that run it: 59 of 73 in `make run` on 2026-11-29
-MAX_CAMPAIGNS = 8  # the newest of a model, from which seconds and tokens are read
 COMPLETION_TOKENS = 800  # of an answer with a program and its idea, where none is on record
 EVALUATION_BYTES, CANDIDATE_BYTES = 2000, 3000  # in the ledger, indices included
 KEPT_BYTES_PER_VALUE = 4  # of prefilled keys and values: float32 on a CPU, half of it on a GPU
@@ -78,11 +64,18 @@ class AgentForecast:
 
 @dataclass(frozen=True)
 class FurtherForecast:
-    """What is expected to be measured again on a further kind of machines; how fast they are is not known here."""
+    """What is expected to be measured again on a further kind of machines.
+
+    `worker_seconds`: of all its evaluations; `seconds`: on the clock, with all its workers busy. `from_what` says
+    whence they are known: where nothing is on record there, an evaluation is taken to last as long as on the first.
+    """
 
     kind: str
     workers: int
     num_evaluations: int
+    worker_seconds: float
+    seconds: float
+    from_what: str
 
 
 @dataclass(frozen=True)
@@ -91,7 +84,8 @@ class Forecast:
 
     `worker_seconds`: of all evaluations on the kind of machines that decides; `seconds`: on the clock, with all its
     workers busy. What starts engines, records and prefills comes on top, once. `further`: what other kinds do
-    meanwhile. `limits`: what may end it earlier.
+    meanwhile, which the campaign waits for in the end. `limits`: what may end it earlier; seconds are counted on the
+    kind that decides alone.
     """
 
     model: str
@@ -118,14 +112,16 @@ def forecast(setup: Setup) -> Forecast:
     """
     facts = facts_of(setup.model)
     config = settings_of(setup, facts)
-    records = on_record(setup)
+    recorded, (deciding, *others) = on_record(setup), wishes_of(setup)
     seeds = seed_proposals(config)
     num_references = sum(seed.operator == REFERENCE for seed in seeds)
     numbers = expected(config, len(seeds) - num_references, num_references)
-    stages = tuple(StageForecast(stage, number, *_seconds(stage, records)) for stage, number in numbers.items())
-    deciding, *others = wishes_of(setup)
-    further = tuple(FurtherForecast(each.kind, each.num_workers, elsewhere(config, numbers)) for each in others)
-    agents = _agents(setup, config, records)
+    stages = tuple(
+        StageForecast(stage, number, *recorded.seconds(stage, deciding.kind)) for stage, number in numbers.items()
+    )
+    here, again = {each.stage: each.seconds_each for each in stages}, elsewhere(config, numbers)
+    further = tuple(_further(wish, again, recorded, here) for wish in others)
+    agents = _agents(setup, config, recorded.records)
     worker_s = sum(each.seconds for each in stages if each.stage is not Stage.CHECK)
     if config.max_worker_seconds is not None:
         worker_s = min(worker_s, config.max_worker_seconds)
@@ -145,7 +141,7 @@ def forecast(setup: Setup) -> Forecast:
         seconds=worker_s / deciding.num_workers,
         dollars=dollars if setup.max_dollars is None else min(dollars, setup.max_dollars),
         disk_bytes=_disk_bytes(facts, config, sum(numbers.values()) + sum(each.num_evaluations for each in further)),
-        limits=_limits(config),
+        limits=_limits(config, "of the first kind " if others else ""),
     )
 
 
@@ -181,41 +177,28 @@ def expected(config: CampaignConfig, num_seeds: int, num_references: int) -> dic
     return {stage: math.ceil(numbers[stage] + (confirmed if stage in LOSSES else 0)) for stage in config.stages}
 
 
-def elsewhere(config: CampaignConfig, numbers: Mapping[Stage, int]) -> int:
+def elsewhere(config: CampaignConfig, numbers: Mapping[Stage, int]) -> dict[Stage, int]:
     """Give how many evaluations each further kind is expected to make: all repeated stages of what is timed here."""
-    repeated = sum(stage in REPEATED and stage is not Stage.CHECK for stage in config.stages)
-    again = sum(stage in LOSSES for stage in config.stages) * NUM_LEADERS * max(1, len(config.ratios))
-    return numbers.get(Stage.SERVE, 0) * repeated + again
+    timed, confirmed = numbers.get(Stage.SERVE, 0), NUM_LEADERS * max(1, len(config.ratios))
+    repeated = [stage for stage in config.stages if stage in REPEATED and stage is not Stage.CHECK]
+    return {stage: timed + (confirmed if stage in LOSSES else 0) for stage in repeated}
+
+
+def _further(
+    wish: Wish, numbers: Mapping[Stage, int], recorded: OnRecord, here: Mapping[Stage, float]
+) -> FurtherForecast:
+    """Foretell what a further kind does; a stage that is not on record there takes as long as `here`."""
+    there = {stage: recorded.seconds_on(stage, wish.kind) for stage in numbers}
+    worker_s = sum(numbers[stage] * (found[0] if found else here[stage]) for stage, found in there.items())
+    unknown = [stage.value for stage, found in there.items() if found is None]
+    source = f"{', '.join(unknown)} as on the first kind" if unknown else "on record there"
+    num = sum(numbers.values())
+    return FurtherForecast(wish.kind, wish.num_workers, num, worker_s, worker_s / wish.num_workers, source)
 
 
 def _going_on(share: float, number: int) -> float:
     """Give the share of so many candidates that a gate lets through, the lucky ones too."""
     return min(1.0, max(share, LEAST_GOING_ON / max(1, number)) + LUCKY)
-
-
-def on_record(setup: Setup) -> list[Record]:
-    """Give what the database holds of this model's newest campaigns, on the device of the newest, if there is one."""
-    from search.store.database import file_of
-    from search.store.ledger import SqlLedger
-
-    file = file_of(setup.db)
-    if file is not None and not file.is_file():
-        return []
-    ledger = SqlLedger(setup.db)
-    try:
-        theirs = [each for each in ledger.campaigns() if each.model == setup.model][-MAX_CAMPAIGNS:]
-        return [record for campaign in reversed(theirs) for record in ledger.records(campaign.id)]
-    finally:
-        ledger.close()
-
-
-def _seconds(stage: Stage, records: Sequence[Record]) -> tuple[float, str]:
-    """Give the mean seconds of a stage, and whence they are known: those of the environment measured last."""
-    found = [e for record in records for e in record.evaluations if e.key.stage is stage and e.elapsed_s > 0]
-    here = [e.elapsed_s for e in found if e.key.environment_digest == found[0].key.environment_digest]
-    if here:
-        return fmean(here), f"{len(here):,} on record"
-    return TYPICAL_S[stage], A_GUESS if stage in GUESSED else FROM_PAGE
 
 
 def _agents(setup: Setup, config: CampaignConfig, records: Sequence[Record]) -> tuple[AgentForecast, ...]:
@@ -256,9 +239,9 @@ def _disk_bytes(facts: ModelFacts, config: CampaignConfig, num_evaluations: int)
     return ledger + min(MAX_BYTES, num_tokens * token_bytes)
 
 
-def _limits(config: CampaignConfig) -> tuple[str, ...]:
+def _limits(config: CampaignConfig, of_which: str) -> tuple[str, ...]:
     told = [
-        (config.max_worker_seconds, "workers have measured for {:,.0f} s together"),
+        (config.max_worker_seconds, f"workers {of_which}have measured for {{:,.0f}} s together"),
         (config.max_dollars, "language models have cost ${:,.2f}"),
         (config.stop_at or None, "a rule reaches {}"),
         (config.patience, "{:,} candidates in a row bring no progress"),

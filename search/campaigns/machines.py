@@ -55,24 +55,20 @@ class Machines:
 
     @contextmanager
     def pool(self) -> Iterator[Evaluator]:
-        """Start the workers, and kill them with all their engines, and whatever hangs of Ray, at the end.
+        """Start the workers, and kill them with all their engines at the end.
 
         Raises ModelError, before anything starts, for a model that is not whole or takes too few tokens, and PoolError.
         """
         from search.evaluator.models.weights import read_weights
         from search.evaluator.pool import RayPool
         from search.evaluator.sandbox.scrubbing import hide_environment
-        from search.evaluator.sandbox.strays import kill_ray
 
         hide_environment()
         with said(f"reading the weights of {self.model.name}", at_once=False):
             weights = read_weights(self.model.folder)
         deciding, *further = [self._crew(wish, weights) for wish in self.wishes]
-        try:
-            with closing(RayPool(*deciding, said, further)) as pool:
-                yield pool
-        finally:
-            kill_ray()
+        with closing(RayPool(*deciding, said, further)) as pool:
+            yield pool
 
     def _crew(self, wish: Wish, weights: Weights) -> tuple[WorkerSettings, Placement]:
         """Say how workers of one kind run engines, and where they go. Raises ModelError."""

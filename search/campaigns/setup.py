@@ -115,11 +115,15 @@ class Setup(BaseModel):
     # How long
     candidates: int = Field(100, ge=0, le=LARGEST, description="Programs to invent beside the seeds.")
     max_seconds: float | None = Field(
-        None, gt=0, le=MAX_SECONDS, description="Stop inventing once each worker has measured for so many seconds."
-    )
+        None, gt=0, le=MAX_SECONDS,
+        description="Stop inventing once each worker has measured for so many seconds; of several kinds of machines, "
+        "each on the first.",
+    )  # fmt: skip
     max_gpu_seconds: float | None = Field(
-        None, gt=0, le=MAX_SECONDS, description="Stop inventing once all GPUs together have worked for so many seconds."
-    )
+        None, gt=0, le=MAX_SECONDS,
+        description="Stop inventing once all GPUs together have worked for so many seconds; of several kinds, those of "
+        "the first.",
+    )  # fmt: skip
     max_dollars: float | None = Field(
         None, ge=0, le=MAX_DOLLARS, description="Stop inventing once language models have cost so much."
     )

@@ -163,14 +163,14 @@ class Limited(Asked):
         float | None,
         typer.Option(
             "--max-seconds", metavar="S", min=0.001, max=MAX_SECONDS,
-            help="Stop inventing once each worker has measured for so long.",
+            help="Stop inventing once each worker has measured for so long; of several kinds, on the first.",
         ),
     ] = None  # fmt: skip
     max_gpu_seconds: Annotated[
         float | None,
         typer.Option(
             "--max-gpu-seconds", metavar="S", min=0.001, max=MAX_SECONDS,
-            help="Stop inventing once all GPUs together have worked for so long.",
+            help="Stop inventing once all GPUs together have worked for so long; of several kinds, the first's.",
         ),
     ] = None  # fmt: skip
     stop_at: Annotated[

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from search.dash.queries.campaigns import Overview, StageCost
+    from search.dash.queries.campaigns import Overview
     from search.dash.site import Site
     from search.ranking.standing import Standing
+    from search.records import Took
     from search.report.merit import Merit
     from search.store.shown.sections import Section
 
@@ -58,9 +59,8 @@ def router(site: Site) -> APIRouter:
 
     @routes.get("/campaigns/{number}/time")
     def time(request: Request, number: Id) -> HTMLResponse:
-        _found(site, number)
-        costs = site.cached((number, "time"), lambda session: campaigns.stage_costs(session, number))
-        return site.page(request, "campaign_time.html", costs=costs, chart=_bars(costs), number=number)
+        took = _found(site, number).progress.took
+        return site.page(request, "campaign_time.html", took=took, chart=_bars(took), number=number)
 
     return routes
 
@@ -98,18 +98,16 @@ def _leaders(session: Session, section: Section, campaign: int) -> Leaders:
     return Leaders(section)
 
 
-def _bars(costs: Sequence[StageCost]) -> Bars:
+def _bars(took: Sequence[Took]) -> Bars:
     """Draw the seconds of workers by stage, and within each by cost ratio."""
-    names = tuple(dict.fromkeys(cost.name for cost in costs))
-    ratios = sorted({cost.ratio for cost in costs}, key=lambda ratio: (not ratio, ratio))
-    minutes = {(cost.name, cost.ratio): 0.0 for cost in costs}
-    for cost in costs:
-        minutes[cost.name, cost.ratio] += cost.seconds / 60
+    names = tuple(dict.fromkeys(each.name for each in took))
+    ratios = sorted({each.ratio for each in took}, key=lambda ratio: (not ratio, ratio))
+    minutes = {(each.name, each.ratio): each.seconds / 60 for each in took}
     series = tuple(
         (f"{ratio:g}x" if ratio else "as written", tuple(minutes.get((name, ratio), 0.0) for name in names))
         for ratio in ratios
     )
-    alt = ", ".join(f"{name} {sum(c.seconds for c in costs if c.name == name):,.0f} s" for name in names)
+    alt = ", ".join(f"{name} {sum(each.seconds for each in took if each.name == name):,.0f} s" for name in names)
     return Bars(
         "Minutes of workers by stage", f"Seconds of workers by stage: {alt}.", "minutes of workers", names, series
     )

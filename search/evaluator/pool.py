@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from search.evaluator.cluster import PoolError
-from search.evaluator.cluster.asking import ANSWER_S, kill, nodes
+from search.evaluator.cluster.asking import ANSWER_S, kill, nodes, start
 from search.evaluator.cluster.losses import is_lost, reason
 from search.evaluator.cluster.membership import Membership
 from search.evaluator.cluster.telling import PREFIX, forget, told
@@ -56,7 +56,7 @@ class _Slot:
 
 
 def _worker() -> Any:
-    """Make the actor's class, once: Ray sends it to each head that is joined, and waits until that has taken it."""
+    """Make the actor's class, once: Ray sends it to each head that is joined, with the first worker."""
     import ray
 
     return ray.remote(Worker)
@@ -92,10 +92,10 @@ class RayPool:
         self._slots: list[_Slot] = []
         self._cluster = Membership(placement.address, num_workers)
         self._is_cut_off, self._look_at = False, 0.0  # and when to look the next time whether we are
-        with said(f"starting Ray ({placement.address})"):
-            self._cluster.join()
-        self._worker = _worker()
         try:
+            with said(f"starting Ray ({placement.address})"):
+                self._cluster.join()
+            self._worker = _worker()
             with said(f"starting {num_workers} worker{'s' * (num_workers > 1)}"):
                 self.environment, *others = self._start_workers()
         except BaseException:
@@ -145,13 +145,15 @@ class RayPool:
         return {key: step for key, place in asked if (step := told(place))} if self._cluster.lasts() else {}
 
     def close(self) -> None:
-        """Kill every worker; its engines die with it. Idempotent."""
+        """Kill every worker; its engines die with it, and a Ray of our own with all that hangs of it. Idempotent."""
         for crew in self._crews:
             crew.waiting.clear()
-        for slot in self._slots:
-            self._end(slot)
-        self._slots = []
-        self._cluster.leave()
+        try:
+            for slot in self._slots:
+                self._end(slot)
+            self._slots = []
+        finally:
+            self._cluster.leave()
 
     def _is_at_work(self, crew: Crew) -> bool:
         return bool(crew.waiting) or any(slot.task for slot in self._slots if slot.crew is crew)
@@ -193,7 +195,7 @@ class RayPool:
         """Start a worker wherever there is room, now or later."""
         options = crew.placement.options(nodes(), crew.refused)
         place = f"{PREFIX}{secrets.token_hex(8)}"
-        actor = self._worker.options(max_restarts=0, **options).remote(crew.settings, place)
+        actor = start(self._worker.options(max_restarts=0, **options), crew.settings, place)
         return _Slot(crew, actor, actor.introduce.remote(), time.monotonic() + START_S, place)
 
     def _end(self, slot: _Slot) -> None:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from search.records import Environment
+
 CPU = "CPU"  # nodes without a GPU
 ANY_GPU = "any"
 WHEREVER = ""  # no GPU is needed, and which kind of node it is does not matter
+CPU_DTYPE = "float32"  # in which engines run on CPUs, and nowhere else
 WISH = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,62})(?:=([1-9]\d{0,5}))?")  # a label of Ray, and a number
 
 
@@ -26,6 +29,16 @@ class Wish:
 def is_gpu(kind: str) -> bool:
     """Say whether each worker on machines of a kind holds a GPU."""
     return kind not in (CPU, WHEREVER)
+
+
+def is_of(place: Environment, kind: str) -> bool:
+    """Say whether what was measured at a place was measured on a kind: Ray's label of a GPU is a word of its name."""
+    if kind == WHEREVER or not place.dtype:
+        return kind == WHEREVER
+    on_cpu = place.dtype == CPU_DTYPE
+    if kind in (CPU, ANY_GPU):
+        return on_cpu == (kind == CPU)
+    return not on_cpu and re.search(rf"\b{re.escape(kind)}\b", place.device, re.IGNORECASE) is not None
 
 
 def read_wishes(kinds: Sequence[str], num_workers: int, most: int) -> tuple[Wish, ...]:

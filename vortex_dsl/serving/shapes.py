@@ -180,7 +180,14 @@ def _shapes(asked: ModelArchConfigConvertorBase) -> list[ModelShape]:
     heads, dim = asked.get_total_num_attention_heads(), asked.get_head_size()
     if asked.is_deepseek_mla() and not envs.VLLM_MLA_DISABLE:
         return [ModelShape(heads, 1, dim, getattr(asked.hf_text_config, "kv_lora_rank", None) or 0)]
+    dim = _expanded_dim(asked.hf_text_config) or dim
     return [ModelShape(q, kv, dim) for q, kv in _by_layer(heads, asked.get_total_num_kv_heads())]
+
+
+def _expanded_dim(config: PreTrainedConfig) -> int:
+    """Give the width of heads that a layer makes of its latents, 0 without such; `head_dim` may be a part of it."""
+    plain, rotated = (getattr(config, f"qk_{part}_head_dim", None) or 0 for part in ("nope", "rope"))
+    return plain + rotated if plain and rotated and getattr(config, "kv_lora_rank", None) else 0
 
 
 def _by_layer(heads: Any, kv_heads: Any) -> list[tuple[Any, Any]]:

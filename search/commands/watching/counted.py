@@ -90,7 +90,7 @@ def _drawn_seconds(took: Sequence[Took]) -> Iterator[Table]:
 
     divided: dict[str, list[Took]] = {}
     for each in took:
-        divided.setdefault(f"{each.stage}{'' if each.split == 'search' else ' (held out)'}", []).append(each)
+        divided.setdefault(each.name, []).append(each)
     total = _seconds(took)
     if not total:
         return

@@ -28,7 +28,8 @@ def drawn(told: Forecast) -> RenderableType:
     ]
     lines += [
         f"{each.kind} too, {each.workers} worker{'s' * (each.workers > 1)}: about {each.num_evaluations:,} evaluations "
-        "of what is timed here; how long they take there is not known"
+        f"of what is timed on the first kind, {_duration(each.seconds)} ({_duration(each.worker_seconds)} of one; "
+        f"seconds of each: {each.from_what})"
         for each in told.further
     ]
     lines += [f"it ends earlier once {limit}" for limit in told.limits]

@@ -1,23 +1,22 @@
-"""Campaigns: how far each is, and where its time goes."""
+"""Campaigns: how far each is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import case, func, select
+from sqlalchemy import func, select
 
 from search.parents import REFERENCE, SEED
-from search.records import Campaign, Progress, Stage, Status, digest_of
+from search.records import Campaign, Progress, Status, digest_of
 from search.store import models, rows
 from search.store.shown.progress import progress
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-CANDIDATE, LINK, EVALUATION = models.Candidate, models.CandidateEvaluation, models.Evaluation
-HELD_OUT = "held_out"
+CANDIDATE = models.Candidate
 REFUSED = (Status.PROGRAM_ERROR, Status.DUPLICATE, Status.UNSUPPORTED)
 MOST_CAMPAIGNS = 200
 
@@ -54,28 +53,6 @@ class Overview:
         return sum(number for status, number in self.progress.statuses if status in REFUSED)
 
 
-@dataclass(frozen=True)
-class StageCost:
-    """What one stage took at one cost ratio. Shared evaluations count once, `num_given` says how many were there.
-
-    `seconds` and `num_measured` are of those that this campaign was not given by an earlier one.
-    """
-
-    stage: str
-    split: str
-    ratio: float
-    num_measured: int
-    num_given: int
-    num_passed: int
-    num_running: int
-    seconds: float
-
-    @property
-    def name(self) -> str:
-        """The stage, and whether its texts were held out."""
-        return f"{self.stage} (held out)" if self.split == HELD_OUT else self.stage
-
-
 def overviews(session: Session) -> list[Overview]:
     """Give all campaigns, the newest first."""
     newest = select(models.Campaign).order_by(models.Campaign.id.desc()).limit(MOST_CAMPAIGNS)
@@ -97,47 +74,3 @@ def _overview(session: Session, row: models.Campaign) -> Overview:
         rows.campaign(row), far, row.created_at, session.scalar(last), sum(dollars for _, dollars, _ in far.proposers),
         session.scalar(invented) or 0,
     )  # fmt: skip
-
-
-def stage_costs(session: Session, campaign_id: int) -> list[StageCost]:
-    """Tell what each stage took at each cost ratio, in the stages' order, held-out ones last."""
-    # Compared by the database: SQLite has times as texts, and what Python would send has fractions of seconds.
-    began = select(models.Campaign.created_at).where(models.Campaign.id == campaign_id).scalar_subquery()
-    asked = (
-        select(LINK.evaluation_id)
-        .join(CANDIDATE, CANDIDATE.id == LINK.candidate_id)
-        .where(CANDIDATE.campaign_id == campaign_id)
-        .distinct()
-        .subquery()
-    )
-    is_ended = EVALUATION.status.is_not(None)
-    is_given = func.coalesce(EVALUATION.finished_at < began, False)
-    grouped = (
-        select(
-            EVALUATION.stage,
-            EVALUATION.workload_digest,
-            _sum(is_ended & ~is_given),
-            _sum(is_ended & is_given),
-            _sum(EVALUATION.status == Status.OK),
-            _sum(EVALUATION.owner.is_not(None)),
-            func.sum(case((is_ended & ~is_given, EVALUATION.elapsed_s), else_=0.0)),
-        )
-        .join(asked, asked.c.evaluation_id == EVALUATION.id)
-        .group_by(EVALUATION.stage, EVALUATION.workload_digest)
-    )
-    found = [_stage_cost(session, *row) for row in session.execute(grouped)]
-    order = {stage.value: place for place, stage in enumerate(Stage)}
-    return sorted(found, key=lambda c: (c.split == HELD_OUT, order.get(c.stage, len(order)), c.ratio))
-
-
-def _sum(condition: Any) -> Any:
-    return func.sum(case((condition, 1), else_=0))
-
-
-def _stage_cost(session: Session, stage: str, workload: str, *figures: Any) -> StageCost:
-    asked = session.get_one(models.Workload, workload)
-    measured, given, passed, running, seconds = figures
-    ratio = rows.ratio_of(asked.definition)
-    return StageCost(
-        stage, asked.split, ratio, int(measured), int(given), int(passed), int(running), float(seconds or 0.0)
-    )

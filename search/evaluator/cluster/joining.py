@@ -62,9 +62,11 @@ def connected(address: str, num_cpus: int) -> Iterator[None]:
         with _private(num_cpus) if address == LOCAL else _joined(address):
             yield
     finally:  # where it fails on the way in too: what others could reach must not stay
-        ray.shutdown()
-        if address == LOCAL:  # workers whose raylet has died would hold their engines' memory for a while
-            kill_ray()
+        try:
+            ray.shutdown()
+        finally:
+            if address == LOCAL:  # workers whose raylet has died would hold their engines' memory for a while
+                kill_ray()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from search.contracts import LookError
-from search.evaluator.cluster.asking import kill, nodes
+from search.evaluator.cluster.asking import kill, nodes, start
 from search.evaluator.recall.looker import LOOK_S, START_S
 
 if TYPE_CHECKING:
@@ -107,15 +107,17 @@ def _found(make: Callable[[], RecordedLooker]) -> Any:
     except ray.exceptions.RayError as error:
         raise LookError(f"there is no look: Ray's head does not tell its machines: {type(error).__name__}") from error
     placed: Any = ray.remote(_Place)
-    actors = [
-        placed.options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(each, soft=False)).remote(make)
-        for each in machines
-    ]
-    asked = {actor.is_recorded.remote(): actor for actor in actors}
+    actors: list[Any] = []
     kept = None
     try:
+        for each in machines:
+            on_it = NodeAffinitySchedulingStrategy(each, soft=False)
+            actors.append(start(placed.options(num_cpus=0, scheduling_strategy=on_it), make))
+        asked = {actor.is_recorded.remote(): actor for actor in actors}
         ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=FIND_S)
         kept = next((asked[call] for call in ready if _says_yes(call)), None)
+    except ray.exceptions.RayError as error:
+        raise LookError(f"there is no look: {error}") from error
     finally:
         for actor in actors:
             if actor is not kept:

@@ -41,6 +41,26 @@ FORMS = {
     "thoughts in capitals": f"<Thinking>hm</Thinking>\nIdea.\n```python\n{P}```\n",
     "other blocks around it": f"Idea.\n```text\nq . k\n```\n```python\n{P}```\n```json\n{{}}\n```\n",
     "an edge in another fence": f"Idea.\n`````python\n{P}`````\n",
+    "a fence that ends in the last line": f"Idea.\n```python\n{P.rstrip()}```\nThat is all.\n",
+    "a fence that ends in the last line, another behind it": f"Idea.\n```python\n{P.rstrip()}```\n```sh\nls\n```\n",
+    "a fence that begins in a line": f"Idea. ```python\n{P}```\n",
+    "a token of a chat's template behind a fence": f"Idea.\n```python\n{P}```<|im_end|>\n",
+    "a token of a chat's template behind the program": f"Idea.\n\n{P.rstrip()}</s>",
+    "a section of a tag's characters": f"Idea.\n<program><![CDATA[{P}]]></program>\n",
+    "JSON with line breaks in its texts": '{"idea": "Idea.", "program": "' + P.replace('"', '\\"') + '"}',
+    "JSON with a comma too many": 'Idea.\n{"program": ' + json.dumps(P) + ",}",
+    "JSON with line breaks in its texts, in a block": 'Idea.\n```json\n{"program": "'
+    + P.replace('"', '\\"')
+    + '"}\n```\n',
+    "a block in a block": f"Idea.\n```markdown\n```python\n{P}```\n```\n",
+    "YAML in a block": "Idea.\n```yaml\nprogram: |\n" + "".join(f"  {line}\n" for line in P.splitlines()) + "```\n",
+    "its import in another block": "Idea.\n```python\n{}\n```\n```python\n{}```\n".format(*P.split("\n\n\n", 1)),
+    "thoughts in brackets": f"[THINK]```python\nclass Draft(Program): pass\n```[/THINK]\nIdea.\n```python\n{P}```\n",
+    "a page's end in it": f"Idea.\n```python\n\x0c{P}```\n",
+    "JSON that was cut off": "Idea.\n" + json.dumps({"program": P})[:-2],
+    "JSON within JSON": "Idea.\n" + json.dumps({"name": "submit", "arguments": {"program": P}}),
+    "JSON within JSON in a block": f"Idea.\n```json\n{json.dumps({'result': {'code': P}})}\n```\n",
+    "JSON of lines": json.dumps({"idea": "Idea.", "program": P.splitlines()}),
     "a quotation": "Idea.\n" + "".join(f"> {line}\n" for line in f"```python\n{P}```".splitlines()),
 }
 
@@ -63,6 +83,8 @@ def test_a_program_that_is_in_thoughts_alone_is_better_than_none():
     [
         "<think>" * 9000, "</think>" * 9000, "[" * 65_000, "![" * 32_000, "a\n" * 32_000, "```\n" * 16_000,
         "<code>" * 10_000, "class A(Program):\n" * 3_500, "> " * 32_000, '{"program": ' * 900,
+        '"code": "class A(Program):" ' * 9_000, '"code": "' + "\\" * 64_000,
+        "<code><![CDATA[" * 4_000 + "]]>   " * 4_000,
     ],
     ids=lambda answer: answer[:12],
 )  # fmt: skip
@@ -70,6 +92,17 @@ def test_no_answer_takes_long(answer):
     start = time.process_time()
     split_answer(answer)
     assert time.process_time() - start < 5
+
+
+def test_what_only_looks_like_an_end_is_left_in_the_program():
+    """Three backticks around a word in a docstring, brackets before a comparison, a docstring that shows a fence."""
+    said = P.replace('"""', '"""Of ```pages```\n\n    q[i[0]]>0\n\n    ', 1)
+    text, _ = split_answer(f"Idea.\n```python\n{said}```\n")
+    assert text == said
+    fenced = P.replace('"""', '"""As\n\n    ```\n    topk```\n\n    ', 1)
+    assert split_answer(f"Idea.\n````python\n{fenced}````\n")[0] == fenced
+    tagged, _ = split_answer(f"Idea.\n<program>\n{said}</program>\n")
+    assert tagged == said
 
 
 def test_the_last_program_counts():

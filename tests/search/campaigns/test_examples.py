@@ -9,6 +9,7 @@ from search.campaigns.settings import seed_programs, settings_of
 from search.cli import main
 from search.commands.exits import ExitCode
 from search.evaluator.models import ModelFacts
+from search.kinds.pace import OnRecord
 from vortex_dsl import Shape
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[3] / "examples").glob("*.toml"))
@@ -38,7 +39,7 @@ def test_an_example_makes_a_campaign(file, llama):
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_an_example_is_planned(file, capsys, monkeypatch, db, llama):
     monkeypatch.setattr("search.campaigns.forecast.facts_of", lambda _model: llama)
-    monkeypatch.setattr("search.campaigns.forecast.on_record", lambda _setup: [])
+    monkeypatch.setattr("search.campaigns.forecast.on_record", lambda _setup: OnRecord())
     assert main(["run", str(file), "--dry-run", "--db", db]) == ExitCode.DONE
     out = capsys.readouterr().out
     assert "busy worker" in out

@@ -6,13 +6,23 @@ import math
 import pytest
 
 from search.agents.baselines import Random
-from search.campaigns.forecast import FROM_PAGE, expected, forecast
+from search.campaigns.forecast import expected, forecast
 from search.campaigns.reading import read_setup
 from search.cli import main
 from search.commands.exits import ExitCode
 from search.config import CampaignConfig, SeedProgram
+from search.kinds.pace import FROM_PAGE, OnRecord
 from search.loop import Loop, start_campaign
-from search.records import Stage
+from search.records import (
+    Candidate,
+    Environment,
+    Evaluation,
+    EvaluationKey,
+    Proposal,
+    Record,
+    Stage,
+    Status,
+)
 from search.workloads import WORKLOADS, workloads_for
 from vortex_dsl import zoo
 
@@ -25,6 +35,10 @@ def nothing_starts(monkeypatch):
         raise AssertionError("a dry run starts nothing")
 
     monkeypatch.setattr("search.campaigns.machines.Machines.pool", started)
+
+
+def place(device, dtype):
+    return Environment(device, "", "3.11", "2", "1", dtype=dtype)
 
 
 def test_evaluations_are_counted_by_hand():
@@ -110,6 +124,50 @@ def test_further_kinds_measure_what_is_timed_again(capsys, db):
     assert told.disk_bytes > alone.disk_bytes
     assert main(["run", "--dry-run", "--db", db, "--gpu", "H100", "--gpu", "CPU=16"]) == ExitCode.DONE
     assert "CPU too, 16 workers: about" in capsys.readouterr().out
+
+
+def test_seconds_of_further_kinds_are_told_too(capsys, db, monkeypatch):
+    """By what is on record there, else as on the first kind; a budget counts the first alone, and says so."""
+    asked = {"db": db, "workers": 3, "ratios": (8,), "gpus": ("H100", "H200=2", "CPU=16"), "max_seconds": 60.0}
+    h100, cpu = place("NVIDIA H100 80GB HBM3", "bfloat16"), place("AMD EPYC 9654", "float32")
+    measured = [(h100, Stage.SERVE, 3.0), (h100, Stage.ORACLE, 1.0), (h100, Stage.PROBE, 2.0), (cpu, Stage.SERVE, 50.0)]
+    record = Record(
+        Candidate(1, 0, Proposal("", "zoo", "seed"), Status.OK),
+        tuple(
+            Evaluation(EvaluationKey("p", stage, "w", "m", where.digest, "4", 0), Status.OK, elapsed_s=seconds)
+            for where, stage, seconds in measured
+        ),
+    )
+    known = OnRecord((record,), {where.digest: where for where in (h100, cpu)})
+    monkeypatch.setattr("search.campaigns.forecast.on_record", lambda _setup: known)
+    told = forecast(read_setup(None, asked))
+    each_s = {each.stage: each.seconds_each for each in told.stages}
+    assert [each_s[stage] for stage in (Stage.SERVE, Stage.ORACLE, Stage.PROBE)] == [3.0, 1.0, 2.0]
+    timed = next(each.num_evaluations for each in told.stages if each.stage is Stage.SERVE)
+    h200, cpus = told.further
+    assert h200.worker_seconds == timed * (3.0 + 1.0) + (timed + 3) * 2.0  # and three leaders again
+    assert h200.from_what == "oracle, probe, serve as on the first kind"
+    assert cpus.worker_seconds == timed * (50.0 + 1.0) + (timed + 3) * 2.0
+    assert cpus.from_what == "oracle, probe as on the first kind"
+    assert (h200.seconds, cpus.seconds) == (h200.worker_seconds / 2, cpus.worker_seconds / 16)
+    assert told.worker_seconds <= 180.0
+    assert "workers of the first kind have measured for 180 s together" in told.limits
+    options = [word for kind in asked["gpus"] for word in ("--gpu", kind)]
+    assert main(["run", "--dry-run", "--db", db, "--workers", "3", "--ratio", "8", *options]) == ExitCode.DONE
+    assert "seconds of each: oracle, probe as on the first kind" in " ".join(capsys.readouterr().out.split())
+
+
+def test_seconds_of_a_named_kind_are_not_those_of_another(db, monkeypatch):
+    here = place("AMD EPYC 9654", "float32")
+    key = EvaluationKey("p", Stage.SERVE, "w", "m", here.digest, "4", 0)
+    record = Record(
+        Candidate(1, 0, Proposal("", "zoo", "seed"), Status.OK), (Evaluation(key, Status.OK, elapsed_s=50.0),)
+    )
+    monkeypatch.setattr("search.campaigns.forecast.on_record", lambda _setup: OnRecord((record,), {here.digest: here}))
+    for kind, source in (("CPU", "1 on record"), ("H100", "1 on record, of another kind")):
+        told = forecast(read_setup(None, {"db": db, "gpus": (kind,)}))
+        serve = next(each for each in told.stages if each.stage is Stage.SERVE)
+        assert (serve.seconds_each, serve.from_what) == (50.0, source)
 
 
 def test_a_dry_run_prints_its_plan_and_leaves_nothing_behind(capsys, tmp_path, db):

@@ -4,6 +4,8 @@ import html
 import re
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
 from search.dash.app import build
@@ -11,6 +13,8 @@ from search.dash.queries import rows
 from search.ranking.front import sections
 from search.records import Choice
 from search.report.merit import figure
+from search.store.database import connect
+from search.store.shown import tally
 
 HERE = "http://127.0.0.1:8787"
 PAGES = ("/", "/live", "/campaigns/1", "/campaigns/1/live", "/campaigns/1/time", "/fronts", "/budgets", "/leaderboard",
@@ -274,6 +278,24 @@ def test_time_is_told_by_stage(site, ask):
         assert cells[4] == f"{seconds:,.1f}"
 
 
+def test_time_is_read_from_what_was_counted(ledger):
+    """As `vortex status` reads it: nobody goes through all evaluations again, of which there may be millions."""
+    asked, took = [], ledger.progress(2).took
+
+    def note(_connection, _cursor, statement, *_rest):
+        asked.append(statement)
+
+    event.listen(ledger.engine, "before_cursor_execute", note)
+    try:
+        with TestClient(build(ledger), base_url=HERE) as client:
+            text = client.get("/campaigns/2/time").text
+    finally:
+        event.remove(ledger.engine, "before_cursor_execute", note)
+    assert text.count('<th scope="row">') == len(took) > 3
+    assert asked
+    assert [each for each in asked if "elapsed_s" in each] == []
+
+
 def test_every_device_that_speed_is_modelled_for_is_named(changed):
     site = changed(
         "update standing set kl = .1, modelled_speedup = 2, target = case candidate_id % 2 when 0 then 'A' else 'B' end"
@@ -281,10 +303,12 @@ def test_every_device_that_speed_is_modelled_for_is_named(changed):
     assert "modelled speed-up on A, B" in site.get("/fronts").text
 
 
-def test_what_ended_in_the_second_in_which_a_campaign_began_was_not_given(changed):
+def test_what_ended_in_the_second_in_which_a_campaign_began_was_not_given(changed, writable):
     """SQLite's clock has whole seconds, and Python's times have fractions: as texts they do not compare."""
     site = changed("update campaign set created_at = '2026-11-01 00:00:00'",
                    "update evaluation set finished_at = '2026-11-01 00:00:00'")  # fmt: skip
+    with Session(connect(writable)) as session, session.begin():
+        tally.rebuild(session)
     text = site.get("/campaigns/1/time").text
     rows = re.findall(r'<th scope="row">[a-z]+</th><td>8x</td>(.*?)</tr>', text, re.DOTALL)
     given = [re.findall(r">([^<]*)</td>", row)[:2] for row in rows]

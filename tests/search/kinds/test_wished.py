@@ -6,7 +6,8 @@ from search.campaigns import settings
 from search.campaigns.reading import read_setup
 from search.campaigns.settings import wishes_of
 from search.config import ConfigError
-from search.kinds.wished import Wish, is_gpu
+from search.kinds.wished import Wish, is_gpu, is_of
+from search.records import Environment
 
 
 def test_kinds_are_read_in_order_with_their_workers():
@@ -47,3 +48,20 @@ def test_options_stand_above_the_file(tmp_path):
     file.write_text('gpus = ["H100", "H200"]\n')
     assert read_setup(file).gpus == ("H100", "H200")
     assert read_setup(file, {"gpus": ["CPU"]}).gpus == ("CPU",)
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "kinds"),
+    [
+        ("NVIDIA H100 80GB HBM3", "bfloat16", {"H100", "any", ""}),
+        ("NVIDIA L40S", "bfloat16", {"L40S", "any", ""}),
+        ("NVIDIA A100-SXM4-80GB", "bfloat16", {"A100", "any", ""}),
+        ("AMD EPYC 9654 96-Core Processor", "float32", {"CPU", ""}),
+        ("Some CPU that is called H100", "float32", {"CPU", ""}),
+        ("NVIDIA H100 80GB HBM3", "", {""}),
+    ],
+)
+def test_the_kind_of_a_place_is_read_from_its_device(device, dtype, kinds):
+    """What an older database does not tell the dtype of is of no kind that has a name."""
+    place = Environment(device, "", "3.11", "2", "1", dtype=dtype)
+    assert {kind for kind in ("H100", "L4", "L40S", "A100", "CPU", "any", "") if is_of(place, kind)} == kinds

@@ -189,6 +189,26 @@ def test_layers_whose_batches_vllm_cuts_anew_are_refused_when_they_are_made(modu
         wrapping(VortexMlaBackend if latent else VortexBackend, size)
 
 
+@pytest.mark.parametrize("latent", [False, True])
+def test_whatever_else_vllm_makes_of_a_backend_with_another_builder_is_refused_too(latent):
+    """Encoders, cross-attention and layers that share keys and values in prefill."""
+    from vllm.model_executor.layers.attention.cross_attention import create_cross_attention_backend
+    from vllm.model_executor.layers.attention.encoder_only_attention import create_encoder_only_attention_backend
+    from vllm.v1.attention.backends.utils import create_fast_prefill_custom_backend
+
+    from vortex_dsl.serving.backend import VortexBackend
+    from vortex_dsl.serving.backend_mla import VortexMlaBackend
+
+    backend = VortexMlaBackend if latent else VortexBackend
+    for wrapping, words in (
+        (create_cross_attention_backend, (backend,)),
+        (create_encoder_only_attention_backend, (backend,)),
+        (create_fast_prefill_custom_backend, ("FastPrefill_", backend)),
+    ):
+        with pytest.raises(ServingError, match="does not serve layers of the kind "):
+            wrapping(*words)
+
+
 @pytest.mark.parametrize(("query_lens", "lengths"), [([200], [200]), ([1], [200]), ([1, 70, 1], [65, 130, 3])])
 def test_rows_of_which_vllm_does_not_say_whether_they_are_in_a_prompt_attend_to_all(query_lens, lengths):
     from vllm.v1.attention.backend import CommonAttentionMetadata

@@ -8,12 +8,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from vortex_dsl import attend, load_program
+from vortex_dsl import attend, load_program, zoo
 from vortex_dsl.backends.tape.machine import Layer
 from vortex_dsl.serving.config import ServingError
 from vortex_dsl.serving.layers.decodes import Decodes, Heads
 from vortex_dsl.serving.layers.rule import Rule
 from vortex_dsl.serving.pages import latent as pages_latent
+from vortex_dsl.serving.pages.over import latents_over
 from vortex_dsl.serving.pages.pages import Rows, Softmax
 
 pytestmark = pytest.mark.vllm
@@ -169,6 +170,52 @@ def test_a_programs_value_is_the_latents_value_part(kind):
     assert torch.equal(pages.raw_keys(rows.table[1, :2]).flatten(0, 1), tokens[1])
     assert pages.fields.shape == (12, 32 * 96)
     assert pages.fields.view(torch.float32).isnan().all()
+
+
+def cache_for(rule, page_size, latent, dtype):
+    """Make a cache of as large pages as vLLM is told to make for a rule, full of what no token wrote."""
+    from vllm.v1.kv_cache_interface import MLAAttentionSpec
+
+    from vortex_dsl.serving.layers.layer import Room, with_fields
+
+    spec = MLAAttentionSpec(block_size=page_size, num_kv_heads=1, head_size=latent, dtype=dtype)
+    whole = with_fields(spec, Room(rule.field_bytes, page_size)).page_size_bytes
+    return torch.full((40, page_size, whole // page_size // dtype.itemsize), 77.0, dtype=dtype)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 4e-2)])
+@pytest.mark.parametrize(
+    ("name", "group", "shape", "page_size"),
+    [("quest", 20, (576, 512), 16), ("narrow_int8", 5, (576, 512), 16), ("two_stage", 3, (576, 512), 64),
+     ("sign_keys", 8, (288, 256), 32), ("mass_lse", 4, (48, 32), 128), ("oracle_mass", 2, (40, 24), 16)],
+)  # fmt: skip
+def test_a_rule_over_latents_chooses_and_attends_as_it_does_outside(name, group, shape, page_size, dtype, tolerance):
+    """Ragged sequences in scattered pages of the size that vLLM is told, fields of any width behind the latents.
+
+    A page that ended within a line would kill the process, which then fails for all tests of this file.
+    """
+    (latent, value), generator = shape, torch.Generator().manual_seed(2)
+    program = load_program(zoo.text(name)).with_values(page_size=page_size, dense_layers=0)
+    program = program.with_values(pages=2) if "pages" in program.tunables else program
+    rule, lengths = Rule(program, group, latent), [1, page_size, 5 * page_size + 3, 7 * page_size]
+    pages = latents_over(cache_for(rule, page_size, latent, dtype), latent, value)
+    table = torch.randperm(40, generator=generator)[: 4 * 8].view(4, 8).to(torch.int32)
+    k = torch.randn(4, 1, max(lengths), latent, generator=generator).to(dtype)
+    q = (torch.randn(4, group, latent, generator=generator) * 0.3).to(dtype)
+    for row, length in enumerate(lengths):
+        positions = torch.arange(length)
+        slots = table[row].long()[positions // page_size] * page_size + positions % page_size
+        pages.write(k[row, 0, :length, value:], k[row, 0, :length, :value], slots)
+        rule.summarize(pages, table[row, : length // page_size].long())
+    rows = Rows(table, torch.tensor(lengths, dtype=torch.int32), torch.arange(5, dtype=torch.int32))
+    attended, listed = rule.choice(q, pages, Decodes(rows, page_size, Heads(1)), Layer(0, 1, 0.1), rule.memory(1))
+    out = torch.full((4, group, value), torch.nan, dtype=dtype)
+    pages.attend_pages(q, Rows(listed.table, listed.lengths, rows.query_start_loc), Softmax(0.1), out)
+    v = k.float().clone()
+    v[..., value:] = 0
+    expected, chosen = attend(program, q.float(), k.float(), v, rows.lengths, scale=0.1, backend="torch")
+    assert torch.equal(attended, chosen[:, 0, : attended.shape[1]])
+    torch.testing.assert_close(out.float(), expected[..., :value], atol=tolerance, rtol=tolerance)
 
 
 RAW_RULE = """from vortex_dsl import *

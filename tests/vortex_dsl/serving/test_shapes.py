@@ -30,6 +30,13 @@ CONFIGS = {
     "a text model inside": ({"model_type": "llama4", "text_config": {**LLAMA, "head_dim": 128}}, (32, 8, 128, 0)),
     "a text model inside an unknown one": ({"model_type": "unheard-of", "llm_config": LLAMA}, (32, 8, 128, 0)),
     "latents": ({**DEEPSEEK, **LATENT}, (16, 1, 576, 512)),
+    "heads that are made of latents before attention": (
+        {
+            "model_type": "minicpm3", "hidden_size": 2560, "num_attention_heads": 40, "num_key_value_heads": 40,
+            "kv_lora_rank": 256, "qk_rope_head_dim": 32, "qk_nope_head_dim": 64, "v_head_dim": 64,
+        },
+        (40, 40, 96, 0),
+    ),
     "lists per layer": ({**BY_LAYER, "head_dim": 64}, (12, 3, 64, 0)),
     "layers that differ: what most have": (
         {"num_attention_heads": [8, 16, 16], "num_key_value_heads": 4, "head_dim": 64},

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import ray
@@ -49,6 +50,26 @@ def test_nodes_of_a_head_that_hangs_are_not_waited_for(hang, monkeypatch):
     with pytest.raises(ray.exceptions.RayError):
         asking.nodes()
     assert time.monotonic() - began < SOON_S
+
+
+def test_a_head_that_does_not_take_a_class_is_not_waited_for(head, hang, monkeypatch):
+    """Ray sends an actor's class to the head that was joined last, and by itself waits for it without end."""
+    monkeypatch.setattr(asking, "TAKE_S", 1.0)
+    actor_class = ray.remote(_Idle)
+    hang()
+    began = time.monotonic()
+    with pytest.raises(ray.exceptions.RayError, match="has not taken an actor's class within 1 s"):
+        asking.start(actor_class)
+    assert time.monotonic() - began < SOON_S
+    os.kill(head, signal.SIGCONT)
+    actor = asking.start(actor_class)
+    assert ray.get(actor.pid.remote(), timeout=60.0)
+    asking.kill(actor)
+
+
+def test_what_is_wrong_with_an_actor_is_told():
+    with pytest.raises(ZeroDivisionError):
+        asking.start(SimpleNamespace(remote=lambda: 1 / 0))
 
 
 def test_an_actor_dies_as_soon_as_a_head_that_hung_answers(head, hang):

@@ -5,12 +5,13 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
 import pytest
 
-from search.evaluator.cluster import LOCAL, PoolError
+from search.evaluator.cluster import LOCAL, PoolError, joining
 from search.evaluator.cluster.joining import ALONE, MODE, TOKEN, TOKEN_PATH, connected, harmless
 from search.evaluator.supervisor import descendants
 
@@ -157,6 +158,19 @@ print("after", tokens())
 
 def driver(*arguments):
     return subprocess.Popen([sys.executable, "-c", DRIVER, *arguments], stdout=subprocess.PIPE, text=True)
+
+
+def test_a_ray_that_does_not_end_as_it_should_leaves_nothing_either(monkeypatch):
+    """Whoever drives it need not look for what is left."""
+    import ray
+
+    killed = []
+    monkeypatch.setattr(joining, "_private", lambda _num_cpus: nullcontext())
+    monkeypatch.setattr(joining, "kill_ray", lambda: killed.append(True))
+    monkeypatch.setattr(ray, "shutdown", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError), connected(LOCAL, 1):
+        assert not killed
+    assert killed
 
 
 def test_each_run_has_a_token_of_its_own_and_none_is_left():

@@ -14,12 +14,13 @@ from ray import exceptions
 from ray.core.generated.common_pb2 import ActorDiedErrorContext
 
 from search.evaluator import pool as pools
-from search.evaluator.cluster import Placement, PoolError, membership
+from search.evaluator.cluster import Placement, PoolError, asking, membership
 from search.evaluator.cluster.losses import is_lost
 from search.evaluator.identity import environment
 from search.evaluator.models import model_outline
 from search.evaluator.worker import Introduction
 from search.records import Evaluation, Status
+from tests.search.evaluator.cluster.conftest import until
 from tests.search.evaluator.test_pool import task, worker_settings
 
 PATIENCE_S = 0.2
@@ -41,7 +42,8 @@ class Cluster:
 
     def __init__(self, introduction):
         self.introduction, self.room = introduction, ["a", "b"]
-        self.silent, self.num_joined = set(), 0  # addresses at which nobody listens
+        self.silent, self.num_joined, self.num_left = set(), 0, 0  # addresses at which nobody listens
+        self.takes = True  # the workers' class, where it is sent
         self.calls, self.killed, self.options = {}, [], []
         self.introductions = {}
 
@@ -50,7 +52,10 @@ class Cluster:
         if "head:1" in self.silent:
             raise PoolError("Ray at head:1 cannot be reached: nobody listens")
         self.num_joined += 1
-        yield
+        try:
+            yield
+        finally:
+            self.num_left += 1
 
     def nodes(self):
         return [{"NodeID": name, "Alive": True, "Resources": {"CPU": 1.0}} for name in "abc"]
@@ -64,6 +69,9 @@ class Cluster:
         return SimpleNamespace(options=options)
 
     def _actor(self):
+        if not self.takes:
+            time.sleep(1.0)
+            raise UNAVAILABLE
         node = self.room.pop(0) if self.room else None
         actor = SimpleNamespace(node=node)
         known = replace(self.introductions.get(node, self.introduction), node=str(node))
@@ -272,6 +280,45 @@ def test_an_answer_that_has_no_way_to_us_is_nobodys_fault(pool, cluster, silent)
     cluster.silent.clear()
     pool._slots[1].deadline = 0.0
     assert [each.status for each in turns(pool)] == [Status.TIMED_OUT]
+
+
+def test_a_head_that_does_not_take_the_workers_class_is_left_and_joined_anew(pool, cluster, monkeypatch):
+    """It answers whoever knocks. What was at work goes back to the queue, and nobody waits for the head for long."""
+    monkeypatch.setattr(asking, "TAKE_S", 0.05)
+    cluster.takes = False
+    cluster.end("a", NODE_DIED)
+    turns(pool, 0.2)
+    assert under_way(pool) == []
+    monkeypatch.setattr(asking, "TAKE_S", 60.0)
+    cluster.room = ["c", "d"]
+    cluster.takes = True
+    until(lambda: (turns(pool), under_way(pool) == [0, 1])[1], 30.0)
+    assert cluster.num_joined > 1
+
+
+def test_where_the_first_worker_cannot_be_started_in_time_the_pool_says_so(cluster, monkeypatch):
+    monkeypatch.setattr(asking, "TAKE_S", 0.05)
+    cluster.takes = False
+    with pytest.raises(PoolError, match=r"the workers did not start: .* head has not taken an actor's class"):
+        pools.RayPool(cluster.settings, Placement(2, "head:1"))
+    assert cluster.num_left == 1
+
+
+def test_whoever_interrupts_a_pool_that_is_joining_leaves_no_cluster_joined(cluster, monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(membership, "ends", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pools.RayPool(cluster.settings, Placement(2, "head:1"))
+    assert (cluster.num_joined, cluster.num_left) == (1, 1)
+
+
+def test_a_worker_that_cannot_be_ended_keeps_no_cluster_joined(pool, cluster, monkeypatch):
+    monkeypatch.setattr(pools, "forget", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        pool.close()
+    assert cluster.num_left == 1
 
 
 def test_unlike_workers_are_refused_at_the_start(cluster):

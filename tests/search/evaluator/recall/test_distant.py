@@ -8,6 +8,7 @@ import pytest
 from search.contracts import LookError
 from search.evaluator.cluster import LOCAL
 from search.evaluator.cluster.joining import connected
+from search.evaluator.recall import distant
 from search.evaluator.recall.distant import NOWHERE, NearestLooker
 from search.evaluator.recall.looker import RecordedLooker
 from search.evaluator.recall.recordings import Model, Recordings, save
@@ -53,3 +54,17 @@ def test_a_machine_that_has_recordings_looks_for_one_that_has_none(folders, draw
             looker.look(zoo.text("quest"), (("nothing", 1),))
         assert list(here.iterdir()) == []
         looker.close()
+
+
+def test_a_head_that_does_not_take_the_looker_is_told_in_a_sentence(folders, monkeypatch):
+    """Whoever looks has asked in a campaign that goes on, and must not wait for the head for ever."""
+    from ray.exceptions import GetTimeoutError
+
+    def never(*_):
+        raise GetTimeoutError("Ray's head has not taken an actor's class within 10 s")
+
+    monkeypatch.setattr(distant, "_drives_ray", lambda: True)
+    monkeypatch.setattr(distant, "nodes", lambda: [{"NodeID": "a" * 56, "Alive": True}])
+    monkeypatch.setattr(distant, "start", never)
+    with pytest.raises(LookError, match="there is no look: Ray's head has not taken an actor's class"):
+        Away(*folders).statistics()
