@@ -20,7 +20,7 @@ import random
 import sys
 import tempfile
 import time
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -31,6 +31,7 @@ if sys.path[0] == str(Path(__file__).parent):  # run as a file: `kernels` must n
 import search.dispatch
 import search.loop
 from search.archive.archivist import TYPICAL_S
+from search.asking import proposals
 from search.config import CampaignConfig
 from search.fit import Fitted
 from search.loop import Loop, start_campaign
@@ -255,18 +256,23 @@ def _within(candidate: Candidate, context: object) -> Candidate:  # noqa: ARG001
     return candidate
 
 
-TRACING = ("admit", "check", "digests")  # names in `search.loop`
 UNTRACED = {"admit": _admitted, "check": _checked, "digests": _digests, "enforced": _within}
+TRACING = ("admit", "check", "digests")
+ADMITTING = ("admit", "enforced")  # names in `search.asking.proposals`, the others being `search.loop`'s
 
 
 def cost(num_candidates: int, *, untraced: bool) -> None:
     """Print what a candidate costs the loop."""
     clock, proposer, config = Clock(), Sloping(), settings(num_candidates, lag=64)
     proposer.propose = clock.timed(proposer.propose)  # type: ignore[method-assign]
-    done: dict[str, Any] = UNTRACED if untraced else {name: getattr(search.loop, name) for name in TRACING}
+    homes = {name: proposals if name in ADMITTING else search.loop for name in UNTRACED}
+    done: dict[str, Any] = UNTRACED if untraced else {name: getattr(homes[name], name) for name in TRACING}
     fit = clock.timed(_fitted if untraced else search.dispatch.fit)
-    apart: dict[str, Any] = {name: clock.timed(call) for name, call in done.items()}
-    with ledger() as opened, mock.patch.multiple(search.loop, **apart), mock.patch.object(search.dispatch, "fit", fit):
+    with ExitStack() as patched:
+        for name, call in done.items():
+            patched.enter_context(mock.patch.object(homes[name], name, clock.timed(call)))
+        patched.enter_context(mock.patch.object(search.dispatch, "fit", fit))
+        opened = patched.enter_context(ledger())
         campaign = start_campaign(opened, config)
         outcome = Loop(opened, Drawn(), [proposer], campaign, clock).run()
     print(f"{outcome.num_admitted:,} admitted of {outcome.num_steps:,} steps: {outcome.end}")

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from search.ranking.front import Front
     from search.ranking.standing import Standing
     from search.records import (
-        Campaign,
         Candidate,
         Choice,
         Context,
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
         Progress,
         Proposal,
         Record,
+        StoredCampaign,
         Submission,
         Workload,
     )
@@ -136,11 +136,11 @@ class Ledger(Protocol):
         """Wait no more for a database that is away: what waits fails now. Safe in signal handlers."""
         ...
 
-    def create_campaign(self, campaign: Campaign) -> Campaign:
+    def create_campaign(self, campaign: StoredCampaign) -> StoredCampaign:
         """Store a campaign and give it back with its id."""
         ...
 
-    def campaign(self, campaign_id: int | None = None) -> Campaign:
+    def campaign(self, campaign_id: int | None = None) -> StoredCampaign:
         """Give a campaign, the newest without an id. Raises LookupError where there is none."""
         ...
 
@@ -268,7 +268,7 @@ class Ledger(Protocol):
         """
         ...
 
-    def campaigns(self) -> list[Campaign]:
+    def campaigns(self) -> list[StoredCampaign]:
         """Give all campaigns, the oldest first."""
         ...
 

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from search.admission import admit, check, digests
-from search.agents.bounds import enforced
+from search.admission import check, digests
 from search.agents.seeds import Seeds
-from search.archive.allowance import Allowance
 from search.archive.earlier import experience_with
 from search.archive.history import History
 from search.archive.published import Published
-from search.asking import Questions
-from search.campaigns.stopping import Stopping
+from search.asking.proposals import ANSWER_S, Proposals, Whose
 from search.campaigns.turns import Turns
 from search.config import CampaignConfig, ConfigError
-from search.contracts import Distant, NoMoneyError, ProposerError
 from search.dispatch import UNFINISHED, Job, Tasks
-from search.journal.reflecting import is_due
 from search.kinds.elsewhere import Everywhere
 from search.observer import Observer, Running, Silent
-from search.outcome import End, Outcome, fruitful, fruitless
+from search.outcome import End, Outcome, OutOfOrderError, fruitful, fruitless
 from search.outside.arrivals import Arrivals
 from search.parents import front, leaders, rivals, untimed
 from search.records import (
-    Campaign,
     Candidate,
     Evaluation,
     EvaluationKey,
-    Proposal,
     Record,
     Stage,
     Status,
+    StoredCampaign,
     Workload,
 )
 from search.stages import next_workload
@@ -42,24 +36,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from search.contracts import Evaluator, Ledger, Proposer
-    from search.records import Context
 
 TURN_S = 0.25
-ANSWER_S = 0.02  # a proposer that computes answers within this; one that waits for a server is looked after so often
-MAX_FAILURES = 5  # of proposals in a row
 MAX_UNMEASURED = 4  # candidates in a row
 
 
-def start_campaign(ledger: Ledger, config: CampaignConfig) -> Campaign:
+def start_campaign(ledger: Ledger, config: CampaignConfig) -> StoredCampaign:
     """Store a new campaign with these settings, and with the experience of earlier ones unless they bring their own."""
     config = replace(config, experience=config.experience or experience_with(config.model, ledger))
     return ledger.create_campaign(
-        Campaign(config.seed, config.num_candidates, config.proposers, config.model, config.to_json())
+        StoredCampaign(config.seed, config.num_candidates, config.proposers, config.model, config.to_json())
     )
-
-
-class _OutOfOrderError(Exception):
-    """The run cannot go on; the message says why."""
 
 
 class Loop:
@@ -74,7 +61,7 @@ class Loop:
         ledger: Ledger,
         evaluator: Evaluator,
         proposers: Sequence[Proposer],
-        campaign: Campaign,
+        campaign: StoredCampaign,
         observer: Observer | None = None,
     ) -> None:
         self.config = CampaignConfig.from_json(campaign.settings)
@@ -82,23 +69,16 @@ class Loop:
             names = ", ".join(self.config.proposers)
             raise ConfigError(f"{len(proposers)} proposers were given for the campaign's {names}; give one for each")
         self._ledger, self._campaign = ledger, campaign
-        self._seeds, self._turns = Seeds(self.config), Turns(self.config, proposers)
+        self._seeds = Seeds(self.config)
         self._observer = observer or Silent()
         self._tasks = Tasks(evaluator, self.config)
         self._dispatcher = Everywhere(ledger, evaluator, lambda task: check(task, self.config), self.config)
         self._history = History(self.config, self._seeds.num)
         self._steps: dict[EvaluationKey, int] = {}
         self._names: dict[int, str] = {}  # by candidate
-        self._num_steps_of: Counter[str] = Counter()  # by proposer
-        self._questions = Questions()
-        self._arrivals = Arrivals(ledger, campaign, self.config.outside)
-        self._ahead = 0  # the first step that nobody was chosen for ahead of its turn
-        self._unasked: list[int] = []  # steps before it whose proposer waits for a server and was too busy so far
-        self._answered: set[str] = set()
-        self._allowance = Allowance(self.config, self._seeds.num)
-        self._no_money = ""  # why no more is asked, once that is so
-        self._rules = Stopping(self.config)
-        self._num_steps: int | None = None
+        arrivals = Arrivals(ledger, campaign, self.config.outside)
+        whose = Whose(self._seeds, Turns(self.config, proposers), arrivals, self._history)
+        self._proposals = Proposals(self.config, whose, campaign.id)
         self._held: deque[int] = deque()  # steps that wait for what they are compared with, in order
         self._published = Published(self._history.records, self.config, self._seeds.num)
         self._num_unmeasured = 0  # candidates in a row that no worker could measure
@@ -107,10 +87,12 @@ class Loop:
     def drain(self) -> None:
         """Let finish what runs and start nothing new. Safe in a signal handler and from other threads."""
         self._draining = True
+        self._proposals.drain()
 
     def stop(self) -> None:
         """Give everything back and return at once."""
-        self._draining = self._stopping = True
+        self._stopping = True
+        self.drain()
         self._ledger.give_up()
 
     def let_go(self) -> None:
@@ -122,7 +104,7 @@ class Loop:
 
         Raises what is a fault of ours; the leases are given back first.
         """
-        self._num_steps = num_steps
+        self._proposals.num_steps = num_steps
         try:
             self._restore()
             while not self._draining and not self._complete():
@@ -132,7 +114,7 @@ class Loop:
             confirmed = () if self._draining else self._confirm()
             self._settle_rest()
             return self._outcome(confirmed)
-        except _OutOfOrderError as reason:
+        except OutOfOrderError as reason:
             return self._end(End.INFRASTRUCTURE, str(reason))
         finally:
             self._dispatcher.release()
@@ -155,8 +137,9 @@ class Loop:
             self._start_next(step)
 
     def _turn(self) -> None:
-        self._ask()
-        for evaluation in self._collect(0.0 if self._is_at_hand() else ANSWER_S if self._questions else TURN_S):
+        self._proposals.ask(self._record)
+        asking_s = ANSWER_S if self._proposals.is_asking else TURN_S
+        for evaluation in self._collect(0.0 if self._proposals.is_at_hand else asking_s):
             self._take(evaluation)
 
     def _collect(self, timeout_s: float) -> list[Evaluation]:
@@ -169,117 +152,7 @@ class Loop:
         self._observer.on_waiting(running, self._dispatcher.num_running - len(running))
         return done
 
-    # Proposals
-
-    def _ask(self) -> None:
-        """Put the questions that may be put, and record the next step's answer once it is there."""
-        step = self._history.num_steps
-        if self._may_ask(step) and step not in self._questions and (not self._draining or step < self._questions.last):
-            self._put(step)
-        self._ask_ahead()
-        if self._may_ask(step) and step in self._questions:
-            self._take_answer(step)
-
-    def _ask_ahead(self) -> None:
-        """Put the questions to proposers that wait for a server, as far as their steps may look and will be needed.
-
-        Whoever has as many as it takes at once lets its steps wait, and nobody else's.
-        """
-        now = self._history.num_steps
-        self._ahead = max(self._ahead, now + 1)
-        while self._may_ask_ahead(self._ahead):
-            if isinstance(self._proposer(self._ahead), Distant):
-                self._unasked.append(self._ahead)
-            self._ahead += 1
-        self._unasked = [step for step in self._unasked if step > now and not self._put_ahead(step)]
-
-    def _put_ahead(self, step: int) -> bool:
-        proposer = self._proposer(step)
-        assert isinstance(proposer, Distant), "nobody else is asked ahead"
-        is_put = self._questions.num_waiting(proposer) < proposer.num_at_once and self._may_ask_ahead(step)
-        if is_put:
-            self._put(step)
-        return is_put
-
-    def _may_ask_ahead(self, step: int) -> bool:
-        is_needed = self._allowance.is_needed(step, len(self._questions))
-        is_visible = step >= self._seeds.num and self._history.is_visible(step)
-        is_reached = (self._num_steps is None or step < self._num_steps) and not (self._no_money or self._draining)
-        return is_needed and is_reached and is_visible and not self._reason_to_stop(step)
-
-    def _put(self, step: int) -> None:
-        """Ask whose turn a step is, unless something from outside takes it; a round of nobody waits for that."""
-        is_taken = not self._draining and step >= self._seeds.num and self._arrivals.take(step)
-        if is_taken or self._is_due(step):
-            self._questions.put(self._proposer(step), self._context(step))
-
-    def _is_due(self, step: int) -> bool:
-        """Whether there is somebody to ask for a step."""
-        return bool(self._turns) or step < self._seeds.num or step in self._arrivals
-
-    def _take_answer(self, step: int) -> None:
-        proposer = self._proposer(step)
-        name = proposer.name
-        try:
-            proposal = self._questions.take(step, 0.0 if isinstance(proposer, Distant) else ANSWER_S)
-        except NoMoneyError as error:
-            self._no_money = str(error)
-            if self._questions:  # what is asked for later steps is paid for, and takes them
-                self._record_failed(name, error)
-            return
-        except ProposerError as error:
-            self._record_failure(name, error)
-            return
-        if proposal is not None:
-            self._answered.add(name)
-            found = admit(proposal, self._campaign.id, step, self.config, self._history.known(step))
-            self._record(enforced(found, self.config.context(step, (), frozenset())))
-
-    def _may_ask(self, step: int) -> bool:
-        return self._history.is_visible(step) and not self._is_over(step)
-
-    def _is_over(self, step: int) -> bool:
-        is_over = self._allowance.is_over or step == self._num_steps
-        return is_over or bool((self._no_money and not self._questions) or self._reason_to_stop(step))
-
-    def _reason_to_stop(self, step: int) -> str:
-        """Say why a step does not follow, from what it might see: nothing before the seeds are through."""
-        ready = step >= self._seeds.num and self._history.is_visible(step)
-        return self._rules.reason(self._history.visible(step)) if ready else ""
-
-    def _is_at_hand(self) -> bool:
-        """Whether the next step's proposal is there, or asked for and does not wait for a server."""
-        step = self._history.num_steps
-        if not (self._may_ask(step) and self._is_due(step)):
-            return False
-        return self._questions.is_answered(step) or not isinstance(self._proposer(step), Distant)
-
-    def _proposer(self, step: int) -> Proposer:
-        if step < self._seeds.num:
-            return self._seeds
-        if step in self._arrivals or not self._turns:
-            return self._arrivals
-        return self._turns.of(step - self._seeds.num, self._history.archive(step))
-
-    def _context(self, step: int) -> Context:
-        proposer = self._proposer(step)
-        num_asked = self._num_steps_of[proposer.name] + self._questions.num_to(proposer)
-        reflects = is_due(num_asked, self.config.reflect_every)
-        return self._history.context(step, ahead=isinstance(proposer, Distant), reflects=reflects)
-
-    def _record_failure(self, name: str, error: ProposerError) -> None:
-        """Record a step for which there is no proposal, unless the proposer never worked at all."""
-        if not (name in self._answered or error.works):
-            raise _OutOfOrderError(f"proposer '{name}' gave no answer from the start: {error}")
-        self._record_failed(name, error)
-        last = self._history.records[-MAX_FAILURES:]
-        if len(last) == MAX_FAILURES and all(r.candidate.status is Status.INFRASTRUCTURE for r in last):
-            raise _OutOfOrderError(f"the last {MAX_FAILURES} proposals failed, the last one with: {error}")
-
-    def _record_failed(self, name: str, error: ProposerError) -> None:
-        failed = Proposal("", name, "failed", rationale=str(error), dollars=error.dollars)
-        step = self._history.num_steps
-        self._record(Candidate(self._campaign.id, step, failed, Status.INFRASTRUCTURE, str(error)))
+    # Steps
 
     def _record(self, candidate: Candidate) -> None:
         record = Record(self._ledger.add_candidate(candidate))
@@ -294,14 +167,13 @@ class Loop:
         if candidate.status is Status.OK:
             known += digests(candidate.proposal, self.config.terms, self.config.ratios)
         self._history.add(record, known)
-        self._allowance.add(candidate)
+        self._proposals.note(candidate)
         self._names[candidate.id] = candidate.name
-        self._num_steps_of[candidate.proposal.proposer] += 1
 
     # Evaluations
 
     def _complete(self) -> bool:
-        return self._history.is_settled and self._dispatcher.idle and self._is_over(self._history.num_steps)
+        return self._history.is_settled and self._dispatcher.idle and self._proposals.is_over
 
     def _next(self, step: int) -> Workload | None:
         """Give what a step goes to next, and note where there is nothing left or what it waits for."""
@@ -346,7 +218,7 @@ class Loop:
         self._dispatcher.follow(record, evaluation)
         self._num_unmeasured = self._num_unmeasured + 1 if evaluation.status is Status.INFRASTRUCTURE else 0
         if self._num_unmeasured == MAX_UNMEASURED:
-            raise _OutOfOrderError(f"{MAX_UNMEASURED} candidates in a row could not be measured: {evaluation.message}")
+            raise OutOfOrderError(f"{MAX_UNMEASURED} candidates in a row could not be measured: {evaluation.message}")
         self._start_next(step)
         if self._history.is_finished(step) and not was_finished:
             self._observer.on_finished(record)
@@ -354,10 +226,8 @@ class Loop:
     def _settle_rest(self) -> None:
         """Drained: wait for what still runs and for the answers that are asked for, unless stopped meanwhile."""
         self._dispatcher.drain()
-        while not self._stopping and (
-            self._dispatcher.num_running or (self._questions and not self._allowance.is_over)
-        ):
-            self._ask()
+        while not self._stopping and (self._dispatcher.num_running or self._proposals.is_awaited):
+            self._proposals.ask(self._record)
             for evaluation in self._dispatcher.collect(TURN_S):
                 if evaluation.key in self._steps:
                     self._take(evaluation)
@@ -389,8 +259,7 @@ class Loop:
             return self._end(End.INTERRUPTED, "interrupted; resume goes on from here")
         if front(self._history.records):
             best, others = (tuple(found(self._history.records)) for found in (leaders, rivals))
-            why = self._no_money or self._reason_to_stop(self._history.num_steps)
-            done = self._end(*fruitful(self._dispatcher.missing, why))
+            done = self._end(*fruitful(self._dispatcher.missing, self._proposals.why))
             return replace(done, leaders=best, rivals=others, confirmations=tuple(confirmed))
         return self._end(*fruitless(self._history.records))
 

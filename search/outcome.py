@@ -25,6 +25,10 @@ class End(StrEnum):
     INFRASTRUCTURE = "infrastructure"  # a proposer or the evaluator is out of order
 
 
+class OutOfOrderError(Exception):
+    """A run cannot go on; the message says why."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a run leaves: its end, the leaders (by cost ratio, best first) and what confirmed them, held out.

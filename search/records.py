@@ -293,7 +293,7 @@ class Context:
 
 
 @dataclass(frozen=True)
-class Campaign:
+class StoredCampaign:
     """A search: what decides the sequence of candidates, given the same measurements."""
 
     seed: int

@@ -228,6 +228,18 @@ def _rank(chain: str, module: str) -> int | None:
     return next((i for i, group in enumerate(CHAINS[chain]) if name in group), None)
 
 
+def _classes(path: Path) -> list[str]:
+    return [node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
+
+
+def test_a_noun_of_the_search_means_one_thing():
+    """What is passed between its parts bears a name of its own, and so does what people drive. Tables mirror them."""
+    nouns = {"Campaign", *_classes(ROOT / "search" / "records.py")}
+    modules = [path for path in (ROOT / "search").rglob("*.py") if path != ROOT / "search" / "store" / "models.py"]
+    number = Counter(name for path in modules for name in _classes(path) if name in nouns)
+    assert {name for name in nouns if number[name] != 1} == set()
+
+
 def test_there_is_something_to_check():
     assert len(MODULES) > 40
     assert sum(map(len, _arrows().values())) > 400

@@ -25,7 +25,6 @@ from search.evaluator.probe import MODEL_FOLDER
 from search.evaluator.sandbox.strays import of_private_ray
 from search.evaluator.supervisor import descendants
 from search.records import (
-    Campaign,
     Candidate,
     Evaluation,
     EvaluationKey,
@@ -33,6 +32,7 @@ from search.records import (
     Proposal,
     Stage,
     Status,
+    StoredCampaign,
     Workload,
 )
 from search.store.ledger import SqlLedger
@@ -144,7 +144,7 @@ def _drawn(num: int, seed: int) -> list[str]:
 
 
 def _jobs(ledger: SqlLedger, pool: Evaluator, behaviours: list[str]) -> list[Job]:
-    campaign = ledger.create_campaign(Campaign(0, len(behaviours), ("drawn",), str(MODEL_FOLDER)))
+    campaign = ledger.create_campaign(StoredCampaign(0, len(behaviours), ("drawn",), str(MODEL_FOLDER)))
     return [_job(ledger, pool, campaign.id, step, behaviour) for step, behaviour in enumerate(behaviours)]
 
 
@@ -160,7 +160,7 @@ def _job(ledger: SqlLedger, pool: Evaluator, campaign_id: int, step: int, behavi
 
 def _warmed(ledger: SqlLedger, pool: Evaluator, num_workers: int) -> float:
     """Have every worker start its engine, and give the seconds that one takes."""
-    campaign = ledger.create_campaign(Campaign(0, num_workers, ("drawn",), str(MODEL_FOLDER)))
+    campaign = ledger.create_campaign(StoredCampaign(0, num_workers, ("drawn",), str(MODEL_FOLDER)))
     jobs = [_job(ledger, pool, campaign.id, step, f"warm {step}") for step in range(num_workers)]
     done = _measured(ledger, pool, jobs)
     return max(0.0, min(each.elapsed_s for found in done.values() for each in found) - PAUSE_S)

@@ -90,7 +90,7 @@ def content(url: str) -> dict[str, list[Any]]:
         return {name: [tuple(row) for row in session.execute(text(query))] for name, query in queries.items()}
 
 
-class Campaign:
+class DrivenCampaign:
     """One campaign in a database of its own, whose driver is started as often as need be."""
 
     def __init__(self, url: str, folder: Path, num_candidates: int, *, on_ray: bool) -> None:
@@ -135,7 +135,7 @@ class Campaign:
         return (self._folder / "said").read_text(errors="replace")[-2000:]
 
 
-def undisturbed(campaign: Campaign) -> dict[str, list[Any]]:
+def undisturbed(campaign: DrivenCampaign) -> dict[str, list[Any]]:
     """Run a campaign to its end, and give its ledger."""
     campaign.start()
     assert campaign.driver is not None
@@ -151,10 +151,10 @@ def kills(what: str, num: int, num_candidates: int, seed: int = 0, *, on_ray: bo
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         own = stack.enter_context(server("fsync=off", "max_connections=40")) if what == "postgresql" else None
 
-        def made(number: int) -> Campaign:
+        def made(number: int) -> DrivenCampaign:
             home = folder / str(number)
             home.mkdir()
-            return Campaign(_url(folder, number, own), home, num_candidates, on_ray=on_ray)
+            return DrivenCampaign(_url(folder, number, own), home, num_candidates, on_ray=on_ray)
 
         expected = undisturbed(made(0))
         while report.num_kills < num:
@@ -168,7 +168,9 @@ def kills(what: str, num: int, num_candidates: int, seed: int = 0, *, on_ray: bo
     return report
 
 
-def _disturb(campaign: Campaign, report: Report, kill: Callable[[int], bool], luck: random.Random, most: int) -> None:
+def _disturb(
+    campaign: DrivenCampaign, report: Report, kill: Callable[[int], bool], luck: random.Random, most: int
+) -> None:
     """Run a campaign to its end, killing now and then. A resumed one measures what workers were killed at too often."""
     num_before = report.num_kills
     campaign.start()
@@ -192,7 +194,7 @@ def _disturb(campaign: Campaign, report: Report, kill: Callable[[int], bool], lu
         campaign.start()
 
 
-def _wait_for_work(campaign: Campaign) -> int | None:
+def _wait_for_work(campaign: DrivenCampaign) -> int | None:
     """Wait until something is in a worker's hands; give the exit code where the driver ends first."""
     until = time.monotonic() + STUCK_S
     while (code := campaign.ended()) is None and not campaign.count(BEGUN) and time.monotonic() < until:
@@ -200,7 +202,7 @@ def _wait_for_work(campaign: Campaign) -> int | None:
     return code
 
 
-def _wait_for_more(campaign: Campaign, report: Report) -> int | None:
+def _wait_for_more(campaign: DrivenCampaign, report: Report) -> int | None:
     """Wait until something more is finished, or the driver has ended; one that does neither is stuck, and killed."""
     before, until = campaign.count(FINISHED), time.monotonic() + STUCK_S
     while (code := campaign.ended()) is None and campaign.count(FINISHED) <= before:

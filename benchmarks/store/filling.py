@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.orm import Session
 
 from search.config import RATIOS, CampaignConfig
-from search.records import Campaign, Environment, EvaluationKey, Stage, Workload
+from search.records import Environment, EvaluationKey, Stage, StoredCampaign, Workload
 from search.store.ledger import SqlLedger
 from search.store.shown import tally
 from search.store.shown.place import place
@@ -72,7 +72,7 @@ class Filled:
     """What is there: a campaign, and the ids and digests of some of its candidates, the newest last."""
 
     url: str
-    campaign: Campaign
+    campaign: StoredCampaign
     num_candidates: int
     num_evaluations: int
     ids: tuple[int, ...]
@@ -84,7 +84,9 @@ def fill(url: str, num_candidates: int) -> Filled:
     from search.store.database import connect
 
     ledger = SqlLedger(url)
-    campaign = ledger.create_campaign(Campaign(0, num_candidates, CONFIG.proposers, CONFIG.model, CONFIG.to_json()))
+    campaign = ledger.create_campaign(
+        StoredCampaign(0, num_candidates, CONFIG.proposers, CONFIG.model, CONFIG.to_json())
+    )
     ledger.close()
     engine, rows, digests = connect(url), _Rows(campaign), []
     _put(engine, "environment", ("digest", "definition"), [(ENVIRONMENT.digest, json.dumps(asdict(ENVIRONMENT)))])
@@ -106,7 +108,7 @@ def fill(url: str, num_candidates: int) -> Filled:
 class _Rows:
     """Rows by table, as they are made for one candidate after the other."""
 
-    def __init__(self, campaign: Campaign) -> None:
+    def __init__(self, campaign: StoredCampaign) -> None:
         self.of: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
         self.num_evaluations = 0
         self._campaign, self._asked = campaign, asked_by(campaign.settings).digest

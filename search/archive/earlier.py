@@ -13,7 +13,7 @@ from search.parents import SEED
 
 if TYPE_CHECKING:
     from search.contracts import Ledger
-    from search.records import Campaign
+    from search.records import StoredCampaign
 
 MAX_CAMPAIGNS = 8  # the newest ones
 DIGITS = 4
@@ -34,7 +34,7 @@ def experience_with(model: str, ledger: Ledger) -> tuple[Experience, ...]:
     return tuple(Experience(name, _rounded(earned[name] / numbers[name]), numbers[name]) for name in sorted(numbers))
 
 
-def _of(campaign: Campaign, ledger: Ledger) -> list[Experience]:
+def _of(campaign: StoredCampaign, ledger: Ledger) -> list[Experience]:
     try:
         config = CampaignConfig.from_json(campaign.settings)
     except ConfigError:

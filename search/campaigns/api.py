@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from search.contracts import Evaluator, Ledger
     from search.ranking.standing import Standing
-    from search.records import Campaign as Stored
-    from search.records import Record
+    from search.records import Record, StoredCampaign
 
 ELSEWHERE = ("db", "workers", "ray", "gpus", "endpoints")  # what a campaign may change when it goes on
 
@@ -44,7 +43,7 @@ class Campaign:
     With an `evaluator` of your own, which you close, no workers are started: several campaigns may share one. Raises
     ConfigError for a key that is unknown, of the wrong type or out of range, ModelError, ProgramError and PoolError.
 
-    What the ledger stores of it is a `search.records.Campaign`.
+    What the ledger stores of it is a `search.records.StoredCampaign`.
     """
 
     def __init__(
@@ -188,7 +187,7 @@ def _check_resumed(keys: Mapping[str, Any]) -> None:
         )
 
 
-def _found(ledger: Ledger, campaign_id: int | None, db: str) -> Stored:
+def _found(ledger: Ledger, campaign_id: int | None, db: str) -> StoredCampaign:
     try:
         return ledger.campaign(campaign_id)
     except LookupError as error:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from search.contracts import Ledger, Proposer
     from search.outcome import Outcome
     from search.records import (
-        Campaign,
         Candidate,
         Context,
         Environment,
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
         EvaluationTask,
         Proposal,
         Record,
+        StoredCampaign,
         Submission,
     )
 
@@ -72,7 +72,7 @@ class Replay:
     difference: str = ""
 
 
-def replay(ledger: Ledger, campaign: Campaign) -> Replay:
+def replay(ledger: Ledger, campaign: StoredCampaign) -> Replay:
     """Run a recorded campaign again without an engine, as far as its record goes; nothing is written to `ledger`.
 
     Raises ConfigError where it cannot be replayed: nothing was measured, or in several circumstances.
@@ -122,12 +122,12 @@ class _Recorded:
     """What is on record of a campaign, in the one circumstance in which it was measured."""
 
     ledger: Ledger
-    campaign: Campaign
+    campaign: StoredCampaign
     records: tuple[Record, ...]
     place: tuple[str, str, str]  # digests of model and environment, and the evaluator's version
 
     @classmethod
-    def of(cls, ledger: Ledger, campaign: Campaign) -> _Recorded:
+    def of(cls, ledger: Ledger, campaign: StoredCampaign) -> _Recorded:
         """Read it. Raises ConfigError where there is nothing to replay, or too much."""
         records = tuple(ledger.records(campaign.id))
         places: dict[tuple[str, str, str], set[Measured]] = {}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from search.contracts import Evaluator, Ledger, Proposer
     from search.evaluator.models import ModelFacts
     from search.outcome import Outcome
-    from search.records import Campaign, Workload
+    from search.records import StoredCampaign, Workload
 
 CampaignArgument = Annotated[
     int | None,
@@ -155,7 +155,7 @@ def _on(pool: Evaluator) -> str:
 
 
 def _searched(
-    ledger: Ledger, pool: Evaluator, proposers: Sequence[Proposer], campaign: Campaign, ending: Ending
+    ledger: Ledger, pool: Evaluator, proposers: Sequence[Proposer], campaign: StoredCampaign, ending: Ending
 ) -> Outcome:
     """Run a campaign to its end, watched and interruptible."""
     from search.commands.watching.progress import Steps, watched
@@ -171,7 +171,7 @@ def _searched(
             return loop.run()
 
 
-def _to_resume(ledger: Ledger, campaign_id: int | None) -> Campaign:
+def _to_resume(ledger: Ledger, campaign_id: int | None) -> StoredCampaign:
     """Give the campaign to go on with: the one asked for, or the newest that `vortex run` started."""
     from search.parents import GIVEN
 
@@ -186,7 +186,7 @@ def _to_resume(ledger: Ledger, campaign_id: int | None) -> Campaign:
     return found
 
 
-def _told(ledger: Ledger, campaign: Campaign, outcome: Outcome, as_json: bool) -> int:
+def _told(ledger: Ledger, campaign: StoredCampaign, outcome: Outcome, as_json: bool) -> int:
     """End with the leaderboard, and with what to do next."""
     from search.plugin.export import answered
     from search.ranking.leaderboard import board, verdict

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from search.contracts import Ledger
-    from search.records import Campaign, Record
+    from search.records import Record, StoredCampaign
     from search.store.ledger import SqlLedger
 
 
@@ -72,7 +72,7 @@ def check_there(place: str) -> None:
         )
 
 
-def campaign_of(ledger: Ledger, campaign_id: int | None) -> Campaign:
+def campaign_of(ledger: Ledger, campaign_id: int | None) -> StoredCampaign:
     """Give a campaign, the newest without an id."""
     try:
         return ledger.campaign(campaign_id)

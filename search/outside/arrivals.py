@@ -9,7 +9,7 @@ from search.contracts import ProposerError
 
 if TYPE_CHECKING:
     from search.contracts import Ledger
-    from search.records import Campaign, Context, Proposal, Submission
+    from search.records import Context, Proposal, StoredCampaign, Submission
 
 POLL_S = 0.25
 
@@ -24,7 +24,7 @@ class Arrivals:
 
     name = "outside"
 
-    def __init__(self, ledger: Ledger, campaign: Campaign, agents: tuple[str, ...]) -> None:
+    def __init__(self, ledger: Ledger, campaign: StoredCampaign, agents: tuple[str, ...]) -> None:
         self._ledger, self._campaign_id, self._is_open = ledger, campaign.id, bool(agents)
         found = ledger.submissions(campaign.id) if agents else ()
         self._taken: dict[int, Submission] = {each.step: each for each in found if each.step is not None}

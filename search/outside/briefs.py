@@ -12,7 +12,7 @@ from search.outside.tickets import Ticket
 
 if TYPE_CHECKING:
     from search.contracts import Looker
-    from search.records import Campaign, Context
+    from search.records import Context, StoredCampaign
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Brief:
     text: str
 
 
-def brief(context: Context, campaign: Campaign, agent: str, looker: Looker | None = None) -> Brief:
+def brief(context: Context, campaign: StoredCampaign, agent: str, looker: Looker | None = None) -> Brief:
     """Ask an agent for its next program; `looker` has what was recorded of the model."""
     asked = ask(context, agent, statistics_of(looker, context))
     ticket = Ticket(campaign.id, context.step, asked.operator, asked.digests)

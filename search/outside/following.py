@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
     from search.contracts import Ledger
-    from search.records import Campaign, Context, Record
+    from search.records import Context, Record, StoredCampaign
 
     Counts = Counter[object]
 
@@ -35,7 +35,7 @@ class Following:
     that, and then everything is read anew.
     """
 
-    def __init__(self, ledger: Ledger, campaign: Campaign) -> None:
+    def __init__(self, ledger: Ledger, campaign: StoredCampaign) -> None:
         self._ledger, self._campaign_id = ledger, campaign.id
         self._config = CampaignConfig.from_json(campaign.settings)
         self._num_given = Seeds(self._config).num
@@ -140,17 +140,17 @@ class Followed:
         self._lock = Lock()
         self._by_id: dict[int, Following] = {}
 
-    def context(self, ledger: Ledger, campaign: Campaign) -> Context:
+    def context(self, ledger: Ledger, campaign: StoredCampaign) -> Context:
         """Give all that is known of a campaign now."""
         with self._lock:
             return self._following(ledger, campaign).context
 
-    def is_finished(self, ledger: Ledger, campaign: Campaign, step: int) -> bool:
+    def is_finished(self, ledger: Ledger, campaign: StoredCampaign, step: int) -> bool:
         """Say whether no stage is left to a step of a campaign now."""
         with self._lock:
             return self._following(ledger, campaign).is_finished(step)
 
-    def _following(self, ledger: Ledger, campaign: Campaign) -> Following:
+    def _following(self, ledger: Ledger, campaign: StoredCampaign) -> Following:
         known = self._by_id.pop(campaign.id, None) or Following(ledger, campaign)
         self._by_id[campaign.id] = known
         while len(self._by_id) > MOST_FOLLOWED:

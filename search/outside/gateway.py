@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from search.contracts import Ledger, Looker
     from search.outside.lookers import Lookers
-    from search.records import Campaign, Context, Record
+    from search.records import Context, Record, StoredCampaign
 
 BROUGHT = "brought"  # the operator of a program that came without a ticket
 POLL_S = 0.2
@@ -142,7 +142,7 @@ class Gateway:
             )
         return _Here(campaign, config, agent, self._followed.context(self.ledger, campaign))
 
-    def _campaign(self) -> Campaign:
+    def _campaign(self) -> StoredCampaign:
         if self.campaign_id is not None:
             try:
                 return self.ledger.campaign(self.campaign_id)
@@ -177,7 +177,7 @@ class Gateway:
 class _Here:
     """A campaign as an agent finds it."""
 
-    campaign: Campaign
+    campaign: StoredCampaign
     config: CampaignConfig
     agent: str
     context: Context

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from search.contracts import Ledger
     from search.ranking.front import Section
     from search.ranking.standing import Standing
-    from search.records import Campaign, Candidate, Environment, Evaluation, Record
+    from search.records import Candidate, Environment, Evaluation, Record, StoredCampaign
     from search.store.spent import Spending, Spent
 
 SEARCH, HELD_OUT = "search", "held_out"
@@ -56,7 +56,7 @@ class Place:
 class Material:
     """One campaign as the ledger holds it. `settings` are its JSON as they are: a newer version may have written it."""
 
-    campaign: Campaign
+    campaign: StoredCampaign
     settings: Mapping[str, Any]
     candidates: tuple[Candidate, ...]
     standings: tuple[Standing, ...]
@@ -71,7 +71,7 @@ class Material:
         return tuple(each.get("stage", "") for each in self.settings.get("workloads", ()))
 
 
-def gather(ledger: Ledger, campaign: Campaign) -> Material:
+def gather(ledger: Ledger, campaign: StoredCampaign) -> Material:
     """Read a campaign. Whoever is confirmed comes with what was measured on the held-out split."""
     standings = ledger.standings(campaign.id)
     held_out = {s.id for s in standings if s.confirmed}
@@ -92,7 +92,7 @@ def gather(ledger: Ledger, campaign: Campaign) -> Material:
     )
 
 
-def _settings(campaign: Campaign) -> dict[str, Any]:
+def _settings(campaign: StoredCampaign) -> dict[str, Any]:
     try:
         found = json.loads(campaign.settings)
     except json.JSONDecodeError:

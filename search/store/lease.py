@@ -174,6 +174,13 @@ def check_length(lease_s: float) -> None:
         raise ValueError(f"a lease lasts up to {LONGEST_S:g} s, but {lease_s:g} s were asked for")
 
 
+def check_task(task: EvaluationTask) -> None:
+    """Refuse a task whose key names another workload than it brings. Raises ValueError."""
+    asked, named = (task.workload.stage, task.workload.digest), (task.key.stage, task.key.workload_digest)
+    if asked != named:
+        raise ValueError(f"The task's key names the workload {named}, its workload is {asked}.")
+
+
 def _quarantine(row: models.Evaluation) -> None:
     row.owner = row.lease_until = None
     row.status = Status.QUARANTINED

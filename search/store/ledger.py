@@ -13,7 +13,6 @@ from sqlalchemy.orm import Session
 from search.contracts import Claim
 from search.ranking.standing import Standing
 from search.records import (
-    Campaign,
     Candidate,
     Choice,
     Environment,
@@ -23,12 +22,13 @@ from search.records import (
     Progress,
     Record,
     Status,
+    StoredCampaign,
     Submission,
     Workload,
 )
 from search.store import entries, lease, models, rows, schema, submissions
 from search.store import spent as spending
-from search.store.database import Kept, Transaction, connect, explained, insert_new, keep, reader
+from search.store.database import Kept, Transaction, connect, explained, keep, reader
 from search.store.patience import PATIENCE_S, Patience, patient
 from search.store.shown import board, candidates, fronts, listing, progress, refreshing, tally
 
@@ -106,13 +106,13 @@ class SqlLedger:
 
     # Campaigns and candidates
 
-    def create_campaign(self, campaign: Campaign) -> Campaign:
+    def create_campaign(self, campaign: StoredCampaign) -> StoredCampaign:
         """Store a campaign and give it back with its id."""
         columns = asdict(campaign)
         columns.update(id=None, proposers=list(campaign.proposers))
         ids: list[int] = []
 
-        def attempt() -> Campaign:
+        def attempt() -> StoredCampaign:
             with self._writing() as session:
                 # The attempt before may have been stored, though nobody came back to say so.
                 row = session.get(models.Campaign, ids[-1]) if ids else None
@@ -126,7 +126,7 @@ class SqlLedger:
         return self._patience.call(attempt)
 
     @patient
-    def campaign(self, campaign_id: int | None = None) -> Campaign:
+    def campaign(self, campaign_id: int | None = None) -> StoredCampaign:
         """Give a campaign, the newest without an id. Raises LookupError where there is none."""
         query = select(models.Campaign).order_by(models.Campaign.id.desc()).limit(1)
         with self.reading() as session:
@@ -136,7 +136,7 @@ class SqlLedger:
             return rows.campaign(row)
 
     @patient
-    def campaigns(self) -> list[Campaign]:
+    def campaigns(self) -> list[StoredCampaign]:
         """Give all campaigns, the oldest first."""
         with self.reading() as session:
             return [rows.campaign(row) for row in session.scalars(select(models.Campaign).order_by(models.Campaign.id))]
@@ -148,7 +148,7 @@ class SqlLedger:
             settings = session.connection().scalars(SETTINGS, {"campaign": candidate.campaign_id}).one_or_none()
             if settings is None:
                 raise LookupError(_missing(candidate.campaign_id))
-            is_new = _insert(session, candidate)
+            is_new = rows.insert_candidate(session, candidate)
             row, text = candidates.of_step(session, candidate.campaign_id, candidate.step)
             if is_new:
                 tally.note_candidate(session, row)
@@ -232,7 +232,7 @@ class SqlLedger:
         self, task: EvaluationTask, owner: str, lease_s: float, candidate_id: int | None = None, *, begun: bool = False
     ) -> Evaluation | Claim:
         """Take an evaluation for `lease_s`, or give what has been measured under the same key before."""
-        _check(task)
+        lease.check_task(task)
         lease.check_length(lease_s)
         attempts = itertools.count()
 
@@ -375,23 +375,3 @@ class SqlLedger:
 
 def _missing(campaign_id: int) -> str:
     return f"There is no campaign {campaign_id}."
-
-
-def _insert(session: Session, candidate: Candidate) -> bool:
-    """Insert a candidate with its text and program unless its step is taken; say whether it was inserted."""
-    columns = asdict(candidate.proposal)
-    columns.update(parents=list(columns["parents"]), values=[list(pair) for pair in columns["values"]])
-    del columns["hypotheses"], columns["notes"]  # they have tables of their own
-    columns["source_digest"] = source = rows.store_source(session, columns.pop("text"))
-    digest, name = candidate.program_digest or None, candidate.name
-    if digest:
-        program = {"source_digest": source, "values": columns["values"], "name": name}
-        keep(session, models.Program, digest, lambda: program)
-    columns.update(campaign_id=candidate.campaign_id, step=candidate.step, program_digest=digest, name=name)
-    return insert_new(session, models.Candidate, **columns, status=candidate.status, message=candidate.message)
-
-
-def _check(task: EvaluationTask) -> None:
-    asked, named = (task.workload.stage, task.workload.digest), (task.key.stage, task.key.workload_digest)
-    if asked != named:
-        raise ValueError(f"The task's key names the workload {named}, its workload is {asked}.")

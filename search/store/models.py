@@ -51,7 +51,7 @@ Now = Annotated[datetime, mapped_column(server_default=func.now())]
 
 
 class Campaign(Base):
-    """A search: see `records.Campaign`."""
+    """A search: see `records.StoredCampaign`."""
 
     __tablename__ = "campaign"
 

@@ -6,14 +6,13 @@ import itertools
 import math
 import sys
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BindParameter, ColumnElement, bindparam, select
 
 from search.records import (
-    Campaign,
     Candidate,
     Environment,
     Evaluation,
@@ -22,12 +21,13 @@ from search.records import (
     Proposal,
     Stage,
     Status,
+    StoredCampaign,
     Workload,
     digest_of,
 )
 from search.store import models
 from search.store.columns import storable
-from search.store.database import keep
+from search.store.database import insert_new, keep
 from search.store.entries import NOTHING, Written
 from search.store.errors import StoreError
 
@@ -67,9 +67,9 @@ class Judged:
         )
 
 
-def campaign(row: models.Campaign) -> Campaign:
+def campaign(row: models.Campaign) -> StoredCampaign:
     """Read a campaign."""
-    return Campaign(row.seed, row.num_candidates, tuple(row.proposers), row.model, row.settings, row.id)
+    return StoredCampaign(row.seed, row.num_candidates, tuple(row.proposers), row.model, row.settings, row.id)
 
 
 def candidate(row: models.Candidate, text: str, written: Written = NOTHING, conversation: str = "") -> Candidate:
@@ -321,3 +321,17 @@ def store_source(session: Session, text: str) -> str:
     digest = digest_of(storable(text))
     keep(session, models.Source, digest, lambda: {"text": text})
     return digest
+
+
+def insert_candidate(session: Session, candidate: Candidate) -> bool:
+    """Insert a candidate with its text and program unless its step is taken; say whether it was inserted."""
+    columns = asdict(candidate.proposal)
+    columns.update(parents=list(columns["parents"]), values=[list(pair) for pair in columns["values"]])
+    del columns["hypotheses"], columns["notes"]  # they have tables of their own
+    columns["source_digest"] = source = store_source(session, columns.pop("text"))
+    digest, name = candidate.program_digest or None, candidate.name
+    if digest:
+        program = {"source_digest": source, "values": columns["values"], "name": name}
+        keep(session, models.Program, digest, lambda: program)
+    columns.update(campaign_id=candidate.campaign_id, step=candidate.step, program_digest=digest, name=name)
+    return insert_new(session, models.Candidate, **columns, status=candidate.status, message=candidate.message)

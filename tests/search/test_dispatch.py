@@ -11,7 +11,6 @@ from sqlalchemy import text
 from search.contracts import Claim
 from search.dispatch import MAX_ATTEMPTS, Dispatcher, Job
 from search.records import (
-    Campaign,
     Candidate,
     Evaluation,
     EvaluationKey,
@@ -19,6 +18,7 @@ from search.records import (
     Proposal,
     Stage,
     Status,
+    StoredCampaign,
     Workload,
 )
 from search.store.ledger import SqlLedger
@@ -38,7 +38,7 @@ def ledger(tmp_path):
 
 @pytest.fixture
 def job(ledger):
-    campaign = ledger.create_campaign(Campaign(0, 1, ("grammar",), ""))
+    campaign = ledger.create_campaign(StoredCampaign(0, 1, ("grammar",), ""))
     candidate = ledger.add_candidate(Candidate(campaign.id, 0, Proposal("a\n", "x", "y"), Status.OK, "", "p1", "P"))
     workload = Workload(Stage.PROBE, 100, 1)
     key = EvaluationKey("p1", Stage.PROBE, workload.digest, "model", ENVIRONMENT.digest, "1", 0)
@@ -259,7 +259,7 @@ def test_checks_run_in_this_process(ledger, job):
 
 def jobs_of(ledger, num):
     """Give so many jobs of one campaign."""
-    campaign = ledger.create_campaign(Campaign(0, num, ("grammar",), ""))
+    campaign = ledger.create_campaign(StoredCampaign(0, num, ("grammar",), ""))
     workload = Workload(Stage.PROBE, 100, 1)
     jobs = []
     for step in range(num):

@@ -26,7 +26,7 @@ TOKEN_BYTES = 24
 Agent = Annotated[
     str, typer.Option("--agent", metavar="NAME", help="Who brings programs; the campaign's only agent if left out.")
 ]
-Campaign = Annotated[
+CampaignOption = Annotated[
     int | None,
     typer.Option(
         "--campaign", metavar="ID", min=1, max=options.LARGEST,
@@ -48,7 +48,7 @@ Ray = Annotated[
 
 def mcp(
     agent: Agent = "",
-    campaign: Campaign = None,
+    campaign: CampaignOption = None,
     http: Http = False,
     host: Host = LOOPBACK,
     port: Port = 0,

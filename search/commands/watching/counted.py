@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from search.records import Campaign, Progress, Took
+    from search.records import Progress, StoredCampaign, Took
 
 
-def counts(campaign: Campaign, progress: Progress, campaigns: Sequence[int]) -> dict[str, object]:
+def counts(campaign: StoredCampaign, progress: Progress, campaigns: Sequence[int]) -> dict[str, object]:
     """Give it for machines; `campaigns` are the ids of all that there are."""
     stages: dict[str, dict[str, int]] = {}
     for stage, status, number in progress.evaluations:
@@ -34,7 +34,7 @@ def counts(campaign: Campaign, progress: Progress, campaigns: Sequence[int]) -> 
     }
 
 
-def drawn_counts(campaign: Campaign, progress: Progress, campaigns: Sequence[int]) -> RenderableType:
+def drawn_counts(campaign: StoredCampaign, progress: Progress, campaigns: Sequence[int]) -> RenderableType:
     """Draw it for people."""
     from rich.console import Group
     from rich.table import Table
@@ -51,7 +51,7 @@ def drawn_counts(campaign: Campaign, progress: Progress, campaigns: Sequence[int
     return Group(facts, _drawn_outcomes(progress), *_drawn_seconds(progress.took))
 
 
-def _facts(campaign: Campaign, progress: Progress) -> dict[str, object]:
+def _facts(campaign: StoredCampaign, progress: Progress) -> dict[str, object]:
     return {
         "campaign": campaign.id,
         "seed": campaign.seed,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from search.parents import REFERENCE, SEED
-from search.records import Campaign, Progress, Status, digest_of
+from search.records import Progress, Status, StoredCampaign, digest_of
 from search.store import models, rows
 from search.store.shown.progress import progress
 
@@ -25,7 +25,7 @@ MOST_CAMPAIGNS = 200
 class Overview:
     """A campaign and how far it is. `moved_at`: when a candidate was last stored."""
 
-    campaign: Campaign
+    campaign: StoredCampaign
     progress: Progress
     began_at: datetime
     moved_at: datetime | None

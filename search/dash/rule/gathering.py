@@ -17,7 +17,7 @@ from search.store import models
 if TYPE_CHECKING:
     from search.dash.site import Site
     from search.journal.journal import Judged
-    from search.records import Campaign, Evaluation, Record
+    from search.records import Evaluation, Record, StoredCampaign
 
 MAX_RELATIVES = 40  # ancestors, and as many children
 
@@ -42,7 +42,7 @@ class Rule:
         self.id = record.candidate.id
 
     @cached_property
-    def campaign(self) -> Campaign:
+    def campaign(self) -> StoredCampaign:
         """The search that it belongs to."""
         return self.site.ledger.campaign(self.candidate.campaign_id)
 

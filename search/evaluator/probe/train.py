@@ -34,7 +34,7 @@ MAX_NORM = 1.0
 
 
 @dataclass(frozen=True)
-class Stage:
+class Lesson:
     """One length of the curriculum: `batch` sequences of `num_tokens` tokens a step, at most `max_steps` steps."""
 
     num_tokens: int
@@ -43,8 +43,9 @@ class Stage:
     max_steps: int = 200
 
 
-CURRICULUM = (Stage(128, 16, 2e-3), Stage(256, 8, 2e-3), Stage(512, 4, 1e-3), Stage(1024, 2, 1e-3))
-FINAL = (Stage(512, 8, 1e-3), Stage(1024, 4, 1e-3), Stage(2048, 2, 1e-3), Stage(2048, 2, 1e-3))  # one drawn each step
+CURRICULUM = (Lesson(128, 16, 2e-3), Lesson(256, 8, 2e-3), Lesson(512, 4, 1e-3), Lesson(1024, 2, 1e-3))
+# Of these one is drawn each step.
+FINAL = (Lesson(512, 8, 1e-3), Lesson(1024, 4, 1e-3), Lesson(2048, 2, 1e-3), Lesson(2048, 2, 1e-3))
 FINAL_STEPS = 700
 
 
@@ -73,50 +74,50 @@ class Trainer:
         self.began = time.perf_counter()
 
     def train(self, final_steps: int) -> Qwen2ForCausalLM:
-        """Go through the curriculum, then through the last stage with a rate that falls over its second half."""
-        for stage in CURRICULUM:
-            self._run_until_learned(stage)
+        """Go through the curriculum, then through the last lesson with a rate that falls over its second half."""
+        for lesson in CURRICULUM:
+            self._run_until_learned(lesson)
         for step in range(final_steps):
-            stage = self.rng.choice(FINAL)
+            lesson = self.rng.choice(FINAL)
             remaining = (final_steps - step) / (final_steps / 2)
-            loss, right = self._step(stage, stage.learning_rate * min(1.0, remaining))
+            loss, right = self._step(lesson, lesson.learning_rate * min(1.0, remaining))
             if step % 10 == 0:
-                self._log(stage, loss, right)
+                self._log(lesson, loss, right)
         return self.model
 
-    def _run_until_learned(self, stage: Stage) -> None:
+    def _run_until_learned(self, lesson: Lesson) -> None:
         """Train at one length until the running mean of right hops reaches 95 %."""
         mean = 0.0
-        for step in range(stage.max_steps):
-            loss, right = self._step(stage, stage.learning_rate)
+        for step in range(lesson.max_steps):
+            loss, right = self._step(lesson, lesson.learning_rate)
             mean += 0.1 * (right - mean)
             if step % 50 == 0 or mean >= NEXT_AT:
-                self._log(stage, loss, mean)
+                self._log(lesson, loss, mean)
             if mean >= NEXT_AT:
                 return
-        log.warning("length %d: %d steps reached only %.3f", stage.num_tokens, stage.max_steps, mean)
+        log.warning("length %d: %d steps reached only %.3f", lesson.num_tokens, lesson.max_steps, mean)
 
-    def _step(self, stage: Stage, learning_rate: float) -> tuple[float, float]:
+    def _step(self, lesson: Lesson, learning_rate: float) -> tuple[float, float]:
         """Take one step and give its loss and its share of right hops."""
         self.num_steps += 1
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate * min(1.0, self.num_steps / WARM_UP_STEPS)
-        loss, right = hop_loss(self.model, *self._batch(stage))
+        loss, right = hop_loss(self.model, *self._batch(lesson))
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_NORM)
         self.optimizer.step()
         return loss.item(), right
 
-    def _batch(self, stage: Stage) -> tuple[torch.Tensor, torch.Tensor]:
-        sequences = [draw_sequence(self.rng, stage.num_tokens) for _ in range(stage.batch)]
+    def _batch(self, lesson: Lesson) -> tuple[torch.Tensor, torch.Tensor]:
+        sequences = [draw_sequence(self.rng, lesson.num_tokens) for _ in range(lesson.batch)]
         ids, is_hop = zip(*sequences, strict=True)
         return torch.tensor(ids), torch.tensor(is_hop)
 
-    def _log(self, stage: Stage, loss: float, right: float) -> None:
+    def _log(self, lesson: Lesson, loss: float, right: float) -> None:
         elapsed_s = time.perf_counter() - self.began
         log.info("%6.0f s  length %4d  step %4d  loss %.4f  right %.3f",
-                 elapsed_s, stage.num_tokens, self.num_steps, loss, right)  # fmt: skip
+                 elapsed_s, lesson.num_tokens, self.num_steps, loss, right)  # fmt: skip
 
 
 def hop_loss(model: Qwen2ForCausalLM, ids: torch.Tensor, is_hop: torch.Tensor) -> tuple[torch.Tensor, float]:

@@ -9,7 +9,17 @@ import pytest
 from search.archive.earlier import MAX_CAMPAIGNS, experience_with
 from search.archive.experience import Experience
 from search.config import CampaignConfig, ConfigError
-from search.records import Campaign, Candidate, Evaluation, EvaluationKey, Measurement, Proposal, Record, Stage, Status
+from search.records import (
+    Candidate,
+    Evaluation,
+    EvaluationKey,
+    Measurement,
+    Proposal,
+    Record,
+    Stage,
+    Status,
+    StoredCampaign,
+)
 
 CONFIG = CampaignConfig(model="m", ratios=(8.0,))
 
@@ -29,7 +39,7 @@ GAINING = [record(0, "seed", 0.5), record(1, "restore", 0.2), record(2, "apply",
 
 def ledger(*campaigns):
     """A ledger of campaigns, each a model and its records."""
-    known = [Campaign(0, 3, ("grammar",), model, CONFIG.to_json(), i) for i, (model, _) in enumerate(campaigns)]
+    known = [StoredCampaign(0, 3, ("grammar",), model, CONFIG.to_json(), i) for i, (model, _) in enumerate(campaigns)]
     return SimpleNamespace(campaigns=lambda: known, records=lambda i: campaigns[i][1])
 
 

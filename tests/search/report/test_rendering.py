@@ -220,9 +220,9 @@ class Huge:
 
 @pytest.fixture(scope="module")
 def huge():
-    from search.records import Campaign
+    from search.records import StoredCampaign
 
-    return report(gather(Huge(), Campaign(0, NUM, ("llm",), "m", SETTINGS, 1)))
+    return report(gather(Huge(), StoredCampaign(0, NUM, ("llm",), "m", SETTINGS, 1)))
 
 
 def test_ten_thousand_candidates_fit_two_megabytes(huge):

@@ -14,13 +14,13 @@ from sqlalchemy import inspect, text
 
 from search import doctor
 from search.doctor import Level
-from search.records import Campaign
+from search.records import StoredCampaign
 from search.store import models, schema
 from search.store.database import connect, damage_of
 from search.store.errors import StoreError
 from search.store.ledger import SqlLedger
 
-CAMPAIGN = Campaign(seed=0, num_candidates=1, proposers=(), model="probe")
+CAMPAIGN = StoredCampaign(seed=0, num_candidates=1, proposers=(), model="probe")
 
 
 def tables(engine):

@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 
 from search.journal.entries import Hypothesis, Note
-from search.records import Campaign, Candidate, Proposal, Status
+from search.records import Candidate, Proposal, Status, StoredCampaign
 from search.store import schema
 from search.store.ledger import SqlLedger
 
-CAMPAIGN = Campaign(seed=1, num_candidates=9, proposers=("llm",), model="probe")
+CAMPAIGN = StoredCampaign(seed=1, num_candidates=9, proposers=("llm",), model="probe")
 HYPOTHESES = (
     Hypothesis("signs keep order", "kl < parent at 8"),
     Hypothesis("\0'); DROP TABLE note; --\ud800 π", "x" * 999),

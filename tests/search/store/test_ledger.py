@@ -16,7 +16,6 @@ from sqlalchemy.orm import Session
 from search.contracts import Claim
 from search.ranking.conditions import ConditionError
 from search.records import (
-    Campaign,
     Candidate,
     Choice,
     Environment,
@@ -27,6 +26,7 @@ from search.records import (
     Proposal,
     Stage,
     Status,
+    StoredCampaign,
     Took,
     Workload,
 )
@@ -40,7 +40,9 @@ ENVIRONMENT = Environment(
 ELSEWHERE = dataclasses.replace(ENVIRONMENT, device="H200", driver="CUDA 13")
 BFLOAT16 = dataclasses.replace(ENVIRONMENT, dtype="bfloat16")
 LENGTHS = (300, 100, 200)
-CAMPAIGN = Campaign(seed=7, num_candidates=100, proposers=("grammar", "baseline"), model="probe", settings='{"lag":8}')
+CAMPAIGN = StoredCampaign(
+    seed=7, num_candidates=100, proposers=("grammar", "baseline"), model="probe", settings='{"lag":8}'
+)
 MINUTE = 60.0
 MOMENT = 0.05
 
@@ -152,7 +154,7 @@ class LedgerContract:
         with pytest.raises(LookupError, match="no campaign 99"):
             ledger.campaign(99)
         with pytest.raises(LookupError, match="no campaign 99"):
-            ledger.add_candidate(propose(Campaign(0, 0, (), "", id=99), 0))
+            ledger.add_candidate(propose(StoredCampaign(0, 0, (), "", id=99), 0))
         for missing in (ledger.find, ledger.environment, ledger.workload):
             with pytest.raises(LookupError, match="nowhere"):
                 missing("nowhere")

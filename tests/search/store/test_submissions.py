@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from search.contracts import SubmissionError
-from search.records import Campaign, Proposal, Submission
+from search.records import Proposal, StoredCampaign, Submission
 from search.store.ledger import SqlLedger
 from search.store.submissions import MAX_WAITING
 
-CAMPAIGN = Campaign(seed=7, num_candidates=100, proposers=("grammar",), model="probe")
+CAMPAIGN = StoredCampaign(seed=7, num_candidates=100, proposers=("grammar",), model="probe")
 BROUGHT = Proposal("class A: ...", "claude", "mutate", ("p1", "p2"), "shorter", values=(("pages", 4), ("rule", "max")))
 
 

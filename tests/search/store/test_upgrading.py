@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import MetaData, inspect, text
 
 from search.cli import main
-from search.records import Campaign, Status
+from search.records import Status, StoredCampaign
 from search.store import schema
 from search.store.database import connect
 from search.store.errors import StoreError
@@ -111,7 +111,7 @@ class UpgradeContract:
             assert [r.candidate.status for r in ledger.records(campaign.id)][2] is Status.PROGRAM_ERROR
             took = {(t.stage, t.split): (t.num_ran, t.num_ended) for t in ledger.progress(campaign.id).took}
             assert took == {("probe", "search"): (2, 2), ("serve", "search"): (1, 1), ("probe", "held_out"): (1, 1)}
-            new = ledger.create_campaign(Campaign(seed=1, num_candidates=1, proposers=(), model="probe"))
+            new = ledger.create_campaign(StoredCampaign(seed=1, num_candidates=1, proposers=(), model="probe"))
             assert new.id == campaign.id + 1
 
     def test_a_second_time_changes_nothing(self, older):

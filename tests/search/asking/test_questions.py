@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from search.agents.grammar import Grammar
-from search.asking import Questions
+from search.asking.questions import Questions
 from search.config import CampaignConfig
 from search.contracts import Distant, ProposerError
 from search.loop import Loop, start_campaign
