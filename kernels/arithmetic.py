@@ -159,6 +159,13 @@ def signed_bit(x):
     return ((((x & 1) ^ 1) << 31) | 0x3F800000).to(tl.float32, bitcast=True)
 
 
+@triton.jit
+def slot_of(slots):
+    """Give a program's slot as int64: that with its number among many, or the one that is given."""
+    slot = tl.load(slots + tl.program_id(0)) if slots.dtype.is_ptr() else slots
+    return slot.to(tl.int64)
+
+
 @triton.constexpr_function
 def _operand(*kinds: Any) -> tl.dtype:
     """Give the type in which operands are multiplied: their 16-bit type, or float32 where they differ or are wider.

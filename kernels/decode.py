@@ -86,13 +86,13 @@ def _attend(q_ptr, k_ptr, v_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, max_pt
     kv_head = (tl.program_id(0) % num_kv_heads).to(tl.int64)
     listed = row if PER_ROW else sequence
     table_row = table_ptr + listed * table_stride
-    ahead = blocks_ahead(table_row, tl.program_id(1), max_tokens, NUM_TILES * TILE, TILE, WINDOW, PAGE_SIZE)
+    place = tl.program_id(1) * NUM_TILES * TILE + tl.arange(0, TILE)
+    ahead = blocks_ahead(table_row, place, max_tokens, WINDOW, PAGE_SIZE)
     tokens = tl.minimum(tl.load(tokens_ptr + listed).to(tl.int32), max_tokens)  # that the table has blocks for
     first_part, end_part = parts_of(tokens, NUM_TILES * TILE, WINDOW)
     if tl.program_id(1) >= tl.maximum(end_part - first_part, 1):
         return
-    block = first_blocks(ahead, table_row, first_part + tl.program_id(1), tokens, NUM_TILES * TILE, TILE, WINDOW,
-                         PAGE_SIZE)  # fmt: skip
+    block = first_blocks(ahead, table_row, first_part * NUM_TILES * TILE + place, tokens, WINDOW, PAGE_SIZE)
     head = head_tile * BLOCK_GROUP + tl.arange(0, BLOCK_GROUP)
     value = value_tile * BLOCK_VALUE + tl.arange(0, BLOCK_VALUE)
     q_row = q_ptr + sequence * q_batch + (kv_head * group + head)[:, None] * q_head
@@ -104,7 +104,7 @@ def _attend(q_ptr, k_ptr, v_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, max_pt
     for part in tl.range(first_part + tl.program_id(1), end_part, tl.num_programs(1), num_stages=1):
         acc = tl.zeros((BLOCK_GROUP, BLOCK_VALUE), tl.float32)
         top = tl.full((BLOCK_GROUP,), float("-inf"), tl.float32)
-        weight = tl.zeros((BLOCK_GROUP,), tl.float32)
+        weights = tl.zeros((BLOCK_GROUP, TILE), tl.float32)  # by token of a tile: warps wait for their sum only once
         place = part * NUM_TILES * TILE + tl.arange(0, TILE)
         for _ in tl.range(0, NUM_TILES, num_stages=STAGES):
             following = blocks_at(table_row, place + TILE, tokens, PAGE_SIZE)  # known before it is waited for
@@ -134,9 +134,10 @@ def _attend(q_ptr, k_ptr, v_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, max_pt
             safe_top = tl.where(new_top == float("-inf"), 0.0, new_top)
             shrink = tl.exp2(top - safe_top)
             p = tl.exp2(logit - safe_top[:, None])
-            weight = weight * shrink + tl.sum(p, 1)
+            weights = weights * shrink[:, None] + p
             acc = acc * shrink[:, None] + tl.dot(p.to(OPERAND), v.to(OPERAND), input_precision="ieee")
             top, block, place = new_top, following, place + TILE
+        weight = tl.sum(weights, 1)
         if end_part - first_part == 1:
             target = out_ptr + sequence * out_batch + (kv_head * group + head)[:, None] * out_head
             write_out(acc, weight[:, None], target + value[None, :] * out_dim,

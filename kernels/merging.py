@@ -16,7 +16,7 @@ from kernels.dependent import begin, dependent
 from kernels.selection import BlockLists
 
 BLOCK_VALUE = 128  # channels of a program
-BLOCK_PARTS = 16  # parts that are read at a time
+PARTS_AT_ONCE = tl.constexpr(8)  # that are read before any is added
 
 
 @dataclass(frozen=True)
@@ -58,21 +58,17 @@ def blocks_at(table_row, place, tokens, PAGE_SIZE: tl.constexpr):
 
 
 @triton.jit
-def blocks_ahead(table_row, part, max_tokens, PART: tl.constexpr, TILE: tl.constexpr, WINDOW: tl.constexpr,
-                 PAGE_SIZE: tl.constexpr):  # fmt: skip
+def blocks_ahead(table_row, place, max_tokens, WINDOW: tl.constexpr, PAGE_SIZE: tl.constexpr):
     """Read the blocks of a part's first tile while the length of its list is awaited; some may be behind its end.
 
     With a window the parts begin elsewhere, and nothing is read.
     """
-    place = part * PART + tl.arange(0, TILE)
     return blocks_at(table_row, place, max_tokens if WINDOW == 0 else 0, PAGE_SIZE)
 
 
 @triton.jit
-def first_blocks(ahead, table_row, part, tokens, PART: tl.constexpr, TILE: tl.constexpr, WINDOW: tl.constexpr,
-                 PAGE_SIZE: tl.constexpr):  # fmt: skip
+def first_blocks(ahead, table_row, place, tokens, WINDOW: tl.constexpr, PAGE_SIZE: tl.constexpr):
     """Give the blocks of a part's first tile, of what was read ahead where there is no window."""
-    place = part * PART + tl.arange(0, TILE)
     blocks = tl.where(place < tokens, ahead, 0)
     if WINDOW > 0:
         blocks = blocks_at(table_row, place, tokens, PAGE_SIZE)
@@ -98,38 +94,66 @@ def write_out(acc, weight, place, mask, v_scale):
     tl.store(place, out, mask=mask)
 
 
+@triton.jit
+def _read(acc_row, max_row, sum_row, start, last, group, value_dim, mask):
+    """Read what some parts have left, from `start` on and none behind `last`. The pointers are those of part 0.
+
+    None is masked that need not be: each is asked for before one is waited for, as far as registers go.
+    """
+    tops, weights, sums = (), (), ()  # Triton unpacks no tuples
+    acc_row += (tl.zeros((), tl.int64) + start) * group * value_dim
+    max_row, sum_row = max_row + start * group, sum_row + start * group
+    for i in tl.static_range(PARTS_AT_ONCE):
+        place = tl.minimum(i, last - start) * group
+        tops = tops + (tl.load(max_row + place),)  # type: ignore[assignment]  # noqa: RUF005
+        weights = weights + (tl.load(sum_row + place),)  # type: ignore[assignment]  # noqa: RUF005
+        sums = sums + (tl.load(acc_row + place * value_dim, mask=mask),)  # type: ignore[assignment]  # noqa: RUF005
+    return tops, weights, sums
+
+
+@triton.jit
+def _add(acc, top, weight, parts, start, end):
+    """Add parts that were read to sums, their maximum and their weight; those at or behind `end` may be anything.
+
+    Element by element and in their order, so that no sum depends on how a tile is spread over threads.
+    """
+    tops, weights, sums = parts
+    new_top = top
+    for i in tl.static_range(PARTS_AT_ONCE):
+        new_top = tl.maximum(new_top, tl.where(start + i < end, tops[i], float("-inf")))
+    safe_top = tl.where(new_top == float("-inf"), 0.0, new_top)
+    shrink = tl.exp2(top - safe_top)
+    acc, weight = acc * shrink, weight * shrink
+    for i in tl.static_range(PARTS_AT_ONCE):
+        share = tl.exp2(tops[i] - safe_top)
+        weight += tl.where(start + i < end, weights[i] * share, 0.0)
+        acc += tl.where(start + i < end, sums[i] * share, 0.0)
+    return acc, new_top, weight
+
+
 @triton.jit(do_not_specialize=["num_parts", "max_tokens"])
 def _merge(acc_ptr, max_ptr, sum_ptr, tokens_ptr, out_ptr, out_batch, out_head, out_dim, num_kv_heads, num_parts,
            max_tokens, value_dim, v_scale, PART: tl.constexpr, WINDOW: tl.constexpr, PER_ROW: tl.constexpr,
-           BLOCK_PARTS: tl.constexpr, BLOCK_VALUE: tl.constexpr):  # fmt: skip
+           EVEN: tl.constexpr, BLOCK_VALUE: tl.constexpr):  # fmt: skip
     """Combine the parts of one query head of a row. Where there is only one, it was written out at once."""
     begin()
-    row, head, group = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.num_programs(1)
+    row, head, group = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
     sequence = row // num_kv_heads
     tokens = tl.minimum(tl.load(tokens_ptr + (row if PER_ROW else sequence)).to(tl.int32), max_tokens)
+    value = tl.program_id(2) * BLOCK_VALUE + tl.arange(0, BLOCK_VALUE)
+    place = out_ptr + sequence.to(tl.int64) * out_batch + ((row % num_kv_heads) * group + head) * out_head
+    left = row.to(tl.int64) * num_parts * group + head
+    acc_row, max_row, sum_row = acc_ptr + left * value_dim + value, max_ptr + left, sum_ptr + left
     first, end = parts_of(tokens, PART, WINDOW)
     if end - first == 1:
         return
-    value = tl.program_id(2) * BLOCK_VALUE + tl.arange(0, BLOCK_VALUE)
-    in_value = value < value_dim
     acc = tl.zeros((BLOCK_VALUE,), tl.float32)
     top = tl.full((), float("-inf"), tl.float32)
     weight = tl.zeros((), tl.float32)
-    for start in tl.range(first, end, BLOCK_PARTS, num_stages=1):
-        part = start + tl.arange(0, BLOCK_PARTS)
-        left = (row * num_parts + part) * group + head
-        some = tl.load(acc_ptr + left[:, None] * value_dim + value[None, :],
-                       mask=(part < end)[:, None] & in_value[None, :], other=0.0)  # fmt: skip
-        tops = tl.load(max_ptr + left, mask=part < end, other=float("-inf"))
-        weights = tl.load(sum_ptr + left, mask=part < end, other=0.0)
-        new_top = tl.maximum(top, tl.max(tops, 0))
-        safe_top = tl.where(new_top == float("-inf"), 0.0, new_top)
-        shrink, share = tl.exp2(top - safe_top), tl.exp2(tops - safe_top)
-        weight = weight * shrink + tl.sum(weights * share, 0)
-        acc = acc * shrink + tl.sum(some * share[:, None], 0)
-        top = new_top
-    place = out_ptr + sequence * out_batch + ((row % num_kv_heads) * group + head) * out_head + value * out_dim
-    write_out(acc, weight, place, in_value, v_scale)
+    for start in tl.range(first, end, PARTS_AT_ONCE, num_stages=1):
+        parts = _read(acc_row, max_row, sum_row, start, end - 1, group, value_dim, None if EVEN else value < value_dim)
+        acc, top, weight = _add(acc, top, weight, parts, start, end)
+    write_out(acc, weight, place + value * out_dim, value < value_dim, v_scale)
 
 
 def merge(
@@ -145,7 +169,7 @@ def merge(
     _merge[(rows, group, triton.cdiv(value_dim, block_value))](
         scratch.acc, scratch.top, scratch.weight, tokens, out, *out.stride(), rows // out.shape[0], num_parts,
         scratch.max_tokens, value_dim, v_scale, PART=part, WINDOW=window, PER_ROW=lists is not None,
-        BLOCK_PARTS=BLOCK_PARTS, BLOCK_VALUE=block_value, num_warps=4, num_stages=1,
+        EVEN=value_dim % block_value == 0, BLOCK_VALUE=block_value, num_warps=4, num_stages=1,
         enable_fp_fusion=False,  # one sum of weights in all threads
         **dependent(out.device),
     )  # fmt: skip

@@ -10,6 +10,7 @@ import triton.language as tl
 # A digit of a key is five bits: as many counts as a warp has threads, so that none are added up across warps.
 DIGIT_BITS, NUM_DIGITS = tl.constexpr(5), tl.constexpr(32)
 NUM_STEPS = tl.constexpr(7)
+FIRST_STEPS = tl.constexpr(5)  # 22 bits of a key, by which all is decided but where scores nearly tie
 
 
 @triton.jit
@@ -25,13 +26,16 @@ def order_key(score):
 def next_digit(count, prefix, remaining):
     """Go on by one digit: `count` pages have each value of it, of those whose keys begin with `prefix`.
 
-    Values come from the largest to the smallest. The digit and the pages above it are found in one sum.
+    Values come from the largest to the smallest. The digit and the pages above it are found in one sum. -> what the
+    last page's key begins with, how many pages that begin so are taken, and whether some of them are not.
     """
     digits = tl.arange(0, NUM_DIGITS)
     larger = tl.cumsum(count, 0) - count
     here = (larger < remaining) & (remaining <= larger + count)
     found = tl.sum(tl.where(here, larger * NUM_DIGITS + (digits ^ (NUM_DIGITS - 1)), 0), 0)
-    return (prefix << DIGIT_BITS) + (found & (NUM_DIGITS - 1)).to(tl.uint32), remaining - (found >> DIGIT_BITS)
+    remaining -= found >> DIGIT_BITS
+    undecided = tl.sum(tl.where(here, count, 0), 0) != remaining
+    return (prefix << DIGIT_BITS) + (found & (NUM_DIGITS - 1)).to(tl.uint32), remaining, undecided
 
 
 @triton.jit
@@ -46,14 +50,20 @@ def counts(key, eligible, prefix, step: tl.constexpr):
 def last_taken(key, eligible, remaining):
     """Give the key of the last page taken, and how many pages with just that key are taken; 0 of them if none is.
 
-    Radix select, a digit at a time from the top, of keys in registers.
+    Radix select, a digit at a time from the top, of keys in registers. Where all pages are taken whose keys begin
+    alike, the last digits are zeros: what is larger is taken as well, and no more tie than are taken.
     """
     prefix = tl.zeros((), tl.uint32)
-    for step in tl.static_range(NUM_STEPS):
+    for step in tl.static_range(FIRST_STEPS):
         count = counts(key, eligible, prefix, step)
         if step == 0:
             remaining = tl.minimum(remaining, tl.sum(count, 0))
-        prefix, remaining = next_digit(count, prefix, remaining)
+        prefix, remaining, undecided = next_digit(count, prefix, remaining)
+    if undecided:
+        for step in tl.static_range(FIRST_STEPS, NUM_STEPS):
+            prefix, remaining, _ = next_digit(counts(key, eligible, prefix, step), prefix, remaining)
+    else:
+        prefix = prefix << (DIGIT_BITS * (NUM_STEPS - FIRST_STEPS))
     return prefix, remaining
 
 

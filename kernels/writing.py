@@ -20,7 +20,7 @@ TILE_ELEMENTS = 4096  # that are copied at a time
 class Summarizing:
     """How a page's fields are computed: by a jitted function over a grid of slots and KV heads.
 
-    It takes the slots, then `after`, and computes the fields of the block whose last slot its program is given.
+    It takes the slots, or its program's own, then `after`, and computes the fields of the block whose last slot it is.
     """
 
     function: Any
@@ -39,8 +39,10 @@ def _write(SUMMARIZE: tl.constexpr, after, key_ptr, value_ptr, slots_ptr, k_ptr,
     """
     begin()
     token, head = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
-    slot = tl.load(slots_ptr + token).to(tl.int64)
+    # All slots that matter are asked for before one is waited for.
+    earlier = tl.load(slots_ptr + token - tl.arange(0, TOKENS), mask=tl.arange(0, TOKENS) <= token, other=-1)
     following = tl.load(slots_ptr + token + 1, mask=token + 1 < num_slots, other=-1).to(tl.int64)
+    slot = tl.load(slots_ptr + token).to(tl.int64)
     block, place = slot // PAGE_SIZE, (slot % PAGE_SIZE).to(tl.int32)
     if (slot < 0) | ((following == slot + 1) & (place < PAGE_SIZE - 1)):
         return
@@ -48,8 +50,7 @@ def _write(SUMMARIZE: tl.constexpr, after, key_ptr, value_ptr, slots_ptr, k_ptr,
     dim, value = tl.arange(0, DIMS)[None, :], tl.arange(0, VALUE_DIMS)[None, :]
     for start in tl.range(0, place + 1, TOKENS, num_stages=1):
         back = start + tl.arange(0, TOKENS)
-        possible = (back <= place) & (back <= token)
-        new = possible & (tl.load(slots_ptr + token - back, mask=possible, other=-1).to(tl.int64) == slot - back)
+        new = (back <= place) & (back <= token) & (earlier.to(tl.int64) == slot - back)
         in_key, in_value = new[:, None] & (dim < num_dims), new[:, None] & (value < num_value_dims)
         source, target = (token - back)[:, None], (place - back)[:, None]
         k = tl.load(key_ptr + source * key_token + head * key_head + dim * key_dim, mask=in_key)
@@ -59,10 +60,11 @@ def _write(SUMMARIZE: tl.constexpr, after, key_ptr, value_ptr, slots_ptr, k_ptr,
             v = encode_fp8(tl.div_rn(v.to(tl.float32), v_scale))
         tl.store(k_page + target * k_token + dim * k_dim, k, mask=in_key)
         tl.store(v_page + target * v_token + value * v_dim, v, mask=in_value)
+        earlier = tl.load(slots_ptr + token - back - TOKENS, mask=back + TOKENS <= token, other=-1)
     tl.store(complete_ptr + block, 1, mask=(place == PAGE_SIZE - 1) & (head == 0))
     if SUMMARIZE is not None:
         tl.debug_barrier()  # what one thread wrote, others read
-        SUMMARIZE(slots_ptr, *after)
+        SUMMARIZE(slot, *after)
 
 
 def write_tokens(

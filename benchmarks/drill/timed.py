@@ -38,10 +38,10 @@ CASES = (
 PROFILED = (CASES[1][0], CASES[len(SHAPES) + 1][0])  # 32 x 32768, by heads and over latents
 TILINGS = tuple(
     tuning.Tiling(*cut)
-    for cut in ((32, 4, 2, 4), (32, 4, 3, 4), (32, 8, 2, 4), (64, 4, 2, 4), (64, 2, 2, 4), (32, 4, 2, 2))
+    for cut in ((64, 2, 3, 4), (32, 4, 2, 4), (32, 4, 3, 4), (64, 4, 2, 4), (64, 2, 2, 4), (128, 1, 2, 4))
 )
 LATENT_TILINGS = tuple(
-    tuning.Tiling(*cut) for cut in ((32, 4, 2, 8), (32, 4, 3, 8), (32, 8, 2, 8), (32, 2, 2, 8), (16, 8, 2, 4))
+    tuning.Tiling(*cut) for cut in ((64, 2, 3, 8), (32, 4, 2, 8), (32, 8, 2, 8), (32, 2, 2, 8), (64, 2, 2, 16))
 )
 
 

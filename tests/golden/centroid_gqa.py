@@ -3,7 +3,7 @@
 # summarize_0: the fields of one page of one kv head
 @triton.jit
 def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    slot_0 = slot_of(slots_0)
     if (slot_0 < 0) | (slot_0 % 16 != 15):
         return
     block_0 = slot_0 // 16
@@ -12,7 +12,7 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
     dim_2 = tl.arange(0, 128)
     k_tile_3 = tl.load(k_0 + block_0 * k_block_0 + kv_head_0 * k_head_0 + token_1[:, None] * k_token_0 + dim_2[None, :] * k_dim_0).to(tl.float32)
     sum_token_4 = tl.sum(k_tile_3, 0)
-    div_5 = tl.div_rn(sum_token_4, 16.0)
+    div_5 = sum_token_4 * 0.0625
     tl.store(out_0 + block_0 * out_block_0 + kv_head_0 * out_head_0 + dim_2, round_bfloat16(div_5))
 
 # map_0: buffer_3 [row, page, 4], 32 pages per tile

@@ -80,7 +80,7 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
     dim_3 = tl.arange(0, 16)
     q_tile_4 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_2[:, None] * q_head_0 + dim_3[None, :] * q_dim_0).to(tl.float32)
     sum_head_5 = tl.sum(q_tile_4, 0)
-    div_6 = tl.div_rn(sum_head_5, 2.0)
+    div_6 = sum_head_5 * 0.5
     field_1_tile_7 = tl.load(field_1 + block_1[:, None] * field_block_1 + kv_head_0 * field_head_1 + dim_3[None, :], mask=here_0[:, None], other=0).to(tl.float32)
     dot_dim_8 = tl.sum(div_6[None, :] * field_1_tile_7, 1)
     field_0_tile_9 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
@@ -112,7 +112,7 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
     dim_3 = tl.arange(0, 16)
     q_tile_4 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_2[:, None] * q_head_0 + dim_3[None, :] * q_dim_0).to(tl.float32)
     sum_head_5 = tl.sum(q_tile_4, 0)
-    div_6 = tl.div_rn(sum_head_5, 2.0)
+    div_6 = sum_head_5 * 0.5
     field_1_tile_7 = tl.load(field_1 + block_1[:, None] * field_block_1 + kv_head_0 * field_head_1 + dim_3[None, :], mask=here_0[:, None], other=0).to(tl.float32)
     dot_dim_8 = tl.sum(div_6[None, :] * field_1_tile_7, 1)
     field_0_tile_9 = tl.load(field_0 + block_1 * field_block_0 + kv_head_0 * field_head_0, mask=here_0, other=0).to(tl.float32)
@@ -510,7 +510,7 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # exp
 @triton.jit
 def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    slot_0 = slot_of(slots_0)
     if (slot_0 < 0) | (slot_0 % 16 != 15):
         return
     block_0 = slot_0 // 16
@@ -520,7 +520,7 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
     k_tile_3 = tl.load(k_0 + block_0 * k_block_0 + kv_head_0 * k_head_0 + token_1[:, None] * k_token_0 + dim_2[None, :] * k_dim_0).to(tl.float32)
     exp_4 = tl.exp(k_tile_3)
     sum_token_5 = tl.sum(exp_4, 0)
-    div_6 = tl.div_rn(sum_token_5, 16.0)
+    div_6 = sum_token_5 * 0.0625
     tl.store(out_0 + block_0 * out_block_0 + kv_head_0 * out_head_0 + dim_2, round_bfloat16(div_6))
 
 # log
@@ -553,7 +553,7 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # sqrt
 @triton.jit
 def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    slot_0 = slot_of(slots_0)
     if (slot_0 < 0) | (slot_0 % 16 != 15):
         return
     block_0 = slot_0 // 16
@@ -563,14 +563,14 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
     k_tile_3 = tl.load(k_0 + block_0 * k_block_0 + kv_head_0 * k_head_0 + token_1[:, None] * k_token_0 + dim_2[None, :] * k_dim_0).to(tl.float32)
     square_4 = k_tile_3 * k_tile_3
     sum_token_5 = tl.sum(square_4, 0)
-    div_6 = tl.div_rn(sum_token_5, 16.0)
+    div_6 = sum_token_5 * 0.0625
     sqrt_7 = tl.sqrt_rn(div_6)
     tl.store(out_0 + block_0 * out_block_0 + kv_head_0 * out_head_0 + dim_2, round_bfloat16(sqrt_7))
 
 # rsqrt
 @triton.jit
 def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    slot_0 = slot_of(slots_0)
     if (slot_0 < 0) | (slot_0 % 16 != 15):
         return
     block_0 = slot_0 // 16
@@ -584,13 +584,13 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
     rsqrt_7 = tl.div_rn(1.0, tl.sqrt_rn(add_6))
     mul_8 = k_tile_3 * rsqrt_7[:, None]
     sum_token_9 = tl.sum(mul_8, 0)
-    div_10 = tl.div_rn(sum_token_9, 16.0)
+    div_10 = sum_token_9 * 0.0625
     tl.store(out_0 + block_0 * out_block_0 + kv_head_0 * out_head_0 + dim_2, round_bfloat16(div_10))
 
 # square
 @triton.jit
 def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    slot_0 = slot_of(slots_0)
     if (slot_0 < 0) | (slot_0 % 16 != 15):
         return
     block_0 = slot_0 // 16
@@ -600,7 +600,7 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
     k_tile_3 = tl.load(k_0 + block_0 * k_block_0 + kv_head_0 * k_head_0 + token_1[:, None] * k_token_0 + dim_2[None, :] * k_dim_0).to(tl.float32)
     square_4 = k_tile_3 * k_tile_3
     sum_token_5 = tl.sum(square_4, 0)
-    div_6 = tl.div_rn(sum_token_5, 16.0)
+    div_6 = sum_token_5 * 0.0625
     tl.store(out_0 + block_0 * out_block_0 + kv_head_0 * out_head_0 + dim_2, round_bfloat16(div_6))
 
 # sign
@@ -653,7 +653,7 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
         return
     here_0 = page_0 < complete_0
     to_float_1 = (page_0).to(tl.float32)
-    div_2 = tl.div_rn(to_float_1, 4.0)
+    div_2 = to_float_1 * 0.25
     floor_3 = tl.floor(div_2)
     tl.store(out_0 + (row_0 * max_pages_0 + page_0), floor_3, mask=here_0)
 
@@ -840,7 +840,7 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # clip
 @triton.jit
 def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    slot_0 = slot_of(slots_0)
     if (slot_0 < 0) | (slot_0 % 16 != 15):
         return
     block_0 = slot_0 // 16
@@ -850,7 +850,7 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
     k_tile_3 = tl.load(k_0 + block_0 * k_block_0 + kv_head_0 * k_head_0 + token_1[:, None] * k_token_0 + dim_2[None, :] * k_dim_0).to(tl.float32)
     clip_4 = smaller(larger(k_tile_3, (-4.0)), 4.0)
     sum_token_5 = tl.sum(clip_4, 0)
-    div_6 = tl.div_rn(sum_token_5, 16.0)
+    div_6 = sum_token_5 * 0.0625
     tl.store(out_0 + block_0 * out_block_0 + kv_head_0 * out_head_0 + dim_2, round_bfloat16(div_6))
 
 # where

@@ -3,7 +3,7 @@
 # summarize_0: the fields of one page of one kv head
 @triton.jit
 def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    slot_0 = slot_of(slots_0)
     if (slot_0 < 0) | (slot_0 % 16 != 15):
         return
     block_0 = slot_0 // 16
@@ -12,7 +12,7 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
     dim_2 = tl.arange(0, 64)
     k_tile_3 = tl.load(k_0 + block_0 * k_block_0 + kv_head_0 * k_head_0 + token_1[:, None] * k_token_0 + dim_2[None, :] * k_dim_0).to(tl.float32)
     sum_token_4 = tl.sum(k_tile_3, 0)
-    div_5 = tl.div_rn(sum_token_4, 16.0)
+    div_5 = sum_token_4 * 0.0625
     tl.store(out_0 + block_0 * out_block_0 + kv_head_0 * out_head_0 + dim_2, round_bfloat16(div_5))
 
 # map_0: buffer_0 [row, page], buffer_1 [row, page], 64 pages per tile
@@ -42,7 +42,7 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
     dim_5 = tl.arange(0, 64)
     q_tile_6 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 1 * q_head_0 + head_4[:, None] * q_head_0 + dim_5[None, :] * q_dim_0).to(tl.float32)
     sum_head_7 = tl.sum(q_tile_6, 0)
-    div_8 = tl.div_rn(sum_head_7, 1.0)
+    div_8 = sum_head_7 * 1.0
     field_0_tile_9 = tl.load(field_0 + block_1[:, None] * field_block_0 + kv_head_0 * field_head_0 + dim_5[None, :], mask=here_0[:, None], other=0).to(tl.float32)
     dot_dim_10 = tl.sum(div_8[None, :] * field_0_tile_9, 1)
     add_11 = mul_3 + dot_dim_10

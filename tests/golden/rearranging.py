@@ -1,7 +1,7 @@
 # split
 @triton.jit
 def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    slot_0 = slot_of(slots_0)
     if (slot_0 < 0) | (slot_0 % 16 != 15):
         return
     block_0 = slot_0 // 16
@@ -13,14 +13,14 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
     dim_5 = tl.arange(0, 16)
     k_tile_6 = tl.load(k_0 + block_0 * k_block_0 + kv_head_0 * k_head_0 + index_add_4[:, :, None] * k_token_0 + dim_5[None, None, :] * k_dim_0).to(tl.float32)
     sum_token_7 = tl.sum(k_tile_6, 1)
-    div_8 = tl.div_rn(sum_token_7, 4.0)
+    div_8 = sum_token_7 * 0.25
     max_axis_9 = largest(div_8, 0)
     tl.store(out_0 + block_0 * out_block_0 + kv_head_0 * out_head_0 + dim_5, round_bfloat16(max_axis_9))
 
 # take
 @triton.jit
 def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    slot_0 = slot_of(slots_0)
     if (slot_0 < 0) | (slot_0 % 16 != 15):
         return
     block_0 = slot_0 // 16
@@ -30,13 +30,13 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
     dim_3 = tl.arange(0, 16)
     k_tile_4 = tl.load(k_0 + block_0 * k_block_0 + kv_head_0 * k_head_0 + index_add_2[:, None] * k_token_0 + dim_3[None, :] * k_dim_0).to(tl.float32)
     sum_token_5 = tl.sum(k_tile_4, 0)
-    div_6 = tl.div_rn(sum_token_5, 4.0)
+    div_6 = sum_token_5 * 0.25
     tl.store(out_0 + block_0 * out_block_0 + kv_head_0 * out_head_0 + dim_3, round_bfloat16(div_6))
 
 # rename
 @triton.jit
 def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    slot_0 = slot_of(slots_0)
     if (slot_0 < 0) | (slot_0 % 16 != 15):
         return
     block_0 = slot_0 // 16
@@ -209,7 +209,7 @@ def map_1(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # to
 @triton.jit
 def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0, out_1, out_block_1, out_head_1):
-    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    slot_0 = slot_of(slots_0)
     if (slot_0 < 0) | (slot_0 % 16 != 15):
         return
     block_0 = slot_0 // 16

@@ -31,7 +31,7 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # mean
 @triton.jit
 def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    slot_0 = slot_of(slots_0)
     if (slot_0 < 0) | (slot_0 % 16 != 15):
         return
     block_0 = slot_0 // 16
@@ -40,7 +40,7 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
     dim_2 = tl.arange(0, 16)
     k_tile_3 = tl.load(k_0 + block_0 * k_block_0 + kv_head_0 * k_head_0 + token_1[:, None] * k_token_0 + dim_2[None, :] * k_dim_0).to(tl.float32)
     sum_token_4 = tl.sum(k_tile_3, 0)
-    div_5 = tl.div_rn(sum_token_4, 16.0)
+    div_5 = sum_token_4 * 0.0625
     tl.store(out_0 + block_0 * out_block_0 + kv_head_0 * out_head_0 + dim_2, round_bfloat16(div_5))
 
 # max
@@ -75,7 +75,7 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
 # min
 @triton.jit
 def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    slot_0 = slot_of(slots_0)
     if (slot_0 < 0) | (slot_0 % 16 != 15):
         return
     block_0 = slot_0 // 16
@@ -89,7 +89,7 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
 # var
 @triton.jit
 def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    slot_0 = slot_of(slots_0)
     if (slot_0 < 0) | (slot_0 % 16 != 15):
         return
     block_0 = slot_0 // 16
@@ -98,17 +98,17 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
     dim_2 = tl.arange(0, 16)
     k_tile_3 = tl.load(k_0 + block_0 * k_block_0 + kv_head_0 * k_head_0 + token_1[:, None] * k_token_0 + dim_2[None, :] * k_dim_0).to(tl.float32)
     sum_token_4 = tl.sum(k_tile_3, 0)
-    div_5 = tl.div_rn(sum_token_4, 16.0)
+    div_5 = sum_token_4 * 0.0625
     sub_6 = k_tile_3 - div_5[None, :]
     square_7 = sub_6 * sub_6
     sum_token_8 = tl.sum(square_7, 0)
-    div_9 = tl.div_rn(sum_token_8, 16.0)
+    div_9 = sum_token_8 * 0.0625
     tl.store(out_0 + block_0 * out_block_0 + kv_head_0 * out_head_0 + dim_2, round_bfloat16(div_9))
 
 # norm
 @triton.jit
 def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0):
-    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    slot_0 = slot_of(slots_0)
     if (slot_0 < 0) | (slot_0 % 16 != 15):
         return
     block_0 = slot_0 // 16
@@ -117,7 +117,7 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
     dim_2 = tl.arange(0, 16)
     k_tile_3 = tl.load(k_0 + block_0 * k_block_0 + kv_head_0 * k_head_0 + token_1[:, None] * k_token_0 + dim_2[None, :] * k_dim_0).to(tl.float32)
     sum_token_4 = tl.sum(k_tile_3, 0)
-    div_5 = tl.div_rn(sum_token_4, 16.0)
+    div_5 = sum_token_4 * 0.0625
     sub_6 = k_tile_3 - div_5[None, :]
     square_7 = sub_6 * sub_6
     sum_dim_8 = tl.sum(square_7, 1)
@@ -327,7 +327,7 @@ def map_0(seq_lens_0, block_table_0, table_stride_0, num_kv_heads_0, max_pages_0
     dim_3 = tl.arange(0, 16)
     q_tile_4 = tl.load(q_0 + sequence_0 * q_batch_0 + kv_head_0 * 2 * q_head_0 + head_2[:, None] * q_head_0 + dim_3[None, :] * q_dim_0).to(tl.float32)
     sum_head_5 = tl.sum(q_tile_4, 0)
-    div_6 = tl.div_rn(sum_head_5, 2.0)
+    div_6 = sum_head_5 * 0.5
     field_0_tile_7 = tl.load(field_0 + block_1[:, None] * field_block_0 + kv_head_0 * field_head_0 + dim_3[None, :], mask=here_0[:, None], other=0).to(tl.float32)
     dot_dim_8 = tl.sum(div_6[None, :] * field_0_tile_7, 1)
     tl.store(out_0 + (row_0 * max_pages_0 + page_0), dot_dim_8, mask=here_0)

@@ -3,7 +3,7 @@
 # summarize_0: the fields of one page of one kv head
 @triton.jit
 def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0, out_1, out_block_1, out_head_1):
-    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    slot_0 = slot_of(slots_0)
     if (slot_0 < 0) | (slot_0 % 16 != 15):
         return
     block_0 = slot_0 // 16

@@ -4,7 +4,7 @@
 # summarize_0: the fields of one page of one kv head
 @triton.jit
 def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, out_block_0, out_head_0, out_1, out_block_1, out_head_1, out_2, out_block_2, out_head_2):
-    slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)
+    slot_0 = slot_of(slots_0)
     if (slot_0 < 0) | (slot_0 % 16 != 15):
         return
     block_0 = slot_0 // 16
@@ -24,7 +24,7 @@ def summarize_0(slots_0, k_0, k_block_0, k_head_0, k_token_0, k_dim_0, out_0, ou
     code_13 = code(k_tile_12, div_9[:, None], 7.0)
     pack_14 = ((code_10).to(tl.int32) & 15) | ((code_13).to(tl.int32) & 15) << 4
     sum_token_15 = tl.sum(k_tile_6, 0)
-    div_16 = tl.div_rn(sum_token_15, 16.0)
+    div_16 = sum_token_15 * 0.0625
     tl.store(out_0 + block_0 * out_block_0 + kv_head_0 * out_head_0 + token_1[:, None] * 64 + dim_2[None, :], (pack_14).to(tl.uint8))
     tl.store(out_1 + block_0 * out_block_1 + kv_head_0 * out_head_1 + token_1, div_9)
     tl.store(out_2 + block_0 * out_block_2 + kv_head_0 * out_head_2 + dim_5, round_bfloat16(div_16))

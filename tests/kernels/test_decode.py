@@ -98,6 +98,10 @@ def test_a_list_longer_than_one_part_is_combined():
     check([16 * 37 + 5], [[0, *range(5, 36), 37]], tolerance=4e-6, group=2)
 
 
+def test_more_parts_are_combined_than_are_read_at_once():
+    check([16 * 90 + 5], [list(range(91))], tolerance=4e-6, group=3, value_dim=24)
+
+
 def test_a_batch_of_none_gives_nothing():
     q, cache = make_case([40], num_kv_heads=2)
     none = PagedCache(cache.k, cache.v, cache.block_table[:0], cache.seq_lens[:0])

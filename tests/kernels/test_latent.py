@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kernels.decode import PagedCache, Softmax
-from kernels.latent import latent_decode
+from kernels.latent import SMALL, UNMEASURED, latent_decode, latent_tiling
 from kernels.selection import BlockLists
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -134,3 +134,20 @@ def test_what_latents_are_not_attended_to_with_is_refused(softmax, value_dim):
     q, cache = make_case([5], value_dim=value_dim)
     with pytest.raises(ValueError, match="use sparse_decode"):
         latent_decode(q, cache, None, softmax)
+
+
+@pytest.mark.parametrize(("dtype", "room", "cut"), [
+    (torch.bfloat16, 227, UNMEASURED), (torch.float8_e4m3fn, 227, UNMEASURED), (torch.float32, 227, SMALL),
+    (torch.bfloat16, 163, SMALL), (torch.bfloat16, 99, SMALL),
+])  # fmt: skip
+def test_what_is_cut_fits_into_a_cards_shared_memory(monkeypatch, dtype, room, cut):
+    """Of a card of workstations, 99 KiB, or of a data centre: an A100's 163 KiB, a Hopper card's 227."""
+    monkeypatch.setattr("kernels.latent.shared_bytes", lambda _: room * 1024)
+    assert latent_tiling(torch.empty(1, 1, 16, 576, dtype=dtype), torch.empty(1, 20, 576)) == cut
+
+
+def test_every_cut_gives_the_same_within_rounding(monkeypatch):
+    q, cache = make_case([600, 33, 0])
+    large = latent_decode(q, cache, None, Softmax(SCALE))
+    monkeypatch.setattr("kernels.latent.shared_bytes", lambda _: 0)
+    torch.testing.assert_close(latent_decode(q, cache, None, Softmax(SCALE)), large, atol=2e-6, rtol=2e-6)

@@ -49,6 +49,17 @@ def test_choose_takes_the_best_candidates_of_each_row(n):
     assert rows_of(choose(Ranking(scores, n), pages)) == expected
 
 
+@pytest.mark.parametrize("n", [1, 7, 40, 88])
+@pytest.mark.parametrize("length", [16 * 91, 16 * 40_000])  # one tile of pages, and several
+def test_scores_that_differ_in_their_last_bits_alone_are_told_apart(n, length):
+    """The first digits of their keys decide nothing; with one larger score, and one of each, they decide some."""
+    pages = make_pages([length])
+    scores = 1.0 + torch.randperm(pages.max_pages, generator=torch.Generator().manual_seed(n))[None].float() * 2.0**-23
+    scores[0, 5], scores[0, 9] = 7.0, -7.0
+    expected = best(scores[0].tolist(), candidates(length, pages), n)
+    assert rows_of(choose(Ranking(scores.to(DEVICE), n), pages)) == [expected]
+
+
 SPECIAL = [0.0, -0.0, math.nan, -math.inf, math.inf, 1e-42, -1e-42, 1.0, 1.0, -1.0]
 
 

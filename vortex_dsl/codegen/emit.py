@@ -225,7 +225,7 @@ class _SummaryEmitter:
         """Write the whole function."""
         top, size = self._writer.top, self._page_size
         top.lines += [
-            "slot_0 = tl.load(slots_0 + tl.program_id(0)).to(tl.int64)",
+            "slot_0 = slot_of(slots_0)",
             f"if (slot_0 < 0) | (slot_0 % {size} != {size - 1}):",
             "    return",
             f"block_0 = slot_0 // {size}",

@@ -185,6 +185,8 @@ class Writer:
             return _packed(operands, int(expr.attrs[0]))  # type: ignore[call-overload]
         rule = ENTRIES[expr.op].triton if expr.op in ENTRIES else None
         code = rule.code if isinstance(rule, Elementwise) else _PRIMITIVES[expr.op]
+        if expr.op == "div" and _is_exact_inverse(expr.args[1]):
+            return f"{operands[0]} * {literal(1.0 / float(expr.args[1].attrs[0]))}"  # type: ignore[arg-type]
         if expr.op in _IN_PLACE and self._memory.codes_per_byte(expr.args[0]) > 1:
             code = _IN_PLACE[expr.op]
         return code.format(*operands, number=literal(expr.attrs[0]) if expr.attrs else "")
@@ -233,6 +235,14 @@ class Writer:
         """Turn a product back into a tile over the dot's loops."""
         order = tuple(loop for _, loops in self._rows_first(expr) for loop in loops)
         return permuted(reshaped(matrix, self._tiles.shape(order), 2), order, expr.loops)
+
+
+def _is_exact_inverse(divisor: Expr) -> bool:
+    """Say whether dividing is, bit for bit, multiplying by the inverse: by a power of two, which is quicker."""
+    number = divisor.attrs[0] if divisor.op == "number" else None
+    if not isinstance(number, float) or not 2.0**-100 < abs(number) < 2.0**100:
+        return False
+    return abs(math.frexp(number)[0]) == 0.5
 
 
 def _stem(expr: Expr) -> str:

@@ -1,10 +1,16 @@
 """What tensor cores may multiply in sixteen bits, and what is read of bytes that hold several codes."""
 
+import math
+
 import pytest
+import torch
 
 from vortex_dsl import Shape, load_program, trace, zoo
 from vortex_dsl.backends.compiled import Compiled
+from vortex_dsl.codegen.address import Pointers
 from vortex_dsl.codegen.exact import stored_as
+from vortex_dsl.codegen.tiles import choose_tiles
+from vortex_dsl.codegen.writer import Writer
 from vortex_dsl.ops.expression import Loop, Pool, Source
 
 POOL = Pool()
@@ -47,3 +53,26 @@ def test_a_byte_of_several_codes_is_loaded_once():
     assert text.count("tl.arange(0, 64)") == 2
     assert text.count("tl.join(") == 2
     assert text_of("sign_keys").count("tl.join(") == 3
+
+
+@pytest.mark.parametrize(
+    ("divisor", "factor"),
+    [(16.0, "0.0625"), (0.25, "4.0"), (-2.0, "(-0.5)"), (3.0, None), (0.0, None), (2.0**110, None), (math.inf, None)],
+)
+def test_dividing_by_a_power_of_two_is_multiplying(divisor, factor):
+    """Bit for bit, where the inverse is a number of full precision; by anything else it is a division."""
+    text = text_of_division(divisor)
+    assert ("tl.div_rn" in text) == (factor is None)
+    if factor is not None:
+        assert f" * {factor}" in text
+        numbers = torch.randint(-(2**31), 2**31, (100_000,)).int().view(torch.float32)
+        assert torch.equal((numbers / divisor).nan_to_num(), (numbers * float(factor.strip("()"))).nan_to_num())
+
+
+def text_of_division(divisor):
+    divided = POOL.make("div", (Q_TILE, POOL.number(divisor)))
+    graph = trace(load_program(zoo.text("centroid")), Shape(2, 64))
+    tiles = choose_tiles([divided], [], 1, walks=False)
+    writer = Writer(POOL, tiles, Pointers(graph, tiles))
+    writer.fill(writer.top, [divided])
+    return "\n".join(writer.top.lines)
