@@ -911,7 +911,8 @@ def other(tmp_path):
 def test_a_real_model_is_judged_by_what_it_takes(capsys, pool, db, other, tmp_path):
     """All published rules are its seeds, at the cost ratios asked for, on texts as long as it can hold."""
     text = tmp_path / "words.txt"
-    text.write_text("words")
+    words = "\n".join(f"words {i}" for i in range(20_000))  # as many as are held out too, whatever the tokenizer
+    text.write_text(words)
     pool(FakePool())
     asked = ["--model", other, "--ratio", "4", "--text", str(text), "-n", "0"]
     code, out, err = call(capsys, "run", *asked, "--db", db, "--json")
@@ -924,7 +925,7 @@ def test_a_real_model_is_judged_by_what_it_takes(capsys, pool, db, other, tmp_pa
     assert len(config.seeds) >= 38
     assert {Stage.FIDELITY, Stage.RETRIEVAL} < set(config.stages)
     assert max(workload.num_tokens for workload in config.workloads) < 2048
-    assert config.workload(Stage.FIDELITY).source == source_of("words")
+    assert config.workload(Stage.FIDELITY).source == source_of(words)
 
 
 @pytest.mark.parametrize(
@@ -942,6 +943,16 @@ def test_what_a_model_cannot_be_judged_on_is_one_sentence(capsys, pool, db, othe
     code, out, err = call(capsys, "run", "--model", other, *arguments, "--db", db)
     assert (code, out, err.count("\n")) == (ExitCode.USAGE, "", 1)
     assert says in err
+
+
+def test_a_text_that_no_tokenizer_of_the_model_could_cut_is_told_before_anything_starts(
+    capsys, pool, db, other, tmp_path
+):
+    (tmp_path / "words.txt").write_text("words")
+    pool(FakePool())
+    code, out, err = call(capsys, "run", "--model", other, "--text", str(tmp_path / "words.txt"), "--db", db)
+    assert (code, out, err.count("\n")) == (ExitCode.USAGE, "", 1)
+    assert "has no tokenizer, by which texts are cut" in err
 
 
 @pytest.mark.parametrize("option", [["--tokens", "1000"], ["--text", str(QUEST)], ["--task", "gsm8k"]])
