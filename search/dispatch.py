@@ -15,7 +15,7 @@ from search.fit import fit
 from search.parents import LOSSES, leaders, rivals
 from search.records import Evaluation, EvaluationKey, EvaluationTask, Stage, Status
 from search.stages import course
-from search.workloads import held_out
+from search.workloads import HELD_OUT, held_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -188,17 +188,23 @@ class Dispatcher:
     def _next(self) -> EvaluationKey:
         """Take what goes to a free worker: what waits of the program that it has served, for which its engine is ready.
 
-        Else of a program that nobody serves, so that each worker goes on with its own; else the first.
+        Else of a program that nobody serves, so that each worker goes on with its own; else the first. What confirms
+        comes in order: held-out texts and questions do not fit into an engine's cache together, and prefilling them
+        anew takes longer than a program's swap.
         """
         under_way = set(map(self._text, self._handed))
         waiting = [(place, self._text(key)) for place, key in enumerate(self._queue)]
         own = (place for place, text in waiting if text in self._served)
         free = (place for place, text in waiting if text not in under_way)
-        place = next(own, next(free, 0))
+        place = 0 if self._confirms(self._queue[0]) else next(own, next(free, 0))
         key = self._queue[place]
         del self._queue[place]
         self._served.discard(self._text(key))
         return key
+
+    def _confirms(self, key: EvaluationKey) -> bool:
+        job = self._running.get(key)
+        return job is not None and job.task.workload.split == HELD_OUT
 
     def _text(self, key: EvaluationKey) -> str:
         job = self._running.get(key)

@@ -22,6 +22,7 @@ from search.records import (
     Workload,
 )
 from search.store.ledger import SqlLedger
+from search.workloads import HELD_OUT
 
 _spec = importlib.util.spec_from_file_location("fake_evaluator", Path(__file__).parent / "fake_evaluator.py")
 fake_evaluator = importlib.util.module_from_spec(_spec)
@@ -121,6 +122,26 @@ def test_a_worker_goes_on_with_the_program_that_it_has_served(ledger, job):
     evaluator.end("a1")
     dispatcher.collect(0.0)
     assert evaluator.at_work() == ["c1", "a3"]
+
+
+def test_what_confirms_comes_in_order(ledger, job):
+    """All of one stage before any of the next, whoever has served what: an engine's cache holds one's prompts."""
+    workload = replace(job.task.workload, split=HELD_OUT)
+
+    def of(text, seed):
+        key = replace(job.task.key, program_digest=text, workload_digest=workload.digest, seed=seed)
+        return Job(replace(job.task, text=text, key=key, workload=workload), job.candidate_id)
+
+    evaluator = Workers(1)
+    dispatcher = Dispatcher(ledger, evaluator, never)
+    for name, seed in (("a", 1), ("b", 1), ("a", 2), ("b", 2)):
+        dispatcher.start(of(name, seed))
+    done = []
+    for _ in range(4):
+        done += evaluator.at_work()
+        evaluator.end(done[-1])
+        dispatcher.collect(0.0)
+    assert done == ["a1", "b1", "a2", "b2"]
 
 
 def test_a_busy_key_is_waited_for_and_its_result_taken(ledger, job):
