@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vortex_dsl import Shape
 
 PROBE_RATIOS = (8.0,)
-ENTERING_SHARE = 0.15  # of the candidates enter an engine at a cost ratio, whose stages take twenty seconds
+ENTERING_SHARE = 0.1  # of the candidates enter an engine at a cost ratio, whose stages take twenty seconds
 MOST_ENTERING = 100  # of them at a cost ratio: more of a long campaign are judged without an engine
 SCREEN_SHARE = 0.3  # at most so many go on from a part of the recordings to all, which takes four times as long
 MORE_RECALLED = 4  # times as many as enter an engine, where that is less

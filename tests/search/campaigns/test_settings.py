@@ -145,4 +145,4 @@ def test_a_long_campaign_is_choosier_about_who_enters_an_engine(worded):
     for candidates in (100, 4000, 8000):
         config = settings_of(read_setup(None, {"candidates": candidates}), real)
         entering[candidates] = candidates * config.screen_share * config.recall_share
-    assert entering == pytest.approx({100: 15, 4000: 100, 8000: 100})
+    assert entering == pytest.approx({100: 10, 4000: 100, 8000: 100})
