@@ -10,7 +10,6 @@ import triton.language as tl
 # A digit of a key is five bits: as many counts as a warp has threads, so that none are added up across warps.
 DIGIT_BITS, NUM_DIGITS = tl.constexpr(5), tl.constexpr(32)
 NUM_STEPS = tl.constexpr(7)
-FIRST_STEPS = tl.constexpr(5)  # 22 bits of a key, by which all is decided but where scores nearly tie
 
 
 @triton.jit
@@ -50,20 +49,15 @@ def counts(key, eligible, prefix, step: tl.constexpr):
 def last_taken(key, eligible, remaining):
     """Give the key of the last page taken, and how many pages with just that key are taken; 0 of them if none is.
 
-    Radix select, a digit at a time from the top, of keys in registers. Where all pages are taken whose keys begin
-    alike, the last digits are zeros: what is larger is taken as well, and no more tie than are taken.
+    Radix select, a digit at a time from the top, of keys in registers. All digits: a branch around those that decide
+    nothing spills on sm_100.
     """
     prefix = tl.zeros((), tl.uint32)
-    for step in tl.static_range(FIRST_STEPS):
+    for step in tl.static_range(NUM_STEPS):
         count = counts(key, eligible, prefix, step)
         if step == 0:
             remaining = tl.minimum(remaining, tl.sum(count, 0))
-        prefix, remaining, undecided = next_digit(count, prefix, remaining)
-    if undecided:
-        for step in tl.static_range(FIRST_STEPS, NUM_STEPS):
-            prefix, remaining, _ = next_digit(counts(key, eligible, prefix, step), prefix, remaining)
-    else:
-        prefix = prefix << (DIGIT_BITS * (NUM_STEPS - FIRST_STEPS))
+        prefix, remaining, _ = next_digit(count, prefix, remaining)
     return prefix, remaining
 
 
