@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 MAX_FILES, MAX_FOLDER_BYTES = 4, 32 << 30  # of a folder: what was recorded longest ago goes first
 
 
+class DamagedError(ValueError):
+    """A file is not what was written."""
+
+
 @dataclass(frozen=True)
 class Recording:
     """Runs of consecutive decode steps, one after each of some texts of `num_tokens` tokens.
@@ -71,19 +75,22 @@ def save(recordings: Recordings, file: Path) -> None:
 
 
 def load(file: Path) -> Recordings:
-    """Map a file into memory. Raises FileNotFoundError."""
-    from safetensors import safe_open
+    """Map a file into memory. Raises FileNotFoundError, and DamagedError where it holds no recordings."""
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(file, "pt") as opened:
-        told = json.loads(opened.metadata()["recordings"])
-        groups = [
-            Recording(
-                num_tokens=each["num_tokens"],
-                names=tuple(each["names"]),
-                **{name: opened.get_tensor(f"{name}.{i}") for name in ("q", "k", "v")},
-            )
-            for i, each in enumerate(told["by_length"])
-        ]
+    try:
+        with safe_open(file, "pt") as opened:
+            told = json.loads(opened.metadata()["recordings"])
+            groups = [
+                Recording(
+                    num_tokens=each["num_tokens"],
+                    names=tuple(each["names"]),
+                    **{name: opened.get_tensor(f"{name}.{i}") for name in ("q", "k", "v")},
+                )
+                for i, each in enumerate(told["by_length"])
+            ]
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise DamagedError(f"{file} holds no recordings: {type(error).__name__}: {error}") from error
     return Recordings(Model(tuple(told["layers"]), told["num_layers"], told["scale"]), tuple(groups))
 
 

@@ -1,5 +1,6 @@
 """`vortex` with workers on Ray whose engines are fakes: `faked_run.py WORDS...`. Run as a script, to be killed."""
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -21,4 +22,9 @@ machines.worker_settings = worker_settings
 search.evaluator.compiling.compile_ahead = lambda _: None
 
 if __name__ == "__main__":
+    if "FAKED_CACHE" not in os.environ:
+        sys.exit(
+            "FAKED_CACHE has to name a folder: what fakes record is no recording, and must not lie among real ones"
+        )
+    os.environ["XDG_CACHE_HOME"] = os.environ["FAKED_CACHE"]
     sys.exit(main(sys.argv[1:]))

@@ -74,7 +74,7 @@ def running(folder, httpserver):
     db = folder / "results.db"
     words = ["run", "--debug", "--model", "probe", "--workers", "2", "--candidates", "200", "--db", db]
     words += ["--proposer", "grammar", "--proposer", "llm", "--llm", "m", "--base-url", httpserver.url_for("/v1")]
-    given = os.environ | {"OPENAI_API_KEY": KEY, "XDG_CACHE_HOME": str(folder / "cache"), "RAY_TMPDIR": str(folder)}
+    given = os.environ | {"OPENAI_API_KEY": KEY, "FAKED_CACHE": str(folder / "cache"), "RAY_TMPDIR": str(folder)}
     given |= {"PYTHONFAULTHANDLER": "1"}
     with (folder / "said").open("wb") as said:
         driver = subprocess.Popen([sys.executable, SCRIPT, *map(str, words)], stdout=said, stderr=said, env=given)

@@ -4,6 +4,7 @@ Engines are made up. Both nodes are one device, so that their environments diffe
 """
 
 import json
+import os
 import subprocess
 import sys
 
@@ -38,13 +39,14 @@ def cluster(head, nodes):
     return head
 
 
-def evaluate(*words):
+def evaluate(folder, *words):
     asked = [*FAKED, "eval", "quest", "--model", "probe", "--ratio", "2", *words]
-    return subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    given = os.environ | {"FAKED_CACHE": str(folder / "cache")}
+    return subprocess.run(asked, cwd=ROOT, env=given, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_a_kind_that_no_node_has_is_answered_at_once(cluster, tmp_path):
-    asked = evaluate("--ray", cluster, "--gpu", "H100", "--gpu", "H200=2", "--db", str(tmp_path / "c.db"))
+    asked = evaluate(tmp_path, "--ray", cluster, "--gpu", "H100", "--gpu", "H200=2", "--db", str(tmp_path / "c.db"))
     assert asked.returncode == ExitCode.INFRASTRUCTURE
     assert "2 workers need as many GPUs of kind H200, each with a CPU core, but Ray at" in asked.stderr
     assert "1 of kind H100 with 1 GPUs and 1 CPUs" in asked.stderr
@@ -53,7 +55,7 @@ def test_a_kind_that_no_node_has_is_answered_at_once(cluster, tmp_path):
 
 def test_each_kind_has_rows_of_its_own(cluster, tmp_path, capsys):
     db = str(tmp_path / "c.db")
-    asked = evaluate("--ray", cluster, "--gpu", "CPU", "--gpu", "H100", "--db", db)
+    asked = evaluate(tmp_path, "--ray", cluster, "--gpu", "CPU", "--gpu", "H100", "--db", db)
     assert asked.returncode == ExitCode.DONE, asked.stderr
     ledger = SqlLedger(f"sqlite:///{db}")
     campaign = ledger.campaigns()[-1]
