@@ -18,6 +18,7 @@ from search.evaluator.prefill.hosted import prefill
 from search.evaluator.probe import hosted as probe
 from search.evaluator.recall import hosted as recall
 from search.evaluator.retrieval import hosted as retrieval
+from search.evaluator.scratch.files import DamagedError
 from search.evaluator.session import RefusedError, Session
 from search.evaluator.speed import hosted as speed
 from search.evaluator.tasks import hosted as tasks
@@ -59,6 +60,10 @@ def answer(session: Session, request: dict[str, Any]) -> dict[str, Any]:
         return {"result": call(session, **request["args"])}
     except ProgramError as error:
         return {"status": Status.PROGRAM_ERROR, "message": str(error)}
+    except DamagedError as error:
+        error.path.unlink(missing_ok=True)
+        told = f"{error}; it is removed, and made anew when this is tried again"
+        return {"status": Status.INFRASTRUCTURE, "message": told}
     except RefusedError as error:
         return {"status": error.status, "message": str(error)}
     except MemoryError as error:

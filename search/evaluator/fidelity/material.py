@@ -88,7 +88,8 @@ def tokenizer_in(model: Path) -> Any:
     try:
         return AutoTokenizer.from_pretrained(model, local_files_only=True, model_max_length=LONGEST)
     except Exception as error:  # what it raises depends on which file is missing or odd
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise TextError(
             f"the model in {model} has no tokenizer that can be read, by which texts are cut: put the tokenizer's "
-            f"files beside its weights ({type(error).__name__})"
+            f"files beside its weights ({reason})"
         ) from error

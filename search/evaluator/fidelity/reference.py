@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from search.evaluator.fidelity.texts import OWN, Text
-from search.evaluator.scratch.files import leave_newest, write_atomically
+from search.evaluator.scratch.files import leave_newest, reading, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,10 +49,10 @@ def write(reference: Reference, path: Path) -> None:
 
 
 def read(path: Path) -> Reference:
-    """Read a reference; its log-probabilities stay on disk until they are looked at."""
+    """Read a reference; its log-probabilities stay on disk until they are looked at. Raises DamagedError."""
     from safetensors import safe_open
 
-    with safe_open(path, "pt") as file:
+    with reading(path), safe_open(path, "pt") as file:
         rows = json.loads(file.metadata()["texts"])
         texts = [Text(name, kind, tuple(prompt), tuple(forced)) for name, kind, prompt, forced in rows]
         return Reference(texts, file.get_tensor("log_probabilities"))

@@ -121,13 +121,7 @@ def _asking(session: Session, file: str, choose: Callable[[Recordings], list[Par
     from search.evaluator.recall import figures, recordings
 
     def loaded() -> Asking:
-        try:
-            found = recordings.load(Path(file))
-        except recordings.DamagedError as error:
-            Path(file).unlink(missing_ok=True)
-            raise RefusedError(
-                Status.INFRASTRUCTURE, f"{error}; it is removed, and recorded anew when tried again"
-            ) from error
+        found = recordings.load(Path(file))
         return figures.Asking(found.model, choose(found))
 
     asking: Asking = session.kept((choose.__name__, file), loaded)

@@ -12,17 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from search.evaluator.scratch.files import leave_newest, write_atomically
+from search.evaluator.scratch.files import leave_newest, reading, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
 MAX_FILES, MAX_FOLDER_BYTES = 4, 32 << 30  # of a folder: what was recorded longest ago goes first
-
-
-class DamagedError(ValueError):
-    """A file is not what was written."""
 
 
 @dataclass(frozen=True)
@@ -76,21 +72,18 @@ def save(recordings: Recordings, file: Path) -> None:
 
 def load(file: Path) -> Recordings:
     """Map a file into memory. Raises FileNotFoundError, and DamagedError where it holds no recordings."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    try:
-        with safe_open(file, "pt") as opened:
-            told = json.loads(opened.metadata()["recordings"])
-            groups = [
-                Recording(
-                    num_tokens=each["num_tokens"],
-                    names=tuple(each["names"]),
-                    **{name: opened.get_tensor(f"{name}.{i}") for name in ("q", "k", "v")},
-                )
-                for i, each in enumerate(told["by_length"])
-            ]
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise DamagedError(f"{file} holds no recordings: {type(error).__name__}: {error}") from error
+    with reading(file), safe_open(file, "pt") as opened:
+        told = json.loads(opened.metadata()["recordings"])
+        groups = [
+            Recording(
+                num_tokens=each["num_tokens"],
+                names=tuple(each["names"]),
+                **{name: opened.get_tensor(f"{name}.{i}") for name in ("q", "k", "v")},
+            )
+            for i, each in enumerate(told["by_length"])
+        ]
     return Recordings(Model(tuple(told["layers"]), told["num_layers"], told["scale"]), tuple(groups))
 
 

@@ -13,6 +13,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+class DamagedError(Exception):
+    """A file is not what was written. What it held can be made again once it is gone."""
+
+    def __init__(self, path: Path, error: Exception) -> None:
+        super().__init__(f"{path} is damaged ({type(error).__name__}: {error})")
+        self.path = path
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Read a file of tensors, in which everything is that should be. Raises DamagedError, or FileNotFoundError."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise DamagedError(path, error) from error
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let a file be written under another name, so that nobody ever reads a part of it; the last who writes stands."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -7,7 +7,9 @@ import torch
 
 from search.evaluator.fidelity import heard as kept
 from search.evaluator.fidelity.heard import Heard, keep, take
+from search.evaluator.fidelity.reference import read
 from search.evaluator.guards import Decoded, Done
+from search.evaluator.scratch.files import DamagedError
 
 
 def heard(number):
@@ -48,3 +50,13 @@ def test_two_times_add_up():
     assert (both.done.decoded.prompts, both.done.decoded.lengths) == ([2, 3], Counter({9: 5}))
     with pytest.raises(ValueError, match="zip"):
         heard(1).done + Done([], Decoded())
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 4096])
+def test_a_damaged_reference_is_nobodys_fault(tmp_path, content):
+    (tmp_path / "a.safetensors").write_bytes(content)
+    with pytest.raises(DamagedError, match=r"a\.safetensors is damaged") as damaged:
+        read(tmp_path / "a.safetensors")
+    assert damaged.value.path == tmp_path / "a.safetensors"
+    with pytest.raises(FileNotFoundError):
+        read(tmp_path / "b.safetensors")

@@ -5,10 +5,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from search.evaluator.host import answer
 from search.evaluator.recall import hosted
 from search.evaluator.recall.recordings import MAX_FILES, Model, Recorder, Recordings, load, save
 from search.evaluator.recall.texts import Asked
-from search.evaluator.session import RefusedError, Session
+from search.evaluator.session import Session
 from search.records import Status
 
 SCALE = 0.5
@@ -93,12 +94,13 @@ def test_a_file_is_whole_or_not_there_and_old_ones_go(tmp_path, monkeypatch, dra
 
 
 @pytest.mark.parametrize("content", [b"recorded", b"", b"x" * 4096])
-def test_a_damaged_file_is_removed_so_that_it_is_recorded_anew(tmp_path, content):
+@pytest.mark.parametrize("call", ["recall", "screen", "look", "picture", "describe"])
+def test_a_damaged_file_is_removed_so_that_it_is_recorded_anew(tmp_path, call, content):
     file = tmp_path / "damaged.safetensors"
     file.write_bytes(content)
-    with pytest.raises(RefusedError, match=r"holds no recordings: .*; it is removed, and recorded anew") as refused:
-        hosted.measure(Session("light"), str(file))
-    assert (refused.value.status, file.exists()) == (Status.INFRASTRUCTURE, False)
+    told = answer(Session("light"), {"call": call, "args": {"file": str(file)}})
+    assert (told["status"], "is damaged" in told["message"]) == (Status.INFRASTRUCTURE, True)
+    assert not file.exists()
 
 
 @pytest.mark.parametrize(("memory", "kept"), [(8, ["a"]), (16, ["a", "b"]), (1024, ["a", "b"])])
