@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from search.archive.speeds import MODELLED
 from search.behaviour.lengths import objection
 from search.fit import fit, traced
 from search.records import Candidate, Evaluation, EvaluationTask, Measurement, Proposal, Stage, Status
@@ -82,4 +83,4 @@ def modelled(text: str, values: tuple[tuple[str, float | int | str], ...], confi
     spent = cost_of(graph, max(config.terms.lengths), config.num_layers)
     rows, launches = MODELLED_SEQUENCES * config.num_kv_heads, make_plan(graph).num_launches
     sparse_s, dense_s = modelled_s(spent, device(config.target), rows, launches)
-    return Measurement(f"modelled_speedup_{config.target}", spent.layers.times(dense_s, sparse_s))
+    return Measurement(f"{MODELLED}{config.target}", spent.layers.times(dense_s, sparse_s))

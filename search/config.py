@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from search.agents.llm.endpoint import Endpoint
 from search.archive.archive import Archive
 from search.archive.experience import Experience
+from search.archive.speeds import MEASURED_SPEED, MODELLED_SPEED, STEER_BY
 from search.campaigns.bounds import MAX_LAG, MAX_TURNS
 from search.campaigns.comparisons import FIGURES
 from search.campaigns.target import TargetError, parse_target
@@ -93,7 +94,8 @@ class CampaignConfig:
     under way at a time, and so much later is learnt from each. `screen_share` is the share of candidates, the best by a
     small part of the recordings, that all of them are spent on, where there is a stage for it. `published_share` is
     the share of the published rules, the best by recall at each cost ratio, that enter an engine. `group`, `head_dim`,
-    `num_layers` and `num_kv_heads` are those of `model`; `target` is the GPU for which speed is modelled.
+    `num_layers` and `num_kv_heads` are those of `model`; `target` is the GPU for which speed is modelled;
+    `steer_by` says whether leaders, parents and what earns credit go by this or by what is measured here.
     `seed_programs` follow the `seeds`. `outside` are the names of agents that bring programs by themselves: what they
     bring takes the next steps that nobody was asked for, and without `proposers` steps wait for it. `stop_at`,
     `patience` (candidates in a row without progress), `max_worker_seconds` and `max_dollars` end a campaign before it
@@ -118,6 +120,7 @@ class CampaignConfig:
     max_dollars: float | None = None
     num_kv_heads: int = 2
     target: str = TARGET
+    steer_by: str = MEASURED_SPEED
     ratios: tuple[float, ...] = RATIOS
     num_layers: int = 3
     recall_share: float = 1.0
@@ -144,6 +147,7 @@ class CampaignConfig:
             self.target in DEVICES,
             f"target is {self.target!r}; give one of {', '.join(DEVICES)}{did_you_mean(self.target, DEVICES)}",
         )
+        _require(self.steer_by in STEER_BY, f"steer_by is {self.steer_by!r}; give {' or '.join(map(repr, STEER_BY))}")
         anybody = bool(self.proposers or self.outside)
         _require(anybody, "proposers is empty; name at least one, for example 'grammar'")
         _require(self.seed_pages >= 1, f"seed_pages must be at least 1, but is {self.seed_pages}")
@@ -229,7 +233,12 @@ class CampaignConfig:
     def demands(self) -> Demands:
         """What proposers are told of how candidates are judged."""
         shares = self.screen_share, self.recall_share, self.serve_floor
-        return Demands(self.model, self.num_kv_heads, self.workloads, *shares, self.target)
+        return Demands(self.model, self.num_kv_heads, self.workloads, *shares, self.target, self.steered_on)
+
+    @property
+    def steered_on(self) -> str:
+        """The device whose modelled speed steers the campaign, nothing where measured speed does."""
+        return self.target if self.steer_by == MODELLED_SPEED else ""
 
     @property
     def num_tokens(self) -> int:

@@ -56,9 +56,9 @@ class Tasks:
 
     def confirming(self, records: Sequence[Record]) -> Iterator[Job]:
         """Ask for leaders and rivals again: fresh engine, other problems, on the split that no proposer is shown."""
-        seed = self._config.evaluation_seed + 1
+        seed, device = self._config.evaluation_seed + 1, self._config.steered_on
         for stage in (stage for stage in LOSSES if stage in self._config.stages):
-            for each in (*leaders(records), *rivals(records)):
+            for each in (*leaders(records, steered_on=device), *rivals(records, device)):
                 candidate = each.record.candidate
                 workload = held_out(self._config.workload(stage, each.ratio), seed)
                 yield Job(self.task(candidate, workload, seed, fresh=True), candidate.id)

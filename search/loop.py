@@ -237,14 +237,14 @@ class Loop:
     def _time_leaders(self) -> None:
         """Time leaders that no step was allowed to: the first steps have nobody to be compared with."""
         is_asked = Stage.SERVE in self.config.stages and not self._draining
-        for each in untimed(self._history.records, self.config.serve_floor) if is_asked else ():
+        for each in untimed(self._history.records, self.config.serve_floor, self.config.steered_on) if is_asked else ():
             self._measure(each.record.candidate, self.config.workload(Stage.SERVE, each.ratio))
         for evaluation in self._rest():
             self._take(evaluation)
 
     def _confirm(self) -> tuple[Evaluation, ...]:
         """Measure leaders and rivals again, on the held-out split."""
-        self._observer.on_confirming(leaders(self._history.records))
+        self._observer.on_confirming(leaders(self._history.records, steered_on=self.config.steered_on))
         for job in self._tasks.confirming(self._history.records):
             self._dispatcher.start(job)
         return tuple(self._rest())
@@ -258,7 +258,8 @@ class Loop:
         if self._draining:
             return self._end(End.INTERRUPTED, "interrupted; resume goes on from here")
         if front(self._history.records):
-            best, others = (tuple(found(self._history.records)) for found in (leaders, rivals))
+            records, device = self._history.records, self.config.steered_on
+            best, others = tuple(leaders(records, steered_on=device)), tuple(rivals(records, device))
             done = self._end(*fruitful(self._dispatcher.missing, self._proposals.why))
             return replace(done, leaders=best, rivals=others, confirmations=tuple(confirmed))
         return self._end(*fruitless(self._history.records))

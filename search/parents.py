@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from search.archive.archive import LEADER_LOSS, NUM_LEADERS, Point, fastest, within
 from search.archive.fronts import front_of
 from search.archive.racing import raced_kl
+from search.archive.speeds import Modelled, cost_ratio, fit_speed
 from search.records import Record, Stage, Status
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from search.archive.archive import Archive
+    from search.archive.speeds import Speed
     from search.records import Context
 
 SEED = "seed"  # the operator of a seed's proposal
@@ -24,7 +26,6 @@ GIVEN = "given"  # the proposer of what a person gives
 REFERENCE = "reference"  # that of a yardstick's: dense attention and the oracles, which nobody could serve faster
 LEAST_RATIO = 2.0  # what reads more than half of dense attention's bytes is a yardstick, not a result
 NUM_RIVALS = 2  # published rules at a cost ratio that are confirmed beside its leaders
-LEAST_SERVED = 3  # measured speeds, before they are told from the cost model by more than itself
 FAILED = (Status.WRONG_RESULT, Status.NOT_SPARSE, Status.CRASHED, Status.TIMED_OUT, Status.OUT_OF_MEMORY)
 # By what a candidate loses, the first that was measured: how far from dense attention it is, or answers it gets wrong.
 BEFORE_ENGINES = (Stage.RECALL, Stage.SCREEN)  # stages that tell of who was in none, the dearer first
@@ -51,24 +52,6 @@ def accuracy(record: Record, ratio: float | None = None) -> float | None:
     return evaluation.value("accuracy") if evaluation and evaluation.status is Status.OK else None
 
 
-def speedup(record: Record, ratio: float | None = None) -> float | None:
-    """Give the measured throughput relative to dense attention, None where it was not served."""
-    evaluation = record.evaluation(Stage.SERVE, ratio)
-    return evaluation.value("speedup") if evaluation and evaluation.status is Status.OK else None
-
-
-def speedup_low(record: Record, ratio: float | None = None) -> float | None:
-    """Give the lower end of the measured speedup's interval, or the speedup where it has none."""
-    evaluation = record.evaluation(Stage.SERVE, ratio)
-    taken = evaluation.measurement("speedup") if evaluation and evaluation.status is Status.OK else None
-    return None if taken is None else taken.value if taken.low is None else taken.low
-
-
-def cost_ratio(record: Record, ratio: float | None = None) -> float | None:
-    """Give the bytes that dense attention reads per byte of this program, by the cost model: more is faster."""
-    return record.value(Stage.CHECK, "cost_ratio", ratio)
-
-
 def is_sparse(record: Record, ratio: float | None = None) -> bool:
     """Say whether a program saves anything, by the cost model: dense attention and the oracles do not."""
     found = cost_ratio(record, ratio)
@@ -89,67 +72,9 @@ class Leader:
     ratio: float
 
 
-@dataclass(frozen=True)
-class Speed:
-    """Amdahl's law fitted to what has been served: 1 / speedup = fixed + share / cost ratio."""
-
-    fixed: float = 0.0
-    share: float = 1.0
-
-    def __call__(self, cost_ratio: float) -> float:
-        """Give the speedup that is foretold for a program never served; a cost ratio of 0 is one that is not known."""
-        return 1.0 / (self.fixed + self.share / cost_ratio) if cost_ratio else 0.0
-
-
-class SpeedFit:
-    """Fits measured speedups to cost ratios by least squares, one after the other (B. P. Welford, 1962)."""
-
-    def __init__(self) -> None:
-        self._num = 0
-        self._cost = self._time = self._quotient = 0.0  # means of 1 / cost ratio, of 1 / speedup, of this by that
-        self._cost_spread = self._both_spread = 0.0  # sums of squares and of products about the means
-
-    def add(self, record: Record) -> bool:
-        """Take in what was measured of a record, at every cost ratio; say whether there was anything."""
-        ratios = [e.ratio for e in record.evaluations if e.key.stage is Stage.SERVE]
-        served = [(cost_ratio(record, ratio), speedup(record, ratio)) for ratio in ratios]
-        for cost, fast in served:
-            if cost and fast:
-                self._add(1 / cost, 1 / fast)
-        return bool(served)
-
-    def _add(self, cost: float, time: float) -> None:
-        self._num += 1
-        off, off_time = cost - self._cost, time - self._time
-        self._cost += off / self._num
-        self._time += off_time / self._num
-        self._quotient += (time / cost - self._quotient) / self._num
-        self._cost_spread += off * (cost - self._cost)
-        self._both_spread += off * (time - self._time)
-
-    @property
-    def speed(self) -> Speed:
-        """Give the fit; with fewer than three speeds, or all at one cost ratio, the cost model alone is trusted."""
-        if self._num < LEAST_SERVED or self._cost_spread <= 0:
-            return Speed()
-        share = max(0.0, self._both_spread / self._cost_spread)
-        fixed = self._time - share * self._cost
-        return Speed(fixed, share) if fixed > 0 else Speed(0.0, self._quotient)
-
-
-def fit_speed(records: Iterable[Record]) -> Speed:
-    """Fit measured speedups to cost ratios."""
-    fit = SpeedFit()
-    for record in records:
-        fit.add(record)
-    return fit.speed
-
-
 def point(record: Record, ratio: float, lost: float, speed: Speed) -> Point:
-    """Give a candidate that loses so much at a cost ratio as a point, its speed foretold where it was never served."""
-    cost, measured = cost_ratio(record, ratio) or 0.0, speedup(record, ratio)
-    fast = speed(cost) if measured is None else measured
-    return Point(record.candidate.step, lost, cost, fast, speedup_low(record, ratio))
+    """Give a candidate that loses so much at a cost ratio as a point, as fast as it is by what steers."""
+    return Point(record.candidate.step, lost, cost_ratio(record, ratio) or 0.0, *speed.of(record, ratio))
 
 
 def has_failed(record: Record) -> bool:
@@ -157,14 +82,14 @@ def has_failed(record: Record) -> bool:
     return any(evaluation.status in FAILED for evaluation in record.evaluations)
 
 
-def front(records: Sequence[Record], ratio: float | None = None) -> list[Record]:
+def front(records: Sequence[Record], ratio: float | None = None, steered_on: str = "") -> list[Record]:
     """Give the Pareto front of (loss, speed) at a cost ratio: the measured records that no other one beats in both.
 
     Yardsticks and what has failed aside. Of records that are equal in both, the one of the greater cost ratio stays,
     then the oldest. In step order. Without a ratio, the fronts at all of them.
     """
     ratios = judged_ratios(records) if ratio is None else [ratio]
-    speed = fit_speed(records)
+    speed = fit_speed(records, steered_on)
     steps = {each.step for at in ratios for each in _front(records, at, speed)}
     return [record for record in records if record.candidate.step in steps]
 
@@ -175,12 +100,13 @@ def _front(records: Iterable[Record], ratio: float, speed: Speed) -> tuple[Point
     return front_of(point(r, ratio, each, speed) for r, each in lost if each is not None)
 
 
-def leaders(records: Sequence[Record], num: int = NUM_LEADERS) -> list[Leader]:
+def leaders(records: Sequence[Record], num: int = NUM_LEADERS, steered_on: str = "") -> list[Leader]:
     """Give the fastest sparse programs of the front at each cost ratio that lose little more than the best.
 
     At each ratio up to `num`, the fastest first by the lower end of what was measured; what was never served last.
+    `steered_on`: the device whose modelled speed decides instead, here and below; nothing where none does.
     """
-    by_step, speed = {record.candidate.step: record for record in records}, fit_speed(records)
+    by_step, speed = {record.candidate.step: record for record in records}, fit_speed(records, steered_on)
     found: list[Leader] = []
     for ratio in judged_ratios(records):
         members = _front((r for r in records if is_sparse(r, ratio)), ratio, speed)
@@ -188,12 +114,12 @@ def leaders(records: Sequence[Record], num: int = NUM_LEADERS) -> list[Leader]:
     return found
 
 
-def untimed(records: Sequence[Record], floor: float = 0.0) -> list[Leader]:
+def untimed(records: Sequence[Record], floor: float = 0.0, steered_on: str = "") -> list[Leader]:
     """Give who has still to be timed before leaders can be told: these, and the best published rules beside them.
 
     The best at each cost ratio by each stage that tells what is lost; none that answers less of the probe than `floor`.
     """
-    found = leaders(records)
+    found = leaders(records, steered_on=steered_on)
     for ratio, stage in itertools.product(judged_ratios(records), LOSSES):
         found += _published(records, ratio, stage)[:1]
     steps = {(each.record.candidate.step, each.ratio): each for each in found}
@@ -201,9 +127,9 @@ def untimed(records: Sequence[Record], floor: float = 0.0) -> list[Leader]:
     return [each for each in left if (answered := accuracy(each.record, each.ratio)) is None or answered >= floor]
 
 
-def rivals(records: Sequence[Record]) -> list[Leader]:
+def rivals(records: Sequence[Record], steered_on: str = "") -> list[Leader]:
     """Give the published rules with which leaders are compared on held-out data: the best that do not lead."""
-    leading = {(each.record.candidate.step, each.ratio) for each in leaders(records)}
+    leading = {(each.record.candidate.step, each.ratio) for each in leaders(records, steered_on=steered_on)}
     best = (each for ratio in judged_ratios(records) for each in _published(records, ratio)[:NUM_RIVALS])
     return [each for each in best if (each.record.candidate.step, each.ratio) not in leading]
 
@@ -229,10 +155,26 @@ def leader(context: Context) -> Record | None:
 def breeders(context: Context, ratio: float) -> list[Record]:
     """Give who may breed at a cost ratio, the least loss first: as measured, or as foretold of who was in no engine.
 
-    Where nothing can be foretold, who was in no engine follows, by the mass that the stages before tell.
+    Where nothing can be foretold, who was in no engine follows, by the mass that the stages before tell. In a
+    campaign that is steered by modelled speed, who is beaten in both comes after the others.
     """
     known = [context.records[step] for step in context.archive.promising.get(ratio, ())]
-    return sorted(known, key=lambda record: _expected_loss(record, ratio, context.archive))
+    ranked = sorted(known, key=lambda record: _expected_loss(record, ratio, context.archive))
+    return _unbeaten_first(ranked, ratio, context.demands.steered_on)
+
+
+def _unbeaten_first(ranked: Sequence[Record], ratio: float, steered_on: str) -> list[Record]:
+    """Put behind the others who loses more than another that a device serves as fast; nobody where none is named."""
+    if not steered_on:
+        return list(ranked)
+    speed, fastest_yet = Modelled(device=steered_on), -math.inf
+    unbeaten: list[Record] = []
+    beaten: list[Record] = []
+    for record in ranked:
+        fast, _ = speed.of(record, ratio)
+        (unbeaten if fast > fastest_yet else beaten).append(record)
+        fastest_yet = max(fastest_yet, fast)
+    return unbeaten + beaten
 
 
 def _expected_loss(record: Record, ratio: float, archive: Archive) -> tuple[float, float, int]:

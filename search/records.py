@@ -248,7 +248,7 @@ class Record:
 class Demands:
     """What candidates of a campaign meet: a model, the stages, and who goes on from them (`CampaignConfig` has them).
 
-    `target`: the GPU for which speed is modelled.
+    `target`: the GPU for which speed is modelled. `steered_on`: the same where the campaign is steered by this.
     """
 
     model: str = ""
@@ -258,6 +258,7 @@ class Demands:
     recall_share: float = 1.0
     serve_floor: float = 0.0
     target: str = ""
+    steered_on: str = ""
 
     def workload(self, stage: Stage) -> Workload | None:
         """Give what a stage runs on, None where the campaign has no such stage."""

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from benchmarks.search.evaluator import InProcess
 from benchmarks.search.problems import SEARCH, BenchmarkError
+from search.archive.speeds import cost_ratio
 from search.campaigns.proposers import proposers_of
 from search.config import PROPOSERS, CampaignConfig
 from search.fit import fit, traced
 from search.loop import Loop, start_campaign
 from search.outcome import End
-from search.parents import REFERENCE, SEED, cost_ratio
+from search.parents import REFERENCE, SEED
 from search.records import Record, Stage, Status, Workload
 from search.store.ledger import SqlLedger
 from search.workloads import HELD_OUT

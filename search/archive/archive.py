@@ -21,7 +21,8 @@ class Point:
     """A candidate at a cost ratio: what it loses, and how fast it is.
 
     `cost_ratio`: by the cost model, 0 where it is not told. `speed`: as measured, else as foretold from it. `low`: the
-    lower end of what was measured, None for a program that was never served.
+    lower end of what was measured, None for a program that was never served. Where a campaign is steered by modelled
+    speed, both are this.
     """
 
     step: int

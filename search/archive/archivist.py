@@ -13,8 +13,9 @@ from search.archive.archive import NUM_LEADERS, Archive, Earned
 from search.archive.fronts import Front, hypervolume
 from search.archive.promising import Promising
 from search.archive.racing import Field, text_losses
+from search.archive.speeds import SpeedFit
 from search.foresight.outlook import Outlook
-from search.parents import REFERENCE, SpeedFit, has_failed, is_sparse, loss, point
+from search.parents import REFERENCE, has_failed, is_sparse, loss, point
 from search.records import Stage, Status
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Archivist:
         self._losing = losing
         self._shares = {Stage.SCREEN: config.screen_share, Stage.RECALL: config.recall_share}
         self._lag = config.lag
-        self._fit = SpeedFit()
+        self._fit = SpeedFit(config.steered_on)
         self._fronts: dict[float, Front] = {}
         self._promising: dict[float, Promising] = {}
         self._ranks: dict[tuple[Stage, float], _Rank] = {}

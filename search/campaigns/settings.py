@@ -73,6 +73,7 @@ def judged_by(setup: Setup, model: ModelFacts, *, as_written: bool = False) -> C
         num_layers=model.num_layers,
         num_kv_heads=model.num_kv_heads,
         target=setup.target,
+        steer_by=setup.steer_by,
     )
     usual = PROBE_RATIOS if model.name == PROBE else RATIOS
     ratios = setup.ratios or (() if as_written else usual)

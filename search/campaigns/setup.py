@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from search.agents.seeds import Seeds
+from search.archive.speeds import MEASURED_SPEED
 from search.campaigns.bounds import (
     DATABASE_URL,
     LARGEST,
@@ -70,6 +71,11 @@ class Setup(BaseModel):
         "8, 16 and 32 if left out, of the probe 8.",
     )  # fmt: skip
     target: str = Field(TARGET, max_length=32, description="Model speed on this GPU too: H100, H200 or B200.")
+    steer_by: str = Field(
+        MEASURED_SPEED, max_length=32,
+        description="Choose leaders and parents by the speed that is 'measured' here, or that is 'modelled' for the "
+        "target. Leaders are timed in any case.",
+    )  # fmt: skip
 
     # Who searches, and from where
     seed: int = Field(

@@ -126,6 +126,13 @@ class Searched(Asked):
             help="Let this share of the published rules enter an engine, the best by recall at each cost ratio.",
         ),
     ] = None  # fmt: skip
+    steer_by: Annotated[
+        str | None,
+        typer.Option(
+            "--steer-by", metavar="SPEED", show_default="measured",
+            help="Choose leaders and parents by the speed that is measured here, or that is modelled for --target.",
+        ),
+    ] = None  # fmt: skip
     seed_program: Annotated[
         list[Path] | None,
         typer.Option(

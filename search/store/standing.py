@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import literal_column, or_
 
+from search.archive.speeds import MODELLED
 from search.records import Evaluation, Measurement, Stage, Status, digest_of
 from search.store import models, rows
 from search.store.shown.place import place as place_of
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 MEASURED = (Status.OK, Status.BELOW_GATE)
 # Stages whose figures are of the judged lengths; questions choose lengths of their own, the oracle gives no figure.
 OF_LENGTHS = (Stage.CHECK, Stage.SCREEN, Stage.RECALL, Stage.RACE, Stage.FIDELITY, Stage.SERVE)
-MODELLED = "modelled_speedup_"  # a measurement of this name ends in the device that it is modelled for
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from search.contracts import ProposerError
 from search.fit import fit
 from search.loop import Loop, start_campaign
 from search.outcome import End
-from search.parents import judged_ratios, loss
+from search.parents import judged_ratios, leaders, loss
 from search.records import Proposal, Stage, Status
 from search.store.ledger import SqlLedger
 from search.workloads import workloads_for
@@ -291,6 +291,21 @@ def test_leaders_of_a_real_model_are_confirmed_at_lengths_that_were_held_out(led
         assert further
         assert all(min(REAL.terms.lengths) < length < max(REAL.terms.lengths) for length in further)
         assert (task.fresh, task.key.seed) == (True, REAL.evaluation_seed + 1)
+
+
+def test_steered_by_modelled_speed_who_leads_by_that_is_timed_and_confirmed(ledger):
+    outcome, campaign = run(ledger, replace(REAL, seed=1, steer_by="modelled"), FakeEvaluator(8))
+    records = ledger.records(campaign.id)
+    expected, measured = leaders(records, steered_on="H200"), leaders(records)
+    led, by_model, by_clock = (
+        [(each.record.candidate.step, each.ratio) for each in found] for found in (outcome.leaders, expected, measured)
+    )
+    assert led == by_model != by_clock
+    for each in expected:
+        assert each.record.evaluation(Stage.SERVE, each.ratio) is not None
+    held_out = {(e.key.program_digest, e.ratio) for e in outcome.confirmations if e.key.stage is Stage.FIDELITY}
+    asked = {(each.record.evaluation(Stage.FIDELITY, each.ratio).key.program_digest, each.ratio) for each in expected}
+    assert asked <= held_out
 
 
 def test_a_campaign_that_goes_on_elsewhere_measures_all_of_it_again(tmp_path, ledger):

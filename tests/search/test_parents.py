@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from search.archive.archive import LEADER_LOSS
 from search.archive.archivist import archive_of
+from search.archive.speeds import fit_speed
 from search.config import CampaignConfig
-from search.parents import PASSED_OVER, breeder, breeders, fit_speed, front, leaders, loss, point
+from search.parents import PASSED_OVER, breeder, breeders, front, leaders, loss, point, untimed
 from search.records import Candidate, Context, Evaluation, EvaluationKey, Measurement, Proposal, Record, Stage, Status
 
 
@@ -135,6 +136,48 @@ def judged(step, kl=None, mass=None, operator="mutate"):
         if value is not None
     )
     return Record(Candidate(1, step, Proposal("", "x", operator), Status.OK, program_digest=f"p{step}"), found)
+
+
+def modelled(each, speed):
+    """The same record with a speed that is modelled for one device."""
+    evaluations = [
+        replace(e, measurements=(*e.measurements, Measurement("modelled_speedup_H200", speed)))
+        if e.key.stage is Stage.CHECK
+        else e
+        for e in each.evaluations
+    ]
+    return replace(each, evaluations=tuple(evaluations))
+
+
+def test_steered_by_modelled_speed_what_is_measured_here_decides_nothing():
+    served = [
+        record(0, 0.99, 1.0, 8.0),
+        record(1, 0.97, 3.0, 8.0),
+        record(2, 0.96, None, 8.0),
+        record(3, 0.5, None, 8.0),
+    ]
+    records = [modelled(each, fast) for each, fast in zip(served, (2.0, 1.5, 4.0, 9.0), strict=True)]
+    assert leading(records) == [1, 0, 2]  # as measured, who was never served last
+    assert [each.record.candidate.step for each in leaders(records, steered_on="H200")] == [2, 0]
+    assert [each.record.candidate.step for each in leaders(records, steered_on="B200")] == [0]  # for which none is told
+    assert steps(front(records, steered_on="H200")) == [0, 2, 3]
+    assert [each.record.candidate.step for each in untimed(records, steered_on="H200")] == [2]
+
+
+def test_steered_by_modelled_speed_the_archive_knows_no_other():
+    records = [modelled(judged(0, 0.1), 2.0), modelled(judged(1, 0.2), 4.0), modelled(judged(2, 0.3), 3.0)]
+    steered = archive_of(records, CampaignConfig(steer_by="modelled"))
+    assert [(each.step, each.speed, each.low) for each in steered.fronts[8.0]] == [(0, 2.0, 2.0), (1, 4.0, 4.0)]
+    assert [each.step for each in archive_of(records, CampaignConfig()).fronts[8.0]] == [0]  # all cost the same
+
+
+def test_steered_by_modelled_speed_who_is_beaten_in_both_breeds_last():
+    fast = (2.0, 1.0, 3.0, 2.5)
+    records = [modelled(judged(step, 0.1 + step / 100), each) for step, each in enumerate(fast)]
+    context = at_eight(records)
+    assert steps(breeders(context, 8.0)) == [0, 1, 2, 3]
+    steered = replace(context, demands=CampaignConfig(steer_by="modelled").demands)
+    assert steps(breeders(steered, 8.0)) == [0, 2, 1, 3]
 
 
 class ByMass:

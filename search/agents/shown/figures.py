@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from search.agents.changing.source import Source
 from search.archive.racing import text_losses
-from search.parents import BEFORE_ENGINES, REFERENCE, SEED, cost_ratio, has_failed
+from search.archive.speeds import MODELLED, cost_ratio
+from search.parents import BEFORE_ENGINES, REFERENCE, SEED, has_failed
 from search.records import Measurement, Record, Stage, Status
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def figures(record: Record, ratio: float, archive: Archive) -> dict[str, str]:
         "bytes of fields a page": _number(record.value(Stage.CHECK, "bytes_per_page", ratio), ".0f"),
         "dense's bytes per byte": _number(cost_ratio(record, ratio), ".1f"),
         "speed here, dense = 1": _speed(record, ratio),
+        **_modelled(record, ratio),
     }
     return {name: value for name, value in told.items() if value}
 
@@ -132,3 +134,14 @@ def _number(found: float | None, form: str) -> str:
 def _speed(record: Record, ratio: float) -> str:
     found = passed(record, Stage.SERVE, ratio, "speedup")
     return with_interval(found, ".2f", num=False) if found else ""
+
+
+def _modelled(record: Record, ratio: float) -> dict[str, str]:
+    """Give the speed that the check models for the campaign's device, by that device."""
+    checked = record.evaluation(Stage.CHECK, ratio)
+    told = ((each.name, each.value) for each in (checked.measurements if checked else ()))
+    return {
+        f"speed modelled on {name.removeprefix(MODELLED)}": f"{value:.2f}"
+        for name, value in told
+        if name.startswith(MODELLED)
+    }

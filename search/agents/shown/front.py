@@ -10,8 +10,9 @@ from search.agents.breed import baked
 from search.agents.shown.figures import at, figures, idea
 from search.agents.shown.section import Section, fenced
 from search.archive.families import ancestor, by_digest
+from search.archive.speeds import cost_ratio
 from search.behaviour import likeness
-from search.parents import breeders, cost_ratio, has_failed, is_sparse, loss
+from search.parents import breeders, has_failed, is_sparse, loss
 from search.records import Record, Stage
 
 if TYPE_CHECKING:

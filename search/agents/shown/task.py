@@ -63,6 +63,12 @@ def _counting(context: Context) -> Iterator[str]:
         workload = context.demands.workload(stage)
         if workload:
             yield sentence(workload)
+    steered_on = context.demands.steered_on
+    if steered_on:
+        yield (
+            f"*Speed as modelled* on one {steered_on}, by bytes and launches: it decides who leads and who breeds, "
+            "whatever is measured here."
+        )
     yield "Fewer bytes, where the rest is equal."
 
 

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from search.archive.speeds import speedup
 from search.campaigns.saying import SILENCE_S
 from search.commands.output import console, note
-from search.parents import LOSSES, REFERENCE, Leader, loss, speedup
+from search.parents import LOSSES, REFERENCE, Leader, loss
 from search.ranking.leaderboard import interval
 from search.records import Record, Stage, Status
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, func, insert, select
 
+from search.archive.speeds import MODELLED
 from search.records import Stage
 from search.store import models, rows
 from search.store.database import insert_new
 from search.store.shown import tally
-from search.store.standing import IS_SHOWN, MODELLED, NAMES, summaries
+from search.store.standing import IS_SHOWN, NAMES, summaries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from search.archive.archive import SECONDS_OF_A_DOLLAR, Archive, Earned, Point
 from search.archive.archivist import LEAST_GOING_ON, NUM_TIMED, TYPICAL_S, Archivist, archive_of
 from search.archive.fronts import front_of, hypervolume
+from search.archive.speeds import fit_speed, speedup
 from search.config import CampaignConfig
-from search.parents import REFERENCE, fit_speed, front, is_sparse, leaders, loss, speedup
+from search.parents import REFERENCE, front, is_sparse, leaders, loss
 from search.records import Candidate, Evaluation, EvaluationKey, Measurement, Proposal, Record, Stage, Status
 
 CONFIG = CampaignConfig(screen_share=0.3, recall_share=0.5)
