@@ -96,6 +96,8 @@ class CampaignConfig:
     the share of the published rules, the best by recall at each cost ratio, that enter an engine. `group`, `head_dim`,
     `num_layers` and `num_kv_heads` are those of `model`; `target` is the GPU for which speed is modelled;
     `steer_by` says whether leaders, parents and what earns credit go by this or by what is measured here.
+    `timed_in_search`: on a real model, who is nearest to dense attention is timed as soon as that is known, not only
+    in the end.
     `seed_programs` follow the `seeds`. `outside` are the names of agents that bring programs by themselves: what they
     bring takes the next steps that nobody was asked for, and without `proposers` steps wait for it. `stop_at`,
     `patience` (candidates in a row without progress), `max_worker_seconds` and `max_dollars` end a campaign before it
@@ -121,6 +123,7 @@ class CampaignConfig:
     num_kv_heads: int = 2
     target: str = TARGET
     steer_by: str = MEASURED_SPEED
+    timed_in_search: bool = True
     ratios: tuple[float, ...] = RATIOS
     num_layers: int = 3
     recall_share: float = 1.0
@@ -233,7 +236,9 @@ class CampaignConfig:
     def demands(self) -> Demands:
         """What proposers are told of how candidates are judged."""
         shares = self.screen_share, self.recall_share, self.serve_floor
-        return Demands(self.model, self.num_kv_heads, self.workloads, *shares, self.target, self.steered_on)
+        return Demands(
+            self.model, self.num_kv_heads, self.workloads, *shares, self.target, self.steered_on, self.timed_in_search
+        )
 
     @property
     def steered_on(self) -> str:

@@ -110,7 +110,7 @@ def leaders(records: Sequence[Record], num: int = NUM_LEADERS, steered_on: str =
     found: list[Leader] = []
     for ratio in judged_ratios(records):
         members = _front((r for r in records if is_sparse(r, ratio)), ratio, speed)
-        found += [Leader(by_step[each.step], ratio) for each in fastest(within(members, LEADER_LOSS), num)]
+        found += [Leader(by_step[each.step], ratio) for each in fastest(within(members, LEADER_LOSS), num, ratio)]
     return found
 
 

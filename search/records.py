@@ -259,6 +259,7 @@ class Demands:
     serve_floor: float = 0.0
     target: str = ""
     steered_on: str = ""
+    timed_in_search: bool = True
 
     def workload(self, stage: Stage) -> Workload | None:
         """Give what a stage runs on, None where the campaign has no such stage."""

@@ -169,7 +169,7 @@ class _Gates:
         if Stage.PROBE in self._config.stages and not (is_accurate or self._is_given):
             return False
         told = [stage for stage in (Stage.FIDELITY, Stage.RETRIEVAL) if stage in self._config.stages]
-        if told and not self._sees_all_seeds():
+        if told and not (self._config.timed_in_search and self._sees_all_seeds()):
             return False  # the first of them would be the best so far; leaders that were not timed are so in the end
         return not told or self._is_near_the_best(told[0], ratio)
 

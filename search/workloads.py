@@ -14,9 +14,11 @@ LARGEST_PAGE = 128  # of a prompt with one token more than such pages, prefix ca
 HELD_OUT = "held_out"
 FURTHER_LENGTHS = 2  # of the texts that leaders are confirmed on
 
-NUM_DOCUMENTS = 4  # of fidelity, each in all lengths, and of speed, each in one: they are prefilled once for both
+NUM_DOCUMENTS = 4  # of fidelity, each in all lengths, and of speed, each in one
 HELD_OUT_DOCUMENTS = 10  # of fidelity that confirms: 64 texts of 8 documents left 16 to 17 % to either side of a KL
-FORCED_TOKENS = 37  # of each text of fidelity, the first of which is prefill's
+# Tokens after each prompt, the first of which is prefill's, unless a workload says otherwise. Documents are cut so that
+# they hold them: those of recall, fidelity and speed are the same, and prefilled once.
+FORCED_TOKENS = 37
 NUM_PASSAGES = 12  # of retrieval, each with up to four questions
 SMALL = "needle:keys"  # kinds of questions that a model of 135 million parameters answers
 

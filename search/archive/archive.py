@@ -130,7 +130,7 @@ class Archive:
 
     def leaders(self, ratio: float, num: int = NUM_LEADERS) -> tuple[Point, ...]:
         """Give the fastest members of a front that lose little more than the best: see `fastest`."""
-        return fastest(within(self.fronts.get(ratio, ()), LEADER_LOSS), num)
+        return fastest(within(self.fronts.get(ratio, ()), LEADER_LOSS), num, ratio)
 
     def bar(self, stage: str, ratio: float) -> float:
         """Give what must be reached to go on from a stage at a cost ratio; minus infinity where all do."""
@@ -165,10 +165,13 @@ def within(front: tuple[Point, ...], more: float) -> tuple[Point, ...]:
     return tuple(point for point in front if point.loss <= front[0].loss + more)
 
 
-def fastest(points: tuple[Point, ...], num: int) -> tuple[Point, ...]:
-    """Give the fastest by the lower end of what was measured; what was never served comes last."""
-    return tuple(sorted(points, key=_slowness)[:num])
+def fastest(points: tuple[Point, ...], num: int, ratio: float) -> tuple[Point, ...]:
+    """Give the fastest by the lower end of what was measured; what was never served comes last.
 
-
-def _slowness(point: Point) -> tuple[bool, float, int]:
-    return point.low is None, -(point.speed if point.low is None else point.low), point.step
+    Of this the fastest as foretold, and at a cost ratio the least loss first: there all cost the same, but for what
+    budgets are rounded to.
+    """
+    served = sorted((each for each in points if each.low is not None), key=lambda each: (-(each.low or 0.0), each.step))
+    others = (each for each in points if each.low is None)
+    left = sorted(others, key=lambda each: ((each.loss if ratio else -each.speed), each.step))
+    return tuple([*served, *left][:num])

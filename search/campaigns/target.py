@@ -10,7 +10,7 @@ from search.campaigns.comparisons import FIGURES, NUMBER, SIGNS, ComparisonError
 from search.records import Status
 
 if TYPE_CHECKING:
-    from search.records import Record
+    from search.records import Record, Stage
 
 EXAMPLE = "'kl < 0.05 at 8'"
 MAX_CHARACTERS = 200
@@ -44,6 +44,11 @@ class Target:
     text: str
     comparisons: tuple[Comparison, ...]
     ratio: float | None
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Give the stages that measure what is asked for."""
+        return tuple(dict.fromkeys(FIGURES[each.figure][0] for each in self.comparisons))
 
     def reached(self, record: Record) -> str:
         """Say in words by which figures and at which cost ratio a rule reaches it, nothing where it does not."""

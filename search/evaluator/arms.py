@@ -30,6 +30,7 @@ SERVING = (Stage.RACE, Stage.FIDELITY, Stage.RETRIEVAL, Stage.PROBE, Stage.TASK,
 # What people are told of the calls (`host.CALLS`); one that is not here says enough by its name.
 STEPS = {
     "prefill": "prefilling prompts",
+    "kept": "looking for prompts",
     "oracle": "comparing kernels with the reference",
     "record": "recording q, k and v",
     "screen": "comparing choices of pages",
@@ -185,6 +186,12 @@ class Arms:
             with locked(self.settings.scratch / "turn.lock"):
                 held.enter_context(locked(self.settings.scratch / "processors.lock", shared=shared))
             yield
+
+    @property
+    def running(self) -> Child | None:
+        """Give the sparse engine, if there is one."""
+        arm = self._arms.get(SPARSE)
+        return arm.child if arm and arm.child.alive else None
 
     @property
     def used(self) -> bool:

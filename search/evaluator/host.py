@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.evaluator.fidelity import hosted as fidelity
 from search.evaluator.oracle import hosted as oracle
-from search.evaluator.prefill.hosted import prefill
+from search.evaluator.prefill import hosted as prefilling
 from search.evaluator.probe import hosted as probe
 from search.evaluator.recall import hosted as recall
 from search.evaluator.retrieval import hosted as retrieval
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 # Each takes the session and what the request names; the result of a stage has "measurements" (see `outcomes`).
 CALLS: dict[str, Callable[..., dict[str, Any]]] = {
     "start": Session.start,
-    "prefill": prefill,
+    "prefill": prefilling.prefill,
+    "kept": prefilling.kept,
     "oracle": oracle.judge,
     "record": recall.record,
     "recall": recall.measure,

@@ -16,8 +16,9 @@ from search.config import LAG, CampaignConfig, ConfigError
 from search.contracts import ProposerError
 from search.fit import fit
 from search.loop import Loop, start_campaign
+from search.observer import Silent
 from search.outcome import End
-from search.parents import judged_ratios, leaders, loss
+from search.parents import is_sparse, judged_ratios, leaders, loss
 from search.records import Proposal, Stage, Status
 from search.store.ledger import SqlLedger
 from search.workloads import workloads_for
@@ -254,6 +255,26 @@ def test_few_enter_an_engine_and_fewer_are_timed(ledger):
     stages = [Stage.CHECK, Stage.SCREEN, Stage.RECALL, Stage.ORACLE, Stage.FIDELITY, Stage.RETRIEVAL]
     assert [(e.key.stage, e.ratio) for e in dense.evaluations] == [(stage, 0.0) for stage in stages]
     assert dense.candidate.step not in {each.record.candidate.step for each in outcome.leaders}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_in_a_short_search_nobody_is_timed_before_the_end_and_then_who_loses_least(ledger, seed):
+    config = replace(REAL, seed=seed, num_candidates=40, timed_in_search=False)
+    seen = []
+
+    class Watching(Silent):
+        def on_finished(self, record):
+            seen.append(record)
+
+    outcome, campaign = run(ledger, config, FakeEvaluator(8, failure_rate=0.0), observer=Watching())
+    assert seen
+    assert not any(record.evaluation(Stage.SERVE) for record in seen)
+    records = [r for r in ledger.records(campaign.id) if is_sparse(r) and loss(r) is not None]
+    for ratio in config.ratios:
+        best = min(records, key=lambda r: loss(r, ratio) if loss(r, ratio) is not None else 2.0)
+        assert best.evaluation(Stage.SERVE, ratio)
+    assert outcome.leaders
+    assert all(each.record.evaluation(Stage.SERVE, each.ratio) for each in outcome.leaders)
 
 
 def test_the_better_half_of_the_published_rules_enters_an_engine(ledger):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.archive.archive import LEADER_LOSS
+from search.archive.archive import LEADER_LOSS, Point, fastest
 from search.archive.archivist import archive_of
 from search.archive.speeds import fit_speed
 from search.config import CampaignConfig
@@ -83,6 +83,13 @@ def test_leaders_are_the_fastest_that_stay_accurate():
     assert leading(records, 1) == [3]
     assert all(loss(each.record) <= LEADER_LOSS for each in leaders(records))
     assert leaders([record(0)]) == []
+
+
+def test_of_what_was_never_served_the_fastest_leads_as_written_and_at_a_cost_ratio_the_least_loss():
+    points = tuple(Point(step, 0.1 * step, 8.0 + step, 8.0 + step) for step in range(4))
+    timed = Point(9, 0.9, 8.0, 1.5, 1.4)
+    assert [each.step for each in fastest((*points, timed), 3, 0.0)] == [9, 3, 2]
+    assert [each.step for each in fastest((*points, timed), 3, 8.0)] == [9, 0, 1]
 
 
 def test_without_served_programs_the_cost_model_decides():

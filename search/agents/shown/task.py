@@ -147,5 +147,5 @@ def _gates_at(context: Context, ratio: float) -> Iterator[str]:
     if context.demands.workload(Stage.PROBE):
         yield f"* {where}, to be timed: an accuracy of {context.demands.serve_floor:g}."
     bar = archive.bar(Stage.FIDELITY, ratio)
-    if math.isfinite(bar):
+    if math.isfinite(bar) and context.demands.timed_in_search:
         yield f"* {where}, to be timed: a KL below {-bar:.4f}."

@@ -16,7 +16,6 @@ from search.evaluator.fidelity.heard import Heard, keep, take
 from search.evaluator.fidelity.positions import Against, Kept
 from search.evaluator.fidelity.reference import MAX_BYTES, Reference, read, with_own, write
 from search.evaluator.fidelity.texts import (
-    NUM_DECODED,
     document_tokens,
     encoder,
     first_tokens,
@@ -27,6 +26,7 @@ from search.evaluator.fidelity.texts import (
 from search.evaluator.outcomes import plain
 from search.evaluator.session import RefusedError
 from search.records import Status, Workload, digest_of
+from search.workloads import FORCED_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ def refer(session: Session, workload: dict[str, Any], seed: int, name: str) -> d
     """Decode the texts densely and keep what was said under `name` in this process's home."""
     asked, home = Workload(**workload), Path.home()
     texts = with_own(_texts(session.engine, asked, seed, home), len(asked.all_lengths))
-    made = _made(session.engine, texts, asked.num_decoded or NUM_DECODED)
+    made = _made(session.engine, texts, asked.num_decoded or FORCED_TOKENS)
     write(made, reference_path(name, home))
     return {"num_texts": len(made.texts)}
 
@@ -49,7 +49,7 @@ def prompts(session: Session, workload: Workload, seed: int) -> list[tuple[int, 
     """Give the prompts of a workload's texts, or of those that the KV cache holds first."""
     engine = session.engine
     texts = _texts(engine, workload, seed, Path.home())
-    first, *_ = turns(texts, workload.num_decoded or NUM_DECODED, engine.kv_tokens)
+    first, *_ = turns(texts, workload.num_decoded or FORCED_TOKENS, engine.kv_tokens)
     return [text.prompt for text in first]
 
 
@@ -103,14 +103,14 @@ def _heard(session: Session, reference: Reference, places: Sequence[int]) -> Hea
 
 def _texts(engine: Engine, workload: Workload, seed: int, scratch: Path) -> list[Text]:
     """Cut the texts with the model's tokenizer, after seeing that the engine holds them."""
-    needed = max(workload.all_lengths) + (workload.num_decoded or NUM_DECODED)
+    needed = max(workload.all_lengths) + (workload.num_decoded or FORCED_TOKENS)
     if needed > engine.settings.max_tokens:
         raise RefusedError(
             Status.INFRASTRUCTURE,
             f"a text with what is decoded after it has {needed} tokens, but the engine takes at most "
             f"{engine.settings.max_tokens}: ask for shorter texts or raise max_tokens",
         )
-    room = document_tokens(workload.all_lengths, workload.num_decoded or NUM_DECODED)
+    room = document_tokens(workload.all_lengths, workload.num_decoded or FORCED_TOKENS)
     if room > engine.kv_tokens:
         raise RefusedError(
             Status.INFRASTRUCTURE,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from search.evaluator.fidelity import library
 from search.evaluator.fidelity.given import TextError, kept_text
-from search.workloads import LARGEST_PAGE
+from search.workloads import FORCED_TOKENS, LARGEST_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from search.records import Workload
 
-NUM_DECODED = 33  # tokens after each prompt where the workload does not say; the first of them comes from prefill
 SPLITS = ("search", "held_out")
 PARAGRAPH = "\n\n"
 OWN = "own"  # the kind of a text that the dense engine goes on with by itself
@@ -73,7 +72,7 @@ def first_tokens(tokenizer: Tokenizer) -> list[int]:
 def cached_tokens(workload: Workload) -> int:
     """Give the tokens that a KV cache has to hold for all texts of a workload."""
     documents = math.ceil(workload.num_sequences / len(workload.all_lengths))
-    return documents * document_tokens(workload.all_lengths, workload.num_decoded or NUM_DECODED)
+    return documents * document_tokens(workload.all_lengths, workload.num_decoded or FORCED_TOKENS)
 
 
 def document_tokens(lengths: Sequence[int], num_decoded: int) -> int:
@@ -117,7 +116,7 @@ def texts_of(
     source does not hold so many documents, or the split is unknown.
     """
     lengths, kind = workload.all_lengths, _kind(workload.source)
-    num_forced = workload.num_decoded or NUM_DECODED
+    num_forced = workload.num_decoded or FORCED_TOKENS
     size = max(lengths) + num_forced - len(start)
     if min(lengths) <= len(start):
         raise TextError(f"a text of {min(lengths)} tokens holds no prose: ask for at least {len(start) + 1} tokens")

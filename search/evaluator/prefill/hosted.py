@@ -26,7 +26,7 @@ PROMPTS: dict[Stage, Callable[[Session, Workload, int], list[Prompt]]] = {
     Stage.RECALL: recall.prompts,
     Stage.FIDELITY: fidelity.prompts,
     Stage.RETRIEVAL: retrieval.prompts,
-    Stage.SERVE: speed.prompts,
+    Stage.SERVE: speed.documents,
 }
 
 
@@ -48,6 +48,13 @@ def prefill(session: Session, workload: dict[str, Any], seed: int, circumstances
         }
 
     return session.kept((PREFILLED, asked.digest, seed), once)
+
+
+def kept(session: Session, workload: dict[str, Any], seed: int, circumstances: str) -> dict[str, Any]:
+    """Give the "files" of a workload's prompts, as `prefill` does, where all of them are kept already; else none."""
+    asked, shelf = Workload(**workload), Shelf(Path.home() / PREFILLED, circumstances)
+    whole = without_beginnings(PROMPTS[asked.stage](session, asked, seed))
+    return {"files": [shelf.path(prompt).name for prompt in whole] if all(map(shelf.has, whole)) else []}
 
 
 def without_beginnings(prompts: Sequence[Prompt]) -> list[Prompt]:

@@ -28,11 +28,18 @@ def prefilled(arms: Arms, task: EvaluationTask) -> Child:
     if not _all_kept(told):
         with locked(told.parent / "lock", before_waiting=lambda: arms.start_for(task)):
             if not _all_kept(told):
-                files = arms.ask_reference("prefill", args, arms.limits.prefill_s)["files"]
+                files = _kept_by_others(arms, args)
+                files = files or arms.ask_reference("prefill", args, arms.limits.prefill_s)["files"]
                 write_atomically(told, lambda part: part.write_text(json.dumps(files)))
     engine = arms.sparse(task)
     engine.call("prefill", args, arms.limits.prefill_s)
     return engine
+
+
+def _kept_by_others(arms: Arms, args: dict[str, Any]) -> list[str]:
+    """Give the files of prompts that were kept for another workload; none unless an engine runs that can cut them."""
+    running = arms.running
+    return list(running.call("kept", args, arms.limits.prefill_s)["files"]) if running else []
 
 
 def prefill_reference(arms: Arms, task: EvaluationTask) -> None:

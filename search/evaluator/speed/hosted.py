@@ -11,11 +11,11 @@ from search.evaluator.outcomes import plain
 from search.evaluator.session import RefusedError
 from search.evaluator.speed.clock import AttentionClock
 from search.evaluator.speed.floor import floor_s
-from search.evaluator.speed.prompts import NUM_TOKENS, prompts_of
+from search.evaluator.speed.prompts import NUM_TOKENS, documents_of, prompts_of
 from search.records import Status, Workload, digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from search.evaluator.session import Session
 
@@ -66,12 +66,23 @@ def serve_round(
 
 def prompts(session: Session, workload: Workload, seed: int) -> list[tuple[int, ...]]:
     """Give the prompts that are decoded."""
-    engine, asked = session.engine, replace(workload, ratio=0.0, repeats=1)
+    return _made(session, workload, seed, prompts_of)
+
+
+def documents(session: Session, workload: Workload, seed: int) -> list[tuple[int, ...]]:
+    """Give what is prefilled: the documents of which the prompts are beginnings."""
+    return _made(session, workload, seed, documents_of)
+
+
+def _made(
+    session: Session, workload: Workload, seed: int, make: Callable[..., list[tuple[int, ...]]]
+) -> list[tuple[int, ...]]:
+    asked = replace(workload, ratio=0.0, repeats=1)
 
     def made() -> list[tuple[int, ...]]:
         try:
-            return prompts_of(asked, seed, engine.llm.get_tokenizer(), Path.home())
+            return make(asked, seed, session.engine.llm.get_tokenizer(), Path.home())
         except TextError as error:
             raise RefusedError(Status.INFRASTRUCTURE, str(error)) from None
 
-    return session.kept(("speed", asked.digest, seed), made)
+    return session.kept((make.__name__, asked.digest, seed), made)

@@ -29,19 +29,23 @@ def prompts_of(workload: Workload, seed: int, tokenizer: Any, scratch: Path) -> 
     tokenizer: of transformers; scratch: where a file's text lies. Raises TextError where the source does not hold so
     many documents.
     """
+    documents = documents_of(workload, seed, tokenizer, scratch)
+    lengths = islice(cycle(workload.all_lengths), len(documents))
+    return [
+        document[: max(1, length - CUTS[i % len(CUTS)])]
+        for i, (document, length) in enumerate(zip(documents, lengths, strict=True))
+    ]
+
+
+def documents_of(workload: Workload, seed: int, tokenizer: Any, scratch: Path) -> list[tuple[int, ...]]:
+    """Give what `prompts_of` gives the beginnings of: the longest prompts of fidelity's documents, if it asks for them.
+
+    Whoever has prefilled those has prefilled these. Raises TextError.
+    """
     lengths, encode = workload.all_lengths, encoder(tokenizer)
     if is_spoken(encode):
-        return _random_prompts(workload, seed)
-    whole = replace(workload, num_sequences=workload.num_sequences * len(lengths))
-    texts = texts_of(whole, encode, seed, first_tokens(tokenizer), scratch)
-    return [_cut(texts[i * len(lengths) + i % len(lengths)].prompt, i) for i in range(workload.num_sequences)]
-
-
-def _random_prompts(workload: Workload, seed: int) -> list[tuple[int, ...]]:
-    rng = random.Random(f"{seed}/{workload.split}")
-    lengths = islice(cycle(workload.all_lengths), workload.num_sequences)
-    return [_cut(tuple(rng.choices(range(len(VOCABULARY)), k=length)), i) for i, length in enumerate(lengths)]
-
-
-def _cut(prompt: tuple[int, ...], turn: int) -> tuple[int, ...]:
-    return prompt[: max(1, len(prompt) - CUTS[turn % len(CUTS)])]
+        rng = random.Random(f"{seed}/{workload.split}")
+        some = islice(cycle(lengths), workload.num_sequences)
+        return [tuple(rng.choices(range(len(VOCABULARY)), k=length)) for length in some]
+    longest = replace(workload, lengths=(max(lengths),))
+    return [text.prompt for text in texts_of(longest, encode, seed, first_tokens(tokenizer), scratch)]

@@ -138,6 +138,21 @@ def test_names_of_agents_from_outside_are_nobody_elses(asked, says):
         read_setup(None, asked)
 
 
+@pytest.mark.parametrize(
+    ("asked", "timed"),
+    [
+        ({}, False),
+        ({"candidates": 1000}, True),
+        ({"stop_at": "accuracy > 0.9 at 8"}, False),
+        ({"stop_at": "accuracy > 0.9 and speedup > 1.2 at 8"}, True),
+    ],
+)
+def test_a_short_search_times_leaders_in_the_end_unless_a_speed_may_end_it(asked, timed):
+    settings = settings_of(read_setup(None, asked), PROBE)
+    assert settings.timed_in_search is timed
+    assert CampaignConfig.from_json(settings.to_json()).timed_in_search is timed
+
+
 def test_a_long_campaign_is_choosier_about_who_enters_an_engine(worded):
     """A hundred at a cost ratio in a long one; in a short one the share that recall lets through."""
     real = ModelFacts("tiny", worded, "m" * 16, "Llama", 3, 4, 2, 64, 2, 16384, 576)
@@ -145,4 +160,4 @@ def test_a_long_campaign_is_choosier_about_who_enters_an_engine(worded):
     for candidates in (100, 4000, 8000):
         config = settings_of(read_setup(None, {"candidates": candidates}), real)
         entering[candidates] = candidates * config.screen_share * config.recall_share
-    assert entering == pytest.approx({100: 10, 4000: 100, 8000: 100})
+    assert entering == pytest.approx({100: 6, 4000: 100, 8000: 100})

@@ -67,6 +67,8 @@ def result_of(role, call, args):
         return {"num_texts": 2}
     if call == "prefill":
         return {"num_prompts": 2, "files": []}
+    if call == "kept":
+        return {"files": ["a.safetensors"] if args["workload"]["stage"] == "serve" else []}
     if call == "fidelity":
         return {"measurements": [["kl", 0.25, 0.2, 0.3, 64]], "message": "64 positions", "correct": "10"}
     if call == "probe":

@@ -288,6 +288,20 @@ def test_serving_interleaves_the_arms_and_pairs_them(worker, settings):
     assert (evaluation.value("pages_attended"), evaluation.value("pages_dense")) == (7, 32)
 
 
+def test_prompts_that_are_kept_already_start_no_engine_to_prefill_them(settings):
+    worker = Worker(replace(settings, reference_threads=2))
+    try:
+        worker.run(task(program()))
+        assert worker.run(task(program(), Stage.SERVE)).status is Status.OK
+        assert [each["role"] for each in requests(settings)] == ["sparse", "dense"]
+        fresh = Worker(replace(settings, reference_threads=2))
+        fresh.run(task(program(), Stage.SERVE))  # it has nobody to ask
+        fresh.close()
+        assert [each["role"] for each in requests(settings)][2:] == ["reference", "sparse", "dense"]
+    finally:
+        worker.close()
+
+
 def test_serving_without_a_sparse_read_is_not_sparse(worker):
     assert worker.run(task(program("lazy"), Stage.SERVE)).status is Status.NOT_SPARSE
 

@@ -9,7 +9,6 @@ from search.evaluator.fidelity.given import MAX_BYTES, TextError, keep_text, kep
 from search.evaluator.fidelity.library import PREFIX, library_source
 from search.evaluator.fidelity.reference import with_own
 from search.evaluator.fidelity.texts import (
-    NUM_DECODED,
     SPLITS,
     _help_topics,
     cached_tokens,
@@ -20,6 +19,7 @@ from search.evaluator.fidelity.texts import (
     turns,
 )
 from search.records import Stage, Workload
+from search.workloads import FORCED_TOKENS
 
 ASKED = Workload(Stage.FIDELITY, num_tokens=400, num_sequences=6, lengths=(400, 200, 300), num_decoded=9)
 
@@ -71,7 +71,7 @@ def test_texts_are_the_same_whenever_they_are_cut():
 def test_without_lengths_all_are_as_long_and_the_stage_says_how_much_is_decoded():
     asked = Workload(Stage.RECALL, num_tokens=100, num_sequences=3)
     texts = texts_of(asked, encode, 0)
-    assert [(len(text.prompt), len(text.forced)) for text in texts] == [(100, NUM_DECODED)] * 3
+    assert [(len(text.prompt), len(text.forced)) for text in texts] == [(100, FORCED_TOKENS)] * 3
     assert len({text.name for text in texts}) == 3
 
 

@@ -38,6 +38,17 @@ def files(start_host, home, asked):
     return told["files"]
 
 
+def test_prompts_that_were_kept_for_another_workload_are_found(start_host, home, asked, files):
+    longest = asked["workload"] | {"num_sequences": 2, "lengths": [400]}
+    sparse = start_host("sparse", MODEL_FOLDER, home=home, **SETTINGS)
+
+    def kept(workload, circumstances="here"):
+        return sparse.call("kept", workload=workload, seed=0, circumstances=circumstances)["result"]["files"]
+
+    assert sorted(kept(longest)) == sorted(files)
+    assert kept(longest, "elsewhere") == kept(longest | {"num_sequences": 3}) == []
+
+
 def kl(host, program):
     reply = host.call("fidelity", text=zoo.text(program), values=FEW, name="said")
     return reply["result"]["measurements"][0][1]

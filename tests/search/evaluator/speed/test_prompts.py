@@ -4,7 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from search.evaluator.speed.prompts import NUM_TOKENS, prompts_of
+from search.evaluator.fidelity.texts import texts_of
+from search.evaluator.prefill.hosted import without_beginnings
+from search.evaluator.recall.texts import asked_texts
+from search.evaluator.speed.prompts import NUM_TOKENS, documents_of, prompts_of
 from search.records import Stage, Workload
 from search.workloads import WORKLOADS, workloads_for
 
@@ -34,6 +37,19 @@ def test_lengths_are_nearly_those_that_are_judged(monkeypatch):
     prompts = lengths(OF_PROSE, monkeypatch)
     judged = [OF_PROSE.all_lengths[i % len(OF_PROSE.all_lengths)] for i in range(len(prompts))]
     assert all(0.985 * length <= prompt <= length for prompt, length in zip(prompts, judged, strict=True))
+
+
+def test_what_is_timed_begins_the_documents_of_fidelity_and_recall_so_that_they_are_prefilled_once(monkeypatch):
+    fidelity = next(each for each in workloads_for(0) if each.stage is Stage.FIDELITY)
+    recall = next(each for each in workloads_for(0) if each.stage is Stage.RECALL)
+    monkeypatch.setattr("search.evaluator.speed.prompts.is_spoken", lambda _: False)
+    documents = documents_of(OF_PROSE, 0, tokenizer(), None)
+    prefilled = without_beginnings([text.prompt for text in texts_of(fidelity, tokenizer().encode, 0)])
+    assert set(documents) == set(prefilled)
+    recorded = without_beginnings([text.prompt for text in asked_texts(recall, tokenizer(), 0, None)])
+    assert all(any(each == other[: len(each)] for other in documents) for each in recorded)
+    prompts = prompts_of(OF_PROSE, 0, tokenizer(), None)
+    assert all(each == other[: len(each)] for each, other in zip(prompts, documents, strict=True))
 
 
 def test_prompts_begin_differently_so_that_none_finds_its_pages_in_the_cache(monkeypatch):

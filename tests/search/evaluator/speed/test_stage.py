@@ -19,6 +19,7 @@ class Arms:
     """Two arms whose replies are drawn from functions of the round's number."""
 
     limits = LIMITS
+    running = None  # who could have kept prompts for another workload
 
     def __init__(self, sparse, dense):
         self._home = TemporaryDirectory()
