@@ -169,9 +169,13 @@ def fastest(points: tuple[Point, ...], num: int, ratio: float) -> tuple[Point, .
     """Give the fastest by the lower end of what was measured; what was never served comes last.
 
     Of this the fastest as foretold, and at a cost ratio the least loss first: there all cost the same, but for what
-    budgets are rounded to.
+    budgets are rounded to. So who loses least is one of several there in any case, the last if need be. points: of a
+    front, the least loss first.
     """
     served = sorted((each for each in points if each.low is not None), key=lambda each: (-(each.low or 0.0), each.step))
     others = (each for each in points if each.low is None)
     left = sorted(others, key=lambda each: ((each.loss if ratio else -each.speed), each.step))
-    return tuple([*served, *left][:num])
+    chosen = [*served, *left][:num]
+    if ratio and num > 1 and points and points[0] not in chosen:
+        chosen[-1] = points[0]
+    return tuple(chosen)

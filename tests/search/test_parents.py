@@ -92,6 +92,14 @@ def test_of_what_was_never_served_the_fastest_leads_as_written_and_at_a_cost_rat
     assert [each.step for each in fastest((*points, timed), 3, 8.0)] == [9, 0, 1]
 
 
+def test_who_loses_least_at_a_cost_ratio_is_one_of_the_leaders_however_slow():
+    points = tuple(Point(step, 0.1 * step, 8.0, 1.0 + step, 1.0 + step) for step in range(5))
+    assert [each.step for each in fastest(points, 3, 8.0)] == [4, 3, 0]
+    assert [each.step for each in fastest(points, 3, 0.0)] == [4, 3, 2]
+    assert [each.step for each in fastest(points, 1, 8.0)] == [4]
+    assert fastest((), 3, 8.0) == ()
+
+
 def test_without_served_programs_the_cost_model_decides():
     records = [record(0, 0.9, None, 2.0), record(1, 0.9, None, 9.0), record(2, 0.95, None, 3.0)]
     assert steps(front(records)) == [1, 2]
