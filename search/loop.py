@@ -235,12 +235,19 @@ class Loop:
     # The end
 
     def _time_leaders(self) -> None:
-        """Time leaders that no step was allowed to: the first steps have nobody to be compared with."""
-        is_asked = Stage.SERVE in self.config.stages and not self._draining
-        for each in untimed(self._history.records, self.config.serve_floor, self.config.steered_on) if is_asked else ():
-            self._measure(each.record.candidate, self.config.workload(Stage.SERVE, each.ratio))
-        for evaluation in self._rest():
-            self._take(evaluation)
+        """Time leaders that no step was allowed to: the first steps have nobody to be compared with.
+
+        Who turns out slower than was foretold leaves its place to others, until all who lead are timed. So nothing is
+        left to whoever resumes a campaign that has ended.
+        """
+        config, is_asked = self.config, Stage.SERVE in self.config.stages
+        while is_asked and not self._draining:
+            left = untimed(self._history.records, config.serve_floor, config.steered_on)
+            for each in left:
+                self._measure(each.record.candidate, config.workload(Stage.SERVE, each.ratio))
+            for evaluation in self._rest():
+                self._take(evaluation)
+            is_asked = bool(left)
 
     def _confirm(self) -> tuple[Evaluation, ...]:
         """Measure leaders and rivals again, on the held-out split."""

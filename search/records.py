@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -76,7 +76,8 @@ class Workload:
     `num_sequences` prompts in all, of `lengths` tokens in turn, the longest of which is `num_tokens`; without
     `lengths` all are that long. `num_decoded`: tokens decoded after each, 0 for what the stage takes by itself.
     `split` is "search" (proposers may learn from it) or "held_out" (no proposer ever sees what came of it).
-    `source` says where prompts come from where a stage has a choice: texts, or the name of an lm-eval task.
+    `source` says where prompts come from where a stage has a choice: texts, or the name of an lm-eval task; of the
+    check, the GPU for which speed is modelled, unless it is the usual one.
     `ratio` is the cost ratio to which the program's budget was fitted, 0 where it is judged as written.
     """
 
@@ -118,6 +119,11 @@ class EvaluationKey:
     evaluator_version: str
     seed: int
     repeat: int = 0
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Give where it was measured, and by what: figures of two places are never put together."""
+        return self.model_digest, self.environment_digest, self.evaluator_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +240,10 @@ class Record:
         """Give one measured value (at one cost ratio, else the first), None where it is missing."""
         evaluation = self.evaluation(stage, ratio)
         return evaluation.value(name) if evaluation else None
+
+    def at(self, place: tuple[str, str, str]) -> Record:
+        """Give it with what was measured at one place (`EvaluationKey.place`)."""
+        return replace(self, evaluations=tuple(e for e in self.evaluations if e.key.place == place))
 
     @property
     def status(self) -> Status:

@@ -91,6 +91,16 @@ def workloads_for(
     )
 
 
+def modelled_for(workloads: tuple[Workload, ...], target: str, usual: str) -> tuple[Workload, ...]:
+    """Give the workloads of a campaign that models speed for a target; the usual one is not named.
+
+    The check tells that speed: what a campaign for another target was told must not be taken for it.
+    """
+    if target == usual:
+        return workloads
+    return tuple(replace(each, source=target) if each.stage is Stage.CHECK else each for each in workloads)
+
+
 def screening(recall: Workload) -> Workload:
     """Give the workload of the screen, which judges a part of what recall does."""
     return replace(recall, stage=Stage.SCREEN)

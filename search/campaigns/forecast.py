@@ -206,7 +206,8 @@ def _agents(setup: Setup, config: CampaignConfig, records: Sequence[Record]) -> 
 
     told = []
     for name, endpoint in setup.models().items():
-        number = math.ceil(config.num_candidates * config.proposers.count(name) / len(config.proposers))
+        turns = config.proposers.count(name) / max(1, len(config.proposers))  # a round of nobody waits for outside
+        number = math.ceil(config.num_candidates * turns)
         prompt, completion, source = _tokens(name, config, records)
         dollars = number * endpoint.price.dollars(Usage(prompt, 0, completion))
         told.append(AgentForecast(name, number, prompt, completion, dollars, source))

@@ -133,7 +133,7 @@ class _Recorded:
         places: dict[tuple[str, str, str], set[Measured]] = {}
         for record in records:
             for e in record.evaluations:
-                places.setdefault(_place(e.key), set()).add((record.candidate.step, e.key.stage, e.ratio))
+                places.setdefault(e.key.place, set()).add((record.candidate.step, e.key.stage, e.ratio))
         if not places:
             raise ConfigError(f"nothing was measured in campaign {campaign.id}, so that there is nothing to replay")
         most = max(places, key=lambda place: len(places[place]))
@@ -142,7 +142,7 @@ class _Recorded:
                 f"campaign {campaign.id} was measured in {len(places)} circumstances (models, machines or versions): "
                 "its steps were decided by what is on record of neither alone, and are not replayed"
             )
-        return cls(ledger, campaign, tuple(_in_one(record, most) for record in records), most)
+        return cls(ledger, campaign, tuple(record.at(most) for record in records), most)
 
     @property
     def environment(self) -> Environment:
@@ -295,15 +295,6 @@ class _Comparing(Silent):
 def _is_beside(measured: set[Measured], deciding: set[Measured]) -> bool:
     """Say whether a circumstance is that of a further kind of machines, which decides nothing."""
     return measured <= deciding and all(stage in REPEATED for _, stage, _ in measured)
-
-
-def _in_one(record: Record, place: tuple[str, str, str]) -> Record:
-    """Give a record with what was measured of it in one circumstance."""
-    return replace(record, evaluations=tuple(e for e in record.evaluations if _place(e.key) == place))
-
-
-def _place(key: EvaluationKey) -> tuple[str, str, str]:
-    return key.model_digest, key.environment_digest, key.evaluator_version
 
 
 def _closed(step: int, measured: Evaluation) -> DifferenceError:

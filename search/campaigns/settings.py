@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from search.campaigns.bounds import LEAST_TOKENS
 from search.campaigns.machines import kind_here
 from search.campaigns.target import parse_target
-from search.config import ANSWER_TOKENS, RATIOS, CampaignConfig, ConfigError, SeedProgram, lag_for
+from search.config import ANSWER_TOKENS, RATIOS, TARGET, CampaignConfig, ConfigError, SeedProgram, lag_for
 from search.evaluator.probe import PROBE
 from search.kinds.wished import Wish, is_gpu
 from search.records import Stage
@@ -79,7 +79,7 @@ def judged_by(setup: Setup, model: ModelFacts, *, as_written: bool = False) -> C
     ConfigError.
     """
     from search.evaluator.models import smollm2
-    from search.workloads import SMALL, lengths_of, workloads_for
+    from search.workloads import SMALL, lengths_of, modelled_for, workloads_for
     from vortex_dsl import zoo
 
     shape = CampaignConfig(
@@ -95,7 +95,7 @@ def judged_by(setup: Setup, model: ModelFacts, *, as_written: bool = False) -> C
     ratios = setup.ratios or (() if as_written else usual)
     if model.name == PROBE:
         _check_probe(setup)
-        return replace(shape, ratios=ratios)
+        return replace(shape, ratios=ratios, workloads=modelled_for(shape.workloads, shape.target, TARGET))
     texts, longest = _texts(setup, model, is_confirmed=not as_written)
     task = _built(setup.task, model, lengths_of(0, longest)) if setup.task else ""
     kinds = SMALL if model.name == smollm2.NAME else ""
@@ -105,7 +105,7 @@ def judged_by(setup: Setup, model: ModelFacts, *, as_written: bool = False) -> C
     return replace(
         shape,
         ratios=ratios,
-        workloads=workloads,
+        workloads=modelled_for(workloads, shape.target, TARGET),
         seeds=zoo.names(),
         recall_share=entering / recalled,
         screen_share=recalled,

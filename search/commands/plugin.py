@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,8 +49,7 @@ def export(
                 "there is nothing to promise of it; export one that was",
                 ExitCode.REFUSED,
             )
-        there = tuple(e for e in record.evaluations if e.key.environment_digest == by.key.environment_digest)
-        record = at_ratio(replace(record, evaluations=there), by.ratio)
+        record = at_ratio(record.at(by.key.place), by.ratio)
         campaign = campaign_of(ledger, record.candidate.campaign_id)
         workloads = {digest: ledger.workload(digest) for digest in {e.key.workload_digest for e in record.evaluations}}
         circumstances = Circumstances(

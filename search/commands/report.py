@@ -26,6 +26,7 @@ def report(
     as_json: options.Json = False,
 ) -> None:
     """Tell what became of a campaign: whether anything beats the published rules, the fronts, lineages and costs."""
+    from search.evaluator.scratch.files import publish
     from search.report.markdown import markdown, pictures
     from search.report.material import gather
     from search.report.page import page
@@ -38,7 +39,7 @@ def report(
     files = {MARKDOWN: markdown(told).encode(), PAGE: page(told).encode()}
     files |= {f"{each.name}.svg": each.svg for each in pictures(told)}
     for name, content in files.items():
-        (folder / name).write_bytes(content)
+        publish(folder / name, content)
     if as_json:
         places = {"markdown": str(folder / MARKDOWN), "html": str(folder / PAGE)}
         print_json({"campaign": found.id, **places, "headline": told.headline, "answers": told.answers})

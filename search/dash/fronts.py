@@ -12,7 +12,7 @@ from search.dash.charts import Axis, Chart, Series, point
 from search.dash.choosing import Address, Number, Word, choose
 from search.dash.queries import rows
 from search.ranking.front import has_figure
-from search.ranking.leaderboard import cells_of, columns_of, modelled_on, verdict
+from search.ranking.leaderboard import cells_of, columns_of, most_modelled_on, targets_of, verdict
 from search.report.merit import LEAST_DRAWN, is_published
 from search.store.shown import board
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from search.store.shown.fronts import Ranked
     from search.store.shown.sections import Section
 
+MODELLED = "modelled_speedup"
 MOST_FRONT, MOST_BEHIND, MOST_REFERENCES = 60, 150, 12
 LOSSES = (
     ("kl", Axis("KL (nats per token)", is_log=True)),
@@ -55,7 +56,7 @@ class Shown:
 
     def cells(self, standing: Standing) -> dict[str, str]:
         """Write a row's figures as the command line does."""
-        return cells_of(standing, is_on_front=False)
+        return cells_of(standing, is_on_front=False, targets=targets_of(self.listed))
 
     @property
     def verdict(self) -> str:
@@ -109,9 +110,9 @@ def _read(session: Session, section: Section, campaign: int | None, front: Seque
 
 def _pairs(shown: Shown) -> list[tuple[str, Axis, str, Axis]]:
     """Give what is drawn over what: each loss over each kind of speed."""
-    target = modelled_on((*shown.front, *shown.behind))
+    target = most_modelled_on((*shown.front, *shown.behind))  # what is modelled for others is another figure
     speeds = (
-        ("modelled_speedup", Axis(f"modelled speed-up{f' on {target}' if target else ''}", one=1.0)),
+        (MODELLED, Axis(f"modelled speed-up{f' on {target}' if target else ''}", one=1.0)),
         ("speedup", Axis("measured speed-up over dense attention", one=1.0)),
     )
     return [(x, x_axis, y, y_axis) for y, y_axis in LOSSES for x, x_axis in speeds]
@@ -119,6 +120,7 @@ def _pairs(shown: Shown) -> list[tuple[str, Axis, str, Axis]]:
 
 def _chart(shown: Shown, x: str, x_axis: Axis, y: str, y_axis: Axis) -> Chart | None:
     """Draw one loss over one speed; None where no rule has both."""
+    target = most_modelled_on((*shown.front, *shown.behind)) if x == MODELLED else ""
     series = tuple(
         each
         for name, role, standings, is_faint in (
@@ -128,7 +130,7 @@ def _chart(shown: Shown, x: str, x_axis: Axis, y: str, y_axis: Axis) -> Chart | 
             ("found", "found", [s for s in shown.front if not is_published(s)], False),
             ("published", "published", [s for s in shown.front if is_published(s)], False),
         )
-        if (each := Series(name, role, _points(standings, x, y, y_axis), is_faint=is_faint)).points  # type: ignore[arg-type]
+        if (each := Series(name, role, _points(standings, x, y, y_axis, target), is_faint=is_faint)).points  # type: ignore[arg-type]
     )
     if not any(each.role != "reference" for each in series):
         return None
@@ -140,6 +142,6 @@ def _chart(shown: Shown, x: str, x_axis: Axis, y: str, y_axis: Axis) -> Chart | 
     )
 
 
-def _points(standings: Sequence[Standing], x: str, y: str, y_axis: Axis) -> tuple:
-    found = (point(s, x, y) for s in standings)
+def _points(standings: Sequence[Standing], x: str, y: str, y_axis: Axis, target: str) -> tuple:
+    found = (point(s, x, y) for s in standings if target in ("", s.target))
     return tuple(each for each in found if each and not (y_axis.is_log and each.y < LEAST_DRAWN))

@@ -15,7 +15,7 @@ from search.dash.fronts import front
 from search.dash.queries import rows
 from search.dash.queries.answer import answer
 from search.ranking import conditions
-from search.ranking.leaderboard import cells_of
+from search.ranking.leaderboard import cells_of, targets_of
 from search.records import digest_of
 from search.store import models
 from search.store.shown.tally import PROPOSED
@@ -90,7 +90,7 @@ class View:
 
     def cells(self, standing: Standing) -> dict[str, str]:
         """Write a row's figures as the command line does."""
-        return cells_of(standing, is_on_front=False)
+        return cells_of(standing, is_on_front=False, targets=targets_of(self.standings))
 
 
 def router(site: Site) -> APIRouter:

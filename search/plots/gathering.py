@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from search.report.merit import Merit
 
 MAX_MARKS = 400  # of a kind, best first
-SPEEDS = ("speedup", "modelled_speedup", "bytes_per_page")  # what is drawn from left to right
+MODELLED = "modelled_speedup"
+SPEEDS = ("speedup", MODELLED, "bytes_per_page")  # what is drawn from left to right
 
 Rules = TypeVar("Rules", bound="Ranked")
 
@@ -69,33 +70,43 @@ class Ranked(ABC):
 class AtRatio(Ranked):
     """Rules at one cost ratio: how many have each speed, and the best that have it, by kind and whether on the front.
 
-    `targets`: the devices that speeds are modelled for.
+    A speed that is modelled for one device is another than that for another one: see `of_device`.
     """
 
     def __init__(self, merit: Merit) -> None:
         super().__init__(merit)
         self.numbers: Counter[str] = Counter()
-        self.targets: set[str] = set()
         self._best: dict[tuple[str, bool, bool], Best] = defaultdict(lambda: Best(merit))
 
     def add(self, row: Standing, *, is_on_front: bool) -> None:
         """Take in a rule that was not stopped."""
         self.num_rules += 1
-        if row.target and row.modelled_speedup is not None:
-            self.targets.add(row.target)
         for field in SPEEDS:
             if getattr(row, field) is not None:
-                self.numbers[field] += 1
-                self._best[field, is_found(row), is_on_front].add(row, self.num_rules)
+                speed = of_device(row.target) if field == MODELLED else field
+                self.numbers[speed] += 1
+                self._best[speed, is_found(row), is_on_front].add(row, self.num_rules)
 
-    def best(self, field: str, *, found: bool, on_front: bool) -> list[Standing]:
+    @property
+    def target(self) -> str:
+        """Give the device that most speeds are modelled for, nothing where none is."""
+        known = {each.removeprefix(of_device("")): number for each, number in self.numbers.items()
+                 if each.startswith(of_device("")) and each != of_device("")}  # fmt: skip
+        return max(sorted(known), key=lambda device: known[device], default="")
+
+    def best(self, speed: str, *, found: bool, on_front: bool) -> list[Standing]:
         """Give the best that have a speed: found or published rules, on the front or behind it."""
-        return self._best[field, found, on_front].rows
+        return self._best[speed, found, on_front].rows
 
-    def leading(self, field: str) -> list[Standing]:
+    def leading(self, speed: str) -> list[Standing]:
         """Give the best on the front, of both kinds."""
-        both = (row for kind in (True, False) for row in self.best(field, found=kind, on_front=True))
+        both = (row for kind in (True, False) for row in self.best(speed, found=kind, on_front=True))
         return sorted(both, key=lambda row: (rank(self.merit, row), row.id))
+
+
+def of_device(target: str) -> str:
+    """Name the speed that is modelled for a device."""
+    return f"{MODELLED} {target}"
 
 
 class OverRatios(Ranked):

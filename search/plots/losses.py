@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search.plots.gathering import AtRatio, Gathered, OverAll, OverRatios
+from search.plots.gathering import MODELLED, AtRatio, Gathered, OverAll, OverRatios, of_device
 from search.plots.style import (
     FOUND,
     MARKERS,
@@ -57,6 +57,12 @@ class Across:
     title: str
     field: str
     is_measured: bool = False
+    target: str = ""  # of what is modelled
+
+    @property
+    def speed(self) -> str:
+        """What rules are gathered by."""
+        return of_device(self.target) if self.target else self.field
 
     def value(self, row: Standing) -> float | None:
         """Give a row's figure."""
@@ -120,10 +126,10 @@ def _front(rows: Gathered[AtRatio], ratio: float) -> Figure:
             _scaled(axes, across.title, merit, is_first=across is panels[0])
             for kind in KINDS:
                 for strong in (False, True):
-                    shown = rules.best(across.field, found=kind.is_found, on_front=strong)
+                    shown = rules.best(across.speed, found=kind.is_found, on_front=strong)
                     _marks(axes, shown, (across, merit), kind, strong)
             above(axes, ncols=4)
-            named = rules.leading(across.field)[:MAX_NAMES]
+            named = rules.leading(across.speed)[:MAX_NAMES]
             labelled(axes, [(across.value(row), merit.value(row), name(row.name)) for row in named])  # type: ignore[misc]
         notes = [*_missing(rules, panels), left_out, "strong: on the front; bars: 95 %"]
         titled(drawn, f"{title_case(merit.title)} {at}", _below(group.first, notes))
@@ -152,14 +158,13 @@ def _curve(rows: OverAll) -> Figure:
 def _panels(rules: AtRatio) -> list[Across]:
     measured = Across("measured speed-up over dense attention", "speedup", is_measured=True)
     served = [measured] if rules.numbers["speedup"] >= LEAST_SERVED else []
-    target = ", ".join(sorted(rules.targets))
-    modelled = Across(f"modelled speed-up on {target}", "modelled_speedup")
-    return [*served, modelled if target else Across("bytes of a page's summary", "bytes_per_page")]
+    modelled = Across(f"modelled speed-up on {rules.target}", MODELLED, target=rules.target)
+    return [*served, modelled if rules.target else Across("bytes of a page's summary", "bytes_per_page")]
 
 
 def _missing(rules: AtRatio, panels: Sequence[Across]) -> list[str]:
     """Say how many rules each panel leaves out for want of a figure."""
-    counted = ((rules.num_rules - rules.numbers[across.field], across.title) for across in panels)
+    counted = ((rules.num_rules - rules.numbers[across.speed], across.title) for across in panels)
     return [f"{number:,} of {rules.num_rules:,} have no {title}" for number, title in counted if number]
 
 

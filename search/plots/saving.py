@@ -8,7 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Literal
 from xml.etree import ElementTree
 
-from search.evaluator.scratch.files import write_atomically
+from search.evaluator.scratch.files import publish
 from search.plots.errors import PlotError
 from search.plots.style import DARK, styled
 
@@ -34,8 +34,7 @@ def save(figure: Figure, path: Path) -> None:
         raise PlotError(f"{path} is neither .svg nor .png: give a figure one of these suffixes")
     content = encoded(figure, kind)
     try:
-        write_atomically(path, lambda part: part.write_bytes(content))
-        path.chmod(0o644)
+        publish(path, content)
     except OSError as error:
         raise PlotError(f"{path} was not written: {error.strerror or error}") from error
 

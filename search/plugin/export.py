@@ -15,6 +15,7 @@ from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.evaluator.scratch.files import publish
 from search.naming.renaming import modules_of, rename_imports
 from search.plugin.card import answered, card_of
 from search.plugin.names import Names
@@ -142,4 +143,5 @@ def _build(project: Path, out_dir: Path) -> Path:
         if done.returncode:
             raise ExportError(f"the wheel could not be built: {done.stderr.strip()[-300:]}")
         wheel = next(Path(built).glob("*.whl"))
-        return Path(shutil.move(wheel, out_dir / wheel.name))
+        publish(out_dir / wheel.name, wheel.read_bytes())  # which may be another disk, and full
+        return out_dir / wheel.name

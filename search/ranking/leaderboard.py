@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -196,10 +197,10 @@ class Drawn:
         for name in shown:
             heading = name if is_wide else _stacked(name, {each: SPLIT.get(each, each) for each in names})
             drawn.add_column(heading, justify=sides[name], overflow="fold", no_wrap=name not in FOLDED)
-        front = {id(s) for s in self.front.members}
+        front, targets = {id(s) for s in self.front.members}, targets_of((*self.rows, *self.front.references))
         for group in (self.rows, self.front.references):
             for s in group:
-                cells = cells_of(s, is_on_front=id(s) in front)
+                cells = cells_of(s, is_on_front=id(s) in front, targets=targets)
                 if not is_wide:
                     narrow = {name: cell if name in FOLDED else cell.replace(" ", "\n") for name, cell in cells.items()}
                     cells = {name: _stacked(name, {each: narrow[each] for each in names}) for name in names}
@@ -246,8 +247,8 @@ def _spent(front: Front) -> str:
     return paid if front.num_asked else ""
 
 
-def cells_of(s: Standing, is_on_front: bool) -> dict[str, str]:
-    """Write every cell of a row, by the column's heading."""
+def cells_of(s: Standing, is_on_front: bool, targets: Sequence[str] = ()) -> dict[str, str]:
+    """Write every cell of a row, by the column's heading; of several `targets` in a table, its own is named."""
     mark = f" {ON_FRONT}" if is_on_front else " (reference)" if s.reference else ""
     failed = "" if s.status == "ok" else f" ({s.status})"
     return {
@@ -260,13 +261,18 @@ def cells_of(s: Standing, is_on_front: bool) -> dict[str, str]:
         "recall": number(s.recall, 3),
         "accuracy": spread(s.accuracy, s.accuracy_low, s.accuracy_high),
         "speed-up": speedup(s),
-        "modelled": NOTHING if s.modelled_speedup is None else f"{s.modelled_speedup:.1f}x",
+        "modelled": _modelled(s, targets),
         "pages": number(s.pages_attended, 1),
         "bytes/page": number(s.bytes_per_page),
         "dollars": number(s.dollars, 4),
         "origin": s.origin,
         "confirmed": number(s.confirmed_accuracy if s.confirmed_kl is None else s.confirmed_kl, 3),
     }
+
+
+def _modelled(s: Standing, targets: Sequence[str]) -> str:
+    told = NOTHING if s.modelled_speedup is None else f"{s.modelled_speedup:.1f}x"
+    return f"{told} {s.target}" if len(targets) > 1 and told != NOTHING else told
 
 
 def speedup(s: Standing) -> str:
@@ -281,7 +287,18 @@ def speedup(s: Standing) -> str:
 
 def modelled_on(rows: Iterable[Standing]) -> str:
     """Name every device that speeds of these rows are modelled for: a campaign may name another than the last."""
-    return ", ".join(sorted({s.target for s in rows if s.target and s.modelled_speedup is not None}))
+    return ", ".join(targets_of(rows))
+
+
+def targets_of(rows: Iterable[Standing]) -> list[str]:
+    """Give these devices."""
+    return sorted({s.target for s in rows if s.target and s.modelled_speedup is not None})
+
+
+def most_modelled_on(rows: Iterable[Standing]) -> str:
+    """Name the device that most of these rows' speeds are modelled for, nothing where none is."""
+    numbers = Counter(s.target for s in rows if s.target and s.modelled_speedup is not None)
+    return max(sorted(numbers), key=lambda device: numbers[device], default="")
 
 
 def named(s: Standing) -> str:

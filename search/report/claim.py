@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from search.dispatch import UNFINISHED
 from search.parents import GIVEN
 from search.ranking.front import is_faster
 from search.ranking.leaderboard import named, speedup
@@ -219,8 +220,12 @@ def _left_out(published: Iterable[Standing], merit: Merit) -> tuple[str, ...]:
 
 
 def _is_out_of_reach(rule: Standing) -> bool:
-    """Say whether a rule without a figure cannot have one: it failed, or no budget makes it so cheap."""
-    return rule.status != Status.OK or (rule.cost_ratio is not None and rule.cost_ratio < rule.ratio)
+    """Say whether a rule without a figure cannot have one: it failed, or no budget makes it so cheap.
+
+    What nobody could measure by our own fault, or may once it is forgiven, might have one yet.
+    """
+    has_ended = rule.status not in (Status.OK, *UNFINISHED, Status.QUARANTINED)
+    return has_ended or (rule.cost_ratio is not None and rule.cost_ratio < rule.ratio)
 
 
 def _speed(found: Standing) -> tuple[str, ...]:

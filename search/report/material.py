@@ -163,5 +163,4 @@ def _there(record: Record, where: tuple[str, str, str], split: str, known: Circu
 
 def _is(evaluation: Evaluation, where: tuple[str, str, str], split: str, known: Circumstances) -> bool:
     key = evaluation.key
-    mine = (key.model_digest, key.environment_digest, key.evaluator_version) == where
-    return mine and (known.workloads[key.workload_digest].split == HELD_OUT) == (split == HELD_OUT)
+    return key.place == where and (known.workloads[key.workload_digest].split == HELD_OUT) == (split == HELD_OUT)

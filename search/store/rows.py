@@ -302,13 +302,13 @@ def ordered(found: dict[int, list[tuple[int, Judged]]]) -> dict[int, list[Judged
 def in_order(items: list[Judged]) -> list[Judged]:
     """Order a candidate's evaluations; of one stage, those of the machine that has most of them come first.
 
-    That is the one that decided the search: on further kinds, candidates go through some of its stages.
+    That is the one that decided the search: on further kinds, candidates go through some of its stages. No two that
+    differ in their keys are alike to it, so that every database gives them in one order.
     """
-    place, order = attrgetter("evaluation.key.environment_digest"), attrgetter("order")
-    numbers = Counter(map(place, items))
-    if len(numbers) == 1:
-        return sorted(items, key=order)
-    return sorted(items, key=lambda item: (*item.order, -numbers[place(item)], place(item)))
+    where = attrgetter("evaluation.key.environment_digest")
+    place = attrgetter("evaluation.key.place", "evaluation.key.program_digest")
+    numbers = Counter(map(where, items))
+    return sorted(items, key=lambda item: (*item.order, -numbers[where(item)], where(item), *place(item)))
 
 
 IDS: BindParameter[int] = bindparam("ids", expanding=True)

@@ -12,6 +12,7 @@ from search.agents.grammar import Grammar
 from search.agents.seeds import seed_proposals
 from search.agents.tuning.tune import Tune
 from search.archive.archivist import NUM_TIMED
+from search.campaigns.replay import replay
 from search.config import LAG, CampaignConfig, ConfigError
 from search.contracts import ProposerError
 from search.fit import fit
@@ -312,6 +313,18 @@ def test_leaders_of_a_real_model_are_confirmed_at_lengths_that_were_held_out(led
         assert further
         assert all(min(REAL.terms.lengths) < length < max(REAL.terms.lengths) for length in further)
         assert (task.fresh, task.key.seed) == (True, REAL.evaluation_seed + 1)
+
+
+@pytest.mark.parametrize("seed", [8, 14])
+def test_a_campaign_that_has_ended_leaves_nothing_to_be_measured(ledger, seed):
+    """Of these seeds some are slower than was foretold once they are timed, and others lead in their place."""
+    config = replace(REAL, seed=seed)
+    outcome, campaign = run(ledger, config, FakeEvaluator(8))
+    assert all(each.record.evaluation(Stage.SERVE, each.ratio) for each in outcome.leaders)
+    again = FakeEvaluator(8)
+    assert run(ledger, config, again, campaign)[0].end is End.DONE
+    assert not again.tasks
+    assert not replay(ledger, campaign).difference
 
 
 def test_steered_by_modelled_speed_who_leads_by_that_is_timed_and_confirmed(ledger):

@@ -23,6 +23,7 @@ NAMESPACES = (
     *("--ro-bind", "/proc/sys", "/proc/sys", "--ro-bind-try", "/proc/sysrq-trigger", "/proc/sysrq-trigger"),
 )
 SQLITE = b"SQLite format 3\0"
+BESIDE = ("-wal", "-shm", "-journal")  # what the names of files beside a database end in
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,12 @@ class Box:
     def _namespaces(self, command: tuple[str, ...]) -> list[str]:
         arguments = [*NAMESPACES, "--tmpfs", "/tmp"]  # noqa: S108 - the child's own
         visible = [*map(Path, SYSTEM), *(Path("/etc") / name for name in SYSTEM_FILES), *interpreter_folders()]
-        linked = [file for folder in self.readable for file in linked_files(folder)]
+        linked = [file for folder in self.readable for file in linked_files(folder) if _beginning(file) != SQLITE]
         named = [file for file in map(Path, command) if file.is_absolute() and file.is_file()]
         run = [file for file in named if not any(map(file.is_relative_to, visible))]
-        for path in (*visible, *self.readable, *linked, *run):
+        readable = [path for each in self.readable for path in without_databases(each)]
+        for path in (*visible, *readable, *linked, *run):
             arguments += ["--ro-bind-try", str(path), str(path)]
-        for path in (file for folder in self.readable for file in databases_in(folder)):
-            arguments += ["--ro-bind", "/dev/null", str(path)]
         for device in Path("/dev").glob("nvidia*"):
             arguments += ["--dev-bind-try", str(device), str(device)]
         return [*arguments, "--bind", str(self.scratch), str(self.scratch), "--chdir", str(self.scratch)]
@@ -79,10 +79,18 @@ def linked_files(folder: Path) -> list[Path]:
     return sorted(target for target in targets if not target.is_relative_to(folder))
 
 
-def databases_in(folder: Path) -> list[Path]:
-    """Give the databases that lie in a folder: a ledger where somebody runs a campaign beside his model."""
-    files = [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
-    return sorted(path for path in files if _beginning(path) == SQLITE)
+def without_databases(path: Path) -> list[Path]:
+    """Give what a child may see of a folder: all of it, or, where databases lie there, everything else in it by itself.
+
+    A ledger lies there where somebody runs a campaign beside his model. What was written last stands in files beside
+    it, which come and go: only what is there now is seen.
+    """
+    entries = sorted(path.iterdir()) if path.is_dir() else []
+    databases = [each for each in entries if each.is_file() and _beginning(each) == SQLITE]
+    if not databases:
+        return [path]
+    hidden = tuple(f"{each.name}{end}" for each in databases for end in ("", *BESIDE))
+    return [each for each in entries if each.name not in hidden]
 
 
 def _beginning(file: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Writing a file that other processes read meanwhile."""
+"""Writing a file that other processes, or people, read meanwhile."""
 
 from __future__ import annotations
 
@@ -43,6 +43,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def publish(path: Path, content: bytes) -> None:
+    """Write a file for people to read, whole or not at all."""
+    write_atomically(path, lambda part: part.write_bytes(content))
+    path.chmod(0o644)
 
 
 def leave_newest(folder: Path, most_files: int, most_bytes: int, pattern: str = "*.safetensors") -> None:

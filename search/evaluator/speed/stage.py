@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +145,11 @@ def _ratio(sparse: Sequence[Round], dense: Sequence[Round], clock: str) -> inter
     return intervals.paired_ratio([(d.seconds[clock], s.seconds[clock]) for s, d in zip(sparse, dense, strict=True)])
 
 
+def _step_ms(rounds: Sequence[Round]) -> intervals.Interval:
+    """Give the median over rounds of the median step: the steps of one are slow or fast together."""
+    return intervals.median_and_spread([statistics.median(each.step_ms) for each in rounds])
+
+
 def serve_measurements(sparse: Sequence[Round], dense: Sequence[Round]) -> tuple[Measurement, ...]:
     """Compare paired rounds: throughput as a ratio per pair, everything else beside it with its spread.
 
@@ -161,8 +167,8 @@ def serve_measurements(sparse: Sequence[Round], dense: Sequence[Round]) -> tuple
     found |= {
         "tokens_per_s": intervals.median_and_spread([r.tokens_per_s for r in sparse]),
         "dense_tokens_per_s": intervals.median_and_spread([r.tokens_per_s for r in dense]),
-        "step_ms": intervals.median_and_spread([ms for r in sparse for ms in r.step_ms]),
-        "dense_step_ms": intervals.median_and_spread([ms for r in dense for ms in r.step_ms]),
+        "step_ms": _step_ms(sparse),
+        "dense_step_ms": _step_ms(dense),
         "pages_attended": intervals.median_and_spread([r.pages_attended for r in sparse]),
         "pages_dense": intervals.median_and_spread([r.pages_dense for r in sparse]),
     }

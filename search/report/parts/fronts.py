@@ -12,6 +12,7 @@ from search.ranking.leaderboard import (
     cells_of,
     columns_of,
     named,
+    targets_of,
     told,
     verdict,
 )
@@ -78,7 +79,7 @@ def _table(section: Section) -> Grid:
     shown = [*section.front[:MAX_FRONT], *behind[:MAX_BEHIND], *also[:MAX_BEHIND], *references]
     names = columns_of(shown)
     on_front = {id(s) for s in section.front}
-    cells = [cells_of(s, is_on_front=id(s) in on_front) for s in shown]
+    cells = [cells_of(s, is_on_front=id(s) in on_front, targets=targets_of(shown)) for s in shown]
     sides = dict(COLUMNS)
     num_rules = len(section.front) + len(section.folded)
     note = f"* on the front; {UNDECIDED} not told apart from dense attention. "

@@ -188,3 +188,11 @@ def test_a_dry_run_of_an_unknown_key_is_one_sentence(capsys, tmp_path):
     file.write_text("candidate = 12\n")
     assert main(["run", str(file), "--dry-run"]) == ExitCode.USAGE
     assert capsys.readouterr().err == f"vortex: {file}: there is no key 'candidate'; did you mean 'candidates'?\n"
+
+
+def test_a_model_that_has_no_turn_in_a_round_of_nobody_is_asked_nothing(db):
+    """Only what an agent brings from outside takes steps; the endpoint stands there for another campaign."""
+    agent = {"llm": "a", "base_url": "http://localhost:1/v1", "price": [1.0, 2.0]}
+    asked = {"db": db, "outside": ["coder"], "proposers": ["coder"], "endpoints": {"big": agent}}
+    (told,) = forecast(read_setup(None, asked)).agents
+    assert (told.num_proposals, told.dollars) == (0, 0.0)

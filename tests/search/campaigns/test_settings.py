@@ -11,7 +11,7 @@ from search.campaigns.settings import seed_programs, settings_of
 from search.config import PROPOSERS, CampaignConfig, ConfigError, SeedProgram
 from search.evaluator.models import ModelFacts
 from search.loop import Loop, start_campaign
-from search.records import Status
+from search.records import Stage, Status
 from vortex_dsl import ProgramError, Shape, zoo
 
 SHAPE = Shape(2, 64)
@@ -160,4 +160,25 @@ def test_a_long_campaign_is_choosier_about_who_enters_an_engine(worded):
     for candidates in (100, 4000, 8000):
         config = settings_of(read_setup(None, {"candidates": candidates}), real)
         entering[candidates] = candidates * config.screen_share * config.recall_share
+<<<<<<< HEAD
     assert entering == pytest.approx({100: 6, 4000: 100, 8000: 100})
+=======
+    assert entering == pytest.approx({100: 10, 4000: 100, 8000: 100})
+
+
+def test_what_was_modelled_for_another_target_is_not_taken_for_this_ones(ledger, fake):
+    """In one ledger, where nearly all else of the second campaign is there already."""
+    asked = {"candidates": 3, "proposers": ["random"]}
+    steered = asked | {"target": "B200", "steer_by": "modelled"}
+    configs = [settings_of(read_setup(None, each), PROBE) for each in (asked, steered)]
+    campaigns = [start_campaign(ledger, config) for config in configs]
+    for campaign in campaigns:
+        Loop(ledger, fake(4), [Random()], campaign).run()
+    assert {s.target for s in ledger.standings(campaigns[1].id) if s.modelled_speedup} == {"B200"}
+    checks = [e for r in ledger.records(campaigns[1].id) for e in r.evaluations if e.key.stage is Stage.CHECK]
+    assert checks
+    assert all(each.value("modelled_speedup_B200") for each in checks)
+    rest = [[each for each in config.workloads if each.stage is not Stage.CHECK] for config in configs]
+    assert rest[0] == rest[1]
+    assert len({s.workload for campaign in campaigns for s in ledger.standings(campaign.id)}) == 1
+>>>>>>> attack

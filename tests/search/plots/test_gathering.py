@@ -10,7 +10,7 @@ from search.plots import PlotError, standings
 from search.plots.losses import MAX_NAMES
 from search.plots.style import name
 from search.ranking.front import circumstance, sections
-from search.ranking.leaderboard import modelled_on
+from search.ranking.leaderboard import most_modelled_on
 from search.records import Choice
 from search.report.merit import LEAST_SERVED, is_found, merit_of
 from tests.search.plots.test_losses import row, texts
@@ -40,10 +40,15 @@ def of_front(rows, ratio, most):
         return None
     on_front = {id(r) for r in sections(group)[0].front}
     fields = ["speedup"] if sum(r.speedup is not None for r in rules) >= LEAST_SERVED else []
-    fields += ["modelled_speedup" if modelled_on(rules) else "bytes_per_page"]
+    target = most_modelled_on(rules)
+    fields += ["modelled_speedup" if target else "bytes_per_page"]
+
+    def lacks(r, field):
+        return getattr(r, field) is None or (field == "modelled_speedup" and r.target != target)
+
     panels = []
     for field in fields:
-        shown = [r for r in rules if getattr(r, field) is not None]
+        shown = [r for r in rules if not lacks(r, field)]
         marks = {}
         for title, found in KINDS:
             for strong in (False, True):
@@ -52,7 +57,7 @@ def of_front(rows, ratio, most):
                     at = [(getattr(r, field), merit.value(r)) for r in some]
                     marks[title if strong else f"{title}, behind"] = at
         panels.append((marks, {name(r.name) for r in shown if id(r) in on_front}))
-    missing = {f"{sum(getattr(r, field) is None for r in rules):,} of {len(rules):,} have no" for field in fields}
+    missing = {f"{sum(lacks(r, field) for r in rules):,} of {len(rules):,} have no" for field in fields}
     return panels, {each for each in missing if not each.startswith("0 ")}, others_told(rows, ratio, group)
 
 

@@ -56,6 +56,13 @@ def test_a_front_has_each_rule_at_its_figures_with_its_interval():
     assert {note.get_text() for note in axes.texts} == {"P1", "P2"}, "names of the front alone"
 
 
+def test_what_is_modelled_for_another_device_is_no_figure_of_the_same_axis():
+    (axes,) = front([*ROWS, row(6, 0.05, modelled_speedup=5.0, target="B200")], 8.0).axes
+    assert axes.get_xlabel() == "modelled speed-up on H200"
+    assert (5.0, 0.05) not in [at for marks in drawn(axes).values() for at in marks]
+    assert any("1 of 4 have no modelled speed-up on H200" in each for each in texts(axes.figure))
+
+
 def test_measured_speeds_stand_beside_modelled_ones_and_who_has_none_is_counted():
     served = [replace(r, speedup=1.5, speedup_low=1.4, speedup_high=1.7) for r in ROWS[:2]]
     measured, modelled = front([*served, *ROWS[2:]], 8.0).axes

@@ -71,6 +71,12 @@ def test_what_was_asked_of_a_model_has_its_dollars_and_their_sum(width):
     assert "dollars" not in drawn([RULE], width)
 
 
+def test_of_two_devices_each_row_names_the_one_that_its_speed_is_modelled_for():
+    told = drawn([RULE, replace(RULE, id=13, kl=0.1, retrieval_loss=0.06, target="B200")], width=160)
+    assert ["3.9x H200" in told, "3.9x B200" in told] == [True, True]
+    assert "3.9x H200" not in drawn([RULE], width=160)
+
+
 def test_a_row_says_its_circumstance():
     told = drawn([RULE])
     parts = (

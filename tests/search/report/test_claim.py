@@ -138,6 +138,20 @@ def test_a_published_rule_without_any_figure_keeps_it_from_counting_unless_it_ca
     assert claimed(told).shortfalls == ("a published rule has no figure at this cost: Late (4)",)
 
 
+@pytest.mark.parametrize("status", [Status.INFRASTRUCTURE, Status.INTERRUPTED, Status.QUARANTINED])
+def test_a_published_rule_that_could_not_be_measured_by_our_own_fault_is_not_out_of_reach(book, status):
+    told = book()
+    rival, lost, found = told.publish("Quest"), told.publish("Lost"), told.propose("Found")
+    for each, losses in ((rival, RIVAL), (found, BETTER)):
+        told.judge(each, losses)
+        told.confirm(each, losses)
+    told.measure(lost, Stage.CHECK, Measurement("cost_ratio", 8.0))
+    told.measure(lost, Stage.FIDELITY, status=status, message="no worker was left")
+    claim = claimed(told)
+    assert claim.shortfalls == ("a published rule has no figure at this cost: Lost (2)",)
+    assert not any("Lost" in each for each in claim.caveats)
+
+
 def test_the_confirmed_stand_before_those_that_only_look_better(book):
     told = book()
     rival, found, lucky = told.publish("Quest"), told.propose("Found"), told.propose("Lucky")

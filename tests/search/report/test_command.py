@@ -1,6 +1,8 @@
 """`vortex report`: files, words and exit codes."""
 
+import errno
 import json
+from pathlib import Path
 
 import pytest
 
@@ -46,3 +48,19 @@ def test_no_database_is_made(capsys, tmp_path):
     code, _, err = call(capsys, "--db", f"sqlite:///{tmp_path}/none.db")
     assert (code, "there is no database" in err) == (ExitCode.USAGE, True)
     assert not (tmp_path / "none.db").exists()
+
+
+def test_on_a_full_disk_a_report_stays_what_it_was(capsys, written, tmp_path, monkeypatch):
+    folder = tmp_path / "kept"
+    assert call(capsys, "--db", written, "--out", folder)[0] == ExitCode.DONE
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    write = Path.write_bytes
+
+    def fill(path, content):
+        write(path, content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    code, out, err = call(capsys, "--db", written, "--out", folder)
+    assert (code, out, err.count("\n")) == (ExitCode.INFRASTRUCTURE, "", 1)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -310,26 +309,30 @@ def test_a_ledger_is_out_of_reach_wherever_it_lies(tmp_path):
     scratch, model = tmp_path / "scratch", tmp_path / "model"
     scratch.mkdir()
     model.mkdir()
-    with closing(sqlite3.connect(model / "results.db")) as ledger:
-        ledger.execute("CREATE TABLE told (secret)")
-        ledger.commit()
+    ledger = sqlite3.connect(model / "results.db", isolation_level=None)
+    ledger.execute("PRAGMA journal_mode = WAL")
+    ledger.execute("CREATE TABLE told (secret)")
+    assert (model / "results.db-wal").stat().st_size  # what was written last
     (model / "config.json").write_text("{}")
+    elsewhere = tmp_path / "other.db"
+    elsewhere.write_bytes((model / "results.db").read_bytes())
+    (model / "linked").symlink_to(elsewhere)
+    (model / "tokenizer").mkdir()
+    (model / "tokenizer" / "words.txt").write_text("a b")
     root = Path(sandbox.__file__).parents[3]
     assert (root / "pyproject.toml").is_file()
     child = Child((sys.executable, "-c", ECHO), Box(scratch, readable=(model,)))
     try:
         assert run(child, f"reply(open({str(model / 'config.json')!r}).read())") == "{}"
-        code = f"""
-            try:
-                reply(open({str(model / "results.db")!r}).read())
-            except PermissionError:
-                reply("refused")
-        """
-        assert run(child, code) == "refused"
+        (model / "results.db-journal").write_text("what is written meanwhile")
+        assert run(child, f"reply(sorted(os.listdir({str(model)!r})))") == ["config.json", "tokenizer"]
+        assert run(child, f"reply(open({str(model / 'tokenizer' / 'words.txt')!r}).read())") == "a b"
+        assert not run(child, f"reply(os.path.exists({str(elsewhere)!r}))")
         assert "pyproject.toml" not in run(child, f"reply(os.listdir({str(root)!r}))")
         assert run(child, "import search.evaluator, vortex_dsl, kernels; reply(search.evaluator.__file__)")
     finally:
         child.close()
+        ledger.close()
 
 
 PARENT = """

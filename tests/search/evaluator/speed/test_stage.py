@@ -92,6 +92,16 @@ def test_on_a_cpu_other_load_does_not_decide():
     assert arms.num["sparse"] == 1 + MIN_PAIRS
 
 
+def test_the_steps_of_a_round_are_no_samples_of_their_own():
+    """Whole rounds are slow here; a hundred steps of each would make their median look sure."""
+    slow = {i: 1.0 if i % 2 else 3.0 for i in range(20)}
+    arms = Arms(lambda i: reply(1.0) | {"step_ms": [slow[i]] * 100}, lambda i: reply(3.0))
+    found = {m.name: m for m in run(arms, task()).measurements}
+    step = found["step_ms"]
+    assert (step.value, step.low, step.high, step.num_samples) == (2.0, 1.0, 3.0, MIN_PAIRS)
+    assert found["dense_step_ms"].num_samples == MIN_PAIRS
+
+
 def test_without_a_processor_clock_the_wall_decides():
     found = {m.name for m in run(Arms(lambda i: reply(1.0), lambda i: reply(3.0)), task()).measurements}
     assert {"speedup", "speedup_wall"} <= found
