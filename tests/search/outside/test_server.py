@@ -119,10 +119,10 @@ def test_whatever_stands_on_a_line_the_next_one_is_answered(db, campaign):
 
 
 @contextmanager
-def served(db, token=TOKEN):
+def served(db, token=TOKEN, host="127.0.0.1"):
     """Serve over HTTP in a process of its own; give the URL, and the token that it tells where it has none."""
     environment = {**ENVIRONMENT, "VORTEX_MCP_TOKEN": token}
-    words = [sys.executable, "-c", VORTEX, "mcp", "--agent", "claude", "--http", "--db", db]
+    words = [sys.executable, "-c", VORTEX, "mcp", "--agent", "claude", "--http", "--host", host, "--db", db]
     process = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
     try:
         told = "" if token else re.search(r"the token is (\S+)", process.stderr.readline())[1]
@@ -148,23 +148,33 @@ def test_an_agent_takes_part_over_http(db, ledger, running, text_of):
         check_played(ledger, running, *anyio.run(session, url, token), text_of(3))
 
 
-def test_nobody_is_served_without_the_token(db, campaign):
+def status(url, content=None, **headers):
+    """What a server says to a request for its tools."""
     hello = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
     usual = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+    sent = json.dumps(hello) if content is None else content
+    return httpx2.post(url, content=sent, headers=usual | headers, timeout=30).status_code
 
-    def status(url, content=None, **headers):
-        sent = json.dumps(hello) if content is None else content
-        return httpx2.post(url, content=sent, headers=usual | headers, timeout=30).status_code
 
+def test_nobody_is_served_without_the_token(db, campaign):
     with served(db) as (url, token):
         right = {"Authorization": f"Bearer {token}"}
         assert status(url) == 401
+        assert status(f"{url}?token={token}&access_token={token}") == 401
         assert status(url, Authorization="Bearer wrong") == 401
         assert status(url, Authorization=f"Bearer {token}é".encode("latin-1")) == 401
         assert status(url, **right) not in (401, 403, 421)
         assert status(url, **right, Host="evil.example") == 421
         assert status(url, **right, Origin="http://evil.example") == 403
         assert status(url, "x" * (2 << 20), **right) == 413
+
+
+def test_whoever_has_the_token_is_served_by_any_name_where_other_machines_are(db, campaign):
+    with served(db, host="0.0.0.0") as (url, token):
+        here = url.replace("0.0.0.0", "127.0.0.1")
+        right = {"Authorization": f"Bearer {token}"}
+        assert status(here) == status(here, Authorization="Bearer wrong", Host="gpu-box.example:8000") == 401
+        assert status(here, **right, Host="gpu-box.example:8000") not in (401, 403, 421)
 
 
 @pytest.mark.parametrize("token", ["short", "has spaces in the middle of it", "x" * 600])
