@@ -254,12 +254,11 @@ class Chat:
     def _read(self, body: bytes, *, offers_tools: bool) -> Reply:
         """Read a reply without our keys: whoever echoes them, plain or escaped, has them kept and shown to others.
 
-        Arguments of calls are JSON in a text, and so escaped twice.
+        Arguments of calls are JSON in a text, and so escaped twice; a text may come in parts.
         """
         reply = read_reply(body, offers_tools=offers_tools, hidden=self._hidden)
-        return replace(
-            reply, calls=tuple(replace(each, arguments=self._hidden(each.arguments)) for each in reply.calls)
-        )
+        calls = tuple(replace(each, arguments=self._hidden(each.arguments)) for each in reply.calls)
+        return replace(reply, text=self._hidden(reply.text), calls=calls)
 
     def _hidden(self, value: Any) -> Any:
         if isinstance(value, str):

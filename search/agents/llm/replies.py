@@ -222,10 +222,9 @@ def _joined(text: str) -> dict[str, Any]:
             said["reasoning_content"].append(_text(message.get("reasoning_content") or message.get("reasoning")))
             pieces = message.get("tool_calls")
             called += pieces if isinstance(pieces, list) else []
-    message: dict[str, Any] = {key: "".join(parts) for key, parts in said.items()}
-    message["tool_calls"] = _calls_of(called)
-    is_spoken = any(message.values()) or ending is not None
-    return joined | ({"choices": [{"message": message, "finish_reason": ending}]} if is_spoken else {})
+    whole = {**{key: "".join(parts) for key, parts in said.items()}, "tool_calls": _calls_of(called)}
+    is_spoken = any(whole.values()) or ending is not None
+    return joined | ({"choices": [{"message": whole, "finish_reason": ending}]} if is_spoken else {})
 
 
 def _calls_of(pieces: Iterable[object]) -> list[dict[str, str]]:

@@ -196,6 +196,13 @@ def test_a_key_that_a_server_echoes_escaped_or_in_a_call_is_not_kept(wire, monke
     assert answer.calls[0].id == "[key]"
 
 
+def test_a_key_that_a_server_echoes_in_two_parts_is_not_kept(wire, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "no-form-that-is-known")
+    parts = [{"type": "text", "text": text} for text in ("It is no-form-", "that-is-known.")]
+    wire.script = [Scripted(chat(parts))]
+    assert Chat(Endpoint("m", wire.url, api_key_env="MY_KEY")).ask(ASKED).text == "It is [key]."
+
+
 def test_a_key_that_a_server_echoes_escaped_in_an_error_of_its_own_form_is_not_told(wire, monkeypatch):
     key = "no/form=that+is/known"
     monkeypatch.setenv("MY_KEY", key)
