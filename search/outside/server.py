@@ -49,7 +49,10 @@ def server_of(gateway: Gateway) -> Server[Any]:
         )
 
     async def called(_: object, asked: types.CallToolRequestParams) -> types.CallToolResult:
-        told = await run_sync(answer, gateway, asked.name, asked.arguments or {}, limiter=limiter)
+        # Whoever leaves is not waited for: the thread ends with its answer, or as soon as the gateway closes.
+        told = await run_sync(
+            answer, gateway, asked.name, asked.arguments or {}, abandon_on_cancel=True, limiter=limiter
+        )
         return types.CallToolResult(content=[types.TextContent(type="text", text=told.text)], is_error=told.is_error)
 
     return Server(NAME, instructions=INSTRUCTIONS, on_list_tools=listed, on_call_tool=called)
