@@ -7,16 +7,18 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from search.agents.seeds import Seeds
+from search.archive.allowance import Allowance
 from search.archive.archivist import archive_of
 from search.archive.history import History
 from search.archive.published import Published
 from search.archive.views import KnownBefore
+from search.campaigns.stopping import reason_to_stop
 from search.config import CampaignConfig
 from search.records import Status
 from search.stages import next_workload
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Container, Iterable, Sequence
 
     from search.contracts import Ledger
     from search.records import Context, Record, StoredCampaign
@@ -49,6 +51,7 @@ class Following:
         self._settled: Counts = Counter()  # of settled records alone
         self._counts: Counts = Counter()  # of all
         self._context: Context | None = None
+        self._end: str | None = None
 
     def refresh(self) -> None:
         """Bring it up to date. Costs no more than looking where nothing has come since."""
@@ -73,6 +76,13 @@ class Following:
             seen = KnownBefore(ChainMap(self._known, self._known_under_way), num)
             self._context = self._config.context(num, records, seen, self._history.archive_ahead(num))
         return self._context
+
+    @property
+    def end(self) -> str:
+        """Say why the campaign takes no more programs, nothing where it does."""
+        if self._end is None:
+            self._end = end_of(self._campaign_id, self._config, self._history.records)
+        return self._end
 
     def is_finished(self, step: int) -> bool:
         """Say whether the loop's gates leave no stage to a step; leaders may be timed in the end all the same."""
@@ -114,7 +124,7 @@ class Following:
         self._known_under_way = _digests(under_way, self._known)
         self._settled += _counts(settled)
         self._counts = self._settled + _counts(under_way)
-        self._context = None
+        self._context = self._end = None
 
     def _is_through(self, step: int, published: Published) -> bool:
         """Say whether nothing is left to be measured of a step, as the loop does (`search.loop`)."""
@@ -133,6 +143,16 @@ class Following:
         return +counts
 
 
+def end_of(campaign_id: int, config: CampaignConfig, records: Sequence[Record]) -> str:
+    """Say why a campaign with these records, in step order, takes no more programs; nothing where it does."""
+    allowance = Allowance(config, Seeds(config).num)
+    for record in records:
+        allowance.add(record.candidate)
+    spent = "it has its candidates, or has spent what it may" if allowance.is_over else ""
+    reason = spent or reason_to_stop(config, records)
+    return f"campaign {campaign_id} is over: {reason}" if reason else ""
+
+
 class Followed:
     """Campaigns that are followed, the latest few. Safe from several threads: they are brought up to date in turn."""
 
@@ -144,6 +164,11 @@ class Followed:
         """Give all that is known of a campaign now."""
         with self._lock:
             return self._following(ledger, campaign).context
+
+    def end(self, ledger: Ledger, campaign: StoredCampaign) -> str:
+        """Say why a campaign takes no more programs now, nothing where it does."""
+        with self._lock:
+            return self._following(ledger, campaign).end
 
     def is_finished(self, ledger: Ledger, campaign: StoredCampaign, step: int) -> bool:
         """Say whether no stage is left to a step of a campaign now."""

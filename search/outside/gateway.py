@@ -12,9 +12,6 @@ from typing import TYPE_CHECKING
 
 from search.agents.bounds import objections
 from search.agents.llm.tools import Desk
-from search.agents.seeds import Seeds
-from search.archive.allowance import Allowance
-from search.campaigns.stopping import reason_to_stop
 from search.config import CampaignConfig
 from search.contracts import SubmissionError
 from search.journal.answers import HYPOTHESES, NOTES, entries_of
@@ -54,8 +51,8 @@ class Gateway:
     _followed: Followed = field(default_factory=Followed, init=False, repr=False)
 
     def brief(self) -> Brief:
-        """Tell what to invent next, with a ticket for it."""
-        here = self._here()
+        """Tell what to invent next, with a ticket for it. A campaign that is over asks for nothing more."""
+        here = self._open()
         return brief(here.context, here.campaign, here.agent, self._looker(here))
 
     def desk(self) -> Desk:
@@ -80,10 +77,7 @@ class Gateway:
         `parents`: names, numbers or digests of candidates, the ticket's if left out. `hypotheses` and `notes` are lines
         for the journal (`search.journal.answers`).
         """
-        here = self._here()
-        reason = here.reason_to_refuse()
-        if reason:
-            raise SubmissionError(reason)
+        here = self._open()
         asked = Ticket.parse(ticket) if ticket else Ticket(here.campaign.id, 0, BROUGHT)
         if asked.campaign_id != here.campaign.id:
             ours = f"campaign {here.campaign.id}"
@@ -129,6 +123,14 @@ class Gateway:
         found = journal_of(self._here().context.records).of(agent)
         return journal_section((), found.hypotheses) or "nothing has been predicted yet"
 
+    def _open(self) -> _Here:
+        """Give the campaign. Raises SubmissionError where it takes nothing more."""
+        here = self._here()
+        end = self._followed.end(self.ledger, here.campaign)
+        if end:
+            raise SubmissionError(end)
+        return here
+
     def _here(self) -> _Here:
         campaign = self._campaign()
         config = CampaignConfig.from_json(campaign.settings)
@@ -164,10 +166,22 @@ class Gateway:
             raise SubmissionError(str(error.args[0])) from None
 
     def _fate(self, submission: Submission) -> Fate:
-        record, step = None, submission.step
-        if submission.candidate_id and step is not None:
-            (record,) = self.ledger.records(submission.campaign_id, range(step, step + 1))
+        """Tell how far a submission is; one that no step has taken when its campaign ends will never be measured."""
+        record = self._taken(submission)
+        if record is None:
+            end = self._followed.end(self.ledger, self.ledger.campaign(submission.campaign_id))
+            record = self._taken(self._submission(submission.id)) if end else None  # it may have been the last
+            if end and record is None:
+                return Fate(submission.id, State.REFUSED, (end,))
         return fate_of(submission, record, partial(self._is_finished, submission.campaign_id))
+
+    def _taken(self, submission: Submission) -> Record | None:
+        """Give the record of the step that a submission took, None where there is none yet."""
+        step = submission.step
+        if not submission.candidate_id or step is None:
+            return None
+        (record,) = self.ledger.records(submission.campaign_id, range(step, step + 1))
+        return record
 
     def _is_finished(self, campaign_id: int, step: int) -> bool:
         return self._followed.is_finished(self.ledger, self.ledger.campaign(campaign_id), step)
@@ -181,17 +195,6 @@ class _Here:
     config: CampaignConfig
     agent: str
     context: Context
-
-    def reason_to_refuse(self) -> str:
-        """Say why the campaign takes nothing more, nothing where it does."""
-        records = self.context.records
-        allowance = Allowance(self.config, Seeds(self.config).num)
-        for record in records:
-            allowance.add(record.candidate)
-        if allowance.is_over:
-            return f"campaign {self.campaign.id} is over: it has its candidates, or has spent what it may"
-        stopped = reason_to_stop(self.config, records)
-        return f"campaign {self.campaign.id} is over: {stopped}" if stopped else ""
 
     def candidate(self, name: str) -> Record:
         """Find a candidate of the campaign. Raises SubmissionError."""

@@ -6,6 +6,7 @@ See https://modelcontextprotocol.io/specification; the protocol is the `mcp` pac
 from __future__ import annotations
 
 import hmac
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -48,7 +49,10 @@ def server_of(gateway: Gateway) -> Server[Any]:
         )
 
     async def called(_: object, asked: types.CallToolRequestParams) -> types.CallToolResult:
-        told = await run_sync(answer, gateway, asked.name, asked.arguments or {}, limiter=limiter)
+        # Whoever leaves is not waited for: the thread ends with its answer, or as soon as the gateway closes.
+        told = await run_sync(
+            answer, gateway, asked.name, asked.arguments or {}, abandon_on_cancel=True, limiter=limiter
+        )
         return types.CallToolResult(content=[types.TextContent(type="text", text=told.text)], is_error=told.is_error)
 
     return Server(NAME, instructions=INSTRUCTIONS, on_list_tools=listed, on_call_tool=called)
@@ -81,8 +85,8 @@ def serve_http(gateway: Gateway, listening: socket.socket, token: str) -> None:
 def app_of(gateway: Gateway, address: tuple[Any, ...], token: str) -> Starlette:
     """Give the application that answers at `PATH` whoever has the token.
 
-    Requests from pages of a browser are refused unless they were loaded from this very host: so no page can reach a
-    server on loopback by a name of its own (DNS rebinding).
+    On loopback requests from pages of a browser are refused unless they were loaded from this very host: so no page can
+    reach the server by a name of its own (DNS rebinding). Elsewhere nobody knows by which names others reach it.
     """
     host, port = address[:2]
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -92,7 +96,9 @@ def app_of(gateway: Gateway, address: tuple[Any, ...], token: str) -> Starlette:
         max_request_body_size=MAX_REQUEST_BYTES,
         max_sessions=MAX_SESSIONS,
         transport_security=TransportSecuritySettings(
-            allowed_hosts=hosts, allowed_origins=[f"http://{each}" for each in hosts]
+            enable_dns_rebinding_protection=ip_address(host).is_loopback,
+            allowed_hosts=hosts,
+            allowed_origins=[f"http://{each}" for each in hosts],
         ),
         auth=AuthSettings(issuer_url=AnyHttpUrl(f"http://{place}"), resource_server_url=None),
         token_verifier=_Bearer(token),

@@ -23,7 +23,7 @@ _VALUE = r"[\w.~+/=-]"
 SECRETS = (  # what keys of well-known services look like, and whatever is said to be one; the last group is replaced
     re.compile(r"\b((?:sk|pk|rk|xai|gsk|glpat|github_pat|gh[opsur]|hf|xox[abeprs])[-_][\w-]{16,})"),
     re.compile(r"\b((?:AIza|AKIA|ASIA)[\w-]{12,})"),
-    re.compile(r"\b(eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"),
+    re.compile(r"\b(eyJ[\w-]{8,}+(?:\.[\w-]{8,}+\.[\w-]*+)?)"),
     re.compile(rf"(?i)\b(?:bearer|basic)\s+({_VALUE}{{8,}})"),
     re.compile(
         r"(?i)\b(?:api[_-]?key|authorization|password|secret|(?:access|auth)[_-]?token)[\"']?\s*[:=]\s*[\"']?"

@@ -7,6 +7,8 @@ import os
 import re
 import shlex
 import signal
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -20,7 +22,9 @@ from search.campaigns import machines
 from search.cli import commands, main
 from search.store.ledger import SqlLedger
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "agents.md").read_text()
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "agents.md").read_text()
+VORTEX = "import sys; from search.cli import main; sys.exit(main())"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SECTIONS = dict(part.split("\n", 1) for part in PAGE.split("\n## ")[1:])
 HOSTED, OWN, CODING, _BUSY = SECTIONS
@@ -110,7 +114,7 @@ def test_commands_for_agents_from_outside_exist():
 
 def test_a_campaign_with_a_coding_agent(place, server, capsys, monkeypatch):
     """The guide is written; a program that is told takes a step of the campaign, under the agent's name."""
-    guide, campaign, _, ask, tell = lines(CODING)
+    guide, campaign, serving_tools, ask, tell = lines(CODING)
     assert run(guide, server) == 0
     assert "vortex mcp" in Path("AGENTS.md").read_text()
     campaign[campaign.index("--model") + 1] = "probe"  # smollm2 would have to be fetched
@@ -123,6 +127,9 @@ def test_a_campaign_with_a_coding_agent(place, server, capsys, monkeypatch):
     (program,) = told
     (brought,) = [each for each in proposers() if each.proposer == "coder"]
     assert brought.text == program
+    server_of_tools = [sys.executable, "-c", VORTEX, *serving_tools[1:]]  # it serves until its stdin ends
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run(server_of_tools, stdin=subprocess.DEVNULL, env=environment, timeout=120).returncode == 0
 
 
 def _bring(ask, tell, monkeypatch, capsys):

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from search.records import Context
 
 VALUES = "values"  # the key of new values in an object of JSON
-BLOCK = re.compile(
-    r"^[ \t]*(?:`{3,}|~{3,})[ \t]*\w*[ \t]*\n(.*?)^[ \t]*(?:`{3,}|~{3,})[ \t]*$", re.MULTILINE | re.DOTALL
-)
+FENCE = r"[ \t]*+(?:`{3,}+|~{3,}+)"
+# Nothing is given back: of fences that are never closed each would be sought to the end of the answer.
+BLOCK = re.compile(rf"^{FENCE}[ \t]*+\w*+[ \t]*+\n((?:(?!{FENCE}).*\n)*+){FENCE}[ \t]*+$", re.MULTILINE)
 NO_PROGRAM = "your answer holds no program"
 
 

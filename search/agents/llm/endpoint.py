@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from search.agents.answers import parsed
 from search.agents.llm.keys import HIDDEN, LEAST, key_in, redacted
 from search.agents.llm.money import MOST_TOKENS, Price, Purse, Usage, usage_of
 from search.agents.llm.replies import Call, Reply, read_reply
@@ -177,7 +178,7 @@ class Chat:
             except TooLongError as error:
                 return _Received(None, client.num_lost, str(error))
             except APIStatusError as error:
-                if tools and error.status_code in REFUSING and "tool" in str(error).lower():
+                if tools and error.status_code in REFUSING and "tool" in self._whole(error).lower():
                     raise _ToolsRefusedError from None
                 raise _InVainError(f"{client.last}: {self._said(error)}", client.num_lost) from None
             except (TimeoutError, OpenAIError, httpx2.InvalidURL) as error:
@@ -236,19 +237,28 @@ class Chat:
         Keys are taken out before it is cut: half of one would be told.
         """
         cause = error.__cause__
-        said = cut(redacted(str(error), self._secrets), MAX_SHOWN)
+        said = cut(redacted(self._whole(error), self._secrets), MAX_SHOWN)
         behind = cut(redacted(f"{type(cause).__name__}: {cause}", self._secrets), MAX_SHOWN)
         return f"{type(error).__name__}: {said}{f' ({behind})' if cause else ''}"
+
+    def _whole(self, error: Exception) -> str:
+        """Give what an error says, and what the server said that the library leaves out: all but OpenAI's own form."""
+        response, said = getattr(error, "response", None), str(error)
+        if response is None or " - " in said:
+            return said
+        text = response.text.strip()
+        given = parsed(text)
+        told = text if given is None else json.dumps(self._hidden(given), ensure_ascii=False)
+        return f"{said} - {told}" if told else said
 
     def _read(self, body: bytes, *, offers_tools: bool) -> Reply:
         """Read a reply without our keys: whoever echoes them, plain or escaped, has them kept and shown to others.
 
-        Arguments of calls are JSON in a text, and so escaped twice.
+        Arguments of calls are JSON in a text, and so escaped twice; a text may come in parts.
         """
         reply = read_reply(body, offers_tools=offers_tools, hidden=self._hidden)
-        return replace(
-            reply, calls=tuple(replace(each, arguments=self._hidden(each.arguments)) for each in reply.calls)
-        )
+        calls = tuple(replace(each, arguments=self._hidden(each.arguments)) for each in reply.calls)
+        return replace(reply, text=self._hidden(reply.text), calls=calls)
 
     def _hidden(self, value: Any) -> Any:
         if isinstance(value, str):

@@ -17,7 +17,7 @@ LEAST = 6  # characters of a key: shorter ones are words that stand everywhere
 # AWS, JSON web tokens, what follows "Bearer" or "Basic", and a password in a URL.
 FORMS = re.compile(
     r"\b(?:sk|pk|rk|key)-[A-Za-z0-9_*.\-]{8,}|\bAIza[\w-]{20,}|\b(?:gsk|xai|hf|gh[opsu])[_-]\w{16,}|\bAKIA[0-9A-Z]{12,}"
-    r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|(?<=Bearer )[^\s\"',]{6,}|(?<=Basic )[^\s\"',]{6,}|(?<=://)[^\s/@:]+:[^\s/@]+(?=@)"
+    r"|\beyJ[\w-]{8,}+(?:\.[\w-]{8,}+\.[\w-]*+)?|(?<=Bearer )[^\s\"',]{6,}|(?<=Basic )[^\s\"',]{6,}|(?<=://)[^\s/@:]+:[^\s/@]+(?=@)"
 )
 SECRET = re.compile(r"auth|key|secret|token|password|cookie|credential", re.IGNORECASE)  # of a header's name
 

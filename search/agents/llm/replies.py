@@ -10,7 +10,7 @@ from search.agents.answers import has_program, parsed, storable, without_thought
 from search.report.wording import cut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 MAX_TEXT_BYTES = 64 << 10
 MAX_CALLS, MAX_NAME = 16, 200
@@ -211,6 +211,7 @@ def _program_in(calls: list[Call]) -> str:
 def _joined(text: str) -> dict[str, Any]:
     """Join a stream of events (https://html.spec.whatwg.org/multipage/server-sent-events.html) to a reply."""
     said: dict[str, list[str]] = {"content": [], "reasoning_content": []}
+    called: list[object] = []
     ending: object = None
     joined: dict[str, Any] = {}
     for event in _events(text):
@@ -219,9 +220,26 @@ def _joined(text: str) -> dict[str, Any]:
             ending = ended or ending
             said["content"].append(_text(message.get("content")))
             said["reasoning_content"].append(_text(message.get("reasoning_content") or message.get("reasoning")))
-    message = {key: "".join(parts) for key, parts in said.items()}
-    is_spoken = any(message.values()) or ending is not None
-    return joined | ({"choices": [{"message": message, "finish_reason": ending}]} if is_spoken else {})
+            pieces = message.get("tool_calls")
+            called += pieces if isinstance(pieces, list) else []
+    whole = {**{key: "".join(parts) for key, parts in said.items()}, "tool_calls": _calls_of(called)}
+    is_spoken = any(whole.values()) or ending is not None
+    return joined | ({"choices": [{"message": whole, "finish_reason": ending}]} if is_spoken else {})
+
+
+def _calls_of(pieces: Iterable[object]) -> list[dict[str, str]]:
+    """Join pieces of calls: those of one index are one call, whose arguments come bit by bit."""
+    calls: dict[object, tuple[dict[str, str], list[str]]] = {}
+    for piece in pieces:
+        asked = piece if isinstance(piece, dict) else {}
+        index, function = asked.get("index"), asked.get("function")
+        call, arguments = calls.setdefault(index if isinstance(index, int) else len(calls), ({}, []))
+        for name, part in {"id": asked.get("id"), **(function if isinstance(function, dict) else {})}.items():
+            if name == "arguments":
+                arguments.append(part if isinstance(part, str) else "")
+            elif isinstance(part, str):
+                call.setdefault(name, part)
+    return [call | {"arguments": "".join(arguments)} for call, arguments in calls.values()]
 
 
 def _events(text: str) -> Iterator[dict[str, Any]]:

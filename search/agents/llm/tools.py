@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from search.records import Context, Record
 
 MAX_NAME = 200  # characters
-SPOKEN = re.compile(r"^[ \t]*`?ASK[ \t]+(\w+)[ \t]*(\{.*\})?[ \t]*`?[ \t]*$", re.MULTILINE)
+# Blanks are never given back: a line of thousands of them would take hours.
+SPOKEN = re.compile(r"^[ \t]*+`?ASK[ \t]++(\w++)[ \t]*+(\{.*\})?[ \t]*+`?[ \t]*+$", re.MULTILINE)
 NO_LOOKER = "there is no look here: no recordings of a model's attention belong to this campaign"
 
 

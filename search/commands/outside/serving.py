@@ -34,7 +34,9 @@ CampaignOption = Annotated[
     ),
 ]  # fmt: skip
 Http = Annotated[bool, typer.Option("--http", help="Serve over HTTP, with a token, instead of stdin and stdout.")]
-Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where HTTP is served: this machine alone.")]
+Host = Annotated[
+    str, typer.Option("--host", metavar="ADDRESS", help="Where HTTP is served: this machine alone; 0.0.0.0: all.")
+]
 Port = Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="Its port; 0: any that is free.")]
 
 Ray = Annotated[

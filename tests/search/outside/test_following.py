@@ -15,7 +15,7 @@ from search.config import CampaignConfig
 from search.contracts import Claim
 from search.loop import Loop, start_campaign
 from search.observer import Silent
-from search.outside.following import Followed, Following
+from search.outside.following import Followed, Following, end_of
 from search.outside.gateway import Gateway
 from search.outside.tools import TOOLS, answer
 from search.records import Evaluation, EvaluationTask, Stage, Status
@@ -181,6 +181,9 @@ class ReadAll:
 
     def context(self, ledger, campaign):
         return context_of(campaign, ledger.records(campaign.id))
+
+    def end(self, ledger, campaign):
+        return end_of(campaign.id, CampaignConfig.from_json(campaign.settings), ledger.records(campaign.id))
 
     def is_finished(self, ledger, campaign, step):
         return is_finished(campaign, ledger.records(campaign.id), step)

@@ -1,6 +1,7 @@
 """What an agent from outside is told, what is taken from it, and what it hears of it."""
 
 import time
+from contextlib import closing
 from dataclasses import replace
 from threading import Thread
 
@@ -8,12 +9,14 @@ import pytest
 
 from search.config import CampaignConfig
 from search.contracts import SubmissionError
-from search.loop import start_campaign
+from search.loop import Loop, start_campaign
+from search.outcome import End
 from search.outside.fates import State
 from search.outside.gateway import BROUGHT, Gateway
 from search.outside.tickets import Ticket
 from search.outside.tools import MAX_ANSWER, TOOLS, answer
 from search.records import Stage
+from search.store.ledger import SqlLedger
 
 PATIENCE_S = 20.0
 MANY = 10**6
@@ -55,12 +58,6 @@ def test_a_program_is_measured_and_its_results_come(ledger, running, text_of):
 
 
 def test_what_is_held_out_is_told_to_nobody(ledger, db, campaign, fake, text_of):
-    from contextlib import closing
-
-    from search.loop import Loop
-    from search.outcome import End
-    from search.store.ledger import SqlLedger
-
     gateway = Gateway(ledger, "claude")
     fates = [gateway.submit(text_of(number)) for number in range(3)]
     assert all(each.submission for each in fates)
@@ -152,6 +149,20 @@ def test_a_campaign_that_is_over_takes_nothing(ledger, running, text_of):
     assert gateway.wait(fate.submission, PATIENCE_S, MANY).state is State.FINISHED
     with pytest.raises(SubmissionError, match=f"campaign {running.id} is over"):
         gateway.submit(text_of(9))
+
+
+def test_what_no_step_took_is_refused_once_the_campaign_is_over(ledger, db, campaign, fake, text_of):
+    """Whoever waits for it would wait for ever."""
+    gateway = Gateway(ledger, "claude")
+    fates = [gateway.submit(text_of(number)) for number in range(6)]
+    with closing(SqlLedger(db)) as own:
+        Loop(own, fake(2, failure_rate=0), (), campaign).run()
+    told = [gateway.wait(each.submission, PATIENCE_S, MANY) for each in fates]
+    assert [each.state for each in told] == [State.FINISHED] * 3 + [State.REFUSED] * 3
+    assert told[-1].submission == fates[-1].submission
+    assert told[-1].reasons == (f"campaign {campaign.id} is over: it has its candidates, or has spent what it may",)
+    with pytest.raises(SubmissionError, match=f"campaign {campaign.id} is over"):
+        gateway.brief()
 
 
 def test_waiting_ends_in_time_and_when_the_gateway_closes(gateway, text_of):

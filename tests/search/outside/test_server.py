@@ -15,6 +15,7 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
+from search.outside.gateway import Gateway
 from search.outside.tools import MAX_ANSWER, TOOLS
 from search.records import Status
 
@@ -23,6 +24,7 @@ VORTEX = "import sys; from search.cli import main; sys.exit(main())"
 TOKEN = "a-token-that-only-this-test-knows"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 PATIENCE_S = 120
+USUAL = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 
 
 async def play(client, text):
@@ -118,18 +120,47 @@ def test_whatever_stands_on_a_line_the_next_one_is_answered(db, campaign):
         assert len(content) < 2000
 
 
+READY = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+LONG_S, SOON_S = 60, 30
+
+
+def test_a_server_whose_client_has_gone_ends_though_a_call_still_waits(db, ledger, campaign, text_of):
+    waited = Gateway(ledger, "claude").submit(text_of(1)).submission
+    calls = [called(2, "wait", submission=waited, timeout_s=LONG_S), called(3, "zoo", name="quest")]
+    words = [sys.executable, "-c", VORTEX, "mcp", "--agent", "claude", "--db", db]
+    with subprocess.Popen(words, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        process.stdin.write("\n".join(map(json.dumps, [HELLO, READY, *calls])) + "\n")
+        process.stdin.flush()
+        while json.loads(process.stdout.readline()).get("id") != 3:
+            pass
+        process.stdin.close()
+        assert process.wait(SOON_S) == 0
+
+
+def test_a_server_over_http_ends_when_it_is_told_to_though_a_call_still_waits(db, ledger, campaign, text_of):
+    waited = Gateway(ledger, "claude").submit(text_of(1)).submission
+    call = json.dumps(called(2, "wait", submission=waited, timeout_s=LONG_S))
+    with served(db) as (url, token):
+        sent = USUAL | {"Authorization": f"Bearer {token}"}
+        told = httpx2.post(url, content=json.dumps(HELLO), headers=sent, timeout=30)
+        sent["mcp-session-id"] = told.headers["mcp-session-id"]
+        with pytest.raises(httpx2.ReadTimeout):
+            httpx2.post(url, content=call, headers=sent, timeout=2)
+    # `served` has waited for its end
+
+
 @contextmanager
-def served(db, token=TOKEN):
+def served(db, token=TOKEN, host="127.0.0.1"):
     """Serve over HTTP in a process of its own; give the URL, and the token that it tells where it has none."""
     environment = {**ENVIRONMENT, "VORTEX_MCP_TOKEN": token}
-    words = [sys.executable, "-c", VORTEX, "mcp", "--agent", "claude", "--http", "--db", db]
+    words = [sys.executable, "-c", VORTEX, "mcp", "--agent", "claude", "--http", "--host", host, "--db", db]
     process = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
     try:
         told = "" if token else re.search(r"the token is (\S+)", process.stderr.readline())[1]
         yield re.search(r"http://\S+", process.stderr.readline())[0], told or token
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=SOON_S)
 
 
 def test_an_agent_takes_part_over_http(db, ledger, running, text_of):
@@ -148,23 +179,32 @@ def test_an_agent_takes_part_over_http(db, ledger, running, text_of):
         check_played(ledger, running, *anyio.run(session, url, token), text_of(3))
 
 
-def test_nobody_is_served_without_the_token(db, campaign):
+def status(url, content=None, **headers):
+    """What a server says to a request for its tools."""
     hello = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
-    usual = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+    sent = json.dumps(hello) if content is None else content
+    return httpx2.post(url, content=sent, headers=USUAL | headers, timeout=30).status_code
 
-    def status(url, content=None, **headers):
-        sent = json.dumps(hello) if content is None else content
-        return httpx2.post(url, content=sent, headers=usual | headers, timeout=30).status_code
 
+def test_nobody_is_served_without_the_token(db, campaign):
     with served(db) as (url, token):
         right = {"Authorization": f"Bearer {token}"}
         assert status(url) == 401
+        assert status(f"{url}?token={token}&access_token={token}") == 401
         assert status(url, Authorization="Bearer wrong") == 401
         assert status(url, Authorization=f"Bearer {token}é".encode("latin-1")) == 401
         assert status(url, **right) not in (401, 403, 421)
         assert status(url, **right, Host="evil.example") == 421
         assert status(url, **right, Origin="http://evil.example") == 403
         assert status(url, "x" * (2 << 20), **right) == 413
+
+
+def test_whoever_has_the_token_is_served_by_any_name_where_other_machines_are(db, campaign):
+    with served(db, host="0.0.0.0") as (url, token):
+        here = url.replace("0.0.0.0", "127.0.0.1")
+        right = {"Authorization": f"Bearer {token}"}
+        assert status(here) == status(here, Authorization="Bearer wrong", Host="gpu-box.example:8000") == 401
+        assert status(here, **right, Host="gpu-box.example:8000") not in (401, 403, 421)
 
 
 @pytest.mark.parametrize("token", ["short", "has spaces in the middle of it", "x" * 600])

@@ -13,6 +13,7 @@ from scripted_server import Scripted, chat
 from search.agents.llm.endpoint import ANSWER_TOKENS, Chat, Endpoint
 from search.agents.llm.keys import redacted
 from search.contracts import ProposerError
+from tests.search.agents.timing import within
 
 ASKED = [{"role": "user", "content": "Write one."}]
 KEY = "sk-proj-0123456789abcdef"
@@ -66,9 +67,18 @@ def test_calls_of_tools_come_back(wire):
     assert answer.fault == ""
 
 
-def test_an_endpoint_that_takes_no_tools_is_asked_without(wire):
-    refusal = b'{"error": {"message": "\\"auto\\" tool choice requires --enable-auto-tool-choice"}}'
-    wire.script = [Scripted(refusal, 400), Scripted(chat("hello"))]
+@pytest.mark.parametrize(
+    ("refusal", "status"),
+    [
+        (b'{"error": {"message": "\\"auto\\" tool choice requires --enable-auto-tool-choice"}}', 400),
+        (b'{"error": "Tool error: no such grammar", "error_type": "tool_error"}', 422),
+        (b'{"detail": [{"loc": ["body", "tools"], "msg": "Extra inputs are not permitted"}]}', 422),
+        (b"tools are not supported", 400),
+    ],
+    ids=["OpenAI", "one text", "FastAPI", "plain"],
+)
+def test_an_endpoint_that_takes_no_tools_is_asked_without(wire, refusal, status):
+    wire.script = [Scripted(refusal, status), Scripted(chat("hello"))]
     asking = Chat(Endpoint("m", wire.url))
     assert asking.ask(ASKED, [TOOL]).text == "hello"
     assert asking.ask(ASKED, [TOOL]).text == "hello"
@@ -96,6 +106,13 @@ def test_a_server_that_is_asked_in_vain_is_told_with_what_it_said_last(wire):
     wire.script = [Scripted(b"{}", 429, {"retry-after": "60"})]
     with pytest.raises(ProposerError, match=r"not whole after 1 s; the last reply was HTTP 429, and asks to wait 60 s"):
         Chat(Endpoint("m", wire.url, deadline_s=1.0)).ask(ASKED)
+
+
+@pytest.mark.parametrize("said", [b'{"detail":"Not Found"}', b'{"error": "Not Found"}', b"404 Not Found\n"])
+def test_what_a_server_says_of_an_error_is_told_in_whatever_form_it_says_it(wire, said):
+    wire.script = [Scripted(said, 404)]
+    with pytest.raises(ProposerError, match=r"HTTP 404.*Not Found"):
+        Chat(Endpoint("m", wire.url)).ask(ASKED)
 
 
 def test_who_is_asked_in_vain_is_told_whether_others_were_answered(wire):
@@ -179,6 +196,22 @@ def test_a_key_that_a_server_echoes_escaped_or_in_a_call_is_not_kept(wire, monke
     assert answer.calls[0].id == "[key]"
 
 
+def test_a_key_that_a_server_echoes_in_two_parts_is_not_kept(wire, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "no-form-that-is-known")
+    parts = [{"type": "text", "text": text} for text in ("It is no-form-", "that-is-known.")]
+    wire.script = [Scripted(chat(parts))]
+    assert Chat(Endpoint("m", wire.url, api_key_env="MY_KEY")).ask(ASKED).text == "It is [key]."
+
+
+def test_a_key_that_a_server_echoes_escaped_in_an_error_of_its_own_form_is_not_told(wire, monkeypatch):
+    key = "no/form=that+is/known"
+    monkeypatch.setenv("MY_KEY", key)
+    wire.script = [Scripted(json.dumps({"detail": [{key: f"{key} is wrong"}]}).replace("/", "\\/").encode(), 403)]
+    with pytest.raises(ProposerError, match=r"\[key\] is wrong") as raised:
+        Chat(Endpoint("m", wire.url, api_key_env="MY_KEY")).ask(ASKED)
+    assert "form" not in str(raised.value)
+
+
 @pytest.mark.parametrize("form", ["json", "stream"])
 def test_of_a_key_that_is_escaped_where_a_message_is_cut_no_half_is_told(wire, monkeypatch, form):
     key = "no/form=that+is/known/but-long"
@@ -198,6 +231,15 @@ def test_what_a_server_says_is_told_in_one_line_without_half_a_key_or_control_ch
         Chat(Endpoint("m", wire.url, api_key_env="MY_KEY", max_retries=0)).ask(ASKED)
     assert "otherwise" not in str(raised.value)
     assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize("unit", ["-eyJ", "Bearer ", "://a:", "sk-", "[", '{"a":'])
+def test_whatever_an_error_repeats_is_told_in_seconds(wire, unit):
+    message = (unit * (1 << 20))[: 1 << 20]
+    wire.script = [Scripted(json.dumps({"error": {"message": message}}).encode(), 400)]
+    with within(20.0), pytest.raises(ProposerError, match="HTTP 400") as raised:
+        Chat(Endpoint("m", wire.url, max_retries=0)).ask(ASKED)
+    assert len(str(raised.value)) < 1000
 
 
 @pytest.mark.parametrize("key", ["sk-with space", "sk-\x00zero", "schlüssel-geheim"])

@@ -338,5 +338,19 @@ def test_calls_that_are_longer_than_an_answer_may_be_are_left_out():
     assert "a call of check has 3,000,015 bytes: all of an answer have at most 65,536" in reply.faults[2]
 
 
+def test_calls_in_a_stream_are_joined_by_their_index():
+    def piece(index, **function):
+        return {"tool_calls": [{"index": index, "function": function}]}
+
+    first = {"tool_calls": [{"index": 0, "id": "c1", "function": {"name": "look", "arguments": ""}}]}
+    pieces = [first, piece(1, name="zoo"), piece(0, arguments='{"rat'), {"tool_calls": [None, 3, {"function": 1}]}]
+    reply = read_reply(events(*pieces, piece(0, arguments='io": 16}'), finish="tool_calls"), offers_tools=True)
+    assert [(call.id, call.name, call.arguments) for call in reply.calls] == [
+        ("c1", "look", {"ratio": 16}),
+        ("", "zoo", {}),
+    ]
+    assert all("cannot be read" in fault for fault in reply.faults)
+
+
 def test_a_call_that_was_offered_is_no_fault():
     assert read_reply(chat(None, message={"tool_calls": [tool("")]}), offers_tools=True).faults == ()

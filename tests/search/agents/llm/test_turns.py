@@ -11,7 +11,9 @@ from search.agents.llm.operators import Asked
 from search.agents.llm.tools import Desk
 from search.contracts import ProposerError
 from search.records import Evaluation, EvaluationKey, Measurement, Stage, Status
+from search.store.conversations import packed
 from tests.search.agents.looking import Scripted
+from tests.search.agents.timing import within
 from vortex_dsl import zoo
 
 RATIO = 4.0
@@ -110,6 +112,28 @@ def test_json_without_bound_or_with_half_signs_is_answered_and_can_be_sent_and_s
     sent = [message["content"] for messages in script.asked for message in messages]
     for text in (*sent, proposal.text, proposal.conversation, *map(str, proposal.hypotheses)):
         text.encode()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "<<<<<<< SEARCH\n x\n=======\n y\n" * 2200,
+        "<<<<<<< SEARCH\n" * 4300,
+        f"ASK zoo{' ' * 65_000}x",
+        "```a\n" * 13_000,
+        f"```{' ' * 65_000}x",
+        "-eyJ" * 16_000,
+        "[![](" * 13_000,
+        "`" * 65_000,
+    ],
+    ids=["edits", "searches", "blanks", "fences", "fence", "tokens", "links", "ticks"],
+)
+def test_what_a_model_repeats_until_it_is_cut_off_is_read_in_seconds(context, answer):
+    """While a pattern is sought nothing else of the process runs: no lease would be kept."""
+    with within(20.0):
+        proposal = converse(context, Script(answer, program("Repaired")))
+        packed(proposal.conversation)
+    assert "class Repaired" in proposal.text
 
 
 def test_every_objection_is_told_at_once(context):
