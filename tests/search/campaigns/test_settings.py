@@ -160,10 +160,7 @@ def test_a_long_campaign_is_choosier_about_who_enters_an_engine(worded):
     for candidates in (100, 4000, 8000):
         config = settings_of(read_setup(None, {"candidates": candidates}), real)
         entering[candidates] = candidates * config.screen_share * config.recall_share
-<<<<<<< HEAD
     assert entering == pytest.approx({100: 6, 4000: 100, 8000: 100})
-=======
-    assert entering == pytest.approx({100: 10, 4000: 100, 8000: 100})
 
 
 def test_what_was_modelled_for_another_target_is_not_taken_for_this_ones(ledger, fake):
@@ -181,4 +178,3 @@ def test_what_was_modelled_for_another_target_is_not_taken_for_this_ones(ledger,
     rest = [[each for each in config.workloads if each.stage is not Stage.CHECK] for config in configs]
     assert rest[0] == rest[1]
     assert len({s.workload for campaign in campaigns for s in ledger.standings(campaign.id)}) == 1
->>>>>>> attack
