@@ -147,7 +147,11 @@ class CampaignConfig:
             self.target in DEVICES,
             f"target is {self.target!r}; give one of {', '.join(DEVICES)}{did_you_mean(self.target, DEVICES)}",
         )
-        _require(self.steer_by in STEER_BY, f"steer_by is {self.steer_by!r}; give {' or '.join(map(repr, STEER_BY))}")
+        _require(
+            self.steer_by in STEER_BY,
+            f"steer_by is {self.steer_by!r}; give {' or '.join(map(repr, STEER_BY))}"
+            f"{did_you_mean(self.steer_by, STEER_BY)}",
+        )
         anybody = bool(self.proposers or self.outside)
         _require(anybody, "proposers is empty; name at least one, for example 'grammar'")
         _require(self.seed_pages >= 1, f"seed_pages must be at least 1, but is {self.seed_pages}")

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 MOST_IN_A_TABLE = 5000  # rows
 
 Top = Annotated[
-    int | None, typer.Option("--top", metavar="N", min=1, max=options.LARGEST, help="Show the best N only.")
+    int | None, typer.Option("--top", metavar="N", min=1, callback=options.storable, help="Show the best N only.")
 ]
 Everyone = Annotated[
     int | None,
-    typer.Option("--campaign", metavar="ID", max=options.LARGEST, help="Show one campaign; all of them when left out."),
+    typer.Option(
+        "--campaign", metavar="ID", callback=options.storable, help="Show one campaign; all of them when left out."
+    ),
 ]
 Ratio = Annotated[
     float | None,
