@@ -55,12 +55,17 @@ def commands_page() -> str:
 
 def _parameters(command: Any) -> str:
     rows = ["| | meaning | default |", "|---|---|---|"]
-    for param in command.params:
-        if param.name != "help":
-            names = param.opts if param.param_type_name == "option" else []
-            shown = ", ".join(f"`{name}`" for name in names) + (f" `{param.metavar}`" if param.metavar else "")
-            rows.append(f"| {shown.strip()} | {param.help} | {_default(param)} |")
+    rows += [f"| {_named(each)} | {each.help} | {_default(each)} |" for each in command.params if each.name != "help"]
     return "\n".join(rows)
+
+
+def _named(param: Any) -> str:
+    """Name an option with what it takes, or an argument: in brackets if it may be left out, dotted if repeated."""
+    if param.param_type_name == "option":
+        names = ", ".join(f"`{name}`" for name in param.opts)
+        return f"{names} `{param.metavar}`" if param.metavar else names
+    shown = f"{param.metavar}{'…' * (param.nargs == -1)}"
+    return f"`{shown}`" if param.required else f"`[{shown}]`"
 
 
 def _default(param: Any) -> str:

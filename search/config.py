@@ -58,6 +58,7 @@ REFLECT_EVERY = 8  # turns of an agent: its notes are young when it reads them, 
 TARGET = "H200"  # on which speed is modelled beside what is measured
 MAX_KV_HEADS = 4096
 ANSWER_TOKENS = 160  # more than any stage decodes after a prompt
+NEWER = "; if a newer vortex-search stored these settings, upgrade to it to go on with them"
 
 _LARGEST_OF_A_WORKLOAD = {"num_tokens": MAX_TOKENS, "num_sequences": MAX_SEQUENCES, "repeats": MAX_REPEATS}
 JUDGING = (Stage.FIDELITY, Stage.RETRIEVAL, Stage.PROBE)  # one of them tells candidates apart
@@ -150,7 +151,11 @@ class CampaignConfig:
             self.target in DEVICES,
             f"target is {self.target!r}; give one of {', '.join(DEVICES)}{did_you_mean(self.target, DEVICES)}",
         )
-        _require(self.steer_by in STEER_BY, f"steer_by is {self.steer_by!r}; give {' or '.join(map(repr, STEER_BY))}")
+        _require(
+            self.steer_by in STEER_BY,
+            f"steer_by is {self.steer_by!r}; give {' or '.join(map(repr, STEER_BY))}"
+            f"{did_you_mean(self.steer_by, STEER_BY)}",
+        )
         anybody = bool(self.proposers or self.outside)
         _require(anybody, "proposers is empty; name at least one, for example 'grammar'")
         _require(self.seed_pages >= 1, f"seed_pages must be at least 1, but is {self.seed_pages}")
@@ -342,8 +347,7 @@ def _workload(values: object) -> Workload:
     stages = [stage.value for stage in Stage]
     _require(
         checked["stage"] in stages,
-        f"there is no stage {checked['stage']!r} here, only {', '.join(stages)}; if a newer vortex-search stored these "
-        "settings, upgrade to it to go on with them",
+        f"there is no stage {checked['stage']!r} here, only {', '.join(stages)}{NEWER}",
     )
     try:
         return Workload(**{**checked, "stage": Stage(checked["stage"])})
@@ -374,7 +378,7 @@ def _checked(kind: Any, values: object) -> dict[str, Any]:
     assert isinstance(values, dict)
     types = {each.name: str(each.type) for each in fields(kind)}
     for name, value in values.items():
-        _require(name in types, f"{kind.__name__} has no setting {name!r}; it has {', '.join(sorted(types))}")
+        _require(name in types, f"{kind.__name__} has no setting {name!r} here{NEWER}")
         _require(_fits(value, types[name]), f"{name} of {kind.__name__} must be {types[name]}, but is {value!r}")
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 

@@ -57,7 +57,8 @@ def _from_file(file: Path) -> dict[str, Any]:
         with file.open("rb") as opened:
             content = opened.read(MAX_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"the campaign file {file} cannot be read: {error.strerror}") from error
+        near = did_you_mean(file.name, (each.name for each in file.parent.glob("*.toml")))
+        raise ConfigError(f"the campaign file {file} cannot be read: {error.strerror}{near}") from error
     if len(content) > MAX_BYTES:
         raise ConfigError(f"the campaign file {file} has more than {MAX_BYTES:,} bytes; is it one?")
     try:

@@ -8,7 +8,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from search.agents.seeds import Seeds
 from search.archive.speeds import MEASURED_SPEED
@@ -27,7 +27,8 @@ from search.campaigns.bounds import (
 )
 from search.campaigns.endpoints import EndpointSetup, check_priced, with_keys
 from search.campaigns.proposers import KNOWN, LLM, WITH_LLM
-from search.config import MAX_RATIOS, PROPOSERS, REFLECT_EVERY, TARGET, TURNS
+from search.campaigns.target import parse_target
+from search.config import MAX_RATIOS, PROPOSERS, REFLECT_EVERY, TARGET, TURNS, CampaignConfig, ConfigError
 from search.evaluator.probe import PROBE
 from search.kinds.wished import read_wishes
 from search.outside.arrivals import Arrivals
@@ -58,8 +59,10 @@ class Setup(BaseModel):
         PROBE, min_length=1, max_length=8192, description="The model to serve: a folder, a hub name, smollm2 or probe."
     )
     tokens: int | None = Field(
-        None, ge=LEAST_TOKENS, le=MAX_TOKENS, description="Longest text that the model is judged on, in tokens."
-    )
+        None, ge=LEAST_TOKENS, le=MAX_TOKENS,
+        description="Longest text that the model is judged on, in tokens; if left out 4,000, or as many as model and "
+        "text hold.",
+    )  # fmt: skip
     text: File | None = Field(
         None,
         description="A file with the text to judge on, instead of what comes with Python: prose, or code if long.",
@@ -164,6 +167,24 @@ class Setup(BaseModel):
         description="Wait for so many seconds for a database that is locked, restarts or cannot be reached, and for a "
         "worker where none is left.",
     )  # fmt: skip
+
+    @field_validator("target", "steer_by", "ratios")
+    @classmethod
+    def _possible(cls, given: Any, about: ValidationInfo) -> Any:
+        """Refuse here what no model could mend: reading one takes a while."""
+        name = str(about.field_name)
+        try:
+            CampaignConfig(**{name: given})
+        except ConfigError as error:
+            raise ValueError(str(error).removeprefix(f"{name} ")) from None
+        return given
+
+    @field_validator("stop_at")
+    @classmethod
+    def _a_target(cls, given: str) -> str:
+        if given:
+            parse_target(given)
+        return given
 
     @field_validator("proposers", mode="before")
     @classmethod

@@ -11,7 +11,6 @@ import typer
 
 from search.campaigns.bounds import (
     DATABASE_URL,
-    LARGEST,
     LEAST_TOKENS,
     MAX_DOLLARS,
     MAX_LAG,
@@ -19,7 +18,7 @@ from search.campaigns.bounds import (
     MAX_TURNS,
     MAX_WORKERS,
 )
-from search.commands.options import DATABASE_VARIABLE, OF_DATABASE
+from search.commands.options import DATABASE_VARIABLE, OF_DATABASE, storable
 from vortex_dsl.values import MAX_TOKENS
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ LLM = "llm"  # the endpoint that options describe
 
 CampaignFile = Annotated[
     Path | None,
-    typer.Argument(metavar="[FILE]", help="A campaign file (TOML); options replace what it says."),
+    typer.Argument(metavar="FILE", help="A campaign file (TOML); options replace what it says."),
 ]
 FileToGoOnWith = Annotated[
     Path | None, typer.Option("--file", metavar="FILE", help="The campaign file with endpoints and machines.")
@@ -67,14 +66,14 @@ class Searched(Asked):
     candidates: Annotated[
         int | None,
         typer.Option(
-            "-n", "--candidates", metavar="N", min=0, max=LARGEST, show_default="100",
+            "-n", "--candidates", metavar="N", min=0, callback=storable, show_default="100",
             help="Programs to invent beside the seeds.",
         ),
     ] = None  # fmt: skip
     seed: Annotated[
         int | None,
         typer.Option(
-            "--seed", min=-LARGEST, max=LARGEST, show_default="0",
+            "--seed", metavar="N", callback=storable, show_default="0",
             help="Decides the sequence of candidates, given the same measurements.",
         ),
     ] = None  # fmt: skip
@@ -115,7 +114,7 @@ class Searched(Asked):
     reflect_every: Annotated[
         int | None,
         typer.Option(
-            "--reflect-every", metavar="N", min=0, max=LARGEST, show_default="8",
+            "--reflect-every", metavar="N", min=0, callback=storable, show_default="8",
             help="A language model notes what was learnt once in so many of its turns; 0 for never.",
         ),
     ] = None  # fmt: skip
@@ -130,7 +129,7 @@ class Searched(Asked):
         str | None,
         typer.Option(
             "--steer-by", metavar="SPEED", show_default="measured",
-            help="Choose leaders and parents by the speed that is measured here, or that is modelled for --target.",
+            help="Choose leaders and parents by the speed that is 'measured' here, or that is 'modelled' for --target.",
         ),
     ] = None  # fmt: skip
     seed_program: Annotated[
@@ -189,9 +188,10 @@ class Limited(Asked):
     patience: Annotated[
         int | None,
         typer.Option(
-            "--patience", metavar="N", min=1, max=LARGEST, help="Stop after so many candidates without progress."
+            "--patience", metavar="N", min=1, callback=storable,
+            help="Stop after so many candidates in a row without progress.",
         ),
-    ] = None
+    ] = None  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,15 +210,18 @@ class Judged(Asked):
         typer.Option(
             "--ratio",
             metavar="R",
-            help="Judge with budgets fitted so that dense attention reads R times the bytes; repeatable.",
+            help="Judge with budgets fitted so that dense attention reads R times the bytes; repeatable. If left out: "
+            "8, 16 and 32 in `run`, of the probe 8; as written in `eval`.",
         ),
     ] = None
     tokens: Annotated[
         int | None,
         typer.Option(
-            "--tokens", min=LEAST_TOKENS, max=MAX_TOKENS, help="Longest text that a model is judged on, in tokens."
+            "--tokens", metavar="N", min=LEAST_TOKENS, max=MAX_TOKENS,
+            help="Longest text that a model is judged on, in tokens; if left out 4000, or as many as model and text "
+            "hold.",
         ),
-    ] = None
+    ] = None  # fmt: skip
     text: Annotated[
         Path | None,
         typer.Option(
@@ -276,7 +279,7 @@ class Staffed(Asked):
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", min=1, max=MAX_WORKERS, show_default="1",
+            "--workers", metavar="N", min=1, max=MAX_WORKERS, show_default="1",
             help="Engines that measure side by side, on each kind of machine.",
         ),
     ] = None  # fmt: skip

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search.campaigns.bounds import LARGEST
 from search.commands import options
 from search.commands.asked import CampaignFile, FileToGoOnWith, ToEvaluate, ToResume, ToRun
 from search.commands.database import campaign_of, existing, opened
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 CampaignArgument = Annotated[
     int | None,
-    typer.Argument(metavar="[CAMPAIGN]", max=LARGEST, help="The campaign's id; the newest when left out."),
+    typer.Argument(metavar="CAMPAIGN", callback=options.storable, help="The campaign's id; the newest when left out."),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Tell what would be run, how long and how dear it would be; start nothing.")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Name = Annotated[
     str | None,
-    typer.Argument(metavar="[FOLDER_OR_NAME]", help="Prepare this model and show what it has; a folder or a name."),
+    typer.Argument(metavar="FOLDER_OR_NAME", help="Prepare this model and show what it has; a folder or a name."),
 ]
 
 

@@ -33,8 +33,18 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Give a tunable another value; repeatable."),
 ]
+
+
+def storable(value: int | None) -> int | None:
+    """Refuse a whole number that no database keeps; as a bound of Typer's, help would print all of its digits."""
+    if value is not None and abs(value) > LARGEST:
+        raise typer.BadParameter(f"must be at {'most' if value > 0 else 'least'} {LARGEST if value > 0 else -LARGEST}")
+    return value
+
+
 CampaignId = Annotated[
-    int | None, typer.Option("--campaign", metavar="ID", max=LARGEST, help="The campaign; the newest when left out.")
+    int | None,
+    typer.Option("--campaign", metavar="ID", callback=storable, help="The campaign; the newest when left out."),
 ]
 
 

@@ -18,13 +18,27 @@ from vortex_dsl.errors import quoted
 if TYPE_CHECKING:
     from search.plugin.verify import Verification
     from search.plugin.wheel import Wheel as ReadWheel
+    from search.records import Record
 
 Folder = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the wheel goes.")]
 Wheel = Annotated[Path, typer.Argument(metavar="WHEEL", help="A wheel that `vortex export` wrote.")]
 TextFile = Annotated[
     Path | None, typer.Option("--text", metavar="FILE", help="The text that it was judged on, where that was a file.")
 ]
-Ratio = Annotated[float | None, typer.Option("--ratio", metavar="R", help="The cost ratio; the lowest when left out.")]
+Ratio = Annotated[
+    float | None,
+    typer.Option(
+        "--ratio", metavar="R", min=0.0, help="The cost ratio; the lowest at which it was timed when left out."
+    ),
+]
+Served = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        metavar="FOLDER_OR_NAME",
+        help="The model that it was measured on: a folder or a hub name; smollm2 and probe need not be named.",
+    ),
+]
 
 
 def export(
@@ -44,11 +58,7 @@ def export(
         record = candidate_named(ledger, name)
         by = answered(record, ratio)
         if by is None:
-            raise CommandError(
-                f"candidate {record.candidate.id} never answered the probe and was not served ({record.status}), so "
-                "there is nothing to promise of it; export one that was",
-                ExitCode.REFUSED,
-            )
+            raise CommandError(_unanswered(record, ratio), ExitCode.REFUSED)
         record = at_ratio(record.at(by.key.place), by.ratio)
         campaign = campaign_of(ledger, record.candidate.campaign_id)
         workloads = {digest: ledger.workload(digest) for digest in {e.key.workload_digest for e in record.evaluations}}
@@ -66,7 +76,7 @@ def export(
         print_line(str(wheel))
 
 
-def verify(wheel: Wheel, model: options.Model = "", text: TextFile = None, as_json: options.Json = False) -> int:
+def verify(wheel: Wheel, model: Served = "", text: TextFile = None, as_json: options.Json = False) -> int:
     """Install a wheel beside vLLM, run its check in a sandbox, and compare its answers with the recorded ones."""
     from search.campaigns.machines import folder_and_name
     from search.campaigns.saying import said
@@ -87,6 +97,18 @@ def verify(wheel: Wheel, model: options.Model = "", text: TextFile = None, as_js
             print_line(line)
         print_line(_told(found))
     return ExitCode.DONE if found.same else ExitCode.REFUSED
+
+
+def _unanswered(record: Record, ratio: float | None) -> str:
+    """Say why there is nothing to promise of a candidate, and at which cost ratios there is."""
+    from search.plugin.card import answered
+
+    said = f"candidate {record.candidate.id} gave no answers in an engine that a wheel could be verified by"
+    others = sorted({each.ratio for each in record.evaluations if answered(record, each.ratio)})
+    if others and ratio is not None:
+        named = " or ".join(f"--ratio {each:g}" for each in others)
+        return f"{said} at a cost ratio of {ratio:g}; give {named}"
+    return f"{said} ({record.status}); export one that did, as `vortex leaderboard --where 'speedup > 0'` lists them"
 
 
 def _own_model(wheel: ReadWheel) -> str:

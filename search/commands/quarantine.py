@@ -12,9 +12,7 @@ from search.commands.exits import CommandError
 from search.commands.output import note, print_json, print_line
 from search.store.patience import PATIENCE_S
 
-Names = Annotated[
-    list[str], typer.Argument(metavar="ID...", help="Candidates' ids, or the beginnings of their digests.")
-]
+Names = Annotated[list[str], typer.Argument(metavar="ID", help="Candidates' ids, or the beginnings of their digests.")]
 
 
 def forgive(names: Names, db: options.Database = options.DATABASE_URL, as_json: options.Json = False) -> None:

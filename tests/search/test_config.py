@@ -26,7 +26,7 @@ def test_json_both_ways():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"sed": 1}', "no setting 'sed'"),
+        ('{"sed": 1}', "no setting 'sed' here; if a newer vortex-search stored these settings, upgrade"),
         ('{"seed": "1"}', "seed of CampaignConfig must be int"),
         ('{"seed": true}', "must be int"),
         ('{"seed": null}', "must be int"),

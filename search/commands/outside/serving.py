@@ -29,7 +29,7 @@ Agent = Annotated[
 CampaignOption = Annotated[
     int | None,
     typer.Option(
-        "--campaign", metavar="ID", min=1, max=options.LARGEST,
+        "--campaign", metavar="ID", min=1, callback=options.storable,
         help="The campaign; at each call the newest that takes the agent's programs if left out.",
     ),
 ]  # fmt: skip

@@ -172,7 +172,15 @@ def _check_not_missing(name: str) -> None:
 def _check_no_file(name: str) -> None:
     """Raise CommandError for what can be nothing but the path of a file."""
     if "/" in name or name.endswith(".py"):
-        raise CommandError(f"there is no file {quoted(name, MAX_SHOWN)}; give {HOW}")
+        raise CommandError(f"there is no file {quoted(name, MAX_SHOWN)}{_near(Path(name)) or f'; give {HOW}'}")
+
+
+def _near(file: Path) -> str:
+    """Say which program in the same folder may be meant."""
+    try:
+        return did_you_mean(file.name, (each.name for each in file.parent.glob("*.py")))
+    except (OSError, ValueError):  # too long for a path, or a NUL in it
+        return ""
 
 
 def _check_not_meant(name: str) -> None:

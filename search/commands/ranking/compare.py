@@ -25,7 +25,7 @@ MAX_COMPARED = 16
 Names = Annotated[
     list[str],
     typer.Argument(
-        metavar="A B…",
+        metavar="ID",
         help="Candidates by ids, beginnings of digests, published rules' names or files; all against the first.",
     ),
 ]

@@ -10,7 +10,7 @@ import typer
 
 from search.commands import options, plotting
 from search.commands.database import campaign_of, existing
-from search.commands.output import print_data, print_json_list
+from search.commands.output import note, print_data, print_json_list
 from search.commands.programs.completing import of_fields
 
 if TYPE_CHECKING:
@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 MOST_IN_A_TABLE = 5000  # rows
 
 Top = Annotated[
-    int | None, typer.Option("--top", metavar="N", min=1, max=options.LARGEST, help="Show the best N only.")
+    int | None, typer.Option("--top", metavar="N", min=1, callback=options.storable, help="Show the best N only.")
 ]
 Everyone = Annotated[
     int | None,
-    typer.Option("--campaign", metavar="ID", max=options.LARGEST, help="Show one campaign; all of them when left out."),
+    typer.Option(
+        "--campaign", metavar="ID", callback=options.storable, help="Show one campaign; all of them when left out."
+    ),
 ]
 Ratio = Annotated[
     float | None,
@@ -80,7 +82,9 @@ def leaderboard(
         elif is_listed:
             _print_list(ledger.listed(campaign, asked) if top is None else _first(ledger, campaign, top, asked))
         else:
-            _print_fronts(ledger.fronts(campaign, asked), top)
+            _print_fronts(found := ledger.fronts(campaign, asked), top)
+            if not found:
+                _note_what_there_is(ledger.fronts(campaign))
 
 
 def _told(row: Standing, is_on_front: bool) -> dict[str, object]:
@@ -101,6 +105,15 @@ def _print_list(rows: Iterator[tuple[Standing, bool]]) -> None:
     print_data(listed(drawn))
     while drawn := list(islice(rows, MOST_IN_A_TABLE)):
         print_data(listed(drawn))
+
+
+def _note_what_there_is(fronts: Sequence[Front]) -> None:
+    """Say of which models, devices and cost ratios there are rows, where none is like what was asked for."""
+    firsts = [each.first for each in fronts]
+    if firsts:
+        models, devices = (", ".join(sorted({getattr(row, name) for row in firsts})) for name in ("model", "device"))
+        ratios = ", ".join(f"{ratio:g}" for ratio in sorted({row.ratio for row in firsts}))
+        note(f"there are rows of the models {models}, on {devices}, at cost ratios of {ratios}")
 
 
 def _print_fronts(fronts: Sequence[Front], top: int | None) -> None:

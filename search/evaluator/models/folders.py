@@ -86,6 +86,6 @@ def _snapshot(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=list(MODEL_FILES)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().splitlines()[0].removeprefix("Got: ")
         near = did_you_mean(name, OWN)
         raise ModelError(f"the model {name} is neither a folder nor to be had from the hub: {reason}{near}") from error

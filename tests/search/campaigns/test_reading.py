@@ -161,6 +161,23 @@ def test_what_is_no_text_or_too_much_of_it_is_refused(tmp_path, content):
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         read_setup(tmp_path / "nowhere.toml")
+    (tmp_path / "small.toml").write_text("")
+    with pytest.raises(ConfigError, match=r"did you mean 'small\.toml'\?"):
+        read_setup(tmp_path / "smal.toml")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"target": "H20"}, "^target is 'H20'; give one of .*; did you mean 'H200'"),
+        ({"steer_by": "modeled"}, "^steer_by is 'modeled'; give .*; did you mean 'modelled'"),
+        ({"ratios": (0.5,)}, "^ratios are 0.5; give numbers from 1 to 1024"),
+        ({"stop_at": "kll < 0.05 at 8"}, "^stop_at 'kll < 0.05 at 8' is no target: .*; did you mean 'kl'"),
+    ],
+)
+def test_what_no_model_could_mend_is_refused_before_one_is_read(given, says):
+    with pytest.raises(ConfigError, match=says):
+        read_setup(None, given)
 
 
 @pytest.mark.parametrize(

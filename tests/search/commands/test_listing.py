@@ -73,3 +73,10 @@ def test_a_long_list_is_several_tables_of_the_same_rows(call, made, monkeypatch)
     assert several[1].count("kl") > whole[1].count("kl")
     assert sorted(row.findall(several[1])) == sorted(row.findall(whole[1]))
     assert {mark for *_, mark in row.findall(whole[1])} == {" *", ""}
+
+
+def test_what_there_is_is_told_where_nothing_is_like_what_was_asked_for(call, filled):
+    code, out, err = call("leaderboard", "--db", filled, "--model", "prob")
+    assert (code, out) == (ExitCode.DONE, "no row of the leaderboard is like that\n")
+    assert err == "there are rows of the models probe, on a small CPU, at cost ratios of 8\n"
+    assert call("leaderboard", "--db", filled, "--model", "probe")[2] == ""

@@ -46,6 +46,12 @@ def test_a_file_that_is_not_there_is_told_where_a_candidate_is_asked_for_too(cal
         assert (code, f"there is no file '{name}'" in err) == (ExitCode.USAGE, True)
 
 
+def test_a_file_of_nearly_that_name_may_be_meant(call, tmp_path):
+    (tmp_path / "mine.py").write_text(QUEST)
+    code, _, err = call("check", str(tmp_path / "mien.py"))
+    assert (code, "mien.py'; did you mean 'mine.py'?" in err) == (ExitCode.USAGE, True)
+
+
 def test_a_folder_hides_neither_a_rule_nor_a_candidate(call, filled, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     expected = digest(call, "quest"), digest(call, "2", "--db", filled)

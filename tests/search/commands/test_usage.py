@@ -1,6 +1,7 @@
 """What is said of a command line that cannot be read, and the little that needs no command: version and completion."""
 
 import os
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from search.cli import commands
 from search.commands.exits import ExitCode
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -41,6 +43,14 @@ def vortex(*words, **variables):
         (["check", "quest", "--device", "H20"], "did you mean 'H200'?"),
         (["zoo", "qest"], "did you mean 'quest'?"),
         (["run", "--target", "H20"], "did you mean 'H200'?"),
+        (["run", "--steer-by", "modeled"], "did you mean 'modelled'?"),
+        (["run", "--seed", f"-{2**63}"], "--seed must be at least -9223372036854775807, but is -9223372036854775808"),
+        (
+            ["run", "--patience", str(2**63)],
+            "--patience must be at most 9223372036854775807, but is 9223372036854775808",
+        ),
+        (["show", "quest", "--ratio", "-1"], "--ratio must be at least 0, but is -1"),
+        (["export", "quest", "--ratio", "-1"], "--ratio must be at least 0, but is -1"),
     ],
 )
 def test_what_cannot_be_read_is_one_sentence_with_a_remedy(call, words, says):
@@ -48,6 +58,13 @@ def test_what_cannot_be_read_is_one_sentence_with_a_remedy(call, words, says):
     assert code == ExitCode.USAGE
     assert says in err
     assert [line for line in err.splitlines() if line.startswith("vortex: ")] == err.splitlines()[-1:]
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_help_shows_no_bound_that_nobody_reaches_and_no_bracket_twice(call, name):
+    code, out, _ = call(*name.split(), "--help")
+    assert code == ExitCode.DONE
+    assert not re.search(r"9223372036854|\[\[|\.\.\.}", "".join(out.split()))
 
 
 def test_the_version_is_that_of_the_package(call):

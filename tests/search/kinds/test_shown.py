@@ -76,3 +76,10 @@ def test_what_leaves_as_a_plugin_has_the_figures_of_one_machine(searched, capsys
     with zipfile.ZipFile(wheel) as opened:
         (card,) = (json.loads(opened.read(name)) for name in opened.namelist() if name.endswith("exported.json"))
     assert {each["key"]["environment_digest"] for each in card["evaluations"]} == {HERE.digest}
+
+
+def test_an_export_at_another_ratio_names_those_at_which_there_are_answers(searched, capsys, tmp_path):
+    db, (one, _) = searched
+    assert main(["export", one, "--ratio", "64", "--db", db, "-o", str(tmp_path)]) == ExitCode.REFUSED
+    assert "at a cost ratio of 64; give --ratio 4" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -58,5 +58,14 @@ def test_an_unknown_hub_name_is_one_sentence(monkeypatch):
         model_folder("nobody/has-this")
 
 
+def test_the_hub_s_own_words_are_told_once(monkeypatch):
+    def refused(*_args, **_kwargs):
+        raise OSError("Got: ConnectError: no such host")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refused)
+    with pytest.raises(ModelError, match=r"hub: ConnectError: no such host; did you mean 'smollm2'\?"):
+        model_folder("smolm2")
+
+
 def test_the_probe_is_at_hand():
     assert (model_folder("probe") / "model.safetensors").is_file()
