@@ -40,6 +40,7 @@ ORDER = {stage: place for place, stage in enumerate(Stage)}
 PASSING = (Status.INFRASTRUCTURE, Status.INTERRUPTED, Status.QUARANTINED)  # what may become another
 MOST_FINISHED = 8192  # that are remembered: more than all candidates under way have
 TOLD = ("status", "message", "correct", "answers", "elapsed_s")
+READ = tuple(getattr(models.Evaluation, name) for name in (*models.KEY, *TOLD))  # what `evaluation` needs of a row
 key_columns = attrgetter(*models.KEY)
 
 
@@ -263,20 +264,19 @@ class Reading:
     """Reads the finished evaluations of candidates, each candidate's in stage order.
 
     Its statements are built once: that costs more than a database takes to answer them. `candidates` is what their ids
-    are among, `which` conditions on `models.Measurement`, where not all measurements are wanted,
-    and `among` one on `models.Evaluation`.
+    are among, `which` conditions on `models.Measurement`, where not all measurements are wanted.
     """
 
-    def __init__(self, candidates: Any, *which: ColumnElement[bool], among: ColumnElement[bool] | None = None) -> None:
+    def __init__(self, candidates: Any, *which: ColumnElement[bool]) -> None:
         link, row = models.CandidateEvaluation, models.Evaluation
         mine = link.candidate_id.in_(candidates)
         self._measuring = _measuring(
             models.Measurement.evaluation_id.in_(select(link.evaluation_id).where(mine)), *which
         )
         self._evaluating = (
-            select(link.candidate_id, row.id, *(getattr(row, name) for name in (*models.KEY, *TOLD)))
+            select(link.candidate_id, row.id, *READ)
             .join(row, row.id == link.evaluation_id)
-            .where(mine, row.status.is_not(None), *([] if among is None else [among]))
+            .where(mine, row.status.is_not(None))
         )
 
     def by_id(self, session: Session, **given: Any) -> dict[int, list[tuple[int, Judged]]]:
