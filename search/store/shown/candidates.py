@@ -79,17 +79,18 @@ def records(session: Session, campaign_id: int, steps: range) -> list[Record]:
 
 def _records(session: Session, campaign_id: int, steps: range) -> list[Record]:
     given = {"campaign": campaign_id, "first": steps.start, "end": steps.stop}
-    judged = OF_STEPS(session, **given)
-    mine = STEPS.params(given)
-    said = entries.read(session, mine)
-    found = session.execute(selected().where(mine).order_by(models.Candidate.step))
-    return [
-        Record(
-            rows.candidate(row, text, said.get(row.id, entries.NOTHING)),
-            tuple(each.evaluation for each in judged.get(row.id, ()) if each.split != HELD_OUT),
-        )
-        for row, text in found
-    ]
+    with rows.UNCOLLECTED:
+        judged = OF_STEPS(session, **given)
+        mine = STEPS.params(given)
+        said = entries.read(session, mine)
+        found = session.execute(selected().where(mine).order_by(models.Candidate.step))
+        return [
+            Record(
+                rows.candidate(row, text, said.get(row.id, entries.NOTHING)),
+                tuple(each.evaluation for each in judged.get(row.id, ()) if each.split != HELD_OUT),
+            )
+            for row, text in found
+        ]
 
 
 def step_of(session: Session, campaign_id: int, digest: str) -> int | None:
@@ -104,8 +105,8 @@ def screened(session: Session, campaign_id: int, steps: range) -> list[Screened]
     """Give those candidates of consecutive steps of whose behaviour a screen noted something, in step order."""
     found = session.connection().execute(SCREENS, {"campaign": campaign_id, "first": steps.start, "end": steps.stop})
     return [
-        Screened(*candidate, tuple(_noted(session, row) for row in noted))
-        for candidate, noted in itertools.groupby(found, itemgetter(0, 1, 2))
+        Screened(number, step, name, tuple(_noted(session, row) for row in noted))
+        for (number, step, name), noted in itertools.groupby(found, itemgetter(0, 1, 2))
     ]
 
 
