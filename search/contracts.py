@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Progress,
         Proposal,
         Record,
+        Screened,
         StoredCampaign,
         Submission,
         Workload,
@@ -291,8 +292,8 @@ class Ledger(Protocol):
         """Give the first step of a campaign whose program has this digest, None where none has."""
         ...
 
-    def screened(self, campaign_id: int, steps: range) -> list[Record]:
-        """Give candidates of some steps with nothing but what the screen noted of their behaviour."""
+    def screened(self, campaign_id: int, steps: range) -> list[Screened]:
+        """Give those candidates of some steps of whose behaviour a screen noted something, in step order."""
         ...
 
     def find(self, name: str) -> Record:

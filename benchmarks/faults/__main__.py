@@ -38,11 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--what", choices=TARGETS, nargs="*", default=TARGETS, help="what is killed")
     parser.add_argument("--workers", type=int, default=2, help="of a crowd")
     parser.add_argument("--candidates", type=int, default=12, help="of each campaign in which something is killed")
+    parser.add_argument("--seed", type=int, default=0, help="of who dies when: another for each part of a run")
     parser.add_argument("--threads", action="store_true", help="workers in threads of the driver, without Ray")
     given = parser.parse_args(arguments)
     num = given.n or USUAL[given.of]
     if given.of == "crowd":
-        report = crowd(num, given.workers, on_ray=not given.threads)
+        report = crowd(num, given.workers, given.seed, on_ray=not given.threads)
         print(report)
         return int(not report.is_right)
     right = []
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("threads can be killed with their driver alone; give --what driver postgresql")
     for what in given.what:
         began = time.monotonic()
-        killed = kills(what, num, given.candidates, on_ray=not given.threads)
+        killed = kills(what, num, given.candidates, given.seed, on_ray=not given.threads)
         print(f"{killed} ({time.monotonic() - began:.0f} s)", flush=True)
         right.append(killed.is_right)
     return int(not all(right))

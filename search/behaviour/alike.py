@@ -1,46 +1,40 @@
-"""Candidates that attend alike: pure functions of their records."""
+"""Candidates that attend alike: pure functions of their screens."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search.behaviour.signatures import Behaviours
-from search.records import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
-    from search.records import Evaluation, EvaluationKey, Record
+    from search.records import EvaluationKey, Screened
 
 
 @dataclass(frozen=True)
 class Nearest:
     """The earlier candidate whose behaviour at a cost ratio is most like another's, and how alike they are."""
 
-    record: Record
+    candidate: Screened
     ratio: float
     likeness: float
 
 
-def nearest_earlier(record: Record, others: Iterable[Record]) -> list[Nearest]:
+def nearest_earlier(mine: Screened, others: Iterable[Screened]) -> list[Nearest]:
     """Give for each screen of a candidate the most alike of those of earlier steps, if there is any."""
-    screens = list(_screens(record))
-    asked = {_circumstances(each.key) for each in screens}
-    kept: dict[EvaluationKey, Behaviours] = {each: Behaviours() for each in asked}
-    earlier = {each.candidate.step: each for each in others if each.candidate.step < record.candidate.step}
+    kept = {_circumstances(each.key): Behaviours() for each in mine.screens}
+    earlier = {each.step: each for each in others if each.step < mine.step}
     for step, other in sorted(earlier.items()):
-        for each in _screens(other):
+        for each in other.screens:
             if (place := _circumstances(each.key)) in kept:
                 kept[place].add(step, each.answers)
-    found = ((each, kept[_circumstances(each.key)].nearest(each.answers)) for each in screens)
+    found = ((each, kept[_circumstances(each.key)].nearest(each.answers)) for each in mine.screens)
     return [Nearest(earlier[near[0]], each.ratio, near[1]) for each, near in found if near is not None]
 
 
-def _screens(record: Record) -> Iterator[Evaluation]:
-    return (each for each in record.evaluations if each.key.stage is Stage.SCREEN and each.answers)
-
-
-def _circumstances(key: EvaluationKey) -> EvaluationKey:
+def _circumstances(key: EvaluationKey) -> tuple[object, ...]:
     """Give what signatures must share to be compared: the queries on which they were taken."""
-    return replace(key, program_digest="")
+    place = (key.model_digest, key.environment_digest, key.evaluator_version)
+    return (key.stage, key.workload_digest, *place, key.seed, key.repeat)

@@ -14,7 +14,7 @@ from search.commands.database import campaign_of, existing
 from search.commands.output import cell, note, print_data, print_json, print_program, whole
 from search.commands.programs.named import CandidateName, candidate_named
 from search.commands.watching.counted import counts, drawn_counts
-from search.records import Stage, Status
+from search.records import Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,8 +91,8 @@ def _told(ledger: Ledger, record: Record) -> dict[str, object]:
         "evaluations": record.evaluations,
         "nearest": [
             {
-                "candidate": each.record.candidate.id,
-                "name": each.record.candidate.name,
+                "candidate": each.candidate.id,
+                "name": each.candidate.name,
                 "ratio": each.ratio,
                 "likeness": each.likeness,
             }
@@ -190,21 +190,20 @@ def nearest(ledger: Ledger, record: Record) -> list[Nearest]:
     """Find which of its campaign's first candidates, and of the last before it, attended most alike, by cost ratio."""
     from search.behaviour import nearest_earlier
 
-    if not any(each.key.stage is Stage.SCREEN for each in record.evaluations):
+    mine = record.screened
+    if not mine.screens:
         return []
-    step = record.candidate.step
-    among = (range(min(step, FIRST_COMPARED)), range(max(FIRST_COMPARED, step - LAST_COMPARED), step))
+    among = (range(min(mine.step, FIRST_COMPARED)), range(max(FIRST_COMPARED, mine.step - LAST_COMPARED), mine.step))
     others = [each for steps in among for each in ledger.screened(record.candidate.campaign_id, steps)]
-    return nearest_earlier(record, others)
+    return nearest_earlier(mine, others)
 
 
 def _likenesses(ledger: Ledger, record: Record) -> list[tuple[str, str]]:
     """Tell them in a row of facts; likeness is the estimated overlap of what both attend to."""
     told = []
     for each in nearest(ledger, record):
-        other = each.record.candidate
         at = f"at {each.ratio:g}x" if each.ratio else "as written"
-        told.append(f"{other.name} (id {other.id}) {at}: overlap {each.likeness:.2f}")
+        told.append(f"{each.candidate.name} (id {each.candidate.id}) {at}: overlap {each.likeness:.2f}")
     return [("attends as", "; ".join(told))] if told else []
 
 

@@ -21,6 +21,7 @@ from search.records import (
     EvaluationTask,
     Progress,
     Record,
+    Screened,
     Status,
     StoredCampaign,
     Submission,
@@ -172,8 +173,8 @@ class SqlLedger:
             return candidates.step_of(session, campaign_id, digest)
 
     @patient
-    def screened(self, campaign_id: int, steps: range) -> list[Record]:
-        """Give candidates of some steps with nothing but what the screen noted of their behaviour."""
+    def screened(self, campaign_id: int, steps: range) -> list[Screened]:
+        """Give those candidates of some steps of whose behaviour a screen noted something, in step order."""
         with self.reading() as session:
             return candidates.screened(session, campaign_id, steps)
 

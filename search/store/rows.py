@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import math
 import sys
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
 from operator import attrgetter, itemgetter
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BindParameter, ColumnElement, bindparam, select
@@ -40,6 +42,7 @@ ORDER = {stage: place for place, stage in enumerate(Stage)}
 PASSING = (Status.INFRASTRUCTURE, Status.INTERRUPTED, Status.QUARANTINED)  # what may become another
 MOST_FINISHED = 8192  # that are remembered: more than all candidates under way have
 TOLD = ("status", "message", "correct", "answers", "elapsed_s")
+READ = tuple(getattr(models.Evaluation, name) for name in (*models.KEY, *TOLD))  # what `evaluation` needs of a row
 key_columns = attrgetter(*models.KEY)
 
 
@@ -259,24 +262,53 @@ def _measurement(row: Any) -> Measurement:
     return Measurement(sys.intern(name), math.nan if value is None else value, low, high, num_samples)
 
 
+class Uncollected:
+    """Within it Python seeks no garbage: rows of thousands hold no circles, and seeking takes a third of reading them.
+
+    Several threads may be within at once; the last one to leave lets it seek again, if it did before.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._num_within = 0
+        self._was_enabled = False
+
+    def __enter__(self) -> None:
+        """Let no more garbage be sought."""
+        with self._lock:
+            if not self._num_within:
+                self._was_enabled = gc.isenabled()
+                gc.disable()
+            self._num_within += 1
+
+    def __exit__(self, *error: object) -> None:
+        """Let it be sought again."""
+        with self._lock:
+            self._num_within -= 1
+            if not self._num_within and self._was_enabled:
+                gc.enable()
+
+
+UNCOLLECTED = Uncollected()
+
+
 class Reading:
     """Reads the finished evaluations of candidates, each candidate's in stage order.
 
     Its statements are built once: that costs more than a database takes to answer them. `candidates` is what their ids
-    are among, `which` conditions on `models.Measurement`, where not all measurements are wanted,
-    and `among` one on `models.Evaluation`.
+    are among, `which` conditions on `models.Measurement`, where not all measurements are wanted.
     """
 
-    def __init__(self, candidates: Any, *which: ColumnElement[bool], among: ColumnElement[bool] | None = None) -> None:
+    def __init__(self, candidates: Any, *which: ColumnElement[bool]) -> None:
         link, row = models.CandidateEvaluation, models.Evaluation
         mine = link.candidate_id.in_(candidates)
         self._measuring = _measuring(
             models.Measurement.evaluation_id.in_(select(link.evaluation_id).where(mine)), *which
         )
         self._evaluating = (
-            select(link.candidate_id, row.id, *(getattr(row, name) for name in (*models.KEY, *TOLD)))
+            select(link.candidate_id, row.id, *READ)
             .join(row, row.id == link.evaluation_id)
-            .where(mine, row.status.is_not(None), *([] if among is None else [among]))
+            .where(mine, row.status.is_not(None))
         )
 
     def by_id(self, session: Session, **given: Any) -> dict[int, list[tuple[int, Judged]]]:

@@ -54,12 +54,14 @@ def spent(session: Session, campaign: models.Campaign) -> Spent:
     candidate = models.Candidate
     stored = select(candidate.created_at).where(candidate.campaign_id == campaign.id).order_by(candidate.step)
     began_at = _seconds(campaign.created_at)
-    found, known = session.execute(_evaluations(campaign.id), execution_options=AT_A_TIME), rows.Definitions.of(session)
-    return Spent(
-        began_at,
-        tuple(map(_seconds, session.scalars(stored))),
-        tuple(_spending(row, known.asked(session, row.workload_digest), began_at) for row in found),
-    )
+    known = rows.Definitions.of(session)
+    with rows.UNCOLLECTED:
+        found = session.execute(_evaluations(campaign.id), execution_options=AT_A_TIME)
+        return Spent(
+            began_at,
+            tuple(map(_seconds, session.scalars(stored))),
+            tuple(_spending(row, known.asked(session, row.workload_digest), began_at) for row in found),
+        )
 
 
 def _evaluations(campaign_id: int) -> Select[Any]:

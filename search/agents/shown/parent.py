@@ -155,8 +155,8 @@ def _ended(record: Record, ratio: float) -> Iterator[str]:
 
 def _like(record: Record, context: Context) -> Iterable[str]:
     told = [
-        f"* {at(each.ratio)} it attends most like {each.record.candidate.name}, overlap {each.likeness:.2f}"
-        for each in nearest_earlier(record, context.records)
+        f"* {at(each.ratio)} it attends most like {each.candidate.name}, overlap {each.likeness:.2f}"
+        for each in nearest_earlier(record.screened, (other.screened for other in context.records))
     ]
     return ["\n".join(told)] if told else []
 

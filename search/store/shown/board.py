@@ -17,7 +17,7 @@ from search.parents import LEAST_RATIO
 from search.ranking import conditions
 from search.ranking.conditions import ConditionError
 from search.ranking.standing import Standing
-from search.store import models
+from search.store import models, rows
 from search.store.shown.place import BEYOND, at, is_reference
 
 if TYPE_CHECKING:
@@ -103,6 +103,11 @@ def page(session: Session, campaign_id: int | None, limit: int | None, choice: C
     A page costs the same wherever it begins. Raises `search.ranking.conditions.ConditionError`.
     """
     begins = _Mark.parse(after) if after else None
+    with rows.UNCOLLECTED:
+        return _page(session, campaign_id, limit, choice, begins)
+
+
+def _page(session: Session, campaign_id: int | None, limit: int | None, choice: Choice, begins: _Mark | None) -> Page:
     found: list[Any] = []
     for part in parts(session, campaign_id, choice, begins):
         left = None if limit is None else limit + 1 - len(found)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, false, func, select
+from sqlalchemy import and_, bindparam, func, select
 
-from search.records import Record, Stage, Status
+from search.records import Record, Screened, Stage, Status
 from search.store import entries, models, rows
 from search.workloads import HELD_OUT
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import InstrumentedAttribute, Session
+
+    from search.records import Evaluation
 
 MAX_DIGITS = 18  # of an id: more would not fit 64 bits
 MOST_NAMED = 5  # digests that a beginning may mean
@@ -25,8 +29,18 @@ STEPS = and_(
     models.Candidate.step < bindparam("end"),
 )
 OF_STEPS = rows.Reading(select(models.Candidate.id).where(STEPS))
-SCREENS = rows.Reading(
-    select(models.Candidate.id).where(STEPS), false(), among=models.Evaluation.stage == Stage.SCREEN.value
+IS_NOTED = and_(
+    models.Evaluation.stage == Stage.SCREEN.value,
+    models.Evaluation.status.is_not(None),
+    models.Evaluation.answers != "",
+)
+# Neither texts nor measurements: of two hundred candidates they would be most of what is read.
+SCREENS = (
+    select(models.Candidate.id, models.Candidate.step, models.Candidate.name, *rows.READ)
+    .join(models.CandidateEvaluation, models.CandidateEvaluation.candidate_id == models.Candidate.id)
+    .join(models.Evaluation, models.Evaluation.id == models.CandidateEvaluation.evaluation_id)
+    .where(STEPS, IS_NOTED)
+    .order_by(models.Candidate.step, models.Evaluation.id)
 )
 
 
@@ -65,17 +79,18 @@ def records(session: Session, campaign_id: int, steps: range) -> list[Record]:
 
 def _records(session: Session, campaign_id: int, steps: range) -> list[Record]:
     given = {"campaign": campaign_id, "first": steps.start, "end": steps.stop}
-    judged = OF_STEPS(session, **given)
-    mine = STEPS.params(given)
-    said = entries.read(session, mine)
-    found = session.execute(selected().where(mine).order_by(models.Candidate.step))
-    return [
-        Record(
-            rows.candidate(row, text, said.get(row.id, entries.NOTHING)),
-            tuple(each.evaluation for each in judged.get(row.id, ()) if each.split != HELD_OUT),
-        )
-        for row, text in found
-    ]
+    with rows.UNCOLLECTED:
+        judged = OF_STEPS(session, **given)
+        mine = STEPS.params(given)
+        said = entries.read(session, mine)
+        found = session.execute(selected().where(mine).order_by(models.Candidate.step))
+        return [
+            Record(
+                rows.candidate(row, text, said.get(row.id, entries.NOTHING)),
+                tuple(each.evaluation for each in judged.get(row.id, ()) if each.split != HELD_OUT),
+            )
+            for row, text in found
+        ]
 
 
 def step_of(session: Session, campaign_id: int, digest: str) -> int | None:
@@ -86,15 +101,17 @@ def step_of(session: Session, campaign_id: int, digest: str) -> int | None:
     )
 
 
-def screened(session: Session, campaign_id: int, steps: range) -> list[Record]:
-    """Give candidates of consecutive steps with nothing but what the screen noted of their behaviour."""
-    given = {"campaign": campaign_id, "first": steps.start, "end": steps.stop}
-    judged = SCREENS(session, **given)
-    query = selected().where(STEPS).order_by(models.Candidate.step)
-    found = session.execute(query, given).tuples().all()
+def screened(session: Session, campaign_id: int, steps: range) -> list[Screened]:
+    """Give those candidates of consecutive steps of whose behaviour a screen noted something, in step order."""
+    found = session.connection().execute(SCREENS, {"campaign": campaign_id, "first": steps.start, "end": steps.stop})
     return [
-        Record(rows.candidate(row, text), tuple(e.evaluation for e in judged.get(row.id, ()))) for row, text in found
+        Screened(number, step, name, tuple(_noted(session, row) for row in noted))
+        for (number, step, name), noted in itertools.groupby(found, itemgetter(0, 1, 2))
     ]
+
+
+def _noted(session: Session, row: Any) -> Evaluation:
+    return rows.evaluation(row, (), rows.Definitions.of(session).asked(session, row.workload_digest).ratio)
 
 
 def record(session: Session, candidate_id: int) -> Record | None:

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks.faults import kills as killing
-from benchmarks.faults.crowd import crowd
+from benchmarks.faults.crowd import ENDS, crowd
 from benchmarks.faults.kills import Report, content, kills
+from search.records import Status
 from search.store.ledger import SqlLedger
 from tests.search.store.test_ledger import CAMPAIGN, ENVIRONMENT, MINUTE, propose, result, task
 
@@ -17,6 +18,15 @@ def test_nothing_is_lost_doubled_or_blamed_in_a_crowd():
     report = crowd(12, num_workers=2, on_ray=False)
     assert report.num_evaluations == 12
     assert report.is_right, report
+
+
+def test_a_crowd_tells_who_ended_otherwise_than_it_must(monkeypatch):
+    """Whoever dies more slowly than the limit is taken to hang: it neither passed nor was it named rightly."""
+    monkeypatch.setitem(ENDS, "crash", Status.TIMED_OUT)
+    report = crowd(10, num_workers=2, on_ray=False)
+    assert (report.num_guilty_passed, report.num_misnamed, report.num_innocents_failed) == (0, 1, 0)
+    assert not report.is_right
+    assert "1 of crash ended crashed: " in str(report)
 
 
 def test_a_killed_driver_leaves_the_ledger_of_an_undisturbed_run():

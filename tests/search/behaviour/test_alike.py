@@ -19,7 +19,7 @@ def record(step, *screens):
         for ratio, answers, model in screens
     )
     candidate = Candidate(1, step, Proposal("", "grammar", "mutate"), Status.OK, "", f"p{step}", f"Rule{step}", step)
-    return Record(candidate, evaluations)
+    return Record(candidate, evaluations).screened
 
 
 PLACES = np.arange(800)
@@ -37,7 +37,7 @@ def test_the_nearest_is_sought_among_earlier_candidates_on_the_same_queries():
         record(6, (8.0, SAME, "m")),
     ]
     found = nearest_earlier(mine, others)
-    assert [(each.record.candidate.step, each.ratio) for each in found] == [(1, 8.0), (0, 16.0)]
+    assert [(each.candidate.step, each.ratio) for each in found] == [(1, 8.0), (0, 16.0)]
     assert found[0].likeness == pytest.approx(700 / 800, abs=0.08)
     assert found[1].likeness < 0.15
     assert nearest_earlier(record(5), others) == nearest_earlier(others[0], others) == []

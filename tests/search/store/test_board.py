@@ -199,6 +199,21 @@ class BoardContract:
         assert len(statements(ledger, lambda: ledger.claim(asked, "me", MINUTE, new.id))) <= 2
         assert len(statements(ledger, lambda: ledger.finish(told, "me", ENVIRONMENT))) <= 7
 
+    def test_behaviour_is_read_without_texts_and_figures(self, ledger):
+        """Whoever seeks what attends alike reads two hundred candidates."""
+        campaign, found = fill(ledger), []
+        for step, digest in ((1, "p1"), (4, "p4"), (4, "p5")):
+            mine = ledger.records(campaign.id)[step].candidate
+            measure(ledger, mine, task(digest, Stage.SCREEN, ratio=8.0), mass=0.5)
+        (sent,) = statements(ledger, lambda: found.extend(ledger.screened(campaign.id, range(1, 5))))
+        assert "source" not in sent.replace("source_digest", "")
+        assert "measurement" not in sent
+        noted = [record.screened for record in ledger.records(campaign.id, range(1, 5))]
+        bare = [tuple(dataclasses.replace(e, measurements=()) for e in each.screens) for each in noted]
+        assert [each.screens for each in found] == [each for each in bare if each]
+        assert [(each.step, each.name, len(each.screens)) for each in found] == [(1, "P1", 1), (4, "P4", 2)]
+        assert ledger.screened(campaign.id, range(2, 4)) == []
+
     def test_steps_can_be_read_by_themselves(self, ledger):
         campaign = fill(ledger)
         whole = ledger.records(campaign.id)

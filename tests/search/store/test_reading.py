@@ -1,5 +1,6 @@
 """Readers need no lock and no right to write."""
 
+import gc
 import sqlite3
 import subprocess
 import sys
@@ -7,12 +8,14 @@ import time
 from contextlib import closing
 
 import pytest
+from sqlalchemy import event
 
 from search.commands.database import existing
 from search.store import schema
 from search.store.database import connect
 from search.store.errors import StoreError
 from search.store.ledger import SqlLedger
+from search.store.rows import Uncollected
 from tests.search.store.test_database import unprivileged
 from tests.search.store.test_ledger import CAMPAIGN, measure, propose, task
 
@@ -122,3 +125,29 @@ def test_reader_cannot_write_to_a_server_either(postgresql_url):
         with pytest.raises(Exception, match="read-only transaction"):
             ledger.create_campaign(CAMPAIGN)
         assert ledger.campaigns() == []
+
+
+def test_no_garbage_is_sought_while_much_is_read(file):
+    with closing(SqlLedger(f"sqlite:///{file}", read_only=True)) as ledger:
+        sought = []
+        event.listen(ledger._engine, "before_cursor_execute", lambda *_: sought.append(gc.isenabled()))
+        for read in (lambda: ledger.records(1), ledger.standings, lambda: ledger.spent(1)):
+            read()
+            assert sought.pop() is False
+            assert gc.isenabled()
+
+
+def test_the_last_to_leave_lets_garbage_be_sought_again():
+    uncollected = Uncollected()
+    with uncollected:
+        with uncollected:
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with uncollected:
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
