@@ -96,9 +96,8 @@ class CampaignConfig:
     small part of the recordings, that all of them are spent on, where there is a stage for it. `published_share` is
     the share of the published rules, the best by recall at each cost ratio, that enter an engine. `group`, `head_dim`,
     `num_layers` and `num_kv_heads` are those of `model`; `target` is the GPU for which speed is modelled;
-    `steer_by` says whether leaders, parents and what earns credit go by this or by what is measured here.
-    `timed_in_search`: on a real model, who is nearest to dense attention is timed as soon as that is known, not only
-    in the end.
+    `steer_by` says whether leaders, parents and what earns credit go by this or by what is measured here. With
+    `timed_in_search` who is nearest to dense attention on a real model is timed at once, not only in the end.
     `seed_programs` follow the `seeds`. `outside` are the names of agents that bring programs by themselves: what they
     bring takes the next steps that nobody was asked for, and without `proposers` steps wait for it. `stop_at`,
     `patience` (candidates in a row without progress), `max_worker_seconds` and `max_dollars` end a campaign before it

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from search.behaviour import Sketched
     from search.ranking.front import Front
     from search.ranking.standing import Standing
     from search.records import (
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
         Progress,
         Proposal,
         Record,
-        Screened,
         StoredCampaign,
         Submission,
         Workload,
@@ -292,7 +292,7 @@ class Ledger(Protocol):
         """Give the first step of a campaign whose program has this digest, None where none has."""
         ...
 
-    def screened(self, campaign_id: int, steps: range) -> list[Screened]:
+    def sketched(self, campaign_id: int, steps: range) -> list[Sketched]:
         """Give those candidates of some steps of whose behaviour a screen noted something, in step order."""
         ...
 

@@ -253,22 +253,6 @@ class Record:
         place = self.evaluations[0].key.environment_digest
         return next(e.status for e in reversed(self.evaluations) if e.key.environment_digest == place)
 
-    @property
-    def screened(self) -> Screened:
-        """Keep what the screen noted of its behaviour."""
-        noted = tuple(e for e in self.evaluations if e.key.stage is Stage.SCREEN and e.answers)
-        return Screened(self.candidate.id, self.candidate.step, self.candidate.name, noted)
-
-
-@dataclass(frozen=True, slots=True)
-class Screened:
-    """A candidate with its screens that noted its behaviour, without their measurements, and nothing else of it."""
-
-    id: int
-    step: int
-    name: str
-    screens: tuple[Evaluation, ...] = ()
-
 
 @dataclass(frozen=True)
 class Demands:

@@ -6,23 +6,40 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search.behaviour.signatures import Behaviours
+from search.records import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from search.records import EvaluationKey, Screened
+    from search.records import Evaluation, EvaluationKey, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Sketched:
+    """A candidate with its screens that noted its behaviour, without their measurements, and nothing else of it."""
+
+    id: int
+    step: int
+    name: str
+    screens: tuple[Evaluation, ...] = ()
+
+
+def sketched(record: Record) -> Sketched:
+    """Keep of a record what the screen noted of its behaviour."""
+    noted = tuple(e for e in record.evaluations if e.key.stage is Stage.SCREEN and e.answers)
+    return Sketched(record.candidate.id, record.candidate.step, record.candidate.name, noted)
 
 
 @dataclass(frozen=True)
 class Nearest:
     """The earlier candidate whose behaviour at a cost ratio is most like another's, and how alike they are."""
 
-    candidate: Screened
+    candidate: Sketched
     ratio: float
     likeness: float
 
 
-def nearest_earlier(mine: Screened, others: Iterable[Screened]) -> list[Nearest]:
+def nearest_earlier(mine: Sketched, others: Iterable[Sketched]) -> list[Nearest]:
     """Give for each screen of a candidate the most alike of those of earlier steps, if there is any."""
     kept = {_circumstances(each.key): Behaviours() for each in mine.screens}
     earlier = {each.step: each for each in others if each.step < mine.step}

@@ -188,13 +188,13 @@ def _written(ledger: Ledger, record: Record) -> list[tuple[str, str]]:
 
 def nearest(ledger: Ledger, record: Record) -> list[Nearest]:
     """Find which of its campaign's first candidates, and of the last before it, attended most alike, by cost ratio."""
-    from search.behaviour import nearest_earlier
+    from search.behaviour import nearest_earlier, sketched
 
-    mine = record.screened
+    mine = sketched(record)
     if not mine.screens:
         return []
     among = (range(min(mine.step, FIRST_COMPARED)), range(max(FIRST_COMPARED, mine.step - LAST_COMPARED), mine.step))
-    others = [each for steps in among for each in ledger.screened(record.candidate.campaign_id, steps)]
+    others = [each for steps in among for each in ledger.sketched(record.candidate.campaign_id, steps)]
     return nearest_earlier(mine, others)
 
 

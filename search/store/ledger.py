@@ -21,7 +21,6 @@ from search.records import (
     EvaluationTask,
     Progress,
     Record,
-    Screened,
     Status,
     StoredCampaign,
     Submission,
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Update
     from sqlalchemy.engine import Engine
 
+    from search.behaviour import Sketched
     from search.ranking.front import Front
     from search.store.spent import Spent
 
@@ -173,10 +173,10 @@ class SqlLedger:
             return candidates.step_of(session, campaign_id, digest)
 
     @patient
-    def screened(self, campaign_id: int, steps: range) -> list[Screened]:
+    def sketched(self, campaign_id: int, steps: range) -> list[Sketched]:
         """Give those candidates of some steps of whose behaviour a screen noted something, in step order."""
         with self.reading() as session:
-            return candidates.screened(session, campaign_id, steps)
+            return candidates.sketched(session, campaign_id, steps)
 
     @patient
     def candidate(self, candidate_id: int) -> Record:

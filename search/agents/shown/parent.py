@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from search.agents.shown.figures import MASS_OF_LAYER, at, passed, ratios_of, with_interval
 from search.agents.shown.section import Section
-from search.behaviour import nearest_earlier
+from search.behaviour import nearest_earlier, sketched
 from search.fit import at_ratio, traced
 from search.records import Stage, Status
 from vortex_dsl import Shape
@@ -156,7 +156,7 @@ def _ended(record: Record, ratio: float) -> Iterator[str]:
 def _like(record: Record, context: Context) -> Iterable[str]:
     told = [
         f"* {at(each.ratio)} it attends most like {each.candidate.name}, overlap {each.likeness:.2f}"
-        for each in nearest_earlier(record.screened, (other.screened for other in context.records))
+        for each in nearest_earlier(sketched(record), map(sketched, context.records))
     ]
     return ["\n".join(told)] if told else []
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, func, select
 
-from search.records import Record, Screened, Stage, Status
+from search.behaviour import Sketched
+from search.records import Record, Stage, Status
 from search.store import entries, models, rows
 from search.workloads import HELD_OUT
 
@@ -101,11 +102,11 @@ def step_of(session: Session, campaign_id: int, digest: str) -> int | None:
     )
 
 
-def screened(session: Session, campaign_id: int, steps: range) -> list[Screened]:
+def sketched(session: Session, campaign_id: int, steps: range) -> list[Sketched]:
     """Give those candidates of consecutive steps of whose behaviour a screen noted something, in step order."""
     found = session.connection().execute(SCREENS, {"campaign": campaign_id, "first": steps.start, "end": steps.stop})
     return [
-        Screened(number, step, name, tuple(_noted(session, row) for row in noted))
+        Sketched(number, step, name, tuple(_noted(session, row) for row in noted))
         for (number, step, name), noted in itertools.groupby(found, itemgetter(0, 1, 2))
     ]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from search.behaviour import nearest_earlier, sketch
+from search.behaviour import nearest_earlier, sketch, sketched
 from search.records import Candidate, Evaluation, EvaluationKey, Proposal, Record, Stage, Status
 
 
@@ -19,7 +19,7 @@ def record(step, *screens):
         for ratio, answers, model in screens
     )
     candidate = Candidate(1, step, Proposal("", "grammar", "mutate"), Status.OK, "", f"p{step}", f"Rule{step}", step)
-    return Record(candidate, evaluations).screened
+    return sketched(Record(candidate, evaluations))
 
 
 PLACES = np.arange(800)

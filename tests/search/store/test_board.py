@@ -10,6 +10,7 @@ from contextlib import closing
 import pytest
 from sqlalchemy import event, text
 
+from search.behaviour import sketched
 from search.contracts import Claim
 from search.ranking.conditions import ConditionError
 from search.records import Choice, Stage, Status
@@ -205,14 +206,14 @@ class BoardContract:
         for step, digest in ((1, "p1"), (4, "p4"), (4, "p5")):
             mine = ledger.records(campaign.id)[step].candidate
             measure(ledger, mine, task(digest, Stage.SCREEN, ratio=8.0), mass=0.5)
-        (sent,) = statements(ledger, lambda: found.extend(ledger.screened(campaign.id, range(1, 5))))
+        (sent,) = statements(ledger, lambda: found.extend(ledger.sketched(campaign.id, range(1, 5))))
         assert "source" not in sent.replace("source_digest", "")
         assert "measurement" not in sent
-        noted = [record.screened for record in ledger.records(campaign.id, range(1, 5))]
+        noted = [sketched(record) for record in ledger.records(campaign.id, range(1, 5))]
         bare = [tuple(dataclasses.replace(e, measurements=()) for e in each.screens) for each in noted]
         assert [each.screens for each in found] == [each for each in bare if each]
         assert [(each.step, each.name, len(each.screens)) for each in found] == [(1, "P1", 1), (4, "P4", 2)]
-        assert ledger.screened(campaign.id, range(2, 4)) == []
+        assert ledger.sketched(campaign.id, range(2, 4)) == []
 
     def test_steps_can_be_read_by_themselves(self, ledger):
         campaign = fill(ledger)
