@@ -124,13 +124,16 @@ def _untold(told: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _verdict(arms: Sequence[Mapping[str, Any]]) -> str:
-    """Say which arms are told apart from the whole, as the intervals have it."""
-    behind = [each["arm"] for each in arms if (each["less"]["low"] or 0) > 0]
-    ahead = [each["arm"] for each in arms if (each["less"]["high"] or 0) < 0]
-    alike = [each["arm"] for each in arms[1:] if each["arm"] not in (*behind, *ahead)]
-    told = [f"Told apart from the whole, seed by seed, as worse: {_listed(behind)}; as better: {_listed(ahead)}."]
-    told += [f"Not told apart, whatever their means: {_listed(alike)}."] if alike else []
-    return " ".join(told)
+    """Say which arms are told apart from the whole, by either part of the recordings, as the intervals have it."""
+    told, apart = [], {arms[0]["arm"]} if arms else set()
+    for figure, where in (("less", "other documents and layers"), ("less_seen", "what the search is shown")):
+        behind = [each["arm"] for each in arms if (each[figure]["low"] or 0) > 0]
+        ahead = [each["arm"] for each in arms if (each[figure]["high"] or 0) < 0]
+        told.append(f"By {where} told apart from the whole, seed by seed, as worse: {_listed(behind)}; as better: "
+                    f"{_listed(ahead)}.")  # fmt: skip
+        apart |= {*behind, *ahead}
+    alike = [each["arm"] for each in arms if each["arm"] not in apart]
+    return " ".join([*told, *([f"By neither, whatever their means: {_listed(alike)}."] if alike else [])])
 
 
 def _listed(names: Sequence[str]) -> str:
