@@ -43,7 +43,7 @@ def result_of(role: str, call: str, args: dict) -> dict:
     if call == "record":
         Path(args["file"]).write_text("recorded")
         return {"num_texts": 2}
-    if call == "prefill":
+    if call in ("prefill", "kept"):
         return {"num_prompts": 2, "files": []}
     if call in ("screen", "recall"):
         kept = chance("kept", text)
