@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from search.evaluator.identity import EVALUATOR_VERSION, environment
@@ -26,7 +27,7 @@ class ThreadPool:
         self.model_digest = model_digest(model_folder(settings.engine.model))
         self.num_workers = num_workers
         self._tasks: queue.SimpleQueue[EvaluationTask | None] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[Evaluation] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Evaluation | Exception] = queue.SimpleQueue()
         self._at: dict[int, EvaluationKey] = {}
         workers = [Worker(settings) for _ in range(num_workers)]
         self.environment = environment(settings.engine.dtype)
@@ -39,14 +40,16 @@ class ThreadPool:
         self._tasks.put(task)
 
     def completed(self, timeout_s: float) -> list[Evaluation]:
-        """Give what has finished, waiting up to `timeout_s` for the first."""
-        found: list[Evaluation] = []
-        try:
+        """Give what has finished, waiting up to `timeout_s` for the first. Raises what is a fault of ours."""
+        found: list[Evaluation | Exception] = []
+        with suppress(queue.Empty):
             found.append(self._done.get(timeout=timeout_s) if timeout_s else self._done.get_nowait())
             while True:
                 found.append(self._done.get_nowait())
-        except queue.Empty:
-            return found
+        for each in found:
+            if isinstance(each, Exception):
+                raise each
+        return [each for each in found if not isinstance(each, Exception)]
 
     def running(self) -> list[EvaluationKey]:
         """Give what workers are at."""
@@ -63,7 +66,9 @@ class ThreadPool:
     def _work(self, number: int, worker: Worker) -> None:
         while (task := self._tasks.get()) is not None:
             self._at[number] = task.key
-            evaluation = worker.run(task)
+            try:
+                self._done.put(worker.run(task))
+            except Exception as error:
+                self._done.put(error)
             del self._at[number]
-            self._done.put(evaluation)
         worker.close()

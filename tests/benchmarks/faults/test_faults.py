@@ -9,6 +9,7 @@ import pytest
 from benchmarks.faults import kills as killing
 from benchmarks.faults.crowd import ENDS, crowd
 from benchmarks.faults.kills import Report, content, kills
+from benchmarks.faults.threads import ThreadPool
 from search.records import Status
 from search.store.ledger import SqlLedger
 from tests.search.store.test_ledger import CAMPAIGN, ENVIRONMENT, MINUTE, propose, result, task
@@ -84,3 +85,18 @@ def test_what_was_killed_too_often_is_left_to_a_resumed_campaign(monkeypatch, un
     campaign, report = Scripted(*unmeasured), Report("worker")
     killing._disturb(campaign, report, lambda _: True, random.Random(0), most)
     assert (campaign.num_runs, report.num_kills, report.exits) == (num_runs, most, {0: num_runs})
+
+
+def test_a_fault_of_ours_in_a_worker_ends_who_collects_instead_of_letting_it_wait(monkeypatch):
+    def fails(_):
+        raise KeyError("files")
+
+    made = SimpleNamespace(run=fails, close=lambda: None)
+    monkeypatch.setattr("benchmarks.faults.threads.Worker", lambda _: made)
+    for name in ("model_folder", "model_digest", "environment"):
+        monkeypatch.setattr(f"benchmarks.faults.threads.{name}", lambda _: "")
+    pool = ThreadPool(SimpleNamespace(engine=SimpleNamespace(model="", dtype="")), 1)
+    pool.submit(SimpleNamespace(key="k"))
+    with pytest.raises(KeyError, match="files"):
+        pool.completed(20.0)
+    pool.close()
