@@ -52,7 +52,6 @@ WORKERS = (2, 8, 32)
 LAGS = (8, 16, 32, 64, 128)
 SPREAD = 0.5  # of the logarithm of a stage's time
 LAYERS = 4
-TEXTS = 6  # of a race
 PROGRAM = '''from vortex_dsl import Int, Program, maximum, topk
 
 
@@ -169,7 +168,6 @@ def drawn(task: EvaluationTask) -> Evaluation:
     told = {
         Stage.SCREEN: {"mass": 0.2 + kept, "random_mass": 0.1, "recall": kept},
         Stage.RECALL: {"mass": 0.2 + kept, "random_mass": 0.1, "recall": kept},
-        Stage.RACE: {"kl": 1.1 - kept} | {f"kl_text_{i}": (1.1 - kept) * (0.8 + 0.1 * i) for i in range(TEXTS)},
         Stage.FIDELITY: {"kl": 1.1 - kept},
         Stage.RETRIEVAL: {"accuracy": kept, "loss": 0.1},
         Stage.PROBE: {"accuracy": kept},

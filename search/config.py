@@ -208,9 +208,9 @@ class CampaignConfig:
     def stages(self) -> tuple[Stage, ...]:
         """The stages that candidates go through, in order.
 
-        A campaign keeps those it began with: what a stage that came later would measure decided none of its steps.
+        A campaign keeps those it began with, but for races, which are run no more.
         """
-        return tuple(workload.stage for workload in self.workloads)
+        return tuple(workload.stage for workload in self.workloads if workload.stage is not Stage.RACE)
 
     def workload(self, stage: Stage, ratio: float = 0.0) -> Workload:
         """Give what a stage runs on, at a cost ratio; 0 is as written."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from search.archive.archive import LEADER_LOSS, NUM_LEADERS, Point, fastest, within
 from search.archive.fronts import front_of
-from search.archive.racing import raced_kl
 from search.archive.speeds import Modelled, cost_ratio, fit_speed
 from search.records import Record, Stage, Status
 
@@ -179,8 +178,6 @@ def _unbeaten_first(ranked: Sequence[Record], ratio: float, steered_on: str) -> 
 
 def _expected_loss(record: Record, ratio: float, archive: Archive) -> tuple[float, float, int]:
     lost = loss(record, ratio)
-    if lost is None:
-        lost = raced_kl(record, ratio)
     if lost is None:
         told = (archive.foretell(stage, ratio, record) for stage in BEFORE_ENGINES)
         foretold = next(filter(None, told), None)

@@ -26,7 +26,7 @@ class Stage(StrEnum):
     SCREEN = "screen"  # recall on a small part, and what is chosen there: thousands of candidates
     RECALL = "recall"  # attention kept, on recorded q, k and v; needs no engine
     ORACLE = "oracle"  # what serves is right
-    RACE = "race"  # fidelity on few of its texts: who is surely behind gets no more of them
+    RACE = "race"  # fidelity on few of its texts, in older ledgers
     FIDELITY = "fidelity"  # the same text decoded by both: distance from dense attention
     RETRIEVAL = "retrieval"  # questions about a long text, answered in the model's own tokens
     PROBE = "probe"  # chains, by the small model that was trained for them

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from search.archive.archive import Archive
 from search.archive.archivist import RANKED
-from search.archive.racing import is_behind, text_losses
 from search.config import LEAST_SIGHTED
 from search.foresight.outlook import by_chance
 from search.parents import REFERENCE, SEED, accuracy, loss
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 AS_WRITTEN = 0.0
 CHEAP = (Stage.CHECK, Stage.SCREEN, Stage.RECALL)  # without an engine, at all ratios before what comes next
-EARLY = (*CHEAP, Stage.ORACLE, Stage.RACE)  # before all texts are decoded, at all ratios
 PER_RATIO = (Stage.FIDELITY, Stage.RETRIEVAL, Stage.PROBE, Stage.TASK)  # in an engine, one ratio after the other
 PASSED = (Status.OK,)
 PASSED_BY_SEEDS = (Status.OK, Status.BELOW_GATE)
@@ -36,10 +34,6 @@ class Yardsticks(Protocol):
 
     def enter(self, record: Record, ratio: float) -> bool:
         """Say whether a record is one of the best by recall, or none of these rules."""
-        ...
-
-    def stops(self, record: Record, ratio: float, texts: tuple[float, ...]) -> bool:
-        """Say whether one of these rules that lost so much in the texts of its race is surely behind the best."""
         ...
 
 
@@ -78,7 +72,6 @@ def course(candidate: Candidate, config: CampaignConfig) -> Iterator[tuple[Stage
     steps = [(stage, ratio) for stage in CHEAP for ratio in ratios]
     steps += [(Stage.ORACLE, AS_WRITTEN)]
     competes = candidate.proposal.operator != REFERENCE
-    steps += [(Stage.RACE, ratio) for ratio in ratios if competes]
     steps += [(stage, ratio) for ratio in ratios for stage in PER_RATIO]
     steps += [(Stage.SERVE, ratio) for ratio in ratios if competes]
     return ((stage, ratio) for stage, ratio in steps if stage in config.stages)
@@ -103,23 +96,11 @@ class _Gates:
             return self._is_open(ratio) and self._goes_on(Stage.SCREEN, ratio)
         if stage is Stage.ORACLE:
             return any(self._enters(each) for each in ratios_of(self._record.candidate, self._config))
-        if not self._enters(ratio) or (stage is not Stage.RACE and self._is_stopped(stage, ratio)):
+        if not self._enters(ratio):
             return False
         if stage is Stage.SERVE:
             return self._is_worth_timing(ratio)
         return stage is not Stage.RETRIEVAL or self._fits_retrieval(ratio)
-
-    def _is_stopped(self, stage: Stage, ratio: float) -> bool:
-        """Whether its race showed that it surely loses more than the last of those who would lead.
-
-        What was published is compared with what was published, and the others with what their step may see. A yardstick
-        is asked questions in any case: who is behind in one accuracy may be ahead in the other.
-        """
-        mine = text_losses(self._record, ratio)
-        if self._is_given:
-            is_behind_them = self._published is not None and self._published.stops(self._record, ratio, mine)
-            return is_behind_them and stage is not Stage.RETRIEVAL
-        return is_behind(mine, self._archive.races.get(ratio, ()))
 
     def _fits_retrieval(self, ratio: float) -> bool:
         """Whether it can be brought to the cost ratio at the lengths of retrieval too, which has its own."""

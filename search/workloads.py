@@ -83,7 +83,6 @@ def workloads_for(
         screening(recall),
         recall,
         Workload(Stage.ORACLE, num_tokens=200, num_sequences=2),
-        racing(fidelity),
         fidelity,
         Workload(Stage.RETRIEVAL, max(asked), NUM_PASSAGES, lengths=asked, source=kinds),
         *([Workload(Stage.TASK, longest, 32, source=task)] if task else []),
@@ -104,16 +103,6 @@ def modelled_for(workloads: tuple[Workload, ...], target: str, usual: str) -> tu
 def screening(recall: Workload) -> Workload:
     """Give the workload of the screen, which judges a part of what recall does."""
     return replace(recall, stage=Stage.SCREEN)
-
-
-def racing(fidelity: Workload) -> Workload:
-    """Give the workload of a race, which judges a part of what fidelity does: one text of each length."""
-    return replace(fidelity, stage=Stage.RACE)
-
-
-def whole(race: Workload) -> Workload:
-    """Give the workload of fidelity of which a race judges a part: of one reference and the same prompts."""
-    return replace(race, stage=Stage.FIDELITY)
 
 
 def recorded(workload: Workload) -> Workload:

@@ -91,8 +91,7 @@ class Archive:
     `promising`: by cost ratio, who may breed (`search.parents.breeders`). `bars`: by stage and cost ratio, the figure
     that a candidate must reach to go on from there (`search.stages`). `signatures`: by cost ratio and behaviour, the
     first step that showed it. `outlooks`: by stage and cost ratio, what foretells fidelity from that stage. Both may
-    know later steps too, which do not count here. `races`: by cost ratio, what the last of the leaders by fidelity
-    lost in each text of its race (`search.archive.racing`).
+    know later steps too, which do not count here.
     """
 
     num_records: int = 0
@@ -104,7 +103,6 @@ class Archive:
     bars: Mapping[tuple[str, float], float] = field(default_factory=dict)
     signatures: Mapping[tuple[float, str], int] = field(default_factory=dict, repr=False)
     outlooks: Mapping[tuple[str, float], Foretelling] = field(default_factory=dict, repr=False)
-    races: Mapping[float, tuple[float, ...]] = field(default_factory=dict)
 
     def operators_of(self, proposers: Collection[str]) -> dict[str, Earned]:
         """Give what operators earned in the hands of some proposers: "cross" of a model is not that of the grammar."""

@@ -9,10 +9,9 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from search.archive.archive import NUM_LEADERS, Archive, Earned
+from search.archive.archive import Archive, Earned
 from search.archive.fronts import Front, hypervolume
 from search.archive.promising import Promising
-from search.archive.racing import Field, text_losses
 from search.archive.speeds import SpeedFit
 from search.foresight.outlook import Outlook
 from search.parents import REFERENCE, has_failed, is_sparse, loss, point
@@ -61,7 +60,6 @@ class Archivist:
         self._fronts: dict[float, Front] = {}
         self._promising: dict[float, Promising] = {}
         self._ranks: dict[tuple[Stage, float], _Rank] = {}
-        self._races: dict[float, Field] = {}
         self._signatures: dict[tuple[float, str], int] = {}
         self._outlooks: dict[tuple[str, float], Outlook] = {}
         known = MappingProxyType(self._signatures), MappingProxyType(self._outlooks)
@@ -80,7 +78,6 @@ class Archivist:
                 fronts=fronts,
                 promising=self._breeding(record),
                 bars=self._ranked(record),
-                races=self._raced(record),
                 operators=operators,
                 proposers=proposers,
                 pairs=pairs,
@@ -99,7 +96,6 @@ class Archivist:
             _fronts={ratio: copy(front) for ratio, front in self._fronts.items()},
             _promising={ratio: each.branch() for ratio, each in self._promising.items()},
             _ranks={place: each.branch() for place, each in self._ranks.items()},
-            _races={ratio: each.branch() for ratio, each in self._races.items()},
             _signatures=signatures,
             _outlooks=outlooks,
         )
@@ -168,17 +164,6 @@ class Archivist:
                 least = LEAST_GOING_ON if stage in self._shares else NUM_TIMED
                 changed[stage.value, ratio] = rank.bar(self._shares.get(stage, 0.0), least)
         return MappingProxyType({**self.archive.bars, **changed}) if changed else self.archive.bars
-
-    def _raced(self, record: Record) -> Mapping[float, tuple[float, ...]]:
-        """Give whom to beat with a record among those that were judged on all texts after a race, unless it failed."""
-        changed = {}
-        for evaluation in () if has_failed(record) else record.evaluations:
-            ratio, lost = evaluation.ratio, loss(record, evaluation.ratio, Stage.FIDELITY)
-            if evaluation.key.stage is Stage.RACE and lost is not None and is_sparse(record, ratio):
-                field = self._races.setdefault(ratio, Field(NUM_LEADERS))
-                field.add(lost, record.candidate.step, text_losses(record, ratio))
-                changed[ratio] = field.bar
-        return MappingProxyType({**self.archive.races, **changed}) if changed else self.archive.races
 
     def _credited(self, record: Record, gains: Mapping[float, float]) -> tuple[Mapping[Any, Earned], ...]:
         """Give what operators, proposers and both together earned, a record's part among it.

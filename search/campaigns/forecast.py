@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from search.kinds.wished import Wish
     from search.records import Record, Workload
 
-THROUGH_A_RACE = 0.8  # share of those that run it: 59 of 73 in `make run` on 2026-11-29
 COMPLETION_TOKENS = 800  # of an answer with a program and its idea, where none is on record
 EVALUATION_BYTES, CANDIDATE_BYTES = 2000, 3000  # in the ledger, indices included
 KEPT_BYTES_PER_VALUE = 4  # of prefilled keys and values: float32 on a CPU, half of it on a GPU
@@ -161,12 +160,7 @@ def expected(config: CampaignConfig, num_seeds: int, num_references: int) -> dic
     told = [stage for stage in (Stage.FIDELITY, Stage.RETRIEVAL) if stage in config.stages]
     best = len(told) * math.log(max(1.0, entering / max(1, compared))) + NUM_LEADERS
     timed = min(entering, best) if told else entering
-    through = THROUGH_A_RACE if Stage.RACE in config.stages else 1.0
-    judged = num_given + through * (entering - num_given)
-    asked = compared + through * share * invented  # whoever was published is asked questions in any case
-    numbers = dict.fromkeys(config.stages, judged * num_ratios + num_references) | {
-        Stage.RACE: entering * num_ratios,
-        Stage.RETRIEVAL: asked * num_ratios + num_references,
+    numbers = dict.fromkeys(config.stages, entering * num_ratios + num_references) | {
         Stage.CHECK: (num_seeds + invented) * num_ratios + num_references,
         Stage.SCREEN: (num_seeds + invented) * num_ratios + num_references,
         Stage.RECALL: (num_seeds + recalled * invented) * num_ratios + num_references,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SPARSE, DENSE, LIGHT = "sparse", "dense", "light"  # the last has torch, and no engine
 REFERENCE = "reference"  # dense too, with all the cores: what is computed once, and never timed
 HOST = (sys.executable, "-m", "search.evaluator.host")
-SERVING = (Stage.RACE, Stage.FIDELITY, Stage.RETRIEVAL, Stage.PROBE, Stage.TASK, Stage.SERVE)  # the program is served
+SERVING = (Stage.FIDELITY, Stage.RETRIEVAL, Stage.PROBE, Stage.TASK, Stage.SERVE)  # the program is served
 
 # What people are told of the calls (`host.CALLS`); one that is not here says enough by its name.
 STEPS = {
@@ -64,7 +64,7 @@ class TimeLimits:
         recall_s = 2 * self.record_s + self.recall_s
         calls = {Stage.CHECK: 0.0, Stage.ORACLE: self.oracle_s, Stage.PROBE: self.probe_s}
         calls[Stage.SCREEN] = calls[Stage.RECALL] = recall_s
-        calls[Stage.RACE] = calls[Stage.FIDELITY] = 2 * self.prefill_s + self.fidelity_s
+        calls[Stage.FIDELITY] = 2 * self.prefill_s + self.fidelity_s
         calls[Stage.RETRIEVAL] = 2 * self.prefill_s + self.retrieval_s
         calls[Stage.TASK] = 2 * self.task_s  # dense attention answers first
         calls[Stage.SERVE] = 2 * self.prefill_s + 2 * num_rounds * self.serve_round_s

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.records import Stage
-from search.workloads import held_out, recorded, whole
+from search.workloads import held_out, recorded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,8 +95,7 @@ def machine_bytes() -> int:
 
 def _asked(workloads: Sequence[Workload]) -> tuple[list[Workload], list[Workload]]:
     """Give the workloads that share documents, those of confirmation among them, and the others."""
-    parts = {Stage.SCREEN: recorded, Stage.RACE: whole}  # stages that judge a part of what another one does
-    asked = {parts[each.stage](each) if each.stage in parts else each for each in workloads}
+    asked = {recorded(each) if each.stage is Stage.SCREEN else each for each in workloads}
     asked |= {held_out(each, 0) for each in asked if each.stage is Stage.FIDELITY}
     on_texts = [workload for workload in asked if workload.lengths and workload.stage in ON_TEXTS]
     others = [workload for workload in asked if workload not in on_texts and workload.stage is not Stage.CHECK]

@@ -48,16 +48,6 @@ class Done:
     layers: list[dict[str, int]]
     decoded: Decoded
 
-    def __add__(self, other: Done) -> Done:
-        """Give what was done in two times, one after the other, of the same engine or of one like it."""
-        layers = [
-            {name: number + theirs[name] for name, number in ours.items()}
-            for ours, theirs in zip(self.layers, other.layers, strict=True)
-        ]
-        one, two = self.decoded, other.decoded
-        preempted = max(one.num_preemptions, two.num_preemptions)
-        return Done(layers, Decoded(one.prompts + two.prompts, one.lengths + two.lengths, preempted))
-
 
 def claimed_pages(graph: Graph, decoded: Decoded, num_layers: int) -> float:
     """Give the pages that a program's budget lets a decoded token read at most, in the mean over tokens and layers."""

@@ -35,7 +35,6 @@ STAGES: dict[Stage, Callable[[Arms, EvaluationTask], Outcome]] = {
     Stage.SCREEN: recall.screen,
     Stage.RECALL: recall.run,
     Stage.ORACLE: oracle.run,
-    Stage.RACE: fidelity.race,
     Stage.FIDELITY: fidelity.run,
     Stage.RETRIEVAL: retrieval.run,
     Stage.PROBE: probe.run,

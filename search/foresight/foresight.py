@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
-from search.archive.racing import raced_kl
 from search.foresight.ridge import Ridge
 from search.parents import REFERENCE, loss
 from search.records import Stage
@@ -107,14 +106,10 @@ class Foresight:
 
 
 def log_kl(record: Record, ratio: float) -> float | None:
-    """Give the log of the measured KL at a cost ratio, on all texts or on those of its race; None where there is none.
-
-    Without those that a race stopped, it would be learnt from good programs alone what makes a program good.
-    """
+    """Give the log of the measured KL at a cost ratio; None where there is none."""
     if record.candidate.proposal.operator == REFERENCE:
         return None
-    whole = loss(record, ratio, Stage.FIDELITY)
-    found = raced_kl(record, ratio) if whole is None else whole
+    found = loss(record, ratio, Stage.FIDELITY)
     return math.log(found) if found is not None and found > 0 else None
 
 

@@ -22,14 +22,13 @@ TYPICAL_S = {
     Stage.SCREEN: 0.1,
     Stage.RECALL: 2.0,
     Stage.ORACLE: 0.27,
-    Stage.RACE: 4.0,
     Stage.FIDELITY: 12.0,
     Stage.RETRIEVAL: 7.8,
     Stage.SERVE: 46.5,
     Stage.PROBE: 5.0,
     Stage.TASK: 60.0,
 }
-GUESSED = (Stage.SCREEN, Stage.RACE, Stage.PROBE, Stage.TASK)
+GUESSED = (Stage.SCREEN, Stage.PROBE, Stage.TASK)
 FROM_PAGE, A_GUESS, ELSEWHERE = "docs/evaluator.md", "a guess", "of another kind"
 MAX_CAMPAIGNS = 8  # the newest of a model, from which seconds and tokens are read
 

@@ -115,7 +115,7 @@ Passages = list[tuple[dict[str, str], range]]  # what each asks for, and which o
 def _figures(stage: Stage, pair: tuple[Evaluation, Evaluation], workload: Workload) -> Iterator[Found]:
     if stage in OF_QUESTIONS:
         yield from _questions(pair, workload)
-    elif stage in (Stage.RACE, Stage.FIDELITY):
+    elif stage is Stage.FIDELITY:
         yield from _texts(pair, workload)
     elif stage in (Stage.SCREEN, Stage.RECALL):
         yield from _layers(pair)

@@ -3,11 +3,10 @@
 It does if, at one cost ratio and under one circumstance, its lead over each published rule has an interval above 0 on
 texts that nobody learned from, in pairs where the ledger holds them, and it answers no fewer questions than any of them
 beyond the interval. A published rule that was not measured there counts as beaten where the lead is as sure on texts
-that proposers see, which is told; of a rule that a race stopped, by how many times more it loses in those few than what
-was found loses on held-out texts. As it
-must beat every one of them, no interval is widened for their number (Berger's intersection-union test, Technometrics
-24, 1982). But it was chosen as the best of many, and the best of many was lucky: a lead is sure where its interval lies
-above 0 once it is widened for all found rules that were measured on the same texts (Bonferroni).
+that proposers see, which is told. As it must beat every one of them, no interval is widened for their number (Berger's
+intersection-union test, Technometrics 24, 1982). But it was chosen as the best of many, and the best of many was lucky:
+a lead is sure where its interval lies above 0 once it is widened for all found rules that were measured on the same
+texts (Bonferroni).
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from search.ranking.leaderboard import named, speedup
 from search.records import Status
 from search.report.duels import Chosen, Duel, Judges, chosen_of
 from search.report.material import HELD_OUT, SEARCH
-from search.report.merit import KL, RETRIEVAL, Merit, is_found, is_published, merit_of
+from search.report.merit import RETRIEVAL, Merit, is_found, is_published, merit_of
 from search.report.wording import title_case
 
 if TYPE_CHECKING:
@@ -133,13 +132,7 @@ def _lead(each: Claim) -> str:
 
 def _weighed(found: Standing, published: Sequence[Standing], merit: Merit, judges: Judges) -> Claim:
     split = HELD_OUT if merit.value(found, confirmed=True) is not None else SEARCH
-    rivals = [
-        s
-        for s in published
-        if merit.value(s) is not None
-        or merit.value(s, confirmed=True) is not None
-        or (merit is KL and judges.is_raced(s))
-    ]
+    rivals = [s for s in published if merit.value(s) is not None or merit.value(s, confirmed=True) is not None]
     is_held_out = split == HELD_OUT
     duels = judges.duels_held_out(found, rivals, merit) if is_held_out else judges.duels(found, rivals, merit, split)
     shortfalls = [

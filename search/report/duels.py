@@ -6,13 +6,11 @@ the lower end of an interval that is widened for all found rules that were measu
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from search.archive.racing import log_loss, text_losses
 from search.evaluator import intervals
-from search.ranking.comparison import TEXT, ComparisonError, compare, numbered, of_documents
+from search.ranking.comparison import ComparisonError, compare
 from search.records import Stage
 from search.report.material import HELD_OUT, SEARCH
 from search.report.merit import KL, RETRIEVAL, Merit, figure, is_found
@@ -107,10 +105,6 @@ class Judges:
         """Leave out rules that cannot be brought to the cost ratio at the lengths of questions, so are never asked."""
         return [duel for duel in duels if duel.answers or not self._is_dear(duel.published)]
 
-    def is_raced(self, rule: Standing) -> bool:
-        """Say whether a rule ran a race, so that leads over it are known on those texts if on no others."""
-        return self.place.seen[rule.id].value(Stage.RACE, "kl", rule.ratio) is not None
-
     def proposer(self, rule: Standing) -> str:
         """Give who proposed a rule."""
         return self.place.seen[rule.id].candidate.proposal.proposer
@@ -120,33 +114,7 @@ class Judges:
         return found is not None and found < rule.ratio
 
     def _gain(self, found: Standing, other: Standing, merit: Merit, split: str) -> Gain | None:
-        gain = self._paired(found, other, merit, split) or self._apart(found, other, merit, split)
-        return self._raced(found, other) if gain is None and merit is KL and split == SEARCH else gain
-
-    def _raced(self, found: Standing, other: Standing) -> Gain | None:
-        """Compare with a rule that a race stopped: how many times more it loses there than this one on held-out texts.
-
-        Texts are not paired, so that it does not count by which texts the found rule was chosen. Of so few one may
-        outweigh all others: the lead is no surer than that of the mean over them.
-        """
-        record = self.place.confirming.get(found.id)
-        done = None if record is None else record.evaluation(Stage.FIDELITY, found.ratio)
-        theirs = text_losses(self.place.seen[other.id], other.ratio)
-        if done is None or len(theirs) < 2:
-            return None
-        mine, num_lengths = numbered(done, TEXT), len(self.known.workloads[done.key.workload_digest].all_lengths)
-        grouped = of_documents([text // num_lengths for text in mine], [*map(log_loss, mine.values())])
-        if len(grouped) < 2:
-            return None
-        logs = [log_loss(each) for each in theirs], [sum(each) / len(each) for each in grouped]
-        number = self.chosen.on(HELD_OUT)
-        more, surely = intervals.mean_difference(*logs), intervals.mean_difference(*logs, number)
-        lost = sum(mine.values()) / len(mine)
-        ends = (None if each is None else lost * math.expm1(each) for each in (more.low, more.high, surely.low))
-        low, high, least = ends
-        least = None if least is None else min(least, sum(theirs) / len(theirs) - lost)
-        value = lost * math.expm1(more.value)
-        return Gain(value, low, high, is_paired=False, least=least, num_chosen_from=number)
+        return self._paired(found, other, merit, split) or self._apart(found, other, merit, split)
 
     def _paired(self, found: Standing, other: Standing, merit: Merit, split: str) -> Gain | None:
         theirs, mine = (self._record(each, merit, split) for each in (other, found))

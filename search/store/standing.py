@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Numbers count where the program behaved, however good it is: what cheated or crashed has none.
 MEASURED = (Status.OK, Status.BELOW_GATE)
 # Stages whose figures are of the judged lengths; questions choose lengths of their own, the oracle gives no figure.
-OF_LENGTHS = (Stage.CHECK, Stage.SCREEN, Stage.RECALL, Stage.RACE, Stage.FIDELITY, Stage.SERVE)
+OF_LENGTHS = (Stage.CHECK, Stage.SCREEN, Stage.RECALL, Stage.FIDELITY, Stage.SERVE)
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def _confirming(judged: Sequence[rows.Judged], known: Sequence[Circumstance]) ->
 def _filled(ratio: float, items: Sequence[rows.Judged], asked: Asked, alike: Mapping[str, str]) -> dict[str, Any]:
     found = [item.evaluation for item in items]
     known = _known(found)
-    status, reason = _end(found, known, asked, alike)
+    status, reason = _end(found, asked, alike)
     device, dtype = next(((item.device, item.dtype) for item in items if item.device), ("", ""))
     target, speedup = _modelled(known)
     written = {
@@ -204,7 +204,7 @@ def _filled(ratio: float, items: Sequence[rows.Judged], asked: Asked, alike: Map
     return written
 
 
-def _end(found: Sequence[Evaluation], known: Known, asked: Asked, alike: Mapping[str, str]) -> tuple[Status, str]:
+def _end(found: Sequence[Evaluation], asked: Asked, alike: Mapping[str, str]) -> tuple[Status, str]:
     """Give the last stage's status, and why there is no other stage: empty where all have been passed."""
     if not found:
         return Status.OK, "nothing is measured yet"
@@ -214,8 +214,6 @@ def _end(found: Sequence[Evaluation], known: Known, asked: Asked, alike: Mapping
         return last.status, f"{stage.value}: {last.message or last.status.value}"
     if stage is Stage.SCREEN and last.answers in alike:
         return Status.OK, f"passed screen; it chooses the same pages as {alike[last.answers]}"
-    if stage is Stage.RACE and (raced := known.get((stage, "kl"))):
-        return Status.OK, f"its race: KL {raced.value:.3g}; fidelity was not run: surely behind the leaders, or not yet"
     beyond = asked.stages[asked.stages.index(stage) + 1 :] if stage in asked.stages else ()
     return Status.OK, f"passed {stage.value}; {beyond[0]} was not run: not chosen for it, or not yet" if beyond else ""
 

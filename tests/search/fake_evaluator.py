@@ -75,10 +75,6 @@ class FakeEvaluator:
             kept = chance("mass", digest)
             told = {"mass": 0.2 + kept, "random_mass": 0.3, "recall": kept}
             return tuple(Measurement(name, value) for name, value in told.items())
-        if stage is Stage.RACE:
-            kl = 0.02 + chance("kl", digest, "search")
-            texts = [kl * (0.5 + chance("kl", digest, i)) for i in range(6)]
-            return (Measurement("kl", kl), *(Measurement(f"kl_text_{i}", each) for i, each in enumerate(texts)))
         if stage is Stage.FIDELITY:
             kl = 0.02 + chance("kl", digest, task.workload.split)
             return (Measurement("kl", kl, 0.9 * kl, 1.1 * kl),)

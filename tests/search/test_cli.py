@@ -45,7 +45,7 @@ from search.records import (
     Workload,
 )
 from search.store.ledger import SqlLedger
-from search.workloads import held_out, racing, workloads_for
+from search.workloads import held_out, workloads_for
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = " ".join(f"w{i:05}" for i in range(8000))  # a text to be judged on
@@ -598,40 +598,30 @@ def test_status_draws_a_table(capsys, filled):
     assert "crashed" in out
 
 
-def test_status_tells_where_the_time_of_workers_goes(capsys, raced):
-    """Three ran a race, one decodes, one has decoded: the third was stopped."""
-    told = json.loads(call(capsys, "status", "--db", raced, "--json")[1])
+def test_status_tells_where_the_time_of_workers_goes(capsys, decoding):
+    """One decodes, one has decoded and is confirmed."""
+    told = json.loads(call(capsys, "status", "--db", decoding, "--json")[1])
     took = {(each["stage"], each["split"], each["ratio"]): each for each in told["took"]}
-    assert took["race", "search", 8.0] == {
-        "stage": "race", "split": "search", "ratio": 8.0, "seconds": 6.0, "num_ran": 3, "num_passed": 3,
+    assert took["check", "search", 8.0] == {
+        "stage": "check", "split": "search", "ratio": 8.0, "seconds": 6.0, "num_ran": 3, "num_passed": 3,
         "num_ended": 3, "num_running": 0,
     }  # fmt: skip
     assert (took["fidelity", "search", 8.0]["seconds"], took["fidelity", "search", 8.0]["num_running"]) == (30.0, 1)
     assert took["fidelity", "held_out", 8.0]["seconds"] == 64.0
-    assert told["races"] == {
-        "num_raced": 3, "num_stopped": 1, "raced_s": 6.0, "spared_s": 30.0, "saved_share": pytest.approx(30 / 130),
-    }  # fmt: skip
-    out = call(capsys, "status", "--db", raced)[1]
+    out = call(capsys, "status", "--db", decoding)[1]
     assert re.search(r"fidelity \(held out\) .* 1 .* 64\.0 .* 64\.0%", out)
-    assert "1 of 3 decode no more: about 30 s of fidelity spared for 6 s of races, 23.1% of workers' time" in " ".join(
-        out.split()
-    )
 
 
-def test_status_says_nothing_of_races_or_seconds_where_there_are_none(capsys, filled):
-    told = json.loads(call(capsys, "status", "--db", filled, "--json")[1])
-    assert told["races"] is None
-    out = call(capsys, "status", "--db", filled)[1]
-    assert "race" not in out
-    assert "seconds" not in out
+def test_status_says_nothing_of_seconds_where_there_are_none(capsys, filled):
+    assert "seconds" not in call(capsys, "status", "--db", filled)[1]
 
 
 @pytest.fixture
-def raced(db):
-    """Give a campaign of which three ran a race at one ratio; one decodes, one has decoded and is confirmed."""
+def decoding(db):
+    """Give a campaign of which three were checked at one ratio; one decodes, one has decoded and is confirmed."""
     ledger = SqlLedger(db)
     decoding = Workload(Stage.FIDELITY, 200, 8, lengths=(100, 200), num_decoded=9)
-    workloads = (Workload(Stage.CHECK, 200, 1), racing(decoding), decoding)
+    workloads = (Workload(Stage.CHECK, 200, 1), decoding)
     usual = {"num_candidates": 3, "proposers": ("grammar",), "model": "smollm2"}
     config = CampaignConfig(ratios=(8.0,), workloads=workloads, **usual)
     campaign = start_campaign(ledger, config)
@@ -639,7 +629,7 @@ def raced(db):
         digest = f"{step}" * 16
         proposal = Proposal("text\n", "grammar", "draw")
         stored = ledger.add_candidate(Candidate(campaign.id, step, proposal, Status.OK, "", digest, f"Rule{step}"))
-        measured = [(config.workload(Stage.RACE, 8.0), 2.0)]
+        measured = [(config.workload(Stage.CHECK, 8.0), 2.0)]
         if step:
             measured.append((config.workload(Stage.FIDELITY, 8.0), 30.0))
         if step == 1:

@@ -287,15 +287,9 @@ def test_the_better_half_of_the_published_rules_enters_an_engine(ledger):
     for ratio in HALF.ratios:
         recalls = {r.candidate.step: r.value(Stage.RECALL, "recall", ratio) for r in published}
         known = sorted((step for step, found in recalls.items() if found is not None), key=lambda step: -recalls[step])
-        raced, asked, decoded = (
-            {r.candidate.step for r in published if r.evaluation(stage, ratio)}
-            for stage in (Stage.RACE, Stage.RETRIEVAL, Stage.FIDELITY)
-        )
         assert len(known) > 8
-        assert raced == set(known[: math.ceil(len(known) / 2)])
-        assert decoded
-        assert decoded < raced
-        assert asked - decoded  # who is behind is asked all the same, where its budget reaches
+        decoded = {r.candidate.step for r in published if r.evaluation(Stage.FIDELITY, ratio)}
+        assert decoded == set(known[: math.ceil(len(known) / 2)])
     references = [r for r in seeds if r.candidate.proposal.operator == "reference"]
     assert all(r.evaluation(Stage.FIDELITY) for r in references)
 

@@ -90,11 +90,19 @@ def test_seeds_pass_every_gate_and_no_failure():
 def test_the_course_of_a_real_models_campaign():
     """Cheap stages first, at every cost ratio; what serves is judged once; what is dear comes last."""
     both = [(stage, ratio) for stage in (Stage.CHECK, Stage.SCREEN, Stage.RECALL) for ratio in (8.0, 16.0)]
-    races = [(Stage.RACE, ratio) for ratio in (8.0, 16.0)]
     engines = [(stage, ratio) for ratio in (8.0, 16.0) for stage in (Stage.FIDELITY, Stage.RETRIEVAL)]
-    whole = [*both, (Stage.ORACLE, 0.0), *races, *engines, (Stage.SERVE, 8.0), (Stage.SERVE, 16.0)]
+    whole = [*both, (Stage.ORACLE, 0.0), *engines, (Stage.SERVE, 8.0), (Stage.SERVE, 16.0)]
     later = (record(step=50),)  # an invented one, so that all seeds are seen
     assert walk(REAL, visible=later) == walk(REAL, SEED, later) == list(course(record().candidate, REAL)) == whole
+
+
+def test_races_of_older_campaigns_are_run_no_more():
+    race = replace(REAL.workload(Stage.FIDELITY), stage=Stage.RACE)
+    older = CampaignConfig.from_json(replace(REAL, workloads=(*REAL.workloads, race)).to_json())
+    assert older.stages == REAL.stages
+    assert list(course(record().candidate, older)) == list(course(record().candidate, REAL))
+    before = record(evaluation(Stage.CHECK, 8.0), evaluation(Stage.RACE, 8.0, kl=0.1))
+    assert archive_of([before], older).num_records == 1
 
 
 def test_nobody_is_timed_before_all_seeds_are_seen():
@@ -257,43 +265,3 @@ def test_what_chooses_the_same_pages_as_an_earlier_one_is_not_measured_again():
     assert goes_on(visible, 0.6, operator=SEED, signature="ab")
     crashed = replace(visible[0], evaluations=(*visible[0].evaluations, evaluation(Stage.ORACLE, 0, Status.CRASHED)))
     assert goes_on([crashed], 0.6, step=9, signature="ab")
-
-
-def raced(step, kl, texts, ratio=8.0, operator="mutate"):
-    """A candidate that loses so much in all, and in the texts of its race."""
-    told = {f"kl_text_{i}": each for i, each in enumerate(texts)}
-    done = [evaluation(Stage.CHECK, ratio), evaluation(Stage.RACE, ratio, kl=sum(texts) / len(texts), **told)]
-    return record(*done, *([evaluation(Stage.FIDELITY, ratio, kl=kl)] if kl else []), step=step, operator=operator)
-
-
-def runs_on(texts, visible, operator="mutate"):
-    """Whether a candidate whose race at a ratio of 8 came to this decodes all texts."""
-    cheap = [evaluation(Stage.CHECK, 8.0), evaluation(Stage.CHECK, 16.0, Status.BELOW_GATE)]
-    cheap += [evaluation(Stage.SCREEN, 8.0), evaluation(Stage.RECALL, 8.0), evaluation(Stage.ORACLE)]
-    mine = [*cheap, *raced(9, None, texts).evaluations[1:]]
-    following = asked(record(*mine, step=9, operator=operator), replace(REAL, recall_share=1.0), visible)
-    assert following in (None, (Stage.FIDELITY, 8.0))
-    return following is not None
-
-
-def test_who_is_surely_behind_the_last_of_the_leaders_runs_no_further():
-    texts = [0.1, 0.3, 0.2, 0.4]
-    leaders = [raced(step, 0.1 * (step + 1), [each * (step + 1) for each in texts]) for step in range(5)]
-    third = [3 * each for each in texts]
-    assert runs_on([1.1 * a * b for a, b in zip(third, (1, 0.8, 1.1, 1), strict=True)], leaders)
-    assert not runs_on([1.5 * a * b for a, b in zip(third, (1, 0.9, 1.1, 1), strict=True)], leaders)
-    assert runs_on([1.5 * each for each in third], leaders[:2])  # before there are three
-    assert runs_on([1.5 * each for each in third], leaders, SEED)  # compared with what was published, and not here
-    assert runs_on([9.0], leaders)  # other texts
-    elsewhere = [raced(step, 0.1, texts, ratio=16.0) for step in range(3)]
-    assert runs_on([9 * each for each in texts], elsewhere)
-
-
-def test_whoever_failed_or_was_stopped_is_nobody_to_beat():
-    texts = [0.1, 0.3, 0.2, 0.4]
-    crashed = [
-        replace(each, evaluations=(*each.evaluations, evaluation(Stage.RETRIEVAL, 8.0, Status.CRASHED)))
-        for each in (raced(step, 0.1, texts) for step in range(3))
-    ]
-    stopped = [raced(3 + step, None, texts) for step in range(3)]
-    assert runs_on([9 * each for each in texts], [*crashed, *stopped])

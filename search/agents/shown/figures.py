@@ -7,7 +7,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from search.agents.changing.source import Source
-from search.archive.racing import text_losses
 from search.archive.speeds import MODELLED, cost_ratio
 from search.parents import BEFORE_ENGINES, REFERENCE, SEED, has_failed
 from search.records import Measurement, Record, Stage, Status
@@ -73,7 +72,7 @@ def figures(record: Record, ratio: float, archive: Archive) -> dict[str, str]:
     What was in no engine has a KL that is foretold, as parents are chosen by it.
     """
     told = {
-        "KL in nats": _kl(record, ratio) or _raced(record, ratio) or _foretold(record, ratio, archive),
+        "KL in nats": _kl(record, ratio) or _foretold(record, ratio, archive),
         "retrieval, dense's": _retrieval(record, ratio),
         "accuracy": _accuracy(record, ratio),
         "mass, the oracle's": _mass(record, ratio),
@@ -88,11 +87,6 @@ def figures(record: Record, ratio: float, archive: Archive) -> dict[str, str]:
 def _kl(record: Record, ratio: float) -> str:
     found = passed(record, Stage.FIDELITY, ratio, "kl")
     return with_interval(found, ".4f", num=False) if found else ""
-
-
-def _raced(record: Record, ratio: float) -> str:
-    found, texts = passed(record, Stage.RACE, ratio, "kl"), text_losses(record, ratio)
-    return f"{with_interval(found, '.4f', num=False)} in its race, on {len(texts)} texts only" if found else ""
 
 
 def _foretold(record: Record, ratio: float, archive: Archive) -> str:

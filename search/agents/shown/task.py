@@ -136,12 +136,6 @@ def _gates_at(context: Context, ratio: float) -> Iterator[str]:
         bar = archive.bar(stage, ratio)
         if math.isfinite(bar) and not archive.weights(stage, ratio):
             yield f"* {where}, after {stage}: a recall of {bar:.3f}."
-    if archive.races.get(ratio):
-        lost = archive.races[ratio]
-        yield (
-            f"* {where}, not to be stopped by its race: no surely greater KL, text by text, than the last of the "
-            f"leaders, which loses {sum(lost) / len(lost):.4f} in those {len(lost)} texts."
-        )
     if not context.demands.workload(Stage.SERVE):
         return
     if context.demands.workload(Stage.PROBE):

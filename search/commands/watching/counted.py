@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
-
-from search.archive.spared import Raced, Spared, spared
-from search.records import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,13 +18,11 @@ def counts(campaign: StoredCampaign, progress: Progress, campaigns: Sequence[int
     stages: dict[str, dict[str, int]] = {}
     for stage, status, number in progress.evaluations:
         stages.setdefault(stage, {})[status] = number
-    races = _races(progress.took)
     return {
         **_facts(campaign, progress),
         "candidates": {str(name): count for name, count in progress.statuses},
         "stages": stages,
         "took": progress.took,
-        "races": races and {**asdict(races), "saved_share": races.share(_seconds(progress.took))},
         "dollars": {name: {"spent": spent, "programs": number} for name, spent, number in progress.proposers},
         "campaigns": list(campaigns),
     }
@@ -44,9 +38,6 @@ def drawn_counts(campaign: StoredCampaign, progress: Progress, campaigns: Sequen
         facts.add_row(name, ", ".join(value) if isinstance(value, list) else str(value))
     for name, spent, number in progress.proposers:
         facts.add_row(f"dollars of {name}", _priced(spent, number))
-    races = _races(progress.took)
-    if races:
-        facts.add_row("races", _told(races, _seconds(progress.took)))
     facts.add_row("campaigns here", ", ".join(map(str, campaigns)))
     return Group(facts, _drawn_outcomes(progress), *_drawn_seconds(progress.took))
 
@@ -105,28 +96,3 @@ def _drawn_seconds(took: Sequence[Took]) -> Iterator[Table]:
 
 def _seconds(took: Iterable[Took]) -> float:
     return sum(each.seconds for each in took)
-
-
-def _races(took: Sequence[Took]) -> Spared | None:
-    """Tell what races took and spared: a mean evaluation of fidelity for whoever stopped. None where there were none.
-
-    Whoever ran a race and whose next stage nobody has begun is taken for one that stopped.
-    """
-    seen = {(each.stage, each.ratio): each for each in took if each.split == "search"}
-    ran = [each for (stage, _), each in seen.items() if stage is Stage.RACE]
-    found = spared(_raced(each, seen.get((Stage.FIDELITY, each.ratio))) for each in ran)
-    return found if found.num_raced else None
-
-
-def _raced(race: Took, decoded: Took | None) -> Raced:
-    if decoded is None:
-        return Raced(race.num_passed, race.seconds, 0, 0.0)
-    one_s = decoded.seconds / decoded.num_ran if decoded.num_ran else 0.0
-    return Raced(race.num_passed, race.seconds, decoded.num_ended + decoded.num_running, one_s)
-
-
-def _told(races: Spared, seconds: float) -> str:
-    return (
-        f"{races.num_stopped:,} of {races.num_raced:,} decode no more: about {races.spared_s:,.0f} s of fidelity "
-        f"spared for {races.raced_s:,.0f} s of races, {races.share(seconds):.1%} of workers' time saved"
-    )

@@ -33,13 +33,11 @@ TOLD = (
     (Stage.CHECK, "budget"),
     (Stage.SCREEN, "mass"),
     (Stage.RECALL, "mass"),
-    (Stage.RACE, "kl"),
     (Stage.FIDELITY, "kl"),
     (Stage.RETRIEVAL, "accuracy"),
     (Stage.PROBE, "accuracy"),
     (Stage.SERVE, "speedup"),
 )
-EARLY = {Stage.SCREEN: "screened", Stage.RACE: "raced"}  # stages whose figure a later one tells better
 
 
 class Tally:
@@ -257,7 +255,7 @@ def _figure(record: Record, stage: Stage, name: str, ratio: float) -> str:
     if taken is None:
         return ""
     found = f"{taken.value:g}" if stage is Stage.CHECK else interval(taken.value, taken.low, taken.high)
-    return f"{EARLY[stage]} {name} {found}" if stage in EARLY else f"{name} {found}"
+    return f"screened {name} {found}" if stage is Stage.SCREEN else f"{name} {found}"
 
 
 def _brief(leader: Leader) -> str:

@@ -1,4 +1,4 @@
-"""Where dense references lie, which worker and engine name alike, and what programs were heard to say in races."""
+"""Where dense references lie, which worker and engine name alike."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-REFERENCES, RACED = "fidelity", "raced"
+REFERENCES = "fidelity"
 
 
-def reference_path(name: str, scratch: Path, folder: str = REFERENCES) -> Path:
-    """Say where a dense reference lies, or of another folder what was kept beside one."""
-    return scratch / folder / f"{name}.safetensors"
+def reference_path(name: str, scratch: Path) -> Path:
+    """Say where a dense reference lies."""
+    return scratch / REFERENCES / f"{name}.safetensors"

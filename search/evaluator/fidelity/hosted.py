@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from search.evaluator.fidelity.figures import Compared
-from search.evaluator.fidelity.files import RACED, reference_path
+from search.evaluator.fidelity.files import reference_path
 from search.evaluator.fidelity.given import TextError
-from search.evaluator.fidelity.heard import Heard, keep, take
 from search.evaluator.fidelity.positions import Against, Kept
 from search.evaluator.fidelity.reference import MAX_BYTES, Reference, read, with_own, write
 from search.evaluator.fidelity.texts import (
     document_tokens,
     encoder,
     first_tokens,
-    places_in_race,
     texts_of,
     turns,
 )
@@ -53,52 +51,24 @@ def prompts(session: Session, workload: Workload, seed: int) -> list[tuple[int, 
     return [text.prompt for text in first]
 
 
-def compare(
-    session: Session,
-    text: str,
-    values: Sequence[Sequence[Any]],
-    name: str,
-    num_first: int | None = None,
-    is_race: bool = False,
-) -> dict[str, Any]:
-    """Decode the texts of a reference with the program's attention, and compare position by position.
-
-    `num_first`: so many of them, `texts.places_in_race`, are decoded before the others; None for all at once. A race
-    decodes no others, and keeps what it heard for the comparison that follows.
-    """
+def compare(session: Session, text: str, values: Sequence[Sequence[Any]], name: str) -> dict[str, Any]:
+    """Decode the texts of a reference with the program's attention, and compare position by position."""
     reference = _reference(session, name)
     session.swap(text, values)
-    kept = reference_path(digest_of((name, text, values)), Path.home(), RACED)
-    every = range(len(reference.texts))
-    places = every if num_first is None else places_in_race(len(every), num_first)
-    heard = (None if is_race else take(kept)) or _heard(session, reference, places)
-    if not is_race and len(places) < len(every):
-        others = [place for place in every if place not in places]
-        heard = (heard + _heard(session, reference, others)).in_order([*places, *others])
-        places = every
-    num_texts, num_positions, _ = heard.figures.shape
-    session.check_sparse(num_texts * num_positions, heard.done)
-    texts = [reference.texts[place] for place in places]
-    found = Compared(texts, *(each.numpy() for each in heard.figures.unbind(-1)))
-    told = {
-        "measurements": plain([*found.measurements(), *session.pages_read(heard.done)]),
+    session.engine.reset()
+    texts, said = reference.texts, reference.log_probabilities
+    listeners = [Against(room, each.forced) for room, each in zip(said, texts, strict=True)]
+    _dictate(session.engine, texts, said.shape[1] + 1, listeners)
+    done = session.done()
+    session.check_sparse(said.shape[0] * said.shape[1], done)
+    figures = torch.stack([each.figures for each in listeners])
+    found = Compared(texts, *(each.numpy() for each in figures.unbind(-1)))
+    return {
+        "measurements": plain([*found.measurements(), *session.pages_read(done)]),
         "message": found.extent,
         "correct": found.agreements,
-        "answers": digest_of(heard.first_choices.tolist()),
+        "answers": digest_of([each.first_choices for each in listeners]),
     }
-    if is_race:
-        keep(heard, kept)
-    return told
-
-
-def _heard(session: Session, reference: Reference, places: Sequence[int]) -> Heard:
-    """Decode the texts at some places of a reference with the program that is served."""
-    session.engine.reset()
-    texts, said = [reference.texts[place] for place in places], reference.log_probabilities
-    listeners = [Against(said[place], text.forced) for place, text in zip(places, texts, strict=True)]
-    _dictate(session.engine, texts, said.shape[1] + 1, listeners)
-    figures = torch.stack([each.figures for each in listeners])
-    return Heard(figures, torch.tensor([each.first_choices for each in listeners]), session.done())
 
 
 def _texts(engine: Engine, workload: Workload, seed: int, scratch: Path) -> list[Text]:

@@ -11,7 +11,6 @@ from search.evaluator.outcomes import Outcome, outcome_of
 from search.evaluator.prefill.stage import prefill_reference, prefilled
 from search.evaluator.scratch.files import locked
 from search.records import digest_of
-from search.workloads import HELD_OUT, whole
 
 if TYPE_CHECKING:
     from search.evaluator.arms import Arms
@@ -21,22 +20,11 @@ if TYPE_CHECKING:
 
 def run(arms: Arms, task: EvaluationTask) -> Outcome:
     """Let the program decode the texts that dense attention has decoded."""
-    return _compared(arms, task)
-
-
-def race(arms: Arms, task: EvaluationTask) -> Outcome:
-    """Let it decode one of each length, of those that `run` has it decode."""
-    return _compared(arms, replace(task, workload=whole(task.workload)), is_race=True)
-
-
-def _compared(arms: Arms, task: EvaluationTask, *, is_race: bool = False) -> Outcome:
     name = reference_name(task, arms.settings.engine)
     _refer(arms, task, name)  # first, so that who has prefilled the texts for all decodes them too
     sparse = prefilled(arms, task)
     asked = {key: value for key, value in asked_of(task).items() if key in ("text", "values")}
-    # As a race would, whether or not there was one: the same texts side by side, so that figures are the same.
-    first = None if task.workload.split == HELD_OUT else len(task.workload.all_lengths)
-    asked |= {"name": name, "num_first": first, "is_race": is_race}
+    asked |= {"name": name}
     return outcome_of(sparse.call("fidelity", asked, arms.limits.fidelity_s))
 
 

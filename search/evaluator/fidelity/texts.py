@@ -151,16 +151,6 @@ def split_of(source: str, split: str, scratch: Path | None) -> str:
     return _halves(kept_text(source, scratch))[SPLITS.index(split)]
 
 
-def places_in_race(num_texts: int, num_lengths: int) -> list[int]:
-    """Give the places of the texts that a race decodes: one of each length, and of as many documents as there are.
-
-    Texts of one document are more alike than others: a rule that is lucky in one of them is so in the next.
-    """
-    num_documents = max(1, num_texts // num_lengths)
-    turns = ((i // 2 + i % 2 * (num_documents // 2)) % num_documents for i in range(num_lengths))
-    return [place for i, turn in enumerate(turns) if (place := turn * num_lengths + i) < num_texts]
-
-
 def _chosen(num_documents: int, needed: int, seed: int) -> list[int]:
     """Give the documents of one seed, in an order that takes neighbours apart; none where there are too few."""
     if needed > num_documents:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 SAID_ELSEWHERE = ("workloads", "seeds")
 WITHOUT = {
     Stage.RECALL: "how much attention chosen pages keep on recorded queries (recall)",
-    Stage.RACE: "the distance from dense attention on few texts, which stops who is surely behind (race)",
     Stage.FIDELITY: "the distance from dense attention on the same text (fidelity)",
     Stage.RETRIEVAL: "answers to questions about long texts (retrieval)",
     Stage.PROBE: "chains of the small model that was trained for them (probe)",

@@ -7,7 +7,6 @@ import statistics
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from search.archive.spared import Raced, spared
 from search.records import Stage, Status
 from search.report.blocks import Block, Column, Grid, Words
 
@@ -42,43 +41,11 @@ def by_stage(material: Material, place: Place) -> Grid:
     seconds = sum(s.elapsed_s for s in fresh)
     note = (
         f"{len(fresh):,} evaluations and {seconds:,.0f} s of workers in all; "
-        f"{share:.1%} of {asked:,} asked for were there already. An hour: of the time at work.{_races(place, seconds)}"
+        f"{share:.1%} of {asked:,} asked for were there already. An hour: of the time at work."
     )
     headings = (Column("stage"), *(Column(name, True) for name in (
         "cost ratio", "measured", "given", "passed", "failed", "median s", "seconds", "an hour")))  # fmt: skip
     return Grid("Evaluations by stage", headings, tuple(rows), note, empty="Nothing was measured.")
-
-
-def _races(place: Place, seconds: float) -> str:
-    """Tell what races took and spared, of workers that took so many seconds: a median decoding for each who stopped."""
-    ran, decoded = (_by_ratio(place, stage) for stage in (Stage.RACE, Stage.FIDELITY))
-    found = spared(_raced(each, decoded.get(ratio, ())) for ratio, each in ran.items())
-    if not found.num_raced:
-        return ""
-    return (
-        f" Of {found.num_raced:,} that ran a race {found.num_stopped:,} decoded no more, which spared about "
-        f"{found.spared_s:,.0f} s of fidelity; the races took {found.raced_s:,.0f} s: {found.share(seconds):.1%} of "
-        "what workers would have taken without races is saved."
-    )
-
-
-def _raced(ran: Sequence[Spending], decoded: Sequence[Spending]) -> Raced:
-    taken = [each.elapsed_s for each in decoded if each.status == Status.OK]
-    return Raced(
-        sum(each.status == Status.OK for each in ran),
-        sum(each.elapsed_s for each in ran if not each.is_older),
-        len(decoded),
-        statistics.median(taken) if taken else 0.0,
-    )
-
-
-def _by_ratio(place: Place, stage: Stage) -> dict[float, list[Spending]]:
-    """Give by cost ratio the evaluations of a stage on the texts that proposers see."""
-    found: dict[float, list[Spending]] = defaultdict(list)
-    for each in place.spendings:
-        if each.stage == stage and each.split == "search":
-            found[each.ratio].append(each)
-    return found
 
 
 def working_s(material: Material) -> float:

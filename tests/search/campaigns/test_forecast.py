@@ -47,9 +47,7 @@ def test_evaluations_are_counted_by_hand():
     assert found[Stage.CHECK] == found[Stage.RECALL] == 110 * 2 + 3
     entering = 10 + 100 * (0.08 + 0.02)
     assert found[Stage.ORACLE] == 10 + 3 + 20
-    assert found[Stage.RACE] == entering * 2
-    assert found[Stage.FIDELITY] == math.ceil(0.8 * entering * 2 + 3 + 3 * 2)  # and leaders again
-    assert found[Stage.RETRIEVAL] == math.ceil((10 + 0.8 * 10) * 2 + 3 + 3 * 2)  # and all that were published
+    assert found[Stage.FIDELITY] == found[Stage.RETRIEVAL] == math.ceil(entering * 2 + 3 + 3 * 2)  # and leaders again
     assert found[Stage.SERVE] == 9  # (2 stages * ln(20 / 10) + 3 leaders) * 2 ratios
 
 
@@ -61,9 +59,7 @@ def test_of_the_published_rules_their_share_enters_and_of_given_ones_everyone():
     found = expected(config, num_seeds=36, num_references=3)
     assert found[Stage.CHECK] == found[Stage.RECALL] == 36 + 3
     assert found[Stage.ORACLE] == 1 + 4 + 3  # a tenth of 35, rounded up
-    assert found[Stage.RACE] == 1 + 4
-    assert found[Stage.FIDELITY] == math.ceil(1 + 0.8 * 4 + 3 + 3)
-    assert found[Stage.RETRIEVAL] == 1 + 4 + 3 + 3
+    assert found[Stage.FIDELITY] == found[Stage.RETRIEVAL] == 1 + 4 + 3 + 3
 
 
 def test_where_everybody_enters_everybody_is_counted():

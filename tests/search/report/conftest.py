@@ -100,11 +100,6 @@ class Book:
             candidate, Stage.FIDELITY, Measurement("kl", over.value, over.low, over.high, len(losses)), *texts, **how
         )
 
-    def race(self, candidate, losses, **how):
-        """Let a candidate lose so much on each text of its race."""
-        texts = (Measurement(f"kl_text_{i}", value) for i, value in enumerate(losses))
-        self.measure(candidate, Stage.RACE, Measurement("kl", sum(losses) / len(losses)), *texts, **how)
-
     def answer(self, candidate, marks, **how):
         """Let a candidate answer so."""
         share = marks.count("1") / len(marks)

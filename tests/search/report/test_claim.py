@@ -7,8 +7,6 @@ import pytest
 from search.records import Measurement, Stage, Status, Workload
 from search.report.claim import Claim, headline, sentence
 from search.report.report import claims_at
-from search.workloads import racing
-from tests.search.report.conftest import WORKLOADS
 
 RIVAL = [0.20, 0.22, 0.24, 0.26, 0.28, 0.30, 0.32, 0.34]
 BETTER = [value - 0.05 for value in RIVAL]
@@ -302,33 +300,3 @@ def test_the_headline_names_the_ratios(book, ratios, said):
 def test_nothing_measured_claims_nothing():
     assert "nothing is claimed" in headline([Claim(8.0, None, None)])
     assert "nothing that tells programs apart" in sentence(Claim(8.0, None, None))
-
-
-def raced(book, losses):
-    """Give the claim where one published rule was measured on all texts, and another was stopped by its race."""
-    told = book(workloads=(*WORKLOADS[:3], racing(WORKLOADS[3]), *WORKLOADS[3:]))
-    rivals, found = [told.publish(name) for name in ("Quest", "Centroid")], told.propose("Found")
-    for each, lost in ((rivals[0], RIVAL), (found, BETTER)):
-        told.judge(each, lost)
-        told.confirm(each, lost)
-    told.race(rivals[1], losses)
-    told.answer(rivals[1], "11110000")
-    return claimed(told)
-
-
-def test_a_published_rule_that_its_race_stopped_is_behind_what_is_lost_on_held_out_texts(book):
-    """Not in pairs: what was found was chosen by the texts of its own race. Here only the mean of theirs is unsure."""
-    claim = raced(book, (2.0, 14.3, 2.2, 2.7, 1.3, 2.8))
-    assert claim.holds
-    (duel,) = [duel for duel in claim.duels if duel.published.name == "Centroid"]
-    assert (duel.is_held_out, duel.gain.is_paired) == (False, False)
-    assert 0 < duel.gain.least == duel.gain.low < duel.gain.value
-
-
-@pytest.mark.parametrize(
-    "losses",
-    [(0.3, 0.2, 0.2, 0.35, 0.15, 0.3), (*[0.5] * 5, 0.001), (0.6,)],
-    ids=["a little more", "one text far less", "one text"],
-)
-def test_a_race_that_shows_little_makes_no_lead(book, losses):
-    assert raced(book, losses).shortfalls == ("a published rule was not measured on held-out data: Centroid (2)",)

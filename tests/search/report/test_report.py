@@ -12,8 +12,6 @@ from search.report.markdown import markdown
 from search.report.page import page
 from search.report.parts.costs import duration
 from search.report.wording import cut
-from search.workloads import racing
-from tests.search.report.conftest import WORKLOADS
 
 LOSSES = [0.1, 0.11, 0.12, 0.13]
 
@@ -272,21 +270,3 @@ def test_a_failed_stage_keeps_a_rule_off_the_front(searched):
     searched.judge(broken, [0.001] * 8, status=Status.WRONG_RESULT, message="disagrees")
     front = grid(searched.report(), "The front, and the best published rules behind it")
     assert not any("Wrong" in cell for row in front.rows for cell in row)
-
-
-def test_what_races_spared_is_told(book):
-    told = book(workloads=(*WORKLOADS[:3], racing(WORKLOADS[3]), *WORKLOADS[3:]))
-    for number, name in enumerate(("First", "Second", "Third")):
-        candidate = told.propose(name)
-        told.race(candidate, LOSSES, elapsed_s=2.0)
-        if not number:
-            told.lose(candidate, LOSSES, elapsed_s=9.0)
-    note = grid(told.report(), "Evaluations by stage").note
-    assert (
-        "Of 3 that ran a race 2 decoded no more, which spared about 18 s of fidelity; the races took 6 s: 54.5% of "
-        "what workers would have taken without races is saved."
-    ) in note
-
-
-def test_nothing_is_said_of_races_where_there_are_none(searched):
-    assert "race" not in grid(searched.report(), "Evaluations by stage").note

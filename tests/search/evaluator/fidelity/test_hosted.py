@@ -115,24 +115,6 @@ def test_programs_in_turn_find_what_they_found_alone(sparse):
     assert compare(sparse, "quest", few) == first
 
 
-def test_what_a_race_decoded_is_not_decoded_again(sparse, home):
-    """Two of the texts first, then the others: the same figures, pages and answers as without a race."""
-    few = [["pages", 2], ["dense_layers", 0]]
-    whole = compare(sparse, "quest", few, num_first=2)
-    raced = compare(sparse, "quest", few, num_first=2, is_race=True)
-    (kept,) = (home / "raced").glob("*.safetensors")
-    compare(sparse, "quest", [["pages", 4], ["dense_layers", 0]], num_first=2)
-    assert kept.exists()
-    assert compare(sparse, "quest", few, num_first=2) == whole
-    assert not kept.exists()
-    each = NUM_DECODED - 1
-    correct = whole["result"]["correct"]
-    assert raced["result"]["correct"] == correct[:each] + correct[3 * each :]
-    assert raced["result"]["message"] == f"{POSITIONS // 2} positions in 2 texts from 2 documents"
-    assert figures(raced)["kl_text_1"] == figures(whole)["kl_text_3"]
-    assert figures(whole) == pytest.approx(figures(compare(sparse, "quest", few)), rel=1e-3)
-
-
 def test_a_position_without_a_sparse_read_does_not_count(sparse):
     reply = compare(sparse, "quest", [["dense_layers", 8]])
     assert (reply["status"], "lower dense_layers" in reply["message"]) == ("not_sparse", True)

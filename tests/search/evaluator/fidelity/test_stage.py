@@ -6,7 +6,6 @@ from search.evaluator.fidelity.given import kept_text, source_of
 from search.evaluator.fidelity.stage import reference_name
 from search.evaluator.worker import Worker
 from search.records import Stage, Status, Workload
-from search.workloads import HELD_OUT, racing
 
 ASKED = Workload(Stage.FIDELITY, num_tokens=64, num_sequences=2)
 
@@ -40,14 +39,3 @@ def test_a_reference_of_other_circumstances_is_never_read(worker, task_of, elsew
     assert own == reference_name(task_of(replace(ASKED, ratio=16.0), "centroid"), engine)
     assert own != reference_name(task_of(ASKED, **elsewhere), engine)
     assert own != reference_name(task_of(ASKED), replace(engine, dtype="bfloat16"))
-
-
-def test_a_race_decodes_one_text_of_each_length_of_the_same_reference(worker, requested, task_of):
-    asked = replace(ASKED, lengths=(48, 64), num_sequences=8)
-    assert worker.run(task_of(racing(asked))).value("kl") == 0.25
-    assert worker.run(task_of(asked)).value("kl") == 0.25
-    assert worker.run(task_of(replace(asked, split=HELD_OUT))).value("kl") == 0.25
-    told = [each["args"] for each in requested() if each["call"] == "fidelity"]
-    assert [(each["num_first"], each["is_race"]) for each in told] == [(2, True), (2, False), (None, False)]
-    assert told[0]["name"] == told[1]["name"] != told[2]["name"]
-    assert [each["call"] for each in requested()].count("fidelity_reference") == 2

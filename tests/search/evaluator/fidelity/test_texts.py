@@ -1,19 +1,16 @@
 """Texts: disjoint where they have to be, as long as they have to be, the same wherever they are cut."""
 
-from collections import Counter
 from dataclasses import replace
 
 import pytest
 
 from search.evaluator.fidelity.given import MAX_BYTES, TextError, keep_text, kept_text, read_text, source_of
 from search.evaluator.fidelity.library import PREFIX, library_source
-from search.evaluator.fidelity.reference import with_own
 from search.evaluator.fidelity.texts import (
     SPLITS,
     _help_topics,
     cached_tokens,
     document_tokens,
-    places_in_race,
     split_of,
     texts_of,
     turns,
@@ -50,18 +47,6 @@ def test_lengths_come_in_turn_and_documents_begin_alike():
     assert longest.name == short.name == middle.name != texts[3].name
     assert short.prompt == longest.prompt[:200]
     assert short.forced == longest.prompt[200:209], "it goes on as the document does"
-
-
-def test_a_race_goes_through_documents_lengths_and_kinds():
-    """Six texts of one document say less of the others: three in a hundred sure leads in them were none in the rest."""
-    asked = replace(ASKED, num_tokens=250, num_sequences=24, lengths=(200, 210, 220, 230, 240, 250))
-    texts = with_own(texts_of(asked, encode, 0), 6)
-    raced = [texts[place] for place in places_in_race(24, 6)]
-    assert [len(text.prompt) for text in raced] == [200, 210, 220, 230, 240, 250]
-    assert Counter(text.kind for text in raced) == {"prose": 3, "own": 3}
-    assert len({text.name for text in raced}) == 4
-    assert places_in_race(2, 6) == [0, 1], "nobody has more than all"
-    assert places_in_race(6, 6) == [0, 1, 2, 3, 4, 5]
 
 
 def test_texts_are_the_same_whenever_they_are_cut():
