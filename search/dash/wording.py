@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from search.ranking.leaderboard import NOTHING, interval, number, speedup, spread
+from search.ranking.leaderboard import NOTHING, interval, modelled, number, speedup, spread
 from search.report.parts.costs import duration
 from search.report.wording import shown
 
@@ -90,6 +90,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "breaking": breaking,
     "number": number,
     "speedup": speedup,
+    "modelled": modelled,
     "spread": spread,
     "interval": interval,
     "duration": duration,
