@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from search.ranking.leaderboard import NOTHING, interval, modelled, number, speedup, spread
-from search.report.parts.costs import duration
-from search.report.wording import shown
+from search.report.wording import duration, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
