@@ -246,6 +246,11 @@ class Record:
         return replace(self, evaluations=tuple(e for e in self.evaluations if e.key.place == place))
 
     @property
+    def environments(self) -> set[str]:
+        """Digests of the environments that gave a result: a ledger knows none that lost its worker each time."""
+        return {e.key.environment_digest for e in self.evaluations if e.status is not Status.QUARANTINED}
+
+    @property
     def status(self) -> Status:
         """How far it got: its refusal, the last stage's status on the machine that decided, told first, or OK."""
         if self.candidate.status is not Status.OK or not self.evaluations:

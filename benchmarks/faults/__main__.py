@@ -15,6 +15,7 @@ that are killed.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of who dies when: another for each part of a run")
     parser.add_argument("--threads", action="store_true", help="workers in threads of the driver, without Ray")
     given = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that whatever runs is ended too
     num = given.n or USUAL[given.of]
     if given.of == "crowd":
         report = crowd(num, given.workers, given.seed, on_ray=not given.threads)

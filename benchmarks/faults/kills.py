@@ -130,6 +130,13 @@ class DrivenCampaign:
         engines = {int(each.name) for each in Path("/proc").iterdir() if each.name.isdigit() and ours in _told(each)}
         return engines | set(of_private_ray(driver))
 
+    def end(self) -> None:
+        """Kill a driver that still runs, and wait for what it leaves."""
+        if self.driver is not None and self.driver.poll() is None:
+            self.driver.kill()
+            self.driver.wait()
+            self.left()
+
     def said(self) -> str:
         """Give the end of what drivers said."""
         return (self._folder / "said").read_text(errors="replace")[-2000:]
@@ -154,7 +161,9 @@ def kills(what: str, num: int, num_candidates: int, seed: int = 0, *, on_ray: bo
         def made(number: int) -> DrivenCampaign:
             home = folder / str(number)
             home.mkdir()
-            return DrivenCampaign(_url(folder, number, own), home, num_candidates, on_ray=on_ray)
+            campaign = DrivenCampaign(_url(folder, number, own), home, num_candidates, on_ray=on_ray)
+            stack.callback(campaign.end)  # whoever is interrupted leaves no driver
+            return campaign
 
         expected = undisturbed(made(0))
         while report.num_kills < num:

@@ -191,4 +191,4 @@ def _found(ledger: Ledger, campaign_id: int | None, db: str) -> StoredCampaign:
     try:
         return ledger.campaign(campaign_id)
     except LookupError as error:
-        raise ConfigError(f"{error.args[0]} The database is {db}; db names another") from None
+        raise ConfigError(f"{error.args[0]} in {db}; db names another database") from None

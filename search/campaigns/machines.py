@@ -14,7 +14,7 @@ from search.campaigns.saying import said
 from search.config import ConfigError
 from search.contracts import LookError
 from search.kinds.wished import ANY_GPU, CPU, WHEREVER, is_gpu
-from search.records import Stage
+from search.records import Stage, Status
 from search.workloads import HELD_OUT
 
 if TYPE_CHECKING:
@@ -229,7 +229,8 @@ def recording_behind(ledger: Ledger, record: Record, ratio: float, scratch: Path
 
     for each in record.evaluations:
         key = each.key
-        if key.stage in (Stage.RECALL, Stage.SCREEN) and each.ratio == ratio:
+        is_recorded = key.stage in (Stage.RECALL, Stage.SCREEN) and each.status is not Status.QUARANTINED
+        if is_recorded and each.ratio == ratio:
             workload, place = ledger.workload(key.workload_digest), ledger.environment(key.environment_digest)
             if workload.split != HELD_OUT:
                 made_by = key.model_digest, key.evaluator_version, place.dtype

@@ -94,7 +94,6 @@ def judged_by(setup: Setup, model: ModelFacts, *, as_written: bool = False) -> C
     usual = PROBE_RATIOS if model.name == PROBE else RATIOS
     ratios = setup.ratios or (() if as_written else usual)
     if model.name == PROBE:
-        _check_probe(setup)
         return replace(shape, ratios=ratios, workloads=modelled_for(shape.workloads, shape.target, TARGET))
     texts, longest = _texts(setup, model, is_confirmed=not as_written)
     task = _built(setup.task, model, lengths_of(0, longest)) if setup.task else ""
@@ -144,13 +143,6 @@ def _worker_seconds(setup: Setup, deciding: Wish) -> float | None:
         raise ConfigError("max_gpu_seconds bounds what GPUs do, and workers here have none; give max_seconds, or gpus")
     of_each = None if setup.max_seconds is None else setup.max_seconds * deciding.num_workers
     return min((each for each in (of_each, setup.max_gpu_seconds) if each is not None), default=None)
-
-
-def _check_probe(setup: Setup) -> None:
-    given = (("tokens", setup.tokens), ("text", setup.text), ("task", setup.task))
-    named = [key for key, value in given if value]
-    if named:
-        raise ConfigError(f"{named[0]} says what a real model is judged on, and the probe has its own; name a model")
 
 
 def _texts(setup: Setup, model: ModelFacts, *, is_confirmed: bool) -> tuple[str, int]:

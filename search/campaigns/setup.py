@@ -25,7 +25,7 @@ from search.campaigns.bounds import (
     MAX_TURNS,
     MAX_WORKERS,
 )
-from search.campaigns.endpoints import EndpointSetup, check_priced, with_keys
+from search.campaigns.endpoints import GOES_ON, EndpointSetup, check_priced, with_keys
 from search.campaigns.proposers import KNOWN, LLM, WITH_LLM
 from search.campaigns.target import parse_target
 from search.config import MAX_RATIOS, PROPOSERS, REFLECT_EVERY, TARGET, TURNS, CampaignConfig, ConfigError
@@ -213,7 +213,10 @@ class Setup(BaseModel):
         return outside
 
     @model_validator(mode="after")
-    def _together(self) -> Setup:
+    def _together(self, about: ValidationInfo) -> Setup:
+        named = [key for key in ("tokens", "text", "task") if getattr(self, key)]
+        if named and self.model == PROBE and not (about.context or {}).get(GOES_ON):
+            raise ValueError(f"{named[0]} says what a real model is judged on, and the probe has its own; name a model")
         known = (*KNOWN, *self.endpoints, *self.outside)
         both = set(self.outside) & set(self.endpoints)
         if both:

@@ -88,11 +88,5 @@ def candidate_of(ledger: Ledger, name: str) -> Record:
     try:
         return ledger.find(name)
     except LookupError as error:
-        raise CommandError(
-            f"{_sentence(error)}; `vortex leaderboard` lists ids, --db names another database"
-        ) from error
-
-
-def _sentence(error: LookupError) -> str:
-    """Give a lookup error's own words (str of a KeyError would be quoted)."""
-    return str(error.args[0]).rstrip(".") if error.args else "nothing of that name is there"
+        told = f"{error.args[0]}; `vortex leaderboard` lists ids, --db names another database"
+        raise CommandError(told) from error

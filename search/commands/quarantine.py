@@ -22,8 +22,7 @@ def forgive(names: Names, db: options.Database = options.DATABASE_URL, as_json: 
         try:
             forgiven = ledger.forgive([candidate.id for candidate in candidates])
         except LookupError as error:
-            sentence = str(error.args[0]).rstrip(".")
-            raise CommandError(f"{sentence}; `vortex status` counts those that are") from error
+            raise CommandError(f"{error.args[0]}; `vortex status` counts those that are") from error
     stages = {each.key.program_digest: each.key.stage for each in forgiven}
     told = [{"id": each.id, "name": each.name, "digest": each.program_digest} for each in candidates]
     told = [row | {"stage": stages[str(row["digest"])]} for row in told if row["digest"] in stages]

@@ -82,7 +82,7 @@ def print_record(ledger: Ledger, record: Record, as_json: bool) -> None:
 
 
 def _told(ledger: Ledger, record: Record) -> dict[str, object]:
-    """Give a record with the environments and workloads that its evaluations name by digest."""
+    """Give a record with the environments and workloads that its evaluations name by digest, as far as it is known."""
     keys = [evaluation.key for evaluation in record.evaluations]
     return {
         "candidate": replace(record.candidate, proposal=replace(record.candidate.proposal, conversation="")),
@@ -98,7 +98,7 @@ def _told(ledger: Ledger, record: Record) -> dict[str, object]:
             }
             for each in nearest(ledger, record)
         ],
-        "environments": {digest: ledger.environment(digest) for digest in {key.environment_digest for key in keys}},
+        "environments": {digest: ledger.environment(digest) for digest in record.environments},
         "workloads": {digest: ledger.workload(digest) for digest in {key.workload_digest for key in keys}},
     }
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, HTTPException, Path, Request
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 
-from search.campaigns.bounds import LARGEST
 from search.dash.charts import Bars
-from search.dash.choosing import Word, known_sections
+from search.dash.choosing import Id, Word, known_sections
 from search.dash.queries import campaigns, rows
 from search.records import digest_of
 from search.report.merit import MERITS
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from search.report.merit import Merit
     from search.store.shown.sections import Section
 
-Id = Annotated[int, Path(ge=1, le=LARGEST)]
 UNMOVED = Response(status_code=204)  # htmx leaves the page as it is, so nothing is read out again
 
 

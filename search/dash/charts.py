@@ -58,11 +58,6 @@ class Chart:
     y: Axis
     series: tuple[Series, ...]
 
-    @property
-    def num_points(self) -> int:
-        """How many points it has."""
-        return sum(len(each.points) for each in self.series)
-
     def data(self) -> dict[str, Any]:
         """Give it as JSON takes it."""
         return asdict(self)

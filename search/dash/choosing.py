@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import Query
+from fastapi import Path, Query
 
 from search.campaigns.bounds import LARGEST
 from search.ranking import conditions
@@ -24,6 +24,7 @@ MOST_SECTIONS = 500  # of one campaign each
 # An empty field of a form is sent as an empty text, which means that nothing was asked.
 Number = Annotated[str, Query(max_length=18, pattern=r"^\d*$")]
 Word = Annotated[str, Query(max_length=MOST_TEXT)]
+Id = Annotated[int, Path(ge=1, le=LARGEST)]
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Depends, HTTPException, Path, Request
+from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from sqlalchemy import select
 
-from search.campaigns.bounds import LARGEST
+from search.dash.choosing import Id
 from search.dash.guard import MAX_BODY_BYTES
 from search.store import models
 from search.store.remarks import MOST_NOTE, MOST_OF_ONE, MOST_TAG, NOTE, TAG, Remarks
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from search.dash.site import Site
 
-Id = Annotated[int, Path(ge=1, le=LARGEST)]
 MOST_FIELDS = 8
 LONGEST = {TAG: MOST_TAG, NOTE: MOST_NOTE}
 

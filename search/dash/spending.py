@@ -40,7 +40,7 @@ def router(site: Site) -> APIRouter:
         curve = site.cached((number, "money"), lambda session: spending.money_curve(session, number)) if number else []
         return site.page(
             request, "money.html", choices=choices, number=number, proposers=proposers,
-            chart=_curve(curve) if any(dollars for _, dollars, _ in curve) else None,
+            chart=_curve(curve) if any(dollars for _, dollars in curve) else None,
             overviews=site.cached("campaigns", campaigns.overviews),
         )  # fmt: skip
 
@@ -64,8 +64,8 @@ def _earned(site: Site, choices: Choices, number: int) -> tuple[list[Earned], li
     return site.cached((number, tuple(s.key for s in found), "earned"), ask)
 
 
-def _curve(curve: list[tuple[int, float, float]]) -> Chart:
-    points = tuple(Point(step, dollars, f"step {step}") for step, dollars, _ in curve)
+def _curve(curve: list[tuple[int, float]]) -> Chart:
+    points = tuple(Point(step, dollars, f"step {step}") for step, dollars in curve)
     alt = f"{points[-1].y:.4f} dollars after step {points[-1].x:.0f}."
     series = (Series("dollars", "found", points, is_line=True),)
     return Chart("Dollars by step", alt, Axis("step"), Axis("dollars so far"), series)

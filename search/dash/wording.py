@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from search.ranking.leaderboard import NOTHING, interval, number, speedup, spread
-from search.report.parts.costs import duration
-from search.report.wording import shown
+from search.ranking.leaderboard import NOTHING, interval, modelled, number, speedup, spread
+from search.report.wording import duration, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -90,6 +89,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "breaking": breaking,
     "number": number,
     "speedup": speedup,
+    "modelled": modelled,
     "spread": spread,
     "interval": interval,
     "duration": duration,

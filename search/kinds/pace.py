@@ -71,7 +71,7 @@ def on_record(setup: Setup) -> OnRecord:
     try:
         theirs = [each for each in ledger.campaigns() if each.model == setup.model][-MAX_CAMPAIGNS:]
         records = tuple(record for campaign in reversed(theirs) for record in ledger.records(campaign.id))
-        places = {e.key.environment_digest for record in records for e in record.evaluations}
+        places = {digest for record in records for digest in record.environments}
         return OnRecord(records, {digest: ledger.environment(digest) for digest in places})
     finally:
         ledger.close()

@@ -7,7 +7,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from threading import Event
+from threading import BoundedSemaphore, Event
 from typing import TYPE_CHECKING
 
 from search.agents.bounds import objections
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 BROUGHT = "brought"  # the operator of a program that came without a ticket
 POLL_S = 0.2
+MAX_WAITS = 16  # calls that wait at a time: each asks the database again and again
 ENDED = (State.REFUSED, State.FINISHED)
 
 
@@ -49,6 +50,7 @@ class Gateway:
     lookers: Lookers | None = None
     closing: Event = field(default_factory=Event)  # set: whoever waits is let go
     _followed: Followed = field(default_factory=Followed, init=False, repr=False)
+    _waits: BoundedSemaphore = field(default_factory=partial(BoundedSemaphore, MAX_WAITS), init=False, repr=False)
 
     def brief(self) -> Brief:
         """Tell what to invent next, with a ticket for it. A campaign that is over asks for nothing more."""
@@ -95,14 +97,26 @@ class Gateway:
     def wait(self, submission: int, timeout_s: float, num_known: int = 0) -> Fate:
         """Tell how far a submission is once there is more than `num_known` results of it, or it has ended.
 
-        After `timeout_s` seconds it is told in any case.
+        After `timeout_s` seconds it is told in any case. More than `MAX_WAITS` calls cannot wait at a time.
         """
         until = time.monotonic() + timeout_s
         fate = self._fate(self._submission(submission))
-        while fate.state not in ENDED and len(fate.results) <= num_known and time.monotonic() < until:
+        if timeout_s and _is_awaited(fate, num_known):
+            if not self._waits.acquire(blocking=False):
+                raise SubmissionError(
+                    f"{MAX_WAITS} calls wait already; wait again once one of them is answered, or with timeout_s 0"
+                )
+            try:
+                fate = self._awaited(fate, num_known, until)
+            finally:
+                self._waits.release()
+        return fate
+
+    def _awaited(self, fate: Fate, num_known: int, until: float) -> Fate:
+        while _is_awaited(fate, num_known) and time.monotonic() < until:
             if self.closing.wait(min(POLL_S, max(0.0, until - time.monotonic()))):
                 break
-            fate = self._fate(self._submission(submission))
+            fate = self._fate(self._submission(fate.submission))
         return fate
 
     def diff(self, name: str, other: str) -> str:
@@ -213,6 +227,10 @@ class _Here:
         if refused is not None:
             raise SubmissionError(f"candidate {refused.id} was refused, and is no parent; name one that was measured")
         return tuple(dict.fromkeys(each.program_digest for each in found))
+
+
+def _is_awaited(fate: Fate, num_known: int) -> bool:
+    return fate.state not in ENDED and len(fate.results) <= num_known
 
 
 def _as_answer(hypotheses: Sequence[str], notes: Sequence[str]) -> str:

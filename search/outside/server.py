@@ -20,7 +20,8 @@ from mcp.server.stdio import stdio_server
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import AnyHttpUrl
 
-from search.outside.tools import TOOLS, answer
+from search.outside.gateway import MAX_WAITS
+from search.outside.tools import TOOLS, WAIT, answer
 
 if TYPE_CHECKING:
     import socket
@@ -35,13 +36,13 @@ INSTRUCTIONS = (
     "it, wait for what is measured, and go on from there."
 )
 MAX_REQUEST_BYTES = 1 << 20
-MAX_CALLS = 16  # that are answered at a time; others wait
+MAX_CALLS = 16  # that are answered at a time, beside those that wait for a submission; others stand in a queue
 MAX_SESSIONS = 64
 
 
 def server_of(gateway: Gateway) -> Server[Any]:
     """Give a server of the tools, which answers each call in a thread: looks take seconds, and waiting longer."""
-    limiter = anyio.CapacityLimiter(MAX_CALLS)
+    others, waits = anyio.CapacityLimiter(MAX_CALLS), anyio.CapacityLimiter(MAX_WAITS + MAX_CALLS)
 
     async def listed(_: object, _page: object) -> types.ListToolsResult:
         return types.ListToolsResult(
@@ -50,6 +51,7 @@ def server_of(gateway: Gateway) -> Server[Any]:
 
     async def called(_: object, asked: types.CallToolRequestParams) -> types.CallToolResult:
         # Whoever leaves is not waited for: the thread ends with its answer, or as soon as the gateway closes.
+        limiter = waits if asked.name == WAIT else others
         told = await run_sync(
             answer, gateway, asked.name, asked.arguments or {}, abandon_on_cancel=True, limiter=limiter
         )

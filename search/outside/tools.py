@@ -24,6 +24,7 @@ MAX_ANSWER = 48 * 1024  # characters of an answer; what is longer is cut and say
 MAX_NAME, MAX_RATIONALE, MAX_LINE, MAX_LINES = 200, 2000, 600, 12
 MAX_WAIT_S, USUAL_WAIT_S = 120.0, 30.0  # clients give up on an answer after a minute or more
 LARGEST_ID = 10**15
+WAIT = "wait"  # the tool whose answer takes its time
 
 Name = Annotated[str, Field(max_length=MAX_NAME)]
 Line = Annotated[str, Field(max_length=MAX_LINE)]
@@ -68,7 +69,7 @@ class _OfJournal(Arguments):
 OWN = (
     Tool("brief", "What to invent next, what is known, and a ticket to bring the program with.", Arguments),
     Tool("submit", "Bring a program: it is checked, and measured in the campaign's next step.", OfSubmission),
-    Tool("wait", "What became of a submission, as results come: call it again with num_known.", _OfWait),
+    Tool(WAIT, "What became of a submission, as results come: call it again with num_known.", _OfWait),
     Tool("diff", "How the texts of two candidates differ.", _OfTwo),
     Tool("journal", "What agents noted, and their hypotheses with what the numbers say.", _OfJournal),
     Tool("hypotheses", "Hypotheses alone, each with its verdict.", _OfJournal),

@@ -47,7 +47,7 @@ COLUMNS = (
     ("confirmed", "right"),
 )
 WIDE = 140  # from here on a row is one line; below, what belongs together is stacked, and fits 96 columns
-BELOW = {"name": "origin", "pages": "bytes/page", "confirmed": "dollars"}
+BELOW = {"name": "origin", "agree": "retrieval", "pages": "bytes/page", "confirmed": "dollars"}
 SPLIT = {
     "retrieval": "retri-\neval",
     "modelled": "model-\nled",
@@ -55,7 +55,10 @@ SPLIT = {
     "confirmed": "con-\nfirmed",
 }
 # What is left out first where that is not narrow enough: figures that another one nearly says.
-LEAST = ("pages and bytes/page", "pages", "bytes/page", "agree", "modelled", "confirmed", "loss", "recall", "accuracy")
+LEAST = (
+    "pages and bytes/page", "pages", "bytes/page", "agree and retrieval", "agree", "modelled", "confirmed and dollars",
+    "confirmed", "loss", "recall", "accuracy",
+)  # fmt: skip
 FOLDED = ("name", "origin")  # the rest is never cut
 # Two figures that only say in another way what a better one says where there is one.
 STANDS_FOR = {"kl": "recall", "retrieval": "accuracy"}
@@ -178,7 +181,7 @@ class Drawn:
         yield Text(told(self.front.first), style="italic")
         is_wide = options.max_width >= WIDE
         names = self._shown(is_wide)
-        yield Fitted(self._table(is_wide), LEAST, [each if is_wide else told_below(each) for each in names])
+        yield Fitted(self._table(is_wide), LEAST, [each if is_wide else self._told(each) for each in names])
         lines = _caption(self.rows, self.front.references, self.hidden), _spent(self.front)
         yield Text("\n".join(filter(None, lines)), style="dim italic")
 
@@ -188,7 +191,12 @@ class Drawn:
     def _shown(self, is_wide: bool) -> list[str]:
         """Give the columns, without those that stand below another on a narrow console."""
         names = self._columns()
-        return names if is_wide else [name for name in names if name not in BELOW.values()]
+        below = {BELOW.get(name) for name in names}
+        return names if is_wide else [name for name in names if name not in below]
+
+    def _told(self, name: str) -> str:
+        """Name a column with the one that stands below it on a narrow console."""
+        return f"{name} and {BELOW[name]}" if BELOW.get(name) in self._columns() else name
 
     def _table(self, is_wide: bool) -> Table:
         drawn = Table(box=SIMPLE_HEAD, pad_edge=False, padding=0)
@@ -207,11 +215,6 @@ class Drawn:
                 drawn.add_row(*(Text(cells[name]) for name in shown), style="" if s.status == "ok" else "dim")
             drawn.add_section()
         return drawn
-
-
-def told_below(name: str) -> str:
-    """Name a column with the one that stands below it on a narrow console."""
-    return f"{name} and {BELOW[name]}" if name in BELOW else name
 
 
 def _stacked(name: str, cells: Mapping[str, str]) -> str:
@@ -261,18 +264,26 @@ def cells_of(s: Standing, is_on_front: bool, targets: Sequence[str] = ()) -> dic
         "recall": number(s.recall, 3),
         "accuracy": spread(s.accuracy, s.accuracy_low, s.accuracy_high),
         "speed-up": speedup(s),
-        "modelled": _modelled(s, targets),
+        "modelled": modelled(s, is_named=len(targets) > 1),
         "pages": number(s.pages_attended, 1),
         "bytes/page": number(s.bytes_per_page),
         "dollars": number(s.dollars, 4),
         "origin": s.origin,
-        "confirmed": number(s.confirmed_accuracy if s.confirmed_kl is None else s.confirmed_kl, 3),
+        "confirmed": _confirmed(s),
     }
 
 
-def _modelled(s: Standing, targets: Sequence[str]) -> str:
-    told = NOTHING if s.modelled_speedup is None else f"{s.modelled_speedup:.1f}x"
-    return f"{told} {s.target}" if len(targets) > 1 and told != NOTHING else told
+def modelled(s: Standing, *, is_named: bool = True) -> str:
+    """Write a modelled speed-up, with the device that it is modelled for unless that stands elsewhere."""
+    if s.modelled_speedup is None:
+        return NOTHING
+    return f"{s.modelled_speedup:.1f}x {s.target if is_named else ''}".strip()
+
+
+def _confirmed(s: Standing) -> str:
+    if s.confirmed_kl is None:
+        return spread(s.confirmed_accuracy, s.confirmed_accuracy_low, s.confirmed_accuracy_high)
+    return spread(s.confirmed_kl, s.confirmed_kl_low, s.confirmed_kl_high)
 
 
 def speedup(s: Standing) -> str:

@@ -1,4 +1,4 @@
-"""Texts of others, made fit to be shown: in bounds, and nothing in them that is not seen."""
+"""Words for people: times, and texts of others made fit to be shown, in bounds and with nothing unseen in them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ JOINERS = "\u200c\u200d"  # some scripts cannot be written without
 def title_case(text: str) -> str:
     """Give a sentence its capital, and leave KL as it is."""
     return text[:1].upper() + text[1:]
+
+
+def duration(seconds: float) -> str:
+    """Write a time as a person would say it."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def cut(text: str, limit: int) -> str:

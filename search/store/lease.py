@@ -206,8 +206,8 @@ def quarantined(candidate_id: int) -> Select[models.Evaluation]:
 def nothing_to_forgive(session: Session, candidate_id: int) -> str:
     """Say why a candidate cannot be forgiven."""
     if session.get(models.Candidate, candidate_id) is None:
-        return f"There is no candidate {candidate_id}."
-    return f"Candidate {candidate_id} is not quarantined, so there is nothing to forgive."
+        return f"there is no candidate {candidate_id}"
+    return f"candidate {candidate_id} is not quarantined, so there is nothing to forgive"
 
 
 def forgive(session: Session, candidate_ids: Sequence[int]) -> list[Evaluation]:
@@ -273,7 +273,7 @@ def _figure(measured: Measurement) -> dict[str, Any]:
 def _settle_again(session: Session, evaluation: Evaluation, owner: str, told: dict[str, Any]) -> int | None:
     row = session.connection().execute(LOOK, parameters(evaluation.key)).one_or_none()
     if row is None:
-        raise LookupError(f"Nobody has claimed {evaluation.key}.")
+        raise LookupError(f"nobody has claimed {evaluation.key}")
     if is_final(row) or (evaluation.status in RETRIED and row.owner != owner):
         return None
     if row.status is not None:

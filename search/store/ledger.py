@@ -133,7 +133,7 @@ class SqlLedger:
         with self.reading() as session:
             row = session.scalars(query if campaign_id is None else query.filter_by(id=campaign_id)).one_or_none()
             if row is None:
-                raise LookupError("There is no campaign yet." if campaign_id is None else _missing(campaign_id))
+                raise LookupError("there is no campaign yet" if campaign_id is None else _missing(campaign_id))
             return rows.campaign(row)
 
     @patient
@@ -184,7 +184,7 @@ class SqlLedger:
         with self.reading() as session:
             found = candidates.record(session, candidate_id)
         if found is None:
-            raise LookupError(f"There is no candidate {candidate_id}.")
+            raise LookupError(f"there is no candidate {candidate_id}")
         return found
 
     @patient
@@ -218,7 +218,7 @@ class SqlLedger:
         with self.reading() as session:
             found = submissions.submission(session, submission_id)
         if found is None:
-            raise LookupError(f"There is no submission {submission_id}.")
+            raise LookupError(f"there is no submission {submission_id}")
         return found
 
     @patient
@@ -318,7 +318,7 @@ class SqlLedger:
         with self.reading() as session:
             row = session.get(models.Environment, digest)
             if row is None:
-                raise LookupError(f"There is no environment {digest}.")
+                raise LookupError(f"there is no environment {digest}")
             return rows.environment(row)
 
     @patient
@@ -327,7 +327,7 @@ class SqlLedger:
         with self.reading() as session:
             row = session.get(models.Workload, digest)
             if row is None:
-                raise LookupError(f"There is no workload {digest}.")
+                raise LookupError(f"there is no workload {digest}")
             return rows.workload(row)
 
     # People
@@ -375,4 +375,4 @@ class SqlLedger:
 
 
 def _missing(campaign_id: int) -> str:
-    return f"There is no campaign {campaign_id}."
+    return f"there is no campaign {campaign_id}"

@@ -223,7 +223,7 @@ def test_a_program_in_quarantine_is_forgiven(capsys, given_up):
     assert "vortex resume" in err
     code, out, err = call(capsys, "db", "forgive", name, "--db", db)
     assert (code, out, err.count("\n")) == (ExitCode.USAGE, "", 1)
-    assert f"Candidate {name} is not quarantined" in err
+    assert f"vortex: candidate {name} is not quarantined" in err
 
 
 def test_forgiving_speaks_json_and_takes_digests(capsys, given_up):

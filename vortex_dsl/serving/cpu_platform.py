@@ -56,12 +56,17 @@ class VortexCpuPlatform(_NumbaCpuPlatform):
     def check_and_update_config(cls, vllm_config: Any) -> None:
         """Let vLLM settle its configuration, then make a block one page of the program."""
         cache, scheduler = vllm_config.cache_config, vllm_config.scheduler_config
-        asked = cache.block_size if cache.user_specified_block_size else None
+        is_ours = vllm_config.attention_config.backend == AttentionBackendEnum.CUSTOM
+        is_given = cache.user_specified_block_size
+        asked = cache.block_size if is_given else None
         caching, chunked = cache.enable_prefix_caching, scheduler.enable_chunked_prefill
         num_tokens = scheduler.max_num_batched_tokens
+        if is_ours:  # vLLM would warn of blocks of 16 tokens, and what is set here below is the same
+            cache.user_specified_block_size = False
         super().check_and_update_config(vllm_config)
+        cache.user_specified_block_size = is_given
         cls._rotate_rightly(vllm_config)
-        if vllm_config.attention_config.backend != AttentionBackendEnum.CUSTOM:
+        if not is_ours:
             return
         page_size = int(serving_config(vllm_config).load().values["page_size"])
         if asked not in (None, page_size):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from search.report.wording import duration
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -28,14 +30,14 @@ def drawn(told: Forecast) -> RenderableType:
     ]
     lines += [
         f"{each.kind} too, {each.workers} worker{'s' * (each.workers > 1)}: about {each.num_evaluations:,} evaluations "
-        f"of what is timed on the first kind, {_duration(each.seconds)} ({_duration(each.worker_seconds)} of one; "
+        f"of what is timed on the first kind, {duration(each.seconds)} ({duration(each.worker_seconds)} of one; "
         f"seconds of each: {each.from_what})"
         for each in told.further
     ]
     lines += [f"it ends earlier once {limit}" for limit in told.limits]
     end = (
-        f"about {_duration(told.seconds)} with {told.workers} busy worker{'s' if told.workers > 1 else ''} "
-        f"({_duration(told.worker_seconds)} of one), ${told.dollars:,.2f}, {told.disk_bytes / 1e6:,.0f} MB of disk; "
+        f"about {duration(told.seconds)} with {told.workers} busy worker{'s' if told.workers > 1 else ''} "
+        f"({duration(told.worker_seconds)} of one), ${told.dollars:,.2f}, {told.disk_bytes / 1e6:,.0f} MB of disk; "
         "starting engines and recording once come on top, what is measured already comes off"
     )
     return Group("\n".join(lines), _stages(told), end)
@@ -56,11 +58,5 @@ def _stages(told: Forecast) -> RenderableType:
         workload = asked[each.stage]
         split = f"{workload.num_sequences} x {workload.num_tokens:,} tokens"
         row = (each.stage.value, split, f"{each.num_evaluations:,}", f"{each.seconds_each:.3g}", each.from_what)
-        table.add_row(*row, _duration(each.seconds))
+        table.add_row(*row, duration(each.seconds))
     return Fitted(table, ("from", "runs on", "seconds each"))
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

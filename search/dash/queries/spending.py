@@ -131,20 +131,20 @@ def _together(named: Iterable[tuple[tuple[str, ...], Earned]]) -> list[Earned]:
     return sorted(summed.values(), key=lambda e: (-e.num_front, -e.num_proposed, e.name))
 
 
-def money_curve(session: Session, campaign_id: int) -> list[tuple[int, float, float]]:
-    """Give (step, dollars so far, seconds of proposers so far), at `NUM_POINTS` steps at most."""
+def money_curve(session: Session, campaign_id: int) -> list[tuple[int, float]]:
+    """Give (step, dollars so far), at `NUM_POINTS` steps at most."""
     mine = CANDIDATE.campaign_id == campaign_id
     last = session.scalar(select(func.max(CANDIDATE.step)).where(mine)) or 0
     each = last // NUM_POINTS + 1
     bucket = cast(CANDIDATE.step / each, Integer)
     sums = (
-        select(bucket, func.max(CANDIDATE.step), func.sum(CANDIDATE.dollars), func.sum(CANDIDATE.elapsed_s))
+        select(bucket, func.max(CANDIDATE.step), func.sum(CANDIDATE.dollars))
         .where(mine)
         .group_by(bucket)
         .order_by(bucket)
     )
-    found, dollars, seconds = [], 0.0, 0.0
-    for _, step, more, longer in session.execute(sums):
-        dollars, seconds = dollars + float(more), seconds + float(longer)
-        found.append((int(step), dollars, seconds))
+    found, dollars = [], 0.0
+    for _, step, more in session.execute(sums):
+        dollars += float(more)
+        found.append((int(step), dollars))
     return found

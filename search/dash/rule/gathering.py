@@ -13,6 +13,7 @@ from search.journal.journal import journal_of
 from search.ranking.comparison import Circumstances
 from search.records import Stage, Status
 from search.store import models
+from search.workloads import HELD_OUT
 
 if TYPE_CHECKING:
     from search.dash.site import Site
@@ -56,11 +57,11 @@ class Rule:
 
     @cached_property
     def known(self) -> Circumstances:
-        """What the digests of its evaluations stand for."""
+        """What the digests of its evaluations stand for, without places that never gave a result."""
         ledger, keys = self.site.ledger, [each.key for each in self.record.evaluations]
         return Circumstances(
             {digest: ledger.workload(digest) for digest in {key.workload_digest for key in keys}},
-            {digest: ledger.environment(digest) for digest in {key.environment_digest for key in keys}},
+            {digest: ledger.environment(digest) for digest in self.record.environments},
         )
 
     @property
@@ -70,7 +71,7 @@ class Rule:
 
     def is_held_out(self, evaluation: Evaluation) -> bool:
         """Say whether no proposer was shown it."""
-        return self.known.workloads[evaluation.key.workload_digest].split == "held_out"
+        return self.known.workloads[evaluation.key.workload_digest].split == HELD_OUT
 
     @cached_property
     def seen(self) -> Record:

@@ -26,6 +26,7 @@ PARTS = (
     (re.compile(r"(?P<figure>(?:mass|kl|loss|(?:dense_)?accuracy))_(?P<part>[a-z_]+)"), "kind"),
 )
 MAX_PARTS = 128  # of one table
+LOST = "a machine that lost its worker each time"
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,9 @@ def stages(rule: Rule, ratio: float) -> list[Taken]:
 
 def _taken(rule: Rule, evaluation: Evaluation) -> Taken:
     workload = rule.known.workloads[evaluation.key.workload_digest]
-    place = rule.known.environments[evaluation.key.environment_digest]
+    place = rule.known.environments.get(evaluation.key.environment_digest)
     whole = [m for m in evaluation.measurements if _part(m) is None]
-    where = f"{place.device}, {place.dtype or 'unknown dtype'}, vllm {place.vllm}"
+    where = f"{place.device}, {place.dtype or 'unknown dtype'}, vllm {place.vllm}" if place else LOST
     return Taken(
         evaluation,
         workload.split,

@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, HTTPException, Path, Query, Request
+from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from pydantic import StringConstraints
 
-from search.campaigns.bounds import LARGEST
 from search.contracts import LookError
+from search.dash.choosing import Id
 from search.dash.rule.comparing import pairs
 from search.dash.rule.costs import Spending, UncountedError, fitted, shape_of, spending
 from search.dash.rule.gathering import Rule, rule
@@ -20,7 +20,7 @@ from search.dash.rule.lineage import graph_of
 from search.dash.rule.measured import stages
 from search.dash.rule.pictures import Pictures
 from search.dash.rule.programs import MAX_SHOWN, compiled, difference, highlighted
-from search.report.wording import shown
+from search.report.wording import shown, title_case
 from vortex_dsl import ProgramError
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ MAX_MESSAGES = 64  # of a conversation in a page; the file has all
 MAX_LOG = 50_000  # characters of what one stage said
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]  # an id, or the beginning of a digest
-Number = Annotated[int, Path(ge=1, le=LARGEST)]
 Ratio = Annotated[float, Query(ge=0.0, le=1024.0)]
 Layers = Annotated[str, Query(max_length=64, pattern=r"^\s*(\d{1,4}(\s*,\s*\d{1,4}){0,3})?\s*$")]
 
@@ -73,7 +72,7 @@ def _pages(routes: APIRouter, site: Site) -> None:
         return RedirectResponse(f"/compare/{a}/{b}", 303)
 
     @routes.get("/compare/{a}/{b}")
-    def compared(request: Request, a: Number, b: Number) -> HTMLResponse:
+    def compared(request: Request, a: Id, b: Id) -> HTMLResponse:
         one, other = _numbered(site, a), _numbered(site, b)
         common = [ratio for ratio in one.ratios if ratio in other.ratios and (one.check(ratio) or other.check(ratio))]
         costs = [(ratio, _spent(one, ratio), _spent(other, ratio)) for ratio in common]
@@ -84,7 +83,7 @@ def _pages(routes: APIRouter, site: Site) -> None:
 
 def _parts(routes: APIRouter, site: Site, pictures: Pictures) -> None:
     @routes.get("/rules/{number}/compiled")
-    def code(request: Request, number: Number, ratio: Ratio = 0.0) -> HTMLResponse:
+    def code(request: Request, number: Id, ratio: Ratio = 0.0) -> HTMLResponse:
         found, made, reason = _numbered(site, number), None, ""
         try:
             made = compiled(found.proposal.text, fitted(found, ratio), shape_of(found))
@@ -94,7 +93,7 @@ def _parts(routes: APIRouter, site: Site, pictures: Pictures) -> None:
         return site.page(request, "rule/compiled.html", rule=found, made=made, kernels=kernels, reason=reason)
 
     @routes.get("/rules/{number}/conversation")
-    def conversation(request: Request, number: Number) -> HTMLResponse:
+    def conversation(request: Request, number: Id) -> HTMLResponse:
         found = _numbered(site, number)
         said = _messages(found)
         return site.page(
@@ -102,7 +101,7 @@ def _parts(routes: APIRouter, site: Site, pictures: Pictures) -> None:
         )
 
     @routes.get("/rules/{number}/attention")
-    def attention(request: Request, number: Number, ratio: Ratio = 0.0, layers: Layers = "") -> HTMLResponse:
+    def attention(request: Request, number: Id, ratio: Ratio = 0.0, layers: Layers = "") -> HTMLResponse:
         found, alt, reason = _numbered(site, number), "", ""
         try:
             alt = pictures.drawn(found, ratio, _wanted(layers)).title
@@ -115,26 +114,26 @@ def _parts(routes: APIRouter, site: Site, pictures: Pictures) -> None:
 
 def _files(routes: APIRouter, site: Site, pictures: Pictures) -> None:
     @routes.get("/rules/{number}/figures/attention.svg")
-    def picture(number: Number, ratio: Ratio = 0.0, layers: Layers = "") -> Response:
+    def picture(number: Id, ratio: Ratio = 0.0, layers: Layers = "") -> Response:
         try:
             drawn = pictures.drawn(_numbered(site, number), ratio, _wanted(layers))
         except LookError as error:
-            raise HTTPException(404, str(error)) from error
+            raise _missing(error) from error
         return Response(drawn.svg, media_type="image/svg+xml")
 
     @routes.get("/rules/{number}/source.txt")
-    def source(number: Number) -> PlainTextResponse:
+    def source(number: Id) -> PlainTextResponse:
         return PlainTextResponse(_numbered(site, number).proposal.text)
 
     @routes.get("/rules/{number}/logs.txt")
-    def logs(number: Number) -> PlainTextResponse:
+    def logs(number: Id) -> PlainTextResponse:
         found = _numbered(site, number)
         lines = [f"admission: {found.candidate.status}: {found.candidate.message}"]
         lines += [f"{e.key.stage} at {e.ratio:g}: {e.status}: {e.message}" for e in found.record.evaluations]
         return PlainTextResponse("".join(f"{shown(line, MAX_LOG)}\n" for line in lines))
 
     @routes.get("/rules/{number}/conversation.json")
-    def whole(number: Number) -> Response:
+    def whole(number: Id) -> Response:
         said = _numbered(site, number).proposal.conversation or "[]"
         return Response(said, media_type="application/json")
 
@@ -189,11 +188,15 @@ def _numbered(site: Site, number: int) -> Rule:
     try:
         return rule(site, number)
     except LookupError as error:
-        raise HTTPException(404, str(error)) from error
+        raise _missing(error) from error
 
 
 def _named(site: Site, name: str) -> Rule:
     try:
         return Rule(site, site.ledger.find(name))
     except LookupError as error:
-        raise HTTPException(404, str(error)) from error
+        raise _missing(error) from error
+
+
+def _missing(error: LookupError | LookError) -> HTTPException:
+    return HTTPException(404, f"{title_case(str(error))}.")

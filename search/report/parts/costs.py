@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from search.records import Stage, Status
 from search.report.blocks import Block, Column, Grid, Words
+from search.report.wording import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,14 +86,6 @@ def _clock(material: Material) -> str:
     told += f", {number * HOUR_S / working:,.0f} an hour" if working > 0 and number else ""
     paused = f" Pauses of more than {PAUSE_S / 60:.0f} minutes are not counted: {len(pauses)}, {duration(sum(pauses))}."
     return f"{told}.{paused if pauses else ''}"
-
-
-def duration(seconds: float) -> str:
-    """Write a time as a person would say it."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def _by_proposer(candidates: Sequence[Candidate]) -> Grid:

@@ -135,8 +135,8 @@ def find(session: Session, name: str) -> Record:
     if len(set(known.values())) != 1:
         known = _newest(session, models.Evaluation.program_digest, name) | known
     if len(set(known.values())) != 1:
-        several = f"Several programs' digests begin with {name!r}: {', '.join(sorted(known)[:MOST_NAMED])}."
-        raise LookupError(several if known else f"There is no candidate {name!r}.")
+        several = f"several programs' digests begin with {name!r}: {', '.join(sorted(known)[:MOST_NAMED])}"
+        raise LookupError(several if known else f"there is no candidate {name!r}")
     found = record(session, next(iter(known.values())))
     assert found is not None, "this transaction has just seen it"
     return found

@@ -1,7 +1,11 @@
 """The long checks of faults, in small: what they count is what there is to count, and nothing is lost."""
 
 import random
+import signal
+import subprocess
+import sys
 from contextlib import closing
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -35,6 +39,33 @@ def test_a_killed_driver_leaves_the_ledger_of_an_undisturbed_run():
     assert (report.num_kills, report.num_campaigns) == (1, 1)
     assert report.is_right, report
     assert report.exits == {-9: 1, 0: 1}
+
+
+WAITING = """
+import subprocess, sys
+from benchmarks.faults.__main__ import main
+from benchmarks.faults.kills import DrivenCampaign
+
+def start(campaign):
+    campaign.driver = subprocess.Popen(["sleep", "60"])
+    print(campaign.driver.pid, flush=True)
+
+DrivenCampaign.start = start
+sys.exit(main(["kills", "--what", "driver", "--threads", "-n", "1"]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_is_interrupted_leaves_no_driver(number):
+    """As by Ctrl-C, which nobody but the interrupted process need hear."""
+    root = Path(__file__).resolve().parents[3]
+    words = [sys.executable, "-c", WAITING]
+    with subprocess.Popen(words, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        driver = Path("/proc", process.stdout.readline().strip())
+        assert driver.exists()
+        process.send_signal(number)
+        assert process.wait(60) != 0
+    assert not driver.exists()
 
 
 def test_a_ledger_that_differs_is_seen(tmp_path):

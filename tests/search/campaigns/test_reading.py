@@ -111,6 +111,8 @@ def test_an_option_changes_one_key_of_an_endpoint(file):
         ("[proposers]\ngramar = 1", "there is no proposer 'gramar'; did you mean 'grammar'?"),
         ("proposers = ['llm']", "the proposer llm has nobody to ask"),
         ("max_dollars = 3", "max_dollars needs what a model costs"),
+        ("task = 'gsm8k'", "task says what a real model is judged on, and the probe has its own; name a model"),
+        ("model = 'probe'\ntokens = 4000", "tokens says what a real model is judged on"),
         ("[endpoints.llm]\nbase_url = 'http://x'", "endpoints.llm does not say which model to ask"),
         ("[endpoints.llm]\nllm = 'm'\nbase_url = 'x'", "endpoints.llm.base_url is no URL, but 'x'"),
         ("[endpoints.llm]\nllm = 'm'\nprice = [1, -1]", "endpoints.llm.price is no price"),

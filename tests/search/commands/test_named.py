@@ -69,7 +69,7 @@ def test_a_folder_hides_neither_a_rule_nor_a_candidate(call, filled, tmp_path, m
         ("", "the name of a program is empty"),
         ("a" * 5000, "…'; give a file"),
         ("a\x00b", "there is no program 'a\\u0000b'"),
-        ("99", "There is no candidate '99'"),
+        ("99", "vortex: there is no candidate '99'"),
     ],
 )
 def test_a_name_that_nothing_has_is_one_sentence(call, filled, name, says):

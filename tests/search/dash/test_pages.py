@@ -305,6 +305,19 @@ def test_every_device_that_speed_is_modelled_for_is_named(changed):
     assert {device for device in "AB" if f"2.0x <small>{device}</small>" in text} == {"A", "B"}
 
 
+def test_the_answer_names_the_device_of_each_modelled_speed(changed):
+    site = changed("update standing set kl = .1, modelled_speedup = 2, target = 'B200'")
+    assert "2.0x <small>B200</small>" in site.get("/answer").text
+
+
+def test_what_was_confirmed_stands_with_its_interval(changed):
+    site = changed(
+        "update standing set kl = .1, confirmed = 1, confirmed_kl = .2, confirmed_kl_low = .18, confirmed_kl_high = .22"
+    )
+    for page in ("/leaderboard", "/fronts"):
+        assert "0.200 <small>[.180,.220]</small>" in site.get(page).text
+
+
 def test_what_ended_in_the_second_in_which_a_campaign_began_was_not_given(changed, writable):
     """SQLite's clock has whole seconds, and Python's times have fractions: as texts they do not compare."""
     site = changed("update campaign set created_at = '2026-11-01 00:00:00'",

@@ -15,7 +15,7 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
-from search.outside.gateway import Gateway
+from search.outside.gateway import MAX_WAITS, Gateway
 from search.outside.tools import MAX_ANSWER, TOOLS
 from search.records import Status
 
@@ -135,6 +135,26 @@ def test_a_server_whose_client_has_gone_ends_though_a_call_still_waits(db, ledge
             pass
         process.stdin.close()
         assert process.wait(SOON_S) == 0
+
+
+def test_calls_that_wait_keep_nobody_else_from_being_answered(db, ledger, campaign, text_of):
+    waited = Gateway(ledger, "claude").submit(text_of(1)).submission
+    waits = [called(100 + i, "wait", submission=waited, timeout_s=LONG_S) for i in range(MAX_WAITS + 2)]
+    calls = [*waits, called(3, "zoo", name="quest"), called(4, "wait", submission=waited, timeout_s=0)]
+    words = [sys.executable, "-c", VORTEX, "mcp", "--agent", "claude", "--db", db]
+    answers = {}
+    with subprocess.Popen(words, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        process.stdin.write("\n".join(map(json.dumps, [HELLO, READY, *calls])) + "\n")
+        process.stdin.flush()
+        while not {3, 4} <= answers.keys() or len(answers) < 5:
+            told = json.loads(process.stdout.readline())
+            answers[told["id"]] = told["result"]
+        process.stdin.close()
+        assert process.wait(SOON_S) == 0
+    refused = [told for number, told in answers.items() if number >= 100]
+    assert [told["isError"] for told in refused] == [True, True]
+    assert f"{MAX_WAITS} calls wait already" in refused[0]["content"][0]["text"]
+    assert not answers[4]["isError"]
 
 
 def test_a_server_over_http_ends_when_it_is_told_to_though_a_call_still_waits(db, ledger, campaign, text_of):

@@ -15,8 +15,9 @@ RULE = Standing(
     12, "TwoStageValueGated", "d", "grammar/mutate", ("x",), None, None, None, 0.9, 1.23, 1.1, 1.34, 16.3, 288.0,
     "Xeon", "smollm2", ratio=16.0, cost_ratio=16.2, lengths=(1000, 2000, 4000), kl=0.191, kl_low=0.17, kl_high=0.21,
     agreement=0.912, retrieval=0.812, retrieval_loss=0.05, retrieval_loss_low=-0.02, retrieval_loss_high=0.12,
-    modelled_speedup=3.94, target="H200", confirmed=True, confirmed_kl=0.2, environment="e", model_digest="m" * 16,
-    versions=(("torch", "2.13"), ("vllm", "0.32")), evaluator_version="2", dtype="float32",
+    modelled_speedup=3.94, target="H200", confirmed=True, confirmed_kl=0.2, confirmed_kl_low=0.18,
+    confirmed_kl_high=0.22, environment="e", model_digest="m" * 16, versions=(("torch", "2.13"), ("vllm", "0.32")),
+    evaluator_version="2", dtype="float32",
 )  # fmt: skip
 
 
@@ -38,6 +39,7 @@ def test_all_columns_with_their_intervals_fit_96_and_what_88_leave_out_is_told()
         "[-.15,-.05]",
         "grammar",
         "0.200",
+        "[.180,.220]",
         "[.170,.210]",
         "[-.02,.12]",
         "[1.10,1.34]",
@@ -56,8 +58,16 @@ def test_all_columns_with_their_intervals_fit_96_and_what_88_leave_out_is_told()
 def test_a_wide_row_is_one_line():
     told = drawn([RULE], width=150)
     (line,) = [line for line in told.splitlines() if "TwoStageValueGated" in line]
-    for whole in ("0.191 [.170,.210]", "0.05 [-.02,.12]", "1.23x [1.10,1.34]", "3.9x", "16.3", "288", "grammar/mutate"):
+    figures = "0.191 [.170,.210]", "0.05 [-.02,.12]", "1.23x [1.10,1.34]", "3.9x", "16.3", "288", "0.200 [.180,.220]"
+    for whole in (*figures, "grammar/mutate"):
         assert whole in line
+
+
+def test_what_was_confirmed_by_accuracy_alone_has_its_interval_too():
+    row = replace(
+        RULE, confirmed_kl=None, confirmed_accuracy=0.5, confirmed_accuracy_low=0.4, confirmed_accuracy_high=0.6
+    )
+    assert "0.500 [.400,.600]" in drawn([row], width=160)
 
 
 @pytest.mark.parametrize("width", [88, 160])

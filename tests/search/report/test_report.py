@@ -10,8 +10,7 @@ from search.records import EvaluationKey, EvaluationTask, Measurement, Stage, St
 from search.report.blocks import MAX_ROWS, Grid, Items, Listing, Part, Picture, Words
 from search.report.markdown import markdown
 from search.report.page import page
-from search.report.parts.costs import duration
-from search.report.wording import cut
+from search.report.wording import cut, duration
 
 LOSSES = [0.1, 0.11, 0.12, 0.13]
 

@@ -351,7 +351,7 @@ class LedgerContract:
         guilty, innocent = (ledger.add_candidate(propose(campaign, step)) for step in range(2))
         quarantine(ledger, task(), guilty)
         measure(ledger, innocent, task("p1"), status=Status.CRASHED)
-        with pytest.raises(LookupError, match=f"Candidate {innocent.id} is not quarantined"):
+        with pytest.raises(LookupError, match=f"candidate {innocent.id} is not quarantined"):
             ledger.forgive([guilty.id, innocent.id])
         with pytest.raises(LookupError, match="no candidate 99"):
             ledger.forgive([guilty.id, 99])

@@ -285,6 +285,33 @@ def test_the_cpu_platform_refuses_what_cuda_would(asked):
         VortexCpuPlatform.get_attn_backend_cls(AttentionBackendEnum.CUSTOM, config)
 
 
+@pytest.mark.parametrize(("backend", "seen"), [("CUSTOM", False), ("CPU_ATTN", True)])
+def test_vllm_is_told_of_no_block_size_of_ours_which_it_would_warn_of(monkeypatch, backend, seen):
+    from vllm.platforms.cpu import CpuPlatform
+    from vllm.v1.attention.backends.registry import AttentionBackendEnum
+
+    from vortex_dsl.serving import cpu_platform
+
+    def settle(_cls, config):
+        given.append(config.cache_config.user_specified_block_size)
+        config.cache_config.block_size = 16 if given[-1] else 128
+
+    given, program = [], SimpleNamespace(load=lambda: SimpleNamespace(values={"page_size": 16}))
+    monkeypatch.setattr(CpuPlatform, "check_and_update_config", classmethod(settle))
+    monkeypatch.setattr(cpu_platform, "serving_config", lambda _: program)
+    cache = SimpleNamespace(block_size=16, user_specified_block_size=True, enable_prefix_caching=True)
+    config = SimpleNamespace(
+        cache_config=cache,
+        scheduler_config=SimpleNamespace(enable_chunked_prefill=True, max_num_batched_tokens=2048),
+        attention_config=SimpleNamespace(backend=AttentionBackendEnum[backend]),
+        compilation_config=SimpleNamespace(custom_ops=[]),
+        model_config=None,
+    )
+    cpu_platform.VortexCpuPlatform.check_and_update_config(config)
+    assert given == [seen]
+    assert (cache.block_size, cache.user_specified_block_size) == (16, True)
+
+
 def test_whoever_moves_blocks_without_their_fields_is_refused_on_a_cpu():
     from vllm.model_executor.layers.attention_layer_base import AttentionLayerBase
 
