@@ -88,7 +88,7 @@ def verify(wheel: Wheel, model: Served = "", text: TextFile = None, as_json: opt
     folder, _ = folder_and_name(model or _own_model(read))
     if text is not None:
         _keep(text)
-    with said("serving with the wheel in a fresh environment, which takes about a minute"):
+    with said("serving with the wheel in a fresh environment, which takes about two minutes"):
         found = verify_wheel(read, folder)
     if as_json:
         print_json(asdict(found))

@@ -15,7 +15,9 @@ from search.commands.output import note, print_json
 FILE = "AGENTS.md"  # which coding agents read by themselves: https://agents.md
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,31}")
 
-Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the agent will be started.")]
+Folder = Annotated[
+    Path, typer.Argument(metavar="FOLDER", help="Where the agent will be started; made if it is not there.")
+]
 Agent = Annotated[
     str, typer.Option("--agent", metavar="NAME", help="The agent's name as a proposer: small letters, digits and _.")
 ]
@@ -27,14 +29,14 @@ def guide(folder: Folder, agent: Agent = "coder", as_json: options.Json = False)
 
     if not NAME.fullmatch(agent):
         raise CommandError(f"--agent {agent!r} is no name; give small letters, digits and _, at most 32")
-    if not folder.is_dir():
-        raise CommandError(f"there is no folder {folder}; make it first")
     file = folder / FILE
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with file.open("x", encoding="utf-8") as opened:
             opened.write(prompt("guide", agent=agent))
-    except FileExistsError:
-        raise CommandError(f"{file} is there already and is left as it is; give another folder") from None
+    except OSError as error:
+        why = "is there already and is left as it is" if file.exists() else f"cannot be written: {error.strerror}"
+        raise CommandError(f"{file} {why}; give another folder") from None
     if as_json:
         print_json({"file": str(file), "agent": agent})
     note(f"wrote {file}; start the agent in {folder}")

@@ -83,10 +83,18 @@ def test_a_guide_is_written_once(tmp_path, capsys):
     assert (tmp_path / "AGENTS.md").read_text() == text
 
 
-def test_a_guide_needs_a_folder_and_a_name(tmp_path, capsys):
-    assert main(["agents-guide", str(tmp_path / "nowhere")]) == ExitCode.USAGE
+def test_a_guide_makes_its_folder(tmp_path):
+    assert main(["agents-guide", str(tmp_path / "campaigns" / "first")]) == ExitCode.DONE
+    assert (tmp_path / "campaigns" / "first" / "AGENTS.md").is_file()
+
+
+def test_a_guide_needs_a_place_and_a_name(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for place in ("file", "file/below"):  # the folder itself, and one above it
+        assert main(["agents-guide", str(tmp_path / place)]) == ExitCode.USAGE
+        assert "cannot be written" in capsys.readouterr().err
     assert main(["agents-guide", str(tmp_path), "--agent", "$(rm)"]) == ExitCode.USAGE
-    assert list(tmp_path.iterdir()) == []
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
 
 
 def test_every_command_and_option_of_the_guide_is_there(tmp_path):
