@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from search.archive.spared import Raced, Spared, spared
+from search.asking.owing import bound_told
 from search.records import Stage
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def counts(campaign: StoredCampaign, progress: Progress, campaigns: Sequence[int
         "took": progress.took,
         "races": races and {**asdict(races), "saved_share": races.share(_seconds(progress.took))},
         "dollars": {name: {"spent": spent, "programs": number} for name, spent, number in progress.proposers},
+        "owing": progress.owing,
         "campaigns": list(campaigns),
     }
 
@@ -43,7 +45,8 @@ def drawn_counts(campaign: StoredCampaign, progress: Progress, campaigns: Sequen
     for name, value in _facts(campaign, progress).items():
         facts.add_row(name, ", ".join(value) if isinstance(value, list) else str(value))
     for name, spent, number in progress.proposers:
-        facts.add_row(f"dollars of {name}", _priced(spent, number))
+        bound = bound_told(each for each in progress.owing if each.proposer == name)
+        facts.add_row(f"dollars of {name}", ", ".join(filter(None, (_priced(spent, number), bound))))
     races = _races(progress.took)
     if races:
         facts.add_row("races", _told(races, _seconds(progress.took)))
