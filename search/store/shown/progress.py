@@ -32,9 +32,10 @@ def progress(session: Session, campaign_id: int) -> Progress:
     """Give a campaign's candidates by how far they got, its evaluations by how they ended, and what it spent."""
     counts = tally.read(session, campaign_id)
     numbers = {Status(name): int(number) for name, number in counts[tally.REACHED].items() if number}
-    spent, proposed = Counter(counts[tally.SPENT]), counts[tally.PROPOSED]
+    spent, proposed = dict(counts[tally.SPENT]), counts[tally.PROPOSED]
     owed = questions.owing(session, campaign_id)
-    spent.update({each.proposer: each.dollars for each in owed})
+    for each in owed:
+        spent[each.proposer] = spent.get(each.proposer, 0.0) + each.dollars
     running, ended = _running(session, campaign_id), _ended(counts[tally.MEASURED])
     return Progress(
         sum(numbers.values()),
