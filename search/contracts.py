@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from search.asking.owing import Owing, Reserved
     from search.behaviour import Sketched
     from search.ranking.front import Front
     from search.ranking.standing import Standing
@@ -49,6 +50,15 @@ class Distant(Proposer, Protocol):
     """
 
     num_at_once: int
+
+
+@runtime_checkable
+class Paid(Proposer, Protocol):
+    """A proposer whose questions cost dollars, and which keeps them back in the ledger of whoever asks it."""
+
+    def pay_from(self, ledger: Ledger, campaign_id: int) -> None:
+        """Keep back what is asked from now on in this ledger."""
+        ...
 
 
 class Looker(Protocol):
@@ -148,7 +158,8 @@ class Ledger(Protocol):
     def add_candidate(self, candidate: Candidate) -> Candidate:
         """Store a step's candidate; the stored one comes back if that step is already there.
 
-        Its hypotheses and notes are stored in the same transaction, so before anything of it is measured.
+        Its hypotheses and notes are stored in the same transaction, so before anything of it is measured; the questions
+        that it paid for are owed no more, unless the step was somebody else's.
         """
         ...
 
@@ -178,6 +189,23 @@ class Ledger(Protocol):
 
     def assign(self, campaign_id: int, step: int) -> Submission | None:
         """Give a step to whatever has waited longest; None where nothing waits. A step that has one keeps it."""
+        ...
+
+    def reserve(self, asked: Reserved, most: float) -> float | None:
+        """Keep back a question's dollars before it is sent: None once they are.
+
+        Where `most` does not cover them beside all that the campaign has cost and keeps back, nothing is kept, and that
+        sum comes back. With the same id again it is as much as is asked for now. Raises LookupError where there is no
+        campaign.
+        """
+        ...
+
+    def settle(self, question: str, dollars: float) -> None:
+        """Note what a question cost, once that is known. `add_candidate` takes it over with its proposal's dollars."""
+        ...
+
+    def owing(self, campaign_id: int | None = None) -> list[Owing]:
+        """Give what questions cost that no candidate has paid, by proposer: of one campaign or of all."""
         ...
 
     def claim(
@@ -321,13 +349,14 @@ class Ledger(Protocol):
 class ProposerError(Exception):
     """A proposer has nothing to give, for a reason outside the program: its endpoint is away, refuses or is broken.
 
-    `dollars` is the most that asking in vain has cost. `works`: others who asked were answered, so that it is no
-    mistake of whoever named the endpoint.
+    `dollars` is the most that asking in vain has cost, and `questions` are its rows in the ledger. `works`: others who
+    asked were answered, so that it is no mistake of whoever named the endpoint.
     """
 
     def __init__(self, message: str, dollars: float = 0.0, *, works: bool = False) -> None:
         super().__init__(message)
         self.dollars, self.works = dollars, works
+        self.questions: tuple[str, ...] = ()
 
 
 class SubmissionError(Exception):

@@ -14,6 +14,7 @@ from search.archive.published import Published
 from search.asking.proposals import ANSWER_S, Proposals, Whose
 from search.campaigns.turns import Turns
 from search.config import CampaignConfig, ConfigError
+from search.contracts import Paid
 from search.dispatch import UNFINISHED, Job, Tasks
 from search.kinds.elsewhere import Everywhere
 from search.observer import Observer, Running, Silent
@@ -69,6 +70,9 @@ class Loop:
             names = ", ".join(self.config.proposers)
             raise ConfigError(f"{len(proposers)} proposers were given for the campaign's {names}; give one for each")
         self._ledger, self._campaign = ledger, campaign
+        for each in proposers:
+            if isinstance(each, Paid):
+                each.pay_from(ledger, campaign.id)
         self._seeds = Seeds(self.config)
         self._observer = observer or Silent()
         self._tasks = Tasks(evaluator, self.config)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from search.archive.experience import Experience
+    from search.asking.owing import Owing
     from search.journal.entries import Hypothesis, Note
 
 
@@ -181,7 +182,8 @@ class Proposal:
 
     `hypotheses` predict what will be measured of it, `notes` say what was concluded from what was measured before.
     `conversation`: what a language model was asked and what it answered, the JSON of a list of messages. The ledger
-    keeps it for people, without keys and within a bound; records that proposers see do not have it.
+    keeps it for people, without keys and within a bound; records that proposers see do not have it. `questions`: the
+    rows of the ledger in which its dollars stand until it is stored with them.
     """
 
     text: str
@@ -197,6 +199,7 @@ class Proposal:
     hypotheses: tuple[Hypothesis, ...] = ()
     notes: tuple[Note, ...] = ()
     conversation: str = ""
+    questions: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,7 +369,8 @@ class Progress:
 
     `evaluations`: how many ended in a stage with a status, held-out ones aside, one counted for each candidate that it
     is of. `proposers`: what each that cost anything has cost in dollars, and how many of its programs were admitted.
-    `took`: where the time of workers went, in the order of stages, what is held out last.
+    `took`: where the time of workers went, in the order of stages, what is held out last. `owing`: what of the dollars
+    no candidate has paid, by proposer.
     """
 
     num_steps: int
@@ -375,6 +379,7 @@ class Progress:
     evaluations: tuple[tuple[Stage, Status, int], ...] = ()
     proposers: tuple[tuple[str, float, int], ...] = ()
     took: tuple[Took, ...] = ()
+    owing: tuple[Owing, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ class Student:
         self.num_begun = self.num_given = 0
         self._tried: list[str] = []  # in this conversation
 
-    def ask(self, messages: Sequence[dict[str, Any]], _tools: Sequence[dict[str, Any]] = ()) -> Answer:
+    def ask(self, messages: Sequence[dict[str, Any]], _tools: Sequence[dict[str, Any]] = (), _step: int = 0) -> Answer:
         """Give a program and what was changed. Raises NoMoneyError after the last question."""
         if len(messages) == 2:
             if self.num_begun == self._most:

@@ -206,5 +206,6 @@ class Proposals:
             raise OutOfOrderError(f"the last {MAX_FAILURES} proposals failed, the last one with: {error}")
 
     def _failed(self, name: str, error: ProposerError) -> Candidate:
-        failed = Proposal("", name, "failed", rationale=str(error), dollars=error.dollars)
-        return Candidate(self._campaign_id, self._history.num_steps, failed, Status.INFRASTRUCTURE, str(error))
+        why, questions = str(error), error.questions
+        failed = Proposal("", name, "failed", rationale=why, dollars=error.dollars, questions=questions)
+        return Candidate(self._campaign_id, self._history.num_steps, failed, Status.INFRASTRUCTURE, why)

@@ -67,7 +67,7 @@ class Campaign:
             self.stored = start_campaign(self._ledger, config) if config else _found(self._ledger, resumed, setup.db)
             self.config = CampaignConfig.from_json(self.stored.settings)
             endpoints = new or endpoints_of(self.config.endpoints, setup.endpoints, self.config.max_dollars)
-            self._proposers = proposers_of(self.config, endpoints, self.records())
+            self._proposers = proposers_of(self.config, endpoints)
             self._opened = opened.pop_all()
         self._setup, self._evaluator = setup, evaluator
         self._loop: Loop | None = None

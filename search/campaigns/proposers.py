@@ -12,12 +12,12 @@ from search.config import TURNS, ConfigError
 from search.parents import GIVEN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from search.agents.llm.endpoint import Endpoint
     from search.config import CampaignConfig
     from search.contracts import Looker, Proposer
-    from search.records import Context, Proposal, Record
+    from search.records import Context, Proposal
     from vortex_dsl.frontend.program import Program
 
 LLM = "llm"
@@ -39,18 +39,15 @@ class Given:
         return self._proposal
 
 
-def proposers_of(
-    config: CampaignConfig, endpoints: Mapping[str, Endpoint], records: Sequence[Record] = ()
-) -> tuple[Proposer, ...]:
+def proposers_of(config: CampaignConfig, endpoints: Mapping[str, Endpoint]) -> tuple[Proposer, ...]:
     """Give a proposer for each turn of a campaign's round. Raises ConfigError where agents have no endpoint.
 
-    `records` are those that there are already: what they cost is spent.
+    They share the campaign's dollars. What is spent already, the ledger tells them once a loop asks them.
     """
     from search.campaigns.machines import nearest_looker_of
 
     most = math.inf if config.max_dollars is None else config.max_dollars
-    purse = Purse(most, math.fsum(record.candidate.proposal.dollars for record in records))
-    means = Means(purse, nearest_looker_of(config) if endpoints else None, config.turns)
+    means = Means(Purse(most), nearest_looker_of(config) if endpoints else None, config.turns)
     built = {name: proposer_of(name, endpoints, means) for name in set(config.proposers)}
     return tuple(built[name] for name in config.proposers)
 

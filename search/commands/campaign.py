@@ -81,7 +81,7 @@ def resume(
         found = _to_resume(ledger, campaign)
         config = CampaignConfig.from_json(found.settings)
         endpoints = endpoints_of(config.endpoints, setup.endpoints, config.max_dollars)
-        proposers = proposers_of(config, endpoints, ledger.records(found.id))
+        proposers = proposers_of(config, endpoints)
         with _pool(setup, facts_to_serve(config.model), config.workloads, ending) as pool:
             note(f"campaign {found.id} goes on, {_on(pool)}")
             outcome = _searched(ledger, pool, proposers, found, ending)
@@ -187,6 +187,7 @@ def _to_resume(ledger: Ledger, campaign_id: int | None) -> StoredCampaign:
 
 def _told(ledger: Ledger, campaign: StoredCampaign, outcome: Outcome, as_json: bool) -> int:
     """End with the leaderboard, and with what to do next."""
+    from search.asking.owing import owing_told
     from search.plugin.export import answered
     from search.ranking.leaderboard import board, verdict
 
@@ -202,6 +203,8 @@ def _told(ledger: Ledger, campaign: StoredCampaign, outcome: Outcome, as_json: b
         note(f"interrupted; `vortex resume {campaign.id}` goes on from here")
     elif outcome.message:
         note(outcome.message)
+    if owing := owing_told(ledger.owing(campaign.id)):
+        note(owing)
     for sentence in filter(None, (verdict(each.members) for each in fronts)):
         note(sentence)
     if outcome.leaders:

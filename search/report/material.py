@@ -15,6 +15,7 @@ from search.report.merit import MERITS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from search.asking.owing import Owing
     from search.contracts import Ledger
     from search.ranking.front import Section
     from search.ranking.standing import Standing
@@ -63,6 +64,7 @@ class Material:
     spent: Spent
     known: Circumstances
     num_running: int
+    owing: tuple[Owing, ...]
     places: tuple[Place, ...]
 
     @property
@@ -79,7 +81,7 @@ def gather(ledger: Ledger, campaign: StoredCampaign) -> Material:
         ledger.candidate(r.candidate.id) if r.candidate.id in held_out else r for r in ledger.records(campaign.id)
     )
     known = known_of(ledger, records)
-    spent = ledger.spent(campaign.id)
+    spent, progress = ledger.spent(campaign.id), ledger.progress(campaign.id)
     return Material(
         campaign,
         _settings(campaign),
@@ -87,7 +89,8 @@ def gather(ledger: Ledger, campaign: StoredCampaign) -> Material:
         tuple(standings),
         spent,
         known,
-        ledger.progress(campaign.id).num_running,
+        progress.num_running,
+        progress.owing,
         tuple(_places(standings, records, known, spent)),
     )
 

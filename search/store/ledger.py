@@ -28,6 +28,7 @@ from search.records import (
 )
 from search.store import entries, lease, models, rows, schema, submissions
 from search.store import spent as spending
+from search.store.asked import questions
 from search.store.database import Kept, Transaction, connect, explained, keep, reader
 from search.store.patience import PATIENCE_S, Patience, patient
 from search.store.shown import board, candidates, fronts, listing, progress, refreshing, tally
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Update
     from sqlalchemy.engine import Engine
 
+    from search.asking.owing import Owing, Reserved
     from search.behaviour import Sketched
     from search.ranking.front import Front
     from search.store.spent import Spent
@@ -153,6 +155,8 @@ class SqlLedger:
             row, text = candidates.of_step(session, candidate.campaign_id, candidate.step)
             if is_new:
                 tally.note_candidate(session, row)
+                if candidate.proposal.questions:
+                    questions.pay(session, candidate.proposal.questions)
                 entries.store(session, row.id, candidate.proposal)
                 if candidate.status is Status.OK:
                     refreshing.admit(session, row, settings)
@@ -196,7 +200,7 @@ class SqlLedger:
         with self.reading() as session:
             return candidates.find(session, name)
 
-    # Submissions
+    # Submissions and questions
 
     @patient
     def submit(self, submission: Submission) -> Submission:
@@ -226,6 +230,24 @@ class SqlLedger:
         """Give a step to whatever has waited longest; None where nothing waits. A step that has one keeps it."""
         with self._writing() as session:
             return submissions.assign(session, campaign_id, step)
+
+    @patient
+    def reserve(self, asked: Reserved, most: float) -> float | None:
+        """Keep back a question's dollars; where `most` does not cover them, give what the campaign has cost instead."""
+        with self._writing() as session:
+            return questions.reserve(session, asked, most)
+
+    @patient
+    def settle(self, question: str, dollars: float) -> None:
+        """Note what a question cost, once that is known."""
+        with self._writing() as session:
+            questions.settle(session, question, dollars)
+
+    @patient
+    def owing(self, campaign_id: int | None = None) -> list[Owing]:
+        """Give what questions cost that no candidate has paid, by proposer."""
+        with self.reading() as session:
+            return questions.owing(session, campaign_id)
 
     # Evaluations
 

@@ -172,6 +172,24 @@ class Remark(Base):
     created_at: Mapped[Now]
 
 
+class Question(Base):
+    """A question to a language model whose dollars no candidate has yet: see `search.store.asked.questions`.
+
+    `dollars` is the most that it can cost until it is `heard`, then what it cost.
+    """
+
+    __tablename__ = "question"
+
+    id: Mapped[str] = mapped_column(primary_key=True)  # drawn by whoever asks: written twice, it is one row
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaign.id"), index=True)
+    step: Mapped[int]
+    proposer: Mapped[str]
+    model: Mapped[str]
+    dollars: Mapped[float]
+    heard: Mapped[bool] = mapped_column(default=False, server_default=false())
+    created_at: Mapped[Now]
+
+
 class Workload(Base):
     """What a stage ran on. `split` stands by itself because proposers must never see "held_out"."""
 

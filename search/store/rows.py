@@ -359,7 +359,7 @@ def insert_candidate(session: Session, candidate: Candidate) -> bool:
     """Insert a candidate with its text and program unless its step is taken; say whether it was inserted."""
     columns = asdict(candidate.proposal)
     columns.update(parents=list(columns["parents"]), values=[list(pair) for pair in columns["values"]])
-    del columns["hypotheses"], columns["notes"]  # they have tables of their own
+    del columns["hypotheses"], columns["notes"], columns["questions"]  # they have tables of their own
     columns["source_digest"] = source = store_source(session, columns.pop("text"))
     digest, name = candidate.program_digest or None, candidate.name
     if digest:

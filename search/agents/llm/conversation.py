@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from prompts import prompt
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from search.agents.llm.money import Purse
     from search.agents.llm.operators import Asked
     from search.agents.look import Look
-    from search.contracts import Looker
+    from search.contracts import Ledger, Looker
     from search.journal.entries import Hypothesis, Note
     from search.records import Context
 
@@ -49,9 +49,13 @@ class Llm:
         turns: int = TURNS,
         num_requests: int = NUM_AT_ONCE,
     ) -> None:
-        self._chat = Chat(endpoint, purse, num_requests)
+        self._chat = Chat(replace(endpoint, name=name), purse, num_requests)
         self.num_at_once = QUESTIONS_OF_A_REQUEST * num_requests
         self.name, self._looker, self._turns = name, looker, turns
+
+    def pay_from(self, ledger: Ledger, campaign_id: int) -> None:
+        """Keep back what is asked from now on in this ledger."""
+        self._chat.pay_from(ledger, campaign_id)
 
     def propose(self, context: Context) -> Proposal:
         """Give the program that a conversation comes to; where none is sound, the last one, which is refused.
@@ -94,6 +98,7 @@ class Conversation:
         self._faults: list[str] = []
         self._prompt_tokens = self._completion_tokens = 0
         self._dollars = self._elapsed_s = 0.0
+        self._questions: list[str] = []  # rows of the ledger
 
     def run(self, turns: int) -> None:
         """Exchange messages until the model has nothing to add, or has had its turns.
@@ -102,12 +107,13 @@ class Conversation:
         """
         for left in reversed(range(turns)):
             try:
-                answer = self._chat.ask(self.messages, FUNCTIONS if left else ())
+                answer = self._chat.ask(self.messages, FUNCTIONS if left else (), self._desk.context.step)
             except ProposerError as error:
                 if left == turns - 1:
                     raise
                 self._faults.append(str(error))
                 self._dollars += error.dollars
+                self._questions += error.questions
                 return
             self._pay(answer)
             reply = self._replies(answer)
@@ -132,12 +138,14 @@ class Conversation:
             hypotheses=best.hypotheses if best else self._predicted,
             notes=tuple(self._notes[:MAX_NOTES]),
             conversation=json.dumps(self.messages, ensure_ascii=False),
+            questions=tuple(self._questions),
         )
 
     def _pay(self, answer: Answer) -> None:
         self._prompt_tokens += answer.usage.prompt
         self._completion_tokens += answer.usage.completion
         self._dollars += answer.dollars
+        self._questions += answer.questions
         self._elapsed_s += answer.elapsed_s
         if answer.fault:
             self._faults.append(answer.fault)

@@ -7,21 +7,22 @@ import json
 import math
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from search.agents.answers import parsed
 from search.agents.llm.keys import HIDDEN, LEAST, key_in, redacted
-from search.agents.llm.money import MOST_TOKENS, Price, Purse, Usage, usage_of
+from search.agents.llm.money import MOST_TOKENS, Asker, Price, Purse, Usage, usage_of
 from search.agents.llm.replies import Call, Reply, read_reply
-from search.contracts import ProposerError
+from search.contracts import NoMoneyError, ProposerError
 from search.report.wording import cut
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from search.agents.llm.transport import Client
+    from search.contracts import Ledger
 
 __all__ = ["Answer", "Call", "Chat", "Endpoint", "Usage"]
 
@@ -87,7 +88,8 @@ class Answer:
     """What came of asking once. `fault` says in a sentence what was odd, nothing where nothing was.
 
     `dollars` are exact where the server told its usage, else the most that it can have cost, or, where the answer is
-    there, what its length comes to. `elapsed_s` is in seconds, retries included.
+    there, what its length comes to. `elapsed_s` is in seconds, retries included. `questions`: the rows of the ledger
+    in which the dollars stand.
     """
 
     text: str
@@ -96,6 +98,7 @@ class Answer:
     dollars: float = 0.0
     elapsed_s: float = 0.0
     fault: str = ""
+    questions: tuple[str, ...] = field(default=(), compare=False)
 
 
 class Chat:
@@ -111,37 +114,50 @@ class Chat:
         self._takes_tools = True
         self._has_answered = False
 
-    def ask(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> Answer:
+    def pay_from(self, ledger: Ledger, campaign_id: int) -> None:
+        """Keep back what is asked from now on in this ledger."""
+        self._purse.keep_in(ledger, campaign_id)
+
+    def ask(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = (), step: int = 0
+    ) -> Answer:
         """Ask once, with retries, and give whatever was replied. Not from within a running event loop.
 
         It waits first until there is room; `elapsed_s` and the endpoint's deadline count from then on.
 
-        Messages and tools have OpenAI's form. An endpoint that refuses tools is asked without them from then on. Raises
-        ProposerError, which tells of dollars, where no answer came at all, and NoMoneyError where the purse does not
-        cover the most that this can cost; then nothing was asked.
+        Messages and tools have OpenAI's form; `step` is the campaign's. An endpoint that refuses tools is asked without
+        them from then on. Raises ProposerError, which tells of dollars, where no answer came at all, and NoMoneyError
+        where the purse does not cover the most that this can cost; then nothing was asked.
         """
         num_bytes = len(json.dumps([list(messages), list(tools)], ensure_ascii=False).encode("utf-8", "replace"))
         if num_bytes > MAX_ASKED_BYTES:
             raise ProposerError(f"a question has {num_bytes:,} bytes; {self.endpoint.where} is asked at most 1 MiB")
         read = num_bytes + TOKENS_OF_A_MESSAGE * len(messages)
         most = self.endpoint.price.most(read, self.endpoint.most_written or 0)
-        with self._room, self._purse.reserved(most) as bill:
+        asker = Asker(self.endpoint.name, self.endpoint.model, step)
+        with self._room, self._purse.reserved(most, asker) as bill:
+            kept = (bill.id,) if bill.is_reserved else ()
+
+            def again(num_lost: int) -> None:
+                self._purse.widen(bill, (num_lost + 1) * most)
+
             try:
-                answer = self._asked(list(messages), list(tools), num_bytes, most)
+                answer = self._asked(list(messages), list(tools), _Size(num_bytes, most), again)
             except ProposerError as error:
-                bill.dollars = error.dollars
+                bill.dollars, error.questions = error.dollars, kept
                 raise
             bill.dollars = answer.dollars
-        return answer
+        return replace(answer, questions=kept)
 
-    def _asked(self, messages: list[Any], tools: list[Any], num_bytes: int, most: float) -> Answer:
+    def _asked(self, messages: list[Any], tools: list[Any], size: _Size, again: Callable[[int], None]) -> Answer:
         start = time.monotonic()
+        num_bytes, most = size.num_bytes, size.most
         offered = tools if self._takes_tools else []
         try:
-            got = asyncio.run(self._received(messages, offered))
+            got = asyncio.run(self._received(messages, offered, again))
         except _ToolsRefusedError:
             self._takes_tools = False
-            return self._asked(messages, [], num_bytes, most)
+            return self._asked(messages, [], size, again)
         except _InVainError as error:
             told = redacted(f"{self.endpoint.where} gave no answer: {error}", self._secrets)
             raise ProposerError(told, error.num_lost * most, works=self._has_answered) from None
@@ -163,7 +179,7 @@ class Chat:
         usage, guessed = usage_of(reply.usage, Usage(read, 0, written), most)
         return usage, guessed if self.endpoint.price.dollars(usage) else ""
 
-    async def _received(self, messages: list[Any], tools: list[Any]) -> _Received:
+    async def _received(self, messages: list[Any], tools: list[Any], again: Callable[[int], None]) -> _Received:
         """Give what came. Raises _InVainError where nothing did, _ToolsRefusedError where tools were the reason."""
         import httpx2
         from openai import APIStatusError, OpenAIError
@@ -171,7 +187,7 @@ class Chat:
         from search.agents.llm.transport import Client, TooLongError
 
         endpoint = self.endpoint
-        async with Client(endpoint.where, endpoint.timeout_s, self._headers, self._verify) as client:
+        async with Client(endpoint.where, endpoint.timeout_s, self._headers, self._verify, again) as client:
             try:
                 async with asyncio.timeout(endpoint.deadline_s):
                     return _Received(await self._sent(client, messages, tools), client.num_lost)
@@ -181,7 +197,7 @@ class Chat:
                 if tools and error.status_code in REFUSING and "tool" in self._whole(error).lower():
                     raise _ToolsRefusedError from None
                 raise _InVainError(f"{client.last}: {self._said(error)}", client.num_lost) from None
-            except (TimeoutError, OpenAIError, httpx2.InvalidURL) as error:
+            except (TimeoutError, OpenAIError, httpx2.InvalidURL, NoMoneyError) as error:
                 late = f"not whole after {endpoint.deadline_s:g} s" if isinstance(error, TimeoutError) else ""
                 if client.has_begun:
                     return _Received(
@@ -282,6 +298,14 @@ class Chat:
         import httpx2
 
         return httpx2.create_ssl_context()
+
+
+@dataclass(frozen=True)
+class _Size:
+    """The bytes of a question, and the most dollars that one request with it can cost."""
+
+    num_bytes: int
+    most: float
 
 
 @dataclass(frozen=True)

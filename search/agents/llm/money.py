@@ -13,11 +13,15 @@ from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+from search.asking.owing import Reserved, bound_told
 from search.contracts import NoMoneyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from search.contracts import Ledger
 
 MOST_TOKENS = 10_000_000  # of one request; more is no count
 PER_MILLION = 1e-6
@@ -99,11 +103,35 @@ def _count(value: object) -> int | None:
     return int(value) if value == int(value) else None
 
 
-class Bill:
-    """What one request cost, as far as it is known: as much as was reserved, until it is settled."""
+@dataclass(frozen=True)
+class Asker:
+    """Who asks a question, and for which step: what the ledger notes of it."""
 
-    def __init__(self, reserved: float) -> None:
-        self.dollars = reserved
+    proposer: str = ""
+    model: str = ""
+    step: int = 0
+
+
+NOBODY = Asker()
+
+
+class Bill:
+    """What one request cost, as far as it is known: as much as is reserved, until it is settled."""
+
+    def __init__(self, reserved: float, asker: Asker = NOBODY) -> None:
+        self.reserved, self.asker = reserved, asker
+        self.id = uuid4().hex
+        self.is_settled = self.is_reserved = False
+        self._dollars = 0.0
+
+    @property
+    def dollars(self) -> float:
+        """What is known of its cost."""
+        return self._dollars if self.is_settled else self.reserved
+
+    @dollars.setter
+    def dollars(self, cost: float) -> None:
+        self._dollars, self.is_settled = cost, True
 
 
 class Purse:
@@ -111,6 +139,9 @@ class Purse:
 
     So what is spent never exceeds `most` by more than a provider's own counts exceed what was reserved. Whoever cannot
     reserve waits for the bills of others, in the order in which they came; requests that cost nothing never wait.
+
+    Once it is kept in a ledger, whatever stands there counts: what other drivers of the campaign keep back, and what
+    those who died had asked. What is reserved is written there before anything is sent.
     """
 
     def __init__(self, most: float = math.inf, spent: float = 0.0) -> None:
@@ -118,34 +149,76 @@ class Purse:
         self._reserved = 0.0
         self._changed = threading.Condition()
         self._waiting: deque[Bill] = deque()
+        self._ledger: Ledger | None = None
+        self._campaign_id = 0
+
+    def keep_in(self, ledger: Ledger, campaign_id: int) -> None:
+        """Keep its reservations in a campaign's ledger from now on."""
+        with self._changed:
+            self._ledger, self._campaign_id = ledger, campaign_id
 
     @contextmanager
-    def reserved(self, dollars: float) -> Iterator[Bill]:
+    def reserved(self, dollars: float, asker: Asker = NOBODY) -> Iterator[Bill]:
         """Keep the most that a request can cost until it is known: set `Bill.dollars` within. Raises NoMoneyError."""
-        bill = Bill(dollars)
+        bill = Bill(dollars, asker)
         if dollars > 0:
-            self._reserve(bill, dollars)
+            self._reserve(bill)
         try:
             yield bill
         finally:
-            with self._changed:
-                self._reserved -= dollars
-                self._reserved = self._reserved if self._reserved > PER_MILLION**2 else 0.0  # what rounding left
-                self.spent += bill.dollars
-                self._changed.notify_all()
+            self._pay(bill)
 
-    def _reserve(self, bill: Bill, dollars: float) -> None:
+    def widen(self, bill: Bill, dollars: float) -> None:
+        """Reserve more for a request that is sent again. Raises NoMoneyError where that is not covered."""
+        with self._changed:
+            if dollars > bill.reserved and not self._takes(bill, dollars):
+                raise NoMoneyError(self._refusal(dollars - bill.reserved, bill.reserved))
+
+    def _reserve(self, bill: Bill) -> None:
         with self._changed:
             self._waiting.append(bill)
-            self._changed.wait_for(lambda: self._waiting[0] is bill and (self._covers(dollars) or not self._reserved))
-            self._waiting.popleft()
-            self._changed.notify_all()
-            if not self._covers(dollars):
-                raise NoMoneyError(
-                    f"language models have cost ${self.spent:,.4f}, and another request may cost ${dollars:,.4f}: the "
-                    f"campaign's ${self.most:,.2f} do not cover it"
+            try:
+                self._changed.wait_for(
+                    lambda: self._waiting[0] is bill and (self._takes(bill, bill.reserved) or not self._reserved)
                 )
-            self._reserved += dollars
+            finally:
+                self._waiting.remove(bill)
+                self._changed.notify_all()
+            if not bill.is_reserved:
+                raise NoMoneyError(self._refusal(bill.reserved))
 
-    def _covers(self, dollars: float) -> bool:
-        return self.spent + self._reserved + dollars <= self.most
+    def _pay(self, bill: Bill) -> None:
+        """Let go of what was reserved. In the ledger it stays as dear as it may be unless its cost is known."""
+        with self._changed:
+            try:
+                if self._ledger is not None and bill.is_reserved and bill.is_settled:
+                    self._ledger.settle(bill.id, bill.dollars)
+            finally:
+                if bill.is_reserved:
+                    self._reserved -= bill.reserved
+                    self._reserved = self._reserved if self._reserved > PER_MILLION**2 else 0.0  # what rounding left
+                self.spent += bill.dollars  # until the ledger tells of what there is in all
+                self._changed.notify_all()
+
+    def _takes(self, bill: Bill, dollars: float) -> bool:
+        """Reserve so many dollars for a bill, in all, if they are covered."""
+        kept = bill.reserved if bill.is_reserved else 0.0
+        if self._ledger is None:
+            is_covered = self.spent + self._reserved - kept + dollars <= self.most
+        else:
+            asker = bill.asker
+            asked = Reserved(bill.id, self._campaign_id, asker.step, asker.proposer, asker.model, dollars)
+            spent = self._ledger.reserve(asked, self.most)
+            is_covered = spent is None
+            self.spent = self.spent if spent is None else spent
+        if is_covered:
+            self._reserved += dollars - kept
+            bill.reserved, bill.is_reserved = dollars, True
+        return is_covered
+
+    def _refusal(self, dollars: float, kept: float = 0.0) -> str:
+        bound = bound_told(self._ledger.owing(self._campaign_id)) if self._ledger is not None else ""
+        return (
+            f"language models have cost ${self.spent + kept:,.4f}{f' ({bound})' if bound else ''}, and another request "
+            f"may cost ${dollars:,.4f}: the campaign's ${self.most:,.2f} do not cover it"
+        )

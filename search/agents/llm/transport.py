@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_BODY_BYTES = 4 << 20  # an answer of 64 KiB, its reasoning, and what is told beside it
 LEAST_TOLD_S = 5  # a server that asks for a shorter rest is not talked of
@@ -25,19 +28,24 @@ class Client(httpx2.AsyncClient):
     """Reads replies whole, up to `MAX_BODY_BYTES`; `num_lost` counts requests that may cost and gave nothing.
 
     Those are whose answer began and broke off, and those that were waited for in vain: the provider may have written
-    all of it. Redirects are not followed: a key goes to the address that it was given for.
+    all of it. `again` is told of them before a request is sent again, and raises where that cannot be paid. Redirects
+    are not followed: a key goes to the address that it was given for.
     """
 
-    def __init__(self, where: str, timeout_s: float, headers: dict[str, str], verify: Any) -> None:
+    def __init__(
+        self, where: str, timeout_s: float, headers: dict[str, str], verify: Any, again: Callable[[int], None]
+    ) -> None:
         timeout = httpx2.Timeout(timeout_s, connect=CONNECT_S)
         super().__init__(timeout=timeout, headers=headers, verify=verify, follow_redirects=False)
-        self._where = where
+        self._where, self._again = where, again
         self.num_lost = 0
         self.last = ""  # what the server last said instead of an answer
         self.has_begun = False  # whether an answer ever began
 
     async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:  # noqa: ARG002 - read whole in any case
-        """Send a request and read the reply. Raises as the library does, and TooLongError."""
+        """Send a request and read the reply. Raises as the library does, TooLongError, and what `again` raises."""
+        if self.num_lost:
+            self._again(self.num_lost)
         response: httpx2.Response | None = None
         try:
             response = await super().send(request, stream=True, **options)

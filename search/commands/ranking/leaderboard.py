@@ -67,6 +67,7 @@ def leaderboard(
     as_json: options.Json = False,
 ) -> None:
     """Rank what was found: at each cost ratio the front of fidelity, retrieval and speed, beside the references."""
+    from search.asking.owing import owing_told
     from search.records import Choice
 
     plotting.check_drawable(plot)
@@ -85,6 +86,9 @@ def leaderboard(
             _print_fronts(found := ledger.fronts(campaign, asked), top)
             if not found:
                 _note_what_there_is(ledger.fronts(campaign))
+        owing = "" if as_json else owing_told(ledger.owing(campaign))
+    if owing:
+        note(owing)
 
 
 def _told(row: Standing, is_on_front: bool) -> dict[str, object]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from search.asking.owing import bound_told
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -24,6 +26,7 @@ def counts(campaign: StoredCampaign, progress: Progress, campaigns: Sequence[int
         "stages": stages,
         "took": progress.took,
         "dollars": {name: {"spent": spent, "programs": number} for name, spent, number in progress.proposers},
+        "owing": progress.owing,
         "campaigns": list(campaigns),
     }
 
@@ -37,7 +40,8 @@ def drawn_counts(campaign: StoredCampaign, progress: Progress, campaigns: Sequen
     for name, value in _facts(campaign, progress).items():
         facts.add_row(name, ", ".join(value) if isinstance(value, list) else str(value))
     for name, spent, number in progress.proposers:
-        facts.add_row(f"dollars of {name}", _priced(spent, number))
+        bound = bound_told(each for each in progress.owing if each.proposer == name)
+        facts.add_row(f"dollars of {name}", ", ".join(filter(None, (_priced(spent, number), bound))))
     facts.add_row("campaigns here", ", ".join(map(str, campaigns)))
     return Group(facts, _drawn_outcomes(progress), *_drawn_seconds(progress.took))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
+from search.asking.owing import bound_told
 from search.parents import REFERENCE, SEED
 from search.records import Progress, Status, StoredCampaign, digest_of
 from search.store import models, rows
@@ -46,6 +47,11 @@ class Overview:
     def num_ok(self) -> int:
         """How many candidates nothing has stopped."""
         return sum(number for status, number in self.progress.statuses if status is Status.OK)
+
+    @property
+    def bound(self) -> str:
+        """How much of its dollars is only a bound, in words; nothing where none of it is."""
+        return bound_told(self.progress.owing)
 
     @property
     def num_refused(self) -> int:

@@ -7,6 +7,7 @@ import statistics
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from search.asking.owing import owing_told
 from search.records import Stage, Status
 from search.report.blocks import Block, Column, Grid, Words
 from search.report.wording import duration
@@ -25,7 +26,8 @@ ORDER = {stage.value: number for number, stage in enumerate(Stage)}
 
 def costs(material: Material) -> list[Block]:
     """Tell what was proposed, at what price, and how long it took by the clock."""
-    return [Words(_clock(material)), _by_proposer(material.candidates)]
+    owing = owing_told(material.owing)
+    return [Words(_clock(material)), _by_proposer(material.candidates), *([Words(f"{owing}.")] if owing else [])]
 
 
 def by_stage(material: Material, place: Place) -> Grid:

@@ -9,6 +9,7 @@ from sqlalchemy import func, literal, select
 
 from search.records import Progress, Status, Took
 from search.store import models, rows
+from search.store.asked import questions
 from search.store.database import Clock
 from search.store.lease import LONGEST_S
 from search.store.shown import tally
@@ -31,7 +32,10 @@ def progress(session: Session, campaign_id: int) -> Progress:
     """Give a campaign's candidates by how far they got, its evaluations by how they ended, and what it spent."""
     counts = tally.read(session, campaign_id)
     numbers = {Status(name): int(number) for name, number in counts[tally.REACHED].items() if number}
-    spent, proposed = counts[tally.SPENT], counts[tally.PROPOSED]
+    spent, proposed = dict(counts[tally.SPENT]), counts[tally.PROPOSED]
+    owed = questions.owing(session, campaign_id)
+    for each in owed:
+        spent[each.proposer] = spent.get(each.proposer, 0.0) + each.dollars
     running, ended = _running(session, campaign_id), _ended(counts[tally.MEASURED])
     return Progress(
         sum(numbers.values()),
@@ -40,6 +44,7 @@ def progress(session: Session, campaign_id: int) -> Progress:
         _outcomes(ended),
         tuple((name, spent[name], int(proposed.get(name, 0))) for name in sorted(spent) if spent[name]),
         _took(counts, ended, running),
+        tuple(owed),
     )
 
 

@@ -46,7 +46,7 @@ def resumed(ledger, campaign, evaluator, num_steps=None):
     """Go on with a campaign as `vortex resume` does: from what is stored of it alone."""
     config = CampaignConfig.from_json(campaign.settings)
     endpoints = endpoints_of(config.endpoints, {}, config.max_dollars)
-    proposers = proposers_of(config, endpoints, ledger.records(campaign.id))
+    proposers = proposers_of(config, endpoints)
     return Loop(ledger, evaluator, proposers, campaign).run(num_steps)
 
 

@@ -25,7 +25,7 @@ class Script:
     def __init__(self, *answers):
         self._answers, self.asked, self.offered = list(answers), [], []
 
-    def ask(self, messages, tools=()):
+    def ask(self, messages, tools=(), step=0):
         self.asked.append([dict(message) for message in messages])
         self.offered.append(tools)
         answer = self._answers.pop(0)

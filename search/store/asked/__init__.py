@@ -1,0 +1,1 @@
+"""What was asked of language models and is not paid by a candidate on record."""
