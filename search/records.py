@@ -147,11 +147,17 @@ class Evaluation:
 
     def value(self, name: str) -> float | None:
         """Give the named measurement's value, None if it was not taken."""
-        return next((m.value for m in self.measurements if m.name == name), None)
+        for each in self.measurements:  # no generator: a large ledger is asked this millions of times
+            if each.name == name:
+                return each.value
+        return None
 
     def measurement(self, name: str) -> Measurement | None:
         """Give the named measurement, None if it was not taken."""
-        return next((m for m in self.measurements if m.name == name), None)
+        for each in self.measurements:
+            if each.name == name:
+                return each
+        return None
 
 
 @dataclass(frozen=True)
@@ -236,8 +242,10 @@ class Record:
 
     def evaluation(self, stage: Stage, ratio: float | None = None) -> Evaluation | None:
         """Give the evaluation of one stage (at one cost ratio, else the first), None if it never got there."""
-        found = (e for e in self.evaluations if e.key.stage == stage)
-        return next((e for e in found if ratio is None or e.ratio == ratio), None)
+        for each in self.evaluations:
+            if each.key.stage == stage and (ratio is None or each.ratio == ratio):
+                return each
+        return None
 
     def value(self, stage: Stage, name: str, ratio: float | None = None) -> float | None:
         """Give one measured value (at one cost ratio, else the first), None where it is missing."""

@@ -12,7 +12,7 @@ import itertools
 import json
 import random
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 BATCH = 5_000  # candidates at a time
+GOES_ON = 2  # the campaign asks for so many times what is there: one that is over tells agents nothing
 LENGTHS = (512, 1024, 2048)
 MODEL, VERSION, TARGET = "0123456789abcdef", "7", "H200"
 ENVIRONMENT = Environment("NVIDIA H200", "CUDA 13", "3.12.3", "2.13.0", "vllm 0.32.0", "abc", "bfloat16")
@@ -83,9 +84,9 @@ def fill(url: str, num_candidates: int) -> Filled:
     """Fill an empty database with a campaign of so many candidates, and let it count its rows as it does by itself."""
     from search.store.database import connect
 
-    ledger = SqlLedger(url)
+    ledger, config = SqlLedger(url), replace(CONFIG, num_candidates=GOES_ON * num_candidates)
     campaign = ledger.create_campaign(
-        StoredCampaign(0, num_candidates, CONFIG.proposers, CONFIG.model, CONFIG.to_json())
+        StoredCampaign(0, config.num_candidates, config.proposers, config.model, config.to_json())
     )
     ledger.close()
     engine, rows, digests = connect(url), _Rows(campaign), []

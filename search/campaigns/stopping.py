@@ -28,6 +28,7 @@ class Stopping:
     def __init__(self, config: CampaignConfig) -> None:
         self._config = config
         self._target = parse_target(config.stop_at) if config.stop_at else None
+        self._never_stops = not (config.stop_at or config.patience is not None or config.max_worker_seconds is not None)
         self._num_read = 0
         self._reason = ""
         self._worker_s = 0.0
@@ -39,6 +40,8 @@ class Stopping:
 
         `records`: settled, from step 0 on. More of them may have been read before, and none is read again.
         """
+        if self._never_stops:
+            return ""
         while not self._reason and self._num_read < len(records):
             self._reason = self._read(records[self._num_read])
             self._num_read += 1

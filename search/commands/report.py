@@ -31,8 +31,10 @@ def report(
     from search.report.material import gather
     from search.report.page import page
     from search.report.report import report as reported
+    from search.store.rows import UNCOLLECTED
 
-    with existing(db) as ledger:
+    # A process that answers once and ends: what it makes of a large ledger is no garbage until then.
+    with existing(db) as ledger, UNCOLLECTED:
         found = campaign_of(ledger, campaign)
         told = reported(gather(ledger, found))
     folder = _made(out or Path(f"report_{found.id}"))

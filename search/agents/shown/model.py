@@ -144,6 +144,8 @@ def _by_chance(context: Context) -> Iterator[str]:
 
 def _compared(record: Record, ratio: float) -> tuple[float, float, float] | None:
     """Give the pages attended to, and what as many of the best and as many by lot hold."""
+    if record.evaluation(Stage.RECALL, ratio) is None:  # most of them: this is asked of all
+        return None
     names = ("pages_attended", "oracle_mass", "random_mass")
     pages, best, chance = (passed(record, Stage.RECALL, ratio, name) for name in names)
     return (pages.value, best.value, chance.value) if pages and best and chance else None

@@ -15,9 +15,11 @@ def ask(db: options.Database = options.DATABASE_URL) -> None:
     """Ask what to invent next: read {"agent": NAME, "campaign": ID} on stdin, write a brief and its ticket."""
     from search.outside.gateway import Gateway
     from search.outside.messages import MAX_MESSAGE, Ask, read
+    from search.store.rows import UNCOLLECTED
 
     given = read(Ask, sys.stdin.buffer.read(MAX_MESSAGE + 1))
-    with existing(db) as ledger:
+    # A process that answers once and ends: what it makes of a large ledger is no garbage until then.
+    with existing(db) as ledger, UNCOLLECTED:
         asked = Gateway(ledger, given.agent, given.campaign).brief()
     print_json({"ticket": asked.ticket, "brief": asked.text})
 

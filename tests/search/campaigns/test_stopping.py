@@ -37,6 +37,16 @@ def test_nothing_stops_a_campaign_without_rules():
     assert reason_to_stop(CONFIG, [record(step, 0.0) for step in range(40)]) == ""
 
 
+def test_records_are_not_read_where_nothing_could_stop_a_campaign():
+    class Unread(list):
+        def __getitem__(self, step):
+            raise AssertionError(f"record {step} was read")
+
+    assert reason_to_stop(CONFIG, Unread([record(0, 0.0)])) == ""
+    with pytest.raises(AssertionError, match="record 0"):
+        reason_to_stop(replace(CONFIG, patience=3), Unread([record(0, 0.0)]))
+
+
 @pytest.mark.parametrize(
     ("target", "reached"),
     [
