@@ -2,10 +2,10 @@
 # mypy: disallow-incomplete-defs=False
 """Sparse paged decode attention: each KV head of each sequence attends to its own list of blocks.
 
-The tokens behind a list are cut into parts of a fixed number, each part is attended to by itself, and a second launch
-(`kernels.merging`) combines them in their order. Where a part begins depends on nothing but the place in the list, so a
-list that covers every page gives, bit for bit, what dense attention by the same kernel gives. How many programs share
-the parts is another matter, and changes no result.
+The tokens behind a list are cut into parts of a fixed number, each part is attended to by itself, and who leaves the
+last of a row, or a second launch (`kernels.merging`), combines them in their order. Where a part
+begins depends on nothing but the place in the list, so a list that covers every page gives, bit for bit, what dense
+attention by the same kernel gives. How many programs share the parts is another matter, and changes no result.
 """
 
 from dataclasses import dataclass, replace
@@ -24,6 +24,7 @@ from kernels.merging import (
     leave,
     make_scratch,
     merge,
+    merge_if_last,
     parts_of,
     write_out,
 )
@@ -32,6 +33,7 @@ from kernels.tuning import num_processors, tiling_of
 
 MAX_BLOCK_DIM = 128
 MAX_BLOCK_GROUP = 32
+MOST_MERGED = 1024  # sums of a part that one program puts together for all heads of its row; more are left to a launch
 PROGRAMS_PER_PROCESSOR = 32
 SPARE_PER_PROCESSOR = 2  # beside those of the budget, for rows that attend to everything
 MOST_PROGRAMS = 65535  # on the second axis of a grid
@@ -67,17 +69,18 @@ class Softmax:
 
 
 @triton.jit(do_not_specialize=["num_parts", "max_tokens"])
-def _attend(q_ptr, k_ptr, v_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, max_ptr, sum_ptr, tally_ptr,
+def _attend(q_ptr, k_ptr, v_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, max_ptr, sum_ptr, tally_ptr, arrived_ptr,
             q_batch, q_head, q_dim, k_block, k_head, k_token, k_dim, v_block, v_head, v_token, v_dim,
             out_batch, out_head, out_dim,
             table_stride, max_tokens, num_kv_heads, num_parts, group, head_dim, value_dim, scale, cap, v_scale,
             WINDOW: tl.constexpr, HAS_CAP: tl.constexpr, PER_ROW: tl.constexpr, PAGE_SIZE: tl.constexpr,
             NUM_TILES: tl.constexpr, TILE: tl.constexpr, BLOCK_GROUP: tl.constexpr, NUM_DIM_TILES: tl.constexpr,
             BLOCK_DIM: tl.constexpr, BLOCK_VALUE: tl.constexpr, NUM_VALUE_TILES: tl.constexpr, OPERAND: tl.constexpr,
-            STAGES: tl.constexpr):  # fmt: skip
+            STAGES: tl.constexpr, EVEN: tl.constexpr):  # fmt: skip
     """Attend to some parts of one row's list: partial sums, their maxima (base 2) and their weights.
 
-    The only part is written out at once; several, and the zeros of none, are left to `kernels.merging`.
+    The only part is written out at once; several are combined by the last of the row's programs, or, where these are
+    not counted, by `kernels.merging.merge`.
     """
     begin()
     row, sequence = tl.program_id(0).to(tl.int64), (tl.program_id(0) // num_kv_heads).to(tl.int64)
@@ -90,8 +93,11 @@ def _attend(q_ptr, k_ptr, v_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, max_pt
     ahead = blocks_ahead(table_row, place, max_tokens, WINDOW, PAGE_SIZE)
     tokens = tl.minimum(tl.load(tokens_ptr + listed).to(tl.int32), max_tokens)  # that the table has blocks for
     first_part, end_part = parts_of(tokens, NUM_TILES * TILE, WINDOW)
-    if tl.program_id(1) >= tl.maximum(end_part - first_part, 1):
+    # An empty part of no tokens: a branch around the loop would lead to the count, and reads behind it wait in turn.
+    end_part = tl.maximum(end_part, first_part + 1)
+    if tl.program_id(1) >= end_part - first_part:
         return
+    tl.assume(first_part + tl.program_id(1) < end_part)
     block = first_blocks(ahead, table_row, first_part * NUM_TILES * TILE + place, tokens, WINDOW, PAGE_SIZE)
     head = head_tile * BLOCK_GROUP + tl.arange(0, BLOCK_GROUP)
     value = value_tile * BLOCK_VALUE + tl.arange(0, BLOCK_VALUE)
@@ -147,6 +153,10 @@ def _attend(q_ptr, k_ptr, v_ptr, table_ptr, tokens_ptr, out_ptr, acc_ptr, max_pt
                   value_dim, head < group, value_tile == 0)  # fmt: skip
         place = (part + tl.num_programs(1)) * NUM_TILES * TILE + tl.arange(0, TILE)
         block = blocks_at(table_row, place, tokens, PAGE_SIZE)
+    if arrived_ptr is not None:
+        out_row = out_ptr + sequence * out_batch + kv_head * group * out_head
+        merge_if_last(arrived_ptr + row, acc_ptr, max_ptr, sum_ptr, row, num_parts, first_part, end_part, group,
+                      value_dim, out_row, out_head, out_dim, v_scale, EVEN, BLOCK_VALUE)  # fmt: skip
     if tally_ptr is not None:
         counted = (tokens > 0) & (tl.program_id(1) == 0) & (tl.program_id(2) == 0)
         counter = tally_ptr + row * 6 + 4
@@ -192,17 +202,20 @@ def sparse_decode(
     tokens = cache.seq_lens if lists is None else lists.tokens
     scale = softmax.scale * cache.k_scale / softmax.cap if softmax.cap else softmax.scale * cache.k_scale * LOG2_E
     programs = num_programs(scratch, lists, page_size, tiling.part)
+    merges = lists is not None and cache.v.itemsize > 1 and group * value_dim <= MOST_MERGED
+    arrived = lists.arrived if lists is not None and merges else None
     _attend[(rows, programs, triton.cdiv(group, block_group) * value_tiles)](
-        q, cache.k, cache.v, table, tokens, out, scratch.acc, scratch.top, scratch.weight, tally,
+        q, cache.k, cache.v, table, tokens, out, scratch.acc, scratch.top, scratch.weight, tally, arrived,
         *q.stride(), *cache.k.stride(), *cache.v.stride(), *out.stride(), table.stride(0), scratch.max_tokens,
         num_kv_heads, scratch.acc.shape[1], group, head_dim, value_dim, scale, softmax.cap * LOG2_E, v_scale,
         WINDOW=softmax.window, HAS_CAP=softmax.cap > 0.0, PER_ROW=lists is not None, PAGE_SIZE=page_size,
         NUM_TILES=tiling.tiles, TILE=tiling.tile,
         BLOCK_GROUP=block_group, NUM_DIM_TILES=triton.cdiv(head_dim, block_dim), BLOCK_DIM=block_dim,
         BLOCK_VALUE=block_value, NUM_VALUE_TILES=value_tiles, OPERAND=_operand(cache.k, q),
-        STAGES=tiling.stages, num_warps=tiling.warps, **dependent(q.device),
+        STAGES=tiling.stages, EVEN=value_dim % block_value == 0, num_warps=tiling.warps, **dependent(q.device),
     )  # fmt: skip
-    merge(scratch, tokens, out, tiling.part, lists, softmax.window, v_scale)
+    if arrived is None:
+        merge(scratch, tokens, out, tiling.part, lists, softmax.window, v_scale)
     return out
 
 

@@ -35,7 +35,7 @@ def _append(attended, page, row, listed, table_ptr, table_stride, num_kv_heads, 
 
 @triton.jit
 def _list_pages(chosen_ptr, chosen_stride, seq_lens_ptr, num_kv_heads, table_ptr, table_stride, covered, dense_ptr,
-                tally_ptr, list_ptr, list_stride, tokens_ptr, max_pages,
+                tally_ptr, list_ptr, list_stride, tokens_ptr, arrived_ptr, max_pages,
                 PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr, HAS_CHOSEN: tl.constexpr,
                 HAS_DENSE: tl.constexpr, TALLY: tl.constexpr, BLOCK_PAGES: tl.constexpr):  # fmt: skip
     """List the reserved pages and those that are flagged."""
@@ -59,6 +59,7 @@ def _list_pages(chosen_ptr, chosen_stride, seq_lens_ptr, num_kv_heads, table_ptr
         attended = wanted & (page < num_pages)
         listed = _append(attended, page, row, listed, table_ptr, table_stride, num_kv_heads, list_ptr, list_stride)
     tl.store(tokens_ptr + row, _tokens(listed, length, PAGE_SIZE))
+    tl.store(arrived_ptr + row, 0)
     if TALLY:
         candidates = tl.maximum(num_pages - WINDOW - SINK, 0)
         marked = tl.load(dense_ptr + row // num_kv_heads) if HAS_DENSE else 0
@@ -71,7 +72,7 @@ def list_pages(chosen: torch.Tensor | None, pages: Pages, listing: Listing) -> B
     _list_pages[(pages.num_rows,)](
         chosen, 0 if chosen is None else chosen.stride(0), pages.seq_lens, pages.num_kv_heads,
         table, table.stride(0), listing.covered, dense, listing.tally,
-        lists.blocks, lists.blocks.stride(0), lists.tokens, pages.max_pages,
+        lists.blocks, lists.blocks.stride(0), lists.tokens, lists.arrived, pages.max_pages,
         PAGE_SIZE=pages.page_size, SINK=pages.sink, WINDOW=pages.window, HAS_CHOSEN=chosen is not None,
         HAS_DENSE=dense is not None, TALLY=listing.tally is not None, BLOCK_PAGES=pages.block_pages,
         num_warps=pages.num_warps, num_stages=1, **dependent(pages.seq_lens.device),

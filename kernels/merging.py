@@ -1,9 +1,22 @@
 # ruff: noqa: N803  (constexpr parameters are upper case, as Triton writes them)
 # mypy: disallow-incomplete-defs=False
-"""The parts of attention put together: one program for each query head, in the order of the parts.
+"""The parts of attention put together, in the order of the parts: in a launch of its own, or by who leaves the last.
 
-A launch of its own, after the one that attends: programs that wait for one another within a launch would need counters
-in memory, which two streams or a launch that was cut off could leave wrong.
+Where lists come with counters (`kernels.selection.BlockLists.arrived`), the program that leaves the last part of a row
+puts the row together. No program waits for another. Why no two launches meet in a counter:
+
+* It is memory of the step's lists, from the allocator of the stream or of the graph that is captured: no other stream
+  has it, and each replay finds its own.
+* The launch that lists a row's pages sets it to 0, before attention begins: what a launch that was cut off has left is
+  gone with the step.
+* Who arrives last sets it to 0 again, so that several layers may attend to the same lists, one after the other.
+* Every program of a row reads the same length, so all agree on how many arrive; those that return early do not count.
+
+What the others have stored is seen by who arrives last: all threads of a program pass a barrier before one of them
+counts with release, and after it has counted with acquire; parts are read past the first cache (`.cg`).
+
+Dense attention has no lists, over latents one program would put together 320 KiB, and float8 leaves its streams no
+majority of the loads: all three take the launch.
 """
 
 from dataclasses import dataclass
@@ -105,9 +118,12 @@ def _read(acc_row, max_row, sum_row, start, last, group, value_dim, mask):
     max_row, sum_row = max_row + start * group, sum_row + start * group
     for i in tl.static_range(PARTS_AT_ONCE):
         place = tl.minimum(i, last - start) * group
-        tops = tops + (tl.load(max_row + place),)  # type: ignore[assignment]  # noqa: RUF005
-        weights = weights + (tl.load(sum_row + place),)  # type: ignore[assignment]  # noqa: RUF005
-        sums = sums + (tl.load(acc_row + place * value_dim, mask=mask),)  # type: ignore[assignment]  # noqa: RUF005
+        top = tl.load(max_row + place, cache_modifier=".cg")
+        weight = tl.load(sum_row + place, cache_modifier=".cg")
+        acc = tl.load(acc_row + place * value_dim, mask=mask, cache_modifier=".cg")
+        tops = tops + (top,)  # type: ignore[assignment]  # noqa: RUF005
+        weights = weights + (weight,)  # type: ignore[assignment]  # noqa: RUF005
+        sums = sums + (acc,)  # type: ignore[assignment]  # noqa: RUF005
     return tops, weights, sums
 
 
@@ -115,7 +131,8 @@ def _read(acc_row, max_row, sum_row, start, last, group, value_dim, mask):
 def _add(acc, top, weight, parts, start, end):
     """Add parts that were read to sums, their maximum and their weight; those at or behind `end` may be anything.
 
-    Element by element and in their order, so that no sum depends on how a tile is spread over threads.
+    Element by element and in their order, so that no sum depends on how a tile is spread over threads; products are
+    fused into sums by name, so that none depends on which kernel adds.
     """
     tops, weights, sums = parts
     new_top = top
@@ -125,10 +142,51 @@ def _add(acc, top, weight, parts, start, end):
     shrink = tl.exp2(top - safe_top)
     acc, weight = acc * shrink, weight * shrink
     for i in tl.static_range(PARTS_AT_ONCE):
-        share = tl.exp2(tops[i] - safe_top)
-        weight += tl.where(start + i < end, weights[i] * share, 0.0)
-        acc += tl.where(start + i < end, sums[i] * share, 0.0)
+        share = tl.where(start + i < end, tl.exp2(tops[i] - safe_top), 0.0)
+        weight = tl.fma(tl.where(start + i < end, weights[i], 0.0), share, weight)
+        acc = tl.fma(tl.where(start + i < end, sums[i], 0.0), share, acc)
     return acc, new_top, weight
+
+
+@triton.jit
+def is_last(counter_ptr, expected):
+    """Tell whether this is the last of the programs that count at a counter; it sees all that the others stored."""
+    tl.debug_barrier()  # all threads have stored before the one that counts says so
+    last = tl.atomic_add(counter_ptr, 1, sem="acq_rel", scope="gpu") == expected - 1
+    if last:
+        tl.store(counter_ptr, 0)  # for the next layer that attends to the same lists
+    return last
+
+
+@triton.jit
+def merge_head(acc_ptr, max_ptr, sum_ptr, row, num_parts, first, end, head, group, value, value_dim, out_row, out_dim,
+               v_scale, EVEN: tl.constexpr, BLOCK_VALUE: tl.constexpr):  # fmt: skip
+    """Combine the parts of one query head of a row, some of its values. out_row: where those of the head go."""
+    left = row * num_parts * group + head
+    acc_row, max_row, sum_row = acc_ptr + left * value_dim + value, max_ptr + left, sum_ptr + left
+    acc = tl.zeros((BLOCK_VALUE,), tl.float32)
+    top = tl.full((), float("-inf"), tl.float32)
+    weight = tl.zeros((), tl.float32)
+    for start in tl.range(first, end, PARTS_AT_ONCE, num_stages=1):
+        parts = _read(acc_row, max_row, sum_row, start, end - 1, group, value_dim, None if EVEN else value < value_dim)
+        acc, top, weight = _add(acc, top, weight, parts, start, end)
+    write_out(acc, weight, out_row + value * out_dim, value < value_dim, v_scale)
+
+
+@triton.jit
+def merge_if_last(counter_ptr, acc_ptr, max_ptr, sum_ptr, row, num_parts, first, end, group, value_dim, out_row,
+                  out_head, out_dim, v_scale, EVEN: tl.constexpr, BLOCK_VALUE: tl.constexpr):  # fmt: skip
+    """Combine the parts of all heads of a row, if this is its last program. out_row: where those of its first head go.
+
+    A head after the other: two at once spill on sm_100. The only part was written out at once.
+    """
+    if end - first > 1:  # noqa: SIM102  (the count is taken only then)
+        if is_last(counter_ptr, tl.minimum(end - first, tl.num_programs(1)) * tl.num_programs(2)):
+            for head in tl.range(0, group, num_stages=1):
+                for start in tl.range(0, value_dim, BLOCK_VALUE, num_stages=1):
+                    value = start + tl.arange(0, BLOCK_VALUE)
+                    merge_head(acc_ptr, max_ptr, sum_ptr, row, num_parts, first, end, head, group, value, value_dim,
+                               out_row + head * out_head, out_dim, v_scale, EVEN, BLOCK_VALUE)  # fmt: skip
 
 
 @triton.jit(do_not_specialize=["num_parts", "max_tokens"])
@@ -142,18 +200,11 @@ def _merge(acc_ptr, max_ptr, sum_ptr, tokens_ptr, out_ptr, out_batch, out_head, 
     tokens = tl.minimum(tl.load(tokens_ptr + (row if PER_ROW else sequence)).to(tl.int32), max_tokens)
     value = tl.program_id(2) * BLOCK_VALUE + tl.arange(0, BLOCK_VALUE)
     place = out_ptr + sequence.to(tl.int64) * out_batch + ((row % num_kv_heads) * group + head) * out_head
-    left = row.to(tl.int64) * num_parts * group + head
-    acc_row, max_row, sum_row = acc_ptr + left * value_dim + value, max_ptr + left, sum_ptr + left
     first, end = parts_of(tokens, PART, WINDOW)
     if end - first == 1:
         return
-    acc = tl.zeros((BLOCK_VALUE,), tl.float32)
-    top = tl.full((), float("-inf"), tl.float32)
-    weight = tl.zeros((), tl.float32)
-    for start in tl.range(first, end, PARTS_AT_ONCE, num_stages=1):
-        parts = _read(acc_row, max_row, sum_row, start, end - 1, group, value_dim, None if EVEN else value < value_dim)
-        acc, top, weight = _add(acc, top, weight, parts, start, end)
-    write_out(acc, weight, place + value * out_dim, value < value_dim, v_scale)
+    merge_head(acc_ptr, max_ptr, sum_ptr, row.to(tl.int64), num_parts, first, end, head, group, value, value_dim, place,
+               out_dim, v_scale, EVEN, BLOCK_VALUE)  # fmt: skip
 
 
 def merge(

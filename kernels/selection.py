@@ -101,12 +101,14 @@ class BlockLists:
     """What each row attends to: blocks int32 [rows, max_pages] in the order of their pages; tokens int32 [rows].
 
     A row's first ceil(tokens / page_size) blocks are used, and only the last of them may hold fewer tokens. `expected`:
-    the blocks that a row's budget takes at most, None where that is not known; a row may have more.
+    the blocks that a row's budget takes at most, None where that is not known; a row may have more. arrived: int32
+    [rows], all 0 between launches, where programs that attend to a row count themselves; None where they must not.
     """
 
     blocks: torch.Tensor
     tokens: torch.Tensor
     expected: int | None = None
+    arrived: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -198,7 +200,7 @@ def _chosen(key, eligible, prefix, remaining, num_ties, listed, page, row, whole
 @triton.jit
 def _select(score_ptr, score_stride, num, seq_lens_ptr, num_kv_heads, among_ptr, among_stride, threshold,
             chosen_ptr, chosen_stride, table_ptr, table_stride, covered, dense_ptr, tally_ptr,
-            list_ptr, list_stride, tokens_ptr, max_pages,
+            list_ptr, list_stride, tokens_ptr, arrived_ptr, max_pages,
             PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr, NUM_TENSOR: tl.constexpr,
             HAS_AMONG: tl.constexpr, HAS_THRESHOLD: tl.constexpr, THRESHOLD_TENSOR: tl.constexpr,
             LISTS: tl.constexpr, HAS_DENSE: tl.constexpr, TALLY: tl.constexpr, ONE_TILE: tl.constexpr,
@@ -255,6 +257,7 @@ def _select(score_ptr, score_stride, num, seq_lens_ptr, num_kv_heads, among_ptr,
                                        SINK, WINDOW, LISTS)  # fmt: skip
     if LISTS:
         tl.store(tokens_ptr + row, _tokens(listed, length, PAGE_SIZE))
+        tl.store(arrived_ptr + row, 0)
         if TALLY:
             _count(tally_ptr, row, counters, length, marked, candidates <= covered, listed, num_pages)
     elif list_ptr is not None:
@@ -304,7 +307,7 @@ def choose(ranking: Ranking, pages: Pages, lists: PageLists | None = None) -> to
 def list_best(ranking: Ranking, pages: Pages, listing: Listing) -> BlockLists:
     """Return the blocks of the reserved pages and of the chosen candidates, in one launch."""
     lists = empty_lists(pages)
-    _launch_select(ranking, pages, None, listing, (lists.blocks, lists.tokens))
+    _launch_select(ranking, pages, None, listing, (lists.blocks, lists.tokens), lists.arrived)
     return lists
 
 
@@ -317,7 +320,8 @@ def empty_lists(pages: Pages) -> BlockLists:
     """Make room for the lists of a step."""
     device = pages.seq_lens.device
     blocks = torch.empty(pages.num_rows, max(pages.max_pages, 1), dtype=torch.int32, device=device)
-    return BlockLists(blocks, torch.empty(pages.num_rows, dtype=torch.int32, device=device))
+    tokens, arrived = (torch.empty(pages.num_rows, dtype=torch.int32, device=device) for _ in range(2))
+    return BlockLists(blocks, tokens, arrived=arrived)  # apart: kernels are compiled by how their pointers are aligned
 
 
 def empty_page_lists(pages: Pages, room: int) -> PageLists:
@@ -333,8 +337,12 @@ def _launch_select(
     chosen: torch.Tensor | None,
     listing: Listing | None,
     lists: tuple[torch.Tensor, torch.Tensor] | None,
+    arrived: torch.Tensor | None = None,
 ) -> None:
-    """Write flags, lists or both. lists: what is listed of each row, blocks if by a `listing`, and how much."""
+    """Write flags, lists or both. lists: what is listed of each row, blocks if by a `listing`, and how much.
+
+    arrived: counters of blocks' lists, which are set to 0.
+    """
     among, threshold = ranking.among, scalar(ranking.threshold)
     table = None if listing is None else listing.block_table
     dense, tally = (None, None) if listing is None else (listing.dense, listing.tally)
@@ -344,7 +352,7 @@ def _launch_select(
         among, 0 if among is None else among.stride(0), threshold,
         chosen, 0 if chosen is None else chosen.stride(0), table, 0 if table is None else table.stride(0),
         -1 if listing is None else listing.covered, dense, tally,
-        listed, 0 if listed is None else listed.stride(0), count, pages.max_pages,
+        listed, 0 if listed is None else listed.stride(0), count, arrived, pages.max_pages,
         PAGE_SIZE=pages.page_size, SINK=pages.sink, WINDOW=pages.window,
         NUM_TENSOR=isinstance(ranking.num, torch.Tensor), HAS_AMONG=among is not None,
         HAS_THRESHOLD=threshold is not None, THRESHOLD_TENSOR=isinstance(threshold, torch.Tensor),

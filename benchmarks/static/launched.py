@@ -26,7 +26,8 @@ _RUN = JITFunction.run
 @dataclass(frozen=True)
 class Launch:
     """One kernel as it is launched. live: programs that do not return at once; repeats: how often its loops run; moved:
-    bytes of fields, keys and values that it has to read; dependent: whether it may begin while the one before it ends.
+    bytes of fields, keys and values that it has to read; dependent: whether it may begin while the one before it ends;
+    rows: programs on the grid's first axis, of each of which one goes on where programs count themselves.
     """
 
     part: str
@@ -39,6 +40,7 @@ class Launch:
     repeats: int
     moved: int = 0
     dependent: bool = False
+    rows: int = 0
 
 
 @dataclass
@@ -60,7 +62,7 @@ class Recorder:
             Launch(
                 self.part, name, _code(kernel.asm["cubin"]), kernel.metadata.num_warps, kernel.metadata.shared,
                 prod(grid), min(prod(grid), live), _repeats(function, kwargs, case), moved,
-                kernel.metadata.launch_pdl,
+                kernel.metadata.launch_pdl, grid[0],
             )
         )  # fmt: skip
 

@@ -62,12 +62,15 @@ def resident(launch: Launch, card: Card) -> int:
 
 def estimate(launch: Launch, card: Card, first: bool = False) -> Estimate:
     """Model one launch. first: whether the launch before it is not ours, so that it has to end."""
-    cycles, instructions = sass.cycles(launch.code, launch.repeats)
+    warp = sass.walked(launch.code, launch.repeats)
+    cycles, instructions = warp.now, warp.issued
     at_once = resident(launch, card)
     per_processor = launch.live / card.processors
     waves = max(per_processor / at_once, 1.0)
     issued = max(per_processor, 1.0) * launch.warps * instructions / card.schedulers
     idle = (launch.programs - launch.live) / card.processors / at_once * RETURN_CYCLES
-    s = max(launch.moved / card.bytes_per_s, (max(waves * cycles, issued) + idle) / card.clock_hz)
+    most = warp.counted or cycles  # of programs that do not count last: those that do go on, one of each row
+    busy = waves * most + max(waves * launch.rows / launch.live, 1.0) * (cycles - most)
+    s = max(launch.moved / card.bytes_per_s, (max(busy, issued) + idle) / card.clock_hz)
     launch_s = DEPENDENT_LAUNCH_S if launch.dependent and not first else LAUNCH_S
     return Estimate((launch_s + s) * 1e6, at_once, cycles, instructions)

@@ -150,10 +150,16 @@ def _instruction(at: str, text: str, high: str) -> Instruction:
 
 @dataclass
 class Warp:
-    """One warp alone on its way: the cycle it is at, and when its barriers and copies to shared memory are done."""
+    """One warp alone on its way: the cycle it is at, and when its barriers and copies to shared memory are done.
+
+    counted: the cycle at which it has counted itself in memory and may end, 0 where it does not count. Only who counts
+    last goes on.
+    """
 
     now: int = 0
     issued: int = 0
+    counting: bool = False
+    counted: int = 0
     barriers: list[int] = field(default_factory=lambda: [0] * 6)
     copying: int = 0
     groups: list[int] = field(default_factory=list)
@@ -177,10 +183,19 @@ class Warp:
         elif what.name.startswith("CALL"):
             self.now += CALL_CYCLES
         self.now += what.stall
+        self.counting = self.counting or what.name.startswith("ATOMG")
+        if self.counting and not self.counted and what.name == "EXIT":
+            self.counted = self.now
 
 
 def cycles(code: Code, repeats: int) -> tuple[int, int]:
-    """Walk through a kernel: cycles of one warp that is alone, and instructions that it issues.
+    """Give the cycles of one warp that goes alone through a kernel, and the instructions that it issues (`walked`)."""
+    warp = walked(code, repeats)
+    return warp.now, warp.issued
+
+
+def walked(code: Code, repeats: int) -> Warp:
+    """Walk through a kernel with one warp that is alone.
 
     repeats: how many times each loop's body runs; where some have tensor instructions, those alone, all others once.
     """
@@ -193,7 +208,7 @@ def cycles(code: Code, repeats: int) -> tuple[int, int]:
         if what.name == "EXIT" and not what.is_predicated:
             break
         i = _following(what, i, place, left, repeats if i in repeated else 1)
-    return warp.now, warp.issued
+    return warp
 
 
 def _repeated(code: Code, place: dict[int, int]) -> set[int]:

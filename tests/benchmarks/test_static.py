@@ -46,6 +46,18 @@ def test_a_warp_waits_for_what_it_loads_and_loops_as_often_as_told():
     assert thrice >= 3 * 700
 
 
+def test_only_who_counts_last_is_charged_for_what_it_does_then():
+    """Of four programs on a processor, one at a time, one merges: three end where they have counted."""
+    counts = [instruction(0, "ATOMG.E.ADD R1", sets=(0,)), instruction(16, "@P0 EXIT", waits=(0,))]
+    merges = [instruction(32, "LDG.E.128 R4", sets=(1,)), instruction(48, "FADD R4, R4, R4", waits=(1,))]
+    made = launch(*counts, *merges, instruction(64, "EXIT"), shared=200 * 1024, programs=528, live=528, rows=132)
+    warp = sass.walked(made.code, 1)
+    assert 0 < warp.counted < warp.now - 700
+    expected = 4 * warp.counted + (warp.now - warp.counted)
+    assert estimate(made, H200).us == pytest.approx(2 + expected / H200.clock_hz * 1e6)
+    assert sass.walked(code(*merges, "@P0 EXIT", "EXIT"), 1).counted == 0
+
+
 def test_conditional_returns_and_jumps_ahead_are_not_taken():
     texts = ("@P0 EXIT", "@P1 BRA 0x30", "FADD R1, R1, R1", "BRA 0x50", "BAR.SYNC 0x0", "EXIT")
     assert sass.cycles(code(*texts), 1)[1] == 5
@@ -182,7 +194,7 @@ def test_what_serves_compiles_and_breaks_no_rule(tmp_path):
         timeout=280,
     )
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
-    assert done.stdout.endswith("broken:\nnames: _write map_0 _select _attend _merge\n"), done.stdout
+    assert done.stdout.endswith("broken:\nnames: _write map_0 _select _attend\n"), done.stdout
 
 
 @pytest.mark.parametrize("name", ["twilight", "refined_union"])

@@ -1,5 +1,7 @@
 """Sparse paged decode against torch's own attention."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -139,6 +141,20 @@ def test_a_list_of_every_page_is_dense_attention_bit_for_bit():
     q, cache = make_case(lengths, num_kv_heads=2, group=3)
     lists = as_lists([list(range(-(-length // 16))) for length in lengths for _ in range(2)], cache)
     assert torch.equal(sparse_decode(q, cache, lists, Softmax(0.25)), sparse_decode(q, cache, None, Softmax(0.25)))
+
+
+@pytest.mark.parametrize("shape", [{"group": 2}, {"group": 3, "value_dim": 24}, {"group": 40}, {"head_dim": 144}])
+def test_rows_put_together_by_their_last_program_are_those_of_a_launch_bit_for_bit(shape, monkeypatch):
+    """Lists with counters are attended to twice, as layers that share them do; none and one part among them."""
+    monkeypatch.setattr("kernels.decode.MOST_MERGED", 2**20)
+    lengths = [0, 7, 300, 16 * 70]
+    q, cache = make_case(lengths, num_kv_heads=2, **shape)
+    lists = as_lists([list(range(-(-length // 16))) for length in lengths for _ in range(2)], cache)
+    apart = sparse_decode(q, cache, lists, Softmax(0.25))
+    arrived = torch.zeros(len(lengths) * 2, dtype=torch.int32, device=DEVICE)
+    for _ in range(2):
+        assert torch.equal(sparse_decode(q, cache, replace(lists, arrived=arrived), Softmax(0.25)), apart)
+        assert not arrived.any()
 
 
 def test_programs_that_take_turns_change_no_bit(monkeypatch):

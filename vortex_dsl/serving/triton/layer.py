@@ -90,7 +90,7 @@ class TritonLayer(ProgramLayer):
         """Give the most bytes that a decode step of one layer takes for a while: scores, lists and partial sums."""
         rows, size = self._max_rows, pages.page_size
         most = -(-self.vllm_config.model_config.max_model_len // size)
-        lists = 4 * rows * (most + 1)
+        lists = 4 * rows * (most + 2)
         if self.rule.remembers:
             lists += remembering_bytes(self.rule.graph, rows, most)
         return self._compiled.plan.num_bytes(rows, most) + lists + self.sums_bytes(pages, rows, most * size)

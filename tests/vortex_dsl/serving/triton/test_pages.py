@@ -308,7 +308,7 @@ def test_a_captured_step_follows_what_its_buffers_say(name, captured):
 
 
 @pytest.mark.parametrize("name", ["centroid", "quest"])
-def test_a_sparse_layers_decode_step_takes_five_launches(monkeypatch, launches, name):
+def test_a_sparse_layers_decode_step_takes_four_launches(monkeypatch, launches, name):
     from vortex_dsl.serving.layers.batches import DeviceBatch
 
     impl = layer_of(name, pages=1)
@@ -319,7 +319,7 @@ def test_a_sparse_layers_decode_step_takes_five_launches(monkeypatch, launches, 
     launches.clear()
     impl.do_kv_cache_update(None, *torch.randn(2, 2, 2, 32), None, torch.tensor([15, 35]))
     impl.decode_step("model.layers.1.attn", query, pages, batch, torch.empty_like(query))
-    assert launches == ["_write", "map_0", "_select", "_attend", "_merge"]
+    assert launches == ["_write", "map_0", "_select", "_attend"]
 
 
 def test_kernels_of_no_such_name_are_refused():
