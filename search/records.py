@@ -154,10 +154,7 @@ class Evaluation:
 
     def measurement(self, name: str) -> Measurement | None:
         """Give the named measurement, None if it was not taken."""
-        for each in self.measurements:
-            if each.name == name:
-                return each
-        return None
+        return next((each for each in self.measurements if each.name == name), None)
 
 
 @dataclass(frozen=True)
@@ -377,8 +374,7 @@ class Progress:
 
     `evaluations`: how many ended in a stage with a status, held-out ones aside, one counted for each candidate that it
     is of. `proposers`: what each that cost anything has cost in dollars, and how many of its programs were admitted.
-    `took`: where the time of workers went, in the order of stages, what is held out last. `owing`: what of the dollars
-    no candidate has paid, by proposer.
+    `took`: where the time of workers went, by stage, what is held out last. `owing`: dollars that no candidate paid.
     """
 
     num_steps: int

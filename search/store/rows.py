@@ -75,8 +75,8 @@ def campaign(row: models.Campaign) -> StoredCampaign:
     return StoredCampaign(row.seed, row.num_candidates, tuple(row.proposers), row.model, row.settings, row.id)
 
 
-def candidate(row: models.Candidate, text: str, written: Written = NOTHING, conversation: str = "") -> Candidate:
-    """Read a candidate, with what was written beside its program, and what was said of it where that was asked for."""
+def candidate(row: Any, text: str, written: Written = NOTHING, conversation: str = "") -> Candidate:
+    """Read a row of candidates, with what was written beside its program, and what was said of it if that was asked."""
     proposal = Proposal(
         text=text,
         proposer=row.proposer,

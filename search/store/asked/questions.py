@@ -48,7 +48,7 @@ def reserve(session: Session, asked: Reserved, most: float) -> float | None:
     connection = session.connection()
     given = {"campaign": asked.campaign_id, "question": asked.id}
     if connection.scalar(LOCK, given) is None:
-        raise LookupError(f"There is no campaign {asked.campaign_id}.")
+        raise LookupError(f"there is no campaign {asked.campaign_id}")
     others = float(connection.scalar(SPENT, given) or 0.0)
     if others + asked.dollars > most:
         return others
