@@ -139,7 +139,7 @@ def test_who_stops_at_once_counts_the_most_and_what_is_heard_later_exactly(confi
         loop.stop()
         assert run.result(timeout=LONG_S).end is End.INTERRUPTED
     (owed,) = ledger.owing(campaign.id)
-    assert owed.num_unheard == len(wire.requests)
+    soon(lambda: len(wire.requests) == owed.num_unheard)
     soon(lambda: not ledger.owing(campaign.id)[0].num_unheard)
     assert in_all(ledger, campaign) == pytest.approx(wire.dollars)
     wire.script = [Scripted(GOOD, paid=PAID)]
