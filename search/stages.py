@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from search.archive.archive import Archive
 from search.archive.archivist import RANKED
 from search.config import LEAST_SIGHTED
-from search.foresight.outlook import by_chance
+from search.foresight.outlook import LEAST_RECENT, by_chance
 from search.parents import REFERENCE, SEED, accuracy, loss
 from search.records import Stage, Status
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from search.records import Candidate, Record, Workload
 
 AS_WRITTEN = 0.0
+LEAST_TOLD = 8  # times as many come to recall as are needed to tell who is good: else all that are better go on at once
 CHEAP = (Stage.CHECK, Stage.SCREEN, Stage.RECALL)  # without an engine, at all ratios before what comes next
 PER_RATIO = (Stage.FIDELITY, Stage.RETRIEVAL, Stage.PROBE, Stage.TASK)  # in an engine, one ratio after the other
 PASSED = (Status.OK,)
@@ -128,8 +129,9 @@ class _Gates:
         """Whether it chooses better than chance, as nobody before it, and well or by luck, as a stage tells it.
 
         Well is what fidelity is foretold to improve on, and before enough is known for that, the best recall. What was
-        published goes on whatever is told. What was proposed before all of that could be seen enters an engine by luck
-        alone where a campaign has time for others: it may be better than nothing, and is worse than what follows.
+        published goes on whatever is told. What was proposed before others that were invented could be seen enters an
+        engine by luck alone where a campaign has time for more: most of it is better than what was published, and worse
+        than what follows.
         """
         evaluation = self._record.evaluation(stage, ratio)
         if self._is_given or evaluation is None:
@@ -141,7 +143,7 @@ class _Gates:
             return False
         promoted = self._archive.promotes(stage, ratio, self._record, self._shares[stage])
         is_good = found >= self._archive.bar(stage, ratio) if promoted is None else promoted
-        is_early = stage is Stage.RECALL and self._shares[stage] < 1 and self._is_early()
+        is_early = stage is Stage.RECALL and self._shares[stage] < 1 and self._is_early(ratio)
         return (is_good and not is_early) or by_chance(self._config.seed, self._record.candidate.step, stage, ratio)
 
     def _is_worth_timing(self, ratio: float) -> bool:
@@ -154,10 +156,14 @@ class _Gates:
             return False  # the first of them would be the best so far; leaders that were not timed are so in the end
         return not told or self._is_near_the_best(told[0], ratio)
 
-    def _is_early(self) -> bool:
-        """Whether most of the campaign is proposed later, by what the seeds have shown."""
-        is_long = self._config.num_candidates >= LEAST_SIGHTED * self._config.lag
-        return is_long and Stage.FIDELITY in self._config.stages and not self._sees_all_seeds()
+    def _is_early(self, ratio: float) -> bool:
+        """Whether most of the campaign is proposed later, and too little can be seen by which to tell who is good."""
+        number = self._config.num_candidates
+        if Stage.FIDELITY not in self._config.stages or number < LEAST_SIGHTED * self._config.lag:
+            return False
+        is_told_soon = number * self._config.screen_share >= LEAST_TOLD * LEAST_RECENT
+        sees_few = self._archive.num_invented(Stage.RECALL, ratio) < LEAST_RECENT
+        return not self._sees_all_seeds() or (is_told_soon and sees_few)
 
     def _sees_all_seeds(self) -> bool:
         return not self._config.seeds or any(operator not in NOT_INVENTED for operator in self._archive.operators)

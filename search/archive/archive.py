@@ -76,6 +76,10 @@ class Foretelling(Protocol):
         """Say whether a record is in the share that promises most, None where nothing can be foretold."""
         ...
 
+    def num_invented(self, num_visible: int) -> int:
+        """Count those that came through the stage and were not given."""
+        ...
+
     def weights(self, num_visible: int) -> Mapping[int, float]:
         """Say how much each layer counts: empty where nothing can be foretold."""
         ...
@@ -143,6 +147,11 @@ class Archive:
         """Say whether a record is in the share that promises most after a stage, None where that cannot be told."""
         outlook = self.outlooks.get((stage, ratio))
         return outlook.promotes(record, self.num_records, share) if outlook else None
+
+    def num_invented(self, stage: str, ratio: float) -> int:
+        """Count the candidates that came through a stage at a cost ratio, those that were given aside."""
+        outlook = self.outlooks.get((stage, ratio))
+        return outlook.num_invented(self.num_records) if outlook else 0
 
     def weights(self, stage: str, ratio: float) -> Mapping[int, float]:
         """Give by layer how much log KL is foretold to rise with what the layer loses; empty where it cannot be told.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from search.foresight.foresight import BY_LAYER, Foresight, layers_of, log_errors, log_kl
-from search.parents import REFERENCE
+from search.parents import REFERENCE, SEED
 from search.records import Stage
 
 if TYPE_CHECKING:
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from search.records import Record
 
 MAX_KEPT = 64  # models: more than there are questions at a time
+ROUNDING = 1e-9  # of a promise: one of many that are told at once differs in its last digits
 LUCKY = 0.02  # share of the candidates that go on by lot: what is underrated is found out
 LEAST_ENTERING = 4  # so many are promoted before a share of those seen is more
-RECENT, LEAST_RECENT = 64, 16  # candidates by whom it is seen where the last ones would have stood
+RECENT, LEAST_RECENT = 96, 16  # invented candidates by whom it is told what the next ones will promise
 
 
 def by_chance(seed: int, step: int, stage: Stage, ratio: float, share: float = LUCKY) -> bool:
@@ -45,16 +46,22 @@ class Outlook:
         self._results: list[Record] = []
         self._result_steps: list[int] = []
         self._models: dict[int, tuple[Foresight, Array]] = {}  # by number of results, with what candidates promise
-        self._kept_shares: dict[tuple[int, int, float], float] = {}
+        self._invented: list[int] = []  # places in both of those that were not given
+        self._came: list[int] = []  # steps of these, and of those whose errors are not known
+        self._bars: dict[tuple[int, int, float], float | None] = {}
 
     def add(self, record: Record, step: int) -> None:
         """Add the finished record of a step, a later one each time."""
         if record.candidate.proposal.operator == REFERENCE:
             return
+        if record.candidate.proposal.operator != SEED:
+            self._came.append(step)
         self._layers = self._layers or layers_of(record, self.ratio, self.stage)
         errors = log_errors(record, self.ratio, self.stage, self._layers)
         if not errors:
             return
+        if record.candidate.proposal.operator != SEED:
+            self._invented.append(len(self._steps))
         self._errors.append(errors)
         self._steps.append(step)
         if log_kl(record, self.ratio) is not None:
@@ -64,7 +71,7 @@ class Outlook:
     def branch(self) -> Outlook:
         """Give another one that knows the same and goes on by itself."""
         other = copy(self)
-        kept = ("_errors", "_steps", "_results", "_result_steps", "_models", "_kept_shares")
+        kept = ("_errors", "_steps", "_results", "_result_steps", "_models", "_invented", "_came", "_bars")
         vars(other).update({name: copy(getattr(self, name)) for name in kept})
         return other
 
@@ -77,7 +84,7 @@ class Outlook:
         return self.foresight(num_visible).foretell(record)
 
     def promotes(self, record: Record, num_visible: int, share: float) -> bool | None:
-        """Say whether a candidate promises more than all but a share of candidates do, as far as that is visible.
+        """Say whether a candidate is in the share of candidates that promise most, as far as that is visible.
 
         None where nothing can be foretold of it.
         """
@@ -85,34 +92,39 @@ class Outlook:
         errors = log_errors(record, self.ratio, self.stage, foresight.layers)
         if not (foresight.is_informed and errors):
             return None
-        num_better = int((promises > foresight.promises([errors])[0]).sum())
-        return num_better < max(LEAST_ENTERING, self._corrected(share, num_visible) * (len(promises) + 1))
+        promise = foresight.promises([errors])[0]
+        bar = self._bar(share, num_visible) if share < 1 else None
+        if bar is not None:
+            return bool(promise - promises.max() >= bar - ROUNDING)
+        num_better = int((promises > promise + ROUNDING).sum())
+        return num_better < max(LEAST_ENTERING, share * (len(promises) + 1))
 
-    def _corrected(self, share: float, num_visible: int) -> float:
-        """Give the share of those visible among whose best `share` of the next candidates will be.
+    def num_invented(self, num_visible: int) -> int:
+        """Count those that are visible and were not given."""
+        return bisect_left(self._came, num_visible)
 
-        A search that gets on proposes what most of its past is worse than: of the first hundreds on SmolLM2 four in
-        ten were in the best tenth of what they could see. So it is told by where the last that are visible stood among
-        those that they could see.
+    def _bar(self, share: float, num_visible: int) -> float | None:
+        """Give by how much the best `share` of the next candidates will promise more than what they can see.
+
+        It is told by the last that are visible: by how much more each promised than the best that it could see, or how
+        much less. By their places a search that gets on cannot be told: it proposes what all of its past is worse than,
+        so that of the first hundreds on SmolLM2 one in four had a place among the best four. None before enough are
+        visible; what was given tells nothing of what is invented.
         """
-        if share >= 1:
-            return share
         _, promises = self._model(num_visible)
         key = (len(promises), bisect_left(self._result_steps, num_visible), share)
-        if key not in self._kept_shares:
-            places = self._places(promises)
-            corrected = share if len(places) < LEAST_RECENT else min(share, float(np.quantile(places, share)))
-            self._kept_shares = {**dict(list(self._kept_shares.items())[-MAX_KEPT:]), key: corrected}
-        return self._kept_shares[key]
+        if key not in self._bars:
+            leads = self._leads(promises)
+            found = float(np.quantile(leads, 1 - share)) if len(leads) >= LEAST_RECENT else None
+            self._bars = {**dict(list(self._bars.items())[-MAX_KEPT:]), key: found}
+        return self._bars[key]
 
-    def _places(self, promises: Array) -> list[float]:
-        """Give for each of the last candidates the share of those that it could see which promise more."""
-        found = []
-        for i in range(max(0, len(promises) - RECENT), len(promises)):
-            num_seen = bisect_left(self._steps, self._steps[i] - self._lag)
-            if num_seen:
-                found.append(float((promises[:num_seen] > promises[i]).sum()) / (num_seen + 1))
-        return found
+    def _leads(self, promises: Array) -> list[float]:
+        """Give by how much more each of the last invented candidates promises than the best that it could see."""
+        best = np.maximum.accumulate(promises)
+        recent = self._invented[: bisect_left(self._invented, len(promises))][-RECENT:]
+        seen = ((place, bisect_left(self._steps, self._steps[place] - self._lag)) for place in recent)
+        return [float(promises[place] - best[num_seen - 1]) for place, num_seen in seen if num_seen]
 
     def weights(self, num_visible: int) -> dict[int, float]:
         """Give by layer the slope of log KL for one standard deviation of log error; empty without enough results.

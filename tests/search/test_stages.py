@@ -6,6 +6,7 @@ import pytest
 
 from search.archive.archivist import LEAST_GOING_ON, NUM_TIMED, archive_of
 from search.config import CampaignConfig
+from search.foresight.outlook import LEAST_RECENT
 from search.parents import REFERENCE, SEED
 from search.records import Candidate, Evaluation, EvaluationKey, Measurement, Proposal, Record, Stage, Status
 from search.stages import course, next_workload
@@ -190,6 +191,17 @@ def test_what_was_proposed_before_the_seeds_were_seen_enters_by_luck_alone_where
     assert 2 <= len(lucky) <= 25
     assert all(entered(replace(long, num_candidates=63), seeds, 0.9, step) for step in range(20))
     assert entered(long, [*seeds, recalled(10, 0.2)], 0.9)  # the first that was proposed itself is seen with all seeds
+
+
+def test_of_thousands_none_enters_but_by_luck_before_enough_were_invented_to_tell_who_is_good():
+    seeds = [recalled(step, 0.2, operator=SEED) for step in range(10)]
+    long = replace(REAL, lag=16, num_candidates=5000, screen_share=0.08)
+    few, enough = (
+        [*seeds, *(recalled(10 + i, 0.2) for i in range(number))] for number in (LEAST_RECENT - 1, LEAST_RECENT)
+    )
+    assert sum(entered(long, few, 0.9, step) for step in range(50, 100)) <= 5
+    assert all(entered(long, enough, 0.9, step) for step in range(50, 60))
+    assert all(entered(replace(long, screen_share=0.02), few, 0.9, step) for step in range(50, 60))  # too few for that
 
 
 @pytest.mark.parametrize("operator", ["mutate", SEED])

@@ -142,12 +142,13 @@ def test_names_of_agents_from_outside_are_nobody_elses(asked, says):
     ("asked", "timed"),
     [
         ({}, False),
-        ({"candidates": 1000}, True),
+        ({"candidates": 1000}, False),
+        ({"candidates": 1000, "gpus": ["H100"]}, True),
         ({"stop_at": "accuracy > 0.9 at 8"}, False),
         ({"stop_at": "accuracy > 0.9 and speedup > 1.2 at 8"}, True),
     ],
 )
-def test_a_short_search_times_leaders_in_the_end_unless_a_speed_may_end_it(asked, timed):
+def test_leaders_are_timed_in_the_end_unless_a_speed_may_end_the_search_or_it_is_long_on_gpus(asked, timed):
     settings = settings_of(read_setup(None, asked), PROBE)
     assert settings.timed_in_search is timed
     assert CampaignConfig.from_json(settings.to_json()).timed_in_search is timed

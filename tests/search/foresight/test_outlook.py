@@ -71,9 +71,9 @@ def test_as_many_go_on_of_a_search_that_gets_better_all_the_time(make, lag):
 
 
 def test_a_few_are_promoted_before_a_share_is_more(make):
-    records, _ = make.drawn(20)
+    records, _ = make.drawn(14)
     outlook = looked_at(records)
-    assert sum(outlook.promotes(each, 20, 0.0) for each in records) == LEAST_ENTERING
+    assert sum(outlook.promotes(each, 14, 0.0) for each in records) == LEAST_ENTERING
 
 
 def test_where_nothing_can_be_foretold_nothing_is_said(make):
