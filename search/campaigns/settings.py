@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 PROBE_RATIOS = (8.0,)
 # So many of the candidates are meant to enter an engine at a cost ratio, whose stages take twenty seconds. It is more
-# in a short search, most of whose steps see too few others: .11 to .19 of 150 where .06 were meant, and .17 to .25 where
-# .1 were (three ledgers replayed; of the best five at a ratio the former kept nine in ten, the latter all).
+# in a short search, whose steps see few others: .11 to .19 of 150 where .06 were meant, and .17 to .25 where .1 were
+# (three ledgers replayed; of the best five at a ratio the former kept nine in ten, the latter all).
 ENTERING_SHARE = 0.08
 MOST_ENTERING = 100  # of them at a cost ratio: more of a long campaign are judged without an engine
 SCREEN_SHARE = 0.3  # at most so many go on from a part of the recordings to all, which takes four times as long

@@ -6,7 +6,7 @@ What a program without states chooses at a step depends on that step alone, so t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,13 +17,16 @@ from vortex_dsl.backends.decoding import Run, choosing_layer
 from vortex_dsl.backends.torch_backend import Torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Sequence
 
     from search.evaluator.recall.parts import Part
     from search.evaluator.recall.recordings import Model
     from vortex_dsl.backends.batched import Loaded
     from vortex_dsl.backends.contract import Chosen
     from vortex_dsl.graph.graph import Graph
+
+
+MAX_STORED_BYTES = 16 << 20  # of one part: some programs at all layers of the screen's six, few at those of recall
 
 
 class Opened:
@@ -110,10 +113,29 @@ class SummarizedOnce(Torch):
         return self.batched.choose(step).pages.unflatten(0, (num_steps, rows))
 
 
-class Choices:
-    """What one program attends to in a part of a recording."""
+class Stored:
+    """Fields of pages as programs store them, of those that were asked for last: half of the time goes to them.
 
-    def __init__(self, graph: Graph, model: Model, part: Part) -> None:
+    Programs differ most often in their budget alone, or in how they score the same fields.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[Hashable, torch.Tensor] = {}
+
+    def region(self, key: Hashable, made: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """Give what is kept under a key, or make it; who was not asked for longest goes beyond `MAX_STORED_BYTES`."""
+        found = self._kept.pop(key, None)
+        self._kept[key] = made() if found is None else found
+        while len(self._kept) > 1 and sum(each.nbytes for each in self._kept.values()) > MAX_STORED_BYTES:
+            del self._kept[next(iter(self._kept))]
+        return self._kept[key]
+
+
+class Choices:
+    """What one program attends to in a part of a recording. stored: of this part, and of no other."""
+
+    def __init__(self, graph: Graph, model: Model, part: Part, stored: Stored | None = None) -> None:
+        self._stored = Stored() if stored is None else stored
         self._k, self._v = (Opened(x, graph.page_size) for x in (part.recording.k, part.recording.v))
         self._graph, self._model, self._part, self._recording = graph, model, part, part.recording
         self._backend = SummarizedOnce(graph)
@@ -133,7 +155,9 @@ class Choices:
             place = self._model.layers.index(leader)
             k = self._k.pages(place)
             v = self._v.pages(place) if self._reads_values else k  # which nobody looks at
-            self._backend.source = self._backend.summarized(k, v)
+            made = partial(self._backend.batched.summarize, k.flatten(0, 1), v.flatten(0, 1))
+            region = self._stored.region((place, self._graph.page_size, self._graph.stored), made)
+            self._backend.source = self._backend.loaded(region, k, v)
             yield places, attended(leader, place)
 
     @property

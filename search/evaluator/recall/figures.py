@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from search.evaluator import intervals
-from search.evaluator.recall.choices import Choices, Opened
+from search.evaluator.recall.choices import Choices, Opened, Stored
 from search.records import Measurement
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class Dense:
         k, v = Opened(part.recording.k), Opened(part.recording.v)
         weights, out = zip(*(self._layer(k, v, place, model.scale) for place in part.places), strict=True)
         self.weights, self.out = torch.stack(weights), torch.stack(out)
+        self.stored = Stored()
         self.page_mass = lru_cache(MAX_KEPT)(self._page_mass)
         self.best = lru_cache(MAX_KEPT)(self._best)
 
@@ -228,7 +229,7 @@ def _attended(graph: Graph, model: Model, dense: Dense) -> torch.Tensor:
     mass, part = dense.page_mass(graph.page_size), dense.part
     index, count = torch.arange(mass.shape[-1]), -(-dense.lengths // graph.page_size)
     attended = (index < count[:, None, None]).expand(mass.shape).clone()
-    for places, pages in Choices(graph, model, part).attended():
+    for places, pages in Choices(graph, model, part, dense.stored).attended():
         if pages is not None:
             attended[[part.places.index(place) for place in places]] = pages
     return attended
