@@ -42,7 +42,7 @@ def test_a_killed_driver_leaves_the_ledger_of_an_undisturbed_run():
 
 
 WAITING = """
-import subprocess, sys
+import signal, subprocess, sys
 from benchmarks.faults.__main__ import main
 from benchmarks.faults.kills import DrivenCampaign
 
@@ -51,6 +51,7 @@ def start(campaign):
     print(campaign.driver.pid, flush=True)
 
 DrivenCampaign.start = start
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
 sys.exit(main(["kills", "--what", "driver", "--threads", "-n", "1"]))
 """
 
