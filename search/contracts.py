@@ -245,14 +245,11 @@ class Ledger(Protocol):
         """
         ...
 
-    def finish(
-        self, evaluation: Evaluation, owner: str, environment: Environment, begun: Sequence[EvaluationKey] = ()
-    ) -> None:
+    def finish(self, evaluation: Evaluation, owner: str, environment: Environment) -> None:
         """Store a result and end the lease; the leaderboard follows in the same transaction.
 
-        A second result for a finished key changes nothing (the first one counts). `begun`: what else is at work by now,
-        which is noted in the same transaction as `begin` would. Raises LookupError for a
-        key that nobody has claimed.
+        A second result for a finished key changes nothing (the first one counts). Raises LookupError for a key that
+        nobody has claimed.
         """
         ...
 

@@ -79,7 +79,8 @@ class Dispatcher:
     """Carries jobs to an evaluator and their results to the ledger. One thread uses it.
 
     `check` measures tasks of stage CHECK in this process. The evaluator is handed no more than its workers can begin:
-    what waits here can be given back, and nobody is blamed for it.
+    what waits here can be given back, and nobody is blamed for it. A worker that is done is given nothing until its
+    result was collected and the next call comes: what follows of the same program goes on where its fields are at hand.
     """
 
     def __init__(self, ledger: Ledger, evaluator: Evaluator, check: Callable[[EvaluationTask], Evaluation]) -> None:
@@ -122,15 +123,14 @@ class Dispatcher:
         """Give what is finished and stored, waiting up to `timeout_s` for the first."""
         self._keep_leases()
         self._try_busy()
+        self._begin(self._hand_over())  # to workers with whose program nothing went on
         patience = 0.0 if self._done else min(timeout_s, BUSY_POLL_S)
         if self._handed:
             finished = self._evaluator.completed(patience)
             self._handed -= {evaluation.key for evaluation in finished}
             self._served = {self._text(evaluation.key) for evaluation in finished}
-            begun = self._hand_over()  # before anything is stored: no worker waits for the database
             for evaluation in finished:
-                begun = self._finish(evaluation, begun)
-            self._begin(begun)
+                self._finish(evaluation)
         elif patience:
             time.sleep(min(patience, max(0.0, self._retry_at - time.monotonic())))
         done, self._done = self._done, []
@@ -215,13 +215,13 @@ class Dispatcher:
         if new:
             self._ledger.begin(new, self.owner)
 
-    def _finish(self, evaluation: Evaluation, begun: Sequence[EvaluationKey] = ()) -> Sequence[EvaluationKey]:
-        """Store a result, and with it what has come into workers' hands; gives what of that is not told yet."""
+    def _finish(self, evaluation: Evaluation) -> None:
+        """Store a result."""
         job = self._running.get(evaluation.key)
         if job is None:  # a retry's late twin; the ledger has the first
-            return begun
+            return
         evaluation = replace(evaluation, ratio=job.task.workload.ratio)  # whoever wrote it, a lost worker's place too
-        self._ledger.finish(evaluation, self.owner, self._evaluator.environment, begun)
+        self._ledger.finish(evaluation, self.owner, self._evaluator.environment)
         del self._running[evaluation.key]  # only now: what could not be stored is given back
         self._begun.pop(evaluation.key, None)
         self._lost.discard(evaluation.key)
@@ -229,7 +229,6 @@ class Dispatcher:
             self._wait(job)
         else:
             self._done.append(evaluation)
-        return ()
 
     def _try_busy(self) -> None:
         now = time.monotonic()

@@ -27,7 +27,7 @@ PROBE_RATIOS = (8.0,)
 # in a short search, whose steps see few others: .11 to .19 of 150 where .06 were meant, and .17 to .25 where .1 were
 # (three ledgers replayed; of the best five at a ratio the former kept nine in ten, the latter all).
 ENTERING_SHARE = 0.08
-MOST_ENTERING = 100  # of them at a cost ratio: more of a long campaign are judged without an engine
+MOST_ENTERING = 70  # of them at a cost ratio: more of a long campaign are judged without an engine
 SCREEN_SHARE = 0.3  # at most so many go on from a part of the recordings to all, which takes four times as long
 LEAST_TIMED = 1000  # candidates of a search that is long
 MORE_RECALLED = 4  # times as many as enter an engine, where that is less

@@ -312,21 +312,16 @@ class SqlLedger:
                 lease.update_all(session, statement, keys, owner)
 
     @patient
-    def finish(
-        self, evaluation: Evaluation, owner: str, environment: Environment, begun: Sequence[EvaluationKey] = ()
-    ) -> None:
+    def finish(self, evaluation: Evaluation, owner: str, environment: Environment) -> None:
         """Store a result and end the lease; the leaderboard follows in the same transaction.
 
-        `begun`: other leases of ours that are at work now, as `begin` notes it. The first result counts, even from an
-        owner whose lease ran out meanwhile: it was measured. Only what is to be tried again anyway cannot end somebody
-        else's lease.
+        The first result counts, even from an owner whose lease ran out meanwhile: it was measured. Only what is to be
+        tried again anyway cannot end somebody else's lease.
         """
         digest = evaluation.key.environment_digest
         if environment.digest != digest:
             raise ValueError(f"The evaluation names the environment {digest}, not {environment.digest} as given.")
         with self._writing() as session:
-            if begun:
-                lease.update_all(session, lease.BEGIN, begun, owner)
             settled = lease.settle(session, evaluation, owner, environment.commit)
             if settled is None:
                 return

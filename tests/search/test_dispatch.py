@@ -111,17 +111,48 @@ def test_a_worker_goes_on_with_the_program_that_it_has_served(ledger, job):
     assert evaluator.at_work() == ["a1", "a2"]  # nothing else was there when the second worker was free
     evaluator.end("a2")
     dispatcher.collect(0.0)
+    assert evaluator.at_work() == ["a1"]  # the second waits for what follows
+    dispatcher.collect(0.0)
     assert evaluator.at_work() == ["a1", "b1"]
-    dispatcher.start(of("a", 3))
     evaluator.end("b1")
     dispatcher.collect(0.0)
-    assert evaluator.at_work() == ["a1", "b2"]
+    dispatcher.start(of("b", 3))
+    assert evaluator.at_work() == ["a1", "b2"]  # which waited longer
     evaluator.end("b2")
     dispatcher.collect(0.0)
-    assert evaluator.at_work() == ["a1", "c1"]
+    dispatcher.collect(0.0)
+    assert evaluator.at_work() == ["a1", "b3"]
+    dispatcher.start(of("a", 3))
     evaluator.end("a1")
     dispatcher.collect(0.0)
-    assert evaluator.at_work() == ["c1", "a3"]
+    dispatcher.start(of("a", 4))
+    assert evaluator.at_work() == ["b3", "a3"]
+    evaluator.end("a3")
+    dispatcher.collect(0.0)
+    dispatcher.start(of("d", 1))  # another worker's follows
+    assert evaluator.at_work() == ["b3", "a4"]
+    evaluator.end("b3")
+    dispatcher.collect(0.0)
+    dispatcher.collect(0.0)
+    assert evaluator.at_work() == ["a4", "c1"]
+
+
+def test_a_worker_goes_on_with_what_follows_a_result(ledger, job):
+    """What was waiting comes after it: what is to be measured next of a program is asked once its result is known."""
+
+    def of(text, seed):
+        task = replace(job.task, text=text, key=replace(job.task.key, program_digest=text, seed=seed))
+        return Job(task, job.candidate_id)
+
+    evaluator = Workers(1)
+    dispatcher = Dispatcher(ledger, evaluator, never)
+    for name in ("a", "b"):
+        dispatcher.start(of(name, 1))
+    evaluator.end("a1")
+    (done,) = dispatcher.collect(0.0)
+    assert done.key.program_digest == "a"
+    dispatcher.start(of("a", 2))
+    assert evaluator.at_work() == ["a2"]
 
 
 def test_what_confirms_comes_in_order(ledger, job):
@@ -140,6 +171,7 @@ def test_what_confirms_comes_in_order(ledger, job):
     for _ in range(4):
         done += evaluator.at_work()
         evaluator.end(done[-1])
+        dispatcher.collect(0.0)
         dispatcher.collect(0.0)
     assert done == ["a1", "b1", "a2", "b2"]
 
@@ -329,20 +361,6 @@ def test_what_comes_into_a_workers_hands_later_is_noted_then(ledger):
         dispatcher.collect(0.05)
         assert {key.program_digest for key in evaluator.running()} <= set(begun(ledger))
     assert begun(ledger) == ["q0", "q1", "q2"]
-
-
-def test_what_follows_a_result_is_noted_with_it(ledger):
-    """An evaluation costs two transactions: its claim, and its result with what comes into the worker's hands next."""
-    calls = []
-    dispatcher = Dispatcher(ledger, FakeEvaluator(failure_rate=0.0), never)
-    for job in jobs_of(ledger, 3):
-        dispatcher.start(job)
-    for name in ("begin", "finish", "claim"):
-        real = getattr(ledger, name)
-        setattr(ledger, name, lambda *given, name=name, real=real, **named: (calls.append(name), real(*given, **named)))
-    while not dispatcher.idle:
-        dispatcher.collect(0.05)
-    assert calls == ["finish"] * 3
 
 
 def test_a_check_that_kills_the_driver_is_blamed(ledger, job):

@@ -299,18 +299,6 @@ class LedgerContract:
             time.sleep(2 * MOMENT)
         assert ledger.claim(task(), "heir", MINUTE).status is Status.QUARANTINED
 
-    def test_what_a_result_tells_to_have_begun_is_blamed(self, ledger):
-        """Told with a result that counts and with one that does not; another's lease is nobody else's to begin."""
-        for number in range(3):
-            assert ledger.claim(task(), "doomed", MOMENT) is Claim.TAKEN
-            assert ledger.claim(task("theirs"), "somebody", MOMENT) is Claim.TAKEN
-            ledger.claim(task("done"), "doomed", MINUTE)
-            ledger.finish(result(task("done")), "doomed", ENVIRONMENT, [task().key, task("theirs").key])
-            assert number == 0 or ledger.claim(task("done"), "doomed", MINUTE) == result(task("done"))
-            time.sleep(2 * MOMENT)
-        assert ledger.claim(task(), "heir", MINUTE).status is Status.QUARANTINED
-        assert ledger.claim(task("theirs"), "heir", MINUTE) is Claim.TAKEN
-
     def test_only_ones_own_lease_is_begun(self, ledger):
         for _ in range(4):
             assert ledger.claim(task(), "doomed", MOMENT) is Claim.TAKEN
