@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+NUM_SLOWEST = 25
 ON_CUDA = Path("/proc/driver/nvidia/version").exists()
 
 
@@ -48,6 +49,7 @@ class Share:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._mine: dict[str, bool] = {}
+        self._took: Counter[str] = Counter()  # by file, in seconds
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
@@ -64,3 +66,11 @@ class Share:
         except FileExistsError:
             return False
         return True
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._took[report.nodeid.split("::")[0]] += report.duration
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Tell which files took longest: all tests together are to stay below 25 minutes."""
+        for name, seconds in self._took.most_common(NUM_SLOWEST):
+            terminalreporter.write_line(f"{seconds:6.1f} s {name}")
