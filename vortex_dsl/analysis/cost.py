@@ -113,9 +113,9 @@ def cost_of(graph: Graph, tokens: int, num_layers: int = NUM_LAYERS) -> Cost:
     check_size("cost: tokens", tokens, MAX_TOKENS)
     check_size("cost: num_layers", num_layers, MAX_LAYERS)
     group, dim = graph.shape.group, graph.shape.head_dim
-    cut, layout = schedule(graph), Layout(graph)
-    choices = _choices(graph, tokens, num_layers)
-    counts = [_Counts(cut, layout, graph, each) for each in choices]
+    layout = Layout(graph)
+    choices, stages = _choices(graph, tokens, num_layers), _Stages(graph, layout)
+    counts = [_Counts(stages, each) for each in choices]
     mean = _Mean(counts, graph.refresh_steps)
     attend, summarize = _attend(graph, counts, tokens), _summarize(graph)
     chosen = tuple(mean.stage(column) for column in zip(*(count.stages for count in counts), strict=True))
@@ -171,33 +171,60 @@ def pages_by_node(graph: Graph, tokens: int) -> dict[Node, float]:
     return pages
 
 
-class _Counts:
-    """Counts of one layer that chooses, not amortised."""
+@dataclass(frozen=True)
+class _Counted:
+    """One stage in one layer, not amortised, and of its bytes those of fields, of buffers and of states."""
 
-    def __init__(self, cut: tuple[Cut, ...], layout: Layout, graph: Graph, choice: _Choice) -> None:
-        self.choice, self.budget = choice, choice.budget
-        self.field_bytes = self.buffer_bytes = self.state_bytes = 0.0
-        self._graph = graph
+    cost: StageCost
+    field_bytes: float
+    buffer_bytes: float
+    state_bytes: float
+
+
+class _Stages:
+    """What the stages take by the number of pages that they work on, told once of layers that are alike."""
+
+    def __init__(self, graph: Graph, layout: Layout) -> None:
+        self.cut = schedule(graph)
+        self._graph, self._names, self._kept = graph, _names(self.cut), _kept(self.cut)
         self._fields: Mapping[Node, int] = {field.field.leaf: field.num_bytes for field in layout.fields}
-        self._kept = _kept(cut)
-        self.stages = [self._stage(stage, name) for stage, name in zip(cut, _names(cut), strict=True)]
+        self._known: dict[tuple[int, float], _Counted] = {}
 
-    def _stage(self, stage: Cut, name: str) -> StageCost:
-        pages = self.budget.num_pages if stage.among is None else self.budget.chosen(stage.among)
+    def at(self, place: int, pages: float) -> _Counted:
+        """Count a stage, by its place, on so many pages."""
+        if (place, pages) not in self._known:
+            self._known[place, pages] = self._count(self.cut[place], self._names[place], pages)
+        return self._known[place, pages]
+
+    def _count(self, stage: Cut, name: str, pages: float) -> _Counted:
         size = _Size(pages)
         fields = sum(pages * (self._fields.get(node, 0) + self._raw_bytes(node)) for node in stage.reads)
         states = sum(FLOAT_BYTES * size(node.type) for node in stage.reads if node.op == "state")
         if stage.kind == "remember":
             states = sum(FLOAT_BYTES * size(state.type) for state in self._graph.states)
         buffers = sum(FLOAT_BYTES * size(node.type) for node in (*stage.reads, *stage.nodes) if node in self._kept)
-        self.field_bytes, self.buffer_bytes = self.field_bytes + fields, self.buffer_bytes + buffers
-        self.state_bytes += states
         flops = sum(ENTRIES[node.op].flops(node, size) for node in stage.nodes)
-        return StageCost(name, stage.kind, pages, fields + buffers + states, flops)
+        cost = StageCost(name, stage.kind, pages, fields + buffers + states, flops)
+        return _Counted(cost, fields, buffers, states)
 
     def _raw_bytes(self, node: Node) -> int:
         raw = node.op == "input" and node.attr("name") in RAW
         return prod((CACHE_BYTES, self._graph.page_size, self._graph.shape.head_dim)) if raw else 0
+
+
+class _Counts:
+    """Counts of one layer that chooses, not amortised."""
+
+    def __init__(self, stages: _Stages, choice: _Choice) -> None:
+        self.choice, self.budget = choice, choice.budget
+        counted = [stages.at(place, self._pages(stage)) for place, stage in enumerate(stages.cut)]
+        self.stages = [each.cost for each in counted]
+        self.field_bytes = sum(each.field_bytes for each in counted)
+        self.buffer_bytes = sum(each.buffer_bytes for each in counted)
+        self.state_bytes = sum(each.state_bytes for each in counted)
+
+    def _pages(self, stage: Cut) -> float:
+        return self.budget.num_pages if stage.among is None else self.budget.chosen(stage.among)
 
 
 def _kept(stages: tuple[Cut, ...]) -> set[Node]:

@@ -12,12 +12,13 @@ from vortex_dsl.analysis.layout import Layout
 from vortex_dsl.analysis.stages import stages_of, widest
 from vortex_dsl.backends.contract import Chosen
 from vortex_dsl.backends.interpreter import evaluate
+from vortex_dsl.node import reachable
 from vortex_dsl.ops.frame import Best, Frame, numeric
 from vortex_dsl.values import DIM, PAGE
 
 if TYPE_CHECKING:
     from vortex_dsl.analysis.stages import Contraction
-    from vortex_dsl.graph.graph import Graph
+    from vortex_dsl.graph.graph import Field, Graph
     from vortex_dsl.node import Node
 
 RAW = {"page.k": "k", "page.v": "v"}
@@ -134,10 +135,7 @@ class Batched:
         return packed[0] if len(packed) == 1 else torch.cat(packed)
 
     def _summarize_block(self, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        inputs = {"k": k, "v": v}
-        leaves = [node for node in self.graph.summary_nodes if node.op == "input"]
-        env = {node: inputs[node.attr("name")].float() for node in leaves}
-        evaluate(self.graph.summary_nodes, env, Frame(lead=1), k.device)
+        env = _evaluated(self.graph.summary_nodes, k, v)
         return self.layout.pack({field.name: _full_rows(env[field.node], len(k)) for field in self.graph.fields})
 
     def select(self, step: Step) -> torch.Tensor:
@@ -255,6 +253,25 @@ def _input(name: str, step: Step) -> torch.Tensor:
 def _pages(env: dict[Node, torch.Tensor], some: slice) -> dict[Node, torch.Tensor]:
     """Cut some pages out of every value that has pages."""
     return {node: x[:, some] if PAGE in node.type.names else x for node, x in env.items()}
+
+
+def read_back(field: Field, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Give complete pages' field as select reads it, float32 [rows, *axes], whatever else a program stores.
+
+    k, v: [rows, token, dim], any float dtype.
+    """
+    nodes = reachable((field.as_read,))
+    size = max(1, BLOCK_ELEMENTS // widest(nodes))
+    blocks = zip(k.split(size), v.split(size), strict=True)
+    return torch.cat([_full_rows(_evaluated(nodes, *some)[field.as_read], len(some[0])) for some in blocks])
+
+
+def _evaluated(nodes: tuple[Node, ...], k: torch.Tensor, v: torch.Tensor) -> dict[Node, torch.Tensor]:
+    """Evaluate nodes of summarize for some pages."""
+    inputs = {"k": k, "v": v}
+    env = {node: inputs[node.attr("name")].float() for node in nodes if node.op == "input"}
+    evaluate(nodes, env, Frame(lead=1), k.device)
+    return env
 
 
 def _full_rows(x: torch.Tensor, rows: int) -> torch.Tensor:

@@ -26,10 +26,7 @@ class Torch:
 
     def summarized(self, k: torch.Tensor, v: torch.Tensor) -> Loaded:
         """Summarize every page. k, v: float32 [rows, page, token, dim]."""
-        return self.loaded(self.batched.summarize(k.flatten(0, 1), v.flatten(0, 1)), k, v)
-
-    def loaded(self, region: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> Loaded:
-        """Read every page's fields as they are stored: uint8 [rows x page, bytes_per_page]. k, v: as they are given."""
+        region = self.batched.summarize(k.flatten(0, 1), v.flatten(0, 1))
         rows, pages = k.shape[:2]
         every = torch.arange(rows * pages, device=k.device).reshape(rows, pages)
         return Loaded(pages, self.batched.layout.load(region, every), k, v)

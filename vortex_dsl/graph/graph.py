@@ -35,12 +35,17 @@ class Field:
     @property
     def node(self) -> Node:
         """Give the value before it is stored."""
-        return self.leaf.args[0].args[0]
+        return self.as_read.args[0]
+
+    @property
+    def as_read(self) -> Node:
+        """Give the value as select reads it."""
+        return self.leaf.args[0]
 
     @property
     def storage(self) -> str:
         """Give the storage kind."""
-        return self.leaf.args[0].attr("storage")
+        return self.as_read.attr("storage")
 
     @property
     def type(self) -> Type:

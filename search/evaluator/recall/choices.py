@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vortex_dsl.backends.batched import Step, contract
+from vortex_dsl.backends.batched import Loaded, Step, contract, read_back
 from vortex_dsl.backends.contract import Decode
 from vortex_dsl.backends.decoding import Run, choosing_layer
 from vortex_dsl.backends.torch_backend import Torch
@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 
     from search.evaluator.recall.parts import Part
     from search.evaluator.recall.recordings import Model
-    from vortex_dsl.backends.batched import Loaded
     from vortex_dsl.backends.contract import Chosen
-    from vortex_dsl.graph.graph import Graph
+    from vortex_dsl.graph.graph import Field, Graph
 
 
-MAX_STORED_BYTES = 16 << 20  # of one part: some programs at all layers of the screen's six, few at those of recall
+MAX_STORED_BYTES = 32 << 20  # of one part: every key of two kinds at all layers of a part of the screen
 
 
 class Opened:
@@ -37,11 +36,12 @@ class Opened:
 
     def __init__(self, kept: torch.Tensor, page_size: int = 1) -> None:
         self._kept, self._page_size, self._place = kept, page_size, -1
+        self.num_pages = -(-kept.shape[3] // page_size)
 
     @cached_property
     def _pages(self) -> torch.Tensor:
-        _, texts, heads, tokens, dim = self._kept.shape
-        return torch.zeros(texts * heads, -(-tokens // self._page_size), self._page_size, dim)
+        _, texts, heads, _, dim = self._kept.shape
+        return torch.zeros(texts * heads, self.num_pages, self._page_size, dim)
 
     def pages(self, place: int) -> torch.Tensor:
         """Give a layer's [row, page, token, dim], zeros after the last token, until another layer is asked for."""
@@ -114,15 +114,15 @@ class SummarizedOnce(Torch):
 
 
 class Stored:
-    """Fields of pages as programs store them, of those that were asked for last: half of the time goes to them.
+    """Fields of pages as select reads them, of those that were asked for last: half of the time goes to them.
 
-    Programs differ most often in their budget alone, or in how they score the same fields.
+    Programs differ most often in their budget alone, in how they score the same fields, or in one field of several.
     """
 
     def __init__(self) -> None:
         self._kept: dict[Hashable, torch.Tensor] = {}
 
-    def region(self, key: Hashable, made: Callable[[], torch.Tensor]) -> torch.Tensor:
+    def field(self, key: Hashable, made: Callable[[], torch.Tensor]) -> torch.Tensor:
         """Give what is kept under a key, or make it; who was not asked for longest goes beyond `MAX_STORED_BYTES`."""
         found = self._kept.pop(key, None)
         self._kept[key] = made() if found is None else found
@@ -153,17 +153,29 @@ class Choices:
                 yield places, None
                 continue
             place = self._model.layers.index(leader)
-            k = self._k.pages(place)
-            v = self._v.pages(place) if self._reads_values else k  # which nobody looks at
-            made = partial(self._backend.batched.summarize, k.flatten(0, 1), v.flatten(0, 1))
-            region = self._stored.region((place, self._graph.page_size, self._graph.stored), made)
-            self._backend.source = self._backend.loaded(region, k, v)
+            self._backend.source = self._loaded(place)
             yield places, attended(leader, place)
 
-    @property
-    def _reads_values(self) -> bool:
-        read = {node.attr("name") for node in self._graph.summary_nodes if node.op == "input"} | self._graph.inputs
-        return bool(read & {"v", "page.v"})
+    def _loaded(self, place: int) -> Loaded:
+        """Give a layer's pages, whose fields are those of any program that stores the same."""
+        graph = self._graph
+        given = {
+            each.name: self._stored.field((place, graph.page_size, each.leaf.digest), partial(self._made, each, place))
+            for each in graph.fields
+        }
+        k, v = (
+            x.pages(place) if f"page.{name}" in graph.inputs else None for name, x in (("k", self._k), ("v", self._v))
+        )
+        return Loaded(self._k.num_pages, given, k, v)
+
+    def _made(self, field: Field, place: int) -> torch.Tensor:
+        k = self._k.pages(place)
+        v = self._v.pages(place) if self._stores_values else k  # which nobody looks at
+        return read_back(field, k.flatten(0, 1), v.flatten(0, 1)).unflatten(0, k.shape[:2])
+
+    @cached_property
+    def _stores_values(self) -> bool:
+        return "v" in {node.attr("name") for node in self._graph.summary_nodes if node.op == "input"}
 
     def _without_states(self, leader: int, place: int) -> torch.Tensor:
         """Choose at the steps whose choices are those of the judged ones."""
