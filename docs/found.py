@@ -20,6 +20,7 @@ from search.ranking.leaderboard import named, speedup
 from search.report.claim import Claim, sentence
 from search.report.material import gather
 from search.report.merit import KL, RETRIEVAL, figure
+from search.report.parts.lineage import ancestors, by_digest
 from search.report.report import claims_at
 from search.store.ledger import SqlLedger
 
@@ -126,8 +127,16 @@ def _page(found: Standing, place: Place, claims: Sequence[Claim], candidates: Se
         f"Proposed by {candidate.proposal.proposer} ({candidate.proposal.operator}), from {parents}"
         f"{f', with {values}' if values else ''}. Its digest is `{found.digest}`; "
         f"[its text]({_stem(found)}.py):\n\n```python\n{candidate.proposal.text.strip()}\n```\n\n"
+        f"How it came about, from its oldest ancestor on:\n\n{_way(found, place)}\n"
         f"Found by [{file.name}]({file.name}).\n"
     )
+
+
+def _way(found: Standing, place: Place) -> str:
+    """List its ancestors and itself, and what each changed."""
+    line = [record.candidate for _, record in reversed(ancestors(place.seen[found.id], by_digest(place)))]
+    told = [f"* {each.name} ({each.id}): {each.proposal.rationale or 'published'}" for each in line]
+    return "".join(f"{each}\n" for each in told)
 
 
 def _candidate(found: Standing, candidates: Sequence[Candidate]) -> Candidate:
