@@ -3,6 +3,7 @@
 import importlib.util
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -97,13 +98,15 @@ def test_a_result_is_stored_and_the_second_time_taken_from_there(ledger, job):
     assert len(evaluator.tasks) == 1
 
 
+def named(job, text, seed):
+    """Give a job like another, of a program that is named, for a seed."""
+    task = replace(job.task, text=text, key=replace(job.task.key, program_digest=text, seed=seed))
+    return Job(task, job.candidate_id)
+
+
 def test_a_worker_goes_on_with_the_program_that_it_has_served(ledger, job):
     """What another worker is at is left to it; else the first comes first."""
-
-    def of(text, seed):
-        task = replace(job.task, text=text, key=replace(job.task.key, program_digest=text, seed=seed))
-        return Job(task, job.candidate_id)
-
+    of = partial(named, job)
     evaluator = Workers(2)
     dispatcher = Dispatcher(ledger, evaluator, never)
     for name, seed in (("a", 1), ("a", 2), ("b", 1), ("c", 1), ("b", 2)):
@@ -139,11 +142,7 @@ def test_a_worker_goes_on_with_the_program_that_it_has_served(ledger, job):
 
 def test_a_worker_goes_on_with_what_follows_a_result(ledger, job):
     """What was waiting comes after it: what is to be measured next of a program is asked once its result is known."""
-
-    def of(text, seed):
-        task = replace(job.task, text=text, key=replace(job.task.key, program_digest=text, seed=seed))
-        return Job(task, job.candidate_id)
-
+    of = partial(named, job)
     evaluator = Workers(1)
     dispatcher = Dispatcher(ledger, evaluator, never)
     for name in ("a", "b"):
