@@ -7,6 +7,7 @@ import lzma
 import re
 import sqlite3
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,12 +39,11 @@ def _template(name: str) -> str:
 def commands_page() -> str:
     """Tell every command with its options, from the command line itself."""
     from search.cli import commands
-    from search.commands.exits import ExitCode
+    from search.commands.exits import codes_told
 
     parts = ["# Commands", "Written by `docs/generate.py` from the command line itself."]
-    codes = ", ".join(f"{code.value} {code.name.lower().replace('_', ' ')}" for code in ExitCode)
     parts.append(
-        f"Data goes to stdout, everything else to stderr. Exit codes: {codes}. `--debug`, anywhere, or "
+        f"Data goes to stdout, everything else to stderr. Exit codes: {codes_told()}. `--debug`, anywhere, or "
         "`VORTEX_DEBUG=1` shows the traceback of an error. `--db` takes a path or a URL; without it `VORTEX_DB` names "
         "the database. `vortex --version` tells what is installed, `vortex --install-completion` teaches your shell to "
         "complete commands, options and names."
@@ -62,7 +62,7 @@ def _parameters(command: Any) -> str:
 def _named(param: Any) -> str:
     """Name an option with what it takes, or an argument: in brackets if it may be left out, dotted if repeated."""
     if param.param_type_name == "option":
-        names = ", ".join(f"`{name}`" for name in param.opts)
+        names = ", ".join(f"`{name}`" for name in (*param.opts, *param.secondary_opts))
         return f"{names} `{param.metavar}`" if param.metavar else names
     shown = f"{param.metavar}{'…' * (param.nargs == -1)}"
     return f"`{shown}`" if param.required else f"`[{shown}]`"
@@ -71,7 +71,7 @@ def _named(param: Any) -> str:
 def _default(param: Any) -> str:
     shown = getattr(param, "show_default", None)
     given = shown if isinstance(shown, str) else param.default
-    return f"`{given}`" if isinstance(given, int | str) and not isinstance(given, bool) and given != "" else ""
+    return f"`{given}`" if isinstance(given, int | str | Path) and not isinstance(given, bool) and given != "" else ""
 
 
 def campaigns_page() -> str:
@@ -85,13 +85,23 @@ def campaigns_page() -> str:
         keys=_keys(Setup),
         endpoints=_keys(EndpointSetup),
         figures=", ".join(f"`{name}`" for name in FIGURES),
+        round=_round(),
     )
+
+
+def _round() -> str:
+    """Say how many turns each of the usual proposers has, the most first."""
+    from search.config import PROPOSERS
+
+    (first, most), *others = Counter(PROPOSERS).most_common()
+    assert all(turns == 1 for _, turns in others), "another sentence is needed"
+    return f"Of {len(PROPOSERS)} turns `{first}` has {most}, each other one,"
 
 
 TYPES = (
     ("dict[str, search", "tables"),
     ("dict", "a table"),
-    ("tuple[pathlib.Path", "files"),
+    ("tuple[typing.Annotated[pathlib", "files"),
     ("Path", "a file"),
     ("tuple[float, float]", "two numbers"),
     ("tuple[float", "numbers"),

@@ -13,7 +13,7 @@ from search.commands import campaign, dash, doctor, model, plugin, quarantine, r
 from search.commands.agents import journal
 from search.commands.cluster import listing, worker
 from search.commands.databases import upgrade
-from search.commands.exits import CommandError, ExitCode, explain
+from search.commands.exits import CommandError, ExitCode, codes_told, explain
 from search.commands.output import make_streams_robust, print_line
 from search.commands.outside import guiding, serving, telling
 from search.commands.programs import program, zoo
@@ -33,8 +33,7 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[2]
 app = typer.Typer(
     name="vortex",
     help="Invent, serve, measure and rank sparse attention for vLLM.",
-    epilog="Exit codes: 0 done, 1 refused or failed check, 2 usage, 3 no feasible candidate, 4 infrastructure, "
-    "129 hung up, 130 interrupted, 143 terminated.",
+    epilog=f"Exit codes: {codes_told()}.",
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )

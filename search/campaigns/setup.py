@@ -65,7 +65,8 @@ class Setup(BaseModel):
     )  # fmt: skip
     text: File | None = Field(
         None,
-        description="A file with the text to judge on, instead of what comes with Python: prose, or code if long.",
+        description="A file with the text to judge on. If left out the help topics that come with Python, or its "
+        "sources where `tokens` asks for more than these hold.",
     )
     task: str = Field("", max_length=200, description="An lm-eval task to run too.")
     ratios: tuple[float, ...] = Field(
@@ -89,7 +90,9 @@ class Setup(BaseModel):
         description="Steps under way at a time, none of which knows the others; by the workers if left out.",
     )  # fmt: skip
     proposers: tuple[str, ...] = Field(
-        (), description="Who invents: a table of weights, or a list of names that take turns."
+        (),
+        description="Who invents: a table of weights, or a list of names that take turns; endpoints and outside agents "
+        "by their own names.",
     )
     bandit: bool | None = Field(
         None,

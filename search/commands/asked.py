@@ -80,9 +80,10 @@ class Searched(Asked):
     proposer: Annotated[
         list[str] | None,
         typer.Option(
-            "--proposer", metavar="NAME", help="Who invents: grammar, llm, tune, greedy, best_of_n, random; repeatable."
+            "--proposer", metavar="NAME",
+            help="Who invents: grammar, llm, tune, greedy, best_of_n, random, or an --outside agent; repeatable.",
         ),
-    ] = None
+    ] = None  # fmt: skip
     outside: Annotated[
         list[str] | None,
         typer.Option(
@@ -227,7 +228,7 @@ class Judged(Asked):
         typer.Option(
             "--text",
             metavar="FILE",
-            help="Judge on this text instead of what comes with Python: prose, or code if long.",
+            help="Judge on this text instead of Python's help topics, or its sources where --tokens asks for more.",
         ),
     ] = None
     task: Annotated[str | None, typer.Option("--task", metavar="NAME", help="Run this lm-eval task too.")] = None

@@ -18,6 +18,14 @@ class ExitCode(IntEnum):
     TERMINATED = 143  # by SIGTERM
 
 
+TOLD = {ExitCode.REFUSED: "refused or failed check", ExitCode.NO_FEASIBLE: "no feasible candidate"}
+
+
+def codes_told() -> str:
+    """Tell every exit code with what it means, in one line."""
+    return ", ".join(f"{code.value} {TOLD.get(code, code.name.lower().replace('_', ' '))}" for code in ExitCode)
+
+
 class CommandError(Exception):
     """Something the person at the keyboard can mend: one sentence that says what and how."""
 

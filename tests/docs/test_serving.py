@@ -42,6 +42,13 @@ def test_settings_that_are_shown_are_taken():
     assert all(each.values for each in taken)
 
 
+def test_what_is_shown_is_served_to_this_machine_alone():
+    """vLLM listens at every address unless it is told one: who copies a line opens nothing."""
+    spans = re.findall(r"`(vllm serve MODEL [^`]+)`", (DOCS.parent / "README.md").read_text())
+    assert spans
+    assert [line for line in (*SERVERS, *spans) if "--host 127.0.0.1" not in line] == []
+
+
 def test_classes_that_are_named_exist():
     """Without importing vLLM: the file has the class."""
     named = {name for line in SERVERS for name in PLACES.findall(line)}

@@ -6,8 +6,9 @@ import shlex
 from pathlib import Path
 
 import pytest
+import typer
 
-from search.cli import commands, main
+from search.cli import app, commands, main
 from search.ranking.leaderboard import COLUMNS
 from vortex_dsl import load_program
 
@@ -83,6 +84,21 @@ def test_every_command_is_mentioned(name):
 @pytest.mark.parametrize("name", ["campaigns.md", "commands.md", "compiler.md", "language.md", "settings.md"])
 def test_generated_pages_are_up_to_date(pages, name):
     assert (ROOT / "docs" / name).read_text() == pages[name], "run: python docs/generate.py"
+
+
+def test_the_page_of_commands_tells_all_that_help_tells(pages):
+    """Both names of a switch, what is meant where an option is left out, and the same exit codes."""
+    page = pages["commands.md"]
+    assert "| `-o`, `--output` `DIR` | Where the wheel goes. | `dist` |" in page
+    assert "| `--bandit`, `--no-bandit` |" in page
+    assert typer.main.get_command(app).epilog.rstrip(".") in page
+
+
+def test_the_page_of_campaigns_tells_files_from_a_file_and_the_usual_round(pages):
+    page = pages["campaigns.md"]
+    assert re.search(r"^\| `seed_programs` \|[^|]+\| files \|", page, re.MULTILINE)
+    assert re.search(r"^\| `text` \|[^|]+\| a file \|", page, re.MULTILINE)
+    assert "Of 8 turns `grammar` has 4, each other one," in page
 
 
 def test_links_lead_somewhere():

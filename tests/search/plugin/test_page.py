@@ -89,6 +89,8 @@ def test_it_says_how_to_serve_and_how_to_change_the_budget():
     assert "vllm serve MODEL --attention-backend CUSTOM --block-size 32" in told
     assert """--additional-config '{"vortex": {"values": {"pages": 52}}}'""" in told
     assert "VORTEX_PLUGIN=vortex-0123456789ab" in told
+    serving = [line for line in told.splitlines() if line.startswith("vllm serve ")]
+    assert len(serving) == sum("--host 127.0.0.1" in line for line in serving) == 2
     assert "python -m vortex_0123456789ab.check --model MODEL" in told
 
 
