@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from vortex_dsl.frontend.lists import KnownLists
+from vortex_dsl.frontend.known import KnownLists
 from vortex_dsl.tunables import PLATFORM_TUNABLES, State, Tunable
 
 if TYPE_CHECKING:
