@@ -79,8 +79,8 @@ class Dispatcher:
     """Carries jobs to an evaluator and their results to the ledger. One thread uses it.
 
     `check` measures tasks of stage CHECK in this process. The evaluator is handed no more than its workers can begin:
-    what waits here can be given back, and nobody is blamed for it. A worker that is done is given nothing until its
-    result was collected and the next call comes: what follows of the same program goes on where its fields are at hand.
+    what waits here can be given back, and nobody is blamed for it. A worker that is done waits, once its result was
+    collected, for what follows of the same program, whose fields it has at hand: until that is started, or `go_on`.
     """
 
     def __init__(self, ledger: Ledger, evaluator: Evaluator, check: Callable[[EvaluationTask], Evaluation]) -> None:
@@ -92,6 +92,7 @@ class Dispatcher:
         self._handed: set[EvaluationKey] = set()  # of those, what the evaluator holds
         self._lost: set[EvaluationKey] = set()  # of those, what somebody else has leased since
         self._served: set[str] = set()  # texts of the programs that workers who are free now have served
+        self._awaits = False  # whether these wait for what follows
         self._done: list[Evaluation] = []
         self._attempts: Counter[EvaluationKey] = Counter()
         self._retry_at = 0.0
@@ -123,18 +124,23 @@ class Dispatcher:
         """Give what is finished and stored, waiting up to `timeout_s` for the first."""
         self._keep_leases()
         self._try_busy()
-        self._begin(self._hand_over())  # to workers with whose program nothing went on
+        self.go_on()
         patience = 0.0 if self._done else min(timeout_s, BUSY_POLL_S)
         if self._handed:
             finished = self._evaluator.completed(patience)
             self._handed -= {evaluation.key for evaluation in finished}
-            self._served = {self._text(evaluation.key) for evaluation in finished}
+            self._served, self._awaits = {self._text(evaluation.key) for evaluation in finished}, True
             for evaluation in finished:
                 self._finish(evaluation)
         elif patience:
             time.sleep(min(patience, max(0.0, self._retry_at - time.monotonic())))
         done, self._done = self._done, []
         return done
+
+    def go_on(self) -> None:
+        """Give workers what waits: all that follows what was collected is started. `collect` does so first."""
+        self._awaits = False
+        self._begin(self._hand_over())
 
     def drain(self) -> None:
         """Let run what runs; give back what waits for a worker, and drop what waits for others or for another try."""
@@ -177,26 +183,31 @@ class Dispatcher:
 
     def _hand_over(self) -> Sequence[EvaluationKey]:
         """Hand as much to the evaluator as its workers can begin; gives what has come into their hands."""
-        while self._queue and len(self._handed) < self._evaluator.num_workers:
-            key = self._next()
+        while (key := self._next()) is not None:
             self._handed.add(key)
             self._evaluator.submit(self._running[key].task)
         new = [key for key in self._evaluator.running() if key in self._running and key not in self._begun]
         self._begun |= dict.fromkeys(new, time.monotonic())
         return new
 
-    def _next(self) -> EvaluationKey:
+    def _next(self) -> EvaluationKey | None:
         """Take what goes to a free worker: what waits of the program that it has served, for which its engine is ready.
 
-        Else of a program that nobody serves, so that each worker goes on with its own; else the first. What confirms
-        comes in order: held-out texts and questions do not fit into an engine's cache together, and prefilling them
-        anew takes longer than a program's swap.
+        Else of a program that nobody serves, so that each worker goes on with its own; else the first. None where
+        nothing waits, or nobody is free but who waits for what follows. What confirms comes in order: held-out texts
+        and questions do not fit into an engine's cache together, and prefilling them anew takes longer than a program's
+        swap.
         """
+        num_free = self._evaluator.num_workers - len(self._handed)
+        if not self._queue or num_free <= 0:
+            return None
         under_way = set(map(self._text, self._handed))
         waiting = [(place, self._text(key)) for place, key in enumerate(self._queue)]
-        own = (place for place, text in waiting if text in self._served)
+        own = next((place for place, text in waiting if text in self._served), None)
+        if own is None and self._awaits and num_free <= len(self._served):
+            return None
         free = (place for place, text in waiting if text not in under_way)
-        place = 0 if self._confirms(self._queue[0]) else next(own, next(free, 0))
+        place = 0 if self._confirms(self._queue[0]) else next(free, 0) if own is None else own
         key = self._queue[place]
         del self._queue[place]
         self._served.discard(self._text(key))

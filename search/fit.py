@@ -64,8 +64,14 @@ class Fitted:
 @lru_cache(maxsize=64)
 def traced(text: str, values: Values, shape: Shape) -> tuple[Program, Graph]:
     """Load and trace a text with values, whether or not it looks like the path of a file. Raises ProgramError."""
-    program = load_program(text if "\n" in text else text + "\n").with_values(**dict(values))
+    program = _loaded(text).with_values(**dict(values))
     return program, trace(program, shape)
+
+
+@lru_cache(maxsize=64)
+def _loaded(text: str) -> Program:
+    """Load a text: once for all budgets that it is fitted with, so that lists of numbers are made once too."""
+    return load_program(text if "\n" in text else text + "\n")
 
 
 @lru_cache(maxsize=4096)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -78,11 +79,12 @@ class Loop:
         self._tasks = Tasks(evaluator, self.config)
         self._dispatcher = Everywhere(ledger, evaluator, lambda task: check(task, self.config), self.config)
         self._history = History(self.config, self._seeds.num)
-        self._steps: dict[EvaluationKey, int] = {}
+        self._steps: dict[EvaluationKey, list[int]] = {}  # two rules may come to one program
         self._names: dict[int, str] = {}  # by candidate
         arrivals = Arrivals(ledger, campaign, self.config.outside)
         whose = Whose(self._seeds, Turns(self.config, proposers), arrivals, self._history)
-        self._proposals = Proposals(self.config, whose, campaign.id)
+        owing = ledger.owing(campaign.id) if self.config.max_dollars is not None else ()
+        self._proposals = Proposals(self.config, whose, campaign.id, math.fsum(each.dollars for each in owing))
         self._held: deque[int] = deque()  # steps that wait for what they are compared with, in order
         self._published = Published(self._history.records, self.config, self._seeds.num)
         self._num_unmeasured = 0  # candidates in a row that no worker could measure
@@ -145,6 +147,7 @@ class Loop:
         asking_s = ANSWER_S if self._proposals.is_asking else TURN_S
         for evaluation in self._collect(0.0 if self._proposals.is_at_hand else asking_s):
             self._take(evaluation)
+        self._dispatcher.go_on()  # before anybody is asked: that may take a while
 
     def _collect(self, timeout_s: float) -> list[Evaluation]:
         """Collect what is finished, and let people see what is not."""
@@ -208,12 +211,14 @@ class Loop:
 
     def _measure(self, candidate: Candidate, workload: Workload) -> None:
         task = self._tasks.task(candidate, workload, self.config.evaluation_seed)
-        self._steps[task.key] = candidate.step
+        self._steps.setdefault(task.key, []).append(candidate.step)
         self._dispatcher.start(Job(task, candidate.id))
 
     def _take(self, evaluation: Evaluation) -> None:
         """Add a result to its candidate's record and start what comes next."""
-        step = self._steps.pop(evaluation.key)
+        step, *others = self._steps.pop(evaluation.key)
+        if others:
+            self._steps[evaluation.key] = others
         was_finished = self._history.is_finished(step)  # a leader that is timed in the end
         before = self._history.records[step]
         record = replace(before, evaluations=(*before.evaluations, evaluation))

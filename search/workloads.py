@@ -10,8 +10,8 @@ from search.records import Stage, Workload
 
 NUM_LENGTHS = 6  # of the split that proposers see, another one is held out; texts of a document share their prefill
 LEAST_SHARE = 0.75  # of the longest length: at shorter ones a fixed budget would stand for another cost altogether
+SPLITS = SEARCH, HELD_OUT = "search", "held_out"  # of a workload
 LARGEST_PAGE = 128  # of a prompt with one token more than such pages, prefix caches hold all but that one
-HELD_OUT = "held_out"
 FURTHER_LENGTHS = 2  # of the texts that leaders are confirmed on
 
 NUM_DOCUMENTS = 4  # of fidelity, each in all lengths, and of speed, each in one

@@ -12,10 +12,13 @@ if TYPE_CHECKING:
 
 
 class Allowance:
-    """Counts what a campaign has used, step by step; the seeds are free."""
+    """Counts what a campaign has used, step by step; the seeds are free.
 
-    def __init__(self, config: CampaignConfig, num_seeds: int) -> None:
-        self._config, self._num_seeds = config, num_seeds
+    `owed`: dollars of questions that no candidate pays.
+    """
+
+    def __init__(self, config: CampaignConfig, num_seeds: int, owed: float = 0.0) -> None:
+        self._config, self._num_seeds, self._owed = config, num_seeds, owed
         self._most_drawn = 2 * config.num_candidates + config.lag  # of which too many may be refused
         self._num_steps = self._num_admitted = 0
         self._dollars = self._dearest = 0.0
@@ -31,23 +34,23 @@ class Allowance:
     @property
     def is_over(self) -> bool:
         """Whether the campaign has its candidates, or so many refused ones that it will not get them, or no money."""
-        return self._num_steps >= self._num_seeds and not self._covers(self._num_drawn, 0)
+        num_drawn = max(0, self._num_steps - self._num_seeds)
+        return self._num_steps >= self._num_seeds and not (self._covers(0.0) and self._wants(num_drawn, 0))
 
     def is_needed(self, step: int, num_open: int) -> bool:
         """Whether a step to come will be reached, whatever becomes of those before it.
 
-        Of `num_open` questions that are asked already each is taken to cost as much as the dearest so far.
+        Of `num_open` questions that are asked already each is taken to cost as much as the dearest so far. What is owed
+        counts here alone: who asks in turn is told by the purse where it leaves too little.
         """
-        return self._covers(max(0, step - self._num_seeds), num_open, step - max(self._num_steps, self._num_seeds))
+        is_told = self._config.max_dollars is None or self._dearest > 0 or not num_open
+        is_paid = is_told and self._covers(self._owed + num_open * self._dearest)
+        num_between = step - max(self._num_steps, self._num_seeds)
+        return is_paid and self._wants(max(0, step - self._num_seeds), max(0, num_between))
 
-    @property
-    def _num_drawn(self) -> int:
-        return max(0, self._num_steps - self._num_seeds)
-
-    def _covers(self, num_drawn: int, num_open: int, num_between: int = 0) -> bool:
+    def _covers(self, more: float) -> bool:
         most = self._config.max_dollars
-        is_paid = most is None or (
-            self._dollars + num_open * self._dearest < most and (self._dearest > 0 or not num_open)
-        )
-        is_wanted = self._num_admitted + max(0, num_between) < self._config.num_candidates
-        return is_paid and is_wanted and num_drawn < self._most_drawn
+        return most is None or self._dollars + more < most
+
+    def _wants(self, num_drawn: int, num_between: int) -> bool:
+        return self._num_admitted + num_between < self._config.num_candidates and num_drawn < self._most_drawn

@@ -55,7 +55,7 @@ class Archivist:
     def __init__(self, config: CampaignConfig, losing: Losing = loss) -> None:
         self._losing = losing
         self._shares = {Stage.SCREEN: config.screen_share, Stage.RECALL: config.recall_share}
-        self._lag = config.lag
+        self._num_unseen = config.lag - 1  # steps before one that it does not see
         self._fit = SpeedFit(config.steered_on)
         self._fronts: dict[float, Front] = {}
         self._promising: dict[float, Promising] = {}
@@ -113,7 +113,7 @@ class Archivist:
         for evaluation in record.evaluations:
             stage, ratio = evaluation.key.stage, evaluation.ratio
             if stage in self._shares:
-                outlook = self._outlooks.setdefault((stage.value, ratio), Outlook(ratio, stage, self._lag))
+                outlook = self._outlooks.setdefault((stage.value, ratio), Outlook(ratio, stage, self._num_unseen))
                 outlook.add(record, self.archive.num_records)
 
     def _judged(self, record: Record) -> tuple[Mapping[float, tuple[Point, ...]], dict[float, float]]:

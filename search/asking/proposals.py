@@ -58,10 +58,11 @@ class Whose:
 class Proposals:
     """Asks for a campaign's steps and makes candidates of the answers, which come in any order, in that of the steps.
 
-    A step may be asked for once every step that it may see is finished. `num_steps`: no more are asked for.
+    A step may be asked for once every step that it may see is finished. `num_steps`: no more are asked for. `owed`:
+    dollars of earlier questions that no candidate pays.
     """
 
-    def __init__(self, config: CampaignConfig, whose: Whose, campaign_id: int) -> None:
+    def __init__(self, config: CampaignConfig, whose: Whose, campaign_id: int, owed: float = 0.0) -> None:
         self.num_steps: int | None = None
         self._config, self._whose, self._campaign_id = config, whose, campaign_id
         self._seeds, self._arrivals, self._history = whose.seeds, whose.arrivals, whose.history
@@ -70,7 +71,7 @@ class Proposals:
         self._ahead = 0  # the first step that nobody was chosen for ahead of its turn
         self._unasked: list[int] = []  # steps before it whose proposer waits for a server and was too busy so far
         self._answered: set[str] = set()
-        self._allowance = Allowance(config, whose.seeds.num)
+        self._allowance = Allowance(config, whose.seeds.num, owed)
         self._no_money = ""  # why no more is asked, once that is so
         self._rules = Stopping(config)
         self._draining = False

@@ -193,7 +193,7 @@ class _Again:
         if on_record.proposer != self.name:
             raise DifferenceError(context.step, f"it is the turn of {self.name}, and on record of {on_record.proposer}")
         if on_record.operator == FAILED and not on_record.text:
-            raise ProposerError(on_record.rationale)
+            raise ProposerError(on_record.rationale, on_record.dollars, works=True)
         if self._real is not None:
             _compare_proposals(context.step, self._real.propose(context), on_record)
         return on_record

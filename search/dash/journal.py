@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy import func, select
 
 from search.dash.choosing import MOST_TEXT, Address, Number, Word, number_of
+from search.dash.rule.gathering import Rule
 from search.journal.entries import TITLES
 from search.journal.journal import journal_of, tally
 from search.store import models
@@ -118,7 +119,4 @@ def _parents(site: Site, campaign: int, records: Sequence[Record]) -> list[Recor
 
 
 def _seen(site: Site, candidate: int) -> Record:
-    """Give a candidate as proposers see it: without what was measured on held-out texts."""
-    record = site.ledger.candidate(candidate)
-    kept = (e for e in record.evaluations if site.ledger.workload(e.key.workload_digest).split == "search")
-    return replace(record, evaluations=tuple(kept))
+    return Rule(site, site.ledger.candidate(candidate)).seen

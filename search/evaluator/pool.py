@@ -53,6 +53,7 @@ class _Slot:
     place: str  # where it tells what it does
     task: EvaluationTask | None = None
     known: Introduction | None = None  # once it has started
+    served: str = ""  # the text of the program that it was given last, whose fields its engine has at hand
 
 
 def _worker() -> Any:
@@ -269,11 +270,17 @@ class RayPool:
                 self._slots[i] = self._fresh_slot(slot.crew)
 
     def _hand_out(self) -> None:
-        for slot in self._slots:
-            if slot.crew.waiting and not self._is_cut_off and slot.known is not None and slot.call is None:
-                slot.task = slot.crew.waiting.popleft()
-                slot.call = slot.actor.run.remote(slot.task)
-                slot.deadline = time.monotonic() + slot.crew.stage_s(slot.task)
+        """Give what waits to whoever is free, first to who has served the same program last."""
+        for crew in self._crews if not self._is_cut_off else ():
+            free = [slot for slot in self._slots if slot.crew is crew and slot.known is not None and slot.call is None]
+            for task in tuple(crew.waiting)[: len(free)]:
+                place = next((i for i, slot in enumerate(free) if slot.served == task.text), 0)
+                self._give(free.pop(place), task)
+
+    def _give(self, slot: _Slot, task: EvaluationTask) -> None:
+        slot.task, slot.served = slot.crew.waiting.popleft(), task.text
+        slot.call = slot.actor.run.remote(task)
+        slot.deadline = time.monotonic() + slot.crew.stage_s(task)
 
     def _collect(self, deadline: float) -> None:
         """Wait for the first call to end or to be overdue, then settle all that are."""

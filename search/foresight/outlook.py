@@ -34,12 +34,12 @@ class Outlook:
     """All that is known at one cost ratio, in step order; what it says depends on how many steps a question may see.
 
     The model is fitted again only where another result has become visible, and only then is it asked again about all
-    candidates. So a question costs the same however many there are, but for comparisons of an array. `lag`: of the
-    campaign, whose steps do not see the last so many before them.
+    candidates. So a question costs the same however many there are, but for comparisons of an array. `num_unseen`: so
+    many steps before it a step of the campaign does not see.
     """
 
-    def __init__(self, ratio: float, stage: Stage = Stage.RECALL, lag: int = 0) -> None:
-        self.ratio, self.stage, self._lag = ratio, stage, lag
+    def __init__(self, ratio: float, stage: Stage = Stage.RECALL, num_unseen: int = 0) -> None:
+        self.ratio, self.stage, self._num_unseen = ratio, stage, num_unseen
         self._layers: tuple[str, ...] = ()
         self._errors: list[tuple[float, ...]] = []
         self._steps: list[int] = []  # of the candidates in `_errors`
@@ -123,7 +123,7 @@ class Outlook:
         """Give by how much more each of the last invented candidates promises than the best that it could see."""
         best = np.maximum.accumulate(promises)
         recent = self._invented[: bisect_left(self._invented, len(promises))][-RECENT:]
-        seen = ((place, bisect_left(self._steps, self._steps[place] - self._lag)) for place in recent)
+        seen = ((place, bisect_left(self._steps, self._steps[place] - self._num_unseen)) for place in recent)
         return [float(promises[place] - best[num_seen - 1]) for place, num_seen in seen if num_seen]
 
     def weights(self, num_visible: int) -> dict[int, float]:

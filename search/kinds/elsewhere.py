@@ -100,7 +100,7 @@ class Elsewhere:
         self._device = f"{evaluator.environment.device}, {evaluator.environment.dtype or 'unknown dtype'}"
         self._records: dict[int, Record] = {}  # by step, with what was measured here
         self._due: dict[int, list[tuple[Stage, float]]] = {}  # by step: what it goes through, in order
-        self._steps: dict[EvaluationKey, int] = {}  # what is under way, one stage of a step at a time
+        self._under_way: dict[int, EvaluationKey] = {}  # by step, one stage of each at a time
         self._unmeasured: list[Evaluation] = []
         self._draining = self._confirms = False
 
@@ -127,13 +127,14 @@ class Elsewhere:
         self._records.setdefault(step, Record(record.candidate))
         due = self._due.setdefault(step, [])
         due += [each for each in stages if each not in due]
-        if step not in self._steps.values():
+        if step not in self._under_way:
             self._start_next(step)
 
     def turn(self) -> None:
         """Take what is finished, and start what comes next."""
         for evaluation in self.dispatcher.collect(0.0):
             self._take(evaluation)
+        self.dispatcher.go_on()  # the next turn comes when the deciding kind has waited
         if self.is_last and not self._confirms and self.dispatcher.idle and not self._draining:
             self._confirms = True
             for job in self._tasks.confirming([self._records[step] for step in sorted(self._records)]):
@@ -147,8 +148,9 @@ class Elsewhere:
     def _take(self, evaluation: Evaluation) -> None:
         if evaluation.status in UNFINISHED:
             self._unmeasured.append(evaluation)
-        step = self._steps.pop(evaluation.key, None)
+        step = next((step for step, key in self._under_way.items() if key == evaluation.key), None)
         if step is not None:  # and no confirmation, which the ledger alone keeps
+            del self._under_way[step]
             before = self._records[step]
             self._records[step] = replace(before, evaluations=(*before.evaluations, evaluation))
             self._start_next(step)
@@ -158,7 +160,7 @@ class Elsewhere:
         if workload is not None:
             candidate = self._records[step].candidate
             task = self._tasks.task(candidate, workload, self._config.evaluation_seed)
-            self._steps[task.key] = step
+            self._under_way[step] = task.key
             self.dispatcher.start(Job(task, candidate.id))
 
     def _next(self, step: int) -> Workload | None:

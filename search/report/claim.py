@@ -20,9 +20,9 @@ from search.ranking.front import is_faster
 from search.ranking.leaderboard import named, speedup
 from search.records import Status
 from search.report.duels import Chosen, Duel, Judges, chosen_of
-from search.report.material import HELD_OUT, SEARCH
 from search.report.merit import RETRIEVAL, Merit, is_found, is_published, merit_of
 from search.report.wording import title_case
+from search.workloads import HELD_OUT, SEARCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

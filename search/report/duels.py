@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from search.evaluator import intervals
 from search.ranking.comparison import ComparisonError, compare
 from search.records import Stage
-from search.report.material import HELD_OUT, SEARCH
 from search.report.merit import KL, RETRIEVAL, Merit, figure, is_found
+from search.workloads import HELD_OUT, SEARCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

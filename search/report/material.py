@@ -11,6 +11,7 @@ from search.ranking.comparison import MEASURED, Circumstances
 from search.ranking.front import sections
 from search.records import digest_of
 from search.report.merit import MERITS
+from search.workloads import HELD_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from search.ranking.standing import Standing
     from search.records import Candidate, Environment, Evaluation, Record, StoredCampaign
     from search.store.spent import Spending, Spent
-
-SEARCH, HELD_OUT = "search", "held_out"
 
 
 @dataclass(frozen=True)
@@ -131,15 +130,14 @@ def place_of(
 ) -> Place:
     """Put together what was measured at one place: its rows, and the records of candidates of any."""
     model, environment, version = where = (rows[0].model_digest, rows[0].environment, rows[0].evaluator_version)
-    seen = (_there(record, where, SEARCH, known) for record in records)
-    hidden = (_there(record, where, HELD_OUT, known) for record in records)
+    divided = {record.candidate.id: _divided(record, where, known) for record in records}
     return Place(
         model,
         known.environments[environment],
         version,
         _main(sections(rows)),
-        {record.candidate.id: record for record in seen},
-        {record.candidate.id: record for record in hidden if record.evaluations},
+        {each: seen for each, (seen, _) in divided.items()},
+        {each: hidden for each, (_, hidden) in divided.items() if hidden.evaluations},
         tuple(spendings),
     )
 
@@ -159,11 +157,11 @@ def _weight(section: Section) -> tuple[int, ...]:
     return (*figures, len(section.rows))
 
 
-def _there(record: Record, where: tuple[str, str, str], split: str, known: Circumstances) -> Record:
-    """Keep of a record what was measured at one place, on one split."""
-    return replace(record, evaluations=tuple(e for e in record.evaluations if _is(e, where, split, known)))
-
-
-def _is(evaluation: Evaluation, where: tuple[str, str, str], split: str, known: Circumstances) -> bool:
-    key = evaluation.key
-    return key.place == where and (known.workloads[key.workload_digest].split == HELD_OUT) == (split == HELD_OUT)
+def _divided(record: Record, where: tuple[str, str, str], known: Circumstances) -> tuple[Record, Record]:
+    """Give what was measured of a record at one place: what proposers see, and what is held out."""
+    parts: tuple[list[Evaluation], list[Evaluation]] = [], []
+    for each in record.evaluations:
+        if each.key.place == where:
+            parts[known.workloads[each.key.workload_digest].split == HELD_OUT].append(each)
+    seen, hidden = (replace(record, evaluations=tuple(part)) for part in parts)
+    return seen, hidden

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from sys import intern
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +49,13 @@ class Spent:
     began_at: float
     proposed_at: tuple[float, ...]
     spendings: tuple[Spending, ...]
+
+    @cached_property
+    def gaps_s(self) -> tuple[float, ...]:
+        """The seconds from each of these moments to the next; what was there before does not count."""
+        finished = (s.finished_at for s in self.spendings if s.finished_at is not None and not s.is_older)
+        moments = sorted({self.began_at, *self.proposed_at, *finished})
+        return tuple(later - earlier for earlier, later in itertools.pairwise(moments))
 
 
 def spent(session: Session, campaign: models.Campaign) -> Spent:

@@ -3,7 +3,6 @@
 import importlib.util
 import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -49,6 +48,12 @@ def job(ledger):
 
 def never(task):
     raise AssertionError("nothing is checked here")
+
+
+def of(job, text, seed=0):
+    """Give the same job with another program."""
+    task = replace(job.task, text=text, key=replace(job.task.key, program_digest=text, seed=seed))
+    return Job(task, job.candidate_id)
 
 
 class Workers:
@@ -98,19 +103,12 @@ def test_a_result_is_stored_and_the_second_time_taken_from_there(ledger, job):
     assert len(evaluator.tasks) == 1
 
 
-def named(job, text, seed):
-    """Give a job like another, of a program that is named, for a seed."""
-    task = replace(job.task, text=text, key=replace(job.task.key, program_digest=text, seed=seed))
-    return Job(task, job.candidate_id)
-
-
 def test_a_worker_goes_on_with_the_program_that_it_has_served(ledger, job):
     """What another worker is at is left to it; else the first comes first."""
-    of = partial(named, job)
     evaluator = Workers(2)
     dispatcher = Dispatcher(ledger, evaluator, never)
     for name, seed in (("a", 1), ("a", 2), ("b", 1), ("c", 1), ("b", 2)):
-        dispatcher.start(of(name, seed))
+        dispatcher.start(of(job, name, seed))
     assert evaluator.at_work() == ["a1", "a2"]  # nothing else was there when the second worker was free
     evaluator.end("a2")
     dispatcher.collect(0.0)
@@ -119,20 +117,20 @@ def test_a_worker_goes_on_with_the_program_that_it_has_served(ledger, job):
     assert evaluator.at_work() == ["a1", "b1"]
     evaluator.end("b1")
     dispatcher.collect(0.0)
-    dispatcher.start(of("b", 3))
+    dispatcher.start(of(job, "b", 3))
     assert evaluator.at_work() == ["a1", "b2"]  # which waited longer
     evaluator.end("b2")
     dispatcher.collect(0.0)
     dispatcher.collect(0.0)
     assert evaluator.at_work() == ["a1", "b3"]
-    dispatcher.start(of("a", 3))
+    dispatcher.start(of(job, "a", 3))
     evaluator.end("a1")
     dispatcher.collect(0.0)
-    dispatcher.start(of("a", 4))
+    dispatcher.start(of(job, "a", 4))
     assert evaluator.at_work() == ["b3", "a3"]
     evaluator.end("a3")
     dispatcher.collect(0.0)
-    dispatcher.start(of("d", 1))  # another worker's follows
+    dispatcher.start(of(job, "d", 1))  # another worker's follows
     assert evaluator.at_work() == ["b3", "a4"]
     evaluator.end("b3")
     dispatcher.collect(0.0)
@@ -142,16 +140,51 @@ def test_a_worker_goes_on_with_the_program_that_it_has_served(ledger, job):
 
 def test_a_worker_goes_on_with_what_follows_a_result(ledger, job):
     """What was waiting comes after it: what is to be measured next of a program is asked once its result is known."""
-    of = partial(named, job)
     evaluator = Workers(1)
     dispatcher = Dispatcher(ledger, evaluator, never)
     for name in ("a", "b"):
-        dispatcher.start(of(name, 1))
+        dispatcher.start(of(job, name, 1))
     evaluator.end("a1")
     (done,) = dispatcher.collect(0.0)
     assert done.key.program_digest == "a"
-    dispatcher.start(of("a", 2))
+    dispatcher.start(of(job, "a", 2))
     assert evaluator.at_work() == ["a2"]
+
+
+def test_each_of_two_workers_that_end_at_once_goes_on_with_its_own_program(ledger, job):
+    """What waits comes to neither while something may follow of what each has served."""
+    evaluator = Workers(2)
+    dispatcher = Dispatcher(ledger, evaluator, never)
+    for name in ("a", "b", "c", "d"):
+        dispatcher.start(of(job, name, 1))
+    for name in ("a1", "b1"):
+        evaluator.end(name)
+    assert len(dispatcher.collect(0.0)) == 2
+    dispatcher.start(of(job, "a", 2))
+    assert evaluator.at_work() == ["a2"]
+    dispatcher.start(of(job, "b", 2))
+    assert evaluator.at_work() == ["a2", "b2"]
+    for name in ("a2", "b2"):
+        evaluator.end(name)
+    dispatcher.collect(0.0)
+    dispatcher.start(of(job, "b", 3))
+    dispatcher.go_on()  # nothing follows of a
+    assert evaluator.at_work() == ["b3", "c1"]
+
+
+def test_whoever_was_free_before_waits_for_nothing(ledger, job):
+    """One of three workers ends: what is new goes to those two that were free, and nobody is idle for longer."""
+    evaluator = Workers(3)
+    dispatcher = Dispatcher(ledger, evaluator, never)
+    dispatcher.start(of(job, "a"))
+    evaluator.end("a0")
+    dispatcher.collect(0.0)
+    for name in ("b", "c", "d"):
+        dispatcher.start(of(job, name))
+    assert evaluator.at_work() == ["b0", "c0"]
+    dispatcher.go_on()
+    assert evaluator.at_work() == ["b0", "c0", "d0"]
+    assert begun(ledger) == ["a", "b", "c", "d"]
 
 
 def test_what_confirms_comes_in_order(ledger, job):

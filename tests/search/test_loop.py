@@ -13,7 +13,7 @@ from search.agents.seeds import seed_proposals
 from search.agents.tuning.tune import Tune
 from search.archive.archivist import NUM_TIMED
 from search.campaigns.replay import replay
-from search.config import LAG, CampaignConfig, ConfigError
+from search.config import LAG, CampaignConfig, ConfigError, SeedProgram
 from search.contracts import ProposerError
 from search.fit import fit
 from search.loop import Loop, start_campaign
@@ -95,6 +95,43 @@ def test_one_worker_and_eight_give_the_same_candidates(tmp_path, config):
     assert sequences[0] == sequences[1] == sequences[2]
     num_seeds = len(seed_proposals(config))
     assert sum(status is Status.OK for _, _, status, _, _ in sequences[0]) == config.num_candidates + num_seeds
+
+
+def test_no_worker_has_nothing_to_do_while_somebody_is_asked(ledger):
+    """What waits is given out as soon as all that follows a result is started; asking may take a while."""
+    evaluator, idle = FakeEvaluator(2), []
+    loop = Loop(ledger, evaluator, proposers(REAL), start_campaign(ledger, REAL))
+    dispatcher, ask = loop._dispatcher, loop._proposals.ask
+
+    def asking(record):
+        idle.append(bool(dispatcher._queue) and len(dispatcher._handed) < evaluator.num_workers)
+        ask(record)
+
+    loop._proposals.ask = asking
+    assert loop.run().end is End.DONE
+    assert not any(idle)
+
+
+def test_two_rules_that_come_to_one_program_are_both_measured(ledger):
+    """A budget's range may end where a long text needs more of it: at shorter lengths both are fitted to the same."""
+
+    class Together(FakeEvaluator):
+        def completed(self, timeout_s):
+            done, self._queue = [self._run(each) for each in self._queue], []
+            return done
+
+    wide = zoo.text("quest").replace("Quest", "Wide")
+    narrow = wide.replace("Int(64, low=1, high=1024, log=True)", "Int(12, low=1, high=20)")
+    assert narrow != wide
+    given = tuple(SeedProgram(each) for each in (wide, narrow))
+    config = replace(REAL, num_candidates=0, seeds=(), seed_programs=given, ratios=(4,))
+    outcome, campaign = run(ledger, config, Together(2, failure_rate=0.0))
+    assert outcome.end is End.DONE
+    found = [each.evaluation(Stage.RETRIEVAL, 4) for each in ledger.records(campaign.id)]
+    assert len(found) == 2
+    assert found[0].key == found[1].key
+    keys = {each.evaluation(Stage.FIDELITY, 4).key for each in ledger.records(campaign.id)}
+    assert len(keys) == 2
 
 
 def test_another_seed_gives_other_candidates(ledger):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from vortex_dsl.frontend.known import KnownLists
 from vortex_dsl.tunables import PLATFORM_TUNABLES, State, Tunable
 
 if TYPE_CHECKING:
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Definition:
-    """What a program's text declares. `positions` says where, by name: line and column from 1."""
+    """What a program's text declares. `positions` says where, by name: line and column from 1.
+
+    `lists` are those that were made of known numbers while it was traced.
+    """
 
     source: Source
     name: str = ""
@@ -29,6 +33,7 @@ class Definition:
     entries: dict[str, ast.FunctionDef] = field(default_factory=dict)  # summarize and select
     methods: dict[str, ast.FunctionDef] = field(default_factory=dict)  # the class's other functions
     positions: dict[str, tuple[int, int]] = field(default_factory=dict)
+    lists: KnownLists = field(default_factory=KnownLists, repr=False, compare=False)
 
     def position_of(self, name: str) -> tuple[int, int]:
         """Give the line and column of a tunable's declaration, or of the class."""

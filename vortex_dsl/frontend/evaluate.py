@@ -44,6 +44,7 @@ class Evaluator(Calls):
         self._values = values | (_of_the_model(builder.shape, {*values, *definition.states}) if builder else {})
         self._builder = builder
         self._meter = Meter()
+        self._is_keeping = False  # a list that is made, so that none within it is kept by itself
 
     def visit(self, node: ast.AST, scope: Scope) -> Any:
         """Evaluate an expression, or execute a statement: FLOW, or the value that it returns."""
@@ -247,6 +248,24 @@ class Evaluator(Calls):
         return result
 
     def _comprehension(self, node: ast.ListComp, scope: Scope) -> list[Any]:
+        """Make a list, or take the one that an earlier trace made of the same numbers, for what it took."""
+        lists = self.definition.lists
+        key = None if self._is_keeping else lists.key(node, scope, self.constants, self._values)
+        if key is None:
+            return self._listed(node, scope)
+        kept = lists.get(key)
+        if kept is not None and self._meter.covers(kept.spent):  # else it is refused where it passes the bound
+            self._meter.spend(kept.spent.num_steps)
+            return kept.numbers
+        self._is_keeping = True
+        try:
+            result, spent = self._meter.measured(lambda: self._listed(node, scope))
+        finally:
+            self._is_keeping = False
+        lists.keep(key, result, spent)
+        return result
+
+    def _listed(self, node: ast.ListComp, scope: Scope) -> list[Any]:
         result: list[Any] = []
         self._generate(node, node.generators, dict(scope), result)
         return result

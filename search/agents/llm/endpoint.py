@@ -141,23 +141,23 @@ class Chat:
             def again(num_lost: int) -> None:
                 self._purse.widen(bill, (num_lost + 1) * most)
 
+            start = time.monotonic()
             try:
                 answer = self._asked(list(messages), list(tools), _Size(num_bytes, most), again)
             except ProposerError as error:
                 bill.dollars, error.questions = error.dollars, kept
                 raise
             bill.dollars = answer.dollars
-        return replace(answer, questions=kept)
+        return replace(answer, questions=kept, elapsed_s=time.monotonic() - start)
 
     def _asked(self, messages: list[Any], tools: list[Any], size: _Size, again: Callable[[int], None]) -> Answer:
-        start = time.monotonic()
         num_bytes, most = size.num_bytes, size.most
         offered = tools if self._takes_tools else []
         try:
-            got = asyncio.run(self._received(messages, offered, again))
-        except _ToolsRefusedError:
+            got = asyncio.run(self._received(messages, offered, again, size.num_lost))
+        except _ToolsRefusedError as refused:
             self._takes_tools = False
-            return self._asked(messages, [], size, again)
+            return self._asked(messages, [], replace(size, num_lost=refused.num_lost), again)
         except _InVainError as error:
             told = redacted(f"{self.endpoint.where} gave no answer: {error}", self._secrets)
             raise ProposerError(told, error.num_lost * most, works=self._has_answered) from None
@@ -168,7 +168,7 @@ class Chat:
         faults = (got.fault, *reply.faults, guessed, lost if got.num_lost and most else "")
         dollars = self.endpoint.price.dollars(usage) + got.num_lost * most
         told = redacted("; ".join(filter(None, faults)), self._secrets)
-        return Answer(reply.text, reply.calls, usage, dollars, time.monotonic() - start, told)
+        return Answer(reply.text, reply.calls, usage, dollars, fault=told)
 
     def _usage(self, reply: Reply, num_bytes: int) -> tuple[Usage, str]:
         """Give what a reply used: as told, else as long as it is; nothing for what no model wrote."""
@@ -179,7 +179,9 @@ class Chat:
         usage, guessed = usage_of(reply.usage, Usage(read, 0, written), most)
         return usage, guessed if self.endpoint.price.dollars(usage) else ""
 
-    async def _received(self, messages: list[Any], tools: list[Any], again: Callable[[int], None]) -> _Received:
+    async def _received(
+        self, messages: list[Any], tools: list[Any], again: Callable[[int], None], num_lost: int
+    ) -> _Received:
         """Give what came. Raises _InVainError where nothing did, _ToolsRefusedError where tools were the reason."""
         import httpx2
         from openai import APIStatusError, OpenAIError
@@ -188,6 +190,7 @@ class Chat:
 
         endpoint = self.endpoint
         async with Client(endpoint.where, endpoint.timeout_s, self._headers, self._verify, again) as client:
+            client.num_lost = num_lost
             try:
                 async with asyncio.timeout(endpoint.deadline_s):
                     return _Received(await self._sent(client, messages, tools), client.num_lost)
@@ -195,7 +198,7 @@ class Chat:
                 return _Received(None, client.num_lost, str(error))
             except APIStatusError as error:
                 if tools and error.status_code in REFUSING and "tool" in self._whole(error).lower():
-                    raise _ToolsRefusedError from None
+                    raise _ToolsRefusedError(client.num_lost) from None
                 raise _InVainError(f"{client.last}: {self._said(error)}", client.num_lost) from None
             except (TimeoutError, OpenAIError, httpx2.InvalidURL, NoMoneyError) as error:
                 late = f"not whole after {endpoint.deadline_s:g} s" if isinstance(error, TimeoutError) else ""
@@ -302,10 +305,11 @@ class Chat:
 
 @dataclass(frozen=True)
 class _Size:
-    """The bytes of a question, and the most dollars that one request with it can cost."""
+    """The bytes of a question, the most dollars that one request with it can cost, and how many have been lost yet."""
 
     num_bytes: int
     most: float
+    num_lost: int = 0
 
 
 @dataclass(frozen=True)
@@ -326,4 +330,8 @@ class _InVainError(Exception):
 
 
 class _ToolsRefusedError(Exception):
-    """The endpoint takes no tools."""
+    """The endpoint takes no tools; `num_lost` requests before may have cost and gave nothing."""
+
+    def __init__(self, num_lost: int) -> None:
+        super().__init__()
+        self.num_lost = num_lost

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from search.evaluator.fidelity.given import TextError, keep_text, read_text
 from search.evaluator.fidelity.library import library_source
-from search.evaluator.fidelity.texts import SPLITS, encoder, split_of
-from search.workloads import HELD_OUT_DOCUMENTS, NUM_DOCUMENTS, longest_text, text_of
+from search.evaluator.fidelity.texts import encoder, split_of
+from search.workloads import HELD_OUT_DOCUMENTS, NUM_DOCUMENTS, SPLITS, longest_text, text_of
 
 if TYPE_CHECKING:
     from pathlib import Path

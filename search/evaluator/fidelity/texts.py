@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from search.evaluator.fidelity import library
 from search.evaluator.fidelity.given import TextError, kept_text
-from search.workloads import FORCED_TOKENS, LARGEST_PAGE
+from search.workloads import FORCED_TOKENS, LARGEST_PAGE, SPLITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from search.records import Workload
 
-SPLITS = ("search", "held_out")
 PARAGRAPH = "\n\n"
 OWN = "own"  # the kind of a text that the dense engine goes on with by itself
 

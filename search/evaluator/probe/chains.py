@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 from search.evaluator.probe.records import Mix, asked_names, draw_records, following_of, links_of, write_context
 from search.evaluator.probe.vocabulary import ASK, FORMATS, HELD_OUT_FORMAT, START
+from search.workloads import HELD_OUT, SPLITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-SPLITS = ("search", "held_out")
 NUM_HOPS = 9
 
 MIXES = {
@@ -110,7 +110,7 @@ def split_of(prompt: str) -> str:
 
 def formats_of(split: str) -> tuple[str, ...]:
     """Give the names of the formats in which a split's records are written."""
-    return tuple(name for name in FORMATS if split == "held_out" or name != HELD_OUT_FORMAT)
+    return tuple(name for name in FORMATS if split == HELD_OUT or name != HELD_OUT_FORMAT)
 
 
 def _problem(kind: str, num_tokens: int, name: str) -> Problem:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from search.evaluator.retrieval.material import SPLITS, drawn_sentence, nouns, prose
+from search.evaluator.retrieval.material import drawn_sentence, nouns, prose
+from search.workloads import SPLITS
 
 if TYPE_CHECKING:
     import random

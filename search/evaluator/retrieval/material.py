@@ -7,10 +7,10 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING
 
+from search.workloads import SPLITS
+
 if TYPE_CHECKING:
     import random
-
-SPLITS = ("search", "held_out")
 
 _NOUNS = """
 actor anchor apple apron arrow author bakery balloon banana banker barber barrel basket beach bear bell bench

@@ -15,8 +15,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from search.evaluator.retrieval.kinds import KINDS, passage_of
-from search.evaluator.retrieval.material import SPLITS
-from search.workloads import LARGEST_PAGE
+from search.workloads import LARGEST_PAGE, SPLITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,6 +14,7 @@ from search.evaluator.tasks import figures
 from search.evaluator.tasks.harness import UnscorableTaskError, evaluate, generating_model
 from search.evaluator.tasks.named import TaskError, task_of
 from search.records import Status, digest_of
+from search.workloads import SPLITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     Ask = Callable[[dict[str, Any]], dict[str, Any]]  # what an engine is asked -> its reply
 
-SPLITS = ("search", "held_out")
 VOTING = ("take_first_k", "majority_vote")  # filters that need all repeats of a document at once
 DEFAULT_TOKENS = 256  # lm-eval's, where a task names none
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import statistics
 from collections import defaultdict
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from search.asking.owing import owing_told
 from search.records import Stage, Status
 from search.report.blocks import Block, Column, Grid, Words
 from search.report.wording import duration
+from search.workloads import SEARCH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +35,8 @@ def by_stage(material: Material, place: Place) -> Grid:
     divided: dict[tuple[str, float, str], list[Spending]] = defaultdict(list)
     for each in place.spendings:
         divided[each.stage, each.ratio, each.split].append(each)
-    ordered = sorted(divided.items(), key=lambda each: (each[0][2] != "search", ORDER[each[0][0]], each[0][1]))
-    hours = working_s(material) / HOUR_S
+    ordered = sorted(divided.items(), key=lambda each: (each[0][2] != SEARCH, ORDER[each[0][0]], each[0][1]))
+    hours = _working_s(material) / HOUR_S
     rows = [_stage(*where, found, hours) for where, found in ordered]
     fresh = [s for s in place.spendings if not s.is_older]
     asked = sum(s.num_asked for s in place.spendings)
@@ -51,17 +51,12 @@ def by_stage(material: Material, place: Place) -> Grid:
     return Grid("Evaluations by stage", headings, tuple(rows), note, empty="Nothing was measured.")
 
 
-def working_s(material: Material) -> float:
-    """Give the seconds during which the campaign was at work: from one event to the next, pauses left out."""
-    return sum(gap for gap in _gaps(material) if gap <= PAUSE_S)
-
-
 def _stage(stage: str, ratio: float, split: str, found: Sequence[Spending], hours: float) -> tuple[str, ...]:
     fresh = [s for s in found if not s.is_older]
     seconds = [s.elapsed_s for s in fresh]
     passed = sum(s.status == Status.OK for s in found)
     return (
-        stage if split == "search" else f"{stage} (held out)",
+        stage if split == SEARCH else f"{stage} (held out)",
         f"{ratio:g}" if ratio else "as written",
         f"{len(fresh):,}",
         f"{sum(s.num_asked for s in found) - len(fresh):,}",
@@ -73,16 +68,13 @@ def _stage(stage: str, ratio: float, split: str, found: Sequence[Spending], hour
     )
 
 
-def _gaps(material: Material) -> list[float]:
-    spent = material.spent
-    finished = (s.finished_at for s in spent.spendings if s.finished_at is not None and not s.is_older)
-    events = sorted({spent.began_at, *spent.proposed_at, *finished})
-    return [later - earlier for earlier, later in itertools.pairwise(events)]
+def _working_s(material: Material) -> float:
+    """Give the seconds during which the campaign was at work: from one event to the next, pauses left out."""
+    return sum(gap for gap in material.spent.gaps_s if gap <= PAUSE_S)
 
 
 def _clock(material: Material) -> str:
-    gaps = _gaps(material)
-    working, pauses = working_s(material), [gap for gap in gaps if gap > PAUSE_S]
+    working, pauses = _working_s(material), [gap for gap in material.spent.gaps_s if gap > PAUSE_S]
     number = len(material.candidates)
     told = f"{number:,} candidates in {duration(working)}"
     told += f", {number * HOUR_S / working:,.0f} an hour" if working > 0 and number else ""

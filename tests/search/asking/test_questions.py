@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from search.agents.grammar import Grammar
+from search.asking.owing import Reserved
 from search.asking.questions import Questions
 from search.config import CampaignConfig
 from search.contracts import Distant, ProposerError
@@ -146,6 +147,24 @@ def test_money_is_kept_back_for_what_is_asked(ledger):
     outcome, _ = run(ledger, away, config)
     assert len(away.contexts) == 3
     assert outcome.num_admitted == NUM_SEEDS + 3
+
+
+def test_what_is_owed_is_kept_back_too(ledger):
+    """What an earlier driver asked leaves room for one question at a time."""
+
+    class Dear(Away):
+        def propose(self, context):
+            return replace(super().propose(context), dollars=0.4)
+
+    config, most = replace(CONFIG, proposers=("distant",), max_dollars=1.0), []
+    for owed in (0.0, 0.5):
+        campaign = start_campaign(ledger, config)
+        assert ledger.reserve(Reserved(f"{owed}", campaign.id, 0, "distant", "m", owed), 1.0) is None
+        away = Dear()
+        run(ledger, away, config, campaign=campaign)
+        assert len(away.contexts) == 3
+        most.append(away.most_at_once)
+    assert most == [2, 1]
 
 
 def test_draining_waits_for_what_was_asked(ledger):

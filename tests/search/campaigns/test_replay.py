@@ -157,6 +157,25 @@ def test_answers_of_language_models_are_taken_from_the_record(ledger, fake):
     assert (found.difference, found.asked_again, found.from_record) == ("", ("grammar",), ("llm",))
 
 
+def test_what_was_asked_in_vain_is_replayed_with_what_it_cost(ledger, fake):
+    """Turns are drawn by dollars too; and who is asked in vain first may be no mistake."""
+
+    class Dear(Model):
+        def propose(self, context):
+            if context.step % 2:
+                return super().propose(replace(context, step=1))
+            raise ProposerError("the answer broke off", 5.0, works=True)
+
+    config = replace(SMALL, proposers=("llm", "grammar"), num_candidates=12, lag=4, bandit=True)
+    campaign = start_campaign(ledger, config)
+    grammar, _ = proposers_of(replace(config, proposers=("grammar", "random")), {})
+    assert Loop(ledger, fake(4), [Dear(), grammar], campaign).run().end is End.DONE
+    proposals = [r.candidate.proposal for r in ledger.records(campaign.id)]
+    first = next(each for each in proposals if each.proposer == "llm")
+    assert (first.operator, first.dollars) == ("failed", 5.0)
+    assert replay(ledger, campaign).difference == ""
+
+
 def test_a_stop_rule_stops_the_replay_where_it_stopped(db, ledger, fake):
     config = replace(SMALL, num_candidates=60, patience=10)
     campaign = start_campaign(ledger, config)

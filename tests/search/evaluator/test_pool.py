@@ -136,6 +136,18 @@ def test_two_workers_work_at_the_same_time(pool):
     assert time.monotonic() - start < 4 * 0.5
 
 
+def test_a_program_comes_to_the_worker_that_has_served_it(pool):
+    """Its fields are in that worker's engine, whoever else is free too."""
+    for told in ("slow", "slow too"):
+        pool.submit(task(told))
+    assert len(all_completed(pool, 2)) == 2
+    served = {slot.served: slot.place for slot in pool._slots}
+    for told in ("slow", "slow too", "slow too", "slow"):
+        pool.submit(task(told, seed=1))
+        assert [slot.place for slot in pool._slots if slot.task] == [served[task(told).text]]
+        assert len(all_completed(pool, 1)) == 1
+
+
 def test_waiting_ends_in_time(pool):
     pool.submit(task("slow"))
     start = time.monotonic()

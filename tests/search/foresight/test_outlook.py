@@ -4,9 +4,12 @@ import math
 import random
 import time
 
+import numpy as np
 import pytest
 
-from search.foresight.foresight import Foresight
+from search.archive.archivist import Archivist
+from search.config import CampaignConfig
+from search.foresight.foresight import Foresight, log_errors
 from search.foresight.outlook import LEAST_ENTERING, Outlook, by_chance
 from search.records import Record, Stage
 
@@ -56,7 +59,7 @@ def test_as_many_go_on_of_a_search_that_gets_better_all_the_time(make, lag):
     stray = random.Random(1)
     quality = [-0.01 * step + stray.gauss(0, 0.5) for step in range(400)]
     records = [make.candidate(step, [0.1 * math.exp(each)] * 12, each) for step, each in enumerate(quality)]
-    outlook, promoted = Outlook(RATIO, lag=lag), []
+    outlook, promoted = Outlook(RATIO, num_unseen=lag), []
     for step, record in enumerate(records):
         if step >= 200 and outlook.promotes(record, step - lag, 0.2):
             promoted.append(step)
@@ -68,6 +71,28 @@ def test_as_many_go_on_of_a_search_that_gets_better_all_the_time(make, lag):
         sum(q < quality[step] for q in quality[: step - lag]) < 0.2 * (step - lag) for step in range(200, 400)
     )
     assert uncorrected > 1.6 * len(promoted)
+
+
+def test_in_a_campaign_the_bar_is_told_by_what_each_step_saw(make):
+    """Step s sees the records up to s - lag: by how much each promised more than the best of these."""
+    config, stray = CampaignConfig(ratios=(RATIO,), lag=5), random.Random(2)
+    quality = [-0.01 * step + stray.gauss(0, 0.5) for step in range(90)]
+    records = [make.candidate(step, [0.1 * math.exp(each)] * 12, each) for step, each in enumerate(quality)]
+    asked = [each for seed in range(8) for each in make.drawn(40, seed)[0]]
+
+    def told(record, fitted):
+        return fitted.promises([log_errors(record, RATIO, Stage.RECALL, fitted.layers)])[0]
+
+    archivist = Archivist(config)
+    for num, record in enumerate(records, 1):
+        archive = archivist.add(record)
+        if num >= 30:
+            fitted = Foresight.fit(records[:num], RATIO)
+            promises = [told(each, fitted) for each in records[:num]]
+            seen = {step: promises[: step - config.lag + 1] for step in range(config.lag, num)}
+            bar = np.quantile([promises[step] - max(each) for step, each in seen.items()], 0.75)
+            expected = [told(each, fitted) - max(promises) >= bar - 1e-9 for each in asked]
+            assert [archive.promotes(Stage.RECALL, RATIO, each, 0.25) for each in asked] == expected
 
 
 def test_a_few_are_promoted_before_a_share_is_more(make):

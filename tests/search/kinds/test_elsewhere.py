@@ -255,6 +255,20 @@ def test_draining_waits_for_what_runs_on_every_kind(ledger):
     assert ledger.progress(campaign.id).num_running == 0
 
 
+def test_nobody_has_nothing_to_do_while_the_deciding_kind_is_waited_for(ledger):
+    class Waiting(Both):
+        def completed(self, timeout_s):
+            there = loop._dispatcher._elsewhere[0].dispatcher
+            idle.append(bool(there._queue) and not there._handed)
+            return super().completed(timeout_s)
+
+    idle, campaign = [], start_campaign(ledger, CONFIG)
+    loop = Loop(ledger, Waiting(2, other=lambda _, *given: Other(1, *given)), proposers_of(CONFIG, {}), campaign)
+    assert loop.run().end is End.DONE
+    assert idle
+    assert not any(idle)
+
+
 def test_people_see_what_runs_on_every_kind(ledger):
     class Watching(Silent):
         def __init__(self):

@@ -173,3 +173,17 @@ def test_whatever_is_spent_stays_below_what_there_is(wire):
     assert len(paid) == 8  # of $0.006 each, the last of them with $0.008 left for $0.0063
     assert purse.spent == pytest.approx(wire.dollars) == pytest.approx(sum(paid))
     assert purse.spent <= 0.05
+
+
+def test_what_was_lost_before_tools_were_refused_is_paid_too(wire):
+    """Of the request that was waited for in vain nobody knows what it cost, whatever the next one is told."""
+    wire.script = [Scripted(wait_s=1.0), Scripted(b"tools are not supported", 400), Scripted(chat("x"))]
+    asking = Chat(Endpoint("m", wire.url, **PRICES, max_tokens=400, timeout_s=0.5, max_retries=1), purse := Purse(1.0))
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+    answer = asking.ask(ASKED, [tool])
+    told = asking.endpoint.price.dollars(answer.usage)
+    assert answer.text == "x"
+    assert answer.dollars - told > 400 * PRICES["completion_price"] / 1e6
+    assert answer.elapsed_s > 0.5
+    assert "requests that gave nothing, 1, are counted" in answer.fault
+    assert purse.spent == pytest.approx(answer.dollars)
