@@ -90,6 +90,29 @@ def test_a_kernel_that_breaks_a_rule_is_named(texts, given, words):
     assert "quest_int4" in found
 
 
+STORE, BARRIER, FENCE = "STG.E.128 desc[UR4][R2.64], R4", "BAR.SYNC.DEFER_BLOCKING 0x0", "@P1 MEMBAR.ALL.GPU"
+COUNT, READ = "@P1 ATOMG.E.ADD.STRONG.GPU PT, R5, desc[UR4][R8.64], R5", "LDG.E.STRONG.GPU R54, desc[UR4][R54.64]"
+IN_ORDER = (STORE, BARRIER, FENCE, COUNT, "@P1 CCTL.IVALL", BARRIER, "@P1 EXIT", STORE, READ, STORE, "EXIT")
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        (STORE, FENCE, COUNT, BARRIER, READ, "EXIT"),  # other threads may still store
+        (BARRIER, STORE, FENCE, COUNT, BARRIER, READ, "EXIT"),
+        (STORE, BARRIER, COUNT, BARRIER, READ, "EXIT"),  # what they stored may still be on its way
+        (STORE, FENCE, BARRIER, COUNT, BARRIER, READ, "EXIT"),
+        (STORE, BARRIER, FENCE, COUNT, READ, "EXIT"),  # other threads may not know yet
+        (STORE, BARRIER, FENCE, COUNT, READ, BARRIER, READ, "EXIT"),
+        (STORE, BARRIER, FENCE, COUNT, BARRIER, "LDG.E R54, desc[UR4][R54.64]", "EXIT"),
+    ],
+)
+def test_who_counts_programs_before_all_have_stored_or_reads_before_all_know_is_named(texts):
+    assert rules.broken(launch(*IN_ORDER, name="_select"), CASE, H200) == []
+    (found,) = rules.broken(launch(*texts, name="_select"), CASE, H200)
+    assert "counts its programs without a fence, or reads what others stored before it may" in found
+
+
 def test_a_kernel_that_waits_first_may_begin_early_and_costs_less():
     waiting = launch("LDC R1, c[0x0][0x28]", "ACQBULK", "PREEXIT", "LDG.E.128 R4", "EXIT", dependent=True)
     assert rules.broken(waiting, CASE, H200) == []
