@@ -174,6 +174,17 @@ def _block(size: int, least: int, most: int) -> int:
     return min(max(triton.next_power_of_2(size), least), most)
 
 
+def check_rows(lists: BlockLists | None, rows: int) -> None:
+    """Raise ValueError where lists are of fewer rows: programs would count in memory that is not theirs."""
+    given = [] if lists is None else [x.shape[0] for x in (lists.blocks, lists.tokens, lists.arrived) if x is not None]
+    if any(num < rows for num in given):
+        message = (
+            f"a batch of {rows} rows, one per sequence and KV head, attends to lists of {' and '.join(map(str, given))}"
+            " (blocks, tokens, counters); list pages for the batch that attends"
+        )
+        raise ValueError(message)
+
+
 def sparse_decode(
     q: torch.Tensor,
     cache: PagedCache,
@@ -186,10 +197,12 @@ def sparse_decode(
 
     Sums are in float32. q: [batch, num_q_heads, head_dim], float32, float16 or bfloat16, like a cache that is not in
     float8. out: [batch, num_q_heads, value_dim], as q. tally: counts dense steps, see `kernels.selection.Listing`.
+    Raises ValueError for lists of fewer rows.
     """
     softmax = softmax if lists is None else replace(softmax, window=0)
     (batch, num_q_heads, head_dim), (num_kv_heads, page_size, value_dim) = q.shape, cache.v.shape[1:]
     group, rows = num_q_heads // num_kv_heads, batch * num_kv_heads
+    check_rows(lists, rows)
     table = cache.block_table if lists is None else lists.blocks
     tiling = tiling_of(cache.k, q, group)
     out = torch.empty(batch, num_q_heads, value_dim, dtype=q.dtype, device=q.device) if out is None else out

@@ -11,7 +11,7 @@ import torch
 import triton
 import triton.language as tl
 
-from kernels.decode import LOG2_E, PagedCache, Softmax, _block, _operand, num_programs
+from kernels.decode import LOG2_E, PagedCache, Softmax, _block, _operand, check_rows, num_programs
 from kernels.dependent import begin, dependent
 from kernels.merging import (
     Scratch,
@@ -122,7 +122,7 @@ def latent_decode(
     cache: k [num_blocks, 1, page_size, latent_dim], the latents; v its first channels, [num_blocks, 1, page_size,
     value_dim], of which only the width counts; one scale for both. q: [batch, num_q_heads, latent_dim], absorbed.
     out: [batch, num_q_heads, value_dim], as q. tally: counts dense steps, see `kernels.selection.Listing`.
-    Raises ValueError for a cap, a window, or values wider than `MAX_VALUE_DIM`.
+    Raises ValueError for a cap, a window, values wider than `MAX_VALUE_DIM`, or lists of fewer rows.
     """
     (batch, num_heads, _), (page_size, value_dim) = q.shape, cache.v.shape[2:]
     if softmax.cap or softmax.window or value_dim > MAX_VALUE_DIM:
@@ -131,6 +131,7 @@ def latent_decode(
             f"here cap={softmax.cap}, window={softmax.window} and {value_dim} channels; use sparse_decode"
         )
         raise ValueError(message)
+    check_rows(lists, batch)
     table = cache.block_table if lists is None else lists.blocks
     tiling = latent_tiling(cache.k, q)
     out = torch.empty(batch, num_heads, value_dim, dtype=q.dtype, device=q.device) if out is None else out

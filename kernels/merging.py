@@ -8,12 +8,15 @@ puts the row together. No program waits for another. Why no two launches meet in
 * It is memory of the step's lists, from the allocator of the stream or of the graph that is captured: no other stream
   has it, and each replay finds its own.
 * The launch that lists a row's pages sets it to 0, before attention begins: what a launch that was cut off has left is
-  gone with the step.
+  gone with the step. Attention that is launched dependently waits for all of that launch (`kernels.dependent`).
 * Who arrives last sets it to 0 again, so that several layers may attend to the same lists, one after the other.
 * Every program of a row reads the same length, so all agree on how many arrive; those that return early do not count.
+* A batch of more rows than there are counters is refused on the host (`kernels.decode.check_rows`).
 
 What the others have stored is seen by who arrives last: all threads of a program pass a barrier before one of them
-counts with release, and after it has counted with acquire; parts are read past the first cache (`.cg`).
+counts with release, for the whole card, and after it has counted with acquire. Each count reads the one before, so the
+last acquires what all have released, and a release covers what a barrier ordered before it, other threads' too. Parts
+are read past the first cache (`.cg`). The static gate finds this order in the machine code.
 
 Dense attention has no lists, over latents one program would put together 320 KiB, and float8 leaves its streams no
 majority of the loads: all three take the launch.

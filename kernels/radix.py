@@ -7,9 +7,9 @@ Nothing depends on how keys are spread over threads. A tile has at most 8,192 of
 import triton
 import triton.language as tl
 
-# A digit of a key is five bits: as many counts as a warp has threads, so that none are added up across warps.
-DIGIT_BITS, NUM_DIGITS = tl.constexpr(5), tl.constexpr(32)
-NUM_STEPS = tl.constexpr(7)
+# A digit of a key is five bits: as many counts as a warp has threads, so that none are added up across warps. The last
+# has two, for it is the one that is seldom read.
+KEY_BITS, DIGIT_BITS, NUM_DIGITS = tl.constexpr(32), tl.constexpr(5), tl.constexpr(32)
 
 
 @triton.jit
@@ -22,43 +22,48 @@ def order_key(score):
 
 
 @triton.jit
-def next_digit(count, prefix, remaining):
+def next_digit(count, prefix, remaining, left):
     """Go on by one digit: `count` pages have each value of it, of those whose keys begin with `prefix`.
 
-    Values come from the largest to the smallest. The digit and the pages above it are found in one sum. -> what the
-    last page's key begins with, how many pages that begin so are taken, and whether some of them are not.
+    `left` bits of a key are not known yet. Values come from the largest to the smallest. The digit and the pages above
+    it are found in one sum. -> what the last page's key begins with, how many pages that begin so are taken, the bits
+    that are not known now, and whether that matters: some of these pages are not taken, and there are bits.
     """
     digits = tl.arange(0, NUM_DIGITS)
+    behind = tl.maximum(left - DIGIT_BITS, 0)
+    remaining = tl.minimum(remaining, tl.sum(count, 0))  # before the first digit there may be fewer pages
     larger = tl.cumsum(count, 0) - count
     here = (larger < remaining) & (remaining <= larger + count)
     found = tl.sum(tl.where(here, larger * NUM_DIGITS + (digits ^ (NUM_DIGITS - 1)), 0), 0)
     remaining -= found >> DIGIT_BITS
-    undecided = tl.sum(tl.where(here, count, 0), 0) != remaining
-    return (prefix << DIGIT_BITS) + (found & (NUM_DIGITS - 1)).to(tl.uint32), remaining, undecided
+    undecided = (tl.sum(tl.where(here, count, 0), 0) != remaining) & (behind > 0)
+    return (prefix << (left - behind)) + (found & (NUM_DIGITS - 1)).to(tl.uint32), remaining, behind, undecided
 
 
 @triton.jit
-def counts(key, eligible, prefix, step: tl.constexpr):
-    """Count a tile's pages by their next digit, the largest first, of those whose keys begin with `prefix`."""
-    leading = key >> (DIGIT_BITS * (NUM_STEPS - 1 - step))
-    active = eligible & ((leading >> DIGIT_BITS) == prefix)
-    return tl.histogram((leading & (NUM_DIGITS - 1)).to(tl.int32) ^ (NUM_DIGITS - 1), NUM_DIGITS, mask=active)
+def counts(key, eligible, prefix, left):
+    """Count a tile's pages by their next digit, the largest first, of those whose keys begin with `prefix`.
+
+    `left` bits of a key are not known yet.
+    """
+    behind = tl.maximum(left - DIGIT_BITS, 0)
+    leading, own = key >> behind, (1 << (left - behind)) - 1
+    active = eligible & ((leading >> (left - behind)) == prefix)
+    return tl.histogram((leading & own).to(tl.int32) ^ (NUM_DIGITS - 1), NUM_DIGITS, mask=active)
 
 
 @triton.jit
 def last_taken(key, eligible, remaining):
     """Give the key of the last page taken, and how many pages with just that key are taken; 0 of them if none is.
 
-    Radix select, a digit at a time from the top, of keys in registers. All digits: a branch around those that decide
-    nothing spills on sm_100.
+    Radix select, a digit at a time from the top, of keys in registers, until all pages that begin alike are taken: then
+    a lower key is given, which no page need have.
     """
-    prefix = tl.zeros((), tl.uint32)
-    for step in tl.static_range(NUM_STEPS):
-        count = counts(key, eligible, prefix, step)
-        if step == 0:
-            remaining = tl.minimum(remaining, tl.sum(count, 0))
-        prefix, remaining, _ = next_digit(count, prefix, remaining)
-    return prefix, remaining
+    prefix, left, undecided = tl.zeros((), tl.uint32), tl.full((), KEY_BITS, tl.int32), remaining >= 0
+    while undecided:
+        count = counts(key, eligible, prefix, left)
+        prefix, remaining, left, undecided = next_digit(count, prefix, remaining, left)
+    return prefix << left, remaining
 
 
 @triton.jit

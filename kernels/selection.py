@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 
 from kernels.dependent import begin, dependent
-from kernels.radix import DIGIT_BITS, NUM_DIGITS, NUM_STEPS, counts, last_taken, next_digit, order_key, placed
+from kernels.radix import KEY_BITS, NUM_DIGITS, counts, last_taken, next_digit, order_key, placed
 
 BLOCK_PAGES, MOST_WARPS = 8192, 16  # so many keys stay in the registers of so many warps
 FEW_ROWS = 128  # that leave each other a processor of their own
@@ -157,22 +157,17 @@ def _last_taken_of_many(remaining, end, length, row, score_ptr, score_stride, am
                         PAGE_SIZE: tl.constexpr, SINK: tl.constexpr, WINDOW: tl.constexpr, HAS_AMONG: tl.constexpr,
                         HAS_THRESHOLD: tl.constexpr, BLOCK_PAGES: tl.constexpr):  # fmt: skip
     """Do as `last_taken` over more pages than a tile covers, reading the scores for each digit anew."""
-    prefix, undecided = tl.zeros((), tl.uint32), remaining >= 0
-    for step in tl.static_range(NUM_STEPS):
-        if undecided:
-            count = tl.zeros((NUM_DIGITS,), tl.int32)
-            for start in tl.range(0, end, BLOCK_PAGES, num_stages=1):
-                page = start + tl.arange(0, BLOCK_PAGES)
-                score = tl.load(score_ptr + row * score_stride + page, mask=page < end, other=0.0)
-                key, eligible = _ranked(page, score, end, length, row, among_ptr, among_stride, threshold,
-                                        PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD)  # fmt: skip
-                count += counts(key, eligible, prefix, step)
-            if step == 0:
-                remaining = tl.minimum(remaining, tl.sum(count, 0))
-            prefix, remaining, undecided = next_digit(count, prefix, remaining)
-        else:
-            prefix = prefix << DIGIT_BITS
-    return prefix, remaining
+    prefix, left, undecided = tl.zeros((), tl.uint32), tl.full((), KEY_BITS, tl.int32), remaining >= 0
+    while undecided:
+        count = tl.zeros((NUM_DIGITS,), tl.int32)
+        for start in tl.range(0, end, BLOCK_PAGES, num_stages=1):
+            page = start + tl.arange(0, BLOCK_PAGES)
+            score = tl.load(score_ptr + row * score_stride + page, mask=page < end, other=0.0)
+            key, eligible = _ranked(page, score, end, length, row, among_ptr, among_stride, threshold,
+                                    PAGE_SIZE, SINK, WINDOW, HAS_AMONG, HAS_THRESHOLD)  # fmt: skip
+            count += counts(key, eligible, prefix, left)
+        prefix, remaining, left, undecided = next_digit(count, prefix, remaining, left)
+    return prefix << left, remaining
 
 
 @triton.jit

@@ -27,6 +27,7 @@ SPILL = re.compile(r"(STL|LDL)\b")
 SHUFFLE = re.compile(r"SHFL\.BFLY \w+, (R\d+),")
 FUSED = re.compile(r"FFMA2?\S* .*, -?\|?(R\d+)[^,]*$")
 WRITTEN = re.compile(r"(?:@\S+ )?\S+ (?:U?P\w+, )?R(\d+)\b")
+ASKS = re.compile(r"BRA\S* !?U?P\w+,")
 MOST_STEPS = 400_000
 
 # Cycles until a result is there, of what sets a barrier; the first that matches. Wide loads come from DRAM under load,
@@ -64,6 +65,11 @@ class Instruction:
     @property
     def is_predicated(self) -> bool:
         return self.text.startswith("@")
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether what follows is next, of a branch: it asks a predicate before its name or behind it."""
+        return self.is_predicated or ASKS.match(self.text) is not None
 
     @property
     def target(self) -> int | None:
@@ -226,7 +232,7 @@ def _following(what: Instruction, i: int, place: dict[int, int], left: dict[int,
     if target is None:
         return i + 1
     if target > i:
-        return i + 1 if what.is_predicated else target
+        return i + 1 if what.may_go_on else target
     left[i] = left.get(i, repeats) - 1
     if left[i] > 0:
         return target

@@ -134,12 +134,58 @@ def test_a_wrong_page_and_a_wrong_number_are_seen():
     assert correct.worst_error(served, lists) == float("inf")
 
 
+def late(attend):
+    """Attend as a kernel that combines parts before they are there: by those that the call before has left."""
+    left = []
+
+    def attended(self, lists):
+        out = attend(self, lists)
+        if lists.arrived is not None:
+            left.append(out.clone())
+            out.copy_(left[-2] if len(left) > 1 else out)
+        return out
+
+    return attended
+
+
+def uncounted(attend):
+    """Attend as a kernel that leaves counts where they are: who attends next finds no last program of a row."""
+
+    def attended(self, lists):
+        if lists.arrived is not None and lists.arrived.any():
+            return self.out
+        out = attend(self, lists)
+        if lists.arrived is not None:
+            lists.arrived.fill_(1)
+        return out
+
+    return attended
+
+
+@INTERPRETED
+@pytest.mark.parametrize(
+    "wrong",
+    [{}, {"attend": late(Served.attend)}, {"attend": uncounted(Served.attend)}],
+    ids=["nothing", "sums of the replay before", "counters that stay"],
+)
+def test_replays_that_leave_something_for_the_next_are_counted(monkeypatch, wrong):
+    torch.manual_seed(0)
+    served = [Served(replace(SMALL, attended=256), DEVICE) for _ in range(2)]
+    for each in served:
+        each.whole()
+    for name, method in wrong.items():
+        monkeypatch.setattr(Served, name, method)
+    found = correct.races(served, 3, on_a_card=False)
+    assert found["replays_differ"] == (3 if wrong else 0)
+    assert (found["launches_differ"] > 0) == bool(wrong)
+
+
 @INTERPRETED
 def test_a_case_that_fails_and_one_left_out_are_bad_rows(tmp_path):
     rows = Rows("check", tmp_path, budget_s=60)
-    correct.check(rows, DEVICE, [replace(SMALL, program="no such program")])
+    correct.check(rows, DEVICE, [replace(SMALL, program="no such program")], together=())
     rows.budget_s = 0
-    correct.check(rows, DEVICE, [SMALL])
+    correct.check(rows, DEVICE, [SMALL], together=())
     assert [list(row)[-1] for row in rows.kept] == ["failed", "skipped"]
     assert rows.close() == 1
     assert len((tmp_path / "check.jsonl").read_text().splitlines()) == 3

@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks.drill.served import Case, Served
 from benchmarks.static import goals, measured, rules, sass
-from benchmarks.static.launched import Launch, work_of
+from benchmarks.static.launched import DIGITS_READ, Launch, work_of
 from benchmarks.static.model import CARDS, estimate, resident
 from benchmarks.static.step import Step
 
@@ -58,8 +59,9 @@ def test_only_who_counts_last_is_charged_for_what_it_does_then():
     assert sass.walked(code(*merges, "@P0 EXIT", "EXIT"), 1).counted == 0
 
 
-def test_conditional_returns_and_jumps_ahead_are_not_taken():
-    texts = ("@P0 EXIT", "@P1 BRA 0x30", "FADD R1, R1, R1", "BRA 0x50", "BAR.SYNC 0x0", "EXIT")
+@pytest.mark.parametrize("jump", ["@P1 BRA 0x30", "BRA.U !UP1, 0x30", "BRA P1, 0x30"])
+def test_conditional_returns_and_jumps_ahead_are_not_taken(jump):
+    texts = ("@P0 EXIT", jump, "FADD R1, R1, R1", "BRA 0x50", "BAR.SYNC 0x0", "EXIT")
     assert sass.cycles(code(*texts), 1)[1] == 5
 
 
@@ -88,6 +90,29 @@ def test_a_kernel_that_breaks_a_rule_is_named(texts, given, words):
     (found,) = rules.broken(launch(*texts, **given), CASE, H200)
     assert words in found
     assert "quest_int4" in found
+
+
+STORE, BARRIER, FENCE = "STG.E.128 desc[UR4][R2.64], R4", "BAR.SYNC.DEFER_BLOCKING 0x0", "@P1 MEMBAR.ALL.GPU"
+COUNT, READ = "@P1 ATOMG.E.ADD.STRONG.GPU PT, R5, desc[UR4][R8.64], R5", "LDG.E.STRONG.GPU R54, desc[UR4][R54.64]"
+IN_ORDER = (STORE, BARRIER, FENCE, COUNT, "@P1 CCTL.IVALL", BARRIER, "@P1 EXIT", STORE, READ, STORE, "EXIT")
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        (STORE, FENCE, COUNT, BARRIER, READ, "EXIT"),  # other threads may still store
+        (BARRIER, STORE, FENCE, COUNT, BARRIER, READ, "EXIT"),
+        (STORE, BARRIER, COUNT, BARRIER, READ, "EXIT"),  # what they stored may still be on its way
+        (STORE, FENCE, BARRIER, COUNT, BARRIER, READ, "EXIT"),
+        (STORE, BARRIER, FENCE, COUNT, READ, "EXIT"),  # other threads may not know yet
+        (STORE, BARRIER, FENCE, COUNT, READ, BARRIER, READ, "EXIT"),
+        (STORE, BARRIER, FENCE, COUNT, BARRIER, "LDG.E R54, desc[UR4][R54.64]", "EXIT"),
+    ],
+)
+def test_who_counts_programs_before_all_have_stored_or_reads_before_all_know_is_named(texts):
+    assert rules.broken(launch(*IN_ORDER, name="_select"), CASE, H200) == []
+    (found,) = rules.broken(launch(*texts, name="_select"), CASE, H200)
+    assert "counts its programs without a fence, or reads what others stored before it may" in found
 
 
 def test_a_kernel_that_waits_first_may_begin_early_and_costs_less():
@@ -140,6 +165,16 @@ def test_bytes_are_those_that_the_drill_counts(name, part):
     served.case = case
     kernel, tiles = {"index": "map_0", "attend": "_attend"}[part], {"NUM_TILES": 4, "TILE": 32}
     assert work_of(kernel, served, (256, 8, 1), tiles)[1] / 2**20 == told
+
+
+@pytest.mark.parametrize("pages", [509, 2045])  # candidates at 8,192 tokens, and at 32,768
+def test_as_many_digits_are_modelled_as_scores_take_that_are_spread_as_normal_numbers(pages):
+    """A digit is five bits. The last that is read is the first in which the last page taken and the next differ."""
+    scores = torch.randn(1000, pages, generator=torch.Generator().manual_seed(0)).sort(1, descending=True).values
+    last, following = (scores[:, i].contiguous().view(torch.int32) for i in (60, 61))  # all are above 0
+    read = [(32 - (a ^ b).bit_length()) // 5 + 1 for a, b in zip(last.tolist(), following.tolist(), strict=True)]
+    assert 3 < sum(read) / len(read) <= DIGITS_READ
+    assert sum(digits > DIGITS_READ for digits in read) / len(read) < 0.1
 
 
 def test_goals_are_told_beside_what_is_modelled():

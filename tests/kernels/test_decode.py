@@ -157,6 +157,32 @@ def test_rows_put_together_by_their_last_program_are_those_of_a_launch_bit_for_b
         assert not arrived.any()
 
 
+@pytest.mark.parametrize("programs", [1, 2, 3, 9])  # of a row: parts are shared by fewer, by some, and by one each
+@pytest.mark.parametrize("order", ["from_the_start", "from_the_end"])
+def test_whoever_is_last_puts_a_row_together_alike(request, monkeypatch, programs, order):
+    """In a launch of which rows have no part, one, and more or fewer than programs."""
+    lengths = [0, 7, 300, 16 * 70]
+    q, cache = make_case(lengths, num_kv_heads=2, group=3)
+    lists = as_lists([list(range(-(-length // 16))) for length in lengths for _ in range(2)], cache)
+    apart = sparse_decode(q, cache, lists, Softmax(0.25))
+    monkeypatch.setattr("kernels.decode.num_programs", lambda *_: programs)
+    if order == "from_the_end":
+        request.getfixturevalue(order)
+    arrived = torch.zeros(len(lengths) * 2, dtype=torch.int32, device=DEVICE)
+    out = torch.full_like(q, torch.nan)
+    assert torch.equal(sparse_decode(q, cache, replace(lists, arrived=arrived), Softmax(0.25), out), apart)
+    assert not arrived.any()
+
+
+@pytest.mark.parametrize("short", ["blocks", "tokens", "arrived"])
+def test_a_batch_with_more_rows_than_lists_is_refused(short):
+    q, cache = make_case([40, 40], num_kv_heads=2)
+    lists = replace(as_lists([[0]] * 4, cache), arrived=torch.zeros(4, dtype=torch.int32, device=DEVICE))
+    assert sparse_decode(q, cache, lists, Softmax(0.25)).shape == q.shape
+    with pytest.raises(ValueError, match="a batch of 4 rows, one per sequence and KV head, attends to lists of"):
+        sparse_decode(q, cache, replace(lists, **{short: getattr(lists, short)[:3]}), Softmax(0.25))
+
+
 def test_programs_that_take_turns_change_no_bit(monkeypatch):
     q, cache = make_case([16 * 60], group=2)
     apart = sparse_decode(q, cache, None, Softmax(0.25))

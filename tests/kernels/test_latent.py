@@ -136,6 +136,12 @@ def test_what_latents_are_not_attended_to_with_is_refused(softmax, value_dim):
         latent_decode(q, cache, None, softmax)
 
 
+def test_a_batch_with_more_sequences_than_lists_is_refused():
+    q, cache = make_case([40, 40])
+    with pytest.raises(ValueError, match="a batch of 2 rows"):
+        latent_decode(q, cache, BlockLists(cache.block_table[:1], cache.seq_lens[:1]), Softmax(SCALE))
+
+
 @pytest.mark.parametrize(("dtype", "room", "cut"), [
     (torch.bfloat16, 227, UNMEASURED), (torch.float8_e4m3fn, 227, UNMEASURED), (torch.float32, 227, SMALL),
     (torch.bfloat16, 163, SMALL), (torch.bfloat16, 99, SMALL),

@@ -7,7 +7,7 @@ import torch
 
 from kernels.listing import list_chosen, list_pages
 from kernels.nucleus import nucleus
-from kernels.selection import Listing, Pages, Ranking, choose, empty_page_lists, list_best
+from kernels.selection import Listing, Pages, Ranking, choose, empty_lists, empty_page_lists, list_best
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LENGTHS = [0, 1, 17, 64, 100, 150]
@@ -83,6 +83,26 @@ def test_more_pages_than_a_tile_holds(monkeypatch):
     table = shuffled(pages)
     assert listed(list_pages(chosen, pages, Listing(table)), table, pages) == lists
     assert listed(list_best(Ranking(scores, 11), pages, Listing(table)), table, pages) == lists
+
+
+@pytest.mark.parametrize("block_pages", [4096, 4])  # one tile of pages, and several
+def test_whoever_lists_pages_sets_the_counters_of_all_rows_to_0(monkeypatch, block_pages):
+    """Whatever a step that was cut off has left: of rows without tokens too, and where none is scored."""
+
+    def left(pages):
+        lists = empty_lists(pages)
+        lists.arrived.fill_(5)
+        return lists
+
+    monkeypatch.setattr("kernels.selection.BLOCK_PAGES", block_pages)
+    monkeypatch.setattr("kernels.selection.empty_lists", left)
+    monkeypatch.setattr("kernels.listing.empty_lists", left)
+    pages = make_pages(LENGTHS, num_kv_heads=2)
+    scores, listing = torch.randn(pages.num_rows, pages.max_pages, device=DEVICE), Listing(shuffled(pages))
+    chosen = choose(Ranking(scores, 2), pages)
+    made = [list_best(Ranking(scores, n), pages, listing) for n in (0, 2, 100)]
+    for lists in [*made, list_pages(chosen, pages, listing), list_pages(None, pages, listing)]:
+        assert lists.arrived.tolist() == [0] * pages.num_rows
 
 
 def test_garbage_beyond_the_complete_pages_changes_nothing():

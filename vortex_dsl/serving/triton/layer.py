@@ -117,6 +117,7 @@ class TritonLayer(ProgramLayer):
             self.kernel(query, cache, None, weighing(self.softmax), output, tally)
             return
         if leader == index:
+            batch.choices.clear()  # of no use from here on, and a step would hold the lists of all layers
             batch.choices[leader] = self._choose(name, query, pages, batch)
         shared = self._shared(name, batch, leader)
         self.kernel(query, cache, shared.lists, weighing(self.softmax), output)

@@ -262,6 +262,20 @@ def test_layers_share_the_first_ones_choice_and_its_counts():
     assert impl.tallies.counters.sparse_tokens == 0
 
 
+def test_lists_live_as_long_as_layers_share_them(monkeypatch):
+    impl, held = layer_of("quest", pages=1, share_layers=2, dense_layers=0), []
+    choose = impl._choose
+
+    def chosen(name, query, pages, batch):
+        held.append(list(batch.choices))
+        return choose(name, query, pages, batch)
+
+    monkeypatch.setattr(impl, "_choose", chosen)
+    outputs, *_ = decoded(impl, [150, 90], layers=(0, 1, 2, 3))
+    assert held == [[], []]
+    assert len(outputs) == 4
+
+
 @pytest.mark.parametrize("name", ["quest", "twilight"])
 def test_a_captured_step_follows_what_its_buffers_say(name, captured):
     """One step, read off once, is replayed with other lengths, slots, marks and queries: it gives what a new one would.
