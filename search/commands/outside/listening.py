@@ -11,7 +11,7 @@ def listening(host: str, port: int) -> socket.socket:
     """Give a socket that is bound to `--host` and `--port`, 0 for any that is free. Raises CommandError."""
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except (OSError, UnicodeError) as error:  # the latter where no name on a network can be called so
+    except (OSError, TypeError) as error:  # the latter where no name on a network can be written so
         why = getattr(error, "strerror", None) or "that is no host's name"
         raise CommandError(f"--host {host} --port {port} cannot be served: {why}; give others") from error
 

@@ -92,7 +92,7 @@ def test_a_stdin_that_is_closed_says_nothing(db, campaign, words, code, says):
 
 
 @pytest.mark.parametrize("command", [["mcp", "--http"], ["dash"]])
-@pytest.mark.parametrize("host", ["a..b", "x" * 70, "203.0.113.1"])
+@pytest.mark.parametrize("host", ["a..b", "é..b", "x" * 70, "203.0.113.1"])
 def test_what_is_no_host_of_ours_is_refused(db, campaign, capsys, command, host):
     assert main([*command, "--host", host, "--db", db]) == ExitCode.USAGE
     said = capsys.readouterr().err
