@@ -61,6 +61,16 @@ class Paid(Proposer, Protocol):
         ...
 
 
+@runtime_checkable
+class Patient(Proposer, Protocol):
+    """A proposer that is patient with a server which cannot be reached for as long as it `waits`.
+
+    Who runs a campaign says so, in signal handlers too.
+    """
+
+    waits: bool
+
+
 class Looker(Protocol):
     """Tells within seconds, and without an engine, what a program keeps of the model's attention."""
 
@@ -362,6 +372,10 @@ class SubmissionError(Exception):
 
 class LookError(Exception):
     """There is no look at a program to be had; the message is a sentence that says why."""
+
+
+class UnreachableError(ProposerError):
+    """Nobody was there to be asked, as long as that was waited for."""
 
 
 class NoMoneyError(ProposerError):

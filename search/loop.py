@@ -15,7 +15,7 @@ from search.archive.published import Published
 from search.asking.proposals import ANSWER_S, Proposals, Whose
 from search.campaigns.turns import Turns
 from search.config import CampaignConfig, ConfigError
-from search.contracts import Paid
+from search.contracts import Paid, Patient
 from search.dispatch import UNFINISHED, Job, Tasks
 from search.kinds.elsewhere import Everywhere
 from search.observer import Observer, Running, Silent
@@ -74,6 +74,9 @@ class Loop:
         for each in proposers:
             if isinstance(each, Paid):
                 each.pay_from(ledger, campaign.id)
+        self._patient = [each for each in proposers if isinstance(each, Patient)]
+        for patient in self._patient:
+            patient.waits = True
         self._seeds = Seeds(self.config)
         self._observer = observer or Silent()
         self._tasks = Tasks(evaluator, self.config)
@@ -94,6 +97,8 @@ class Loop:
         """Let finish what runs and start nothing new. Safe in a signal handler and from other threads."""
         self._draining = True
         self._proposals.drain()
+        for each in self._patient:
+            each.waits = False
 
     def stop(self) -> None:
         """Give everything back and return at once."""

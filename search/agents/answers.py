@@ -20,8 +20,10 @@ TOKEN = re.compile(r"<\|[\w ]{1,40}\|>|(?:</s>|<eos>|<end_of_turn>)\s*\Z")
 PROGRAM = re.compile(r"^[ \t]*class +\w+ *\( *(?:vortex_dsl\.)?Program *\) *:", re.MULTILINE)
 BEGINNING = re.compile(r"^[ \t]*(?:from +vortex_dsl +import\b|import +vortex_dsl\b)", re.MULTILINE)
 FENCE = re.compile(r"^[ \t]*(?:`{3,}|~{3,}).*$", re.MULTILINE)
-TAG = re.compile(r"<(program|code|answer|python)>(.*?)(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
-PROSE = re.compile(r"^(?![#@)\]}\"'])\S", re.MULTILINE)  # a line at the margin that ends a class, unless it is code
+CLOSED = re.compile(r"(?:`{3,}|~{3,})[ \t]*$")
+TAG = re.compile(r"<(program|code|answer|python|pre)(?:\s[^<>]*+)?>(.*?)(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
+# A line at the margin that ends a program, unless it is code.
+PROSE = re.compile(r"^(?!(?:def|class|from|import)\b|[A-Za-z_]\w*+[ \t]*+=|[#@)\]}\"'])\S", re.MULTILINE)
 BESIDE_BLOCKS = ["inline", "table", "reference", "html_block", "lheading"]  # rules of Markdown that find no code
 KEYS = ("program", "code", "text", "answer", "content", "source")  # of an answer that is a JSON object
 STRING = re.compile(rf'"(?:{"|".join(KEYS)})"\s*:\s*"((?:[^"\\]|\\.)*)', re.DOTALL)  # of JSON, broken JSON included
@@ -153,6 +155,9 @@ def _of_blocks(said: str, depth: int) -> tuple[str, str] | None:
     if has_program(chosen.content):
         earlier = "".join(token.content for token in blocks[: blocks.index(chosen)] if not has_program(token.content))
         text, more = _of_block(chosen.content, chosen.markup, earlier, depth)
+        if chosen.markup and not CLOSED.search(lines[end - 1]):  # what is said behind it stands in it too
+            text, behind = _of_prose(text) or (text, "")
+            more = "\n".join(filter(None, (more, behind)))
     else:
         inner = _of_json(chosen.content, depth - 1) or _of_strings(chosen.content, depth - 1)
         if inner is None and has_program(said):
@@ -199,7 +204,7 @@ def _of_prose(said: str) -> tuple[str, str] | None:
     start = imports[-1] if imports else program.start()
     after = said.find("\n", program.end())
     ended = (PROSE.search(said, after + 1) or FENCE.search(said, after + 1)) if after >= 0 else None
-    end = ended.start() if ended and not said.startswith(("class ", "from ", "import "), ended.start()) else len(said)
+    end = ended.start() if ended else len(said)
     reasons = f"{FENCE.sub('', said[:start]).strip()}\n{said[end:].strip() if ended else ''}".strip()
     return _dedented(said[start:end]), reasons[:MAX_RATIONALE]
 

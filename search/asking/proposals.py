@@ -11,7 +11,7 @@ from search.agents.bounds import enforced
 from search.archive.allowance import Allowance
 from search.asking.questions import Questions
 from search.campaigns.stopping import Stopping
-from search.contracts import Distant, NoMoneyError, ProposerError
+from search.contracts import Distant, NoMoneyError, ProposerError, UnreachableError
 from search.journal.reflecting import is_due
 from search.outcome import OutOfOrderError
 from search.records import Candidate, Proposal, Status
@@ -74,7 +74,7 @@ class Proposals:
         self._allowance = Allowance(config, whose.seeds.num, owed)
         self._no_money = ""  # why no more is asked, once that is so
         self._rules = Stopping(config)
-        self._draining = False
+        self._draining = self._is_left = False
 
     def drain(self) -> None:
         """Ask nothing new but what stands before a question that is open. Safe in signal handlers."""
@@ -90,6 +90,8 @@ class Proposals:
 
         Raises OutOfOrderError where a proposer never worked, or too many failed in a row.
         """
+        if self._is_left:
+            return
         step = self._history.num_steps
         if self._may_ask(step) and step not in self._questions and (not self._draining or step < self._questions.last):
             self._put(step)
@@ -126,7 +128,7 @@ class Proposals:
     @property
     def is_awaited(self) -> bool:
         """Whether a question is open whose answer may still become a candidate."""
-        return self.is_asking and not self._allowance.is_over
+        return self.is_asking and not (self._allowance.is_over or self._is_left)
 
     # Questions
 
@@ -190,12 +192,22 @@ class Proposals:
                 record(self._failed(name, error))
             return
         except ProposerError as error:
-            self._take_failure(name, error, record)
+            if self._draining and isinstance(error, UnreachableError):
+                self._leave(proposer, error, record)
+            else:
+                self._take_failure(name, error, record)
             return
         if proposal is not None:
             self._answered.add(name)
             found = admit(proposal, self._campaign_id, step, self._config, self._history.known(step))
             record(enforced(found, self._config.context(step, (), frozenset())))
+
+    def _leave(self, proposer: Proposer, error: UnreachableError, record: Recording) -> None:
+        """Leave a step to whoever goes on with the campaign, unless others were asked for later ones."""
+        if self._questions.is_open_to_others(proposer):
+            record(self._failed(proposer.name, error))
+        else:
+            self._is_left = True
 
     def _take_failure(self, name: str, error: ProposerError, record: Recording) -> None:
         """Record a step for which there is no proposal, unless the proposer never worked at all."""

@@ -67,6 +67,10 @@ class Questions:
         asked = (question for question in self._open.values() if question.proposer is proposer)
         return sum(not question.is_answered for question in asked)
 
+    def is_open_to_others(self, proposer: Proposer) -> bool:
+        """Say whether one is open to another proposer."""
+        return any(question.proposer is not proposer for question in self._open.values())
+
     def is_answered(self, step: int) -> bool:
         """Say whether a step's answer is there to be taken."""
         return step in self._open and self._open[step].is_answered

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from search.campaigns.endpoints import endpoints_of
+from search.campaigns.endpoints import check_served, endpoints_of
 from search.campaigns.machines import Machines, facts_of, facts_to_serve
 from search.campaigns.proposers import proposers_of
 from search.campaigns.reading import read_setup
@@ -66,8 +67,8 @@ class Campaign:
             self._ledger: Ledger = opened.enter_context(closing(SqlLedger(setup.db, patience_s=setup.max_outage)))
             self.stored = start_campaign(self._ledger, config) if config else _found(self._ledger, resumed, setup.db)
             self.config = CampaignConfig.from_json(self.stored.settings)
-            endpoints = new or endpoints_of(self.config.endpoints, setup.endpoints, self.config.max_dollars)
-            self._proposers = proposers_of(self.config, endpoints)
+            self._endpoints = new or endpoints_of(self.config.endpoints, setup.endpoints, self.config.max_dollars)
+            self._proposers = proposers_of(self.config, self._endpoints, setup.max_outage)
             self._opened = opened.pop_all()
         self._setup, self._evaluator = setup, evaluator
         self._loop: Loop | None = None
@@ -157,6 +158,7 @@ class Campaign:
 
     def _new_loop(self, observer: Observer) -> Loop:
         if self._evaluator is None:
+            check_served(self._endpoints, self.config.proposers, logging.getLogger(__name__).warning)
             setup, config = self._setup, self.config
             facts = facts_to_serve(config.model)
             machines = Machines(facts, config.workloads, wishes_of(setup), setup.ray, setup.max_outage)

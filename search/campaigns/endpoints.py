@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Self
 from urllib.parse import urlsplit
@@ -13,15 +14,20 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 
 from search.agents.llm.endpoint import Endpoint
 from search.agents.llm.keys import SECRET, redacted
+from search.agents.llm.servers.listing import listed
+from search.agents.shown.section import BUDGET_TOKENS
 from search.campaigns.bounds import LARGEST
 from search.config import ConfigError
+from search.contracts import ProposerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
 
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
 OF_RAY = "RAY_"  # what is called so may be handed on to Ray's processes
 HEADER = r"^[A-Za-z0-9-]{1,64}$"
+CALL = "/chat/completions"  # what follows an endpoint's address
+LEAST_PROMPT_TOKENS = 6000  # instructions, a parent and what was measured of it
 MAX_JSON = 16384  # characters of what goes with every request
 GOES_ON = "goes_on"  # of the context in which a setup is read: the campaign is stored already
 ELSEWHERE = ("base_url", "api_key_env", "headers", "deadline_s")  # of an endpoint, for a campaign that goes on
@@ -45,6 +51,8 @@ def _a_url(text: str) -> str:
         raise ValueError(f"is no URL, but {text!r}; give one such as http://localhost:8000/v1")
     if url.query or url.fragment:
         raise ValueError("has something after '?' or '#'; give the address alone, and the rest in body or headers")
+    if url.path.rstrip("/").endswith(CALL):
+        raise ValueError(f"ends in {CALL}, which is put there for each question; leave that out")
     return text
 
 
@@ -117,6 +125,12 @@ class EndpointSetup(BaseModel):
         le=1 << 20,
         description="The most tokens of an answer, reasoning included; 16,384 of one with a price.",
     )
+    max_prompt_tokens: int = Field(
+        BUDGET_TOKENS,
+        ge=LEAST_PROMPT_TOKENS,
+        le=1 << 20,
+        description="The most tokens of a question, estimated from above: less for a model with a short context.",
+    )
     temperature: float | None = Field(None, ge=0, le=10, description="How freely the model draws; its own if left out.")
     seed: int | None = Field(
         None, ge=-LARGEST, le=LARGEST, description="Sent with every question, for servers that draw by it."
@@ -154,6 +168,7 @@ class EndpointSetup(BaseModel):
             seed=self.seed,
             body=_json(self.body) or "{}",
             headers=_json(self.headers) or "{}",
+            max_prompt_tokens=self.max_prompt_tokens,
         )
 
 
@@ -185,6 +200,26 @@ def with_keys(endpoints: dict[str, Endpoint]) -> dict[str, Endpoint]:
                 f"environment variable {each.api_key_env}"
             )
     return endpoints
+
+
+def check_served(endpoints: Mapping[str, Endpoint], names: Container[str], tell: Callable[[str], object]) -> None:
+    """Ask endpoints of these names what they serve, before anything takes time; `tell` what may be mended meanwhile.
+
+    Raises ConfigError where one of them will answer no question as things are.
+    """
+    asked = [each for name, each in endpoints.items() if name in names]
+    if not asked:
+        return
+    with ThreadPoolExecutor(len(asked)) as pool:
+        try:
+            found = list(pool.map(listed, asked))
+        except ProposerError as error:
+            raise ConfigError(str(error)) from None
+    for each in found:
+        if each.objection:
+            raise ConfigError(each.objection)
+        if each.remark:
+            tell(each.remark)
 
 
 def check_priced(endpoints: Mapping[str, EndpointSetup], max_dollars: float | None) -> None:

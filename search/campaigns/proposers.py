@@ -39,26 +39,33 @@ class Given:
         return self._proposal
 
 
-def proposers_of(config: CampaignConfig, endpoints: Mapping[str, Endpoint]) -> tuple[Proposer, ...]:
+def proposers_of(
+    config: CampaignConfig, endpoints: Mapping[str, Endpoint], patience_s: float = 0.0
+) -> tuple[Proposer, ...]:
     """Give a proposer for each turn of a campaign's round. Raises ConfigError where agents have no endpoint.
 
-    They share the campaign's dollars. What is spent already, the ledger tells them once a loop asks them.
+    They share the campaign's dollars. What is spent already, the ledger tells them once a loop asks them. A server that
+    cannot be reached is asked again for `patience_s` seconds.
     """
     from search.campaigns.machines import nearest_looker_of
 
     most = math.inf if config.max_dollars is None else config.max_dollars
-    means = Means(Purse(most), nearest_looker_of(config) if endpoints else None, config.turns)
+    means = Means(Purse(most), nearest_looker_of(config) if endpoints else None, config.turns, patience_s)
     built = {name: proposer_of(name, endpoints, means) for name in set(config.proposers)}
     return tuple(built[name] for name in config.proposers)
 
 
 @dataclass(frozen=True)
 class Means:
-    """What a campaign's language models share: its dollars, what looks at programs, and the exchanges of a step."""
+    """What a campaign's language models share: its dollars, what looks at programs, and the exchanges of a step.
+
+    `patience_s`: for so long a server that cannot be reached is asked again.
+    """
 
     purse: Purse | None = None
     looker: Looker | None = None
     turns: int = TURNS
+    patience_s: float = 0.0
 
 
 def proposer_of(name: str, endpoints: Mapping[str, Endpoint], means: Means | None = None) -> Proposer:
@@ -70,7 +77,7 @@ def proposer_of(name: str, endpoints: Mapping[str, Endpoint], means: Means | Non
 
     if name in endpoints:
         given = means or Means()
-        return Llm(endpoints[name], name, given.purse, given.looker, given.turns)
+        return Llm(endpoints[name], name, given.purse, given.looker, given.turns, patience_s=given.patience_s)
     for kind in (Grammar, Tune, Greedy, BestOfN, Random):
         if kind.name == name:
             return kind()

@@ -167,8 +167,8 @@ class Setup(BaseModel):
     )
     max_outage: float = Field(
         MAX_OUTAGE_S, ge=0, le=MAX_SECONDS,
-        description="Wait for so many seconds for a database that is locked, restarts or cannot be reached, and for a "
-        "worker where none is left.",
+        description="Wait for so many seconds for a database that is locked, restarts or cannot be reached, for a "
+        "worker where none is left, and for a language model's server that is not there.",
     )  # fmt: skip
 
     @field_validator("target", "steer_by", "ratios")
@@ -210,9 +210,9 @@ class Setup(BaseModel):
     @classmethod
     def _agents(cls, outside: tuple[str, ...]) -> tuple[str, ...]:
         for name in outside:
-            _check_name(name)
-            if name in TAKEN or outside.count(name) > 1:
-                raise ValueError(f"cannot name {name!r}, which is another proposer's name; give another")
+            check_agent(name)
+            if outside.count(name) > 1:
+                raise ValueError(f"cannot be called {name!r} twice; give another name")
         return outside
 
     @model_validator(mode="after")
@@ -269,6 +269,13 @@ class Setup(BaseModel):
     def agents(self) -> dict[str, Endpoint]:
         """Give the same for who asks them. Raises ConfigError where OpenAI's own is meant and has no key."""
         return with_keys(self.models())
+
+
+def check_agent(name: str) -> None:
+    """Raise ValueError for what no agent from outside can be called."""
+    _check_name(name)
+    if name in TAKEN:
+        raise ValueError(f"cannot be called {name!r}, which is another proposer's name; give another")
 
 
 def _check_name(name: str) -> None:

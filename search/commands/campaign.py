@@ -38,6 +38,7 @@ DryRun = Annotated[
 @options.taking
 def run(*, file: CampaignFile = None, asked: ToRun, dry_run: DryRun = False, as_json: options.Json = False) -> int:
     """Search: invent programs, serve and measure each of them, and end with the leaderboard."""
+    from search.campaigns.endpoints import check_served
     from search.campaigns.machines import facts_to_serve
     from search.campaigns.proposers import proposers_of
     from search.campaigns.settings import settings_of
@@ -47,9 +48,10 @@ def run(*, file: CampaignFile = None, asked: ToRun, dry_run: DryRun = False, as_
     if dry_run:
         return _forecast(setup, as_json)
     endpoints = setup.agents()
+    check_served(endpoints, setup.round, note)
     facts = facts_to_serve(setup.model)
     config = settings_of(setup, facts)
-    proposers = proposers_of(config, endpoints)
+    proposers = proposers_of(config, endpoints, setup.max_outage)
     with (
         endable() as ending,
         opened(setup.db, setup.max_outage) as ledger,
@@ -71,7 +73,7 @@ def resume(
     as_json: options.Json = False,
 ) -> int:
     """Go on with a campaign where it was interrupted: what is measured stays, nothing is measured twice."""
-    from search.campaigns.endpoints import endpoints_of
+    from search.campaigns.endpoints import check_served, endpoints_of
     from search.campaigns.machines import facts_to_serve
     from search.campaigns.proposers import proposers_of
     from search.config import CampaignConfig
@@ -81,7 +83,8 @@ def resume(
         found = _to_resume(ledger, campaign)
         config = CampaignConfig.from_json(found.settings)
         endpoints = endpoints_of(config.endpoints, setup.endpoints, config.max_dollars)
-        proposers = proposers_of(config, endpoints)
+        check_served(endpoints, config.proposers, note)
+        proposers = proposers_of(config, endpoints, setup.max_outage)
         with _pool(setup, facts_to_serve(config.model), config.workloads, ending) as pool:
             note(f"campaign {found.id} goes on, {_on(pool)}")
             outcome = _searched(ledger, pool, proposers, found, ending)

@@ -26,11 +26,11 @@ WIDTH_OF_PIPES = 160  # without a terminal a table is not folded to 80 columns
 def make_streams_robust() -> None:
     """Let no character and no closed stream stop a command: what an encoding lacks is written otherwise."""
     codecs.register_error("plainer", _plainer)
-    for name in ("stdout", "stderr"):
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
-        if stream is None:  # closed by who started us, who then wants to see nothing
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for as long as we run
-        elif isinstance(stream, io.TextIOWrapper):
+        if stream is None:  # closed by who started us, who has nothing to say, or then wants to see nothing
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - for as long as we run
+        elif isinstance(stream, io.TextIOWrapper) and mode == "w":
             stream.reconfigure(errors="plainer")
 
 

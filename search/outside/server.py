@@ -5,9 +5,16 @@ See https://modelcontextprotocol.io/specification; the protocol is the `mcp` pac
 
 from __future__ import annotations
 
+import asyncio
 import hmac
+import os
+import sys
+import threading
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from functools import partial
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 import uvicorn
@@ -25,6 +32,7 @@ from search.outside.tools import TOOLS, WAIT, answer
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Iterable
 
     from starlette.applications import Starlette
 
@@ -37,7 +45,7 @@ INSTRUCTIONS = (
 )
 MAX_REQUEST_BYTES = 1 << 20
 MAX_CALLS = 16  # that are answered at a time, beside those that wait for a submission; others stand in a queue
-MAX_SESSIONS = 64
+MAX_SESSIONS = 1024  # each is forgotten half an hour after its last request: few clients say that they leave
 
 
 def server_of(gateway: Gateway) -> Server[Any]:
@@ -61,17 +69,49 @@ def server_of(gateway: Gateway) -> Server[Any]:
 
 
 def serve_stdio(gateway: Gateway) -> None:
-    """Serve whoever started this process, until its stdin ends."""
+    """Serve whoever started this process, until its stdin ends or Ctrl-C."""
 
     async def serve() -> None:
         server = server_of(gateway)
-        async with stdio_server() as (reading, writing):
+        async with stdio_server(_Lines()) as (reading, writing):  # type: ignore[arg-type]  # it only goes through them
             await server.run(reading, writing, server.create_initialization_options())
 
     try:
         anyio.run(serve)
     finally:
         gateway.closing.set()
+
+
+class _Lines:
+    """The lines of stdin, read in a thread for which no end of the process waits: nobody has to press Enter first."""
+
+    def __init__(self) -> None:
+        self._lines: asyncio.Queue[str | None] = asyncio.Queue(1)
+        reading = partial(self._read, asyncio.get_running_loop(), _stdin())
+        threading.Thread(target=reading, name="stdin", daemon=True).start()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        line = await self._lines.get()
+        if line is None:
+            raise StopAsyncIteration
+        return line
+
+    def _read(self, loop: asyncio.AbstractEventLoop, lines: Iterable[bytes]) -> None:
+        with suppress(RuntimeError, CancelledError):  # the loop has ended
+            for line in lines:
+                asyncio.run_coroutine_threadsafe(self._lines.put(line.decode("utf-8", "replace")), loop).result()
+            asyncio.run_coroutine_threadsafe(self._lines.put(None), loop).result()
+
+
+def _stdin() -> Iterable[bytes]:
+    """Give stdin with a buffer of our own: Python's is emptied at its end, which waits for who reads it."""
+    try:
+        return os.fdopen(os.dup(sys.stdin.fileno()), "rb", closefd=False)
+    except OSError:  # no file
+        return sys.stdin.buffer
 
 
 def serve_http(gateway: Gateway, listening: socket.socket, token: str) -> None:

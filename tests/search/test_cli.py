@@ -1037,9 +1037,10 @@ def test_an_endpoint_that_does_not_answer_is_infrastructure(capsys, pool, db, mo
     monkeypatch.setattr("search.agents.llm.endpoint.Endpoint.max_retries", 0)
     pool(FakePool())
     where = ["--base-url", "http://127.0.0.1:1/v1", "--llm", "m"]
-    code, _, err = call(capsys, "run", "-n", "1", "--proposer", "llm", *where, "--db", db)
+    code, _, err = call(capsys, "run", "-n", "1", "--proposer", "llm", *where, "--max-outage", "0", "--db", db)
     assert code == ExitCode.INFRASTRUCTURE
-    assert "http://127.0.0.1:1/v1" in err
+    assert "the endpoint http://127.0.0.1:1/v1 does not answer yet" in err
+    assert "the endpoint http://127.0.0.1:1/v1 gave no answer" in err
     assert "Traceback" not in err
 
 

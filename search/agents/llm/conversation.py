@@ -48,8 +48,9 @@ class Llm:
         looker: Looker | None = None,
         turns: int = TURNS,
         num_requests: int = NUM_AT_ONCE,
+        patience_s: float = 0.0,
     ) -> None:
-        self._chat = Chat(replace(endpoint, name=name), purse, num_requests)
+        self._chat = Chat(replace(endpoint, name=name), purse, num_requests, patience_s)
         self.num_at_once = QUESTIONS_OF_A_REQUEST * num_requests
         self.name, self._looker, self._turns = name, looker, turns
 
@@ -57,12 +58,22 @@ class Llm:
         """Keep back what is asked from now on in this ledger."""
         self._chat.pay_from(ledger, campaign_id)
 
+    @property
+    def waits(self) -> bool:
+        """Whether a server that cannot be reached is waited for."""
+        return self._chat.waits
+
+    @waits.setter
+    def waits(self, is_patient: bool) -> None:
+        self._chat.waits = is_patient
+
     def propose(self, context: Context) -> Proposal:
         """Give the program that a conversation comes to; where none is sound, the last one, which is refused.
 
         Raises ProposerError when the endpoint gives no answer at all.
         """
-        asked = ask(context, self.name, statistics_of(self._looker, context))
+        statistics = statistics_of(self._looker, context)
+        asked = ask(context, self.name, statistics, self._chat.endpoint.max_prompt_tokens)
         conversation = Conversation(self._chat, Desk(context, self._looker, asked.parents), asked)
         conversation.run(self._turns)
         return conversation.proposal(self.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import threading
 import time
@@ -12,16 +13,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from search.agents.answers import parsed
-from search.agents.llm.keys import HIDDEN, LEAST, key_in, redacted
+from search.agents.llm.keys import Credentials, redacted
 from search.agents.llm.money import MOST_TOKENS, Asker, Price, Purse, Usage, usage_of
 from search.agents.llm.replies import Call, Reply, read_reply
-from search.contracts import NoMoneyError, ProposerError
-from search.report.wording import cut
+from search.agents.shown.section import BUDGET_TOKENS
+from search.contracts import NoMoneyError, ProposerError, UnreachableError
+from search.report.wording import cut, duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from search.agents.llm.transport import Client
+    from openai import APIStatusError
+
+    from search.agents.llm.transport import Address, Client
     from search.contracts import Ledger
 
 __all__ = ["Answer", "Call", "Chat", "Endpoint", "Usage"]
@@ -35,7 +39,9 @@ ANSWER_TOKENS = 16384  # the most of an answer that has a price, where nothing i
 NOTHING_USED, NO_REPLY = Usage(), Reply(is_answer=False)
 MAX_SHOWN = 500  # characters of an error
 NUM_AT_ONCE = 16  # requests; an endpoint that takes fewer lets the others wait, or asks for patience
-REFUSING = (400, 404, 422, 501)  # statuses of servers that take no tools
+REST_S = 1.0  # between questions to a server that cannot be reached
+REFUSING = (400, 404, 422, 501)  # statuses of servers that do not take a question in its form
+TOOLS, SYSTEM = "tools", "system"  # what a question has, that some take and others refuse
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class Endpoint:
     else. `timeout_s` bounds the wait for the next byte, `deadline_s` an answer with all its retries. `max_tokens`
     bounds an answer with its reasoning, `ANSWER_TOKENS` where it is None and the model has a price. `body` and
     `headers` are JSON objects that go with every request; a header "$NAME" is read from that environment variable.
-    `name` is the proposer's.
+    `max_prompt_tokens`: the most of a question, as they are estimated from above. `name` is the proposer's.
     """
 
     model: str
@@ -65,6 +71,7 @@ class Endpoint:
     body: str = "{}"
     headers: str = "{}"
     name: str = ""
+    max_prompt_tokens: int = BUDGET_TOKENS
 
     @cached_property
     def price(self) -> Price:
@@ -81,6 +88,16 @@ class Endpoint:
     def where(self) -> str:
         """The endpoint, as people are told of it."""
         return f"the endpoint {self.base_url or 'of OpenAI'}"
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self.base_url or OPENAI
+
+    @property
+    def credentials(self) -> Credentials:
+        """What is sent to it and told to nobody; it stays with who asks."""
+        return Credentials(self.api_key_env, self.headers, NO_KEY if self.base_url else "")
 
 
 @dataclass(frozen=True)
@@ -104,15 +121,20 @@ class Answer:
 class Chat:
     """Asks one endpoint, from as many threads as want, of which `num_at_once` are let through at a time.
 
-    Without a purse of its campaign, what it spends has no bound.
+    Without a purse of its campaign, what it spends has no bound. `patience_s`: for so long a server that cannot be
+    reached is asked again, as it may be starting.
     """
 
-    def __init__(self, endpoint: Endpoint, purse: Purse | None = None, num_at_once: int = NUM_AT_ONCE) -> None:
+    def __init__(
+        self, endpoint: Endpoint, purse: Purse | None = None, num_at_once: int = NUM_AT_ONCE, patience_s: float = 0.0
+    ) -> None:
         self.endpoint = endpoint
-        self._purse = purse or Purse()
+        self._purse, self._patience_s = purse or Purse(), patience_s
+        self._credentials = endpoint.credentials
         self._room = threading.BoundedSemaphore(num_at_once)
-        self._takes_tools = True
-        self._has_answered = False
+        self._takes = {TOOLS, SYSTEM}
+        self._has_answered = self._is_away = False
+        self.waits = True  # for a server that cannot be reached
 
     def pay_from(self, ledger: Ledger, campaign_id: int) -> None:
         """Keep back what is asked from now on in this ledger."""
@@ -126,8 +148,9 @@ class Chat:
         It waits first until there is room; `elapsed_s` and the endpoint's deadline count from then on.
 
         Messages and tools have OpenAI's form; `step` is the campaign's. An endpoint that refuses tools is asked without
-        them from then on. Raises ProposerError, which tells of dollars, where no answer came at all, and NoMoneyError
-        where the purse does not cover the most that this can cost; then nothing was asked.
+        them from then on, and one that knows no system is told all by who asks. Raises ProposerError, which tells of
+        dollars, where no answer came at all, UnreachableError where nobody was there, and NoMoneyError where the purse
+        does not cover the most that this can cost; then nothing was asked.
         """
         num_bytes = len(json.dumps([list(messages), list(tools)], ensure_ascii=False).encode("utf-8", "replace"))
         if num_bytes > MAX_ASKED_BYTES:
@@ -141,34 +164,64 @@ class Chat:
             def again(num_lost: int) -> None:
                 self._purse.widen(bill, (num_lost + 1) * most)
 
-            start = time.monotonic()
             try:
                 answer = self._asked(list(messages), list(tools), _Size(num_bytes, most), again)
             except ProposerError as error:
                 bill.dollars, error.questions = error.dollars, kept
                 raise
             bill.dollars = answer.dollars
-        return replace(answer, questions=kept, elapsed_s=time.monotonic() - start)
+        return replace(answer, questions=kept)
 
     def _asked(self, messages: list[Any], tools: list[Any], size: _Size, again: Callable[[int], None]) -> Answer:
         num_bytes, most = size.num_bytes, size.most
-        offered = tools if self._takes_tools else []
         try:
-            got = asyncio.run(self._received(messages, offered, again, size.num_lost))
-        except _ToolsRefusedError as refused:
-            self._takes_tools = False
-            return self._asked(messages, [], replace(size, num_lost=refused.num_lost), again)
+            got, offers_tools, elapsed_s = self._reached(messages, tools, again)
         except _InVainError as error:
-            told = redacted(f"{self.endpoint.where} gave no answer: {error}", self._secrets)
-            raise ProposerError(told, error.num_lost * most, works=self._has_answered) from None
-        self._has_answered = True
-        reply = NO_REPLY if got.body is None else self._read(got.body, offers_tools=bool(offered))
+            told = redacted(f"{self.endpoint.where} gave no answer: {error}", self._credentials.secrets)
+            kind = UnreachableError if isinstance(error, _AwayError) else ProposerError
+            raise kind(told, error.num_lost * most, works=self._has_answered) from None
+        self._has_answered, self._is_away = True, False
+        reply = NO_REPLY if got.body is None else self._read(got.body, offers_tools=offers_tools)
         usage, guessed = self._usage(reply, num_bytes)
         lost = f"requests that gave nothing, {got.num_lost}, are counted as dear as they can have been"
         faults = (got.fault, *reply.faults, guessed, lost if got.num_lost and most else "")
         dollars = self.endpoint.price.dollars(usage) + got.num_lost * most
-        told = redacted("; ".join(filter(None, faults)), self._secrets)
-        return Answer(reply.text, reply.calls, usage, dollars, fault=told)
+        told = redacted("; ".join(filter(None, faults)), self._credentials.secrets)
+        return Answer(reply.text, reply.calls, usage, dollars, elapsed_s, told)
+
+    def _reached(
+        self, messages: list[Any], tools: list[Any], again: Callable[[int], None]
+    ) -> tuple[_Received, bool, float]:
+        """Give what came, whether it could call tools, and the seconds that it took: without those of an outage."""
+        start, num_lost = time.monotonic(), 0
+        until_s = start + self._patience_s
+        while True:
+            offered = tools if TOOLS in self._takes else []
+            said = messages if SYSTEM in self._takes else without_system(messages)
+            try:
+                got = asyncio.run(self._received(said, offered, again, num_lost))
+            except _RefusedError as error:
+                self._takes.discard(error.what)
+                num_lost = error.num_lost
+            except _AwayError as error:
+                num_lost = error.num_lost
+                if not self._waits(error, until_s - time.monotonic()):
+                    raise
+                start = time.monotonic()
+            else:
+                return got, bool(offered), time.monotonic() - start
+
+    def _waits(self, error: _AwayError, left_s: float) -> bool:
+        """Rest before a server is asked again that cannot be reached, and say once of all who wait that it is so."""
+        if left_s <= 0 or not self.waits:
+            return False
+        if not self._is_away:
+            self._is_away = True
+            told = redacted(str(error), self._credentials.secrets)
+            said = "%s cannot be reached, and is asked again for up to %s: %s"
+            logging.getLogger(__name__).warning(said, self.endpoint.where, duration(left_s), told)
+        time.sleep(min(REST_S, left_s))
+        return True
 
     def _usage(self, reply: Reply, num_bytes: int) -> tuple[Usage, str]:
         """Give what a reply used: as told, else as long as it is; nothing for what no model wrote."""
@@ -182,14 +235,17 @@ class Chat:
     async def _received(
         self, messages: list[Any], tools: list[Any], again: Callable[[int], None], num_lost: int
     ) -> _Received:
-        """Give what came. Raises _InVainError where nothing did, _ToolsRefusedError where tools were the reason."""
+        """Give what came, where so many requests were lost before. Raises _InVainError where nothing did.
+
+        That is an _AwayError where nobody was reached; _RefusedError where it may be asked in another form.
+        """
         import httpx2
         from openai import APIStatusError, OpenAIError
 
-        from search.agents.llm.transport import Client, TooLongError
+        from search.agents.llm.transport import Client, TooLongError, is_away
 
         endpoint = self.endpoint
-        async with Client(endpoint.where, endpoint.timeout_s, self._headers, self._verify, again) as client:
+        async with Client(self._address(), self._credentials, self._verify, again) as client:
             client.num_lost = num_lost
             try:
                 async with asyncio.timeout(endpoint.deadline_s):
@@ -197,8 +253,8 @@ class Chat:
             except TooLongError as error:
                 return _Received(None, client.num_lost, str(error))
             except APIStatusError as error:
-                if tools and error.status_code in REFUSING and "tool" in self._whole(error).lower():
-                    raise _ToolsRefusedError(client.num_lost) from None
+                if refused := self._refused(error, messages, tools):
+                    raise _RefusedError(refused, client.num_lost) from None
                 raise _InVainError(f"{client.last}: {self._said(error)}", client.num_lost) from None
             except (TimeoutError, OpenAIError, httpx2.InvalidURL, NoMoneyError) as error:
                 late = f"not whole after {endpoint.deadline_s:g} s" if isinstance(error, TimeoutError) else ""
@@ -207,15 +263,22 @@ class Chat:
                         None, client.num_lost, f"the reply was {late or f'broken off: {self._said(error)}'}"
                     )
                 before = f"; the last reply was {client.last}" if client.last else ""
-                raise _InVainError(f"{late or self._said(error)}{before}", client.num_lost) from None
+                kind = _AwayError if is_away(error.__cause__) else _InVainError
+                raise kind(f"{late or self._said(error)}{before}", client.num_lost) from None
+
+    def _address(self) -> Address:
+        from search.agents.llm.transport import Address
+
+        endpoint = self.endpoint
+        return Address(endpoint.where, endpoint.url, endpoint.timeout_s, is_openais=not endpoint.base_url)
 
     async def _sent(self, client: Client, messages: list[Any], tools: list[Any]) -> bytes:
         from openai import AsyncOpenAI
 
         endpoint = self.endpoint
         asking = AsyncOpenAI(
-            api_key=self._key,
-            base_url=endpoint.base_url or OPENAI,
+            api_key=self._credentials.key,
+            base_url=endpoint.url,
             timeout=client.timeout,
             max_retries=endpoint.max_retries,
             http_client=client,
@@ -234,21 +297,12 @@ class Chat:
         asked = {name: value for name, value in given.items() if value is not None}
         return asked | ({"tools": tools} if tools else {}) | json.loads(endpoint.body)
 
-    @cached_property
-    def _key(self) -> str:
-        endpoint = self.endpoint
-        key = key_in(endpoint.api_key_env) or (NO_KEY if endpoint.base_url else "")
-        if not key:
-            raise ProposerError(f"{endpoint.api_key_env} is not set; set it, or name an endpoint by --base-url")
-        return key
-
-    @cached_property
-    def _headers(self) -> dict[str, str]:
-        """Headers beside those that every request has; those that name a variable hold what is in it."""
-        given: dict[str, str] = json.loads(self.endpoint.headers)
-        return {n: key_in(v[1:]) if v.startswith("$") else v for n, v in given.items()} | {
-            "accept-encoding": "identity"
-        }
+    def _refused(self, error: APIStatusError, messages: list[Any], tools: list[Any]) -> str:
+        """Say what of a question was refused that it can do without, nothing where that is not told."""
+        said = self._whole(error).lower() if error.status_code in REFUSING else ""
+        if tools and "tool" in said:
+            return TOOLS
+        return SYSTEM if messages[0]["role"] == SYSTEM and "role" in said else ""
 
     def _said(self, error: Exception) -> str:
         """Give what a library says of an error, in one line, with what lies behind a failed connection.
@@ -256,8 +310,8 @@ class Chat:
         Keys are taken out before it is cut: half of one would be told.
         """
         cause = error.__cause__
-        said = cut(redacted(self._whole(error), self._secrets), MAX_SHOWN)
-        behind = cut(redacted(f"{type(cause).__name__}: {cause}", self._secrets), MAX_SHOWN)
+        said = cut(redacted(self._whole(error), self._credentials.secrets), MAX_SHOWN)
+        behind = cut(redacted(f"{type(cause).__name__}: {cause}", self._credentials.secrets), MAX_SHOWN)
         return f"{type(error).__name__}: {said}{f' ({behind})' if cause else ''}"
 
     def _whole(self, error: Exception) -> str:
@@ -267,7 +321,7 @@ class Chat:
             return said
         text = response.text.strip()
         given = parsed(text)
-        told = text if given is None else json.dumps(self._hidden(given), ensure_ascii=False)
+        told = text if given is None else json.dumps(self._credentials.hidden(given), ensure_ascii=False)
         return f"{said} - {told}" if told else said
 
     def _read(self, body: bytes, *, offers_tools: bool) -> Reply:
@@ -275,25 +329,9 @@ class Chat:
 
         Arguments of calls are JSON in a text, and so escaped twice; a text may come in parts.
         """
-        reply = read_reply(body, offers_tools=offers_tools, hidden=self._hidden)
-        calls = tuple(replace(each, arguments=self._hidden(each.arguments)) for each in reply.calls)
-        return replace(reply, text=self._hidden(reply.text), calls=calls)
-
-    def _hidden(self, value: Any) -> Any:
-        if isinstance(value, str):
-            for key in self._secrets:
-                value = value.replace(key, HIDDEN) if len(key) >= LEAST else value
-            return value
-        if isinstance(value, list):
-            return [self._hidden(each) for each in value]
-        if isinstance(value, dict):
-            return {self._hidden(name): self._hidden(each) for name, each in value.items()}
-        return value
-
-    @property
-    def _secrets(self) -> tuple[str, ...]:
-        given: dict[str, str] = json.loads(self.endpoint.headers)
-        return (self._key, *(self._headers[name] for name, value in given.items() if value.startswith("$")))
+        reply = read_reply(body, offers_tools=offers_tools, hidden=self._credentials.hidden)
+        calls = tuple(replace(each, arguments=self._credentials.hidden(each.arguments)) for each in reply.calls)
+        return replace(reply, text=self._credentials.hidden(reply.text), calls=calls)
 
     @cached_property
     def _verify(self) -> Any:
@@ -305,11 +343,10 @@ class Chat:
 
 @dataclass(frozen=True)
 class _Size:
-    """The bytes of a question, the most dollars that one request with it can cost, and how many have been lost yet."""
+    """The bytes of a question, and the most dollars that one request with it can cost."""
 
     num_bytes: int
     most: float
-    num_lost: int = 0
 
 
 @dataclass(frozen=True)
@@ -329,9 +366,22 @@ class _InVainError(Exception):
         self.num_lost = num_lost
 
 
-class _ToolsRefusedError(Exception):
-    """The endpoint takes no tools; `num_lost` requests before may have cost and gave nothing."""
+class _AwayError(_InVainError):
+    """Nobody was there to be asked."""
 
-    def __init__(self, num_lost: int) -> None:
+
+class _RefusedError(Exception):
+    """The endpoint does not take a part of a question: `TOOLS` or `SYSTEM`."""
+
+    def __init__(self, what: str, num_lost: int) -> None:
         super().__init__()
-        self.num_lost = num_lost
+        self.what, self.num_lost = what, num_lost
+
+
+def without_system(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Put the instructions before what is said first, for models whose templates have two roles alone."""
+    first, *rest = messages
+    if first["role"] != SYSTEM or not rest:
+        return [*messages]
+    said, *others = rest
+    return [{**said, "content": f"{first['content']}\n\n{said['content']}"}, *others]

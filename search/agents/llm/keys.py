@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from search.contracts import ProposerError
 
@@ -38,3 +41,51 @@ def key_in(variable: str) -> str:
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ProposerError(f"the environment variable {variable} holds no key: it has spaces or signs that none has")
     return key
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What goes with an endpoint's requests and is told to nobody, read from the environment when it is first sent.
+
+    `variable` holds the key; `given` are headers as JSON, of which "$NAME" stands for what that variable holds;
+    `instead` is sent where there is no key, which is an error where it is empty.
+    """
+
+    variable: str
+    given: str = "{}"
+    instead: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        """The key. Raises ProposerError where there is none, or what is none."""
+        key = key_in(self.variable) or self.instead
+        if not key:
+            raise ProposerError(f"{self.variable} is not set; set it, or name an endpoint by --base-url")
+        return key
+
+    @cached_property
+    def headers(self) -> dict[str, str]:
+        """Headers beside those that every request has."""
+        return {name: key_in(value[1:]) if value.startswith("$") else value for name, value in self._given.items()}
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """All that nobody may be told."""
+        return (self.key, *(self.headers[name] for name, value in self._given.items() if value.startswith("$")))
+
+    def hidden(self, value: Any) -> Any:
+        """Give JSON without the secrets, whole, however long its texts are."""
+        if isinstance(value, str):
+            for secret in self.secrets:
+                value = value.replace(secret, HIDDEN) if len(secret) >= LEAST else value
+            return value
+        if isinstance(value, list):
+            return [self.hidden(each) for each in value]
+        if isinstance(value, dict):
+            return {self.hidden(name): self.hidden(each) for name, each in value.items()}
+        return value
+
+    @property
+    def _given(self) -> dict[str, str]:
+        found: dict[str, str] = json.loads(self.given)
+        return found

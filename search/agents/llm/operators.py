@@ -11,11 +11,13 @@ from search.agents.breed import baked
 from search.agents.llm.choosing import CROSS, EXPLORE, MUTATE, SIMPLIFY, TUNE, operator_of
 from search.agents.llm.tools import asking
 from search.agents.shown.questions import Brief, numbers, question_of
-from search.agents.shown.section import tokens_of
+from search.agents.shown.section import BUDGET_TOKENS, PromptError, tokens_of
 from search.journal.reflecting import REFLECT, predicting, reflection
 from search.parents import breeder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from search.records import Context, Measurement, Record
 
 
@@ -34,27 +36,39 @@ class Asked:
         return tuple(parent.candidate.program_digest for parent in self.parents)
 
 
-def ask(context: Context, name: str, statistics: tuple[Measurement, ...] = ()) -> Asked:
+def ask(
+    context: Context, name: str, statistics: tuple[Measurement, ...] = (), budget_tokens: int = BUDGET_TOKENS
+) -> Asked:
     """Decide what to ask: a pure function of the context, the proposer's name, and what was recorded of the model.
 
     Where an operator has not what it needs, the next simpler one is asked for: without a second parent or a number to
-    tune the first parent is changed, without any another idea is asked for.
+    tune the first parent is changed, without any another idea is asked for; and so where their texts have no room.
     """
+    brief = Brief(context, name, budget_tokens=budget_tokens, statistics=statistics)
+    ways = _ways(context, name, random.Random(f"{context.seed} {context.step} {name}"))
+    while True:
+        operator, parents = next(ways)
+        try:
+            return _asked(operator, replace(brief, parents=parents))
+        except PromptError:
+            if operator == EXPLORE:  # which shows nobody's text
+                raise
+
+
+def _ways(context: Context, name: str, rng: random.Random) -> Iterator[tuple[str, tuple[Record, ...]]]:
+    """Give an operator and its parents, then what needs less than it did; the last is to explore."""
     if context.reflects and reflection(context, name):
-        return Asked(REFLECT, question_of(REFLECT, Brief(context, name, statistics=statistics)))
-    rng = random.Random(f"{context.seed} {context.step} {name}")
+        yield REFLECT, ()
     way = operator_of(context, name, rng)
-    brief = Brief(context, name, statistics=statistics)
     parent = None if way == EXPLORE else breeder(context, rng)
-    if parent is None:
-        return _asked(EXPLORE, brief)
-    if way == CROSS:
-        other = breeder(context, rng, is_mate=True)
+    if parent is not None:
+        other = breeder(context, rng, is_mate=True) if way == CROSS else None
         if other is not None and other.candidate.program_digest != parent.candidate.program_digest:
-            return _asked(CROSS, replace(brief, parents=(parent, other)))
-    if way == SIMPLIFY or (way == TUNE and numbers(parent)):
-        return _asked(way, replace(brief, parents=(parent,)))
-    return _asked(MUTATE, replace(brief, parents=(parent,)))
+            yield CROSS, (parent, other)
+        if way == SIMPLIFY or (way == TUNE and numbers(parent)):
+            yield way, (parent,)
+        yield MUTATE, (parent,)
+    yield EXPLORE, ()
 
 
 def _asked(operator: str, brief: Brief) -> Asked:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,16 @@ if TYPE_CHECKING:
 MAX_TEXT_BYTES = 64 << 10
 MAX_CALLS, MAX_NAME = 16, 200
 MAX_SHOWN = 200  # characters of what a server said
+LINE = re.compile(r"\r\n|\n|\r")  # of a stream of events: what else Python takes for a line's end is text of JSON
 TEXTS = ("text", "output_text", None)  # kinds of the parts of a content that are said
-# How OpenAI's `finish_reason` ends an answer early (https://platform.openai.com/docs/api-reference/chat/object).
+# How OpenAI's `finish_reason` ends an answer early (https://platform.openai.com/docs/api-reference/chat/object), the
+# last two as vLLM does.
 ENDINGS = {
     "length": "the answer was cut off at the most tokens that it may have",
     "content_filter": "the provider's filter cut the answer off",
     "error": "the provider broke the answer off",
+    "abort": "the server gave the answer up",
+    "repetition": "the server cut the answer off, as it repeated itself",
 }
 
 
@@ -243,7 +248,7 @@ def _calls_of(pieces: Iterable[object]) -> list[dict[str, str]]:
 
 
 def _events(text: str) -> Iterator[dict[str, Any]]:
-    for line in text.splitlines():
+    for line in LINE.split(text):
         event = parsed(line.removeprefix("data:").strip()) if line.startswith("data:") else None
         if isinstance(event, dict):
             yield event

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
+import ssl
+import time
+from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import httpx2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from search.agents.llm.keys import Credentials
+
 MAX_BODY_BYTES = 4 << 20  # an answer of 64 KiB, its reasoning, and what is told beside it
 LEAST_TOLD_S = 5  # a server that asks for a shorter rest is not talked of
 CONNECT_S = 10.0
 RETRY_AFTER = "retry-after"
 SECONDS = re.compile("[0-9]{1,9}")  # what else may stand there is a date
+LATE = (504, 524)  # statuses of gateways that waited in vain for who may have written all of an answer
+LEAST_WAITED_S = 5.0  # whoever hangs up sooner has written nothing
+HERE = "localhost"
+CUSTOM = "OPENAI_CUSTOM_HEADERS"  # a variable that the library sends to wherever it asks, as it does these two
+OF_OPENAI = ("openai-organization", "openai-project")
+OF_THE_MESSAGE = ("connection", "content-length", "host", "transfer-encoding")
 OF_THE_TRANSFER = (b"content-encoding", b"content-length", b"transfer-encoding")
 
 
@@ -24,20 +38,42 @@ class TooLongError(Exception):
     """A reply has more bytes than an answer can have."""
 
 
+@dataclass(frozen=True)
+class Address:
+    """Where to ask: in words, and as a URL. `is_openais`: it is OpenAI's own. `timeout_s`: for the next byte."""
+
+    where: str
+    url: str
+    timeout_s: float
+    is_openais: bool = False
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is this machine: a proxy would take the name for itself."""
+        host = urlsplit(self.url).hostname or ""
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return host == HERE or host.endswith(f".{HERE}")
+
+
 class Client(httpx2.AsyncClient):
     """Reads replies whole, up to `MAX_BODY_BYTES`; `num_lost` counts requests that may cost and gave nothing.
 
     Those are whose answer began and broke off, and those that were waited for in vain: the provider may have written
     all of it. `again` is told of them before a request is sent again, and raises where that cannot be paid. Redirects
-    are not followed: a key goes to the address that it was given for.
+    are not followed: a key goes to the address that it was given for, and what the environment holds for others stays
+    here.
     """
 
     def __init__(
-        self, where: str, timeout_s: float, headers: dict[str, str], verify: Any, again: Callable[[int], None]
+        self, address: Address, credentials: Credentials, verify: Any, again: Callable[[int], None] = lambda _: None
     ) -> None:
-        timeout = httpx2.Timeout(timeout_s, connect=CONNECT_S)
-        super().__init__(timeout=timeout, headers=headers, verify=verify, follow_redirects=False)
-        self._where, self._again = where, again
+        timeout = httpx2.Timeout(address.timeout_s, connect=CONNECT_S)
+        super().__init__(timeout=timeout, verify=verify, follow_redirects=False, trust_env=not address.is_here)
+        self._address, self._again = address, again
+        own = {name.lower(): value for name, value in credentials.headers.items()}
+        self._own = {"authorization": f"Bearer {credentials.key}", "accept-encoding": "identity"} | own
         self.num_lost = 0
         self.last = ""  # what the server last said instead of an answer
         self.has_begun = False  # whether an answer ever began
@@ -46,7 +82,9 @@ class Client(httpx2.AsyncClient):
         """Send a request and read the reply. Raises as the library does, TooLongError, and what `again` raises."""
         if self.num_lost:
             self._again(self.num_lost)
+        self._keep_ours(request)
         response: httpx2.Response | None = None
+        start = time.monotonic()
         try:
             response = await super().send(request, stream=True, **options)
             self._note(response)
@@ -55,13 +93,24 @@ class Client(httpx2.AsyncClient):
             raise
         except BaseException as error:
             began = response is not None and response.is_success
-            self.num_lost += began or isinstance(error, httpx2.ReadTimeout | asyncio.CancelledError)
+            self.num_lost += began or _is_in_vain(error, time.monotonic() - start)
             raise
         finally:
             if response is not None:
                 await response.aclose()
+        self.num_lost += response.status_code in LATE
         headers = [pair for pair in response.headers.raw if pair[0].lower() not in OF_THE_TRANSFER]  # of any encoding
         return httpx2.Response(response.status_code, headers=headers, content=content, request=request)
+
+    def _keep_ours(self, request: httpx2.Request) -> None:
+        """Let a request have our own headers, and none that the library found in the environment."""
+        lines = os.environ.get(CUSTOM, "").split("\n")
+        ambient = {line.partition(":")[0].strip().lower() for line in lines} | {
+            name for name in OF_OPENAI if not self._address.is_openais
+        }
+        for name in ambient.difference(OF_THE_MESSAGE):
+            request.headers.pop(name, None)
+        request.headers.update(self._own | ({"content-type": "application/json"} if request.content else {}))
 
     def _note(self, response: httpx2.Response) -> None:
         if response.is_success:
@@ -70,7 +119,24 @@ class Client(httpx2.AsyncClient):
         self.last = f"HTTP {response.status_code}{asked_to_wait(response.headers.get(RETRY_AFTER, ''))}"
         wait = response.headers.get(RETRY_AFTER, "")
         if SECONDS.fullmatch(wait) and int(wait) >= LEAST_TOLD_S:
-            logging.getLogger(__name__).warning("%s replied with %s", self._where, self.last)
+            logging.getLogger(__name__).warning("%s replied with %s", self._address.where, self.last)
+
+
+def _is_in_vain(error: BaseException, waited_s: float) -> bool:
+    """Say whether a reply was waited for that may have been written all the same."""
+    hung_up = isinstance(error, httpx2.ReadError | httpx2.RemoteProtocolError) and waited_s >= LEAST_WAITED_S
+    return hung_up or isinstance(error, httpx2.ReadTimeout | asyncio.CancelledError)
+
+
+def is_away(error: BaseException | None) -> bool:
+    """Say whether nobody was reached, so that nothing was asked; certificates that are wrong stay so."""
+    if not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+        return False
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return False
+        error = error.__cause__ or error.__context__
+    return True
 
 
 async def _content(response: httpx2.Response) -> bytes:

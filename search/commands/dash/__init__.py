@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from search.commands import options
 from search.commands.database import existing
 from search.commands.exits import CommandError, ExitCode
 from search.commands.output import note
+from search.commands.outside.listening import listening, url_of
 
 HOST, PORT = "127.0.0.1", 8787
 TOKEN = "VORTEX_DASH_TOKEN"  # noqa: S105 - the name of a variable
@@ -41,26 +41,19 @@ def dash(
     Without a token it answers on this machine alone, to whoever is on it.
     """
     token = _token(token_file)
-    with _listening(host, port) as listening:
+    with listening(host, port) as bound:
         from search.dash.serving import is_loopback, serve
 
-        address, bound = listening.getsockname()[:2]
+        address = bound.getsockname()[0]
         if token is None and not is_loopback(address):
             raise CommandError(
                 f"--host {host} can be reached from other machines, so it needs a token: "
                 f"write one of {LEAST_TOKEN} characters or more into a file for --token-file, or into {TOKEN}"
             )
         with existing(db) as ledger:
-            note(f"serving http://{f'[{host}]' if ':' in host else host}:{bound}, until Ctrl-C")
-            serve(ledger, listening, token, db if writes else "")
+            note(f"serving {url_of(host, bound)}, until Ctrl-C")
+            serve(ledger, bound, token, db if writes else "")
     return ExitCode.DONE
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        raise CommandError(f"--host {host} --port {port} cannot be served: {error.strerror}; give others") from error
 
 
 def _token(file: Path | None) -> str | None:

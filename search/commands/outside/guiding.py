@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,6 @@ from search.commands.exits import CommandError
 from search.commands.output import note, print_json
 
 FILE = "AGENTS.md"  # which coding agents read by themselves: https://agents.md
-NAME = re.compile(r"[a-z_][a-z0-9_]{0,31}")
 
 Folder = Annotated[
     Path, typer.Argument(metavar="FOLDER", help="Where the agent will be started; made if it is not there.")
@@ -26,17 +24,30 @@ Agent = Annotated[
 def guide(folder: Folder, agent: Agent = "coder", as_json: options.Json = False) -> None:
     """Write an AGENTS.md into a folder, so that a coding agent started there can run a campaign by itself."""
     from prompts import prompt
+    from search.campaigns.setup import check_agent
 
-    if not NAME.fullmatch(agent):
-        raise CommandError(f"--agent {agent!r} is no name; give small letters, digits and _, at most 32")
+    try:
+        check_agent(agent)
+    except ValueError as error:
+        raise CommandError(f"--agent {error}") from None
     file = folder / FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with file.open("x", encoding="utf-8") as opened:
-            opened.write(prompt("guide", agent=agent))
+        _write(file, prompt("guide", agent=agent))
     except OSError as error:
         why = "is there already and is left as it is" if file.exists() else f"cannot be written: {error.strerror}"
         raise CommandError(f"{file} {why}; give another folder") from None
     if as_json:
         print_json({"file": str(file), "agent": agent})
     note(f"wrote {file}; start the agent in {folder}")
+
+
+def _write(file: Path, text: str) -> None:
+    """Write a file that is not there yet, whole or not at all."""
+    with file.open("x", encoding="utf-8") as opened:
+        try:
+            opened.write(text)
+            opened.flush()
+        except OSError:
+            file.unlink()
+            raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +13,7 @@ from search.commands import options
 from search.commands.database import opened
 from search.commands.exits import CommandError, ExitCode
 from search.commands.output import note
+from search.commands.outside.listening import listening, url_of
 
 if TYPE_CHECKING:
     from search.outside.gateway import Gateway
@@ -81,14 +81,9 @@ def _serve_http(gateway: Gateway, host: str, port: int) -> None:
     from search.outside.server import PATH, serve_http
 
     token = _token()
-    try:
-        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        raise CommandError(f"--host {host} --port {port} cannot be served: {error.strerror}; give others") from error
-    with listening:
-        shown = f"[{host}]" if ":" in host else host
-        note(f"serving http://{shown}:{listening.getsockname()[1]}{PATH}")
-        serve_http(gateway, listening, token)
+    with listening(host, port) as bound:
+        note(f"serving {url_of(host, bound)}{PATH}")
+        serve_http(gateway, bound, token)
 
 
 def _token() -> str:

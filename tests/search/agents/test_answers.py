@@ -17,6 +17,10 @@ FORMS = {
     "carriage returns": f"Idea.\n```python\n{P}```\n".replace("\n", "\r\n"),
     "tildes": f"Idea.\n~~~python\n{P}~~~\n",
     "cut off behind the program": f"Idea.\n```python\n{P}",
+    "never closed, with words behind it": f"Idea.\n```python\n{P}\nThis keeps what matters.\n",
+    "closed as if it began": f"Idea.\n```python\n{P}```python\n",
+    "HTML": f'Idea.\n<pre><code class="language-python">\n{html.escape(P)}</code></pre>\n',
+    "HTML without a word for code": f"Idea.\n<pre>{html.escape(P)}</pre>",
     "in a list": "1. Idea.\n   ```python\n" + "".join(f"   {line}\n" for line in P.splitlines()) + "   ```\n",
     "usage behind it": f"Idea.\n```python\n{P}```\nRun it:\n```sh\nvortex check mine.py\n```\n",
     "its heart behind it": f"Idea.\n```python\n{P}```\nThe heart is\n```python\nbound = maximum(q * page.hi, 0)\n```\n",
@@ -103,6 +107,13 @@ def test_what_only_looks_like_an_end_is_left_in_the_program():
     assert split_answer(f"Idea.\n````python\n{fenced}````\n")[0] == fenced
     tagged, _ = split_answer(f"Idea.\n<program>\n{said}</program>\n")
     assert tagged == said
+
+
+def test_what_helps_a_program_may_stand_behind_it_without_a_fence():
+    helped = P + "\n\ndef nothing():\n    return 0\n\n\nNOTHING = 0\n"
+    text, reasons = split_answer(f"Idea.\n\n{helped}\nThat is all.\n")
+    assert text.strip() == helped.strip()
+    assert "That is all." in reasons
 
 
 def test_the_last_program_counts():

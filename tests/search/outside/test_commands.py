@@ -2,15 +2,20 @@
 
 import io
 import json
+import os
 import re
 import shlex
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from search.cli import MAX_SENTENCE, commands, main
 from search.commands.exits import ExitCode
 from search.outside.messages import MAX_MESSAGE
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -73,6 +78,39 @@ def test_what_is_wrong_reaches_no_terminal_with_its_control_characters(vortex, c
     assert said.removesuffix("\n").isprintable()
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [(["ask"], ExitCode.DONE, ""), (["tell"], ExitCode.USAGE, "stdin must hold"), (["mcp"], ExitCode.DONE, "")],
+)
+def test_a_stdin_that_is_closed_says_nothing(db, campaign, words, code, says):
+    command = [sys.executable, "-c", "import sys; from search.cli import main; sys.exit(main())", *words, "--db", db]
+    ended = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *command], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert (ended.returncode, "bug" in ended.stderr) == (code, False), ended.stderr
+    assert says in ended.stderr
+
+
+@pytest.mark.parametrize("command", [["mcp", "--http"], ["dash"]])
+@pytest.mark.parametrize("host", ["a..b", "é..b", "x" * 70, "203.0.113.1"])
+def test_what_is_no_host_of_ours_is_refused(db, campaign, capsys, command, host):
+    assert main([*command, "--host", host, "--db", db]) == ExitCode.USAGE
+    said = capsys.readouterr().err
+    assert f"--host {host} --port" in said
+    assert "cannot be served: " in said
+
+
+def test_a_guide_that_finds_no_room_is_not_half_written(tmp_path):
+    command = [sys.executable, "-c", "import sys; from search.cli import main; sys.exit(main())"]
+    ended = subprocess.run(
+        ["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *command, "agents-guide", str(tmp_path)],
+        cwd=ROOT, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert ended.returncode == ExitCode.USAGE
+    assert "AGENTS.md cannot be written: File too large" in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_guide_is_written_once(tmp_path, capsys):
     assert main(["agents-guide", str(tmp_path), "--agent", "claude", "--json"]) == ExitCode.DONE
     assert json.loads(capsys.readouterr().out) == {"file": str(tmp_path / "AGENTS.md"), "agent": "claude"}
@@ -95,6 +133,14 @@ def test_a_guide_needs_a_place_and_a_name(tmp_path, capsys):
         assert "cannot be written" in capsys.readouterr().err
     assert main(["agents-guide", str(tmp_path), "--agent", "$(rm)"]) == ExitCode.USAGE
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", ["llm", "grammar", "zoo", "outside", "_", "X", "a" * 33])
+def test_a_guide_names_no_agent_that_a_campaign_would_refuse(tmp_path, capsys, name):
+    assert main(["agents-guide", str(tmp_path), "--agent", name]) == ExitCode.USAGE
+    assert f"--agent cannot be called {name!r}" in capsys.readouterr().err
+    assert main(["run", "--outside", name, "--dry-run"]) == ExitCode.USAGE
+    assert f"cannot be called {name!r}" in capsys.readouterr().err
 
 
 def test_every_command_and_option_of_the_guide_is_there(tmp_path):

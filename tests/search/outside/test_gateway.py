@@ -38,6 +38,16 @@ def test_a_brief_is_what_a_called_agent_gets(ledger, running):
     assert Ticket.parse(given.ticket).num_steps == 2
 
 
+def test_a_program_as_long_as_programs_may_be_ends_no_brief(ledger, running, text_of):
+    """It is more than a prompt holds, and may become the parent of the next step."""
+    gateway = Gateway(ledger, "claude")
+    long = text_of(1).replace('"""\n', f'\n\n    {"(" * 13_000}\n    """\n', 1)
+    assert gateway.wait(gateway.submit(long).submission, PATIENCE_S, MANY).state is State.FINISHED
+    assert "# Your task" in gateway.brief().text
+    gateway.wait(gateway.submit(text_of(2)).submission, PATIENCE_S, MANY)
+    assert "# Your task" in gateway.brief().text
+
+
 def test_a_program_is_measured_and_its_results_come(ledger, running, text_of):
     gateway = Gateway(ledger, "claude")
     asked = gateway.brief()

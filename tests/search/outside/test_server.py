@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -137,6 +138,24 @@ def test_a_server_whose_client_has_gone_ends_though_a_call_still_waits(db, ledge
         assert process.wait(SOON_S) == 0
 
 
+def test_ctrl_c_ends_a_server_whose_stdin_stays_open(db, campaign):
+    """As in a terminal, where nobody has ended it yet."""
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # a shell's jobs ignore it
+    words = [sys.executable, "-c", f"{heard}; {VORTEX}", "mcp", "--agent", "claude", "--db", db]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(words, env=ENVIRONMENT, **pipes) as process:
+        process.stdin.write("\n".join(map(json.dumps, [HELLO, READY, called(3, "zoo", name="quest")])) + "\n")
+        process.stdin.flush()
+        while json.loads(process.stdout.readline()).get("id") != 3:
+            pass
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(SOON_S) == 130
+            assert process.stderr.read() == "vortex: interrupted\n"
+        finally:
+            process.kill()
+
+
 def test_calls_that_wait_keep_nobody_else_from_being_answered(db, ledger, campaign, text_of):
     waited = Gateway(ledger, "claude").submit(text_of(1)).submission
     waits = [called(100 + i, "wait", submission=waited, timeout_s=LONG_S) for i in range(MAX_WAITS + 2)]
@@ -217,6 +236,14 @@ def test_nobody_is_served_without_the_token(db, campaign):
         assert status(url, **right, Host="evil.example") == 421
         assert status(url, **right, Origin="http://evil.example") == 403
         assert status(url, "x" * (2 << 20), **right) == 413
+        assert status(url, (b"x" * 65_536 for _ in range(32)), **right) == 413  # nobody said how long it would be
+
+
+def test_clients_that_leave_without_a_word_keep_nobody_out(db, campaign):
+    num_left = 100
+    with served(db) as (url, token), httpx2.Client(headers=USUAL | {"Authorization": f"Bearer {token}"}) as client:
+        codes = {client.post(url, content=json.dumps(HELLO), timeout=30).status_code for _ in range(num_left)}
+    assert codes == {200}
 
 
 def test_whoever_has_the_token_is_served_by_any_name_where_other_machines_are(db, campaign):

@@ -44,10 +44,14 @@ def chat(content=None, *, message=None, finish="stop", usage=TOLD, **beside):
 
 
 class Server:
-    """Gives out replies in order, the last again and again; or as a function of the request's number."""
+    """Gives out replies in order, the last again and again; or as a function of the request's number.
 
-    def __init__(self):
-        self.script, self.requests, self.dollars = [], [], 0.0
+    `listed`: replies to GET by path; what is not there is not found. `looked`: the paths that were asked for.
+    """
+
+    def __init__(self, port=0, script=()):
+        self.script, self.requests, self.dollars = script, [], 0.0
+        self.listed, self.looked = {}, []
         self._lock = threading.Lock()
         outer = self
 
@@ -58,10 +62,13 @@ class Server:
             def do_POST(self):
                 outer.reply(self)
 
+            def do_GET(self):
+                outer.list(self)
+
             def log_message(self, *_):
                 pass
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._http.server_port}/v1"
         threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
@@ -69,6 +76,14 @@ class Server:
     def close(self):
         self._http.shutdown()
         self._http.server_close()
+
+    def list(self, handler):
+        self.looked.append((handler.path, {name.lower(): value for name, value in handler.headers.items()}))
+        found = self.listed.get(handler.path, Scripted(b'{"detail":"Not Found"}', 404))
+        handler.close_connection = True
+        time.sleep(found.wait_s)
+        with suppress(OSError):
+            self._write(handler, found)
 
     def reply(self, handler):
         body = handler.rfile.read(int(handler.headers["content-length"]))

@@ -8,7 +8,7 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from scripted_server import Scripted, chat
+from scripted_server import TOLD, Scripted, chat
 
 from search.agents.llm.endpoint import ANSWER_TOKENS, Chat, Endpoint
 from search.agents.llm.keys import redacted
@@ -59,6 +59,39 @@ def test_headers_are_sent_and_those_that_name_a_variable_hold_what_is_in_it(wire
     assert (sent["x-title"], sent["api-key"]) == ("search", "other-secret-key")
 
 
+def test_what_the_environment_holds_for_others_is_not_sent(wire, monkeypatch):
+    """OpenAI's library sends these to wherever it asks, even instead of the key."""
+    monkeypatch.setenv("MY_KEY", KEY)
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Authorization: Bearer planted\nX-Gateway: planted\nContent-Type: x")
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-planted")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-planted")
+    wire.script = [Scripted(chat("hello"))]
+    Chat(Endpoint("m", wire.url, api_key_env="MY_KEY", headers='{"x-title": "search"}')).ask(ASKED)
+    sent = wire.requests[0][0]
+    assert (sent["authorization"], sent["x-title"]) == (f"Bearer {KEY}", "search")
+    assert sent["content-type"] == "application/json"
+    assert "planted" not in str(sent)
+
+
+def test_a_header_that_says_who_asks_is_sent_instead_of_the_key(wire, monkeypatch):
+    monkeypatch.setenv("BASIC", "Basic-of-a-gateway")
+    wire.script = [Scripted(chat("hello"))]
+    Chat(Endpoint("m", wire.url, headers='{"Authorization": "$BASIC"}')).ask(ASKED)
+    assert wire.requests[0][0]["authorization"] == "Basic-of-a-gateway"
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+def test_this_machine_is_asked_without_a_proxy(wire, monkeypatch, name):
+    """Who stands between networks takes the name for its own, and would get the key."""
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    for variable in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    wire.script = [Scripted(chat("hello"))]
+    url = wire.url.replace("127.0.0.1", name)
+    assert Chat(Endpoint("m", url, max_retries=0)).ask(ASKED).text == "hello"
+
+
 def test_calls_of_tools_come_back(wire):
     called = [{"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"ratio": 16}'}}]
     wire.script = [Scripted(chat(None, message={"tool_calls": called}, finish="tool_calls"))]
@@ -83,6 +116,47 @@ def test_an_endpoint_that_takes_no_tools_is_asked_without(wire, refusal, status)
     assert asking.ask(ASKED, [TOOL]).text == "hello"
     assert asking.ask(ASKED, [TOOL]).text == "hello"
     assert ["tools" in body for _, body in wire.requests] == [True, False, False]
+
+
+NO_TOOLS = Scripted(b"tools are not supported", 400)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "System role not supported",
+        "Conversation roles must alternate user/assistant/user/assistant/...",
+        "Only user and assistant roles are supported!",
+    ],
+)
+@pytest.mark.parametrize("first", [[], [NO_TOOLS]], ids=["alone", "after tools"])
+def test_a_model_that_knows_no_system_is_told_all_by_who_asks(wire, refusal, first):
+    refused = Scripted(json.dumps({"error": {"message": refusal, "code": 400}}).encode(), 400)
+    wire.script = [*first, refused, Scripted(chat("hello"))]
+    asking = Chat(Endpoint("m", wire.url))
+    messages = [{"role": "system", "content": "Rules."}, *ASKED]
+    for _ in range(2):
+        assert asking.ask(messages, [TOOL]).text == "hello"
+    asked = [body["messages"] for _, body in wire.requests[len(first) :]]
+    both = [{"role": "user", "content": f"Rules.\n\n{ASKED[0]['content']}"}]
+    assert asked == [messages, both, both]
+
+
+def test_a_refusal_that_no_other_form_mends_is_told(wire):
+    wire.script = [Scripted(json.dumps({"error": {"message": "no such role"}}).encode(), 400)]
+    with pytest.raises(ProposerError, match="no such role"):
+        Chat(Endpoint("m", wire.url)).ask([{"role": "system", "content": "Rules."}, *ASKED])
+    assert len(wire.requests) == 2
+
+
+@pytest.mark.parametrize("lost", [Scripted(chat("x"), wait_s=3.0), Scripted(b"", 504)], ids=["slow", "gateway"])
+def test_what_was_asked_in_vain_before_tools_were_refused_is_counted(wire, lost):
+    wire.script = [lost, NO_TOOLS, Scripted(chat("hello"))]
+    priced = Endpoint("m", wire.url, completion_price=1.0, max_tokens=1000, timeout_s=0.5, max_retries=1)
+    answer = Chat(priced).ask(ASKED, [TOOL])
+    assert answer.text == "hello"
+    assert answer.dollars == pytest.approx((1000 + TOLD["completion_tokens"]) / 1e6)
+    assert "requests that gave nothing, 1, are counted" in answer.fault
 
 
 def test_a_dripping_answer_ends_with_its_deadline(wire):

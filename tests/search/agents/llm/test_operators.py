@@ -89,3 +89,31 @@ def test_without_parents_another_idea_is_asked_for(context_at, seeds):
 
 def test_nothing_is_left_to_fill_in(asked):
     assert not any("$" in each.question for each in asked)
+
+
+def lengthened(records, num_tokens):
+    """Give records whose programs have a docstring that a prompt counts as so many tokens."""
+
+    def longer(record):
+        proposal = record.candidate.proposal
+        text = proposal.text.replace('"""\n', f'\n\n    {"(" * num_tokens}\n    """\n', 1)
+        return replace(record, candidate=replace(record.candidate, proposal=replace(proposal, text=text)))
+
+    return [longer(each) for each in records]
+
+
+def test_where_a_parents_text_has_no_room_another_idea_is_asked_for(context_at, records):
+    """What agents bring may be as long as a program may be, which is more than a prompt holds."""
+    shown = lengthened(records, BUDGET_TOKENS)
+    found = [ask(context_at(step, shown=shown), "llm") for step in range(30, 60)]
+    assert {each.operator for each in found} == {EXPLORE}
+    assert all(not each.parents for each in found)
+
+
+def test_where_two_texts_have_no_room_together_one_is_changed(context_at, records):
+    shown = lengthened(records, 4_000)
+    found = [ask(context_at(step, shown=shown), "llm") for step in range(30, 90)]
+    assert {MUTATE, EXPLORE} <= {each.operator for each in found}
+    assert CROSS not in {each.operator for each in found}
+    for each in found:
+        assert tokens_of(instructions(context_at(30))) + tokens_of(each.question) <= BUDGET_TOKENS

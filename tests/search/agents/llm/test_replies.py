@@ -133,6 +133,8 @@ KINDS = {
     # Answers without a program
     "cut off before the program": (paid(chat("I begin", finish="length")), False, "cut off"),
     "filtered": (paid(chat("", finish="content_filter")), False, "filter"),
+    "given up by its server": (paid(chat("I begin", finish="abort")), False, "gave the answer up"),
+    "cut off where it repeats itself": (paid(chat("on and on " * 9, finish="repetition")), False, "repeated itself"),
     "refused": (paid(chat(None, message={"refusal": "I cannot."})), False, "refused: I cannot."),
     "refused in parts": (paid(chat([{"type": "refusal", "refusal": "No."}])), False, "refused: No."),
     "prose": (paid(chat("I would rather not.")), False, ""),
@@ -205,6 +207,8 @@ KINDS = {
     # Refusals and breakdowns: no answer at all
     "waits too long": (free(chat(GOOD), wait_s=3.0), False, "not whole after", ERROR, MOST_DEAR),
     "hangs up": (free(hangs_up=True, body=b""), False, "APIConnectionError", ERROR),
+    "hangs up late": (free(hangs_up=True, body=b"", wait_s=0.6), False, "APIConnectionError", ERROR, MOST_DEAR),
+    "a gateway that waited in vain": (free(HTML, status=504), False, "HTTP 504", ERROR, MOST_DEAR),
     "bad request": (free(b'{"error": {"message": "no such model"}}', status=404), False, "no such model", ERROR),
     "an error that is HTML": (free(HTML, status=502), False, "HTTP 502", ERROR),
     "an error without a body": (free(b"", status=500), False, "HTTP 500", ERROR),
@@ -226,7 +230,8 @@ KINDS = {
 
 
 @pytest.fixture
-def endpoint(wire):
+def endpoint(wire, monkeypatch):
+    monkeypatch.setattr("search.agents.llm.transport.LEAST_WAITED_S", 0.4)
     return Endpoint(
         "m", wire.url, prompt_price=3.0, completion_price=15.0, cached_price=0.3, max_retries=0, deadline_s=1.5,
         max_tokens=MOST,
@@ -350,6 +355,14 @@ def test_calls_in_a_stream_are_joined_by_their_index():
         ("", "zoo", {}),
     ]
     assert all("cannot be read" in fault for fault in reply.faults)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_what_is_no_end_of_a_line_for_a_stream_stands_in_its_texts(end):
+    said = "a\u2028b\u0085c\u001ed"
+    event = json.dumps({"choices": [{"delta": {"content": said}, "finish_reason": "stop"}]}, ensure_ascii=False)
+    reply = read_reply(f"data: {event}{end}{end}data: [DONE]{end}{end}".encode())
+    assert (reply.text, reply.faults) == (said, ())
 
 
 def test_a_call_that_was_offered_is_no_fault():

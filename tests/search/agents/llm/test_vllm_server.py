@@ -1,4 +1,4 @@
-"""vLLM's own OpenAI server, on a CPU with a tiny model, answers the client: text, stops, usage, streams."""
+"""vLLM's own OpenAI server, on a CPU with a tiny model, answers the client: text, stops, usage, streams, errors."""
 
 import importlib.util
 import json
@@ -14,12 +14,15 @@ import httpx
 import pytest
 
 from search.agents.llm.endpoint import Chat, Endpoint
+from search.agents.llm.servers.listing import Listed, listed
 from search.contracts import ProposerError
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
 STARTS_S = 240
-TEMPLATE = "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}assistant: "
+TEMPLATE = """{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}\
+{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}assistant: """
+TEMPLATED = json.dumps({"chat_template": TEMPLATE})  # of its own the tiny model has none
 QUESTION = [{"role": "user", "content": "Say something."}]
 _spec = importlib.util.spec_from_file_location("tiny_llama", Path(__file__).parents[3] / "tiny_llama.py")
 tiny_llama = importlib.util.module_from_spec(_spec)
@@ -31,15 +34,13 @@ def served(tmp_path_factory):
     """Start the server; give its URL."""
     folder = tmp_path_factory.mktemp("served")
     model = tiny_llama.write(folder / "model")
-    template = folder / "template.jinja"
-    template.write_text(TEMPLATE)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [
         sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model),
         "--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32",
-        "--max-model-len", str(tiny_llama.MAX_TOKENS), "--enforce-eager", "--chat-template", str(template),
+        "--max-model-len", str(tiny_llama.MAX_TOKENS), "--enforce-eager", "--trust-request-chat-template",
     ]  # fmt: skip
     environment = {"VLLM_PLUGINS": "", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "1",
                    "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}  # fmt: skip
@@ -67,7 +68,7 @@ def _wait(url, process, log):
 
 
 def test_an_answer_with_its_usage_and_no_more_tokens_than_asked_for(served):
-    answer = Chat(Endpoint("tiny", served, completion_price=1.0, max_tokens=20, seed=1)).ask(QUESTION)
+    answer = Chat(Endpoint("tiny", served, body=TEMPLATED, completion_price=1.0, max_tokens=20, seed=1)).ask(QUESTION)
     assert answer.text
     assert 10 < answer.usage.prompt < 100
     assert 1 <= answer.usage.completion <= 20
@@ -77,16 +78,17 @@ def test_an_answer_with_its_usage_and_no_more_tokens_than_asked_for(served):
 
 
 def test_the_same_seed_gives_the_same_answer(served):
-    ask = [Chat(Endpoint("tiny", served, max_tokens=20, seed=seed)).ask(QUESTION).text for seed in (1, 1, 2)]
+    asked = Endpoint("tiny", served, body=TEMPLATED, max_tokens=20)
+    ask = [Chat(replace(asked, seed=seed)).ask(QUESTION).text for seed in (1, 1, 2)]
     assert ask[0] == ask[1] != ask[2]
 
 
 def test_a_text_at_which_to_stop(served):
-    asked = Endpoint("tiny", served, max_tokens=40, seed=1)
+    asked = Endpoint("tiny", served, body=TEMPLATED, max_tokens=40, seed=1)
     whole = Chat(asked).ask(QUESTION).text
     mark = whole[len(whole) // 2 :][:4]
     assert whole.index(mark) > 0
-    answer = Chat(replace(asked, body=json.dumps({"stop": [mark]}))).ask(QUESTION)
+    answer = Chat(replace(asked, body=json.dumps({"chat_template": TEMPLATE, "stop": [mark]}))).ask(QUESTION)
     assert answer.text == whole[: whole.index(mark)].strip()
     assert answer.fault == ""
 
@@ -95,7 +97,13 @@ def test_a_stream_ends_with_its_usage(served):
     """Other clients of the same server may stream."""
     from openai import OpenAI
 
-    asked = {"model": "tiny", "messages": QUESTION, "max_tokens": 10, "temperature": 0}
+    asked = {
+        "model": "tiny",
+        "messages": QUESTION,
+        "max_tokens": 10,
+        "temperature": 0,
+        "extra_body": json.loads(TEMPLATED),
+    }
     client = OpenAI(base_url=served, api_key="none")
     parts = list(client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
     text = "".join(part.choices[0].delta.content or "" for part in parts if part.choices)
@@ -110,4 +118,27 @@ def test_a_model_that_is_not_served_is_a_clear_error(served):
 
 def test_more_than_the_context_holds_is_a_clear_error(served):
     with pytest.raises(ProposerError, match=r"gave no answer.*2048"):
-        Chat(Endpoint("tiny", served)).ask([{"role": "user", "content": "word " * 4000}])
+        Chat(Endpoint("tiny", served, body=TEMPLATED)).ask([{"role": "user", "content": "word " * 4000}])
+
+
+def test_a_model_without_a_chat_template_is_a_clear_error(served):
+    with pytest.raises(ProposerError, match=r"gave no answer.*must provide a chat template"):
+        Chat(Endpoint("tiny", served)).ask(QUESTION)
+
+
+def test_a_template_that_knows_no_system_is_told_all_by_the_user(served):
+    asking = Chat(Endpoint("tiny", served, body=TEMPLATED, max_tokens=5))
+    assert asking.ask([{"role": "system", "content": "Rules."}, *QUESTION]).usage.completion >= 1
+
+
+def test_tools_that_are_not_taken_are_left_out(served):
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+    assert Chat(Endpoint("tiny", served, body=TEMPLATED, max_tokens=5)).ask(QUESTION, [tool]).usage.completion >= 1
+
+
+def test_it_lists_its_models_with_their_contexts(served):
+    assert "serves tiny with a context of 2,048 tokens" in listed(Endpoint("tiny", served)).objection
+    assert listed(Endpoint("tiny", served, max_prompt_tokens=48)) == Listed()
+    assert "serves tiny, and not 'other'" in listed(Endpoint("other", served)).objection
+    without = served.removesuffix("/v1")
+    assert f"did you mean {served}?" in listed(Endpoint("tiny", without)).objection

@@ -1,0 +1,1 @@
+"""What servers of language models tell of themselves."""
