@@ -1,12 +1,14 @@
 """What are campaigns with language models worth? Against a scripted server over real HTTP.
 
-    python -m benchmarks.agents slots [--seeds 10]   are workers busy with answers of 4 s, and slots with those of 1 s
+    python -m benchmarks.agents slots [--seeds 10]   are workers busy with answers of 4 s, and slots with those of 1 s;
+                                                     it goes on with the newest file, and prints the table of
+                                                     docs/agents.md, which --markdown does alone
     python -m benchmarks.agents money [--seeds 10]   are the dollars on record those that the server charged
     python -m benchmarks.agents ablation --recordings FILE   is each part of a question worth its tokens, to a scripted
                                                              student; FILE as `python -m benchmarks.search` records it
     python -m benchmarks.agents ablation --markdown > docs/ablation.md   the page, from the newest file
 
-`slots` takes real seconds, about a minute a seed, on a machine that does nothing else. That no kind of reply ends a
+`slots` takes real seconds, about two minutes a seed, on a machine that does nothing else. That no kind of reply ends a
 campaign is told by tests/search/agents/llm/test_replies.py.
 """
 
@@ -18,18 +20,14 @@ import os
 import sys
 import time
 from pathlib import Path
-from statistics import mean
 
-from benchmarks.agents import page
+from benchmarks.agents import page, rows
 from benchmarks.agents.ablation import ARMS, NUM_PROPOSALS, rises_of
 from benchmarks.agents.money import account
-from benchmarks.agents.slots import busy
 from benchmarks.search.problems import BenchmarkError
 from benchmarks.search.trials import RECORDED, Where
 from search.evaluator.models.cache import cache_folder
 
-# Latency of an answer, workers that such answers can keep busy at one stage each, answers
-SLOW, QUICK = (4.0, 1, 60), (1.0, 4, 120)
 NUM_ANSWERS = 1000
 
 
@@ -46,13 +44,14 @@ def main(arguments: list[str] | None = None) -> int:
     add("--minutes", metavar="N", type=float, default=math.inf, help="of ablation: begin no search after so long")
     add("--workers", metavar="N", type=int, default=os.cpu_count() or 1, help="of ablation: processes that search")
     add("--cache", metavar="FOLDER", type=Path, default=cache_folder() / "benchmarks", help="of ablation: kept figures")
-    add("--out", metavar="FOLDER", type=Path, default=page.FOLDER, help="of ablation: where its results are")
-    add("--markdown", action="store_true", help="of ablation: print docs/ablation.md from the newest file")
+    add("--out", metavar="FOLDER", type=Path, default=page.FOLDER, help="of ablation and slots: where results are")
+    add("--markdown", action="store_true", help="of ablation and slots: print what docs show of the newest file")
+    add("--beside", metavar="WORDS", default="nothing", help="of slots: what else the machine does meanwhile")
     given = parser.parse_args(arguments)
     if min(given.seeds, given.proposals, given.workers) < 1:
         parser.error("--seeds, --proposals and --workers are at least 1")
     if given.what != "ablation":
-        (slots if given.what == "slots" else money)(range(given.seeds))
+        slots(given) if given.what == "slots" else money(range(given.seeds))
         return 0
     if not (given.recordings or given.markdown):
         parser.error("ablation wants --recordings FILE, --markdown, or both")
@@ -89,20 +88,12 @@ def ablation(given: argparse.Namespace) -> None:
         print(page.page(given.out), end="")
 
 
-def slots(seeds: range) -> None:
-    """Print shares, the least of the seeds beside the mean."""
-    for latency_s, num_workers, num_answers in (SLOW, QUICK):
-        for mixed in (False, True):
-            found = [busy(latency_s, num_workers, num_answers, seed, mixed=mixed) for seed in seeds]
-            told = (
-                f"{name} {mean(values):.1%} (least {min(values):.1%})"
-                for name in ("workers", "requests")
-                for values in [[getattr(each, name) for each in found]]
-            )
-            print(
-                f"{latency_s:g} s, {'mixed' if mixed else 'alone'}, {num_workers} workers: {', '.join(told)}",
-                flush=True,
-            )
+def slots(given: argparse.Namespace) -> None:
+    """Measure what the newest file does not hold, writing each share as it comes; print the table."""
+    for row in () if given.markdown else rows.measured(range(given.seeds), given.out, given.beside):
+        shares = f"workers {row.shares.workers:.1%}, requests {row.shares.requests:.1%}"
+        print(f"{row.case.told()}, seed {row.seed}: {shares}", file=sys.stderr, flush=True)
+    print(rows.table(given.out))
 
 
 def money(seeds: range) -> None:
