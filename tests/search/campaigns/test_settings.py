@@ -126,7 +126,7 @@ def test_agents_from_outside_have_no_turns(asked, turns):
     ("asked", "says"),
     [
         ({"outside": ["grammar"]}, "another proposer's name"),
-        ({"outside": ["claude", "claude"]}, "another proposer's name"),
+        ({"outside": ["claude", "claude"]}, "twice"),
         ({"outside": ["Claude 4"]}, "small letters"),
         ({"outside": ["zoo"]}, "another proposer's name"),
         ({"proposers": ["claude"]}, "no proposer 'claude'"),

@@ -36,6 +36,12 @@ CONFIG = CampaignConfig(
 )  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def _without_rest(monkeypatch):
+    """Look at once for what other kinds have finished: nothing here takes any time."""
+    monkeypatch.setattr("search.loop.TURN_S", 0.005)
+
+
 class Other(FakeEvaluator):
     """Another kind of machine, on which what is lost and how fast it is are others."""
 
