@@ -82,10 +82,10 @@ def _circumstances(material: Material, place: Place, file: Path, what: str) -> s
     spent = sum(each.elapsed_s for each in place.spendings) / 3600
     num_proposed = sum(c.proposal.operator not in ("seed", "reference") for c in material.candidates)
     return (
-        f"By `vortex run {file.name}` ([the file]({file.name})), which {what} again at commit {where.commit[:12]}, given "
-        f"the time; a later one may propose others. {campaign.model}, seed {campaign.seed}, {num_proposed:,} candidates "
-        f"proposed, {spent:.1f} hours of a worker; {where.device}, {where.dtype}, vLLM {where.vllm}, torch {where.torch}. "
-        "Intervals are of 95 %. One campaign with one seed."
+        f"By `vortex run {file.name}` ([the file]({file.name})), which {what} again at commit {where.commit[:12]}, "
+        f"given the time; a later one may propose others. {campaign.model}, seed {campaign.seed}, {num_proposed:,} "
+        f"candidates proposed, {spent:.1f} hours of a worker; {where.device}, {where.dtype}, vLLM {where.vllm}, torch "
+        f"{where.torch}. Intervals are of 95 %. One campaign with one seed."
     )
 
 
