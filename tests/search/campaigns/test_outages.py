@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def loop_of(port, ledger, fake):
     """Give the loop of a new campaign that a language model proposes, alone or with another one."""
 
     def make(num_candidates=4, patience_s=LONG_S, others=()):
-        own = Endpoint("m", f"http://127.0.0.1:{port}/v1", max_retries=0, name="own")
+        own = Endpoint("m", f"http://127.0.0.1:{port}/v1", max_retries=1, name="own")
         endpoints = (own, *others)
         names = tuple(each.name for each in endpoints)
         config = CampaignConfig(
@@ -97,8 +98,9 @@ def test_a_server_that_starts_after_the_campaign_is_waited_for(loop_of, server_a
     assert failed(ledger) == []
 
 
-def test_a_server_that_dies_and_is_started_again_costs_no_step(loop_of, server_at, ledger):
+def test_a_server_that_dies_in_mid_answer_and_is_started_again_costs_no_step(loop_of, server_at, ledger):
     first = server_at()
+    first.script = lambda number: replace(answer(number), wait_s=0.5, hangs_up=number >= 2)
     loop = loop_of(num_candidates=12)
     with ThreadPoolExecutor(1) as thread:
         run = thread.submit(loop.run)
