@@ -6,8 +6,12 @@ import struct
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from vortex_dsl.errors import listed, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LARGEST = 2**31  # no number of a program, given or computed, is larger in magnitude
 
@@ -133,3 +137,22 @@ def float32(number: float) -> float:
         message = f"the number {number!r} is out of bounds; keep numbers within ±2**31"
         raise TypeRuleError(message)
     return struct.unpack("f", struct.pack("f", number))[0]
+
+
+def float32s(numbers: Sequence[float]) -> tuple[float, ...]:
+    """Round known numbers as `float32` does, all at once: a matrix has thousands."""
+    if not all(map(float(LARGEST).__ge__, map(abs, numbers))):
+        return tuple(map(float32, numbers))  # which says which one
+    form = f"{len(numbers)}f"
+    return struct.unpack(form, struct.pack(form, *numbers))
+
+
+class Numbers(tuple[Any, ...]):
+    """Numbers of a constant, or rows of them: their text, by which nodes are told apart, is long and made once."""
+
+    @cached_property
+    def _text(self) -> str:
+        return super().__repr__()
+
+    def __repr__(self) -> str:
+        return self._text

@@ -14,7 +14,7 @@ from vortex_dsl.frontend.vocabulary import BUILT_IN, FUNCTIONS, METHODS, STATE, 
 from vortex_dsl.node import Node
 
 if TYPE_CHECKING:
-    from vortex_dsl.frontend.definition import Definition
+    from vortex_dsl.frontend.program import Definition
 
 FLOW = object()  # what a statement gives when the function goes on
 Scope = dict[str, Any]

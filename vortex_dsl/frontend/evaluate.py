@@ -19,6 +19,7 @@ from vortex_dsl.frontend.known import (
     no_operand,
     shown,
 )
+from vortex_dsl.frontend.lists import SHARED
 from vortex_dsl.frontend.meter import Meter
 from vortex_dsl.frontend.syntax import OPERATORS, unknown_name
 from vortex_dsl.frontend.vocabulary import IMPORTED_VALUES, METHODS, PAGE_VALUES
@@ -26,7 +27,7 @@ from vortex_dsl.node import Node
 from vortex_dsl.values import Shape, TypeRuleError
 
 if TYPE_CHECKING:
-    from vortex_dsl.frontend.definition import Definition
+    from vortex_dsl.frontend.program import Definition
     from vortex_dsl.graph.builder import Builder
     from vortex_dsl.tunables import Value
 
@@ -248,12 +249,11 @@ class Evaluator(Calls):
         return result
 
     def _comprehension(self, node: ast.ListComp, scope: Scope) -> list[Any]:
-        """Make a list, or take the one that an earlier trace made of the same numbers, for what it took."""
-        lists = self.definition.lists
-        key = None if self._is_keeping else lists.key(node, scope, self.constants, self._values)
+        """Make a list, or take the one that was made in the same way before, for what it took."""
+        key = None if self._is_keeping else self.definition.lists.key(node, scope, self.constants, self._values)
         if key is None:
             return self._listed(node, scope)
-        kept = lists.get(key)
+        kept = SHARED.get(key)
         if kept is not None and self._meter.covers(kept.spent):  # else it is refused where it passes the bound
             self._meter.spend(kept.spent.num_steps)
             return kept.numbers
@@ -262,7 +262,7 @@ class Evaluator(Calls):
             result, spent = self._meter.measured(lambda: self._listed(node, scope))
         finally:
             self._is_keeping = False
-        lists.keep(key, result, spent)
+        SHARED.keep(key, result, spent)
         return result
 
     def _listed(self, node: ast.ListComp, scope: Scope) -> list[Any]:

@@ -10,9 +10,8 @@ from types import MappingProxyType
 from typing import Any
 
 from vortex_dsl.errors import ProgramError, did_you_mean, quoted
-from vortex_dsl.frontend.definition import Definition
 from vortex_dsl.frontend.evaluate import Evaluator
-from vortex_dsl.frontend.program import Program
+from vortex_dsl.frontend.program import Definition, Program
 from vortex_dsl.frontend.source import Source, parse, read_source, text_source
 from vortex_dsl.frontend.syntax import check_function, check_name, check_read_names, check_shadowing, check_syntax
 from vortex_dsl.frontend.trace import check_traces

@@ -1,4 +1,4 @@
-"""Programs and their tunables as frozen values."""
+"""What a program's text declares, and programs as frozen values: a text with a value for each of its tunables."""
 
 from __future__ import annotations
 
@@ -7,13 +7,40 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from vortex_dsl.errors import ProgramError, did_you_mean, listed, quoted
-from vortex_dsl.tunables import budget_of
+from vortex_dsl.frontend.lists import KnownLists
+from vortex_dsl.tunables import PLATFORM_TUNABLES, budget_of
 
 if TYPE_CHECKING:
+    import ast
     from collections.abc import Mapping
 
-    from vortex_dsl.frontend.definition import Definition
+    from vortex_dsl.frontend.source import Source
     from vortex_dsl.tunables import State, Tunable, Value
+
+
+@dataclass
+class Definition:
+    """What a program's text declares. `positions` says where, by name: line and column from 1.
+
+    `lists` tells what its lists of known numbers are made of.
+    """
+
+    source: Source
+    name: str = ""
+    doc: str = ""
+    imported: frozenset[str] = frozenset()
+    tunables: Mapping[str, Tunable] = field(default_factory=lambda: PLATFORM_TUNABLES)
+    states: Mapping[str, State] = field(default_factory=dict)
+    constants: list[ast.Assign] = field(default_factory=list)
+    functions: dict[str, ast.FunctionDef] = field(default_factory=dict)
+    entries: dict[str, ast.FunctionDef] = field(default_factory=dict)  # summarize and select
+    methods: dict[str, ast.FunctionDef] = field(default_factory=dict)  # the class's other functions
+    positions: dict[str, tuple[int, int]] = field(default_factory=dict)
+    lists: KnownLists = field(default_factory=KnownLists, repr=False, compare=False)
+
+    def position_of(self, name: str) -> tuple[int, int]:
+        """Give the line and column of a tunable's declaration, or of the class."""
+        return self.positions.get(name) or self.positions.get(self.name, (1, 1))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from vortex_dsl.errors import did_you_mean, quoted
 from vortex_dsl.node import Node
 from vortex_dsl.ops.op import _OPEN, MISSING, Op, Param, Take, refuse
 from vortex_dsl.storage import KINDS
-from vortex_dsl.values import Axis, float32
+from vortex_dsl.values import Axis, Numbers, float32, float32s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -136,15 +136,18 @@ def _indices(value: Any) -> Hashable:
     return None
 
 
-def _numbers(value: Any) -> Hashable:
-    given = isinstance(value, list | tuple | range) and value and all(map(is_number, value))
-    return tuple(float32(number) for number in value) if given else None
+def _numbers(value: Any) -> Numbers | None:
+    given = isinstance(value, list | tuple | range) and value
+    return (
+        Numbers(float32s(value))
+        if given and all(issubclass(kind, int | float) for kind in {*map(type, value)})
+        else None
+    )
 
 
-def _rows(value: Any) -> Hashable:
-    given = isinstance(value, list | tuple) and value and all(_numbers(row) for row in value)
-    same = given and len({len(row) for row in value}) == 1
-    return tuple(_numbers(row) for row in value) if same else None
+def _rows(value: Any) -> Numbers | None:
+    rows = [_numbers(row) for row in value] if isinstance(value, list | tuple) else []
+    return Numbers(rows) if all(rows) and len({len(row) for row in rows if row}) == 1 else None
 
 
 _FREEZE: dict[Take, Callable[[Any], Hashable]] = {

@@ -1,11 +1,12 @@
-"""Lists of known numbers are made once for a text, and nothing is accepted, refused or computed otherwise for it."""
+"""Lists of known numbers are made once for all texts, and nothing is accepted, refused or computed otherwise for it."""
 
 import pytest
 
 from vortex_dsl import ProgramError, Shape, load_program, trace
-from vortex_dsl.frontend import evaluate
+from vortex_dsl.frontend import evaluate, lists
 from vortex_dsl.frontend.evaluate import Evaluator
-from vortex_dsl.frontend.meter import MAX_STEPS
+from vortex_dsl.frontend.lists import MOST_TOLD, SHARED, Shared
+from vortex_dsl.frontend.meter import MAX_STEPS, Spent
 
 SHAPE = Shape(2, 64)
 HADAMARD = "[[1 - 2 * ((i // 8 * (j // 8) + i % 8 * j) % 2) for j in range({width})] for i in range(16)]"
@@ -38,6 +39,11 @@ turned = dot(matrix(made, "rank", "dim"), q.mean("head"), "dim")
 return topk((page.x.mean("dim") + turned.sum("rank") + {more}), self.pages)"""
 
 
+@pytest.fixture(autouse=True)
+def nothing_kept():
+    SHARED.forget()
+
+
 @pytest.fixture
 def made(monkeypatch):
     """Lists that are really made, by line."""
@@ -56,8 +62,13 @@ def graphs(program, *values, shape=SHAPE):
 
 
 def anew(source, *values, shape=SHAPE):
-    """Trace each with a text of its own, of which nothing is kept."""
-    return [trace(load_program(source).with_values(**each), shape).digest for each in values]
+    """Trace each with a text of its own, and nothing kept."""
+
+    def digest(given):
+        SHARED.forget()
+        return trace(load_program(source).with_values(**given), shape).digest
+
+    return [digest(each) for each in values]
 
 
 def test_a_list_is_made_once_for_all_budgets(made):
@@ -74,11 +85,12 @@ def test_a_list_is_made_once_for_all_budgets(made):
 def test_another_width_is_another_list(made):
     source = text(rotated())
     program = load_program(source)
-    for shape in (Shape(2, 64), Shape(2, 32), Shape(2, 64)):
-        assert graphs(program, {}, shape=shape) == anew(source, {}, shape=shape)
+    shapes = (Shape(2, 64), Shape(2, 32), Shape(2, 64))
+    found = [graphs(program, {}, shape=shape) for shape in shapes]
     del made[:]
     assert trace(program.with_values(pages=9), Shape(2, 32)).digest
     assert made == []
+    assert found == [anew(source, {}, shape=shape) for shape in shapes]
 
 
 @pytest.mark.parametrize("number", ["1", "1.0", "True", "0", "0.0", "-0.0", "False"])
@@ -164,19 +176,48 @@ def test_a_list_that_was_made_costs_as_many_steps_again():
     assert not all("50000 steps" in each for each in known)
 
 
-def test_no_more_is_kept_than_one_evaluation_can_make():
-    body = """for n in range(100):
-    made = [i * n * self.sign for i in range(60)]
-return topk(page.x.mean("dim"), self.pages)"""
-    program = load_program(text(body))
+def test_no_more_is_kept_than_is_meant():
+    shared = Shared(most_steps=2 * MAX_STEPS)
     for i in range(12):
-        trace(program.with_values(sign=round(i / 20, 2)), SHAPE)
-        kept = program.definition.lists._kept.values()
-        assert sum(each.spent.num_steps for each in kept) <= MAX_STEPS
+        shared.keep(str(i), [i], Spent(MAX_STEPS - i, 0))
+        assert sum(each.spent.num_steps for each in shared._kept.values()) <= shared.most_steps
+    assert shared.get("11").numbers == [11]
+
+
+def test_another_text_takes_the_list_that_the_first_one_made(made):
+    digests = set()
+    for more in ("page.x.norm('dim')", "page.x.mean('dim')"):
+        source = text(rotated(more=more))
+        del made[:]
+        load_program(source)
+        digests.add(trace(load_program(source), SHAPE).digest)
+    assert made == []
+    assert len(digests) == 2
+
+
+def test_a_constant_of_another_text_is_another_one():
+    top = "BASE = [{first} * i for i in range(64)]\nTWICE = [BASE[i] * BASE[j] for i in range(32) for j in range(8)]"
+    body = 'return topk(maximum(page.x.mean("dim"), vector(TWICE, "a").sum("a")), self.pages)'
+    sources = [text(body, top=top.format(first=first)) for first in ("0.5", "1", "1.0", "0.5")]
+    together = [trace(load_program(source), SHAPE).digest for source in sources]
+    assert together == [_outcome(source) for source in sources]
+    assert together[0] == together[3] != together[1]
+
+
+def test_a_constant_that_is_long_when_it_is_written_down_is_not_written_down(monkeypatch):
+    """Each of these lists holds the one before often: by elements it is larger than any memory."""
+    rows = "\n".join(f"A{i + 1} = [A{i}, A{i}, A{i}, A{i}]" for i in range(40))
+    top = f"A0 = [1, 2]\n{rows}\nB = [x for i in range(100) for x in A40[0]]"
+    body = 'return topk(page.x.mean("dim") + vector([B[0][0] * 0 + i for i in range(70)], "a").sum("a"), 4)'
+    seen = []
+    monkeypatch.setattr(lists, "repr", lambda value: seen.append(value) or repr(value), raising=False)
+    _outcome(text(body, top=top))
+    assert all(len(repr(each)) < 10 * MOST_TOLD for each in seen)
 
 
 def _outcome(source):
-    """Give the digest of a text's graph, or why it is refused."""
+    """Give the digest of a text's graph where nothing is kept, or why it is refused."""
+    SHARED.forget()
     try:
         return trace(load_program(source), SHAPE).digest
     except ProgramError as error:
