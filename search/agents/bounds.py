@@ -11,6 +11,7 @@ from search.fit import Fitted, Terms, fit, traced
 from search.parents import REFERENCE, SEED
 from search.records import Status
 from vortex_dsl import ProgramError, Shape
+from vortex_dsl.analysis.cost import ratio_without_pages
 from vortex_dsl.analysis.influence import aimless
 from vortex_dsl.analysis.layout import Layout
 
@@ -56,6 +57,19 @@ def objections(proposal: Proposal, context: Context) -> Iterator[str]:
             return
         if objection:
             yield objection
+
+
+def is_hopeless(proposal: Proposal, context: Context) -> bool:
+    """Say quickly that no budget brings a proposal to the least cost ratio, as of most that is drawn at random.
+
+    What does not load or is beyond other bounds is not hopeless: `objections` says why.
+    """
+    terms, ratio = terms_of(context), min(context.ratios, default=0.0)
+    try:
+        _, graph = traced(proposal.text, proposal.values, terms.shape)
+    except ProgramError:
+        return False
+    return any(ratio_without_pages(graph, length, terms.num_layers) < ratio for length in set(terms.lengths))
 
 
 def enforced(candidate: Candidate, context: Context) -> Candidate:

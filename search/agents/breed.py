@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from search.agents.bounds import objections
+from search.agents.bounds import is_hopeless, objections
 from search.agents.changing.cross import cross
 from search.agents.changing.mutate import mutate
 from search.agents.changing.simplify import tidy
@@ -53,7 +53,7 @@ def draw(
 
 def fits_and_is_new(proposal: Proposal, context: Context) -> bool:
     """Say whether a proposal loads and is within the bounds: one of them is that it means what none did."""
-    return next(objections(proposal, context), None) is None
+    return not is_hopeless(proposal, context) and next(objections(proposal, context), None) is None
 
 
 def _written(name: str, context: Context, rng: random.Random, breed: Breed) -> Proposal | None:

@@ -81,6 +81,14 @@ class Budget:
         }
 
 
+class NoPages(Budget):
+    """As if every selection chose none: what no value of a budget goes below."""
+
+    def chosen(self, _selection: Node) -> int:
+        """Give no candidates."""
+        return 0
+
+
 def most_chosen(op: str, parts: Sequence[float], limit: float | None) -> float:
     """Give the candidates that a selection chooses at most, by what it is made of and its limit, None if unknown."""
     return _coverage(op).most(parts, math.inf if limit is None else _whole(limit))

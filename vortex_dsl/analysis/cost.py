@@ -11,7 +11,7 @@ from math import prod
 from operator import mul
 from typing import TYPE_CHECKING, Literal
 
-from vortex_dsl.analysis.budget import Budget
+from vortex_dsl.analysis.budget import Budget, NoPages
 from vortex_dsl.analysis.layout import Layout
 from vortex_dsl.analysis.schedule import Cut, schedule
 from vortex_dsl.node import LEAVES, Node
@@ -110,11 +110,20 @@ def cost_of(graph: Graph, tokens: int, num_layers: int = NUM_LAYERS) -> Cost:
 
     Both are at least 1.
     """
+    return _cost_of(graph, tokens, num_layers, Budget)
+
+
+def ratio_without_pages(graph: Graph, tokens: int, num_layers: int = NUM_LAYERS) -> float:
+    """Give the cost ratio as if no page were chosen beside those that always are: no budget brings a graph above it."""
+    return _cost_of(graph, tokens, num_layers, NoPages).ratio
+
+
+def _cost_of(graph: Graph, tokens: int, num_layers: int, kind: type[Budget]) -> Cost:
     check_size("cost: tokens", tokens, MAX_TOKENS)
     check_size("cost: num_layers", num_layers, MAX_LAYERS)
     group, dim = graph.shape.group, graph.shape.head_dim
     layout = Layout(graph)
-    choices, stages = _choices(graph, tokens, num_layers), _Stages(graph, layout)
+    choices, stages = _choices(graph, tokens, num_layers, kind), _Stages(graph, layout)
     counts = [_Counts(stages, each) for each in choices]
     mean = _Mean(counts, graph.refresh_steps)
     attend, summarize = _attend(graph, counts, tokens), _summarize(graph)
@@ -148,7 +157,7 @@ class _Choice:
     num_layers: int
 
 
-def _choices(graph: Graph, tokens: int, num_layers: int) -> list[_Choice]:
+def _choices(graph: Graph, tokens: int, num_layers: int, kind: type[Budget] = Budget) -> list[_Choice]:
     """Give the choices of all sparse layers; one for all of them where no budget can tell layers apart."""
     num_pages = -(-tokens // graph.page_size)
     reserved = min(num_pages, graph.sink + graph.window)
@@ -156,8 +165,8 @@ def _choices(graph: Graph, tokens: int, num_layers: int) -> list[_Choice]:
     last = max(num_layers, first + 1)
     starts = range(first, last, share)
     if not any(node.op == "input" and node.attr("name") in OF_LAYERS for node in graph.select_nodes):
-        return [_Choice(Budget(num_pages, reserved, first, last), len(starts), last - first)]
-    return [_Choice(Budget(num_pages, reserved, at, last), 1, min(share, last - at)) for at in starts]
+        return [_Choice(kind(num_pages, reserved, first, last), len(starts), last - first)]
+    return [_Choice(kind(num_pages, reserved, at, last), 1, min(share, last - at)) for at in starts]
 
 
 def pages_by_node(graph: Graph, tokens: int) -> dict[Node, float]:

@@ -1,12 +1,14 @@
 """The bounds: one list for the grammar and for agents, each refusal with its reason."""
 
+import random
 from dataclasses import replace
 
 import pytest
 
 from search.admission import admit
-from search.agents.bounds import BOUNDS, enforced, facts, objections, rules
+from search.agents.bounds import BOUNDS, _is_dear, enforced, facts, is_hopeless, objections, rules
 from search.agents.breed import fits_and_is_new
+from search.agents.drawing.generate import generate
 from search.config import CampaignConfig
 from search.parents import REFERENCE, SEED
 from search.records import Proposal, Status
@@ -66,6 +68,17 @@ def test_each_bound_says_what_was_seen_and_what_is_asked(context, changes, told)
     found = list(objections(proposed(text), context))
     assert any(told in each for each in found), found
     assert not fits_and_is_new(proposed(text), context)
+
+
+@pytest.mark.parametrize("ratio", [4.0, 16.0, 40.0])
+def test_what_is_quickly_called_hopeless_is_what_no_budget_brings_to_the_ratio(context, ratio):
+    here, hopeless = replace(context, ratios=(ratio, 2 * ratio), lengths=(3000, 8000)), 0
+    drawn = [generate(random.Random(i), here.head_dim, i) for i in range(60)]
+    for each in map(proposed, [*drawn, *map(zoo.text, zoo.names())]):
+        if is_hopeless(each, here):
+            hopeless += 1
+            assert f"not judged at a cost ratio of {ratio:g}" in _is_dear(each, None, here)
+    assert 0 < hopeless < 60 + len(zoo.names())
 
 
 def test_what_is_beyond_a_bound_is_refused_at_the_door_but_for_yardsticks_and_seeds(context):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vortex_dsl.analysis.advice import warnings
-from vortex_dsl.analysis.cost import NUM_LAYERS, cost_of
+from vortex_dsl.analysis.cost import NUM_LAYERS, cost_of, ratio_without_pages
 from vortex_dsl.analysis.devices import Device, device, roofline
 from vortex_dsl.api import cost
 from vortex_dsl.frontend.load import load_program
@@ -56,6 +56,14 @@ def test_every_program_of_the_zoo_reads_no_more_than_dense_and_the_raw_pages() -
     for name in names():
         if name != "dense":
             assert of(text(name)).ratio > 1.0
+
+
+def test_no_budget_reads_less_than_no_page() -> None:
+    for name in names():
+        rule = load_program(text(name))
+        for pages in (1, 20, 1000) if rule.budget == "pages" else ():
+            graph = trace(rule.with_values(pages=pages), SHAPE)
+            assert 0 < cost_of(graph, TOKENS).ratio <= ratio_without_pages(graph, TOKENS)
 
 
 def test_budgets_may_depend_on_the_length_and_the_layer() -> None:
