@@ -11,13 +11,14 @@ from search.agents.changing.edits import SELECTIONS, kind, method_name, operands
 from search.agents.changing.parts import expressions_of
 from search.agents.changing.source import Source, assigned
 from vortex_dsl import ProgramError, load_program, trace
-from vortex_dsl.tunables import BUDGET, PLATFORM_TUNABLES, Choice
+from vortex_dsl.tunables import BUDGET, PLATFORM_TUNABLES
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Generator, Iterator
 
     from vortex_dsl import Shape
+    from vortex_dsl.frontend.program import Program
 
 MAX_TRIES = 300  # parts that are left out for a try
 SETTINGS = ("sink", "window", "share_layers", "refresh_steps")  # those whose default is a choice of the program
@@ -35,20 +36,20 @@ def shorter(source: Source, shape: Shape) -> Generator[Shorter, bool, None]:
     """Leave out one part after the other, the larger first: give each program, and be sent whether to go on from it.
 
     What has the same digest goes on unasked. No program is given twice, and none that does not trace; at most MAX_TRIES
-    parts are tried. Raises ProgramError for a text that does not trace.
+    parts are tried.
     """
     found, digest = Shorter(source, ()), _digest(source.text(), shape)
-    known, at = {digest}, 0
+    known, at = {digest, None}, 0
     for _ in range(MAX_TRIES):
         if at >= len(removals(found.source)):
             return
         tried = _without(found, at)
-        other = _digest_or_none(tried.source.text(), shape)
+        other = _digest(tried.source.text(), shape)
         goes_on = other == digest
-        if other is not None and other not in known:
+        if other not in known:
             known.add(other)
             goes_on = yield tried
-        if goes_on and other is not None:
+        if goes_on:
             found, digest = tried, other
         else:
             at += 1
@@ -202,18 +203,25 @@ def _drop_constants(source: Source) -> None:
     source.tree.body = [node for node in source.tree.body if id(node) not in unread]
 
 
-def _digest(text: str, shape: Shape) -> tuple[str, ...]:
-    """Give the digests of a program as written and with its budget at either end, as budgets are fitted afterwards."""
-    program = load_program(text)
-    name = program.budget
-    tunable = program.tunables[name] if name else None
-    ends = () if tunable is None or isinstance(tunable, Choice) else (tunable.low, tunable.high)
-    programs = [program, *(program.with_values(**{str(name): end}) for end in ends)]
-    return tuple(trace(each, shape).digest for each in programs)
+def _digest(text: str, shape: Shape) -> tuple[str, ...] | None:
+    """Give the digests of a program as written and with its budget at either end, as budgets are fitted afterwards.
 
-
-def _digest_or_none(text: str, shape: Shape) -> tuple[str, ...] | None:
+    None where it does not trace as written; an end at which it does not has none.
+    """
     try:
-        return _digest(text, shape)
+        program = load_program(text)
+        found = trace(program, shape).digest
     except ProgramError:
         return None
+    return found, *(_digest_at(program, end, shape) for end in ("low", "high"))
+
+
+def _digest_at(program: Program, end: str, shape: Shape) -> str:
+    name = program.budget
+    value = getattr(program.tunables[name], end, None) if name else None
+    if name is None or value is None:
+        return ""
+    try:
+        return trace(program.with_values(**{name: value}), shape).digest
+    except ProgramError:
+        return ""

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from search.agents.seeds import seed_proposals
 from search.agents.simplifying import SIMPLIFIER
 from search.campaigns.replay import replay
 from search.commands.campaign import _shorter
+from search.commands.watching.progress import Lines, Steps
 from search.config import CampaignConfig
 from search.loop import Loop, start_campaign
 from search.outcome import End
@@ -171,6 +173,16 @@ def test_a_campaign_that_is_killed_goes_on_as_if_undisturbed(tmp_path, ledger, j
     assert measured.tasks == []
     led = [[(e.record.candidate.step, e.ratio) for e in each.leaders] for each in (outcome, again, last)]
     assert led[0] == led[1] == led[2]
+
+
+def test_the_progress_tells_of_the_search_alone(ledger, judging, capsys):
+    lines = Lines(Steps())
+    campaign = start_campaign(ledger, CONFIG)
+    for _ in range(2):  # the second time it is resumed
+        Loop(ledger, judging(2), [Scripted(LADEN)], campaign, lines).run()
+        num_given = len(seed_proposals(CONFIG))
+        assert lines.num_finished == lines.num_candidates == num_given + 1
+    assert SIMPLIFIER not in "".join(capsys.readouterr())
 
 
 def test_there_is_none_once_the_time_is_over(ledger, judging):

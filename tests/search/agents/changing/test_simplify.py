@@ -93,6 +93,17 @@ def test_what_is_the_same_at_one_budget_alone_is_asked_about(default):
     assert "8 in place of maximum(self.pages, 8)" in words
 
 
+def test_a_budget_at_whose_end_it_does_not_trace_is_no_fault():
+    text = (
+        zoo.text("quest")
+        .replace("self.pages)", "64 / self.pages)")
+        .replace("low=1, high=1024, log=True", "low=0, high=1024")
+    )
+    assert digest(text)
+    assert digest(text.replace("Int(64", "Int(0")) is None
+    assert all(digest(each.source.text()) for each in shortest(text)[1])
+
+
 @pytest.mark.parametrize("name", zoo.names())
 def test_published_rules_are_only_asked_about_what_is_another_program(name):
     _, asked = shortest(zoo.text(name))
