@@ -104,7 +104,7 @@ class CampaignConfig:
     has its candidates: see `search.campaigns.stopping`. Each agent reflects at every `reflect_every`th of its turns
     (`search.journal.reflecting`), never where it is 0, and has `turns` exchanges in a step to repair and revise its
     program (`search.agents.llm.conversation`). `endpoints` are the language models among the proposers, with their
-    prices and without their keys.
+    prices and without their keys. After the search each leader has `simplify_trials` programs with a part less.
     """
 
     seed: int = 0
@@ -140,9 +140,9 @@ class CampaignConfig:
     outside: tuple[str, ...] = ()
     reflect_every: int = REFLECT_EVERY
     turns: int = TURNS
+    simplify_trials: int = 0
 
     def __post_init__(self) -> None:
-        _require(self.num_candidates >= 0, f"num_candidates must not be negative, but is {self.num_candidates}")
         _sized("group", self.group, MAX_GROUP)
         _sized("head_dim", self.head_dim, MAX_HEAD_DIM)
         _sized("num_kv_heads", self.num_kv_heads, MAX_KV_HEADS)
@@ -161,14 +161,14 @@ class CampaignConfig:
         _sized("num_layers", self.num_layers, MAX_LAYERS)
         _sized("lag", self.lag, MAX_LAG)
         for name in ("serve_floor", "recall_share", "screen_share", "published_share"):
-            share = getattr(self, name)
-            _require(0 <= share <= 1, f"{name} must lie between 0 and 1, but is {share}")
+            _require(0 <= (share := getattr(self, name)) <= 1, f"{name} must lie between 0 and 1, but is {share}")
         self._check_ratios()
         number = len(self.experience)
         _require(number <= MAX_EXPERIENCE, f"experience tells of {number} operators; give at most {MAX_EXPERIENCE}")
         _require(self.patience is None or self.patience >= 1, f"patience must be at least 1, but is {self.patience}")
         _sized("turns", self.turns, MAX_TURNS)
-        _require(self.reflect_every >= 0, f"reflect_every must not be negative, but is {self.reflect_every}")
+        for name in ("num_candidates", "reflect_every", "simplify_trials"):
+            _require(getattr(self, name) >= 0, f"{name} must not be negative, but is {getattr(self, name)}")
         stages = [workload.stage for workload in self.workloads]
         named = ", ".join(stages) or "none"
         _require(len(set(stages)) == len(stages), f"workloads must name stages once each, but name {named}")

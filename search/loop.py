@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from search.admission import check, digests
 from search.agents.seeds import Seeds
+from search.agents.simplifying import Simplifier
 from search.archive.earlier import experience_with
 from search.archive.history import History
 from search.archive.published import Published
 from search.asking.proposals import ANSWER_S, Proposals, Whose
+from search.campaigns.stopping import is_time_over
 from search.campaigns.turns import Turns
 from search.config import CampaignConfig, ConfigError
 from search.contracts import Paid, Patient
@@ -22,6 +24,7 @@ from search.observer import Observer, Running, Silent
 from search.outcome import End, Outcome, OutOfOrderError, fruitful, fruitless
 from search.outside.arrivals import Arrivals
 from search.parents import front, leaders, rivals, untimed
+from search.ranking.simpler import is_simpler, stands_for
 from search.records import (
     Candidate,
     Evaluation,
@@ -32,12 +35,13 @@ from search.records import (
     StoredCampaign,
     Workload,
 )
-from search.stages import next_workload
+from search.stages import next_workload, rest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from search.contracts import Evaluator, Ledger, Proposer
+    from search.records import Proposal
 
 TURN_S = 0.25
 MAX_UNMEASURED = 4  # candidates in a row
@@ -120,6 +124,7 @@ class Loop:
             self._restore()
             while not self._draining and not self._complete():
                 self._turn()
+            self._simplify_leaders()
             self._time_leaders()
             self._dispatcher.end_search()
             confirmed = () if self._draining else self._confirm()
@@ -140,7 +145,7 @@ class Loop:
         history = self._history
         for step in range(history.num_steps):
             self._next(step)
-        finished = (history.records[step] for step in range(history.num_steps) if history.is_finished(step))
+        finished = (history.records[step] for step in range(self._num_searched) if history.is_finished(step))
         num_finished = sum(record.candidate.status is Status.OK for record in finished)
         self._observer.on_start(num_finished, self._seeds.num + self.config.num_candidates)
         held = set(self._held)
@@ -248,6 +253,46 @@ class Loop:
 
     # The end
 
+    @property
+    def _num_searched(self) -> int:
+        """How many steps are the search's: what simplifies its leaders comes after them."""
+        records = self._history.records
+        return next((record.candidate.step for record in records if is_simpler(record)), len(records))
+
+    def _simplify_leaders(self) -> None:
+        """Look for leaders with a part less that attend to the same, while there is time; measure the shortest."""
+        records, step = self._history.records, self._num_searched
+        if self._draining or not self.config.simplify_trials:
+            return
+        simplifier = Simplifier(records[:step], self.config)
+        while not is_time_over(self.config, records[:step]) and (tried := simplifier.proposals(step)):
+            if not self._has_screened(tried, step):
+                return
+            simplifier.take(records[step : step + len(tried)])
+            step += len(tried)
+        while not self._draining and (left := self._left_of(simplifier.found)):
+            for candidate, workload in left:
+                self._measure(candidate, workload)
+            for evaluation in self._rest():
+                self._take(evaluation)
+
+    def _has_screened(self, proposals: Sequence[Proposal], step: int) -> bool:
+        """Make the next steps of proposals, unless they are on record, and wait for their screens; no if drained."""
+        for number, proposal in enumerate(proposals, step):
+            if number == self._history.num_steps:
+                if self._draining or number == self._proposals.num_steps:
+                    return False
+                self._record(self._proposals.admitted(proposal))
+        for evaluation in self._rest():
+            self._take(evaluation)
+        return not self._draining
+
+    def _left_of(self, steps: Iterable[int]) -> list[tuple[Candidate, Workload]]:
+        """Give what the shortest forms of leaders have still to run on."""
+        found = [self._history.records[step] for step in steps]
+        following = ((record.candidate, rest_of(record, self.config)) for record in found)
+        return [(candidate, workload) for candidate, workload in following if workload is not None]
+
     def _time_leaders(self) -> None:
         """Time leaders that no step was allowed to: the first steps have nobody to be compared with.
 
@@ -282,7 +327,10 @@ class Loop:
             records, device = self._history.records, self.config.steered_on
             best, others = tuple(leaders(records, steered_on=device)), tuple(rivals(records, device))
             done = self._end(*fruitful(self._dispatcher.missing, self._proposals.why))
-            return replace(done, leaders=best, rivals=others, confirmations=tuple(confirmed))
+            pairs = ((each, stands_for(each.record, records, each.ratio)) for each in best)
+            longer = {each.record.candidate.step: (each.record, other) for each, other in pairs if other is not None}
+            confirmed, simplified = tuple(confirmed), tuple(longer.values())
+            return replace(done, leaders=best, rivals=others, confirmations=confirmed, simplified=simplified)
         return self._end(*fruitless(self._history.records))
 
     def _end(self, end: End, message: str) -> Outcome:

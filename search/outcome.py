@@ -33,7 +33,8 @@ class OutOfOrderError(Exception):
 class Outcome:
     """What a run leaves: its end, the leaders (by cost ratio, best first) and what confirmed them, held out.
 
-    `rivals`: the best published rules that lead nowhere, which are measured beside the leaders.
+    `rivals`: the best published rules that lead nowhere, which are measured beside the leaders. `simplified`: leaders
+    that stand for longer ones, each with that.
     """
 
     end: End
@@ -43,6 +44,7 @@ class Outcome:
     leaders: tuple[Leader, ...] = ()
     rivals: tuple[Leader, ...] = ()
     confirmations: tuple[Evaluation, ...] = ()
+    simplified: tuple[tuple[Record, Record], ...] = ()
 
 
 def fruitful(missing: str, why: str) -> tuple[End, str]:

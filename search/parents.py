@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from search.archive.archive import LEADER_LOSS, NUM_LEADERS, Point, fastest, within
 from search.archive.fronts import front_of
 from search.archive.speeds import Modelled, cost_ratio, fit_speed
+from search.ranking.simpler import replaced
 from search.records import Record, Stage, Status
 
 if TYPE_CHECKING:
@@ -84,8 +85,9 @@ def has_failed(record: Record) -> bool:
 def front(records: Sequence[Record], ratio: float | None = None, steered_on: str = "") -> list[Record]:
     """Give the Pareto front of (loss, speed) at a cost ratio: the measured records that no other one beats in both.
 
-    Yardsticks and what has failed aside. Of records that are equal in both, the one of the greater cost ratio stays,
-    then the oldest. In step order. Without a ratio, the fronts at all of them.
+    Yardsticks and what has failed aside, and what a simplification stands for (`search.ranking.simpler`). Of records
+    that are equal in both, the one of the greater cost ratio stays, then the oldest. In step order. Without a ratio,
+    the fronts at all of them.
     """
     ratios = judged_ratios(records) if ratio is None else [ratio]
     speed = fit_speed(records, steered_on)
@@ -94,8 +96,9 @@ def front(records: Sequence[Record], ratio: float | None = None, steered_on: str
 
 
 def _front(records: Iterable[Record], ratio: float, speed: Speed) -> tuple[Point, ...]:
-    judged = (r for r in records if r.candidate.proposal.operator != REFERENCE and not has_failed(r))
-    lost = ((r, loss(r, ratio)) for r in judged)
+    judged = [r for r in records if r.candidate.proposal.operator != REFERENCE and not has_failed(r)]
+    gone = replaced(judged, ratio)
+    lost = ((r, loss(r, ratio)) for r in judged if r.candidate.step not in gone)
     return front_of(point(r, ratio, each, speed) for r, each in lost if each is not None)
 
 

@@ -13,6 +13,7 @@ from search.archive.archivist import RANKED
 from search.config import LEAST_SIGHTED
 from search.foresight.outlook import LEAST_RECENT, by_chance
 from search.parents import REFERENCE, SEED, accuracy, loss
+from search.ranking.simpler import is_simpler
 from search.records import Stage, Status
 
 if TYPE_CHECKING:
@@ -55,6 +56,18 @@ def next_workload(
     return None
 
 
+def rest_of(record: Record, config: CampaignConfig) -> Workload | None:
+    """Give what the shortest form of a leader runs on next: it goes through every stage, as a seed does.
+
+    What else is proposed to simplify a leader goes no further than the screen. None when there is nothing.
+    """
+    if has_stopped(record):
+        return None
+    gates = _Gates(record, Archive(), config, None, is_given=True)
+    left = (each for each in course(record.candidate, config) if record.evaluation(*each) is None)
+    return next((config.workload(*each) for each in left if gates.open(*each)), None)
+
+
 def has_stopped(record: Record) -> bool:
     """Say whether nothing follows for a record whatever it is compared with: it was refused, or failed."""
     is_refused = record.candidate.status is not Status.OK
@@ -81,10 +94,18 @@ def course(candidate: Candidate, config: CampaignConfig) -> Iterator[tuple[Stage
 class _Gates:
     """What keeps one candidate from one stage."""
 
-    def __init__(self, record: Record, archive: Archive, config: CampaignConfig, published: Yardsticks | None) -> None:
+    def __init__(
+        self,
+        record: Record,
+        archive: Archive,
+        config: CampaignConfig,
+        published: Yardsticks | None,
+        *,
+        is_given: bool = False,
+    ) -> None:
         self._record, self._archive, self._config, self._published = record, archive, config, published
         self._shares = {Stage.SCREEN: config.screen_share, Stage.RECALL: config.recall_share}
-        self._is_given = record.candidate.proposal.operator in NOT_INVENTED
+        self._is_given = is_given or record.candidate.proposal.operator in NOT_INVENTED
         self._passing = PASSED_BY_SEEDS if self._is_given else PASSED
 
     def open(self, stage: Stage, ratio: float) -> bool:
@@ -93,6 +114,8 @@ class _Gates:
             return True
         if stage is Stage.SCREEN:
             return self._is_affordable(ratio)
+        if is_simpler(self._record) and not self._is_given:
+            return False
         if stage is Stage.RECALL:
             return self._is_open(ratio) and self._goes_on(Stage.SCREEN, ratio)
         if stage is Stage.ORACLE:

@@ -47,7 +47,20 @@ CHAINS = {
     "search.agents": (
         ("drawing",),
         ("changing",),
-        ("answers", "baselines", "bounds", "breed", "credit", "grammar", "llm", "look", "seeds", "shown", "tuning"),
+        (
+            "answers",
+            "baselines",
+            "bounds",
+            "breed",
+            "credit",
+            "grammar",
+            "llm",
+            "look",
+            "seeds",
+            "shown",
+            "simplifying",
+            "tuning",
+        ),
     ),
 }
 

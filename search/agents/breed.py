@@ -74,7 +74,7 @@ def _mutated(name: str, context: Context, rng: random.Random, breed: Breed) -> P
         return None
     tidy(source)
     words, moves = "; ".join(each.words for each in changes), "+".join(each.move for each in changes)
-    source.describe(f"{source.stem}{context.step}", source.idea, f"Changed: {_quoted(words)}.")
+    source.describe(f"{source.stem}{context.step}", source.idea, f"Changed: {quoted(words)}.")
     return Proposal(source.text(), name, moves, (breed.parent.candidate.program_digest,), words)
 
 
@@ -88,7 +88,7 @@ def _crossed(name: str, context: Context, rng: random.Random, breed: Breed) -> P
     tidy(source)
     stem = source.stem[:24] + (other.stem[:24] if other.stem != source.stem else "")
     change = f"{breed.parent.candidate.name} and {breed.other.candidate.name}: {how}"
-    source.describe(f"{stem}{context.step}", source.idea, f"Crossed: {_quoted(change)}.")
+    source.describe(f"{stem}{context.step}", source.idea, f"Crossed: {quoted(change)}.")
     parents = (breed.parent.candidate.program_digest, breed.other.candidate.program_digest)
     return Proposal(source.text(), name, CROSS, parents, change)
 
@@ -103,5 +103,6 @@ def baked(record: Record, head_dim: int) -> Source:
     return source
 
 
-def _quoted(change: str) -> str:
+def quoted(change: str) -> str:
+    """Give words as a docstring may hold them."""
     return change.replace('"', "'")[:300]

@@ -14,6 +14,7 @@ from search.campaigns.stopping import Stopping
 from search.contracts import Distant, NoMoneyError, ProposerError, UnreachableError
 from search.journal.reflecting import is_due
 from search.outcome import OutOfOrderError
+from search.ranking.simpler import SIMPLER
 from search.records import Candidate, Proposal, Status
 
 if TYPE_CHECKING:
@@ -75,13 +76,20 @@ class Proposals:
         self._no_money = ""  # why no more is asked, once that is so
         self._rules = Stopping(config)
         self._draining = self._is_left = False
+        self._ended_at: int | None = None  # the first step after the search
 
     def drain(self) -> None:
         """Ask nothing new but what stands before a question that is open. Safe in signal handlers."""
         self._draining = True
 
     def note(self, candidate: Candidate) -> None:
-        """Count the next step's candidate, whoever recorded it and when."""
+        """Count the next step's candidate, whoever recorded it and when.
+
+        Once there is one that simplifies a leader, the search is over.
+        """
+        if candidate.proposal.operator == SIMPLER:
+            self._ended_at = candidate.step if self._ended_at is None else self._ended_at
+            return
         self._allowance.add(candidate)
         self._num_steps_of[candidate.proposal.proposer] += 1
 
@@ -103,14 +111,16 @@ class Proposals:
     def is_over(self) -> bool:
         """Whether nobody is asked for another step."""
         step = self._history.num_steps
-        if self._allowance.is_over or step == self.num_steps:
+        if self._ended_at is not None or self._allowance.is_over or step == self.num_steps:
             return True
         return bool((self._no_money and not self._questions) or self._reason_to_stop(step))
 
     @property
     def why(self) -> str:
         """Say why no more is asked, nothing where the campaign has all that was wanted."""
-        return self._no_money or self._reason_to_stop(self._history.num_steps)
+        return self._no_money or self._reason_to_stop(
+            self._history.num_steps if self._ended_at is None else self._ended_at
+        )
 
     @property
     def is_at_hand(self) -> bool:
@@ -129,6 +139,12 @@ class Proposals:
     def is_awaited(self) -> bool:
         """Whether a question is open whose answer may still become a candidate."""
         return self.is_asking and not (self._allowance.is_over or self._is_left)
+
+    def admitted(self, proposal: Proposal) -> Candidate:
+        """Make the next step's candidate of a proposal: admitted, or refused with the reason."""
+        step = self._history.num_steps
+        found = admit(proposal, self._campaign_id, step, self._config, self._history.known(step))
+        return enforced(found, self._config.context(step, (), frozenset()))
 
     # Questions
 
@@ -199,8 +215,7 @@ class Proposals:
             return
         if proposal is not None:
             self._answered.add(name)
-            found = admit(proposal, self._campaign_id, step, self._config, self._history.known(step))
-            record(enforced(found, self._config.context(step, (), frozenset())))
+            record(self.admitted(proposal))
 
     def _leave(self, proposer: Proposer, error: UnreachableError, record: Recording) -> None:
         """Leave a step to whoever goes on with the campaign, unless others were asked for later ones."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search.behaviour.signatures import Behaviours
-from search.records import Stage
+from search.records import Stage, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,6 +28,13 @@ def sketched(record: Record) -> Sketched:
     """Keep of a record what the screen noted of its behaviour."""
     noted = tuple(e for e in record.evaluations if e.key.stage is Stage.SCREEN and e.answers)
     return Sketched(record.candidate.id, record.candidate.step, record.candidate.name, noted)
+
+
+def attend_alike(one: Record, other: Record, ratio: float) -> bool:
+    """Say whether two candidates attended to the same tokens in the screen at a cost ratio; not where it is unknown."""
+    screens = [each.evaluation(Stage.SCREEN, ratio) for each in (one, other)]
+    signatures = {each.answers if each is not None and each.status is Status.OK else "" for each in screens}
+    return len(signatures) == 1 and "" not in signatures
 
 
 @dataclass(frozen=True)

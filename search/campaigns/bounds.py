@@ -8,6 +8,7 @@ MAX_LAG = 16384  # steps that none of each other know
 MAX_SEED_PROGRAMS = 64
 MAX_ROUND = 64  # turns of proposers before they begin again
 MAX_TURNS = 16  # exchanges with a language model in one step
+SIMPLIFY_TRIALS, MAX_TRIALS = 30, 1024  # for a leader: few have more parts
 MAX_SECONDS = 1e9  # thirty years
 MAX_OUTAGE_S = 600.0  # of a database, unless a campaign says otherwise
 MAX_DOLLARS = 1e9

@@ -20,6 +20,7 @@ from search.dispatch import UNFINISHED
 from search.kinds.elsewhere import REPEATED
 from search.loop import Loop, start_campaign
 from search.observer import Silent
+from search.ranking.simpler import is_simpler
 from search.records import Evaluation, Stage, Status
 from search.store.ledger import SqlLedger
 from search.workloads import HELD_OUT
@@ -284,11 +285,15 @@ class _Comparing(Silent):
         self._recorded = recorded
 
     def on_finished(self, record: Record) -> None:
-        """Raise DifferenceError where a gate is closed now that was open; leaders are timed in the end."""
+        """Raise DifferenceError where a gate is closed now that was open.
+
+        Leaders are timed in the end, and what is simplest of them goes through more stages.
+        """
         step = record.candidate.step
         taken = {(e.key.stage, e.ratio) for e in record.evaluations}
         for each in self._recorded.records[step].evaluations:
-            if (each.key.stage, each.ratio) not in taken and each.key.stage is not Stage.SERVE:
+            in_the_end = each.key.stage is Stage.SERVE or is_simpler(record)
+            if (each.key.stage, each.ratio) not in taken and not in_the_end:
                 raise _closed(step, each)
 
 

@@ -57,6 +57,7 @@ def settings_of(setup: Setup, model: ModelFacts) -> CampaignConfig:
         patience=setup.patience,
         reflect_every=setup.reflect_every,
         turns=setup.turns,
+        simplify_trials=setup.simplify_trials,
         seed_programs=seed_programs(setup.seed_programs, judged.terms.shape),
     )
     return replace(settings, timed_in_search=_is_timed_in_search(settings, deciding))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from search.agents.seeds import Seeds
+from search.agents.simplifying import SIMPLIFIER
 from search.archive.speeds import MEASURED_SPEED
 from search.campaigns.bounds import (
     DATABASE_URL,
@@ -22,8 +23,10 @@ from search.campaigns.bounds import (
     MAX_ROUND,
     MAX_SECONDS,
     MAX_SEED_PROGRAMS,
+    MAX_TRIALS,
     MAX_TURNS,
     MAX_WORKERS,
+    SIMPLIFY_TRIALS,
 )
 from search.campaigns.endpoints import GOES_ON, EndpointSetup, check_priced, with_keys
 from search.campaigns.proposers import KNOWN, LLM, WITH_LLM
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
 
 MAX_ENDPOINTS, MAX_KINDS = 16, 8
 File = Annotated[Path, Field(strict=False)]  # or a text that is one
-TAKEN = (*KNOWN, Seeds.name, GIVEN, Arrivals.name)
+TAKEN = (*KNOWN, Seeds.name, GIVEN, Arrivals.name, SIMPLIFIER)
 
 
 class Setup(BaseModel):
@@ -114,6 +117,11 @@ class Setup(BaseModel):
     reflect_every: int = Field(
         REFLECT_EVERY, ge=0, le=LARGEST,
         description="A language model notes what was learnt once in so many of its turns; 0 for never.",
+    )  # fmt: skip
+    simplify_trials: int = Field(
+        SIMPLIFY_TRIALS, ge=0, le=MAX_TRIALS,
+        description="Programs with a part less that are tried in place of each found leader after the search; 0 for "
+        "none.",
     )  # fmt: skip
     published_share: float = Field(
         1.0, gt=0, le=1,

@@ -15,6 +15,7 @@ from search.campaigns.bounds import (
     MAX_DOLLARS,
     MAX_LAG,
     MAX_SECONDS,
+    MAX_TRIALS,
     MAX_TURNS,
     MAX_WORKERS,
 )
@@ -117,6 +118,13 @@ class Searched(Asked):
         typer.Option(
             "--reflect-every", metavar="N", min=0, callback=storable, show_default="8",
             help="A language model notes what was learnt once in so many of its turns; 0 for never.",
+        ),
+    ] = None  # fmt: skip
+    simplify_trials: Annotated[
+        int | None,
+        typer.Option(
+            "--simplify-trials", metavar="N", min=0, max=MAX_TRIALS, show_default="30",
+            help="Try so many programs with a part less in place of each found leader after the search; 0 for none.",
         ),
     ] = None  # fmt: skip
     published_share: Annotated[

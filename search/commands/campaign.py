@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from search.contracts import Evaluator, Ledger, Proposer
     from search.evaluator.models import ModelFacts
     from search.outcome import Outcome
-    from search.records import StoredCampaign, Workload
+    from search.records import Record, StoredCampaign, Workload
 
 CampaignArgument = Annotated[
     int | None,
@@ -210,6 +210,8 @@ def _told(ledger: Ledger, campaign: StoredCampaign, outcome: Outcome, as_json: b
         note(owing)
     for sentence in filter(None, (verdict(each.members) for each in fronts)):
         note(sentence)
+    for pair in outcome.simplified:
+        note(_shorter(*pair))
     if outcome.leaders:
         leader, ratio = outcome.leaders[0].record.candidate, outcome.leaders[0].ratio
         at = f" at a cost ratio of {ratio:g}" if ratio else ""
@@ -218,6 +220,18 @@ def _told(ledger: Ledger, campaign: StoredCampaign, outcome: Outcome, as_json: b
         known = answered(outcome.leaders[0].record, ratio)
         note(f"{leader.name} leads{at}{made if known else ''}")
     return code
+
+
+def _shorter(record: Record, longer: Record) -> str:
+    """Say which leader stands for a longer one."""
+    from search.ranking.simpler import num_operations
+
+    ours, theirs = record.candidate, longer.candidate
+    num = num_operations(longer) - num_operations(record)
+    by = "" if not num else "1 operation " if num == 1 else f"{num} operations "
+    shorter = f"{ours.name} (id {ours.id}) is {by}shorter than {theirs.name} (id {theirs.id})"
+    shorter = f"{ours.name} (id {ours.id}) is {by}shorter than {theirs.name} (id {theirs.id})"
+    return f"{shorter}, attends to the same and leads in its place"
 
 
 def _judged(outcome: Outcome) -> ExitCode:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search.agents.changing.edits import SELECTIONS, kind, method_name, operands, replace
@@ -14,38 +15,44 @@ from vortex_dsl.tunables import BUDGET, PLATFORM_TUNABLES
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from vortex_dsl import Shape
+    from vortex_dsl.frontend.program import Program
 
-MAX_TRIES = 300  # programs that are compared with the one to simplify
+MAX_TRIES = 300  # parts that are left out for a try
 SETTINGS = ("sink", "window", "share_layers", "refresh_steps")  # those whose default is a choice of the program
 
 
-def simplified(text: str, shape: Shape, same_behaviour: Callable[[str], bool] | None = None) -> str:
-    """Leave out, one after the other, the parts of a program without which it is the same.
+@dataclass(frozen=True)
+class Shorter:
+    """A program without some parts of another, which `without` names in words."""
 
-    It is the same where the digest is. `same_behaviour` may judge more texts to be the same, such as those that choose
-    the same pages on recorded queries; it is only asked about texts that trace. At most MAX_TRIES texts are compared.
-    Raises ProgramError.
+    source: Source
+    without: tuple[str, ...]
+
+
+def shorter(source: Source, shape: Shape) -> Generator[Shorter, bool, None]:
+    """Leave out one part after the other, the larger first: give each program, and be sent whether to go on from it.
+
+    What has the same digest goes on unasked. No program is given twice, and none that does not trace; at most MAX_TRIES
+    parts are tried.
     """
-    digest = _digest(text, shape)
-    found = Source.parse(text, shape.head_dim)
-    tidy(found)
-
-    def same(each: str) -> bool:
-        other = _digest_or_none(each, shape)
-        return other == digest or (other is not None and same_behaviour is not None and same_behaviour(each))
-
-    tries = at = 0
-    while tries < MAX_TRIES and at < len(removals(found)):
-        shorter = _without(found, at)
-        tries += 1
-        if shorter is not None and same(shorter.text()):
-            found = shorter
+    found, digest = Shorter(source, ()), _digest(source.text(), shape)
+    known, at = {digest, None}, 0
+    for _ in range(MAX_TRIES):
+        if at >= len(removals(found.source)):
+            return
+        tried = _without(found, at)
+        other = _digest(tried.source.text(), shape)
+        goes_on = other == digest
+        if other not in known:
+            known.add(other)
+            goes_on = yield tried
+        if goes_on:
+            found, digest = tried, other
         else:
             at += 1
-    return found.text()
 
 
 def simplify(source: Source, rng: random.Random) -> str | None:
@@ -68,12 +75,12 @@ def removals(source: Source) -> list[Callable[[], str]]:
     ]
 
 
-def _without(source: Source, at: int) -> Source | None:
+def _without(found: Shorter, at: int) -> Shorter:
     """Copy a program and leave one part out of the copy."""
-    other = Source(copy.deepcopy(source.tree), source.head_dim)
-    removals(other)[at]()
+    other = Source(copy.deepcopy(found.source.tree), found.source.head_dim)
+    words = removals(other)[at]()
     tidy(other)
-    return other
+    return Shorter(other, (*found.without, words))
 
 
 def _of_parts(source: Source, name: str) -> Iterator[Callable[[], str]]:
@@ -196,12 +203,25 @@ def _drop_constants(source: Source) -> None:
     source.tree.body = [node for node in source.tree.body if id(node) not in unread]
 
 
-def _digest(text: str, shape: Shape) -> str:
-    return trace(load_program(text), shape).digest
+def _digest(text: str, shape: Shape) -> tuple[str, ...] | None:
+    """Give the digests of a program as written and with its budget at either end, as budgets are fitted afterwards.
 
-
-def _digest_or_none(text: str, shape: Shape) -> str | None:
+    None where it does not trace as written; an end at which it does not has none.
+    """
     try:
-        return _digest(text, shape)
+        program = load_program(text)
+        found = trace(program, shape).digest
     except ProgramError:
         return None
+    return found, *(_digest_at(program, end, shape) for end in ("low", "high"))
+
+
+def _digest_at(program: Program, end: str, shape: Shape) -> str:
+    name = program.budget
+    value = getattr(program.tunables[name], end, None) if name else None
+    if name is None or value is None:
+        return ""
+    try:
+        return trace(program.with_values(**{name: value}), shape).digest
+    except ProgramError:
+        return ""

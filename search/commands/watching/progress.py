@@ -14,6 +14,7 @@ from search.campaigns.saying import SILENCE_S
 from search.commands.output import console, note
 from search.parents import LOSSES, REFERENCE, Leader, loss
 from search.ranking.leaderboard import interval
+from search.ranking.simpler import is_simpler
 from search.records import Record, Stage, Status
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ class Tally:
         self.num_finished, self.num_candidates = num_finished, num_candidates
 
     def on_candidate(self, record: Record) -> None:
-        """Count an admission or a refusal."""
+        """Count an admission or a refusal, of what the search proposed."""
+        if is_simpler(record):
+            return
         if record.candidate.status is Status.OK:
             self.num_admitted += 1
         else:
@@ -68,9 +71,9 @@ class Tally:
             found = Leader(record, evaluation.ratio)
             self.best = found if self.best is None or _rank(found) > _rank(self.best) else self.best
 
-    def on_finished(self, record: Record) -> None:  # noqa: ARG002 - the Observer's signature
-        """Count a candidate that has no stage left."""
-        self.num_finished += 1
+    def on_finished(self, record: Record) -> None:
+        """Count a candidate of the search that has no stage left."""
+        self.num_finished += not is_simpler(record)
 
     def on_confirming(self, leaders: Sequence[Leader]) -> None:
         """Nothing to count: the leaders are measured again."""
@@ -100,7 +103,7 @@ class Lines(Tally):
     def on_candidate(self, record: Record) -> None:
         """Say why a proposal was refused."""
         super().on_candidate(record)
-        if record.candidate.status is not Status.OK:
+        if record.candidate.status is not Status.OK and not is_simpler(record):
             self._tell(f"step {record.candidate.step}: {record.candidate.status}: {record.candidate.message}")
 
     def on_evaluation(self, record: Record, evaluation: Evaluation) -> None:
@@ -118,7 +121,8 @@ class Lines(Tally):
     def on_finished(self, record: Record) -> None:
         """Say how a candidate ended."""
         super().on_finished(record)
-        self._tell(f"[{self.num_finished}/{self.num_candidates}] {summary(record)}")
+        if not is_simpler(record):
+            self._tell(f"[{self.num_finished}/{self.num_candidates}] {summary(record)}")
 
     def on_confirming(self, leaders: Sequence[Leader]) -> None:
         """Say that the end is near."""
@@ -163,7 +167,7 @@ class Live(Tally):
         """Move the bar, and leave a line above it for what failed."""
         super().on_finished(record)
         self._bar.update(self._task, completed=self.num_finished, tally=str(self))
-        if record.status not in (Status.OK, Status.BELOW_GATE):
+        if record.status not in (Status.OK, Status.BELOW_GATE) and not is_simpler(record):
             self._bar.console.print(summary(record), markup=False, style="dim")
 
     def on_confirming(self, leaders: Sequence[Leader]) -> None:

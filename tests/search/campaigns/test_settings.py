@@ -1,5 +1,7 @@
 """From what is asked for to a campaign's settings: seed programs, limits, and how they are kept."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,18 @@ def test_options_of_a_campaign_say_how_turns_are_given_and_how_often_agents_refl
     config = settings_of(asked.setup(), PROBE)
     assert (config.bandit, config.reflect_every) == (False, 3)
     assert settings_of(ToRun().setup(), PROBE).reflect_every == 8
+
+
+def test_leaders_are_simplified_unless_a_campaign_says_otherwise_or_is_older():
+    from search.commands.asked import ToRun
+
+    config = settings_of(ToRun().setup(), PROBE)
+    assert config.simplify_trials == 30
+    assert settings_of(ToRun(simplify_trials=0).setup(), PROBE).simplify_trials == 0
+    older = {key: value for key, value in json.loads(config.to_json()).items() if key != "simplify_trials"}
+    assert CampaignConfig.from_json(json.dumps(older)).simplify_trials == 0
+    with pytest.raises(ConfigError, match="simplify_trials must not be negative, but is -1"):
+        replace(config, simplify_trials=-1)
 
 
 def test_turns_of_a_conversation_are_kept_with_the_campaign_and_bounded():
