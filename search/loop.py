@@ -14,7 +14,6 @@ from search.archive.earlier import experience_with
 from search.archive.history import History
 from search.archive.published import Published
 from search.asking.proposals import ANSWER_S, Proposals, Whose
-from search.campaigns.stopping import is_time_over
 from search.campaigns.turns import Turns
 from search.config import CampaignConfig, ConfigError
 from search.contracts import Paid, Patient
@@ -260,12 +259,12 @@ class Loop:
         return next((record.candidate.step for record in records if is_simpler(record)), len(records))
 
     def _simplify_leaders(self) -> None:
-        """Look for leaders with a part less that attend to the same, while there is time; measure the shortest."""
+        """Look for leaders with a part less that attend to the same, within a bound of trials; measure the shortest."""
         records, step = self._history.records, self._num_searched
         if self._draining or not self.config.simplify_trials:
             return
         simplifier = Simplifier(records[:step], self.config)
-        while not is_time_over(self.config, records[:step]) and (tried := simplifier.proposals(step)):
+        while tried := simplifier.proposals(step):
             if not self._has_screened(tried, step):
                 return
             simplifier.take(records[step : step + len(tried)])

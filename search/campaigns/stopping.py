@@ -76,12 +76,6 @@ def reason_to_stop(config: CampaignConfig, records: Sequence[Record]) -> str:
     return Stopping(config).reason(records)
 
 
-def is_time_over(config: CampaignConfig, records: Sequence[Record]) -> bool:
-    """Say whether workers have spent what a campaign lets them."""
-    most = config.max_worker_seconds
-    return most is not None and sum(map(worker_seconds, records)) >= most
-
-
 def worker_seconds(record: Record) -> float:
     """Give the seconds that workers spent on a candidate; checking is done beside them.
 
