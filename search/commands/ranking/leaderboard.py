@@ -75,7 +75,7 @@ def leaderboard(
     asked = Choice(ratio, model, device, where, sort)
     is_listed = everything or bool(where or sort)
     with existing(db) as ledger:
-        if campaign is not None:
+        if not as_json or campaign is not None:
             campaign_of(ledger, campaign)
         if plot is not None:
             plotting.draw_standings(ledger.listed(campaign, asked), ratio, plot)
