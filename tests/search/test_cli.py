@@ -805,8 +805,10 @@ def test_ctrl_c_twice_stops_at_once(capfd, pool, db):
 
     pool(Stuck())
     assert main(["run", "-n", "2", "--db", db]) == ExitCode.INTERRUPTED
-    err = capfd.readouterr().err
+    out, err = capfd.readouterr()
     assert err.index("press again to stop now") < err.index("stopping now") < err.index("vortex resume 1")
+    assert re.search(r"campaign 1: \d+ programs, nobody on a front yet", out)
+    assert "nobody is on the front, as no rule has passed a stage yet that ranks it" in " ".join(out.split())
 
 
 class Told(FakePool):
