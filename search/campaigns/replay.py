@@ -20,13 +20,14 @@ from search.dispatch import UNFINISHED
 from search.kinds.elsewhere import REPEATED
 from search.loop import Loop, start_campaign
 from search.observer import Silent
+from search.outcome import End
 from search.ranking.simpler import is_simpler
 from search.records import Evaluation, Stage, Status
 from search.store.ledger import SqlLedger
 from search.workloads import HELD_OUT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from search.contracts import Ledger, Proposer
     from search.outcome import Outcome
@@ -104,10 +105,9 @@ def _first_difference(
     scratch: _Scratch, recorded: _Recorded, config: CampaignConfig, proposers: Sequence[Proposer]
 ) -> DifferenceError | None:
     copy = start_campaign(scratch, config)
-    loop = Loop(scratch, _Nobody(recorded), proposers, copy, _Comparing(recorded))
     num_steps = len(recorded.records)
     try:
-        outcome = loop.run(num_steps)
+        outcome = _run(lambda: Loop(scratch, _Nobody(recorded), proposers, copy, _Comparing(recorded)), num_steps)
         if outcome.num_steps < num_steps:
             why = outcome.message or outcome.end
             raise DifferenceError(outcome.num_steps, f"the campaign ends before it ({why}), and goes on on record")
@@ -116,6 +116,18 @@ def _first_difference(
     except DifferenceError as difference:
         return difference
     return None
+
+
+def _run(begun: Callable[[], Loop], num_steps: int) -> Outcome:
+    """Run as far as the record goes, and go on after each end out of order as whoever resumed it did.
+
+    Too many proposals that fail in a row end a run; `vortex resume` goes on, until the next one that fails.
+    """
+    outcome, before = begun().run(num_steps), 0
+    while outcome.end is End.INFRASTRUCTURE and before < outcome.num_steps < num_steps:
+        before = outcome.num_steps
+        outcome = begun().run(num_steps)
+    return outcome
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -105,6 +106,7 @@ def evaluate(
     from search.campaigns.settings import judged_by
     from search.commands.programs.program import traced
     from search.commands.results import print_record
+    from search.commands.showing.stages import Chosen
     from search.loop import start_campaign
 
     setup = asked.setup()
@@ -122,7 +124,7 @@ def evaluate(
         outcome = _searched(ledger, pool, (Given(given),), campaign, ending)
         records = ledger.records(campaign.id)
         if records:
-            print_record(ledger, ledger.candidate(records[0].candidate.id), as_json)
+            print_record(ledger, ledger.candidate(records[0].candidate.id), as_json, Chosen())
         return _judged(outcome)
 
 
@@ -191,6 +193,7 @@ def _to_resume(ledger: Ledger, campaign_id: int | None) -> StoredCampaign:
 def _told(ledger: Ledger, campaign: StoredCampaign, outcome: Outcome, as_json: bool) -> int:
     """End with the leaderboard, and with what to do next."""
     from search.asking.owing import owing_told
+    from search.commands.ranking.recalled import recalled
     from search.plugin.export import answered
     from search.ranking.leaderboard import board, verdict
 
@@ -198,8 +201,10 @@ def _told(ledger: Ledger, campaign: StoredCampaign, outcome: Outcome, as_json: b
     if as_json:
         print_json_list(standing for standing, _ in ledger.listed(campaign.id))
     else:
-        title = f"campaign {campaign.id}: the Pareto front of {outcome.num_admitted} programs, and published rules"
-        print_data(board(fronts, title))
+        programs = f"{outcome.num_admitted} programs"
+        led = any(each.members for each in fronts)
+        told = f"the Pareto front of {programs}, and published rules" if led else f"{programs}, nobody on a front yet"
+        print_data(board(fronts, f"campaign {campaign.id}: {told}", partial(recalled, ledger, campaign.id)))
         note("`vortex leaderboard --all` shows every program")
     code = exit_code(outcome)
     if code is ExitCode.INTERRUPTED:

@@ -77,10 +77,10 @@ def campaign_of(ledger: Ledger, campaign_id: int | None) -> StoredCampaign:
     try:
         return ledger.campaign(campaign_id)
     except LookupError as error:
-        wanted = "no campaign" if campaign_id is None else f"no campaign {campaign_id}"
-        raise CommandError(
-            f"the database holds {wanted}; `vortex status` counts them, `vortex run` starts one"
-        ) from error
+        if campaign_id is None:
+            raise CommandError("the database holds no campaign; `vortex run` starts one") from error
+        told = f"the database holds no campaign {campaign_id}; `vortex status` names them, `vortex run` starts one"
+        raise CommandError(told) from error
 
 
 def candidate_of(ledger: Ledger, name: str) -> Record:

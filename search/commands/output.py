@@ -11,6 +11,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.commands.exits import CommandError, ExitCode
 from search.report.wording import shown
 
 if TYPE_CHECKING:
@@ -57,7 +58,11 @@ def print_json_list(items: Iterable[object]) -> None:
 
 def _as_json(value: object) -> str:
     is_utf_8 = codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
-    return json.dumps(value, default=_plain, indent=2, allow_nan=False, ensure_ascii=not is_utf_8)
+    try:
+        return json.dumps(value, default=_plain, indent=2, allow_nan=False, ensure_ascii=not is_utf_8)
+    except ValueError as error:  # nothing of ours is stored so: another program has changed the ledger
+        told = f"a figure on record is no finite number, which JSON does not know ({error}); tables show it"
+        raise CommandError(told, ExitCode.INFRASTRUCTURE) from error
 
 
 def print_data(data: RenderableType) -> None:

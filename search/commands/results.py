@@ -11,20 +11,20 @@ import typer
 
 from search.commands import options, plotting
 from search.commands.database import campaign_of, existing
+from search.commands.exits import CommandError
 from search.commands.output import cell, note, print_data, print_json, print_program, whole
 from search.commands.programs.named import CandidateName, candidate_named
+from search.commands.showing.stages import Chosen, drawn_stages
 from search.commands.watching.counted import counts, drawn_counts
-from search.records import Status
+from search.records import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from rich.console import RenderableType
 
     from search.behaviour import Nearest
     from search.contracts import Ledger
     from search.journal.journal import Judged
-    from search.records import Evaluation, Record
+    from search.records import Record
 
 # Steps in which others that attend alike are looked for: those of published rules, and the last before a candidate.
 FIRST_COMPARED, LAST_COMPARED = 64, 128
@@ -32,8 +32,16 @@ FIRST_COMPARED, LAST_COMPARED = 64, 128
 Ratio = Annotated[
     float | None,
     typer.Option(
-        "--ratio", metavar="R", min=0.0, help="The cost ratio whose budget --plot draws; the lowest if left out."
+        "--ratio",
+        metavar="R",
+        min=0.0,
+        help="Tell what was measured at this cost ratio alone, 0: as written; --plot draws its budget, the lowest if "
+        "left out.",
     ),
+]
+OfStage = Annotated[Stage | None, typer.Option("--stage", help="Tell every figure of this stage, and of no other.")]
+Everything = Annotated[
+    bool, typer.Option("--all", help="Tell every figure, by layer, head, length, text and question too.")
 ]
 Prompt = Annotated[bool, typer.Option("--prompt", help="Print what a language model was asked, and its answers.")]
 
@@ -53,14 +61,18 @@ def status(
 
 def show(
     name: CandidateName,
+    everything: Everything = False,
+    stage: OfStage = None,
     prompt: Prompt = False,
     plot: plotting.OfAttention = None,
     ratio: Ratio = None,
     db: options.Database = options.DATABASE_URL,
     as_json: options.Json = False,
 ) -> None:
-    """Tell everything about one candidate: its text, its parents, and what every stage made of it."""
+    """Tell about one candidate: its text, its parents, and what every stage made of it; by --all every figure."""
     plotting.check_drawable(plot)
+    if as_json and (stage is not None or (ratio is not None and plot is None)):
+        raise CommandError("--stage and --ratio choose what is told to people; --json always holds everything")
     with existing(db) as ledger:
         record = candidate_named(ledger, name)
         if plot is not None:
@@ -68,17 +80,18 @@ def show(
         if prompt:
             _print_conversation(record, as_json)
         else:
-            print_record(ledger, record, as_json)
+            print_record(ledger, record, as_json, Chosen(stage, ratio, everything))
 
 
-def print_record(ledger: Ledger, record: Record, as_json: bool) -> None:
-    """Print everything about one candidate."""
+def print_record(ledger: Ledger, record: Record, as_json: bool, chosen: Chosen) -> None:
+    """Print one candidate, and what is `chosen` of its figures. Raises CommandError where there is nothing like it."""
     if as_json:
         print_json(_told(ledger, record))
         return
+    stages = drawn_stages(ledger, record, chosen)
     print_data(_drawn_facts(ledger, record))
     print_program(f"\n{record.candidate.proposal.text}\n")
-    print_data(_drawn_stages(ledger, record))
+    print_data(stages)
 
 
 def _told(ledger: Ledger, record: Record) -> dict[str, object]:
@@ -111,26 +124,6 @@ def _drawn_facts(ledger: Ledger, record: Record) -> RenderableType:
     for name, value in chain.from_iterable(told):
         facts.add_row(name, cell(value))
     return facts
-
-
-def _drawn_stages(ledger: Ledger, record: Record) -> RenderableType:
-    from rich.console import Group
-    from rich.table import Table
-
-    from search.report.columns import Fitted
-
-    devices = _devices(ledger, record)
-    drawn = Table("ratio", "stage", "split", "status", *(["machine"] if devices else []))
-    drawn.add_column("s", justify="right", no_wrap=True)
-    drawn.add_column("measured (95 %)", overflow="fold")
-    reasons = []
-    for ratio, evaluations in _by_ratio(record):
-        for i, evaluation in enumerate(evaluations):
-            drawn.add_row("" if i else ratio, *map(cell, _row(ledger, evaluation, devices)))
-            at = f"{evaluation.key.stage}, {ratio if evaluation.ratio == 0 else f'at {ratio}'}"
-            reasons += [cell(f"{at}: {evaluation.message}")] if evaluation.message else []
-        drawn.add_section()
-    return Group(Fitted(drawn, ("s", "split")), *reasons)
 
 
 def _facts(record: Record) -> list[tuple[str, str]]:
@@ -233,28 +226,3 @@ def _drawn_conversation(messages: list[Any]) -> RenderableType:
         drawn.append(cell(content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, indent=2)))
         drawn += [cell(f"{key}: {json.dumps(value, ensure_ascii=False)}") for key, value in said.items()]
     return Group(*drawn)
-
-
-def _by_ratio(record: Record) -> list[tuple[str, list[Evaluation]]]:
-    """Give what was measured of the program as written, then what was measured at each cost ratio."""
-    ratios = sorted({evaluation.ratio for evaluation in record.evaluations})
-    return [(f"{r:g}" if r else "as written", [e for e in record.evaluations if e.ratio == r]) for r in ratios]
-
-
-def _devices(ledger: Ledger, record: Record) -> dict[str, str]:
-    """Name the machines of a record by the digests of their environments; nothing where all are the same."""
-    measured = (each for each in record.evaluations if each.status is not Status.QUARANTINED)
-    places = list(dict.fromkeys(each.key.environment_digest for each in measured))
-    return {each: f"{ledger.environment(each).device} [{each[:6]}]" for each in places} if len(places) > 1 else {}
-
-
-def _row(ledger: Ledger, evaluation: Evaluation, devices: Mapping[str, str]) -> list[str]:
-    """Write an evaluation; with its machine, where there are several."""
-    from search.ranking.leaderboard import interval
-
-    key = evaluation.key
-    figures = [f"{m.name} {interval(m.value, m.low, m.high)}" for m in evaluation.measurements]
-    measured = "\n".join(figures) or "nothing: see the message below" if evaluation.message else "\n".join(figures)
-    split = ledger.workload(key.workload_digest).split
-    machine = [devices.get(key.environment_digest, "")] if devices else []
-    return [key.stage, split, evaluation.status, *machine, f"{evaluation.elapsed_s:.1f}", measured]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vortex_dsl.errors import did_you_mean
 
@@ -30,8 +30,16 @@ WORDS = (
     (r"Input should be a valid number.*", "must be a number"),
     (r"Input should be", "must be"),
     (r"^(?:'-\w' / )?'(--?[^']*)': must", r"\1 must"),
+    (
+        r"^'?(--[^':]+)'?: (?:Value error, )?(['\"])(.*)\2 is not one of (.+)",
+        lambda m: (
+            f"{m[1]} must be one of {m[4].replace(chr(39), '')}, but is {m[3][:MAX_SHOWN]}"
+            f"{did_you_mean(m[3], re.findall(r'[a-z_]+', m[4]))}"
+        ),
+    ),
     (r"Missing (argument|option) '([^']+)'", r"\2 is missing"),
 )
+EXTRA = r"^Got unexpected extra arguments?(?:\(s\))? \((.*)\)$"
 
 
 def sentence(error: Exception, words: Sequence[str]) -> str:
@@ -40,11 +48,19 @@ def sentence(error: Exception, words: Sequence[str]) -> str:
     told = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
     for theirs, ours in WORDS:
         told = re.sub(theirs, ours, told)
+    told = re.sub(EXTRA, lambda m: _unexpected(m[1], context), told)
     told = told or "this is a group of commands; name one of them"
     seen = _given(getattr(error, "param", None), words)
     if seen and not re.search(rf"(?<![\w.]){re.escape(seen)}(?![\w.])", told):
         told += f", but is {seen[:MAX_SHOWN]}{'…' * (len(seen) > MAX_SHOWN)}"
     return f"{told}; see `{context.command_path if context else 'vortex'} --help`"
+
+
+def _unexpected(extra: str, context: Any) -> str:
+    """Tell of arguments for which a command has no place; a number is meant for an option that takes a campaign."""
+    takes = {name for param in context.command.params for name in param.opts} if context else set()
+    meant = f"; did you mean --campaign {extra}?" if extra.isdecimal() and "--campaign" in takes else ""
+    return f"there is no place for {extra[:MAX_SHOWN]}{meant}"
 
 
 def _given(param: object, words: Sequence[str]) -> str:

@@ -94,10 +94,11 @@ class Gateway:
             return Fate(0, State.REFUSED, reasons)
         return self._fate(self.ledger.submit(Submission(here.campaign.id, proposal)))
 
-    def wait(self, submission: int, timeout_s: float, num_known: int = 0) -> Fate:
+    def wait(self, submission: int, timeout_s: float, num_known: int = 0, gone: Event | None = None) -> Fate:
         """Tell how far a submission is once there is more than `num_known` results of it, or it has ended.
 
-        After `timeout_s` seconds it is told in any case. More than `MAX_WAITS` calls cannot wait at a time.
+        After `timeout_s` seconds it is told in any case. More than `MAX_WAITS` calls cannot wait at a time; one whose
+        caller is `gone` gives its place to another.
         """
         until = time.monotonic() + timeout_s
         fate = self._fate(self._submission(submission))
@@ -107,14 +108,14 @@ class Gateway:
                     f"{MAX_WAITS} calls wait already; wait again once one of them is answered, or with timeout_s 0"
                 )
             try:
-                fate = self._awaited(fate, num_known, until)
+                fate = self._awaited(fate, num_known, until, gone or Event())
             finally:
                 self._waits.release()
         return fate
 
-    def _awaited(self, fate: Fate, num_known: int, until: float) -> Fate:
+    def _awaited(self, fate: Fate, num_known: int, until: float, gone: Event) -> Fate:
         while _is_awaited(fate, num_known) and time.monotonic() < until:
-            if self.closing.wait(min(POLL_S, max(0.0, until - time.monotonic()))):
+            if gone.wait(min(POLL_S, max(0.0, until - time.monotonic()))) or self.closing.is_set():
                 break
             fate = self._fate(self._submission(fate.submission))
         return fate

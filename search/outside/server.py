@@ -58,18 +58,24 @@ def server_of(gateway: Gateway) -> Server[Any]:
         )
 
     async def called(_: object, asked: types.CallToolRequestParams) -> types.CallToolResult:
-        # Whoever leaves is not waited for: the thread ends with its answer, or as soon as the gateway closes.
-        limiter = waits if asked.name == WAIT else others
-        told = await run_sync(
-            answer, gateway, asked.name, asked.arguments or {}, abandon_on_cancel=True, limiter=limiter
-        )
+        # Whoever leaves is not waited for: the thread ends with its answer, and one that waits for news ends now.
+        limiter, gone = waits if asked.name == WAIT else others, threading.Event()
+        try:
+            told = await run_sync(
+                answer, gateway, asked.name, asked.arguments or {}, gone, abandon_on_cancel=True, limiter=limiter
+            )
+        finally:
+            gone.set()
         return types.CallToolResult(content=[types.TextContent(type="text", text=told.text)], is_error=told.is_error)
 
     return Server(NAME, instructions=INSTRUCTIONS, on_list_tools=listed, on_call_tool=called)
 
 
 def serve_stdio(gateway: Gateway) -> None:
-    """Serve whoever started this process, until its stdin ends or Ctrl-C."""
+    """Serve whoever started this process, until its stdin ends or Ctrl-C.
+
+    Raises BrokenPipeError where nobody reads its stdout any more.
+    """
 
     async def serve() -> None:
         server = server_of(gateway)
@@ -78,6 +84,10 @@ def serve_stdio(gateway: Gateway) -> None:
 
     try:
         anyio.run(serve)
+    except BaseExceptionGroup as group:
+        if group.split(BrokenPipeError)[1] is None:
+            raise BrokenPipeError from group
+        raise
     finally:
         gateway.closing.set()
 

@@ -18,6 +18,8 @@ from search.store.errors import StoreError
 from vortex_dsl.frontend.source import MAX_BYTES
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from search.outside.gateway import Gateway
 
 MAX_ANSWER = 48 * 1024  # characters of an answer; what is longer is cut and says so
@@ -85,13 +87,16 @@ class Answer:
     is_error: bool = False
 
 
-def answer(gateway: Gateway, name: str, arguments: dict[str, Any]) -> Answer:
-    """Answer a call by its name and arguments, whatever these are, in at most `MAX_ANSWER` characters."""
+def answer(gateway: Gateway, name: str, arguments: dict[str, Any], gone: Event | None = None) -> Answer:
+    """Answer a call by its name and arguments, whatever these are, in at most `MAX_ANSWER` characters.
+
+    `gone` is set once nobody wants the answer any more.
+    """
     tool = tool_of(name, TOOLS)
     if isinstance(tool, str):
         return Answer(tool, is_error=True)
     try:
-        desk: Desk | _Told = gateway.desk() if tool in OF_DESK else _Told(gateway)
+        desk: Desk | _Told = gateway.desk() if tool in OF_DESK else _Told(gateway, gone)
         return Answer(_cut(called(desk, tool, arguments)))
     except (ArgumentsError, SubmissionError, StoreError) as error:
         return Answer(str(error), is_error=True)
@@ -102,6 +107,7 @@ class _Told:
     """The gateway in words. Methods are called by the names of `OWN`."""
 
     gateway: Gateway
+    gone: Event | None
 
     def brief(self) -> str:
         asked = self.gateway.brief()
@@ -111,7 +117,7 @@ class _Told:
         return self.gateway.submit(**given).told()
 
     def wait(self, submission: int, timeout_s: float, num_known: int) -> str:
-        return self.gateway.wait(submission, timeout_s, num_known).told()
+        return self.gateway.wait(submission, timeout_s, num_known, self.gone).told()
 
     def diff(self, name: str, other: str) -> str:
         return self.gateway.diff(name, other)

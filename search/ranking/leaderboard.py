@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -16,7 +16,7 @@ from search.ranking.front import Front, circumstance, has_figure, is_faster
 from search.report.columns import Fitted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 NOTHING = "–"
 PUBLISHED = "zoo/"  # the origin of a published rule
 UNMEASURED = "no stage that ranks it has been measured yet"
+UNRANKED = "nobody is on the front, as no rule has passed a stage yet that ranks it"
+BY_RECALL = f"{UNRANKED}; the best by recall alone, which foretells fidelity and ranks nobody"
 NOWHERE = "no row of the leaderboard is like that"
 ON_FRONT = "*"
 UNDECIDED = "~"
@@ -64,10 +66,37 @@ FOLDED = ("name", "origin")  # the rest is never cut
 STANDS_FOR = {"kl": "recall", "retrieval": "accuracy"}
 
 
-def board(fronts: Sequence[Front], title: str = "") -> Group:
-    """Draw each front, who of those behind it was asked for, and its references."""
-    parts: list[RenderableType] = [_drawn(each) for each in fronts]
+def board(
+    fronts: Sequence[Front], title: str = "", recalled: Callable[[Front], Sequence[Standing]] = lambda _: ()
+) -> Group:
+    """Draw each front, who of those behind it was asked for, and its references.
+
+    `recalled`: gives the best rules by recall of a front on which nobody is.
+    """
+    parts: list[RenderableType] = []
+    for front in fronts:
+        alike = [each for each in fronts if _but_for_lengths(each) == _but_for_lengths(front)]
+        is_first = len(alike) > 1 and front is alike[0]
+        parts += [Text(_of_several_lengths(alike), style="italic")] if is_first else []
+        parts += _drawn(front, recalled(front))
     return Group(*([Text(title, style="bold")] if title else ()), *(parts or [Text(NOWHERE)]))
+
+
+def _but_for_lengths(front: Front) -> tuple[object, ...]:
+    return circumstance(replace(front.first, lengths=()))
+
+
+def _of_several_lengths(fronts: Sequence[Front]) -> str:
+    """Say why a rule stands in several tables of one cost ratio, and which figure is the same in each of them."""
+    rows = [row for front in fronts for row in (front.first, *front.members, *front.references)]
+    own = {"accuracy": "accuracy_lengths", "retrieval": "retrieval_lengths"}
+    lengths = {name: next((n for row in rows if (n := getattr(row, field))), ()) for name, field in own.items()}
+    same = [f"{name} is of questions of {_tokens(found)}" for name, found in lengths.items() if found]
+    told = f"; {' and '.join(same)}, the same figure in each" if same else ""
+    return (
+        f"{_cost(fronts[0].first)}: {len(fronts)} tables, as stages differ in length, and figures of different lengths "
+        f"are never ranked together. A rule may stand in each{told}"
+    )
 
 
 def listed(rows: Iterable[tuple[Standing, bool]]) -> Group:
@@ -84,17 +113,25 @@ def listed(rows: Iterable[tuple[Standing, bool]]) -> Group:
 def told(standing: Standing) -> str:
     """Say where the figures of a row come from: without it none of them means anything."""
     s = standing
-    cost = f"cost ratio {s.ratio:g}" if s.ratio else "programs as written"
+    cost = _cost(s)
     if not s.environment:
         return f"{cost}: nothing has been measured yet"
-    mixed = " (mixed lengths: as judged before there were cost ratios)" if s.mixed_lengths else ""
-    lengths = f"{', '.join(f'{n:,}' for n in s.lengths)} tokens{mixed}" if s.lengths else "lengths of their own"
+    mixed = " (mixed lengths: each stage has its own of them)" if s.mixed_lengths else ""
+    lengths = f"{_tokens(s.lengths)}{mixed}" if s.lengths else "lengths of their own"
     versions = ", ".join(f"{name} {version}" for name, version in s.versions if name in ("torch", "vllm"))
     return (
         f"{cost}; {lengths}\nmodel: {s.model} ({s.model_digest[:8]})\n"
         f"device: {s.device or 'unknown'}, {s.dtype or 'unknown dtype'} "
         f"({versions or 'unknown versions'}; evaluator {s.evaluator_version})"
     )
+
+
+def _cost(s: Standing) -> str:
+    return f"cost ratio {s.ratio:g}" if s.ratio else "programs as written"
+
+
+def _tokens(lengths: Sequence[int]) -> str:
+    return f"{', '.join(f'{n:,}' for n in lengths)} tokens"
 
 
 def verdict(front: Sequence[Standing]) -> str:
@@ -140,13 +177,23 @@ def number(value: float | None, digits: int = 0) -> str:
     return NOTHING if value is None else f"{value:,.{digits}f}"
 
 
-def _drawn(front: Front) -> Drawn:
+def _drawn(front: Front, recalled: Sequence[Standing]) -> Iterator[RenderableType]:
     num_folded = front.num_beaten - len(front.behind)
     notes = [
         f"{num_folded} more behind" if num_folded else "",
         f"{front.num_unranked} without a figure to rank them by" if front.num_unranked else "",
     ]
-    return Drawn(front, (*front.members, *front.behind), "; ".join(filter(None, notes)))
+    hidden = "; ".join(filter(None, notes))
+    if front.members:
+        yield Drawn(front, (*front.members, *front.behind), hidden)
+    elif recalled or front.references:
+        yield Drawn(front, recalled, hidden, BY_RECALL if recalled else UNRANKED if front.num_unranked else "")
+        yield from _reasons(recalled)
+    else:
+        yield Text(told(front.first), style="italic")
+        yield Text(
+            f"{f'{UNRANKED}; {hidden}' if hidden else 'nothing but references without a figure'}: --all says why\n"
+        )
 
 
 def _listed(found: Sequence[tuple[Standing, bool]]) -> list[RenderableType]:
@@ -154,17 +201,19 @@ def _listed(found: Sequence[tuple[Standing, bool]]) -> list[RenderableType]:
     asked = [s.dollars for s in rows if s.dollars is not None]
     front = Front(rows[0], members, num_asked=len(asked), dollars=math.fsum(asked))
     parts: list[RenderableType] = [Drawn(front, [s for s in rows if has_figure(s)])]
-    stopped = [s for s in rows if s.reason or not has_figure(s)]
-    if stopped:
-        reasons = Table(
-            title="why there is no more of", box=SIMPLE_HEAD, pad_edge=False, padding=0, title_justify="left"
-        )
-        for heading in ("id", "name", "reason"):
-            reasons.add_column(heading, overflow="fold")
-        for s in stopped:
-            reasons.add_row(*map(Text, (str(s.id), s.name, s.reason or f"{s.status}, and {UNMEASURED}")))
-        parts.append(reasons)
-    return parts
+    return [*parts, *_reasons([s for s in rows if s.reason or not has_figure(s)])]
+
+
+def _reasons(stopped: Sequence[Standing]) -> list[RenderableType]:
+    """Draw why rows have no more figures, if there are any such."""
+    if not stopped:
+        return []
+    reasons = Table(title="why there is no more of", box=SIMPLE_HEAD, pad_edge=False, padding=0, title_justify="left")
+    for heading in ("id", "name", "reason"):
+        reasons.add_column(heading, overflow="fold")
+    for s in stopped:
+        reasons.add_row(*map(Text, (str(s.id), s.name, s.reason or f"{s.status}, and {UNMEASURED}")))
+    return [reasons]
 
 
 @dataclass(frozen=True)
@@ -174,11 +223,12 @@ class Drawn:
     front: Front
     rows: Sequence[Standing]
     hidden: str = ""
+    above: str = ""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """Draw the table, in one line or in two for each row."""
         # Not as title and caption: Rich would cut them to the table's width.
-        yield Text(told(self.front.first), style="italic")
+        yield Text("\n".join(filter(None, (told(self.front.first), self.above))), style="italic")
         is_wide = options.max_width >= WIDE
         names = self._shown(is_wide)
         yield Fitted(self._table(is_wide), LEAST, [each if is_wide else self._told(each) for each in names])
@@ -226,7 +276,8 @@ def columns_of(rows: Sequence[Standing]) -> list[str]:
     """Choose the columns in which a row has a figure, without those that a better one stands for."""
     names = [heading for heading, _ in COLUMNS]
     figures = {"kl": "kl", "agree": "agreement", "retrieval": "retrieval", "loss": "retrieval_loss", "recall": "recall",
-               "accuracy": "accuracy", "modelled": "modelled_speedup", "dollars": "dollars"}  # fmt: skip
+               "accuracy": "accuracy", "speed-up": "speedup", "modelled": "modelled_speedup",
+               "pages": "pages_attended", "bytes/page": "bytes_per_page", "dollars": "dollars"}  # fmt: skip
     missing = {name for name, field in figures.items() if all(getattr(s, field) is None for s in rows)}
     missing |= {lesser for better, lesser in STANDS_FOR.items() if better not in missing}
     return [name for name in names if name not in missing]

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
 from operator import attrgetter, itemgetter
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import BindParameter, ColumnElement, bindparam, select
 
@@ -34,10 +34,15 @@ from search.store.entries import NOTHING, Written
 from search.store.errors import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
+Named = TypeVar("Named")
 STAGES = {stage.value: stage for stage in Stage}
+STATUSES = {status.value: status for status in Status}
+MAX_NAME = 80  # characters of a name that is not known
 ORDER = {stage: place for place, stage in enumerate(Stage)}
 PASSING = (Status.INFRASTRUCTURE, Status.INTERRUPTED, Status.QUARANTINED)  # what may become another
 MOST_FINISHED = 8192  # that are remembered: more than all candidates under way have
@@ -92,7 +97,7 @@ def candidate(row: Any, text: str, written: Written = NOTHING, conversation: str
         notes=written.notes,
         conversation=conversation,
     )
-    status, digest = Status(row.status), row.program_digest or ""
+    status, digest = status_of(row.status), row.program_digest or ""
     return Candidate(row.campaign_id, row.step, proposal, status, row.message, digest, row.name, row.id)
 
 
@@ -103,7 +108,7 @@ def evaluation(row: Any, measurements: tuple[Measurement, ...], ratio: float) ->
     workload, model, environment, version = map(sys.intern, circumstances)
     return Evaluation(
         key=EvaluationKey(program, _stage(stage), workload, model, environment, version, seed, repeat),
-        status=Status(row.status or ""),
+        status=status_of(row.status),
         message=row.message,
         measurements=measurements,
         correct=row.correct,
@@ -226,14 +231,22 @@ def lengths_of(definition: dict[str, Any]) -> tuple[int, ...]:
     return tuple(sorted(set(definition.get("lengths") or [definition["num_tokens"]])))
 
 
+def status_of(name: str | None) -> Status:
+    """Read a status. Raises StoreError for one that a newer version wrote, or nobody."""
+    return _known("a status", name or "", STATUSES)
+
+
 def _stage(name: str) -> Stage:
-    known = STAGES.get(name)
-    if known is None:
+    return _known("an evaluation of the stage", name, STAGES)
+
+
+def _known(what: str, name: str, known: Mapping[str, Named]) -> Named:
+    if name not in known:
         raise StoreError(
-            f"The database holds an evaluation of the stage {name!r}, which this version does not know (only "
-            f"{', '.join(STAGES)}): upgrade vortex-search, or give another database with --db."
+            f"The database holds {what} {name[:MAX_NAME]!r}, which this version does not know (only "
+            f"{', '.join(known)}): upgrade vortex-search, or give another database with --db."
         )
-    return known
+    return known[name]
 
 
 def environment(row: models.Environment) -> Environment:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
@@ -74,7 +75,7 @@ def leaderboard(
     asked = Choice(ratio, model, device, where, sort)
     is_listed = everything or bool(where or sort)
     with existing(db) as ledger:
-        if campaign is not None:
+        if not as_json or campaign is not None:
             campaign_of(ledger, campaign)
         if plot is not None:
             plotting.draw_standings(ledger.listed(campaign, asked), ratio, plot)
@@ -83,7 +84,7 @@ def leaderboard(
         elif is_listed:
             _print_list(ledger.listed(campaign, asked) if top is None else _first(ledger, campaign, top, asked))
         else:
-            _print_fronts(found := ledger.fronts(campaign, asked), top)
+            _print_fronts(ledger, campaign, found := ledger.fronts(campaign, asked), top)
             if not found:
                 _note_what_there_is(ledger.fronts(campaign))
         owing = "" if as_json else owing_told(ledger.owing(campaign))
@@ -120,7 +121,9 @@ def _note_what_there_is(fronts: Sequence[Front]) -> None:
         note(f"there are rows of the models {models}, on {devices}, at cost ratios of {ratios}")
 
 
-def _print_fronts(fronts: Sequence[Front], top: int | None) -> None:
+def _print_fronts(ledger: Ledger, campaign: int | None, fronts: Sequence[Front], top: int | None) -> None:
+    from search.commands.ranking.recalled import recalled
     from search.ranking.leaderboard import board
 
-    print_data(board([each.cut(top) for each in fronts]))
+    by_recall = partial(recalled, ledger, campaign, most=top)
+    print_data(board([each.cut(top) for each in fronts], recalled=by_recall))

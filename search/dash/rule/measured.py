@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search.ranking.leaderboard import interval
+from search.report.measurements import part_of, written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,17 +14,6 @@ if TYPE_CHECKING:
     from search.dash.rule.gathering import Rule
     from search.records import Evaluation, Measurement
 
-# What the names of measurements end in, and how the parts that they make are called; the first that fits counts.
-PARTS = (
-    (re.compile(r"(?P<figure>.+)_layer_(?P<part>\d+)"), "layer"),
-    (re.compile(r"(?P<figure>.+)_head_(?P<part>\d+)"), "KV head"),
-    (re.compile(r"(?P<figure>.+)_text_(?P<part>\d+)"), "text"),
-    (re.compile(r"(?P<figure>.+)_third_(?P<part>\d+)"), "third of the text"),
-    (re.compile(r"(?P<figure>right)_(?P<part>.+_prompt_\d+)"), "passage"),
-    (re.compile(r"(?P<figure>(?:dense_)?accuracy)_(?P<part>[a-z_]+_\d+)"), "kind and length"),
-    (re.compile(r"(?P<figure>(?:mass|kl|loss|cost_ratio|(?:dense_)?accuracy))_(?P<part>\d+)"), "length"),
-    (re.compile(r"(?P<figure>(?:mass|kl|loss|(?:dense_)?accuracy))_(?P<part>[a-z_]+)"), "kind"),
-)
 MAX_PARTS = 128  # of one table
 LOST = "a machine that lost its worker each time"
 
@@ -59,40 +48,24 @@ def stages(rule: Rule, ratio: float) -> list[Taken]:
 def _taken(rule: Rule, evaluation: Evaluation) -> Taken:
     workload = rule.known.workloads[evaluation.key.workload_digest]
     place = rule.known.environments.get(evaluation.key.environment_digest)
-    whole = [m for m in evaluation.measurements if _part(m) is None]
+    whole = [m for m in evaluation.measurements if part_of(m) is None]
     where = f"{place.device}, {place.dtype or 'unknown dtype'}, vllm {place.vllm}" if place else LOST
     return Taken(
         evaluation,
         workload.split,
         f"{where}; evaluator {evaluation.key.evaluator_version}, seed {evaluation.key.seed}",
         ", ".join(f"{length:,}" for length in workload.all_lengths),
-        tuple((m.name, _written(m), m.num_samples) for m in whole),
+        tuple((m.name, written(m), m.num_samples) for m in whole),
         tuple(_tables(evaluation.measurements)),
     )
-
-
-def _part(measurement: Measurement) -> tuple[str, str, str] | None:
-    """Give what divides, which part it is and the figure's name; None for a figure of the whole."""
-    for pattern, by in PARTS:
-        if found := pattern.fullmatch(measurement.name):
-            return by, found["part"], found["figure"]
-    return None
-
-
-def _written(measurement: Measurement) -> str:
-    """Write a figure with its interval, and a count as a count."""
-    value, low = measurement.value, measurement.low
-    is_count = value is not None and low is None and float(value).is_integer()
-    return f"{value:,.0f}" if is_count else interval(value, low, measurement.high)
 
 
 def _tables(measurements: Sequence[Measurement]) -> list[Table]:
     cells: dict[str, dict[str, dict[str, str]]] = {}
     for each in measurements:
-        if found := _part(each):
+        if found := part_of(each):
             by, part, figure = found
-            written = f"{_written(each)} n={each.num_samples}"
-            cells.setdefault(by, {}).setdefault(part, {})[figure] = written
+            cells.setdefault(by, {}).setdefault(part, {})[figure] = f"{written(each)} n={each.num_samples}"
     return [_table(by, parts) for by, parts in cells.items()]
 
 

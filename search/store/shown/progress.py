@@ -31,7 +31,7 @@ PLACES = {status: place for place, status in enumerate(Status)}
 def progress(session: Session, campaign_id: int) -> Progress:
     """Give a campaign's candidates by how far they got, its evaluations by how they ended, and what it spent."""
     counts = tally.read(session, campaign_id)
-    numbers = {Status(name): int(number) for name, number in counts[tally.REACHED].items() if number}
+    numbers = {rows.status_of(name): int(number) for name, number in counts[tally.REACHED].items() if number}
     spent, proposed = dict(counts[tally.SPENT]), counts[tally.PROPOSED]
     owed = questions.owing(session, campaign_id)
     for each in owed:
@@ -54,7 +54,7 @@ def _ended(measured: Mapping[str, float]) -> dict[Where, Counter[Status]]:
     for name, number in measured.items():
         where, _, status = name.rpartition(tally.BETWEEN)
         if number:
-            found.setdefault(_where(where), Counter())[Status(status)] += int(number)
+            found.setdefault(_where(where), Counter())[rows.status_of(status)] += int(number)
     return found
 
 

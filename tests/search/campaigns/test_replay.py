@@ -176,6 +176,29 @@ def test_what_was_asked_in_vain_is_replayed_with_what_it_cost(ledger, fake):
     assert replay(ledger, campaign).difference == ""
 
 
+@pytest.mark.parametrize("num_away", [5, 7])  # steps
+def test_a_campaign_that_was_resumed_after_failures_in_a_row_is_replayed_to_its_end(ledger, fake, num_away):
+    """The model answers again at the sixth step, or at the eighth, before which `resume` stops twice more."""
+
+    class Away(Model):
+        def propose(self, context):
+            if context.step in range(len(SMALL.seeds) + 1, len(SMALL.seeds) + 1 + num_away):
+                raise ProposerError("its answer broke off", works=True)
+            return super().propose(replace(context, step=context.step * 7 + 1))
+
+    config = replace(SMALL, proposers=("llm",), num_candidates=6)
+    campaign = start_campaign(ledger, config)
+    ends = []
+    while not ends or ends[-1].num_steps < len(SMALL.seeds) + num_away + config.num_candidates:
+        ends.append(Loop(ledger, fake(4), [Away()], campaign).run())
+        assert len(ends) < 10
+    assert [each.end for each in ends] == [End.INFRASTRUCTURE] * (num_away - 4) + [End.DONE]
+    assert "the last 5 proposals failed" in ends[0].message
+    found = replay(ledger, campaign)
+    assert (found.difference, found.num_absent) == ("", 0)
+    assert found.num_steps == ends[-1].num_steps
+
+
 def test_a_stop_rule_stops_the_replay_where_it_stopped(db, ledger, fake):
     config = replace(SMALL, num_candidates=60, patience=10)
     campaign = start_campaign(ledger, config)

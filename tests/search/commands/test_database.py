@@ -71,3 +71,42 @@ def test_reading_waits_for_nobody_who_writes(call, filled, monkeypatch):
         assert time.monotonic() - before < 20.0
     assert code == ExitCode.USAGE
     assert "locked" not in err
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            "UPDATE evaluation SET status = 'wonderful'",
+            "a status 'wonderful', which this version does not know (only",
+        ),
+        ("UPDATE candidate SET status = 'wonderful'", "a status 'wonderful', which this version does not know"),
+        ("UPDATE evaluation SET stage = 'nosuch'", "an evaluation of the stage 'nosuch', which this version does not"),
+    ],
+)
+@pytest.mark.parametrize("words", [("show", "1"), ("journal",), ("replay",)])
+def test_what_a_newer_version_may_have_written_is_told_and_no_bug(call, filled, change, told, words):
+    with closing(sqlite3.connect(filled)) as connection, connection:
+        connection.execute(change)
+    code, out, err = call(*words, "--db", filled)
+    assert (code, out) == (ExitCode.INFRASTRUCTURE, "")
+    assert told in err
+
+
+def test_a_figure_that_json_does_not_know_is_told_and_no_bug(call, filled):
+    with closing(sqlite3.connect(filled)) as connection, connection:
+        connection.execute("UPDATE measurement SET value = 9e999")
+    code, _, err = call("show", "1", "--json", "--db", filled)
+    assert code == ExitCode.INFRASTRUCTURE
+    assert "no finite number, which JSON does not know" in err
+    assert "inf" in call("show", "1", "--db", filled)[1]
+
+
+@pytest.mark.parametrize("words", [("status",), ("leaderboard",), ("journal",), ("replay",)])
+def test_a_database_without_a_campaign_is_told_as_one_with_what_starts_it(call, tmp_path, words):
+    db = tmp_path / "empty.db"
+    db.touch()
+    code, out, err = call(*words, "--db", str(db))
+    assert (code, out) == (ExitCode.USAGE, "")
+    assert err == "vortex: the database holds no campaign; `vortex run` starts one\n"
+    assert call("leaderboard", "--json", "--db", str(db))[1] == "[]\n"

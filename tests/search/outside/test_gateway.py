@@ -3,7 +3,7 @@
 import time
 from contextlib import closing
 from dataclasses import replace
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
@@ -12,7 +12,7 @@ from search.contracts import SubmissionError
 from search.loop import Loop, start_campaign
 from search.outcome import End
 from search.outside.fates import State
-from search.outside.gateway import BROUGHT, Gateway
+from search.outside.gateway import BROUGHT, MAX_WAITS, Gateway
 from search.outside.tickets import Ticket
 from search.outside.tools import MAX_ANSWER, TOOLS, answer
 from search.records import Stage
@@ -187,6 +187,17 @@ def test_waiting_ends_in_time_and_when_the_gateway_closes(gateway, text_of):
     assert time.monotonic() - started < 5.0
     with pytest.raises(SubmissionError, match="no submission 99"):
         gateway.wait(99, 0.0)
+
+
+def test_whoever_is_gone_holds_no_place_among_those_that_wait(gateway, text_of):
+    fate, gone = gateway.submit(text_of(1)), Event()
+    waiting = [Thread(target=gateway.wait, args=(fate.submission, 60.0, 0, gone)) for _ in range(MAX_WAITS)]
+    for each in waiting:
+        each.start()
+    gone.set()
+    for each in waiting:
+        each.join(5.0)
+    assert gateway.wait(fate.submission, 0.3).state is State.WAITING
 
 
 def test_two_candidates_are_compared_by_their_texts(ledger, running):

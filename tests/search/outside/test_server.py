@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -138,6 +139,20 @@ def test_a_server_whose_client_has_gone_ends_though_a_call_still_waits(db, ledge
         assert process.wait(SOON_S) == 0
 
 
+def test_a_client_that_reads_no_more_ends_a_server_and_is_no_bug(db, campaign):
+    words = [sys.executable, "-c", VORTEX, "mcp", "--agent", "claude", "--db", db]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(words, env=ENVIRONMENT, **pipes) as process:
+        process.stdin.write("\n".join(map(json.dumps, [HELLO, READY])) + "\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        process.stdout.close()
+        process.stdin.write(json.dumps(called(3, "zoo", name="quest")) + "\n")
+        process.stdin.flush()
+        assert process.wait(SOON_S) == 0
+        assert process.stderr.read() == ""
+
+
 def test_ctrl_c_ends_a_server_whose_stdin_stays_open(db, campaign):
     """As in a terminal, where nobody has ended it yet."""
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # a shell's jobs ignore it
@@ -174,6 +189,41 @@ def test_calls_that_wait_keep_nobody_else_from_being_answered(db, ledger, campai
     assert [told["isError"] for told in refused] == [True, True]
     assert f"{MAX_WAITS} calls wait already" in refused[0]["content"][0]["text"]
     assert not answers[4]["isError"]
+
+
+def test_a_wait_that_its_client_cancels_gives_its_place_to_another(db, ledger, campaign, text_of):
+    waited = Gateway(ledger, "claude").submit(text_of(1)).submission
+    waits = [called(100 + i, "wait", submission=waited, timeout_s=LONG_S) for i in range(MAX_WAITS + 1)]
+    words = [sys.executable, "-c", VORTEX, "mcp", "--agent", "claude", "--db", db]
+    with subprocess.Popen(words, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+
+        def say(*messages):
+            process.stdin.write("\n".join(map(json.dumps, messages)) + "\n")
+            process.stdin.flush()
+
+        def next_answer():
+            while (told := json.loads(process.stdout.readline())).get("id", 0) < 100:
+                pass
+            return told["id"], told.get("result", {}).get("isError")
+
+        say(HELLO, READY, *waits)
+        refused, is_error = next_answer()  # all places are taken
+        assert is_error
+        left = next(call["id"] for call in waits if call["id"] != refused)
+        say({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": left}})
+        until, taken = time.monotonic() + 5.0, None
+        for number in range(200, 300):  # well before the time is up for which it would have waited
+            say(called(number, "wait", submission=waited, timeout_s=1.0))
+            answers = dict([next_answer()])
+            while number not in answers:
+                answers |= [next_answer()]
+            if not answers[number]:
+                taken = number
+                break
+            assert time.monotonic() < until, "the place of a call that was cancelled is not given to another"
+        assert taken
+        process.stdin.close()
+        assert process.wait(SOON_S) == 0
 
 
 def test_a_server_over_http_ends_when_it_is_told_to_though_a_call_still_waits(db, ledger, campaign, text_of):

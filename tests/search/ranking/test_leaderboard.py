@@ -108,11 +108,29 @@ def test_rows_of_two_machines_stand_in_two_tables():
     assert drawn([RULE, replace(RULE, id=13, device="H200", environment="f")]).count("device:") == 2
 
 
+def test_why_a_rule_stands_in_several_tables_of_a_cost_ratio_is_told_above_them():
+    asked = replace(RULE, kl=None, retrieval=None, retrieval_loss=None, accuracy=0.7, accuracy_lengths=(2000,))
+    timed = replace(asked, lengths=(8000,))
+    told = " ".join(drawn([asked, timed]).split())
+    assert told.count("cost ratio 16: 2 tables, as stages differ in length") == 1
+    assert "accuracy is of questions of 2,000 tokens, the same figure in each" in told
+    assert told.index("2 tables") < told.index("device:")
+    assert "tables, as stages differ" not in drawn([asked, replace(timed, ratio=8.0)])
+    assert "tables, as stages differ" not in drawn([asked, replace(timed, environment="f")])
+
+
+def test_a_column_in_which_no_row_has_a_figure_is_left_out():
+    untimed = replace(RULE, speedup=None, speedup_low=None, speedup_high=None, pages_attended=None)
+    told = drawn([untimed, replace(untimed, id=13, kl=0.1)], width=160)
+    assert {"speed-up", "pages"}.isdisjoint(told.split())
+    assert {"speed-up", "pages"} <= set(drawn([RULE, untimed], width=160).split())
+
+
 def test_old_rows_are_told_as_what_they_are():
     old = replace(RULE, ratio=0.0, mixed_lengths=True, kl=None, retrieval=None, accuracy=0.75, agreement=None)
     told = drawn([old], width=200)
     assert "programs as written" in told
-    assert "mixed lengths: as judged before there were cost ratios" in told
+    assert "mixed lengths: each stage has its own of them" in told
     assert "0.750" in told
 
 

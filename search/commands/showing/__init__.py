@@ -1,0 +1,1 @@
+"""What `vortex show` tells of a candidate."""
