@@ -9,7 +9,8 @@ What may be asked, in one call or in several; each goes into a file of its own i
 * `--landscapes`: the choice of whom to change, on six synthetic landscapes.
 * `--markdown`: docs/search.md, printed from the newest files.
 
-`--quick` asks for two seeds at one cost ratio.
+`--quick` asks for two seeds at one cost ratio. Searches that ended are kept in `--cache`: who is interrupted asks the
+same again, and goes on, as long as no source has changed.
 """
 
 from __future__ import annotations
@@ -151,7 +152,8 @@ def parser() -> argparse.ArgumentParser:
     add("--quick", action="store_true", help="two seeds at one cost ratio, where nothing else is said")
     workers = min(os.cpu_count() or 1, MAX_WORKERS)
     add("--workers", metavar="N", type=_whole(1, MAX_WORKERS), default=workers, help="processes that search")
-    add("--cache", metavar="FOLDER", type=Path, default=cache_folder() / "benchmarks", help="where figures are kept")
+    kept = cache_folder() / "benchmarks"
+    add("--cache", metavar="FOLDER", type=Path, default=kept, help="where figures and searches are kept")
     add("--markdown", action="store_true", help="print docs/search.md from the newest files")
     add("--out", metavar="FOLDER", type=Path, default=results.FOLDER, help="where results are written and read")
     return made

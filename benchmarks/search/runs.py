@@ -6,7 +6,7 @@ import tempfile
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.search.evaluator import InProcess
 from benchmarks.search.problems import SEARCH, BenchmarkError
@@ -22,7 +22,7 @@ from search.store.ledger import SqlLedger
 from search.workloads import HELD_OUT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from benchmarks.search.problems import Problem
     from search.fit import Terms
@@ -72,6 +72,12 @@ class Run:
     best: tuple[Judged, ...]
     curve: tuple[float, ...]
     volume: float = 0.0
+
+
+def run_of(found: Mapping[str, Any]) -> Run:
+    """Read a run that was kept as JSON."""
+    best = tuple(Judged(**each | {"values": tuple(map(tuple, each["values"]))}) for each in found["best"])
+    return Run(**{**found, "best": best, "curve": tuple(found["curve"])})
 
 
 def run(problem: Problem, method: str, ratio: float, seed: int, num: int = EVALUATIONS) -> Run:

@@ -7,17 +7,18 @@ import os
 import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING
 
-from benchmarks.search.kept import Kept
+from benchmarks.search.kept import Kept, Store, source_digest
 from benchmarks.search.landscapes import Landscape, Synthetic
 from benchmarks.search.peers.peers import PEERS, PeerError, run_peer
 from benchmarks.search.planted import planted
 from benchmarks.search.problems import Selection, from_file, split
-from benchmarks.search.runs import Judged, Run, run
+from benchmarks.search.runs import Judged, Run, run, run_of
+from search.records import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +34,7 @@ PLANTED_SEED = 0
 class Where:
     """Which problem, by name: what is recorded in a file, what is planted, or a landscape, another for each seed.
 
-    `cache`: the folder where figures of programs are kept.
+    `cache`: the folder where figures of programs, and searches that ended, are kept.
     """
 
     name: str
@@ -121,13 +122,24 @@ def _end_with_parent() -> None:
 
 
 def _run(where: Where, case: Case) -> Run | Skipped:
-    problem = where.problem(case.seed)
-    if case.python is None:
-        return run(problem, case.method, case.ratio, case.seed, case.num)
+    """Search, or give what came of it before with the same source: who was interrupted asks the same again."""
+    problem, done = where.problem(case.seed), Store(where.cache / "runs.db", "runs")
+    asked = (case.method, case.ratio, case.seed, case.num, [rule.digest for rule in case.start])
+    key = digest_of((source_digest(), problem.digest, asked))
+    if (found := done.get(key)) is not None:
+        return run_of(found)
     try:
-        return run_peer(problem, PEERS[case.method], case.python, case.start, case.ratio, case.seed, case.num)
+        searched = _searched(problem, case)
     except PeerError as error:
         return Skipped(case.method, str(error))
+    done.put(key, asdict(searched))
+    return searched
+
+
+def _searched(problem: Problem, case: Case) -> Run:
+    if case.python is None:
+        return run(problem, case.method, case.ratio, case.seed, case.num)
+    return run_peer(problem, PEERS[case.method], case.python, case.start, case.ratio, case.seed, case.num)
 
 
 def _tell(where: Where, done: Run | Skipped, n: int, num: int) -> None:
