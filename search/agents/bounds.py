@@ -62,7 +62,8 @@ def objections(proposal: Proposal, context: Context) -> Iterator[str]:
 def is_hopeless(proposal: Proposal, context: Context) -> bool:
     """Say quickly that no budget brings a proposal to the least cost ratio, as of most that is drawn at random.
 
-    What does not load or is beyond other bounds is not hopeless: `objections` says why.
+    What does not load or is beyond other bounds is not hopeless: `objections` says why. Who is passed
+    over wrongly, since another budget would compute another thing, costs a draw; nobody's proposal is refused by this.
     """
     terms, ratio = terms_of(context), min(context.ratios, default=0.0)
     try:
