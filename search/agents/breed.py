@@ -10,6 +10,7 @@ from search.agents.changing.cross import cross
 from search.agents.changing.mutate import mutate
 from search.agents.changing.simplify import tidy
 from search.agents.changing.source import Source
+from search.agents.drawing.draft import field_bytes_at
 from search.agents.drawing.generate import generate
 from search.records import Proposal
 from vortex_dsl.tunables import PLATFORM_TUNABLES
@@ -58,11 +59,19 @@ def fits_and_is_new(proposal: Proposal, context: Context) -> bool:
 
 def _written(name: str, context: Context, rng: random.Random, breed: Breed) -> Proposal | None:
     if breed.parent is None:
-        text = generate(rng, context.head_dim, context.step)
+        text = generate(rng, context.head_dim, context.step, _room(context, rng))
         return Proposal(text, name, RANDOM, rationale=Source.parse(text, context.head_dim).idea)
     if breed.other is not None and breed.other is not breed.parent:
         return _crossed(name, context, rng, breed)
     return _mutated(name, context, rng, breed)
+
+
+def _room(context: Context, rng: random.Random) -> int:
+    """Give the bytes of fields that one of the cost ratios leaves at every length, 0 where there is none."""
+    if not context.ratios:
+        return 0
+    shortest = min(context.lengths or (context.num_tokens,))
+    return field_bytes_at(rng.choice(context.ratios), context.head_dim, shortest)
 
 
 def _mutated(name: str, context: Context, rng: random.Random, breed: Breed) -> Proposal | None:

@@ -25,7 +25,7 @@ def sketch(source: Source, rng: random.Random) -> Draft:
     return Draft(
         rng,
         source.head_dim,
-        num_bytes=field_bytes_limit(source.head_dim) / 2,
+        field_bytes_limit(source.head_dim) // 2,
         fields=dict.fromkeys(source.field_names, ""),
         tunables=dict.fromkeys(source.tunables, ""),
         states=dict.fromkeys(source.states, ""),

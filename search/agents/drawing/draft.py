@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vortex_dsl.frontend.source import parsed
 from vortex_dsl.frontend.vocabulary import IMPORTABLE
 from vortex_dsl.storage import scale_bytes, vector_bytes
+from vortex_dsl.tunables import PLATFORM_TUNABLES
 
 if TYPE_CHECKING:
     import random
@@ -20,6 +21,8 @@ PAGE_SIZE = 16  # of the engine that hosts the programs; another one costs a fre
 # Fields may take this share of a page's own K and V: engines reserve it once, and more would cost a fresh one.
 PAGE_BYTES_SHARE = 4
 CACHE_BYTES = 2
+SCORE_BYTES = 8  # of a page: written by what scores, read by what chooses
+RESERVED = sum(int(PLATFORM_TUNABLES[name].default) for name in ("sink", "window"))
 
 # How likely each kind is for vectors along dim; bfloat16 needs no word.
 VECTORS = {"bfloat16": 6, "int8": 4, "int4": 6, "fp8_e4m3": 2, "float16": 0.5}
@@ -34,12 +37,27 @@ def field_bytes_limit(head_dim: int, page_size: int = PAGE_SIZE) -> int:
     return page_size * head_dim * 2 * CACHE_BYTES // PAGE_BYTES_SHARE
 
 
+def field_bytes_at(ratio: float, head_dim: int, tokens: int) -> int:
+    """Give the most bytes of fields that may be read of every page at a cost ratio, if a page is still to be chosen.
+
+    By the cost model: of a page's share of what dense attention reads, what is left by the pages that are always
+    attended, the one that is chosen and the scores. At least one byte, at most what a hosting engine has room for.
+    """
+    page_bytes, num_pages = PAGE_SIZE * head_dim * 2 * CACHE_BYTES, -(-tokens // PAGE_SIZE)
+    attended = (RESERVED + 1) / num_pages
+    return max(1, min(int(page_bytes * (1 / ratio - attended)) - SCORE_BYTES, field_bytes_limit(head_dim)))
+
+
 @dataclass
 class Draft:
-    """What has been drawn. `sub` is the number of sub-pages, 0 for whole pages; `channels` a range of dim."""
+    """What has been drawn. `sub` is the number of sub-pages, 0 for whole pages; `channels` a range of dim.
+
+    most_bytes: that the fields may take which are read of every page.
+    """
 
     rng: random.Random
     head_dim: int
+    most_bytes: int
     sub: int = 0
     channels: tuple[int, int] | None = None
     num_bytes: float = 0
@@ -92,7 +110,7 @@ class Draft:
     def _kind(self, kinds: Mapping[str, float], vectors: int, width: int) -> str:
         """Draw a kind among those that fit; the smallest where none does."""
         sizes = {kind: vectors * (vector_bytes(kind, width) + scale_bytes(kind)) for kind in kinds}
-        room = field_bytes_limit(self.head_dim) - self.num_bytes
+        room = self.most_bytes - self.num_bytes
         fitting = [kind for kind in kinds if sizes[kind] <= room] or [min(sizes, key=lambda kind: sizes[kind])]
         kind = self.rng.choices(fitting, [kinds[each] for each in fitting])[0]
         self.num_bytes += sizes[kind]

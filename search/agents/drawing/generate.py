@@ -13,7 +13,7 @@ from search.agents.drawing.states import remembering
 if TYPE_CHECKING:
     import random
 
-REDRAWS = 5  # when the fields are too large for the engine
+REDRAWS = 20  # when the fields are too large for the engine, or for the cost ratio
 PAGES = (2, 3, 4, 4, 4, 4, 6, 8)
 SUB_PAGES = (0, 0, 2, 4, 4, 8)
 RAW = 0.02  # share of draws that read raw keys in a second stage
@@ -22,18 +22,23 @@ MEMORY = 0.05  # share of draws with State
 REUSE = 0.05  # share of draws that use a choice again, in other layers or steps
 
 
-def generate(rng: random.Random, head_dim: int, name_suffix: int) -> str:
-    """Draw a program's text. Nearly every draw loads, and traces at any group size with this `head_dim`."""
-    draft = _drawn(rng, head_dim)
+def generate(rng: random.Random, head_dim: int, name_suffix: int, most_bytes: int = 0) -> str:
+    """Draw a program's text. Nearly every draw loads, and traces at any group size with this `head_dim`.
+
+    most_bytes: of fields that are read of every page, those that a hosting engine has room for unless it is told. At a
+    cost ratio of 32 nine in ten draws would have no budget otherwise, and all of them be traced to tell.
+    """
+    most_bytes = most_bytes or field_bytes_limit(head_dim)
+    draft = _drawn(rng, head_dim, most_bytes)
     for _ in range(REDRAWS):
-        if draft.num_bytes <= field_bytes_limit(head_dim):
+        if draft.num_bytes <= draft.most_bytes:
             break
-        draft = _drawn(rng, head_dim)
+        draft = _drawn(rng, head_dim, most_bytes)
     return _text(draft, name_suffix)
 
 
-def _drawn(rng: random.Random, head_dim: int) -> Draft:
-    draft = Draft(rng, head_dim)
+def _drawn(rng: random.Random, head_dim: int, most_bytes: int) -> Draft:
+    draft = Draft(rng, head_dim, most_bytes)
     draft.tunables["pages"] = f"Int({rng.choice(PAGES)}, low=1, high=1024, log=True)"
     draft.tunables["dense_layers"] = "Int(0, 0, 8)"  # as the seeds: a dense layer would hide the rule
     _platform(draft)
@@ -53,7 +58,9 @@ def _platform(draft: Draft) -> None:
         draft.tunables["sink"] = f"Int({rng.choice((0, 2))}, 0, 16)"
     if rng.random() < REUSE:
         name, options, high = rng.choice((("share_layers", (2, 4), 8), ("refresh_steps", (2, 4, 8), 16)))
-        draft.tunables[name] = f"Int({rng.choice(options)}, 1, {high})"
+        number = rng.choice(options)
+        draft.tunables[name] = f"Int({number}, 1, {high})"
+        draft.most_bytes = min(number * draft.most_bytes, field_bytes_limit(draft.head_dim))
         draft.details.append(f"{name} more than 1")
 
 
@@ -127,6 +134,8 @@ def _refined(draft: Draft, score: str) -> str:
     """Choose more pages than needed by the score, and of them by a finer one."""
     rng = draft.rng
     draft.details.append("then refined")
+    if draft.num_bytes <= draft.most_bytes:  # what is read of candidates alone may be more
+        draft.most_bytes = field_bytes_limit(draft.head_dim)
     coarse = f"topk({score}, 4 * self.pages)"
     if rng.random() < 0.2:
         coarse, _ = selection(rng, draft.tune, score)

@@ -8,6 +8,7 @@ import pytest
 from search.admission import admit
 from search.agents.bounds import BOUNDS, _is_dear, enforced, facts, is_hopeless, objections, rules
 from search.agents.breed import fits_and_is_new
+from search.agents.drawing.draft import field_bytes_at
 from search.agents.drawing.generate import generate
 from search.config import CampaignConfig
 from search.parents import REFERENCE, SEED
@@ -79,6 +80,17 @@ def test_what_is_quickly_called_hopeless_is_what_no_budget_brings_to_the_ratio(c
             hopeless += 1
             assert f"not judged at a cost ratio of {ratio:g}" in _is_dear(each, None, here)
     assert 0 < hopeless < 60 + len(zoo.names())
+
+
+@pytest.mark.parametrize("ratio", [8.0, 16.0, 32.0])
+def test_most_of_what_is_drawn_for_a_cost_ratio_has_a_budget_for_it(context, ratio):
+    here = replace(context, ratios=(ratio,), lengths=(3000, 8000))
+
+    def hopeless(most_bytes):
+        drawn = [generate(random.Random(i), here.head_dim, i, most_bytes) for i in range(60)]
+        return sum(is_hopeless(each, here) for each in map(proposed, drawn))
+
+    assert hopeless(field_bytes_at(ratio, here.head_dim, 3000)) < min(36, hopeless(0))
 
 
 def test_what_is_beyond_a_bound_is_refused_at_the_door_but_for_yardsticks_and_seeds(context):
