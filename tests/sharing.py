@@ -1,7 +1,9 @@
 """Several runs of pytest beside each other share the tests among them: whoever is free takes the next file.
 
 `python -m pytest -p tests.sharing --taken FOLDER …`, with the same arguments in every run and an empty folder, in which
-each file that is taken leaves its name. A file is never split: what its tests share is made once.
+each file that is taken leaves its name. A file is never split: what its tests share is made once. A run that is told
+`--yielding PATH` takes nothing but files below it that only compute, so that it may be one that waits whenever others
+would: nothing in these minds how long it takes.
 """
 
 from __future__ import annotations
@@ -12,23 +14,28 @@ from pathlib import Path
 import pytest
 
 NUM_SLOWEST = 25
+WAITING = ("vllm", "postgres")  # marks of tests that start somebody else and wait for them
 ON_CUDA = Path("/proc/driver/nvidia/version").exists()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--taken", type=Path, required=True, help="where runs that share the tests note what they took")
+    parser.addoption("--yielding", action="append", default=[], help="take only what computes, below this path")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Share(config.getoption("taken")), "share")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put what takes long first, or one run would be left with it when the others have ended."""
     weights: Counter[str] = Counter()
     for item in items:
         weights[group(item)] += _weight(item)
     items.sort(key=lambda item: -weights[group(item)])
+    if below := tuple(config.getoption("yielding")):
+        minded = {group(item) for item in items if weights[group(item)] or any(map(item.get_closest_marker, WAITING))}
+        items[:] = [item for item in items if item.nodeid.startswith(below) and group(item) not in minded]
 
 
 def group(item: pytest.Item) -> str:

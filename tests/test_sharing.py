@@ -35,13 +35,13 @@ def test_it(module, number):
 SLOW = FILE.replace("@pytest.mark.parametrize", "@pytest.mark.slow\n@pytest.mark.parametrize")
 
 
-def runs(folder, *arguments):
-    """Run what is in a folder by two runs at the same time; give their exit statuses and what each reported."""
+def runs(folder, *arguments, number=2):
+    """Run what is in a folder by so many runs at the same time; give their exit statuses and what each reported."""
     taken = folder / "taken"
-    taken.mkdir()
+    taken.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "pytest", "-p", "tests.sharing", "--taken", str(taken), "--rootdir", str(folder)]
     command += ["-c", "/dev/null", "-v", "--import-mode=importlib", *arguments, str(folder)]
-    both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(number)]
     told = [each.communicate(timeout=60)[0] for each in both]
     passed = [[line.split()[0] for line in text.splitlines() if " PASSED" in line] for text in told]
     return [each.returncode for each in both], passed, told
@@ -71,3 +71,23 @@ def test_a_failure_is_told_by_the_run_that_had_it(tmp_path):
 def test_where_nothing_is_chosen_both_say_so(tmp_path):
     (tmp_path / "test_one.py").write_text("def test_it():\n    pass\n")
     assert runs(tmp_path, "-k", "other")[0] == [5, 5]
+
+
+def test_a_run_that_yields_takes_only_what_computes_and_leaves_the_others_the_rest(tmp_path):
+    marks = CONFTEST + '    config.addinivalue_line("markers", "vllm: waits")\n'
+    (tmp_path / "conftest.py").write_text(marks)
+    waits = SLOW.replace("mark.slow", "mark.vllm")
+    texts = {"a/test_light.py": FILE, "a/test_slow.py": SLOW, "a/test_waits.py": waits, "b/test_other.py": FILE}
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    statuses, (passed,), told = runs(tmp_path, "--yielding", "a/", number=1)
+    assert statuses == [0], told
+    assert [Path(name.split("::")[0]).name for name in passed] == ["test_light.py"] * 3
+    statuses, (passed,), told = runs(tmp_path, number=1)
+    assert statuses == [0], told
+    assert sorted(Path(name.split("::")[0]).name for name in passed[::3]) == [
+        "test_other.py",
+        "test_slow.py",
+        "test_waits.py",
+    ]
