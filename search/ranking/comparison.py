@@ -11,7 +11,7 @@ import math
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, combinations
 from typing import TYPE_CHECKING
 
 from search.evaluator import intervals
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from search.evaluator.intervals import Interval
-    from search.records import Environment, Evaluation, EvaluationKey, Record, Workload
+    from search.records import Candidate, Environment, Evaluation, EvaluationKey, Record, Workload
 
 OF_QUESTIONS = (Stage.RETRIEVAL, Stage.PROBE, Stage.TASK)
 TEXT = re.compile(r"kl_text_(\d+)")
@@ -67,10 +67,31 @@ class Circumstances:
 
 
 def compare(records: Sequence[Record], known: Circumstances) -> list[Difference]:
-    """Compare every candidate with the first. Raises ComparisonError where two have nothing in common."""
+    """Compare every candidate with the first.
+
+    Raises ComparisonError where two are one and the same rule, or have nothing in common.
+    """
     if len(records) < 2:
         raise ComparisonError("one candidate cannot be compared; give two or more")
+    for a, b in combinations(records, 2):
+        _check_distinct(a.candidate, b.candidate)
     return [each for other in records[1:] for each in _pair(records[0], other, known)]
+
+
+def _check_distinct(a: Candidate, b: Candidate) -> None:
+    """Raise ComparisonError for one rule that is given twice: all differences would be 0, and prove nothing."""
+    remedy = "there is nothing to compare; give two rules that differ, `vortex leaderboard` lists them"
+    if a.id == b.id:
+        raise ComparisonError(f"candidate {a.id} is given twice: {remedy}")
+    is_one_graph = a.program_digest and a.program_digest == b.program_digest
+    if is_one_graph or _made(a) == _made(b):
+        raise ComparisonError(f"candidates {a.id} and {b.id} are one and the same rule: {remedy}")
+
+
+def _made(candidate: Candidate) -> tuple[object, ...]:
+    """Give what a rule was made of and how: a published one has another graph in each version of the language."""
+    made = candidate.proposal
+    return made.text, made.values, made.operator, made.parents
 
 
 def _pair(a: Record, b: Record, known: Circumstances) -> list[Difference]:
@@ -81,6 +102,11 @@ def _pair(a: Record, b: Record, known: Circumstances) -> list[Difference]:
             found += _differences(a, b, (ours[where], theirs[where]), known)
     if not found:
         raise ComparisonError(_nothing_common(a, b, known))
+    if all(ours[where].key == theirs[where].key for where in ours.keys() & theirs.keys()):
+        raise ComparisonError(
+            f"candidates {a.candidate.id} and {b.candidate.id} differ in nothing but the budget, and are one and the "
+            "same rule at each cost ratio at which both were measured: there is nothing to compare"
+        )
     return found
 
 

@@ -562,6 +562,8 @@ def test_compare_tells_differences_and_refuses_what_has_none(capsys, filled):
     assert (code, out, err.count("\n")) == (ExitCode.USAGE, "", 1)
     assert "nothing to compare" in err
     assert call(capsys, "compare", "1", "--db", filled)[0] == ExitCode.USAGE
+    code, out, err = call(capsys, "compare", "1", "aaaa", "--db", filled)
+    assert (code, out, "candidate 1 is given twice" in err) == (ExitCode.USAGE, "", True)
 
 
 def test_leaderboard_top_cuts_off(capsys, filled):

@@ -1,5 +1,6 @@
 """Candidates in pairs: differences where they were asked the same, a sentence where they were not."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -34,14 +35,40 @@ def judged(workload, correct="", status=Status.OK, where=HERE, **measured):
     return Evaluation(key, status, "", taken, correct, ratio=workload.ratio)
 
 
-def record(number, *evaluations):
-    return Record(
-        Candidate(1, number, Proposal("", "zoo", "seed"), Status.OK, id=number, name=f"P{number}"), evaluations
-    )
+def record(number, *evaluations, text="", digest="", values=()):
+    proposal = Proposal(text or f"text {number}", "zoo", "seed", values=values)
+    own = tuple(replace(e, key=replace(e.key, program_digest=digest or f"p{number}")) for e in evaluations)
+    return Record(Candidate(1, number, proposal, Status.OK, "", digest, f"P{number}", number), own)
 
 
 def differences(a, b):
     return {(d.figure, d.part): d for d in compare([record(1, a), record(2, b)], KNOWN)}
+
+
+@pytest.mark.parametrize(
+    ("records", "told"),
+    [
+        ([record(1), record(1)], "candidate 1 is given twice: there is nothing to compare"),
+        ([record(1), record(2), record(3), record(2)], "candidate 2 is given twice"),
+        ([record(1, digest="a"), record(2, digest="a")], "candidates 1 and 2 are one and the same rule"),
+        ([record(1, text="t", digest="a"), record(2, text="t", digest="b")], "candidates 1 and 2 are one and the same"),
+    ],
+)
+def test_one_rule_given_twice_is_told_as_such(records, told):
+    with pytest.raises(ComparisonError, match=re.escape(told)):
+        compare(records, KNOWN)
+
+
+def test_one_text_with_other_values_is_another_rule():
+    a, b = (record(i, judged(TEXTS, kl_text_0=i), text="t", values=(("pages", i),)) for i in (1, 2))
+    assert compare([a, b], KNOWN)
+
+
+def test_rules_that_a_cost_ratio_makes_one_are_told_as_such():
+    shared = judged(TEXTS, kl_text_0=1.0)
+    a, b = (replace(record(i, digest=f"d{i}"), evaluations=(shared,)) for i in (1, 2))
+    with pytest.raises(ComparisonError, match="differ in nothing but the budget"):
+        compare([a, b], KNOWN)
 
 
 def test_two_machines_are_two_comparisons_and_each_names_its_own():
