@@ -5,9 +5,12 @@ from __future__ import annotations
 import codecs
 import io
 import json
+import math
 import os
 import sys
+from contextlib import suppress
 from dataclasses import asdict, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 PLAINER = {"–": "-", "…": "~", "·": "*", "×": "x"}
+ENDS = ("low", "high")  # what the names of an interval's ends end in
 WIDTH_OF_PIPES = 160  # without a terminal a table is not folded to 80 columns
 
 
@@ -58,11 +62,22 @@ def print_json_list(items: Iterable[object]) -> None:
 
 def _as_json(value: object) -> str:
     is_utf_8 = codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
+    written = partial(json.dumps, default=_plain, indent=2, allow_nan=False, ensure_ascii=not is_utf_8)
+    with suppress(ValueError):
+        return written(value)
     try:
-        return json.dumps(value, default=_plain, indent=2, allow_nan=False, ensure_ascii=not is_utf_8)
+        return written(json.loads(json.dumps(value, default=_plain), object_hook=_with_open_ends))
     except ValueError as error:  # nothing of ours is stored so: another program has changed the ledger
         told = f"a figure on record is no finite number, which JSON does not know ({error}); tables show it"
         raise CommandError(told, ExitCode.INFRASTRUCTURE) from error
+
+
+def _with_open_ends(found: dict[str, object]) -> dict[str, object]:
+    """Write an interval's end that no number bounds as null: as one that is not known."""
+    return {
+        name: None if name.endswith(ENDS) and isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in found.items()
+    }
 
 
 def print_data(data: RenderableType) -> None:

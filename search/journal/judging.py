@@ -12,6 +12,7 @@ from search.evaluator.intervals import Interval, difference, mean
 from search.journal.prediction import PredictionError, parse_prediction
 from search.ranking.comparison import MEASURED, TEXT, circumstance, numbered
 from search.records import Stage, Status
+from search.report.wording import ended
 
 if TYPE_CHECKING:
     from search.journal.entries import Hypothesis
@@ -149,8 +150,9 @@ def _exactly(number: float) -> Interval:
 
 
 def _shown(figure: Interval) -> str:
-    spread = "" if figure.low in (None, figure.value) else f" [{figure.low:.4g}, {figure.high:.4g}]"
-    return f"{figure.value:.4g}{spread}"
+    is_exact = figure.low == figure.value
+    spread = "" if is_exact else ended(figure.low, figure.high, "{:.4g}".format, ", ")
+    return f"{figure.value:.4g} {spread}".rstrip()
 
 
 def _message(message: str) -> str:

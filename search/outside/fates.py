@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from search.records import Status
+from search.report.wording import ended
 from search.stages import has_stopped
 
 if TYPE_CHECKING:
@@ -91,5 +92,5 @@ def _result(evaluation: Evaluation) -> Result:
 
 
 def _interval(measurement: Measurement) -> str:
-    low, high = measurement.low, measurement.high
-    return f" ({low:.4g} to {high:.4g})" if low is not None and high is not None else ""
+    ends = ended(measurement.low, measurement.high, "{:.4g}".format, " to ")
+    return f" ({ends[1:-1]})" if ends else ""

@@ -7,6 +7,7 @@ those of the one in which most rules have a loss are shown.
 from __future__ import annotations
 
 import heapq
+import math
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -82,7 +83,8 @@ class AtRatio(Ranked):
         """Take in a rule that was not stopped."""
         self.num_rules += 1
         for field in SPEEDS:
-            if getattr(row, field) is not None:
+            value = getattr(row, field)
+            if value is not None and math.isfinite(value):
                 speed = of_device(row.target) if field == MODELLED else field
                 self.numbers[speed] += 1
                 self._best[speed, is_found(row), is_on_front].add(row, self.num_rules)
@@ -155,7 +157,7 @@ class Group(Generic[Rules]):
         """Take in a row."""
         self.num_rows += 1
         for i, ranked in enumerate(self._by_merit):
-            if not row.reference and ranked.merit.value(row) is not None:
+            if not row.reference and ranked.merit.is_drawable(row):
                 self._are_known[i] = True
                 if row.status == "ok":
                     ranked.add(row, is_on_front=is_on_front)
@@ -191,12 +193,12 @@ class Gathered(Generic[Rules]):
     def fullest(self, where: str) -> tuple[Group[Rules], Rules, str]:
         """Give the circumstance with most losses, its rules, and in words how many rows are left out.
 
-        Raises PlotError where no rule has a loss; `where` says in words which rows these are.
+        Raises PlotError where no rule has a finite loss; `where` says in words which rows these are.
         """
         group = max(self._groups.values(), key=lambda each: each.num_known, default=None)
         if group is None or group.rules is None or not group.num_known:
             remedy = "let the campaign go on until fidelity has been measured there"
-            raise PlotError(f"no rule has a loss {where}: {remedy}")
+            raise PlotError(f"no rule has a finite loss {where}: {remedy}")
         num_other = self._num_rows - group.num_rows
         told = f"{num_other:,} rows of other circumstances are not drawn" if num_other else ""
         return group, group.rules, told

@@ -22,7 +22,7 @@ from search.plots.style import (
 )
 from search.ranking.front import sections
 from search.ranking.leaderboard import told
-from search.report.merit import KL, LEAST_DRAWN, LEAST_SERVED
+from search.report.merit import KL, LEAST_DRAWN, LEAST_SERVED, is_bounded
 from search.report.wording import title_case
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def _marks(axes: Axes, rows: Sequence[Standing], by: tuple[Across, Merit], kind:
         return
     x, y = [across.value(row) for row in rows], [merit.value(row) for row in rows]
     for ends, value, is_upright in ((across.bounds, across.value, False), (merit.bounds, merit.value, True)):
-        known = [row for row in rows if None not in ends(row)]
+        known = [row for row in rows if is_bounded(ends(row))]
         if known:
             at = [across.value(row) for row in known], [merit.value(row) for row in known]
             axes.errorbar(*at, **{"yerr" if is_upright else "xerr": _errors(known, value, ends)}, fmt="none",
@@ -214,7 +214,7 @@ def _line(axes: Axes, rules: OverRatios, kind: Kind) -> list[tuple[float, float,
     x, y = [row.ratio for row in bests], [merit.value(row) for row in bests]
     axes.plot(x, y, marker, linestyle="-" if kind.colour == FOUND else "--", color=kind.colour,
               label=f"best {kind.title}")  # fmt: skip
-    known = [row for row in bests if None not in merit.bounds(row)]
+    known = [row for row in bests if is_bounded(merit.bounds(row))]
     if known:
         axes.errorbar([row.ratio for row in known], [merit.value(row) for row in known],
                       yerr=_errors(known, merit.value, merit.bounds), fmt="none", ecolor=kind.colour)  # fmt: skip
@@ -227,7 +227,7 @@ def _oracles(axes: Axes, references: Sequence[Standing], merit: Merit) -> None:
     dense = max((row.pages_attended or 0.0 for row in references), default=0.0)
     points: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for row in references:
-        share, value = dense / (row.pages_attended or 1.0), merit.value(row)
+        share, value = dense / (row.pages_attended or 1.0), merit.value(row) if merit.is_drawable(row) else None
         if value is not None and (not merit.is_loss or value >= LEAST_DRAWN) and share > 1.01:
             points[row.name].append((share, value))
     for title, own in sorted(points.items()):

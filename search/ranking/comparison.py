@@ -261,7 +261,7 @@ def _speed(pair: tuple[Evaluation, Evaluation]) -> Iterator[Found]:
         return
     ratio, halves = b.value / a.value, []
     for each in (a, b):
-        if each.low is None or each.high is None or each.low <= 0:
+        if each.low is None or each.high is None or not 0 < each.low <= each.high < math.inf:
             yield "speedup", "", (a.value, b.value), intervals.Interval(ratio, None, None, 1)
             return
         halves.append(math.log(each.high / each.low) / 2)

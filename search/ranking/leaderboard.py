@@ -14,6 +14,7 @@ from rich.text import Text
 
 from search.ranking.front import Front, circumstance, has_figure, is_faster
 from search.report.columns import Fitted
+from search.report.wording import ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -154,22 +155,18 @@ def interval(value: float | None, low: float | None, high: float | None, unit: s
     """Write a number with its interval, as far as both are known."""
     if value is None:
         return NOTHING
-    if low is None or high is None:
-        return f"{value:.3f}{unit}"
-    return f"{value:.3f}{unit} [{low:.3f},{high:.3f}]"
+    return f"{value:.3f}{unit} {ended(low, high, '{:.3f}'.format)}".rstrip()
 
 
 def spread(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:
     """Write a number with its interval as narrowly as a table wants it: 0.191 [.170,.210]."""
     if value is None:
         return NOTHING
-    if low is None or high is None:
-        return f"{value:.{digits}f}"
-    bounds = (
-        f"{bound:.{digits}f}".replace("0.", ".", 1) if abs(bound) < 1 else f"{bound:.{digits}f}"
-        for bound in (low, high)
-    )
-    return f"{value:.{digits}f} [{','.join(bounds)}]"
+
+    def narrow(bound: float) -> str:
+        return f"{bound:.{digits}f}".replace("0.", ".", 1) if abs(bound) < 1 else f"{bound:.{digits}f}"
+
+    return f"{value:.{digits}f} {ended(low, high, narrow)}".rstrip()
 
 
 def number(value: float | None, digits: int = 0) -> str:
@@ -341,10 +338,9 @@ def speedup(s: Standing) -> str:
     """Write a speed-up; whoever's interval holds 1 is neither faster nor slower."""
     if s.speedup is None:
         return NOTHING
-    bounds = s.speedup_low, s.speedup_high
-    undecided = None in bounds or bounds[0] <= 1.0 <= bounds[1]  # type: ignore[operator]
-    written = spread(s.speedup, *bounds, digits=2)
-    return f"{UNDECIDED if undecided else ''}{written.replace(' ', 'x ') if ' ' in written else f'{written}x'}"
+    is_slower = s.speedup_high is not None and s.speedup_high < 1.0
+    figure, _, ends = spread(s.speedup, s.speedup_low, s.speedup_high, digits=2).partition(" ")
+    return f"{'' if is_faster(s) or is_slower else UNDECIDED}{figure}x {ends}".rstrip()
 
 
 def modelled_on(rows: Iterable[Standing]) -> str:

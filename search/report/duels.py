@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from search.evaluator import intervals
 from search.ranking.comparison import ComparisonError, compare
 from search.records import Stage
-from search.report.merit import KL, RETRIEVAL, Merit, figure, is_found
+from search.report.merit import KL, RETRIEVAL, Merit, figure, is_bounded, is_found
 from search.workloads import HELD_OUT, SEARCH
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class Judges:
         sign = 1.0 if merit.is_loss else -1.0
         mine, theirs = (sign * value for value in values if value is not None)
         bounds = [merit.bounds(each, confirmed=is_held_out) for each in rules]
-        if any(end is None for each in bounds for end in each):
+        if not all(map(is_bounded, bounds)):
             return Gain(theirs - mine, None, None, is_paired=False, num_chosen_from=number)
         ordered = (sorted(sign * end for end in each if end is not None) for each in bounds)
         (low, high), (other_low, other_high) = ordered

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search.ranking.leaderboard import NOTHING, PUBLISHED
 from search.records import Stage
+from search.report.wording import ended
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,6 +36,11 @@ class Merit:
         found: float | None = getattr(standing, f"confirmed_{self.field}" if confirmed else self.field)
         return found
 
+    def is_drawable(self, standing: Standing) -> bool:
+        """Say whether a row's figure has a place on an axis."""
+        value = self.value(standing)
+        return value is not None and math.isfinite(value)
+
     def bounds(self, standing: Standing, *, confirmed: bool = False) -> tuple[float | None, float | None]:
         """Give the figure's interval."""
         name = f"confirmed_{self.field}" if confirmed else self.field
@@ -59,9 +66,14 @@ def figure(value: float | None, low: float | None = None, high: float | None = N
     """Write a figure with its interval, small ones with four decimals; `sign` "+" shows it of positive ones too."""
     if value is None:
         return NOTHING
-    digits = 4 if max(abs(each) for each in (value, low, high) if each is not None) < SMALL else 3
-    number, *ends = ("–" if each is None else f"{each:{sign}.{digits}f}" for each in (value, low, high))
-    return number if None in (low, high) else f"{number} [{', '.join(ends)}]"
+    known = [value, *(end for end in (low, high) if end is not None and math.isfinite(end))]
+    written = f"{{:{sign}.{4 if max(map(abs, known)) < SMALL else 3}f}}".format
+    return f"{written(value)} {ended(low, high, written, ', ')}".rstrip()
+
+
+def is_bounded(ends: tuple[float | None, float | None]) -> bool:
+    """Say whether both ends of an interval are known and finite: what can be drawn, and reckoned with."""
+    return all(end is not None and math.isfinite(end) for end in ends)
 
 
 def merit_of(standings: Sequence[Standing]) -> Merit | None:

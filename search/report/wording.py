@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OPEN = "–"  # an end of an interval that is not known, or that no number bounds
 UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn")  # Unicode's categories of control, format and no characters at all
 JOINERS = "\u200c\u200d"  # some scripts cannot be written without
 
@@ -19,6 +25,12 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def ended(low: float | None, high: float | None, write: Callable[[float], str], between: str = ",") -> str:
+    """Write an interval's ends in brackets, a dash for one that is open; nothing where both are."""
+    ends = [write(end) if end is not None and math.isfinite(end) else OPEN for end in (low, high)]
+    return "" if ends == [OPEN, OPEN] else f"[{between.join(ends)}]"
 
 
 def cut(text: str, limit: int) -> str:

@@ -47,7 +47,9 @@ def curves(place: Place) -> list[Block]:
                 Column("best published"), Column(merit.title, True))  # fmt: skip
     rows = tuple((f"{ratio:g}", *_cells(found, merit), *_cells(published, merit)) for ratio, found, published in bests)
     grid = Grid("Best by cost ratio", headings, rows, f"In {merit.unit}; on the texts that proposers see; 95 %.")
-    return [_curve(place, merit, ratios), grid, *_references(place, merit)]
+    rules = (s for ratio in ratios for s in _rules(place.at[ratio]))
+    drawn = [_curve(place, merit, ratios)] if any(s.status == "ok" and merit.is_drawable(s) for s in rules) else []
+    return [*drawn, grid, *_references(place, merit)]
 
 
 def _rules(section: Section) -> list[Standing]:
@@ -109,7 +111,7 @@ def _by_recall(section: Section) -> Grid:
 def _picture(section: Section, name: str) -> list[Block]:
     """Draw losses over speeds, where two rules have a loss."""
     merit = merit_of(section.rows)
-    shown = [s for s in merit.ranked(_rules(section)) if s.status == "ok"] if merit else []
+    shown = [s for s in merit.ranked(_rules(section)) if s.status == "ok" and merit.is_drawable(s)] if merit else []
     if merit is None or len(shown) < LEAST_SERVED:
         return []
     front = ", ".join(f"{s.name} at {_figure(merit.value(s))}" for s in section.front[:4])

@@ -87,7 +87,7 @@ def test_rows_of_another_circumstance_are_counted_and_not_drawn(draw):
 
 @pytest.mark.parametrize("draw", [lambda rows: front(rows, 4.0), curve])
 def test_where_no_loss_is_known_a_sentence_says_so(draw):
-    with pytest.raises(PlotError, match=r"no rule has a loss .*: let the campaign go on"):
+    with pytest.raises(PlotError, match=r"no rule has a finite loss .*: let the campaign go on"):
         draw([row(4, 0.1, ratio=4.0, reference=True), row(1, 0.1, ratio=0.0)])
 
 
