@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from search.outcome import Outcome
     from search.records import Record, StoredCampaign, Workload
 
-CampaignArgument = Annotated[
-    int | None,
-    typer.Argument(metavar="CAMPAIGN", callback=options.storable, help="The campaign's id; the newest when left out."),
-]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Tell what would be run, how long and how dear it would be; start nothing.")
 ]
@@ -68,7 +64,7 @@ def run(*, file: CampaignFile = None, asked: ToRun, dry_run: DryRun = False, as_
 @options.taking
 def resume(
     *,
-    campaign: CampaignArgument = None,
+    campaign: options.CampaignArgument = None,
     file: FileToGoOnWith = None,
     asked: ToResume,
     as_json: options.Json = False,

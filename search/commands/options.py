@@ -42,9 +42,13 @@ def storable(value: int | None) -> int | None:
     return value
 
 
+CampaignArgument = Annotated[
+    int | None,
+    typer.Argument(metavar="CAMPAIGN", callback=storable, help="The campaign's id; the newest when left out."),
+]
 CampaignId = Annotated[
     int | None,
-    typer.Option("--campaign", metavar="ID", callback=storable, help="The campaign; the newest when left out."),
+    typer.Option("--campaign", metavar="ID", callback=storable, help="The same as CAMPAIGN, by which it may be named."),
 ]
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from search.commands import options
-from search.commands.campaign import CampaignArgument
 from search.commands.database import campaign_of, existing
 from search.commands.exits import ExitCode
 from search.commands.output import print_data, print_json
 
 
 def replay(
-    campaign: CampaignArgument = None, db: options.Database = options.DATABASE_URL, as_json: options.Json = False
+    campaign: options.CampaignArgument = None,
+    db: options.Database = options.DATABASE_URL,
+    as_json: options.Json = False,
 ) -> int:
     """Decide every step of a campaign once more from its record, and compare: exit code 1 where one differs."""
     from search.campaigns.replay import replay as replayed

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from search.commands import options
-from search.commands.campaign import CampaignArgument
 from search.commands.database import campaign_of, existing
 from search.commands.exits import CommandError
 from search.commands.output import note, print_json, print_line
@@ -20,7 +19,7 @@ MARKDOWN, PAGE = "report.md", "report.html"
 
 
 def report(
-    campaign: CampaignArgument = None,
+    campaign: options.CampaignArgument = None,
     out: Folder = None,
     db: options.Database = options.DATABASE_URL,
     as_json: options.Json = False,

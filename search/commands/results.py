@@ -47,13 +47,16 @@ Prompt = Annotated[bool, typer.Option("--prompt", help="Print what a language mo
 
 
 def status(
-    campaign: options.CampaignId = None,
+    campaign: options.CampaignArgument = None,
+    named: options.CampaignId = None,
     db: options.Database = options.DATABASE_URL,
     as_json: options.Json = False,
 ) -> None:
     """Count a campaign's candidates and evaluations by how they ended, and tell where its workers' time goes."""
+    if None not in (campaign, named) and campaign != named:
+        raise CommandError(f"CAMPAIGN is {campaign}, but --campaign is {named}; name one of them")
     with existing(db) as ledger:
-        asked = campaign_of(ledger, campaign)
+        asked = campaign_of(ledger, named if campaign is None else campaign)
         progress = ledger.progress(asked.id)
         others = [each.id for each in ledger.campaigns()]
     print_json(counts(asked, progress, others)) if as_json else print_data(drawn_counts(asked, progress, others))

@@ -49,6 +49,8 @@ def sentence(error: Exception, words: Sequence[str]) -> str:
     for theirs, ours in WORDS:
         told = re.sub(theirs, ours, told)
     told = re.sub(EXTRA, lambda m: _unexpected(m[1], context), told)
+    if told == "there is no option --campaign" and _takes_campaign(context):
+        told += f"; a campaign is named without it, as in `{context.command_path} 1`"
     told = told or "this is a group of commands; name one of them"
     seen = _given(getattr(error, "param", None), words)
     if seen and not re.search(rf"(?<![\w.]){re.escape(seen)}(?![\w.])", told):
@@ -61,6 +63,10 @@ def _unexpected(extra: str, context: Any) -> str:
     takes = {name for param in context.command.params for name in param.opts} if context else set()
     meant = f"; did you mean --campaign {extra}?" if extra.isdecimal() and "--campaign" in takes else ""
     return f"there is no place for {extra[:MAX_SHOWN]}{meant}"
+
+
+def _takes_campaign(context: Any) -> bool:
+    return context is not None and any(param.name == "campaign" for param in context.command.params)
 
 
 def _given(param: object, words: Sequence[str]) -> str:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search.commands import options
-from search.commands.campaign import CampaignArgument
 from search.commands.database import campaign_of, existing
 from search.commands.exits import CommandError
 from search.commands.output import cell, print_data, print_json
@@ -24,7 +23,7 @@ Proposer = Annotated[str, typer.Option("--proposer", metavar="NAME", help="Only 
 
 
 def journal(
-    campaign: CampaignArgument = None,
+    campaign: options.CampaignArgument = None,
     proposer: Proposer = "",
     db: options.Database = options.DATABASE_URL,
     as_json: options.Json = False,

@@ -51,7 +51,12 @@ def vortex(*words, **variables):
         ),
         (["show", "1", "--stage", "fidelty"], "serve, but is fidelty; did you mean 'fidelity'?"),
         (["show", "1", "--stage", "'"], "--stage must be one of check, screen, recall"),
-        (["status", "9"], "there is no place for 9; did you mean --campaign 9?; see `vortex status --help`"),
+        (["leaderboard", "9"], "there is no place for 9; did you mean --campaign 9?; see `vortex leaderboard --help`"),
+        (
+            ["report", "--campaign", "9"],
+            "; a campaign is named without it, as in `vortex report 1`",
+        ),
+        (["status", "9", "--campaign", "8"], "CAMPAIGN is 9, but --campaign is 8; name one of them"),
         (["show", "1", "2"], "there is no place for 2; see `vortex show --help`"),
         (["check", "quest", "a", "b"], "there is no place for a b; see"),
         (["show", "quest", "--ratio", "-1"], "--ratio must be at least 0, but is -1"),
@@ -63,6 +68,14 @@ def test_what_cannot_be_read_is_one_sentence_with_a_remedy(call, words, says):
     assert code == ExitCode.USAGE
     assert says in err
     assert [line for line in err.splitlines() if line.startswith("vortex: ")] == err.splitlines()[-1:]
+
+
+@pytest.mark.parametrize("words", [("2",), ("--campaign", "2"), ("2", "--campaign", "2")])
+def test_a_campaign_is_named_as_other_commands_take_it_and_as_before(call, filled, words):
+    assert call("status", "1", "--db", filled) == call("status", "--db", filled)
+    code, out, err = call("status", *words, "--db", filled)
+    assert (code, out) == (ExitCode.USAGE, "")
+    assert "the database holds no campaign 2" in err
 
 
 @pytest.mark.parametrize("name", sorted(commands()))
