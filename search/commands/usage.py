@@ -49,7 +49,7 @@ def sentence(error: Exception, words: Sequence[str]) -> str:
     for theirs, ours in WORDS:
         told = re.sub(theirs, ours, told)
     told = re.sub(EXTRA, lambda m: _unexpected(m[1], context), told)
-    if told == "there is no option --campaign" and _takes_campaign(context):
+    if context and told == "there is no option --campaign" and _takes_campaign(context):
         told += f"; a campaign is named without it, as in `{context.command_path} 1`"
     told = told or "this is a group of commands; name one of them"
     seen = _given(getattr(error, "param", None), words)
@@ -66,7 +66,7 @@ def _unexpected(extra: str, context: Any) -> str:
 
 
 def _takes_campaign(context: Any) -> bool:
-    return context is not None and any(param.name == "campaign" for param in context.command.params)
+    return any(param.name == "campaign" for param in context.command.params)
 
 
 def _given(param: object, words: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.ranking.front import Front, circumstance, has_figure, is_faster
+from search.ranking.reasons import Reasons
 from search.report.columns import Fitted
 from search.report.wording import ended
 
@@ -203,14 +204,8 @@ def _listed(found: Sequence[tuple[Standing, bool]]) -> list[RenderableType]:
 
 def _reasons(stopped: Sequence[Standing]) -> list[RenderableType]:
     """Draw why rows have no more figures, if there are any such."""
-    if not stopped:
-        return []
-    reasons = Table(title="why there is no more of", box=SIMPLE_HEAD, pad_edge=False, padding=0, title_justify="left")
-    for heading in ("id", "name", "reason"):
-        reasons.add_column(heading, overflow="fold")
-    for s in stopped:
-        reasons.add_row(*map(Text, (str(s.id), s.name, s.reason or f"{s.status}, and {UNMEASURED}")))
-    return [reasons]
+    rows = [(str(s.id), s.name, s.reason or f"{s.status}, and {UNMEASURED}") for s in stopped]
+    return [Reasons(rows)] if rows else []
 
 
 @dataclass(frozen=True)

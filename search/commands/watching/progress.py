@@ -16,6 +16,7 @@ from search.parents import LOSSES, REFERENCE, Leader, loss
 from search.ranking.leaderboard import interval
 from search.ranking.simpler import is_simpler
 from search.records import Record, Stage, Status
+from search.report.wording import cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 PAUSE_S = 3.0  # between lines about single stages
 REFRESHED_PER_S = 4.0
+MAX_MESSAGE = 300  # characters in the line of a candidate; `vortex show` has all of it
 MOST_TOLD = 4  # workers of which a line tells what they are at
 # What a line tells of a candidate at each cost ratio.
 TOLD = (
@@ -249,7 +251,7 @@ def summary(record: Record) -> str:
         told += [f"{'as written' if not ratio else f'{ratio:g}x'}: {', '.join(figures)}"] if figures else []
     if record.status is not Status.OK:
         message = record.evaluations[-1].message if record.evaluations else candidate.message
-        told += [f"{record.status}: {message}" if message else record.status.value]
+        told += [f"{record.status}: {cut(message, MAX_MESSAGE)}" if message else record.status.value]
     return ", ".join(told)
 
 

@@ -1,10 +1,13 @@
 """`vortex leaderboard` of a campaign that was stopped before anything was decoded: what is known, and how to see it."""
 
+import json
+import sqlite3
 from contextlib import closing
 
 import pytest
 
 from search.commands.exits import ExitCode
+from search.commands.watching.progress import summary
 from search.config import CampaignConfig
 from search.loop import start_campaign
 from search.records import Candidate, Evaluation, EvaluationKey, EvaluationTask, Measurement, Proposal, Stage, Status
@@ -59,3 +62,20 @@ def test_where_not_even_recall_is_known_it_is_said_in_a_sentence_without_a_table
     out = call("leaderboard", "--db", filled_with(str(tmp_path / "stopped.db"), recalls))[1]
     assert f"{SENTENCE}; {says}" in out
     assert "speed-up" not in out
+
+
+def test_what_an_engine_wrote_takes_one_line_in_tables_and_logs_and_is_whole_in_json(call, tmp_path):
+    db, wrote = filled_with(str(tmp_path / "stopped.db"), {"Crashed": 0.5}), "it died:\n" + "a line of it\n" * 99
+    with closing(sqlite3.connect(db)) as connection, connection:
+        connection.execute("UPDATE evaluation SET message = ? WHERE message != ''", (wrote,))
+        connection.execute("UPDATE standing SET reason = ? WHERE reason != ''", (wrote,))
+    out = call("leaderboard", "--all", "--db", db)[1]
+    assert out.count("a line of it") < 20
+    assert "`vortex show ID` tells all of it" in out
+    assert json.loads(call("leaderboard", "--json", "--db", db)[1])[0]["reason"] == wrote
+    assert call("show", "1", "--db", db)[1].count("a line of it") == 99
+    with closing(SqlLedger(db)) as ledger:
+        line = summary(ledger.candidate(1))
+    assert "it died: a line of it" in line
+    assert "\n" not in line
+    assert len(line) < 500

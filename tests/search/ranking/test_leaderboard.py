@@ -1,6 +1,7 @@
 """The table that people see: one circumstance each, nothing cut off, nothing called faster that is not."""
 
 import io
+import re
 from dataclasses import replace
 
 import pytest
@@ -27,6 +28,25 @@ def drawn(rows, width=88, *, everything=False, published=False):
     marked = [(row, id(row) in front) for row in rows]
     console.print(listed(marked) if everything else board(fronts_of(rows, published=published)))
     return console.export_text()
+
+
+@pytest.mark.parametrize("width", [72, 96, 160])
+def test_a_reason_takes_one_line_and_it_is_told_where_it_stands_whole(width):
+    long = "oracle: crashed: the engine died: " + "\n".join(f"Traceback {i}, /a/path/of/vllm.py" for i in range(200))
+    text = drawn([replace(RULE, id=14, name="Broken", kl=None, status="crashed", reason=long)], width, everything=True)
+    told = text[text.index("why there is no more of") :].rstrip().splitlines()
+    (reason,) = [line for line in told if "Broken" in line]
+    assert "oracle: crashed: the engine died" in reason
+    assert reason.rstrip().endswith("…")
+    assert width - 3 <= len(reason.rstrip()) <= width
+    assert told[-1] == "a reason that ends in … is cut: `vortex show ID` tells all of it"
+    assert len([line for line in told if line.strip()]) == 5
+
+
+def test_a_short_reason_is_not_cut():
+    text = drawn([replace(RULE, kl=None, reason="oracle: it fell over")], everything=True)
+    assert "oracle: it fell over\n" in re.sub(" +\n", "\n", text)
+    assert "vortex show" not in text
 
 
 def test_all_columns_with_their_intervals_fit_96_and_what_88_leave_out_is_told():
