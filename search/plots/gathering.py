@@ -196,7 +196,9 @@ class Gathered(Generic[Rules]):
         Raises PlotError where no rule has a finite loss; `where` says in words which rows these are.
         """
         group = max(self._groups.values(), key=lambda each: each.num_known, default=None)
-        if group is None or group.rules is None or not group.num_known:
+        if group is None:
+            raise PlotError(f"no row {where} is like what was asked for; `vortex leaderboard` lists what there is")
+        if group.rules is None or not group.num_known:
             remedy = "let the campaign go on until fidelity has been measured there"
             raise PlotError(f"no rule has a finite loss {where}: {remedy}")
         num_other = self._num_rows - group.num_rows

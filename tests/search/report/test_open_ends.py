@@ -86,3 +86,9 @@ def test_json_has_null_for_an_open_end(capsys, changed, words):
     out = capsys.readouterr().out
     json.loads(out, parse_constant=pytest.fail)
     assert 'high": null' in out
+
+
+def test_where_conditions_leave_no_row_a_figure_says_so(capsys, written, tmp_path):
+    words = ["leaderboard", "--db", written, "--plot", str(tmp_path / "front.svg"), "--where", "kl > 99"]
+    assert main(words) == ExitCode.USAGE
+    assert "no row at any cost ratio is like what was asked for" in capsys.readouterr().err
