@@ -78,16 +78,16 @@ def _search(where: Where, given: argparse.Namespace) -> None:
     """Search on a selection by every method and peer."""
     asked, selection, problem = _asked(given), where.selection(), where.problem(0)
     yardsticks = {ratio: published(problem, ratio) for ratio in asked.ratios}
-    peers, skipped = _peers(given.peers, asked, yardsticks)
+    peers, skipped = _peers(given.peers, asked, yardsticks, given.peer_seeds)
     runs, failed = runs_of(where, [*asked.cases(), *peers], given.workers)
     found = results.of_selection(selection, asked, yardsticks, runs, [*skipped, *failed])
     _tell(where.name, found, given)
 
 
 def _peers(
-    folder: Path | None, asked: Asked, yardsticks: Mapping[float, Published]
+    folder: Path | None, asked: Asked, yardsticks: Mapping[float, Published], num_seeds: int | None
 ) -> tuple[list[Case], list[Skipped]]:
-    """Give the searches of peers, and those that cannot be installed."""
+    """Give the searches of peers, each with the first of the seeds, and those that cannot be installed."""
     cases, skipped = [], []
     for peer in PEERS.values() if folder else ():
         assert folder is not None
@@ -96,7 +96,7 @@ def _peers(
         except (PeerError, OSError) as error:
             skipped.append(Skipped(peer.name, str(error)))
             continue
-        own = replace(asked, methods=(peer.name,)).cases()
+        own = replace(asked, methods=(peer.name,), seeds=asked.seeds[:num_seeds]).cases()
         cases += [replace(c, python=python, start=yardsticks[c.ratio].rules[:NUM_INITIAL]) for c in own]
     return cases, skipped
 
@@ -144,6 +144,7 @@ def parser() -> argparse.ArgumentParser:
     add("--recordings", metavar="FILE", type=Path, help="search on what was recorded")
     add("--planted", action="store_true", help="search on what is planted")
     add("--peers", metavar="FOLDER", type=Path, help=f"let {', '.join(PEERS)} search too; installed here, once")
+    add("--peer-seeds", metavar="N", type=_whole(1, MAX_SEEDS), help="of peers, which take longer; the others' usually")
     add("--landscapes", action="store_true", help="search on synthetic landscapes")
     add("--methods", metavar="NAME", nargs="+", choices=METHODS, help=f"who searches: {', '.join(METHODS)}")
     add("--ratios", metavar="R", nargs="+", type=_ratio, help="cost ratios; 8, 16 and 32 are usual")
