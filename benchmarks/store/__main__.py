@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import signal
+import sys
 import tempfile
 import time
 from contextlib import ExitStack
@@ -32,6 +34,7 @@ DATABASES = ("sqlite", "postgresql")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what is asked."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that a server that runs is ended too
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--candidates", type=int, default=USUAL, help="with five evaluations each")
     parser.add_argument("--on", choices=DATABASES, help="one of the databases")
