@@ -40,7 +40,7 @@ def read_setup(file: Path | None = None, overrides: Mapping[str, Any] | None = N
 
     `goes_on`: for a campaign that is stored already and knows its models.
 
-    Raises ConfigError: no such file, no TOML, an unknown key, a value of another type or out of range.
+    Raises ConfigError: no such file, no TOML, no key, an unknown one, a value of another type or out of range.
     """
     given = {} if file is None else _from_file(file)
     merged = given | dict(overrides or {})
@@ -65,6 +65,8 @@ def _from_file(file: Path) -> dict[str, Any]:
         values = tomllib.loads(content.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{file} is no TOML: {error}") from None
+    if not values:
+        raise ConfigError(f"{file} has no setting, and a campaign file at least one, as in: model = 'smollm2'")
     return values | {key: _beside(file, values[key]) for key in PATHS if key in values}
 
 

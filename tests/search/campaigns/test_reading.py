@@ -121,6 +121,8 @@ def test_an_option_changes_one_key_of_an_endpoint(file):
         ("[endpoints.'A b']\nllm = 'm'", "cannot be called 'A b'"),
         ("endpoints = 3", "endpoints must be a table, but is 3"),
         ("model = ", "is no TOML"),
+        ("", "has no setting"),
+        ("# model = 'probe'", "has no setting"),
         ("a = 1\na = 2", "is no TOML"),
     ],
 )
