@@ -23,7 +23,7 @@ from search.observer import Observer, Running, Silent
 from search.outcome import End, Outcome, OutOfOrderError, fruitful, fruitless
 from search.outside.arrivals import Arrivals
 from search.parents import front, leaders, rivals, untimed
-from search.ranking.simpler import is_simpler, stands_for
+from search.ranking.simpler import num_searched, stands_for
 from search.records import (
     Candidate,
     Evaluation,
@@ -112,6 +112,11 @@ class Loop:
     def let_go(self) -> None:
         """Give back every lease while the thread that runs the loop is stuck: another one ends the process next."""
         self._dispatcher.release()
+
+    @property
+    def ended(self) -> tuple[int, str] | None:
+        """Give the step before which the search ended, and why; None while somebody is still asked for it."""
+        return (self._num_searched, self._proposals.why) if self._proposals.is_over else None
 
     def run(self, num_steps: int | None = None) -> Outcome:
         """Go on until the campaign is complete, drained, stopped or out of order; or has `num_steps` steps in all.
@@ -254,9 +259,7 @@ class Loop:
 
     @property
     def _num_searched(self) -> int:
-        """How many steps are the search's: what simplifies its leaders comes after them."""
-        records = self._history.records
-        return next((record.candidate.step for record in records if is_simpler(record)), len(records))
+        return num_searched(self._history.records)
 
     def _simplify_leaders(self) -> None:
         """Look for leaders with a part less that attend to the same, within a bound of trials; measure the shortest."""

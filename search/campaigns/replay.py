@@ -21,7 +21,7 @@ from search.kinds.elsewhere import REPEATED
 from search.loop import Loop, start_campaign
 from search.observer import Silent
 from search.outcome import End
-from search.ranking.simpler import is_simpler
+from search.ranking.simpler import is_simpler, num_searched
 from search.records import Evaluation, Stage, Status
 from search.store.ledger import SqlLedger
 from search.workloads import HELD_OUT
@@ -105,28 +105,37 @@ def _first_difference(
     scratch: _Scratch, recorded: _Recorded, config: CampaignConfig, proposers: Sequence[Proposer]
 ) -> DifferenceError | None:
     copy = start_campaign(scratch, config)
-    num_steps = len(recorded.records)
+    num_steps, begun = len(recorded.records), []
+
+    def begin() -> Loop:
+        begun.append(Loop(scratch, _Nobody(recorded), proposers, copy, _Comparing(recorded)))
+        return begun[-1]
+
     try:
-        outcome = _run(lambda: Loop(scratch, _Nobody(recorded), proposers, copy, _Comparing(recorded)), num_steps)
+        outcome = _run(begin, num_steps)
         if outcome.num_steps < num_steps:
-            why = outcome.message or outcome.end
-            raise DifferenceError(outcome.num_steps, f"the campaign ends before it ({why}), and goes on on record")
+            return _ended(outcome.num_steps, outcome.message or outcome.end)
         scratch.compare_stages()
         recorded.compare_confirmed(outcome)
     except DifferenceError as difference:
-        return difference
+        ended = begun[-1].ended  # then other leaders are timed, which tells less
+        return difference if ended is None or ended[0] >= num_searched(recorded.records) else _ended(*ended)
     return None
 
 
-def _run(begun: Callable[[], Loop], num_steps: int) -> Outcome:
+def _ended(step: int, why: str) -> DifferenceError:
+    return DifferenceError(step, f"the campaign ends before it ({why}), and goes on on record")
+
+
+def _run(begin: Callable[[], Loop], num_steps: int) -> Outcome:
     """Run as far as the record goes, and go on after each end out of order as whoever resumed it did.
 
     Too many proposals that fail in a row end a run; `vortex resume` goes on, until the next one that fails.
     """
-    outcome, before = begun().run(num_steps), 0
+    outcome, before = begin().run(num_steps), 0
     while outcome.end is End.INFRASTRUCTURE and before < outcome.num_steps < num_steps:
         before = outcome.num_steps
-        outcome = begun().run(num_steps)
+        outcome = begin().run(num_steps)
     return outcome
 
 

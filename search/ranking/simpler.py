@@ -23,6 +23,11 @@ def is_simpler(record: Record) -> bool:
     return record.candidate.proposal.operator == SIMPLER
 
 
+def num_searched(records: Sequence[Record]) -> int:
+    """Give how many steps are the search's: what simplifies its leaders comes after them."""
+    return next((record.candidate.step for record in records if is_simpler(record)), len(records))
+
+
 def replaced(records: Sequence[Record], ratio: float) -> set[int]:
     """Give the steps whose place at a cost ratio a simplification of them takes."""
     found = (stands_for(each, records, ratio) for each in records if is_simpler(each))
