@@ -59,14 +59,14 @@ def fits_and_is_new(proposal: Proposal, context: Context) -> bool:
 
 def _written(name: str, context: Context, rng: random.Random, breed: Breed) -> Proposal | None:
     if breed.parent is None:
-        text = generate(rng, context.head_dim, context.step, _room(context, rng))
+        text = generate(rng, context.head_dim, context.step, _field_bytes(context, rng))
         return Proposal(text, name, RANDOM, rationale=Source.parse(text, context.head_dim).idea)
     if breed.other is not None and breed.other is not breed.parent:
         return _crossed(name, context, rng, breed)
     return _mutated(name, context, rng, breed)
 
 
-def _room(context: Context, rng: random.Random) -> int:
+def _field_bytes(context: Context, rng: random.Random) -> int:
     """Give the bytes of fields that one of the cost ratios leaves at every length, 0 where there is none."""
     if not context.ratios:
         return 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from search.agents.breed import _room, fits_and_is_new
+from search.agents.breed import _field_bytes, fits_and_is_new
 from search.agents.changing.cross import cross, obstacle
 from search.agents.changing.mutate import OPERATORS, PRIORS, reserve, restore, retune, reuse
 from search.agents.changing.regrow import along_pages, budget, gate, over_heads, refine, regrow, remember
@@ -67,9 +67,9 @@ def test_proposals_of_the_grammar_load_trace_and_fit(context_at):
 def test_draws_are_meant_for_each_of_the_cost_ratios_in_turn(context_at):
     """What has room for its fields at the least ratio alone is drawn too, and what has at the greatest."""
     context = replace(context_at(30), lengths=(4000, 3000), ratios=(8.0, 32.0))
-    meant = {_room(context, random.Random(i)) for i in range(20)}
+    meant = {_field_bytes(context, random.Random(i)) for i in range(20)}
     assert meant == {field_bytes_at(ratio, context.head_dim, 3000) for ratio in (8.0, 32.0)}
-    assert _room(replace(context, ratios=()), random.Random(0)) == 0
+    assert _field_bytes(replace(context, ratios=()), random.Random(0)) == 0
 
 
 def test_proposals_reach_the_least_cost_ratio_and_are_new_at_all_of_them(context_at):
