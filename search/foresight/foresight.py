@@ -26,6 +26,7 @@ from search.records import Stage
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from search.foresight.ridge import Array
     from search.records import Record
 
 LEAST_RESULTS = 8  # before that nothing is foretold
@@ -41,22 +42,20 @@ class Foretold(NamedTuple):
     deviation: float
 
 
-def expected_improvement(foretold: Foretold, best: float) -> float:
-    """Give by how much a normal variable is expected to fall below the best so far (Jones et al. 1998, eq. 15)."""
-    gain = best - foretold.mean
-    if foretold.deviation <= 0:
-        return max(gain, 0.0)
-    z = gain / foretold.deviation
-    below = 0.5 * math.erfc(-z / math.sqrt(2.0))  # `statistics.NormalDist.cdf` has no digits left of -8
-    return gain * below + foretold.deviation * math.exp(-(z**2) / 2) / math.sqrt(math.tau)
+def log_expected_improvement(means: Array, deviations: Array, best: float) -> Array:
+    """Give the log of by how much normal variables are expected to fall below the best so far, all [variable].
 
-
-def log_expected_improvement(foretold: Foretold, best: float) -> float:
-    """Give its log, which still tells hopeless candidates apart where it is 0 (Ament et al., arXiv:2310.20708)."""
-    z = (best - foretold.mean) / foretold.deviation
-    if z > HOPELESS:
-        return math.log(expected_improvement(foretold, best))
-    return math.log(foretold.deviation / z**2 * (1 - 3 / z**2)) - z**2 / 2 - math.log(math.tau) / 2
+    The expectation is that of Jones et al. 1998, eq. 15; its log still tells hopeless candidates apart where it is 0
+    (Ament et al., arXiv:2310.20708). Deviations are above 0.
+    """
+    z = (best - means) / deviations
+    density = -(z**2) / 2 - math.log(math.tau) / 2  # its log
+    near = z > HOPELESS
+    below = 0.5 * np.array([math.erfc(each) for each in (-z[near] / math.sqrt(2.0)).tolist()])  # digits left of -8 too
+    found: Array = np.empty_like(z)
+    found[near] = np.log(z[near] * below + np.exp(density[near]))
+    found[~near] = np.log((1 - 3 / z[~near] ** 2) / z[~near] ** 2) + density[~near]
+    return found + np.log(deviations)
 
 
 @dataclass(frozen=True)
@@ -78,10 +77,14 @@ class Foresight:
         results = [(record, found) for record in records if (found := log_kl(record, ratio)) is not None]
         layers = next((names for record, _ in results if (names := layers_of(record, ratio, stage))), ())
         rows = [(errors, found) for record, found in results if (errors := log_errors(record, ratio, stage, layers))]
-        best = min((found for _, found in rows), default=math.inf)
-        if len(rows) < LEAST_RESULTS:
-            return cls(ratio, stage, layers, best)
-        return cls(ratio, stage, layers, best, Ridge.fit(*map(np.array, zip(*rows, strict=True))))
+        return cls.of(ratio, stage, layers, *map(np.array, zip(*rows, strict=True))) if rows else cls(ratio, stage)
+
+    @classmethod
+    def of(cls, ratio: float, stage: Stage, layers: tuple[str, ...], errors: Array, log_kls: Array) -> Self:
+        """Fit to results as arrays. errors: [result, layer], as `log_errors` gives them; log_kls: [result]."""
+        best = float(log_kls.min(initial=math.inf))
+        ridge = Ridge.fit(errors, log_kls) if len(log_kls) >= LEAST_RESULTS else None
+        return cls(ratio, stage, layers, best, ridge)
 
     @property
     def is_informed(self) -> bool:
@@ -96,13 +99,14 @@ class Foresight:
         means, deviations = self.ridge.foretell(np.array([errors]))
         return Foretold(float(means[0]), float(deviations[0]))
 
-    def promises(self, errors: Sequence[Sequence[float]]) -> list[float]:
-        """Give the log of the expected improvement over the best log KL. errors: of each candidate (`log_errors`)."""
-        if self.ridge is None or not errors:
-            return []
-        means, deviations = self.ridge.foretell(np.array(errors))
-        pairs = zip(means.tolist(), deviations.tolist(), strict=True)
-        return [log_expected_improvement(Foretold(*pair), self.best) for pair in pairs]
+    def promises(self, errors: Array) -> Array:
+        """Give the log of the expected improvement over the best log KL, nothing without enough results.
+
+        errors: [candidate, layer], as `log_errors` gives them -> [candidate].
+        """
+        if self.ridge is None or not len(errors):
+            return np.zeros(0)
+        return log_expected_improvement(*self.ridge.foretell(errors), self.best)
 
 
 def log_kl(record: Record, ratio: float) -> float | None:

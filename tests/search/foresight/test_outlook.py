@@ -81,7 +81,7 @@ def test_in_a_campaign_the_bar_is_told_by_what_each_step_saw(make):
     asked = [each for seed in range(8) for each in make.drawn(40, seed)[0]]
 
     def told(record, fitted):
-        return fitted.promises([log_errors(record, RATIO, Stage.RECALL, fitted.layers)])[0]
+        return fitted.promises(np.array([log_errors(record, RATIO, Stage.RECALL, fitted.layers)]))[0]
 
     archivist = Archivist(config)
     for num, record in enumerate(records, 1):
@@ -93,6 +93,39 @@ def test_in_a_campaign_the_bar_is_told_by_what_each_step_saw(make):
             bar = np.quantile([promises[step] - max(each) for step, each in seen.items()], 0.75)
             expected = [told(each, fitted) - max(promises) >= bar - 1e-9 for each in asked]
             assert [archive.promotes(Stage.RECALL, RATIO, each, 0.25) for each in asked] == expected
+
+
+def test_a_branch_goes_on_by_itself(make):
+    """What was told of candidates of the one is not told of those of the other."""
+    records = [each if i < 20 else unmeasured(each) for i, each in enumerate(make.drawn(60)[0])]
+    one = looked_at(records[:40])
+    one.promotes(records[0], 40, 0.2)
+    other = one.branch()
+    worse = [unmeasured(make.candidate(step, [5.0] * 12)) for step in range(20)]
+    for step in range(20):
+        one.add(worse[step], 40 + step)
+        other.add(records[40 + step], 40 + step)
+    for outlook, whole in ((one, records[:40] + worse), (other, records)):
+        expected = [looked_at(whole).promotes(each, 60, 0.2) for each in records]
+        assert [outlook.promotes(each, 60, 0.2) for each in records] == expected
+
+
+def test_who_came_long_before_is_compared_to_nobody(make, monkeypatch):
+    """So a question costs the same however many there are, and is answered alike in whatever order it is asked."""
+    monkeypatch.setattr("search.foresight.outlook.LOOKED_BACK", 40)
+    measured, others = make.drawn(20)[0], [unmeasured(each) for each in make.drawn(100, 1)[0]]
+    perfect = unmeasured(make.candidate(0, [0.0] * 12))
+    long_ago, lately = [*measured, perfect, *others], [*measured, *others, perfect]
+    asked = [unmeasured(each) for each in make.drawn(30, 2)[0]]
+
+    def told(records, *numbers):
+        outlook = looked_at(records)
+        return [[outlook.promotes(each, number, 0.2) for each in asked] for number in numbers]
+
+    plain = told([*measured, others[0], *others], 121)[0]
+    assert told(long_ago, 121, 61, 21, 121)[::3] == [plain, plain]
+    assert told(long_ago, 61, 121)[0] == told(long_ago, 121, 61)[1]
+    assert sum(told(lately, 121)[0]) < sum(plain)
 
 
 def test_a_few_are_promoted_before_a_share_is_more(make):
