@@ -15,8 +15,11 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from search.agents.llm.keys import redacted
+from search.report.wording import cut
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from search.agents.llm.keys import Credentials
 
@@ -25,6 +28,7 @@ LEAST_TOLD_S = 5  # a server that asks for a shorter rest is not talked of
 CONNECT_S = 10.0
 RETRY_AFTER = "retry-after"
 SECONDS = re.compile("[0-9]{1,9}")  # what else may stand there is a date
+MAX_REST = 40  # characters of it
 LATE = (504, 524)  # statuses of gateways that waited in vain for who may have written all of an answer
 LEAST_WAITED_S = 5.0  # whoever hangs up sooner has written nothing
 HERE = "localhost"
@@ -71,7 +75,7 @@ class Client(httpx2.AsyncClient):
     ) -> None:
         timeout = httpx2.Timeout(address.timeout_s, connect=CONNECT_S)
         super().__init__(timeout=timeout, verify=verify, follow_redirects=False, trust_env=not address.is_here)
-        self._address, self._again = address, again
+        self._address, self._again, self._secrets = address, again, credentials.secrets
         own = {name.lower(): value for name, value in credentials.headers.items()}
         self._own = {"authorization": f"Bearer {credentials.key}", "accept-encoding": "identity"} | own
         self.num_lost = 0
@@ -116,8 +120,8 @@ class Client(httpx2.AsyncClient):
         if response.is_success:
             self.has_begun = True
             return
-        self.last = f"HTTP {response.status_code}{asked_to_wait(response.headers.get(RETRY_AFTER, ''))}"
         wait = response.headers.get(RETRY_AFTER, "")
+        self.last = f"HTTP {response.status_code}{asked_to_wait(wait, self._secrets)}"
         if SECONDS.fullmatch(wait) and int(wait) >= LEAST_TOLD_S:
             logging.getLogger(__name__).warning("%s replied with %s", self._address.where, self.last)
 
@@ -149,9 +153,10 @@ async def _content(response: httpx2.Response) -> bytes:
     return bytes(content)
 
 
-def asked_to_wait(retry_after: str) -> str:
-    """Say how long a server asks to be left alone, nothing where it does not."""
+def asked_to_wait(retry_after: str, secrets: Iterable[str] = ()) -> str:
+    """Say how long a server asks to be left alone, nothing where it does not; of a key not even a part."""
     if not retry_after:
         return ""
-    is_told_in_seconds = SECONDS.fullmatch(retry_after)
-    return f", and asks to wait {f'{int(retry_after):,} s' if is_told_in_seconds else f'until {retry_after[:40]}'}"
+    if SECONDS.fullmatch(retry_after):
+        return f", and asks to wait {int(retry_after):,} s"
+    return f", and asks to wait until {cut(redacted(retry_after, secrets), MAX_REST)}"
