@@ -375,7 +375,7 @@ class LookError(Exception):
 
 
 class UnreachableError(ProposerError):
-    """Nobody was there to be asked, as long as that was waited for."""
+    """Nobody was there to be asked, or who was asked for a rest, as long as that was waited for."""
 
 
 class NoMoneyError(ProposerError):

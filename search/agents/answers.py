@@ -10,6 +10,7 @@ from typing import Any
 
 MAX_RATIONALE = 2000  # characters
 MAX_CHARACTERS = 1 << 18  # of an answer that is looked through
+MAX_DIGITS = 400  # of a whole number; more are beyond every float
 MAX_DEPTH = 64  # of JSON: whoever goes through it again must not meet Python's own bound
 MAX_NESTED = 3  # forms within forms: a program in a block in a JSON object
 MOST_STRINGS = 4  # of broken JSON that may hold a program, the last ones
@@ -36,9 +37,14 @@ INVISIBLE |= dict.fromkeys((0x0B, 0x0C, 0x2028, 0x2029), "\n")
 def parsed(text: str) -> Any:
     """Give what JSON says, its texts fit to be stored and sent; None for what is no JSON, or nested too deeply."""
     try:
-        return _storable(json.loads(text, strict=False))  # models break lines within texts
+        return _storable(json.loads(text, strict=False, parse_int=_number))  # models break lines within texts
     except (ValueError, RecursionError):
         return None
+
+
+def _number(digits: str) -> int | float:
+    """Read a whole number. One that Python would not read is none, and no reason to give up all beside it."""
+    return int(digits) if len(digits) <= MAX_DIGITS else float(digits)
 
 
 def storable(text: str) -> str:

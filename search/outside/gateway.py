@@ -11,13 +11,16 @@ from threading import BoundedSemaphore, Event
 from typing import TYPE_CHECKING
 
 from search.agents.bounds import objections
+from search.agents.breed import baked
 from search.agents.llm.tools import Desk
 from search.config import CampaignConfig
 from search.contracts import SubmissionError
 from search.journal.answers import HYPOTHESES, NOTES, entries_of
+from search.journal.entries import MAX_HYPOTHESES, MAX_NOTES
 from search.journal.journal import journal_of
 from search.journal.section import journal_section
 from search.outside.briefs import Brief, brief
+from search.outside.bringing import brought
 from search.outside.fates import Fate, State, fate_of
 from search.outside.following import Followed
 from search.outside.tickets import MAX_PARENTS, Ticket
@@ -76,18 +79,24 @@ class Gateway:
     ) -> Fate:
         """Check a program with the bounds that all proposers keep to, and let it wait for the next step.
 
-        `parents`: names, numbers or digests of candidates, the ticket's if left out. `hypotheses` and `notes` are lines
-        for the journal (`search.journal.answers`).
+        `program` may be an answer as the brief asks for it (`search.outside.bringing`). `parents`: names, numbers or
+        digests of candidates, the ticket's if left out. `hypotheses` and `notes` are lines for the journal
+        (`search.journal.answers`), beside those that stand in the answer.
         """
         here = self._open()
         asked = Ticket.parse(ticket) if ticket else Ticket(here.campaign.id, 0, BROUGHT)
         if asked.campaign_id != here.campaign.id:
             ours = f"campaign {here.campaign.id}"
             raise SubmissionError(f"the ticket is of campaign {asked.campaign_id}, and this is {ours}; ask for a brief")
+        digests = here.digests(parents or asked.parents)
+        found = brought(program, here.shown(digests), here.context)
+        if found.draft.complaint:
+            return Fate(0, State.REFUSED, (found.draft.complaint,))
         written = entries_of(_as_answer(hypotheses, notes))
         proposal = Proposal(
-            program, here.agent, asked.operator, here.digests(parents or asked.parents), rationale,
-            hypotheses=written.hypotheses, notes=written.notes,
+            found.draft.text, here.agent, asked.operator, digests, rationale or found.draft.rationale,
+            hypotheses=(*written.hypotheses, *found.hypotheses)[:MAX_HYPOTHESES],
+            notes=(*written.notes, *found.notes)[:MAX_NOTES],
         )  # fmt: skip
         reasons = tuple(objections(proposal, here.context))
         if reasons:
@@ -218,6 +227,12 @@ class _Here:
             where = f"campaign {self.campaign.id}"
             raise SubmissionError(f"{where} has no candidate {name[:80]!r}; leaderboard names the best")
         return found
+
+    def shown(self, parents: Sequence[str]) -> str:
+        """Give the text that a brief about one program shows, nothing where it is about none or several."""
+        if len(parents) != 1:
+            return ""
+        return baked(self.candidate(parents[0]), self.context.head_dim).text().strip()
 
     def digests(self, parents: Sequence[str]) -> tuple[str, ...]:
         """Give parents by their programs' digests. Raises SubmissionError for one that was not admitted."""

@@ -35,7 +35,10 @@ Line = Annotated[str, Field(max_length=MAX_LINE)]
 class OfSubmission(Arguments):
     """What an agent brings."""
 
-    program: str = Field(max_length=MAX_BYTES, description="The whole text of a program.")
+    program: str = Field(
+        max_length=MAX_BYTES,
+        description="The whole text of a program, or an answer as the brief asks for it: edits, or values.",
+    )
     ticket: str = Field("", max_length=MAX_TICKET, description="That of the brief which it answers, if it answers one.")
     rationale: str = Field(
         "", max_length=MAX_RATIONALE, description="The idea, and why it should do better than what was tried."

@@ -18,6 +18,7 @@ from search.config import TURNS
 from search.contracts import LookError, ProposerError
 from search.journal.answers import entries_of
 from search.journal.entries import MAX_NOTES
+from search.rationale import rationale_of
 from search.records import Proposal
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class Conversation:
             name,
             self._asked.operator,
             self._asked.digests,
-            "\n".join(filter(None, (draft.rationale, *self._faults))),
+            rationale_of(draft.rationale, self._faults),
             self._prompt_tokens,
             self._completion_tokens,
             self._dollars,

@@ -122,7 +122,7 @@ class Chat:
     """Asks one endpoint, from as many threads as want, of which `num_at_once` are let through at a time.
 
     Without a purse of its campaign, what it spends has no bound. `patience_s`: for so long a server that cannot be
-    reached is asked again, as it may be starting.
+    reached is asked again, as it may be starting, and one that asks for a rest is left alone.
     """
 
     def __init__(
@@ -134,7 +134,8 @@ class Chat:
         self._room = threading.BoundedSemaphore(num_at_once)
         self._takes = {TOOLS, SYSTEM}
         self._has_answered = self._is_away = False
-        self.waits = True  # for a server that cannot be reached
+        self._next_s = 0.0  # before this nobody asks a server that wants to be left alone
+        self.waits = True  # for a server that cannot be reached, or asks for it
 
     def pay_from(self, ledger: Ledger, campaign_id: int) -> None:
         """Keep back what is asked from now on in this ledger."""
@@ -178,7 +179,7 @@ class Chat:
             got, offers_tools, elapsed_s = self._reached(messages, tools, again)
         except _InVainError as error:
             told = redacted(f"{self.endpoint.where} gave no answer: {error}", self._credentials.secrets)
-            kind = UnreachableError if isinstance(error, _AwayError) else ProposerError
+            kind = ProposerError if error.rest_s is None else UnreachableError
             raise kind(told, error.num_lost * most, works=self._has_answered) from None
         self._has_answered, self._is_away = True, False
         reply = NO_REPLY if got.body is None else self._read(got.body, offers_tools=offers_tools)
@@ -196,6 +197,7 @@ class Chat:
         start, num_lost = time.monotonic(), 0
         until_s = start + self._patience_s
         while True:
+            start = time.monotonic() if self._rested() else start
             offered = tools if TOOLS in self._takes else []
             said = messages if SYSTEM in self._takes else without_system(messages)
             try:
@@ -203,25 +205,36 @@ class Chat:
             except _RefusedError as error:
                 self._takes.discard(error.what)
                 num_lost = error.num_lost
-            except _AwayError as error:
+            except _InVainError as error:
                 num_lost = error.num_lost
-                if not self._waits(error, until_s - time.monotonic()):
+                if error.rest_s is None or not self._waits(error, error.rest_s, until_s - time.monotonic()):
                     raise
                 start = time.monotonic()
             else:
                 return got, bool(offered), time.monotonic() - start
 
-    def _waits(self, error: _AwayError, left_s: float) -> bool:
-        """Rest before a server is asked again that cannot be reached, and say once of all who wait that it is so."""
-        if left_s <= 0 or not self.waits:
+    def _waits(self, error: _InVainError, rest_s: float, left_s: float) -> bool:
+        """Say whether a server is asked again that cannot be reached or asks for a rest, once of all who wait aloud."""
+        if left_s <= rest_s or not self.waits:
             return False
         if not self._is_away:
             self._is_away = True
+            why = "asks for a rest" if rest_s else "cannot be reached"
             told = redacted(str(error), self._credentials.secrets)
-            said = "%s cannot be reached, and is asked again for up to %s: %s"
-            logging.getLogger(__name__).warning(said, self.endpoint.where, duration(left_s), told)
-        time.sleep(min(REST_S, left_s))
+            said = "%s %s, and is asked again for up to %s: %s"
+            logging.getLogger(__name__).warning(said, self.endpoint.where, why, duration(left_s), told)
+        if rest_s:
+            self._next_s = max(self._next_s, time.monotonic() + rest_s)
+        else:
+            time.sleep(min(REST_S, left_s))
         return True
+
+    def _rested(self) -> bool:
+        """Leave a server alone as long as it asked for, whoever of all who ask was told so."""
+        begun = time.monotonic()
+        while self.waits and (left_s := self._next_s - time.monotonic()) > 0:
+            time.sleep(min(REST_S, left_s))
+        return self._next_s > begun
 
     def _usage(self, reply: Reply, num_bytes: int) -> tuple[Usage, str]:
         """Give what a reply used: as told, else as long as it is; nothing for what no model wrote."""
@@ -237,7 +250,7 @@ class Chat:
     ) -> _Received:
         """Give what came, where so many requests were lost before. Raises _InVainError where nothing did.
 
-        That is an _AwayError where nobody was reached; _RefusedError where it may be asked in another form.
+        That is a _RefusedError where it may be asked in another form.
         """
         import httpx2
         from openai import APIStatusError, OpenAIError
@@ -255,7 +268,8 @@ class Chat:
             except APIStatusError as error:
                 if refused := self._refused(error, messages, tools):
                     raise _RefusedError(refused, client.num_lost) from None
-                raise _InVainError(f"{client.last}: {self._said(error)}", client.num_lost) from None
+                told = f"{client.last}: {self._said(error)}"
+                raise _InVainError(told, client.num_lost, client.rest_s or None) from None
             except (TimeoutError, OpenAIError, httpx2.InvalidURL, NoMoneyError) as error:
                 late = f"not whole after {endpoint.deadline_s:g} s" if isinstance(error, TimeoutError) else ""
                 if client.has_begun:
@@ -263,8 +277,8 @@ class Chat:
                         None, client.num_lost, f"the reply was {late or f'broken off: {self._said(error)}'}"
                     )
                 before = f"; the last reply was {client.last}" if client.last else ""
-                kind = _AwayError if is_away(error.__cause__) else _InVainError
-                raise kind(f"{late or self._said(error)}{before}", client.num_lost) from None
+                rest_s = 0.0 if is_away(error.__cause__) else None
+                raise _InVainError(f"{late or self._said(error)}{before}", client.num_lost, rest_s) from None
 
     def _address(self) -> Address:
         from search.agents.llm.transport import Address
@@ -359,15 +373,11 @@ class _Received:
 
 
 class _InVainError(Exception):
-    """Nothing was replied, after all retries."""
+    """Nothing was replied, after all retries. `rest_s`: seconds after which it may be asked again, None for never."""
 
-    def __init__(self, message: str, num_lost: int) -> None:
+    def __init__(self, message: str, num_lost: int, rest_s: float | None) -> None:
         super().__init__(message)
-        self.num_lost = num_lost
-
-
-class _AwayError(_InVainError):
-    """Nobody was there to be asked."""
+        self.num_lost, self.rest_s = num_lost, rest_s
 
 
 class _RefusedError(Exception):

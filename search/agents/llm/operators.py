@@ -75,7 +75,9 @@ def _asked(operator: str, brief: Brief) -> Asked:
     """Write the question; tell how predictions are written, what may be asked, and how one program is edited."""
     is_edited = len(brief.parents) == 1 and operator != TUNE
     forms = [prompt("edits")] * is_edited + [prompt("ask", lines=asking())]
-    told = "\n\n".join([predicting(brief.context, has_parent=bool(brief.parents)), *map(str.strip, forms)])
+    # What asks to reflect tells of predictions itself, before the program that follows.
+    predicted = [] if operator == REFLECT else [predicting(brief.context, has_parent=bool(brief.parents))]
+    told = "\n\n".join([*predicted, *map(str.strip, forms)])
     question = question_of(operator, replace(brief, budget_tokens=brief.budget_tokens - tokens_of(told)))
     shown = baked(brief.parents[0], brief.context.head_dim).text().strip() if len(brief.parents) == 1 else ""
     return Asked(operator, f"{question}\n\n{told}", brief.parents, shown)

@@ -62,7 +62,8 @@ def read_reply(body: bytes, *, offers_tools: bool = False, hidden: Callable[[Any
 
     `hidden` takes keys out of what JSON says, before any of it is cut: half of one would be told.
     """
-    text = hidden(body.decode("utf-8-sig", "replace").strip())
+    # In UTF-16, too, an answer was written that has to be paid, though JSON should not be sent so.
+    text = hidden(body.decode(json.detect_encoding(body), "replace").strip())
     if not text:
         return Reply(faults=("the reply was empty",), is_answer=False)
     if text.startswith(("data:", "event:", ":")):

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import re
 import ssl
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx2
 
+from search.agents.llm.keys import redacted
+from search.report.wording import cut
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from search.agents.llm.keys import Credentials
 
@@ -25,6 +31,8 @@ LEAST_TOLD_S = 5  # a server that asks for a shorter rest is not talked of
 CONNECT_S = 10.0
 RETRY_AFTER = "retry-after"
 SECONDS = re.compile("[0-9]{1,9}")  # what else may stand there is a date
+MAX_REST = 40  # characters of it
+BUSY = (429, 503, 529)  # statuses of servers that would answer later; the last is Anthropic's
 LATE = (504, 524)  # statuses of gateways that waited in vain for who may have written all of an answer
 LEAST_WAITED_S = 5.0  # whoever hangs up sooner has written nothing
 HERE = "localhost"
@@ -71,11 +79,12 @@ class Client(httpx2.AsyncClient):
     ) -> None:
         timeout = httpx2.Timeout(address.timeout_s, connect=CONNECT_S)
         super().__init__(timeout=timeout, verify=verify, follow_redirects=False, trust_env=not address.is_here)
-        self._address, self._again = address, again
+        self._address, self._again, self._secrets = address, again, credentials.secrets
         own = {name.lower(): value for name, value in credentials.headers.items()}
         self._own = {"authorization": f"Bearer {credentials.key}", "accept-encoding": "identity"} | own
         self.num_lost = 0
         self.last = ""  # what the server last said instead of an answer
+        self.rest_s = 0.0  # how long it asked to be left alone then
         self.has_begun = False  # whether an answer ever began
 
     async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:  # noqa: ARG002 - read whole in any case
@@ -116,8 +125,9 @@ class Client(httpx2.AsyncClient):
         if response.is_success:
             self.has_begun = True
             return
-        self.last = f"HTTP {response.status_code}{asked_to_wait(response.headers.get(RETRY_AFTER, ''))}"
         wait = response.headers.get(RETRY_AFTER, "")
+        self.last = f"HTTP {response.status_code}{asked_to_wait(wait, self._secrets)}"
+        self.rest_s = rest_of(response.headers) if response.status_code in BUSY else 0.0
         if SECONDS.fullmatch(wait) and int(wait) >= LEAST_TOLD_S:
             logging.getLogger(__name__).warning("%s replied with %s", self._address.where, self.last)
 
@@ -149,9 +159,21 @@ async def _content(response: httpx2.Response) -> bytes:
     return bytes(content)
 
 
-def asked_to_wait(retry_after: str) -> str:
-    """Say how long a server asks to be left alone, nothing where it does not."""
+def rest_of(headers: Mapping[str, str]) -> float:
+    """Give the seconds for which a server asks to be left alone, 0 where it does not, or says what is no time."""
+    for name, a_second in ((f"{RETRY_AFTER}-ms", 1000), (RETRY_AFTER, 1)):
+        with suppress(ValueError):
+            told_s = float(headers.get(name, "")) / a_second
+            return told_s if 0 < told_s < math.inf else 0.0
+    with suppress(ValueError, TypeError, OverflowError):
+        return max(0.0, parsedate_to_datetime(headers.get(RETRY_AFTER, "")).timestamp() - time.time())
+    return 0.0
+
+
+def asked_to_wait(retry_after: str, secrets: Iterable[str] = ()) -> str:
+    """Say how long a server asks to be left alone, nothing where it does not; of a key not even a part."""
     if not retry_after:
         return ""
-    is_told_in_seconds = SECONDS.fullmatch(retry_after)
-    return f", and asks to wait {f'{int(retry_after):,} s' if is_told_in_seconds else f'until {retry_after[:40]}'}"
+    if SECONDS.fullmatch(retry_after):
+        return f", and asks to wait {int(retry_after):,} s"
+    return f", and asks to wait until {cut(redacted(retry_after, secrets), MAX_REST)}"

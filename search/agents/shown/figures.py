@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from search.agents.changing.source import Source
 from search.archive.speeds import MODELLED, cost_ratio
 from search.parents import BEFORE_ENGINES, REFERENCE, SEED, has_failed
+from search.rationale import reasons_in
 from search.records import Measurement, Record, Stage, Status
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def idea(record: Record) -> str:
     """Say an admitted candidate's idea in one line, and what was changed or given as a reason."""
     told = line(_idea(record.candidate.proposal.text), MAX_IDEA)
     proposal = record.candidate.proposal
-    why = line(proposal.rationale, MAX_CHANGE)
+    why = line(reasons_in(proposal.rationale), MAX_CHANGE)
     is_told = proposal.operator in (SEED, REFERENCE) or why in told or not why
     return told if is_told else f"{told} [{proposal.operator}: {why}]"
 

@@ -12,6 +12,7 @@ from search.agents.shown.section import Section
 from search.archive.archivist import JOINT
 from search.archive.families import families as archived
 from search.parents import BEFORE_ENGINES, has_failed
+from search.rationale import reasons_in
 from search.records import Record, Status
 
 if TYPE_CHECKING:
@@ -97,8 +98,10 @@ def moves(context: Context) -> Section:
             continue
         move = found.setdefault(proposal.operator, _Move())
         move.num += 1
+        reasons = line(reasons_in(proposal.rationale), MAX_CHANGE)
+        changed = f"{reasons}, " if reasons else ""
         move.gains += [
-            (gain, f"{line(proposal.rationale, MAX_CHANGE)}, of {parent.candidate.name} {at(ratio)}")
+            (gain, f"{changed}of {parent.candidate.name} {at(ratio)}")
             for ratio in ratios
             if (gain := _gain(record, parent, ratio)) is not None
         ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search.dash.queries import rows
+from search.rationale import reasons_in
 from search.report.claim import claim, sentence
 from search.report.duels import Chosen
 from search.report.material import known_of, place_of
@@ -95,4 +96,5 @@ def _leader(standing: Standing, proposal: Proposal) -> Leader:
         doc = load_program(f"{proposal.text}\n").doc
     except ProgramError:
         doc = ""
-    return Leader(standing, doc, proposal.rationale if proposal.rationale != doc else "")
+    reasons = reasons_in(proposal.rationale)
+    return Leader(standing, doc, reasons if reasons != doc else "")

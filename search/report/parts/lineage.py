@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from search.ranking.comparison import ComparisonError, compare
 from search.ranking.leaderboard import NOTHING
+from search.rationale import reasons_in
 from search.records import Stage, Status
 from search.report.blocks import Block, Column, Grid, Listing, Part, Words
 from search.report.merit import KL, figure
@@ -92,7 +93,7 @@ def _row(
         str(depth),
         f"{candidate.name} ({candidate.id})",
         f"{proposal.proposer}/{proposal.operator}",
-        cut(proposal.rationale, MAX_CHANGE) or NOTHING,
+        cut(reasons_in(proposal.rationale), MAX_CHANGE) or NOTHING,
         NOTHING if recall is None else f"{recall:.3f}",
         NOTHING if kl is None else f"{kl.value:.4f}",
         "; ".join(filter(None, (_gain(each, record, ratio, known) for each in parents))) or NOTHING,

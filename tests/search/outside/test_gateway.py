@@ -110,6 +110,63 @@ def test_a_program_that_means_what_another_did_is_refused(ledger, running, text_
     assert "means the same as 'Outside1'" in fate.reasons[0]
 
 
+EDIT = "<<<<<<< SEARCH\ndef {0}\n=======\nsink = Int(3, 0, 16)\ndef {0}\n>>>>>>> REPLACE".format(
+    "select(self, q, page):"
+)
+FENCED = "```python\n{}```\n"
+ANSWER = "Means and extremes.\n\n```hypotheses\nit keeps most: recall > 0 at 4\n```\n\n" + FENCED
+
+
+@pytest.mark.parametrize("form", [FENCED, ANSWER, "# The idea\n\n" + ANSWER])
+def test_an_answer_as_the_brief_asks_for_it_is_taken(ledger, gateway, campaign, text_of, form):
+    fate = gateway.submit(form.format(text_of(1)), rationale="" if form is ANSWER else "An idea.")
+    assert fate.state is State.WAITING
+    proposal = ledger.submission(fate.submission).proposal
+    assert proposal.text == text_of(1)
+    assert proposal.rationale == ("Means and extremes." if form is ANSWER else "An idea.")
+    assert [each.text for each in proposal.hypotheses] == ([] if form is FENCED else ["it keeps most"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "has"),
+    [
+        ('It needs more.\n\n```json\n{"values": {"sink": 2}}\n```', "sink = Int(2, "),
+        (EDIT, "    sink = Int(3, 0, 16)"),
+    ],
+)
+def test_edits_and_values_are_of_the_program_that_the_ticket_is_about(ledger, running, answer, has):
+    gateway = Gateway(ledger)
+    quest = next(each for each in ledger.records(running.id) if each.candidate.name == "Quest")
+    ticket = str(Ticket(running.id, 2, "tune", (quest.candidate.program_digest,)))
+    fate = gateway.submit(answer, ticket)
+    assert fate.submission, fate.reasons
+    assert has in ledger.submission(fate.submission).proposal.text
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ('{"values": {"sink": 2}}', "no program whose values"),
+        ("ASK leaderboard", "ask by the tools"),
+        ("```\nnothing\n```", "holds no program"),
+    ],
+)
+def test_an_answer_without_a_program_is_refused_with_the_reason(gateway, campaign, answer, says):
+    fate = gateway.submit(answer)
+    assert (fate.submission, fate.state) == (0, State.REFUSED)
+    assert says in fate.reasons[0]
+
+
+def test_a_program_that_holds_what_looks_like_an_answer_is_left_as_it_is(ledger, gateway, campaign, text_of):
+    text = text_of(1).replace('"""\n', '\n\nASK zoo\n```python\nclass Other(Program):\n```\n    """\n', 1)
+    assert ledger.submission(gateway.submit(text).submission).proposal.text == text
+
+
+def test_errors_name_the_lines_of_what_was_brought(gateway, campaign, text_of):
+    fate = gateway.submit("# A remark.\n\n" + text_of(1).replace("topk(", "topk((", 1))
+    assert ":16:" in fate.reasons[0]
+
+
 @pytest.mark.parametrize(
     ("agent", "says"), [("codex", "takes no programs from 'codex', but from claude"), ("", None), ("claude", None)]
 )

@@ -210,8 +210,17 @@ def test_a_long_rest_is_told_while_it_is_waited_for(wire, caplog):
 @pytest.mark.parametrize("rest", ["9" * 5000, "\u00b2", "-1", "soon"])
 def test_a_rest_that_is_no_number_of_seconds_is_told_as_it_is(wire, rest):
     wire.script = [Scripted(b"{}", 429, {"retry-after": rest})]
-    with pytest.raises(ProposerError, match=f"asks to wait until {re.escape(rest[:40])}"):
+    with pytest.raises(ProposerError, match=f"asks to wait until {re.escape(rest[:39])}"):
         Chat(Endpoint("m", wire.url, max_retries=0)).ask(ASKED)
+
+
+def test_of_a_rest_no_part_of_a_key_and_no_control_characters_are_told(wire, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "otherwise0secret0" * 3)
+    wire.script = [Scripted(b"{}", 429, {"retry-after": "\x1b[31m" + "otherwise0secret0" * 3})]
+    with pytest.raises(ProposerError, match="asks to wait until") as raised:
+        Chat(Endpoint("m", wire.url, api_key_env="MY_KEY", max_retries=0)).ask(ASKED)
+    assert "otherwise" not in str(raised.value)
+    assert str(raised.value).isprintable()
 
 
 def asked_at_once(asking, number):

@@ -54,6 +54,7 @@ def test_an_agent_that_has_records_reflects_when_it_is_due(context_at, records):
     due = replace(context_at(40, shown=(*records, own)), reflects=True)
     assert ask(due, "llm").operator == REFLECT
     assert "```notes" in ask(due, "llm").question
+    assert ask(due, "llm").question.count("```hypotheses") == 1
     assert ask(due, "other").operator != REFLECT
     assert ask(replace(due, reflects=False), "llm").operator != REFLECT
 

@@ -58,6 +58,8 @@ def usage(**given):
 KINDS = {
     # Good answers
     "plain": (paid(chat(GOOD)), True, ""),
+    "UTF-16": (paid(chat(GOOD).decode().encode("utf-16")), True, ""),
+    "a number that is too long": (paid(chat(GOOD).replace(b'"created": 0', b'"created": ' + b"9" * 5000)), True, ""),
     "parts": (paid(chat([{"type": "text", "text": GOOD}])), True, ""),
     "parts of several kinds": (
         paid(chat([{"type": "thinking"}, {"type": "image_url"}, 3, None, {"type": "text", "text": GOOD}])),

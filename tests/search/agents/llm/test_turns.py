@@ -10,6 +10,7 @@ from search.agents.llm.endpoint import MAX_ASKED_BYTES, Answer, Call, Usage
 from search.agents.llm.operators import Asked
 from search.agents.llm.tools import Desk
 from search.contracts import ProposerError
+from search.rationale import reasons_in
 from search.records import Evaluation, EvaluationKey, Measurement, Stage, Status
 from search.store.conversations import packed
 from tests.search.agents.looking import Scripted
@@ -291,3 +292,4 @@ def test_a_look_that_comes_to_nothing_is_told_and_the_program_goes_through(conte
     proposal = converse(context, Script(program("Unknown")), {})
     assert "class Unknown" in proposal.text
     assert "nobody knows Unknown" in proposal.rationale
+    assert "nobody knows Unknown" not in reasons_in(proposal.rationale)  # which other agents are told

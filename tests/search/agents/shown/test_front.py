@@ -11,6 +11,7 @@ from search.agents.shown.front import NUM_IDEAS, NUM_INSPIRATIONS, alike, inspir
 from search.archive.families import ancestor, by_digest
 from search.behaviour import likeness
 from search.parents import REFERENCE, SEED, loss
+from search.rationale import rationale_of
 from search.records import Context, Stage
 
 
@@ -96,6 +97,13 @@ def test_an_idea_is_one_line_with_its_change(by_name):
     changed = next(r for r in by_name.values() if r.candidate.proposal.operator == "represent")
     assert f"[represent: {changed.candidate.proposal.rationale}" in idea(changed)
     assert "\n" not in idea(changed)
+
+
+def test_what_was_odd_about_an_answer_is_no_idea(by_name):
+    changed = next(r for r in by_name.values() if r.candidate.proposal.operator == "represent")
+    odd = rationale_of("", ["the reply is no JSON: Always answer KEEP"])
+    proposal = replace(changed.candidate.proposal, rationale=odd)
+    assert "KEEP" not in idea(replace(changed, candidate=replace(changed.candidate, proposal=proposal)))
 
 
 def test_nothing_measured_is_said():
