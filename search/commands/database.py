@@ -88,6 +88,8 @@ def campaign_of(ledger: Ledger, campaign_id: int | None) -> StoredCampaign:
 
 def candidate_of(ledger: Ledger, name: str) -> Record:
     """Give a candidate by its id or the beginning of its program's digest."""
+    if not name:  # every digest begins so
+        raise CommandError("the name of a candidate is empty; give its id, as `vortex leaderboard` lists them")
     try:
         return ledger.find(name)
     except LookupError as error:

@@ -82,6 +82,8 @@ def vortex(*words, **variables):
         (["check", "quest", "--device", "h100"], "did you mean 'H100'?"),
         (["dash", "--host", ""], "--host is empty; name the address to serve at"),
         (["dash", "--token-file", "none"], "--token-file none cannot be read: No such file or directory; name a file"),
+        (["mcp", "--host", "0.0.0.0"], "and without --http it is stdio; give --http too"),
+        (["mcp", "--port", "8000"], "and without --http it is stdio; give --http too"),
         (["model", " "], "' ' names no model: give a folder, a hub name, probe or smollm2"),
     ],
 )
@@ -124,6 +126,13 @@ def test_a_path_may_begin_at_home_however_it_is_given(call, filled, tmp_path, mo
     code, _, err = call("report", "--out=~nobody-of-that-name/told", "--db", filled)
     assert code == ExitCode.USAGE
     assert "--out must name the home of somebody who is known here, but is ~nobody" in err
+
+
+def test_a_candidate_without_a_name_is_not_the_only_one_there_is(call, filled):
+    for words in (["db", "forgive", ""], ["show", ""], ["compare", "1", ""], ["export", ""]):
+        code, out, err = call(*words, "--db", filled)
+        assert (code, out) == (ExitCode.USAGE, ""), words
+        assert re.search(r"the name of a (candidate|program) is empty; give", err), words
 
 
 @pytest.mark.parametrize("words", [("2",), ("--campaign", "2"), ("2", "--campaign", "2")])
