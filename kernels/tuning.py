@@ -79,14 +79,14 @@ def _known(device: str, shape: str) -> Tiling | None:
 
 @cache
 def _shipped() -> dict[str, dict[str, dict[str, int]]]:
-    return json.loads(SHIPPED.read_text()) if SHIPPED.is_file() else {}
+    return json.loads(SHIPPED.read_text("utf-8")) if SHIPPED.is_file() else {}
 
 
 def keep(device: torch.device, shape: str, tiling: Tiling) -> None:
     """Write a measured choice down, for this and every later process."""
     known = _shipped()
     known.setdefault(_device_name(device), {})[shape] = asdict(tiling)
-    SHIPPED.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+    SHIPPED.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", "utf-8")
     _known.cache_clear()
 
 

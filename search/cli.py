@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -111,11 +111,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run([_text(each) for each in words])
     except UsageError as error:
-        return _say(sentence(error, words), ExitCode.USAGE)
+        return _say(sentence(error, words, commands()), ExitCode.USAGE)
     except (KeyboardInterrupt, typer.Abort):
         return _say("interrupted", ExitCode.INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again at its exit
+        _discard(sys.stdout)
         return ExitCode.DONE
     except Exception as error:  # the edge: what nobody foresaw is told in one sentence too
         if debug:
@@ -159,5 +159,13 @@ def _tell(error: Exception) -> int:
 def _say(told: str, code: ExitCode) -> int:
     if len(told) > MAX_SENTENCE:  # a name is as long as that, and what is wrong with it is said at the end
         told = f"{told[: MAX_SENTENCE // 2]}…{told[-MAX_SENTENCE // 2 :]}"
-    sys.stderr.write(f"vortex: {shown(told, MAX_SENTENCE + 1)}\n")
+    try:
+        sys.stderr.write(f"vortex: {shown(told, MAX_SENTENCE + 1)}\n")
+    except OSError:  # a full disk behind it, say: the code tells as much as can be told
+        _discard(sys.stderr)
     return code
+
+
+def _discard(stream: TextIO) -> None:
+    """Let what a stream still holds go nowhere: Python would complain again at its exit, by a code of its own."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

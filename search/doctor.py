@@ -300,11 +300,11 @@ def gpu_present() -> bool:
 
 def available_memory_bytes() -> int:
     """Give the memory that is free, or left within the control group's limit, whichever is less."""
-    free = {line.split(":")[0]: line.split()[1] for line in Path("/proc/meminfo").read_text().splitlines()}
+    free = {line.split(":")[0]: line.split()[1] for line in Path("/proc/meminfo").read_text("utf-8").splitlines()}
     limits = [int(free["MemAvailable"]) * 1024]
     limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.exists() and (text := limit.read_text().strip()).isdigit():
-        limits.append(int(text) - int(used.read_text()))
+    if limit.exists() and (text := limit.read_text("utf-8").strip()).isdigit():
+        limits.append(int(text) - int(used.read_text("utf-8")))
     return min(limits)
 
 

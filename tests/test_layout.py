@@ -5,6 +5,7 @@ Nothing is imported here.
 """
 
 import ast
+import re
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -178,23 +179,35 @@ class Module:
     """What is asked of a module's text: it is parsed once for all tests, and the tree is not kept.
 
     `imports` are those anywhere in it, `at_top` those that run when it is imported; `long` are its functions of too
-    many lines.
+    many lines; `by_locale` are the lines that read or write text by an encoding that the machine chooses.
     """
 
     num_lines: int
     imports: tuple[str, ...]
     at_top: tuple[str, ...]
     long: tuple[str, ...]
+    by_locale: tuple[int, ...]
 
 
 @cache
 def _read(path: Path) -> Module:
-    text = path.read_text()
+    text = path.read_text("utf-8")
     tree, package = ast.parse(text), _package(path)
     functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
     long = [f.name for f in functions if f.end_lineno - f.lineno + 1 > MAX_FUNCTION_LINES]
     at_top = _imports(_run_when_imported(tree), package)
-    return Module(text.count("\n"), tuple(_imports(tree, package)), tuple(at_top), tuple(long))
+    by_locale = [n.lineno for n in ast.walk(tree) if isinstance(n, ast.Call) and _leaves_the_encoding_open(n)]
+    return Module(text.count("\n"), tuple(_imports(tree, package)), tuple(at_top), tuple(long), tuple(by_locale))
+
+
+def _leaves_the_encoding_open(call: ast.Call) -> bool:
+    name, given = getattr(call.func, "attr", ""), {each.arg for each in call.keywords}
+    if name in ("read_text", "write_text"):
+        return len(call.args) < (1 if name == "read_text" else 2) and "encoding" not in given
+    if name == "open":
+        mode = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
+        return isinstance(mode, str) and bool(re.fullmatch("[rwax]t?", mode)) and "encoding" not in given
+    return name in ("run", "Popen", "check_output") and "text" in given and "encoding" not in given
 
 
 def _broken(module: str, imported: str) -> bool:
@@ -325,6 +338,18 @@ def test_a_forbidden_import_is_seen():
 @pytest.mark.parametrize("path", [p for p in MODULES if _within(_name(p), LIGHT)], ids=_name)
 def test_a_light_module_imports_nothing_heavy_at_its_top(path):
     assert [name for name in _read(path).at_top if _within(name, HEAVY)] == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_no_file_is_read_as_the_machine_happens_to_write_text(path):
+    assert _read(path).by_locale == ()
+
+
+def test_what_is_read_by_the_locale_is_seen():
+    lines = ["a.read_text()", "a.write_text(b)", "a.open('w')", "subprocess.run(a, text=True)"]
+    lines += ["a.read_text('utf-8')", "a.write_text(b, encoding='utf-8')", "a.open('rb')", "subprocess.run(a)"]
+    calls = [each.value for each in ast.parse("\n".join(lines)).body if isinstance(each, ast.Expr)]
+    assert [_leaves_the_encoding_open(each) for each in calls if isinstance(each, ast.Call)] == [True] * 4 + [False] * 4
 
 
 @pytest.mark.parametrize("path", [p for p in MODULES if _name(p) not in DRAWN_IN_THE_DESIGN], ids=_name)

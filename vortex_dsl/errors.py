@@ -51,5 +51,8 @@ def did_you_mean(seen: str, known: Iterable[str]) -> str:
     """Give `; did you mean 'near'?` when one of the known names is close to the one seen, else nothing."""
     from difflib import get_close_matches
 
-    near = get_close_matches(seen[:64], sorted(known), n=1, cutoff=0.6)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    folded = {
+        name.casefold(): name for name in sorted(known, reverse=True)
+    }  # of two that differ in capitals, the first
+    near = get_close_matches(seen[:64].casefold(), sorted(folded), n=1, cutoff=0.6)
+    return f"; did you mean '{folded[near[0]]}'?" if near else ""

@@ -63,7 +63,9 @@ def _from_file(file: Path) -> dict[str, Any]:
         raise ConfigError(f"the campaign file {file} has more than {MAX_BYTES:,} bytes; is it one?")
     try:
         values = tomllib.loads(content.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file} is no TOML: it is not UTF-8 at byte {error.start}; save it as UTF-8") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{file} is no TOML: {error}") from None
     if not values:
         raise ConfigError(f"{file} has no setting, and a campaign file at least one, as in: model = 'smollm2'")

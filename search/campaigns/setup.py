@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from functools import reduce
 from itertools import cycle
 from pathlib import Path
@@ -36,7 +37,7 @@ from search.evaluator.probe import PROBE
 from search.kinds.wished import read_wishes
 from search.outside.arrivals import Arrivals
 from search.parents import GIVEN
-from vortex_dsl.errors import did_you_mean
+from vortex_dsl.errors import did_you_mean, quoted
 from vortex_dsl.values import MAX_TOKENS
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 MAX_ENDPOINTS, MAX_KINDS = 16, 8
 File = Annotated[Path, Field(strict=False)]  # or a text that is one
+ADDRESS = re.compile(r"local|auto|[^/\s]+:0*[1-9]\d{0,4}")  # Ray's own "auto": the cluster that this machine is in
 TAKEN = (*KNOWN, Seeds.name, GIVEN, Arrivals.name, SIMPLIFIER)
 
 
@@ -188,6 +190,14 @@ class Setup(BaseModel):
             CampaignConfig(**{name: given})
         except ConfigError as error:
             raise ValueError(str(error).removeprefix(f"{name} ")) from None
+        return given
+
+    @field_validator("ray")
+    @classmethod
+    def _an_address(cls, given: str) -> str:
+        """Refuse here what Ray would look for in silence, or take for no address at all."""
+        if not ADDRESS.fullmatch(given):
+            raise ValueError(f"is {quoted(given)}; give local, or HOST:PORT of a cluster's head, such as head:6379")
         return given
 
     @field_validator("stop_at")

@@ -19,7 +19,8 @@ from search.campaigns.bounds import (
     MAX_TURNS,
     MAX_WORKERS,
 )
-from search.commands.options import DATABASE_VARIABLE, OF_DATABASE, storable
+from search.commands.exits import CommandError
+from search.commands.options import DATABASE_VARIABLE, OF_DATABASE, path, storable
 from vortex_dsl.values import MAX_TOKENS
 
 if TYPE_CHECKING:
@@ -31,10 +32,11 @@ LLM = "llm"  # the endpoint that options describe
 
 CampaignFile = Annotated[
     Path | None,
-    typer.Argument(metavar="FILE", help="A campaign file (TOML); options replace what it says."),
+    typer.Argument(metavar="FILE", parser=path, help="A campaign file (TOML); options replace what it says."),
 ]
 FileToGoOnWith = Annotated[
-    Path | None, typer.Option("--file", metavar="FILE", help="The campaign file with endpoints and machines.")
+    Path | None,
+    typer.Option("--file", metavar="FILE", parser=path, help="The campaign file with endpoints and machines."),
 ]
 
 
@@ -55,6 +57,8 @@ class Asked:
 
     def _given(self) -> dict[str, Any]:
         given = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name in (name for name, value in given.items() if value == ""):  # as a variable is that nobody has set
+            raise CommandError(f"--{name.replace('_', '-')} is empty; give it a value, or leave it out")
         given = {KEYS.get(name, name): value for name, value in given.items() if value is not None}
         endpoint = {name: given.pop(name) for name in (LLM, "base_url", "price") if name in given}
         return given | ({"endpoints": {LLM: endpoint}} if endpoint else {})
@@ -144,7 +148,10 @@ class Searched(Asked):
     seed_program: Annotated[
         list[Path] | None,
         typer.Option(
-            "--seed-program", metavar="FILE", help="Begin with this program too, after the zoo's; repeatable."
+            "--seed-program",
+            metavar="FILE",
+            parser=path,
+            help="Begin with this program too, after the zoo's; repeatable.",
         ),
     ] = None
 
@@ -236,6 +243,7 @@ class Judged(Asked):
         typer.Option(
             "--text",
             metavar="FILE",
+            parser=path,
             help="Judge on this text instead of Python's help topics, or its sources where --tokens asks for more.",
         ),
     ] = None

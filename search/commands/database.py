@@ -10,6 +10,7 @@ from search.commands.options import DATABASE_VARIABLE
 from search.commands.output import note
 from search.store.errors import SchemaError
 from search.store.patience import PATIENCE_S
+from vortex_dsl.errors import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +66,8 @@ def check_there(place: str) -> None:
     file = file_of(place)
     if file is not None and file.is_dir():
         raise CommandError(f"{file} is a folder; name the database's file in it with --db")
+    if file is not None and file.exists() and not file.is_file():
+        raise CommandError(f"{file} is no regular file; name a database's file with --db")
     if file is not None and not file.is_file():
         named = place.removeprefix("sqlite:///")
         raise CommandError(
@@ -79,12 +82,14 @@ def campaign_of(ledger: Ledger, campaign_id: int | None) -> StoredCampaign:
     except LookupError as error:
         if campaign_id is None:
             raise CommandError("the database holds no campaign; `vortex run` starts one") from error
-        told = f"the database holds no campaign {campaign_id}; `vortex status` names them, `vortex run` starts one"
-        raise CommandError(told) from error
+        known = listed(str(each.id) for each in ledger.campaigns()) or "none; `vortex run` starts one"
+        raise CommandError(f"the database holds no campaign {campaign_id}; it has {known}") from error
 
 
 def candidate_of(ledger: Ledger, name: str) -> Record:
     """Give a candidate by its id or the beginning of its program's digest."""
+    if not name:  # every digest begins so
+        raise CommandError("the name of a candidate is empty; give its id, as `vortex leaderboard` lists them")
     try:
         return ledger.find(name)
     except LookupError as error:

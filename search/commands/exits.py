@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 from enum import IntEnum
 
 
@@ -45,6 +46,9 @@ def explain(error: Exception) -> CommandError | None:
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename is not None else ""
         return CommandError(f"{place}{error.strerror}", ExitCode.INFRASTRUCTURE)
+    if isinstance(error, UnicodeDecodeError) and (here := locale.getpreferredencoding(False)).upper() != "UTF-8":
+        told = f"a library reads its own files as {here} here, and they are UTF-8; set PYTHONUTF8=1, or LC_ALL=C.UTF-8"
+        return CommandError(f"{told} ({message})", ExitCode.INFRASTRUCTURE)
     for kind, code in _deliberate_errors():
         if isinstance(error, kind):
             return CommandError(message, code)

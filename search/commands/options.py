@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 from dataclasses import is_dataclass
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from search.campaigns import bounds
+from search.commands.usage import SEEN, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,10 +37,24 @@ Settings = Annotated[
 ]
 
 
+def path(given: str) -> Path:
+    """Read a path, and refuse one without a character: pathlib takes it for the folder that one happens to be in.
+
+    No shell says whose home a ~ behind `--out=` is.
+    """
+    if not given:
+        raise ValueError("must name a file or a folder")
+    try:
+        return Path(given).expanduser()
+    except RuntimeError as error:
+        raise ValueError("must name the home of somebody who is known here") from error
+
+
 def storable(value: int | None) -> int | None:
     """Refuse a whole number that no database keeps; as a bound of Typer's, help would print all of its digits."""
     if value is not None and abs(value) > LARGEST:
-        raise typer.BadParameter(f"must be at {'most' if value > 0 else 'least'} {LARGEST if value > 0 else -LARGEST}")
+        bound = f"most {LARGEST}" if value > 0 else f"least -{LARGEST}"
+        raise typer.BadParameter(f"must be at {bound}{SEEN}{shown(str(value))}")
     return value
 
 

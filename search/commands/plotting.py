@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from search.commands import options
 from search.commands.exits import CommandError, ExitCode
 from search.commands.output import note
 
@@ -23,13 +24,18 @@ FORMATS = (".png", ".svg")
 OfRows = Annotated[
     Path | None,
     typer.Option(
-        "--plot", metavar="FILE",
+        "--plot", metavar="FILE", parser=options.path,
         help="Draw it too, as .png or .svg: the front at one cost ratio, as --ratio says, or the best over all.",
     ),
 ]  # fmt: skip
 OfAttention = Annotated[
     Path | None,
-    typer.Option("--plot", metavar="FILE", help="Draw which pages it attends to, beside an oracle's, as .png or .svg."),
+    typer.Option(
+        "--plot",
+        metavar="FILE",
+        parser=options.path,
+        help="Draw which pages it attends to, beside an oracle's, as .png or .svg.",
+    ),
 ]
 
 

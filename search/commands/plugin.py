@@ -20,10 +20,17 @@ if TYPE_CHECKING:
     from search.plugin.wheel import Wheel as ReadWheel
     from search.records import Record
 
-Folder = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where the wheel goes.")]
-Wheel = Annotated[Path, typer.Argument(metavar="WHEEL", help="A wheel that `vortex export` wrote.")]
+Folder = Annotated[
+    Path, typer.Option("-o", "--output", metavar="DIR", parser=options.path, help="Where the wheel goes.")
+]
+Wheel = Annotated[
+    Path, typer.Argument(metavar="WHEEL", parser=options.path, help="A wheel that `vortex export` wrote.")
+]
 TextFile = Annotated[
-    Path | None, typer.Option("--text", metavar="FILE", help="The text that it was judged on, where that was a file.")
+    Path | None,
+    typer.Option(
+        "--text", metavar="FILE", parser=options.path, help="The text that it was judged on, where that was a file."
+    ),
 ]
 Ratio = Annotated[
     float | None,
@@ -102,13 +109,15 @@ def verify(wheel: Wheel, model: Served = "", text: TextFile = None, as_json: opt
 def _unanswered(record: Record, ratio: float | None) -> str:
     """Say why there is nothing to promise of a candidate, and at which cost ratios there is."""
     from search.plugin.card import answered
+    from search.records import Status
 
     said = f"candidate {record.candidate.id} gave no answers in an engine that a wheel could be verified by"
     others = sorted({each.ratio for each in record.evaluations if answered(record, each.ratio)})
     if others and ratio is not None:
         named = " or ".join(f"--ratio {each:g}" for each in others)
         return f"{said} at a cost ratio of {ratio:g}; give {named}"
-    return f"{said} ({record.status}); export one that did, as `vortex leaderboard --where 'speedup > 0'` lists them"
+    ended = "" if record.status is Status.OK else f" ({record.status})"
+    return f"{said}{ended}; export one that did, as `vortex leaderboard --where 'speedup > 0'` lists them"
 
 
 def _own_model(wheel: ReadWheel) -> str:

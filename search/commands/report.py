@@ -9,11 +9,12 @@ import typer
 
 from search.commands import options
 from search.commands.database import campaign_of, existing
-from search.commands.exits import CommandError
+from search.commands.exits import CommandError, ExitCode
 from search.commands.output import note, print_json, print_line
 
 Folder = Annotated[
-    Path | None, typer.Option("--out", metavar="FOLDER", help="Where to write it; report_ID when left out.")
+    Path | None,
+    typer.Option("--out", metavar="FOLDER", parser=options.path, help="Where to write it; report_ID when left out."),
 ]
 MARKDOWN, PAGE = "report.md", "report.html"
 
@@ -25,7 +26,6 @@ def report(
     as_json: options.Json = False,
 ) -> None:
     """Tell what became of a campaign: whether anything beats the published rules, the fronts, lineages and costs."""
-    from search.evaluator.scratch.files import publish
     from search.report.markdown import markdown, pictures
     from search.report.material import gather
     from search.report.page import page
@@ -36,11 +36,10 @@ def report(
     with existing(db) as ledger, UNCOLLECTED:
         found = campaign_of(ledger, campaign)
         told = reported(gather(ledger, found))
-    folder = _made(out or Path(f"report_{found.id}"))
+    folder = out or Path(f"report_{found.id}")
     files = {MARKDOWN: markdown(told).encode(), PAGE: page(told).encode()}
     files |= {f"{each.name}.svg": each.svg for each in pictures(told)}
-    for name, content in files.items():
-        publish(folder / name, content)
+    _write(folder, files)
     if as_json:
         places = {"markdown": str(folder / MARKDOWN), "html": str(folder / PAGE)}
         print_json({"campaign": found.id, **places, "headline": told.headline, "answers": told.answers})
@@ -50,9 +49,15 @@ def report(
         print_line(str(folder / name))
 
 
-def _made(folder: Path) -> Path:
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    from search.evaluator.scratch.files import publish
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            publish(folder / name, content)
     except (FileExistsError, NotADirectoryError) as error:
         raise CommandError(f"--out {folder} is a file, or lies in one; name a folder") from error
-    return folder
+    except OSError as error:
+        told = f"--out {folder} cannot be written to: {error.strerror}; name another folder"
+        raise CommandError(told, ExitCode.INFRASTRUCTURE) from error

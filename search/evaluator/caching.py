@@ -88,7 +88,7 @@ def machine_bytes() -> int:
     """Give the machine's memory, or the control group's limit where that is less."""
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.exists() and (text := limit.read_text().strip()).isdigit():
+    if limit.exists() and (text := limit.read_text("utf-8").strip()).isdigit():
         limits.append(int(text))
     return min(limits)
 

@@ -26,7 +26,7 @@ def compile_ahead(scratch: Path) -> subprocess.Popen[bytes] | None:
     """
     scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
     box = Box(scratch)
-    with (scratch / LOCK).open("w") as lock:
+    with (scratch / LOCK).open("w", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -47,7 +47,7 @@ def is_compiling(scratch: Path) -> bool:
     file = scratch / LOCK
     if not file.exists():
         return False
-    with file.open("r") as lock:
+    with file.open("r", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -105,7 +105,7 @@ def _load_class(model: str) -> None:
     """
     from vllm.model_executor.models import ModelRegistry
 
-    for name in json.loads(Path(model, "config.json").read_text()).get("architectures") or ():
+    for name in json.loads(Path(model, "config.json").read_text("utf-8")).get("architectures") or ():
         if registered := ModelRegistry.models.get(name):  # else vLLM knows what to do
             ModelRegistry.register_model(name, registered.load_model_cls())
 

@@ -61,7 +61,7 @@ def _device() -> str:
         import torch
 
         return torch.cuda.get_device_name()
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
 
@@ -72,7 +72,7 @@ def _driver() -> str:
     import torch
 
     version = Path("/sys/module/nvidia/version")
-    return version.read_text().strip() if version.exists() else f"CUDA {torch.version.cuda}"
+    return version.read_text("utf-8").strip() if version.exists() else f"CUDA {torch.version.cuda}"
 
 
 def _torch_version() -> str:
@@ -95,7 +95,14 @@ def _vllm_version() -> str:
 def _commit() -> str:
     folder = Path(__file__).parent
     try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=False)
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=folder,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
     except OSError:
         return ""
     return found.stdout.strip() if found.returncode == 0 else ""

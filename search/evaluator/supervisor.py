@@ -49,7 +49,7 @@ def descendants(root: int) -> list[int]:
 
 def _parent_of(process: Path) -> int:
     try:
-        stat = (process / "stat").read_text()
+        stat = (process / "stat").read_text("utf-8")
     except OSError:  # ended between the listing and the reading
         return -1
     return int(stat.rpartition(")")[2].split()[1])

@@ -173,7 +173,8 @@ class Gateway:
             try:
                 return self.ledger.campaign(self.campaign_id)
             except LookupError as error:
-                raise SubmissionError(str(error.args[0])) from None
+                told = "leave it out, for the newest that takes your programs"
+                raise SubmissionError(f"{error.args[0]}; {told}") from None
         for campaign in reversed(self.ledger.campaigns()):
             names = CampaignConfig.from_json(campaign.settings).outside
             if self.agent in names or (names and not self.agent):
@@ -187,7 +188,7 @@ class Gateway:
         try:
             return self.ledger.submission(submission)
         except LookupError as error:
-            raise SubmissionError(str(error.args[0])) from None
+            raise SubmissionError(f"{error.args[0]}; give the number that was told when it was brought") from None
 
     def _fate(self, submission: Submission) -> Fate:
         """Tell how far a submission is; one that no step has taken when its campaign ends will never be measured."""

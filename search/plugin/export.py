@@ -78,7 +78,9 @@ def export_wheel(record: Record, circumstances: Circumstances, out_dir: Path) ->
         project, card = Path(folder), card_of(record, circumstances)
         _describe(project, names, card)
         _write_runtime(project / names.package, names.package)
-        (project / names.package / "exported.json").write_text(json.dumps(card, indent=2, sort_keys=True) + "\n")
+        (project / names.package / "exported.json").write_text(
+            json.dumps(card, indent=2, sort_keys=True) + "\n", "utf-8"
+        )
         return _build(project, out_dir)
 
 
@@ -139,7 +141,9 @@ def _build(project: Path, out_dir: Path) -> Path:
     out_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as built:
         command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", built]
-        done = subprocess.run([*command, str(project)], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*command, str(project)], capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
         if done.returncode:
             raise ExportError(f"the wheel could not be built: {done.stderr.strip()[-300:]}")
         wheel = next(Path(built).glob("*.whl"))

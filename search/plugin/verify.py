@@ -182,7 +182,7 @@ def fresh_environment(folder: Path, wheel: Path) -> Path:
         if not entry.name.startswith(HIDDEN) and entry.suffix != ".pth":
             (seen / entry.name).symlink_to(entry)
     own = next((folder / "venv" / "lib").glob("python*")) / "site-packages"
-    (own / "beside.pth").write_text(f"{seen}\n")
+    (own / "beside.pth").write_text(f"{seen}\n", "utf-8")
     _install(python, wheel.resolve(), folder)
     return python
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Kind = Literal["number", "text", "flag"]
 
 MAX_CHARACTERS = 1000
+EXAMPLE = "write for example 'kl < .1'"
 OF_TYPE: dict[str, Kind] = {"int": "number", "float": "number", "float | None": "number", "str": "text", "bool": "flag"}
 KINDS = {each.name: OF_TYPE[str(each.type)] for each in fields(Standing) if str(each.type) in OF_TYPE}
 NOWHERE = {"\0", *map(chr, range(0xD800, 0xE000))}  # characters that no database keeps, so that no row has them
@@ -39,7 +40,7 @@ def parse(text: str) -> ast.expr:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         told = error.msg if isinstance(error, SyntaxError) else str(error) or "too deep"
-        raise ConditionError(f"--where {text!r} is no condition ({told}); write for example 'kl < .1'") from error
+        raise ConditionError(f"--where {text!r} is no condition ({told}); {EXAMPLE}") from error
     _check_condition(tree, text)
     return tree
 
@@ -69,12 +70,14 @@ def _check_condition(node: ast.expr, text: str) -> None:
     elif isinstance(node, ast.Compare):
         _check_comparison([node.left, *node.comparators], node.ops, text)
     elif not (isinstance(node, ast.Name) and field_of(node.id, "--where") == "flag"):
-        raise ConditionError(f"--where: {_part(node, text)} neither compares anything nor can be true or false")
+        raise ConditionError(
+            f"--where: {_part(node, text)} neither compares anything nor can be true or false; {EXAMPLE}"
+        )
 
 
 def _check_comparison(sides: Sequence[ast.expr], signs: Sequence[ast.cmpop], text: str) -> None:
     if not all(isinstance(sign, COMPARISONS) for sign in signs):
-        raise ConditionError("--where: only <, <=, >, >=, == and != compare")
+        raise ConditionError(f"--where: only <, <=, >, >=, == and != compare; {EXAMPLE}")
     kinds = [_kind(side, text) for side in sides]
     if len(set(kinds)) > 1:
         told = ", ".join(f"{_part(side, text)} is a {kind}" for side, kind in zip(sides, kinds, strict=True))

@@ -103,6 +103,10 @@ def _parse(place: str) -> URL:
         raise StoreError(f"{place!r} names no database. {REMEDY}") from error
     if backend not in ("sqlite", "postgresql"):
         raise StoreError(f"{backend} is not a database that the ledger knows. {REMEDY}")
+    if backend == "sqlite" and parsed.query:  # SQLAlchemy would ignore them, and warn of that
+        raise StoreError(
+            f"{place!r} has options of its own behind the '?'; leave them out: the ledger sets them itself."
+        )
     return parsed
 
 
@@ -116,6 +120,9 @@ def _connect_sqlite(url: URL, *, read_only: bool) -> Engine:
         return reader(engine)
     if not file.parent.is_dir():
         raise StoreError(f"The database {file} cannot be made: the folder {file.parent} does not exist.")
+    if file.exists() and not file.is_file():
+        kind = "a folder" if file.is_dir() else "no regular file"
+        raise StoreError(f"The database {file} cannot be made: that is {kind}. {REMEDY}")
     engine = create_engine(url.set(database=str(file)), connect_args={"timeout": BUSY_TIMEOUT_S})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

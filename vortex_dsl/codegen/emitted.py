@@ -46,7 +46,9 @@ def helpers() -> frozenset[str]:
         spec = importlib.util.find_spec(name)
         assert spec is not None
         assert spec.origin is not None
-        functions = [each for each in parsed(Path(spec.origin).read_text()).body if isinstance(each, ast.FunctionDef)]
+        functions = [
+            each for each in parsed(Path(spec.origin).read_text("utf-8")).body if isinstance(each, ast.FunctionDef)
+        ]
         found |= {each.name for each in functions if [ast.unparse(x) for x in each.decorator_list] == ["triton.jit"]}
     return frozenset(found)
 
@@ -123,7 +125,7 @@ def load_kernels(text: str) -> dict[str, Any]:
     check_emitted(text)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     path = _folder() / f"emitted_{digest}.py"
-    path.write_text(text)
+    path.write_text(text, "utf-8")
     spec = importlib.util.spec_from_file_location(f"vortex_emitted_{digest}", path)
     assert spec is not None
     assert spec.loader is not None

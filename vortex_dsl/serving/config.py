@@ -129,7 +129,7 @@ def serving_config(vllm_config: Any) -> ServingConfig:
 @cache
 def exported_card() -> dict[str, Any] | None:
     """Give what this package says of its exported program (`search.plugin.card`), None where it carries none."""
-    return json.loads(PACKAGED.read_text()) if PACKAGED.is_file() else None
+    return json.loads(PACKAGED.read_text("utf-8")) if PACKAGED.is_file() else None
 
 
 def warn_of_what_was_not_judged(program: Program, group: int, head_dim: int) -> None:

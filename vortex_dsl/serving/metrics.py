@@ -93,7 +93,7 @@ def _shared(layer: str) -> np.ndarray:
     number = sum(1 for _ in folder.glob(f"{os.getpid()}-*.json"))
     counts = folder / f"{os.getpid()}-{number}.counts"
     totals = np.memmap(counts, dtype=np.int64, mode="w+", shape=(len(NAMES),))
-    counts.with_suffix(".json").write_text(json.dumps({"layer": layer}))
+    counts.with_suffix(".json").write_text(json.dumps({"layer": layer}), "utf-8")
     return np.asarray(totals)  # without what a memmap does beside at each access
 
 
@@ -121,7 +121,7 @@ class _Collector:
 
         totals: dict[str, np.ndarray] = {}
         for told in sorted(self._folder.glob("*.json")):
-            layer = json.loads(told.read_text())["layer"]
+            layer = json.loads(told.read_text("utf-8"))["layer"]
             counts = np.fromfile(told.with_suffix(".counts"), dtype=np.int64)
             totals[layer] = totals.get(layer, 0) + counts
         for i, name in enumerate(NAMES):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vortex_dsl.errors import quoted
+
 _FOLDER = Path(__file__).parent
 
 
@@ -15,11 +17,11 @@ def names() -> tuple[str, ...]:
 def path(name: str) -> Path:
     """Give the file of a program. Raises LookupError for a name that is not in the zoo."""
     if name not in names():
-        message = f"no program '{name}' in the zoo; it has {', '.join(names())}"
+        message = f"no program {quoted(name)} in the zoo; it has {', '.join(names())}"
         raise LookupError(message)
     return _FOLDER / f"{name}.py"
 
 
 def text(name: str) -> str:
     """Give the text of a program."""
-    return path(name).read_text()
+    return path(name).read_text("utf-8")

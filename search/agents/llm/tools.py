@@ -20,7 +20,7 @@ from search.agents.shown.section import fenced
 from search.contracts import LookError
 from search.records import Proposal, Status
 from vortex_dsl import ProgramError, load_program, zoo
-from vortex_dsl.errors import did_you_mean
+from vortex_dsl.errors import did_you_mean, quoted
 from vortex_dsl.frontend.source import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from search.records import Context, Record
 
 MAX_NAME = 200  # characters
+TELLING = ("json_invalid", "extra_forbidden", "missing")  # faults that are none of a value
 # Blanks are never given back: a line of thousands of them would take hours.
 SPOKEN = re.compile(r"^[ \t]*+`?ASK[ \t]++(\w++)[ \t]*+(\{.*\})?[ \t]*+`?[ \t]*+$", re.MULTILINE)
 NO_LOOKER = "there is no look here: no recordings of a model's attention belong to this campaign"
@@ -234,4 +235,14 @@ def fault(error: ValidationError) -> str:
     """Say what is wrong with the first argument that is; others are counted."""
     first, num_more = error.errors(include_url=False)[0], error.error_count() - 1
     place = ".".join(map(str, first["loc"]))[:MAX_NAME] or "the arguments"
-    return f"{place}: {first['msg']}{f' (and {num_more} more)' if num_more else ''}"
+    seen = "" if first["type"] in TELLING else f", but is {_shown(first['input'])}"
+    return f"{place}: {first['msg']}{seen}{f' (and {num_more} more)' if num_more else ''}"
+
+
+def _shown(value: object) -> str:
+    """Show a value as JSON has it: a text in quotes, a number without."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "an object"
+    return quoted(value) if isinstance(value, str) else quoted(value).strip("'")

@@ -24,7 +24,12 @@ Host = Annotated[
 Port = Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="Its port; 0: any that is free.")]
 TokenFile = Annotated[
     Path | None,
-    typer.Option("--token-file", metavar="FILE", help=f"Ask whoever comes for the token in this file, or in {TOKEN}."),
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        parser=options.path,
+        help=f"Ask whoever comes for the token in this file, or in {TOKEN}.",
+    ),
 ]
 Writes = Annotated[bool, typer.Option("--writes", help="Let tags and notes be written; nothing else ever is.")]
 
@@ -64,10 +69,16 @@ def _token(file: Path | None) -> str | None:
     if not given and file is None:
         return None
     if not (LEAST_TOKEN <= len(given) <= MOST_TOKEN and given.isascii() and given.isprintable() and " " not in given):
-        raise CommandError(f"{place} must hold {LEAST_TOKEN} to {MOST_TOKEN} printable ASCII characters without spaces")
+        held = f"{len(given)} characters" if len(given) <= MOST_TOKEN else "more"  # how many, and never which
+        must = f"must hold {LEAST_TOKEN} to {MOST_TOKEN} printable ASCII characters without spaces"
+        raise CommandError(f"{place} {must}, but holds {held}")
     return given
 
 
 def _read(file: Path) -> str:
-    with file.open("rb") as opened:
-        return opened.read(MOST_TOKEN + 2).decode("ascii", "replace").strip()
+    try:
+        with file.open("rb") as opened:
+            return opened.read(MOST_TOKEN + 2).decode("ascii", "replace").strip()
+    except OSError as error:
+        why = f"--token-file {file} cannot be read: {error.strerror}"
+        raise CommandError(f"{why}; name a file that holds the token") from error

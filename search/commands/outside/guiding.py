@@ -14,7 +14,10 @@ from search.commands.output import note, print_json
 FILE = "AGENTS.md"  # which coding agents read by themselves: https://agents.md
 
 Folder = Annotated[
-    Path, typer.Argument(metavar="FOLDER", help="Where the agent will be started; made if it is not there.")
+    Path,
+    typer.Argument(
+        metavar="FOLDER", parser=options.path, help="Where the agent will be started; made if it is not there."
+    ),
 ]
 Agent = Annotated[
     str, typer.Option("--agent", metavar="NAME", help="The agent's name as a proposer: small letters, digits and _.")

@@ -67,6 +67,10 @@ def mcp(
     from search.outside.lookers import Lookers
     from search.outside.server import serve_stdio
 
+    if not http and (host, port) != (LOOPBACK, 0):
+        raise CommandError(
+            "--host and --port say where HTTP is served, and without --http it is stdio; give --http too"
+        )
     cluster = connected(ray, 1) if ray else nullcontext()
     with opened(db) as ledger, cluster, closing(Lookers(nearest_looker_of)) as lookers:
         gateway = Gateway(ledger, agent, campaign, lookers)

@@ -203,7 +203,7 @@ def _knock(address: str) -> Any:
 
 def _content(file: Path) -> str:
     try:
-        return file.read_text().strip()
+        return file.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError):
         return ""
 

@@ -26,6 +26,8 @@ def model_folder(name: str) -> Path:
 
     What smollm2 needs is converted when it is first asked for. Raises ModelError.
     """
+    if not name.strip():
+        raise ModelError(f"{name!r} names no model: give a folder, a hub name, {' or '.join(OWN)}")
     if name == probe.PROBE:
         name = str(probe.MODEL_FOLDER)
     if name == smollm2.NAME:

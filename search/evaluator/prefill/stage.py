@@ -30,7 +30,7 @@ def prefilled(arms: Arms, task: EvaluationTask) -> Child:
             if not _all_kept(told):
                 files = _kept_by_others(arms, args)
                 files = files or arms.ask_reference("prefill", args, arms.limits.prefill_s)["files"]
-                write_atomically(told, lambda part: part.write_text(json.dumps(files)))
+                write_atomically(told, lambda part: part.write_text(json.dumps(files), "utf-8"))
     engine = arms.sparse(task)
     engine.call("prefill", args, arms.limits.prefill_s)
     return engine

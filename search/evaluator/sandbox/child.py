@@ -177,5 +177,5 @@ def _describe(code: int) -> str:
 
 def _oom_kills() -> int:
     """Give the number of processes that the kernel has killed for want of memory since it started."""
-    lines = Path("/proc/vmstat").read_text().splitlines()
+    lines = Path("/proc/vmstat").read_text("utf-8").splitlines()
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)

@@ -17,7 +17,7 @@ def hide_environment() -> None:
     """Blank that memory; the variables stay, for us and for C libraries, in memory of our own. Idempotent."""
     for name, value in os.environb.items():
         os.putenv(name, value)  # a copy, which the C library points to from now on
-    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    fields = Path("/proc/self/stat").read_text("utf-8").rpartition(")")[2].split()
     begins, ends = int(fields[BEGINS]), int(fields[ENDS])
     if 0 < begins < ends:
         ctypes.memset(begins, 0, ends - begins)

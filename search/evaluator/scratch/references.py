@@ -41,7 +41,7 @@ def kept_reference(settings: WorkerSettings, task: EvaluationTask, ask: Callable
             if kept is None:
                 kept = ask()
                 text = json.dumps({"circumstances": circumstances, "reply": kept})
-                write_atomically(path, lambda part: part.write_text(text))
+                write_atomically(path, lambda part: part.write_text(text, "utf-8"))
     return kept
 
 

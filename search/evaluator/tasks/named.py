@@ -40,7 +40,7 @@ def source_of(name: str, model: Path, lengths: tuple[int, ...], scratch: Path) -
         file = file.resolve()
         source = PREFIX + _digest(file)
         text = json.dumps({"file": str(file)})
-        write_atomically(_place(source, scratch), lambda path: path.write_text(text))
+        write_atomically(_place(source, scratch), lambda path: path.write_text(text, "utf-8"))
     task_of(source, model, lengths, scratch)
     return source
 

@@ -32,6 +32,34 @@ def test_a_database_is_named_by_path_url_or_variable(call, filled, monkeypatch, 
     assert not (tmp_path / "other.db").exists()
 
 
+def test_a_url_of_a_file_with_options_is_refused_in_a_sentence_of_ours(call, filled):
+    code, out, err = call("status", "--db", f"sqlite:///{filled}?mode=ro")
+    assert (code, out, err.count("\n")) == (ExitCode.INFRASTRUCTURE, "", 1)
+    assert "has options of its own behind the '?'; leave them out" in err
+
+
+def test_what_is_no_file_is_not_said_to_be_missing(call):
+    code, out, err = call("status", "--db", "/dev/null")
+    assert (code, out, err) == (
+        ExitCode.USAGE, "", "vortex: /dev/null is no regular file; name a database's file with --db\n"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("option", ["--base-url", "--llm", "--stop-at", "--task", "--model", "--ray", "--db"])
+def test_an_option_of_a_variable_that_nobody_set_is_not_as_if_it_were_left_out(call, option):
+    for words in (["run", "--dry-run", option, ""], ["run", "--dry-run", f"{option}="]):
+        code, out, err = call(*words)
+        told = f"vortex: {option} is empty; give it a value, or leave it out\n"
+        assert (code, out, err) == (ExitCode.USAGE, "", told)
+
+
+@pytest.mark.parametrize("address", ["x", "127.0.0.1:", "127.0.0.1:x", ":6379", "a b:1", "http://x:1", "head:0"])
+def test_what_is_no_address_of_a_cluster_is_refused_before_anything_starts(call, address):
+    code, out, err = call("run", "--dry-run", "--ray", address)
+    assert (code, out) == (ExitCode.USAGE, "")
+    assert err.endswith("; give local, or HOST:PORT of a cluster's head, such as head:6379\n")
+
+
 def test_a_campaign_file_stands_above_the_variable_and_an_option_above_both(monkeypatch, tmp_path):
     file = tmp_path / "campaign.toml"
     file.write_text('db = "of_file.db"\n')

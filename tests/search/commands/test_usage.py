@@ -61,6 +61,30 @@ def vortex(*words, **variables):
         (["check", "quest", "a", "b"], "there is no place for a b; see"),
         (["show", "quest", "--ratio", "-1"], "--ratio must be at least 0, but is -1"),
         (["export", "quest", "--ratio", "-1"], "--ratio must be at least 0, but is -1"),
+        *(
+            (["status", seen], f"CAMPAIGN must be a whole number, but is {seen}; see")
+            for seen in ("x", "a", "1.5", "é")
+        ),
+        (["report", ""], "CAMPAIGN must be a whole number, but is ''; see `vortex report --help`"),
+        (["journal", " "], "CAMPAIGN must be a whole number, but is ' '; see `vortex journal --help`"),
+        (["resume", "9" * 5000], f"CAMPAIGN must be a whole number of fewer digits, but is {'9' * 80}…; see"),
+        (["status", "9" * 20], f"CAMPAIGN must be at most {2**63 - 1}, but is {'9' * 20}; see"),
+        (["run", "--ratio", "8", "--ratio", "x"], "--ratio must be a number, but is x; see"),  # and not 8
+        (["run", "--price", "1", "x"], "--price must be a number, but is x; see"),
+        (["check", "quest", "--tokens", "be"], "--tokens must be a whole number, but is be; see"),
+        (["show", "1", "--stage", ""], "serve, but is ''; see"),
+        (["leaderboard", "--top"], "--top needs a value; see `vortex leaderboard --help`"),
+        (["run", "--price", "1"], "--price needs 2 values; see `vortex run --help`"),
+        (["db", "forgive", "1", "--json=x"], "--json takes no value; see `vortex db forgive --help`"),
+        ([""], "there is no command ''; see `vortex --help`"),
+        (["--"], "name a command; see `vortex --help`"),
+        (["zoo", "QUEST"], "did you mean 'quest'?"),
+        (["check", "quest", "--device", "h100"], "did you mean 'H100'?"),
+        (["dash", "--host", ""], "--host is empty; name the address to serve at"),
+        (["dash", "--token-file", "none"], "--token-file none cannot be read: No such file or directory; name a file"),
+        (["mcp", "--host", "0.0.0.0"], "and without --http it is stdio; give --http too"),
+        (["mcp", "--port", "8000"], "and without --http it is stdio; give --http too"),
+        (["model", " "], "' ' names no model: give a folder, a hub name, probe or smollm2"),
     ],
 )
 def test_what_cannot_be_read_is_one_sentence_with_a_remedy(call, words, says):
@@ -70,12 +94,53 @@ def test_what_cannot_be_read_is_one_sentence_with_a_remedy(call, words, says):
     assert [line for line in err.splitlines() if line.startswith("vortex: ")] == err.splitlines()[-1:]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["report", "--out", ""],
+        ["report", "--out="],
+        ["export", "1", "-o", ""],
+        ["verify", ""],
+        ["leaderboard", "--plot", ""],
+        ["run", ""],
+        ["run", "--seed-program", "a.py", "--seed-program", ""],
+        ["dash", "--token-file", ""],
+        ["agents-guide", ""],
+    ],
+)
+def test_a_path_without_a_character_is_not_the_folder_one_is_in(call, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(*words)
+    assert (code, out) == (ExitCode.USAGE, "")
+    assert re.search(r"^vortex: \S+ must name a file or a folder, but is ''; see `vortex ", err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_may_begin_at_home_however_it_is_given(call, filled, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    code, out, _ = call("report", "--out=~/told", "--db", filled)
+    assert (code, out.split()) == (
+        ExitCode.DONE,
+        [str(tmp_path / "told" / f"report.{kind}") for kind in ("md", "html")],
+    )
+    code, _, err = call("report", "--out=~nobody-of-that-name/told", "--db", filled)
+    assert code == ExitCode.USAGE
+    assert "--out must name the home of somebody who is known here, but is ~nobody" in err
+
+
+def test_a_candidate_without_a_name_is_not_the_only_one_there_is(call, filled):
+    for words in (["db", "forgive", ""], ["show", ""], ["compare", "1", ""], ["export", ""]):
+        code, out, err = call(*words, "--db", filled)
+        assert (code, out) == (ExitCode.USAGE, ""), words
+        assert re.search(r"the name of a (candidate|program) is empty; give", err), words
+
+
 @pytest.mark.parametrize("words", [("2",), ("--campaign", "2"), ("2", "--campaign", "2")])
 def test_a_campaign_is_named_as_other_commands_take_it_and_as_before(call, filled, words):
     assert call("status", "1", "--db", filled) == call("status", "--db", filled)
     code, out, err = call("status", *words, "--db", filled)
     assert (code, out) == (ExitCode.USAGE, "")
-    assert "the database holds no campaign 2" in err
+    assert "the database holds no campaign 2; it has 1" in err
 
 
 @pytest.mark.parametrize("name", sorted(commands()))
@@ -118,9 +183,29 @@ def test_an_encoding_that_lacks_characters_stops_nothing(filled, variables):
     assert "–".encode() not in out
 
 
+ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+
+
+def test_files_of_ours_are_read_as_they_were_written_whatever_the_locale():
+    for words in (["zoo"], ["zoo", "quest"], ["check", "quest"], ["run", "--help"]):
+        code, _, err = vortex(*words, **ASCII)
+        assert (code, err) == (0, b""), words
+
+
+def test_a_library_that_reads_by_the_locale_is_told_of_with_a_remedy(call, monkeypatch):
+    def reads(_):
+        b"\xe2".decode("ascii")
+
+    monkeypatch.setattr("search.campaigns.machines.facts_of", reads)
+    monkeypatch.setattr("locale.getpreferredencoding", lambda _: "ANSI_X3.4-1968")
+    code, out, err = call("model", "probe")
+    assert (code, out, err.count("\n")) == (ExitCode.INFRASTRUCTURE, "", 1)
+    assert "as ANSI_X3.4-1968 here, and they are UTF-8; set PYTHONUTF8=1, or LC_ALL=C.UTF-8 (" in err
+
+
 def test_whoever_closes_stdout_is_no_bug_of_ours(filled):
     shell = f"{' '.join(map(repr, [sys.executable, '-c', VORTEX[2]]))} leaderboard --db {filled}"
-    for ending, code in (("| head -1", 0), (">&-", 0), (">/dev/full", 4)):
+    for ending, code in (("| head -1", 0), (">&-", 0), (">/dev/full", 4), ("--top 0 2>/dev/full", 2)):
         ended = subprocess.run(
             ["bash", "-c", f"set -o pipefail; {shell} {ending}"], capture_output=True, cwd=ROOT, check=False
         )

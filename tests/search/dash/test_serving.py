@@ -29,7 +29,8 @@ def test_other_machines_are_served_with_a_token_alone(file, tmp_path, capsys, mo
     for token in ("short", "with space in the middle", "ümlaut-ümlaut-ümlaut", ""):
         (tmp_path / "token").write_text(token)
         assert main(["dash", "--token-file", str(tmp_path / "token"), *db]) == 2
-        assert "printable ASCII characters" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert f"printable ASCII characters without spaces, but holds {len(token.encode())} characters" in said
 
 
 def test_a_place_that_cannot_be_served_is_told(file, tmp_path, capsys):

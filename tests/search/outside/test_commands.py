@@ -60,7 +60,12 @@ def test_a_refused_program_is_told_with_reasons_and_an_exit_code(vortex, campaig
         ({"message": {"agent": "claude"}}, "either a program or the number of a submission"),
         ({"message": {"agent": "claude", "program": "x", "submission": 1}}, "give one of the two"),
         ({"message": {"agent": "codex", "program": "x"}}, "vortex run --outside codex"),
-        ({"message": {"agent": "claude", "submission": 77}}, "no submission 77"),
+        ({"message": {"agent": "claude", "submission": 77}}, "no submission 77; give the number that was told"),
+        ({"message": {"agent": "claude", "program": "x", "campaign": 77}}, "no campaign 77; leave it out"),
+        ({"message": {"agent": 3}}, "stdin: agent: Input should be a valid string, but is 3; give"),
+        ({"message": {"agent": None}}, "Input should be a valid string, but is null; give"),
+        ({"message": ["claude"]}, "Input should be an object, but is a list; give"),
+        ({"message": {"campaign": "x" * 500}}, f"a valid integer, but is '{'x' * 40}…'; give"),
     ],
 )
 def test_what_is_wrong_on_stdin_is_told_in_a_sentence(vortex, campaign, given, says):
@@ -98,6 +103,15 @@ def test_what_is_no_host_of_ours_is_refused(db, campaign, capsys, command, host)
     said = capsys.readouterr().err
     assert f"--host {host} --port" in said
     assert "cannot be served: " in said
+    assert "attempting" not in said, "what a library adds to it says nothing more"
+
+
+@pytest.mark.parametrize("command", [["mcp", "--http"], ["dash"]])
+def test_a_host_that_is_empty_is_not_every_address(db, campaign, capsys, monkeypatch, command):
+    for variable in ("VORTEX_MCP_TOKEN", "VORTEX_DASH_TOKEN"):
+        monkeypatch.setenv(variable, "a-token-of-some-length")
+    assert main([*command, "--host", "", "--db", db]) == ExitCode.USAGE
+    assert "--host is empty; name the address to serve at" in capsys.readouterr().err
 
 
 def test_a_guide_that_finds_no_room_is_not_half_written(tmp_path):

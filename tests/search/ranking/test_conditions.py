@@ -10,7 +10,7 @@ from search.ranking.conditions import KINDS, ConditionError, order_of, parse
     [
         ("spedup > 1", "no 'spedup'; did you mean 'speedup'?"),
         ("qqqq > 1", "no 'qqqq'; there are accuracy"),
-        ("kl", "'kl' neither compares anything"),
+        ("kl", "'kl' neither compares anything nor can be true or false; write for example"),
         ("kl = 1", "no condition"),
         ("kl <", "no condition"),
         ("", "no condition"),

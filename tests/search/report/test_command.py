@@ -63,4 +63,5 @@ def test_on_a_full_disk_a_report_stays_what_it_was(capsys, written, tmp_path, mo
     monkeypatch.setattr(Path, "write_bytes", fill)
     code, out, err = call(capsys, "--db", written, "--out", folder)
     assert (code, out, err.count("\n")) == (ExitCode.INFRASTRUCTURE, "", 1)
+    assert f"--out {folder} cannot be written to: No space left on device; name another folder" in err
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before

@@ -316,7 +316,8 @@ def test_missing_folder_is_named(tmp_path):
 
 
 def test_folder_in_the_place_of_the_file_is_refused(tmp_path):
-    assert "unable to open" in refusal(f"sqlite:///{tmp_path}")
+    assert "cannot be made: that is a folder" in refusal(f"sqlite:///{tmp_path}")
+    assert "cannot be made: that is no regular file" in refusal("sqlite:////dev/null")
 
 
 def test_file_that_is_no_database_is_refused_and_left_alone(tmp_path):

@@ -102,7 +102,7 @@ def test_leaderboard_zoo_and_language(desk):
     [
         ("chek", {}, "did you mean 'check'"),
         ("check", {}, "check: program: Field required"),
-        ("check", {"program": 3}, "check: program: Input should be a valid string"),
+        ("check", {"program": 3}, "check: program: Input should be a valid string, but is 3"),
         ("check", {"program": "x" * 20000}, "at most 16384 characters"),
         ("look", {"program": NEW, "ratio": "much"}, "look: ratio: "),
         ("look", {"program": NEW, "ratio": -1}, "greater than or equal to 0"),
