@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import re
-import warnings
 from typing import TYPE_CHECKING, Literal
 from xml.etree import ElementTree
 
 from search.evaluator.scratch.files import publish
 from search.plots.errors import PlotError
 from search.plots.style import DARK, styled
+from search.report.wording import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,8 +45,7 @@ def encoded(figure: Figure, kind: Format, alt: str = "") -> bytes:
     SVG turns dark where the screen is, and `alt` is what it says to who cannot see it.
     """
     written = io.BytesIO()
-    with styled(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)  # in SVG browsers have it
+    with styled():
         metadata = dict.fromkeys(UNWRITTEN[kind])
         figure.savefig(written, format=kind, dpi=DOTS_PER_INCH if kind == "png" else "figure", metadata=metadata)
     return written.getvalue() if kind == "png" else _adapting(written.getvalue(), figure, alt)
@@ -70,18 +69,23 @@ def _adapting(svg: bytes, figure: Figure, alt: str) -> bytes:
     """Let a figure follow the screen's colours, fill the width it is given, and say what it is when read aloud."""
     ElementTree.register_namespace("", NAMESPACE)
     ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
-    root = ElementTree.fromstring(svg)  # noqa: S314 - matplotlib wrote it
+    root = ElementTree.fromstring(_readable(svg.decode()))  # noqa: S314 - matplotlib wrote it
     for name in ("width", "height"):
         root.attrib.pop(name, None)
     root.set("role", "img")
     style = ElementTree.Element(f"{{{NAMESPACE}}}style")
     style.text = _dark()
     title = ElementTree.Element(f"{{{NAMESPACE}}}title")
-    title.text = figure.get_suptitle()
+    title.text = _readable(figure.get_suptitle())
     described = ElementTree.Element(f"{{{NAMESPACE}}}desc")
-    described.text = alt
+    described.text = _readable(alt)
     root[:0] = [title, *([described] if alt else []), style]
     return ElementTree.tostring(root, encoding="utf-8")
+
+
+def _readable(text: str) -> str:
+    """Give a text in which names of others stand without what XML does not know: matplotlib leaves it as it is."""
+    return shown(text, len(text))
 
 
 def _dark() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
 from threading import RLock
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,8 @@ def styled() -> Iterator[None]:
     """Draw in our style, one thread at a time: matplotlib keeps its settings in one place for all."""
     import matplotlib
 
-    with _drawing, matplotlib.rc_context(SETTINGS):
+    with _drawing, matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)  # in SVG browsers have it
         yield
 
 
@@ -85,7 +87,8 @@ def titled(drawn: Figure, title: str, below: str) -> None:
 
 def above(axes: Axes, **of: Any) -> None:
     """Put the legend of axes in a line above them, where it hides nothing."""
-    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2, fontsize=9, **of)
+    if axes.get_legend_handles_labels()[0]:  # of nothing it would be an empty box, and a warning
+        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2, fontsize=9, **of)
 
 
 def logarithmic(axes: Axes) -> None:

@@ -104,9 +104,11 @@ def test_a_curve_joins_the_best_of_each_kind_and_draws_oracles_over_their_pages(
     assert [label.get_text() for label in axes.get_xticklabels()] == ["4", "8"]
 
 
+@pytest.mark.filterwarnings("error")
 def test_names_of_others_are_text_whatever_is_in_them():
     hostile = ["<script>alert(1)</script>", "$\\frac{1}{", "\u202eevil\x1b[2J", "_hidden", "x" * 10_000]
-    rows = [row(i, 0.1 / (i + 1), modelled_speedup=9.0 - i, name=name) for i, name in enumerate(hostile)]
+    others = {"model": "m\x1b[2J", "device": "d\x00\ufffe模型", "target": "t\x07"}
+    rows = [row(i, 0.1 / (i + 1), modelled_speedup=9.0 - i, name=name, **others) for i, name in enumerate(hostile)]
     svg = encoded(front(rows, 8.0), "svg").decode()
     assert not re.search(r"<script|\u202e|\x1b|x{100}", svg)
     shown = texts(front(rows, 8.0))

@@ -53,6 +53,11 @@ def test_figures_within_one_page_have_ids_of_their_own_and_lead_to_them():
     assert "xlink" not in page
 
 
+def test_what_an_svg_says_when_read_aloud_may_hold_names_of_others():
+    svg = encoded(drawn(), "svg", "best: \x1b[31mx\x00\ufffe\u202e")
+    assert "<desc>best: \ufffd[31mx\ufffd\ufffd\ufffd</desc>" in within(svg, "one")
+
+
 def test_our_style_is_no_one_else_s_and_threads_do_not_meet():
     before = dict(rcParams)
     found = []
