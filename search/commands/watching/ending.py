@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
@@ -126,6 +126,14 @@ def endable() -> Iterator[Ending]:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process now that all is closed. Python takes everything apart before it ends, for seconds, unwatched."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # of a terminal that is gone
+            stream.flush()
+    os._exit(code)
 
 
 def _say(sentence: str) -> None:

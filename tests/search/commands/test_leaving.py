@@ -152,6 +152,29 @@ def test_who_hangs_on_the_way_out_is_gone_all_the_same():
     assert not _is_alive(started)
 
 
+SLOW_TO_GO = """
+import atexit, sys, time
+from search import cli
+from search.commands.watching.ending import endable
+atexit.register(time.sleep, 30)
+@cli.app.command("wait")
+def wait():
+    with endable():
+        print("at it", flush=True)
+        time.sleep(1000)
+sys.exit(cli.main())
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, ExitCode.TERMINATED), (signal.SIGHUP, ExitCode.HUNG_UP)])
+def test_who_has_ended_everything_does_not_wait_for_python_to_take_itself_apart(number, code):
+    pipes = {"stdout": subprocess.PIPE, "text": True, "cwd": SCRIPT.parents[3]}
+    with subprocess.Popen([sys.executable, "-c", SLOW_TO_GO, "wait"], **pipes) as process:
+        assert process.stdout.readline() == "at it\n"
+        process.send_signal(number)
+        assert process.wait(2 * SOON_S) == code
+
+
 def _is_alive(pid):
     try:
         return bool(Path(f"/proc/{pid}/cmdline").read_bytes())  # of one that is dead or dying nothing is left there
