@@ -152,6 +152,37 @@ def test_who_hangs_on_the_way_out_is_gone_all_the_same():
     assert not _is_alive(started)
 
 
+HANGS = """
+import subprocess, time
+from search.commands.watching.ending import endable
+class Loop:
+    def drain(self): pass
+    def stop(self): pass
+    def let_go(self): time.sleep(1000)
+with endable() as ending, ending.interrupting(Loop()):
+    print(subprocess.Popen(["sleep", "1000"], start_new_session=True).pid, flush=True)
+    while True:
+        time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize(
+    ("numbers", "code"),
+    [([signal.SIGTERM], ExitCode.TERMINATED), ([signal.SIGINT, signal.SIGINT], ExitCode.INTERRUPTED)],
+)
+def test_a_database_that_hangs_keeps_nobody(numbers, code):
+    pipes = {"stdout": subprocess.PIPE, "text": True, "cwd": SCRIPT.parents[3]}
+    with subprocess.Popen([sys.executable, "-c", HANGS], **pipes) as process:
+        started = int(process.stdout.readline())
+        began = time.monotonic()
+        for number in numbers:
+            process.send_signal(number)
+            time.sleep(0.2)
+        assert process.wait(4 * SOON_S) == code
+        assert time.monotonic() - began < SOON_S * len(numbers)
+    assert not _is_alive(started)
+
+
 SLOW_TO_GO = """
 import atexit, sys, time
 from search import cli
