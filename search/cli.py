@@ -19,6 +19,7 @@ from search.commands.outside import guiding, serving, telling
 from search.commands.programs import program, zoo
 from search.commands.ranking import compare, leaderboard
 from search.commands.usage import sentence, version
+from search.commands.watching.ending import ENDING, leave
 from search.report.wording import shown
 
 if TYPE_CHECKING:
@@ -103,8 +104,19 @@ def commands() -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and give its exit code; nothing that goes wrong leaves here as a traceback."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    """Run one command and give its exit code; nothing that goes wrong leaves here as a traceback.
+
+    Without `arguments` it is what the process was started for, and a signal that ends it ends the process.
+    """
+    code = _ended(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None and code in ENDING.values():
+        leave(code)
+    return code
+
+
+def _ended(arguments: Sequence[str]) -> int:
+    """Run one command and give its exit code."""
+    given = list(arguments)
     debug = DEBUG in given or bool(os.environ.get(DEBUG_VARIABLE))
     words = [each for each in given if each != DEBUG] or ["--help"]
     make_streams_robust()

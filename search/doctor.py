@@ -18,19 +18,21 @@ from typing import TYPE_CHECKING
 
 from search.evaluator.models.cache import cache_folder
 from search.naming.names import examine as whose_names
+from search.passwords import without_passwords
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from search.naming.names import Seen
 
-GIB = 1 << 30
+GIB, MIB = 1 << 30, 1 << 20
 TESTED_PYTHON, OLDEST_PYTHON, TOO_NEW_PYTHON = (3, 11), (3, 11), (3, 14)
 NEEDED_MEMORY_BYTES, COMFORTABLE_MEMORY_BYTES = 3 * GIB, 6 * GIB  # a sparse engine, a dense one, Ray and ourselves
 NEEDED_DISK_BYTES, COMFORTABLE_DISK_BYTES = GIB, 4 * GIB  # a converted model; prompts that are kept prefilled
 COMPANIONS = ("torchvision", "torchaudio")  # each must be built for the torch that is installed
 LIBNUMA = "libnuma.so.1"
 LOCK_PATIENCE_S = 5.0
+LEAST_FREE_BYTES = 64 * MIB  # for a ledger that grows
 
 
 class Level(StrEnum):
@@ -271,7 +273,7 @@ def database(db: str) -> Finding:
     complaint = _complaint_about(db)
     if complaint:
         return Finding("database", Level.FAIL, complaint, "give another with --db, a path or a URL")
-    return Finding("database", Level.OK, f"{db.rsplit('@', 1)[-1]} is writable")
+    return Finding("database", Level.OK, f"{without_passwords(db).rsplit('@', 1)[-1]} is writable")
 
 
 def cxx() -> str | None:
@@ -318,12 +320,29 @@ def _build(version: str) -> str:
     return version.partition("+")[2]
 
 
-def _sqlite_complaint(file: Path) -> str:
-    """Say why a file cannot serve as database; nothing if it can."""
+def _complaint_about(db: str) -> str:
+    """Say why a database cannot be used; nothing if it can."""
+    from search.store.database import damage_of, file_of
+    from search.store.errors import StoreError
+    from search.store.schema import check
+
+    try:
+        file = file_of(db)
+        if file is not None and (told := _unwritable(file) or (damage_of(file) if file.exists() else "")):
+            return without_passwords(told)
+        if file is None or file.exists():
+            check(db)
+    except StoreError as error:
+        return str(error)
+    return ""
+
+
+def _unwritable(file: Path) -> str:
+    """Say why a file, which need not be there, cannot be written to as a database; nothing if it can."""
     try:
         if not file.exists():
-            with tempfile.TemporaryFile(dir=file.absolute().parent):
-                return ""
+            with tempfile.TemporaryFile(dir=file.resolve().parent):
+                return _full(file)
         if not os.access(file, os.W_OK):  # SQLite would open it for reading and begin to write nevertheless
             return f"{file}: this user may not write to it"
         connection = sqlite3.connect(
@@ -336,30 +355,9 @@ def _sqlite_complaint(file: Path) -> str:
             connection.close()
     except (OSError, sqlite3.Error) as error:
         return f"{file}: {error}"
-    from search.store.database import damage_of
-
-    return damage_of(file)
+    return _full(file)
 
 
-def _complaint_about(db: str) -> str:
-    """Say why a database cannot be used; nothing if it can."""
-    from search.store.database import file_of
-    from search.store.errors import StoreError
-
-    try:
-        file = file_of(db)
-    except StoreError as error:
-        return str(error)
-    return _server_complaint(db) if file is None else _sqlite_complaint(file)
-
-
-def _server_complaint(db: str) -> str:
-    """Say why the ledger cannot be opened on a server; nothing if it can."""
-    from search.store.errors import StoreError
-    from search.store.ledger import SqlLedger
-
-    try:
-        SqlLedger(db).close()
-    except StoreError as error:
-        return str(error)
-    return ""
+def _full(file: Path) -> str:
+    free = free_disk_bytes(file.resolve().parent)
+    return f"{file}: {free / MIB:.0f} MiB are free on its disk" if free < LEAST_FREE_BYTES else ""

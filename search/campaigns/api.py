@@ -18,6 +18,7 @@ from search.config import CampaignConfig, ConfigError
 from search.loop import Loop, start_campaign
 from search.observer import Observer, Silent
 from search.outcome import Outcome
+from search.passwords import without_passwords
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -193,4 +194,4 @@ def _found(ledger: Ledger, campaign_id: int | None, db: str) -> StoredCampaign:
     try:
         return ledger.campaign(campaign_id)
     except LookupError as error:
-        raise ConfigError(f"{error.args[0]} in {db}; db names another database") from None
+        raise ConfigError(f"{error.args[0]} in {without_passwords(db)}; db names another database") from None

@@ -14,6 +14,7 @@ from search.campaigns.saying import said
 from search.config import ConfigError
 from search.contracts import LookError
 from search.kinds.wished import ANY_GPU, CPU, WHEREVER, is_gpu
+from search.passwords import hide_passwords
 from search.records import Stage, Status
 from search.workloads import HELD_OUT
 
@@ -64,6 +65,7 @@ class Machines:
         from search.evaluator.sandbox.scrubbing import hide_environment
 
         hide_environment()
+        hide_passwords()
         with said(f"reading the weights of {self.model.name}", at_once=False):
             weights = read_weights(self.model.folder)
         deciding, *further = [self._crew(wish, weights) for wish in self.wishes]

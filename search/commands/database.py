@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from search.commands.exits import CommandError
 from search.commands.options import DATABASE_VARIABLE
 from search.commands.output import note
+from search.passwords import without_passwords
 from search.store.errors import SchemaError
 from search.store.patience import PATIENCE_S
 from vortex_dsl.errors import listed
@@ -65,11 +66,15 @@ def check_there(place: str) -> None:
 
     file = file_of(place)
     if file is not None and file.is_dir():
+<<<<<<< HEAD
         raise CommandError(f"{file} is a folder; name the database's file in it with --db")
     if file is not None and file.exists() and not file.is_file():
         raise CommandError(f"{file} is no regular file; name a database's file with --db")
+=======
+        raise CommandError(f"{without_passwords(str(file))} is a folder; name the database's file in it with --db")
+>>>>>>> attack15
     if file is not None and not file.is_file():
-        named = place.removeprefix("sqlite:///")
+        named = without_passwords(place.removeprefix("sqlite:///"))
         raise CommandError(
             f"there is no database {named}; `vortex run` makes one, --db or {DATABASE_VARIABLE} names another"
         )

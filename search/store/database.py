@@ -19,6 +19,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
+from search.passwords import without_passwords
 from search.store.errors import AwayError, StoreError
 
 if TYPE_CHECKING:
@@ -34,10 +35,14 @@ CONNECT_TIMEOUT_S = 10
 RETRY_S = 0.01
 # PostgreSQL's for what passes: connections, shutting down and starting, deadlocks and crossed transactions, no room.
 PASSING = ("08", "57P01", "57P02", "57P03", "40001", "40P01", "53300", "55P03")
+# What a server's owner can mend, whatever class the driver has for it: rights, logins, no such database, a server that
+# only reads, no memory or disk, limits, damage.
+FAULTS = ("25006", "28", "3D", "3F", "42501", "53", "54", "57", "58", "XX")
 STEADY = "steady_s"  # the function that tells SQLite the time
 # Of a connection that only reads. What is mapped counts as memory: all of a large file, for answers a fifth sooner.
 CACHE_KIB, MMAP_BYTES = 65_536, 1 << 26
 MOST_KEPT = 100_000  # rows that are remembered to be there
+NO_RIGHT = "42501"
 LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 CANNOT_WRITE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY_CANTINIT, sqlite3.SQLITE_READONLY_DIRECTORY)
 RECOVERY = "; keep a copy of the file, and try what `sqlite3 FILE .recover` can read of it"
@@ -84,6 +89,11 @@ def connect(place: str, *, read_only: bool = False) -> Engine:
     return reader(engine) if read_only else engine
 
 
+def name_of(engine: Engine) -> str:
+    """Give a database's URL as it may be told: SQLAlchemy hides a login's password, and none among the options."""
+    return without_passwords(engine.url.render_as_string(hide_password=True))
+
+
 def file_of(place: str) -> Path | None:
     """Give the file of an SQLite database, None for one on a server. Raises StoreError as `connect` does."""
     parsed = _parse(place)
@@ -100,29 +110,31 @@ def _parse(place: str) -> URL:
     except ModuleNotFoundError as error:
         raise StoreError(f"PostgreSQL needs {error.name}: pip install 'vortex-search[postgres]'.") from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
-        raise StoreError(f"{place!r} names no database. {REMEDY}") from error
+        raise StoreError(f"{without_passwords(place)!r} names no database. {REMEDY}") from error
     if backend not in ("sqlite", "postgresql"):
         raise StoreError(f"{backend} is not a database that the ledger knows. {REMEDY}")
+    told = without_passwords(place)
     if backend == "sqlite" and parsed.query:  # SQLAlchemy would ignore them, and warn of that
-        raise StoreError(
-            f"{place!r} has options of its own behind the '?'; leave them out: the ledger sets them itself."
-        )
+        raise StoreError(f"{told!r} has options of its own behind the '?'; leave them out: the ledger sets them itself.")
+    if "@" in (parsed.host or ""):
+        raise StoreError(f"{told!r} names no host: write @ as %40 in a password, or put it into ~/.pgpass.")
     return parsed
 
 
 def _connect_sqlite(url: URL, *, read_only: bool) -> Engine:
     file = _file_of(url)
+    named = without_passwords(str(file))
     if read_only:
         if not file.is_file():
-            raise StoreError(f"There is no database {file}. {REMEDY}")
+            raise StoreError(f"There is no database {named}. {REMEDY}")
         engine = create_engine(url.set(database=str(file)), creator=lambda: _open_to_read(file))
         event.listen(engine, "begin", _begin_sqlite)
         return reader(engine)
     if not file.parent.is_dir():
-        raise StoreError(f"The database {file} cannot be made: the folder {file.parent} does not exist.")
+        raise StoreError(f"The database {named} cannot be made: there is no folder {without_passwords(str(file.parent))}.")
     if file.exists() and not file.is_file():
         kind = "a folder" if file.is_dir() else "no regular file"
-        raise StoreError(f"The database {file} cannot be made: that is {kind}. {REMEDY}")
+        raise StoreError(f"The database {named} cannot be made: that is {kind}. {REMEDY}")
     engine = create_engine(url.set(database=str(file)), connect_args={"timeout": BUSY_TIMEOUT_S})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -230,18 +242,28 @@ def explained(engine: Engine) -> Iterator[None]:
     except DBAPIError as error:
         if not _is_fault(engine, error.orig):
             raise
-        name = engine.url.render_as_string(hide_password=True)
-        reason = " ".join(str(error.orig).split())
+        name = name_of(engine)
+        reason = _reason(error.orig)
         if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT:
             reason += RECOVERY
         kind = AwayError if _passes(error.orig) else StoreError
         raise kind(f"The database {name} cannot be used: {reason}.") from error
 
 
+def _reason(error: BaseException | None) -> str:
+    """Give what a driver says, without the statement that a server repeats."""
+    said = getattr(getattr(error, "diag", None), "message_primary", None)
+    if said and getattr(error, "sqlstate", "") == NO_RIGHT:
+        said += "; its owner can GRANT that to this user, or make a schema for him"
+    return " ".join(str(said or error).split())
+
+
 def _is_fault(engine: Engine, error: BaseException | None) -> bool:
     """Tell a fault of the surroundings from a bug of ours. SQLite has no class of its own for "not a database"."""
     driver = engine.dialect.loaded_dbapi
-    return _passes(error) or isinstance(error, driver.OperationalError) or type(error) is driver.DatabaseError
+    is_named = (getattr(error, "sqlstate", "") or "").startswith(FAULTS)
+    kinds = isinstance(error, driver.OperationalError) or type(error) is driver.DatabaseError
+    return _passes(error) or is_named or kinds
 
 
 def _passes(error: BaseException | None) -> bool:

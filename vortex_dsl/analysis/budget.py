@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from vortex_dsl.node import LEAVES, Node
@@ -18,9 +19,16 @@ if TYPE_CHECKING:
     from vortex_dsl.ops.op import Coverage
 
 
+FLOAT32 = struct.Struct("f")
+KV_HEAD = "kv_head.index"
+# Budgets are asked for on these: few models have more than eight, and of the others what repeats or has an end is seen
+# here as well. The rest is for an engine's counters to tell.
+KV_HEADS = (*range(8), 11, 15, 31, 63, 127)
+
+
 @dataclass(frozen=True)
 class Budget:
-    """What budgets may depend on: pages, the partial one included, and the layer of how many."""
+    """What budgets may depend on: pages, the partial one included, the layer of how many, and the KV head."""
 
     num_pages: int
     reserved: int
@@ -33,7 +41,7 @@ class Budget:
         return {}
 
     @cached_property
-    def _numbers(self) -> dict[Node, float | None]:
+    def _numbers(self) -> dict[tuple[Node, int], float | None]:
         return {}
 
     @property
@@ -42,32 +50,42 @@ class Budget:
         return self.num_pages - self.reserved
 
     def chosen(self, selection: Node) -> int:
-        """Give the candidates that a selection chooses, at most; all where that depends on what is in the cache."""
+        """Give the candidates that a selection chooses on any KV head, at most; all where the cache decides of them."""
         if selection not in self._chosen:
             self._chosen[selection] = self._most(selection)
         return self._chosen[selection]
 
     def _most(self, selection: Node) -> int:
         parts = [self.chosen(arg) for arg in selection.args if arg.type.kind is Kind.SELECTION]
-        number = self.number(limit) if (limit := limit_of(selection)) else None
+        number = self._largest(limit) if (limit := limit_of(selection)) else None
         return int(min(most_chosen(selection.op, parts, number), self.candidates))
 
-    def number(self, node: Node) -> float | None:
-        """Give a scalar's value, None if it depends on what is in the cache."""
-        if node not in self._numbers:
-            self._numbers[node] = self._value(node)
-        return self._numbers[node]
+    def _largest(self, limit: Node) -> float | None:
+        """Give the largest that a limit is on any KV head, None if it depends on what is in the cache on one."""
+        if not _tells_heads_apart(limit):
+            return self.number(limit)
+        numbers = [self.number(limit, head) for head in KV_HEADS]
+        known = [_whole(number) for number in numbers if number is not None]
+        return max(known) if len(known) == len(numbers) else None
 
-    def _value(self, node: Node) -> float | None:
+    def number(self, node: Node, kv_head: int = 0) -> float | None:
+        """Give a scalar's value on a KV head, None if it depends on what is in the cache."""
+        at = node, kv_head if _tells_heads_apart(node) else 0
+        if at not in self._numbers:
+            self._numbers[at] = self._value(*at)
+        return self._numbers[at]
+
+    def _value(self, node: Node, kv_head: int) -> float | None:
         if node.op == "input":
-            return self._known.get(node.attr("name"))
+            name = node.attr("name")
+            return float(kv_head) if name == KV_HEAD else self._known.get(name)
         if node.op in LEAVES:
             return node.number
-        fold, numbers = ENTRIES[node.op].fold, [self.number(arg) for arg in node.args]
+        fold, numbers = ENTRIES[node.op].fold, [self.number(arg, kv_head) for arg in node.args]
         if fold is None or any(number is None for number in numbers):
             return None
         try:
-            return float(fold(*numbers))  # whole numbers of Python would grow without end
+            return _as_served(float(fold(*numbers)))  # whole numbers of Python would grow without end
         except (ArithmeticError, ValueError):
             return None
 
@@ -77,7 +95,6 @@ class Budget:
             "page.count": float(self.num_pages),
             "layer.index": float(self.layer),
             "layer.count": float(self.num_layers),
-            "kv_head.index": 0.0,
         }
 
 
@@ -106,6 +123,23 @@ def covered(selection: Node) -> float:
     limit = limit_of(selection)
     number = limit.number if limit is not None else None
     return _coverage(selection.op).all_of(parts, 0 if number is None else _whole(number))
+
+
+def _as_served(number: float) -> float:
+    """Give a number as every backend has it, in float32: one that is equal to another only here would hide a budget."""
+    try:
+        rounded: float = FLOAT32.unpack(FLOAT32.pack(number))[0]
+    except OverflowError:
+        return math.copysign(math.inf, number)
+    return rounded
+
+
+@lru_cache(maxsize=65_536)
+def _tells_heads_apart(node: Node) -> bool:
+    """Say whether a value may be another one on another KV head."""
+    if node.op == "input":
+        return bool(node.attr("name") == KV_HEAD)
+    return any(_tells_heads_apart(arg) for arg in node.args)
 
 
 def _coverage(op: str) -> Coverage:

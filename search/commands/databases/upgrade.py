@@ -5,6 +5,7 @@ from __future__ import annotations
 from search.commands import options
 from search.commands.exits import CommandError
 from search.commands.output import print_json, print_line
+from search.passwords import without_passwords
 
 
 def upgrade(db: options.Database = options.DATABASE_URL, as_json: options.Json = False) -> None:
@@ -14,7 +15,9 @@ def upgrade(db: options.Database = options.DATABASE_URL, as_json: options.Json =
     try:
         before, after = bring_up(db)
     except FileNotFoundError as error:
-        raise CommandError(f"there is no database {error}; `vortex run` makes one, --db names another") from error
+        raise CommandError(
+            f"there is no database {without_passwords(str(error))}; `vortex run` makes one, --db names another"
+        ) from error
     if as_json:
         print_json({"before": before, "after": after})
     elif before == after:

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from search.loop import Loop
 
-PATIENCE_S = 3.5  # from the signal until nothing is waited for any more; a second later the process is gone
+PATIENCE_S = 3.3  # from the signal until nothing is waited for any more; soon after the process is gone
+LET_GO_S = 0.7  # for a database to take leases back: one that hangs hears of nothing, and they run out by themselves
+STOP_S = 5.0  # from the second Ctrl-C until a loop that does not return is left
 ENDING = {signal.SIGTERM: ExitCode.TERMINATED, signal.SIGHUP: ExitCode.HUNG_UP}
 
 
@@ -34,6 +36,7 @@ class Ending:
         self._number = 0
         self._loop: Loop | None = None
         self._asked, self._over = threading.Event(), threading.Event()
+        self._returned = threading.Event()  # the loop has, since it was interrupted
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -70,7 +73,11 @@ class Ending:
             nonlocal presses
             presses += 1
             _say("finishing what runs; press again to stop now" if presses == 1 else "stopping now")
-            loop.drain() if presses == 1 else loop.stop()
+            if presses == 1:
+                loop.drain()
+            else:
+                self._asked.set()
+                loop.stop()
 
         before = signal.signal(signal.SIGINT, on_interrupt)
         self._loop = loop
@@ -78,6 +85,7 @@ class Ending:
             yield
         finally:
             self._loop = None
+            self._returned.set()
             signal.signal(signal.SIGINT, before)
         if self._number:
             raise ToldError
@@ -95,15 +103,31 @@ class Ending:
     def _watch(self) -> None:
         from search.evaluator.sandbox.strays import kill_all_below  # now: later somebody may be stuck in an import
 
-        self._asked.wait()
-        if self._over.wait(PATIENCE_S):
+        self._asked.wait()  # for a signal, a second Ctrl-C or the command's end
+        if not self._number and self._returned.wait(STOP_S):
+            self._asked.clear()
+            if not self._number:  # it is set before the event
+                self._asked.wait()
+        if self._number and self._over.wait(PATIENCE_S):
             return
-        loop = self._loop
-        if loop is not None:
-            with suppress(Exception):  # whatever is stuck, we leave
-                loop.let_go()
+        if self._over.is_set():
+            return
+        if self._loop is not None:
+            _let_go(self._loop)
         kill_all_below()
-        os._exit(ENDING[signal.Signals(self._number)])
+        os._exit(ENDING[signal.Signals(self._number)] if self._number else ExitCode.INTERRUPTED)
+
+
+def _let_go(loop: Loop) -> None:
+    """Have leases given back, if that can be done soon."""
+
+    def attempt() -> None:
+        with suppress(Exception):  # whatever is stuck, we leave
+            loop.let_go()
+
+    thread = threading.Thread(target=attempt, name="letting go", daemon=True)
+    thread.start()
+    thread.join(LET_GO_S)
 
 
 @contextmanager
@@ -126,6 +150,14 @@ def endable() -> Iterator[Ending]:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process now that all is closed. Python takes everything apart before it ends, for seconds, unwatched."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # of a terminal that is gone
+            stream.flush()
+    os._exit(code)
 
 
 def _say(sentence: str) -> None:

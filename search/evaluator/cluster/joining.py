@@ -19,6 +19,7 @@ from search.evaluator.cluster.asking import nodes
 from search.evaluator.cluster.errors import PoolError
 from search.evaluator.sandbox import INHERITED
 from search.evaluator.sandbox.strays import kill_ray
+from search.passwords import hide_passwords
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -154,6 +155,7 @@ def _init(address: str, **options: Any) -> None:
     import ray
 
     _forget_authentication()
+    hide_passwords()  # Ray tells the whole cluster how its drivers were called
     try:
         ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **options)
     except Exception as error:  # Ray raises a bare one where it does not start in time

@@ -152,6 +152,60 @@ def test_who_hangs_on_the_way_out_is_gone_all_the_same():
     assert not _is_alive(started)
 
 
+HANGS = """
+import subprocess, time
+from search.commands.watching.ending import endable
+class Loop:
+    def drain(self): pass
+    def stop(self): pass
+    def let_go(self): time.sleep(1000)
+with endable() as ending, ending.interrupting(Loop()):
+    print(subprocess.Popen(["sleep", "1000"], start_new_session=True).pid, flush=True)
+    while True:
+        time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize(
+    ("numbers", "code"),
+    [([signal.SIGTERM], ExitCode.TERMINATED), ([signal.SIGINT, signal.SIGINT], ExitCode.INTERRUPTED)],
+)
+def test_a_database_that_hangs_keeps_nobody(numbers, code):
+    pipes = {"stdout": subprocess.PIPE, "text": True, "cwd": SCRIPT.parents[3]}
+    with subprocess.Popen([sys.executable, "-c", HANGS], **pipes) as process:
+        started = int(process.stdout.readline())
+        began = time.monotonic()
+        for number in numbers:
+            process.send_signal(number)
+            time.sleep(0.2)
+        assert process.wait(4 * SOON_S) == code
+        assert time.monotonic() - began < SOON_S * len(numbers)
+    assert not _is_alive(started)
+
+
+SLOW_TO_GO = """
+import atexit, sys, time
+from search import cli
+from search.commands.watching.ending import endable
+atexit.register(time.sleep, 30)
+@cli.app.command("wait")
+def wait():
+    with endable():
+        print("at it", flush=True)
+        time.sleep(1000)
+sys.exit(cli.main())
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, ExitCode.TERMINATED), (signal.SIGHUP, ExitCode.HUNG_UP)])
+def test_who_has_ended_everything_does_not_wait_for_python_to_take_itself_apart(number, code):
+    pipes = {"stdout": subprocess.PIPE, "text": True, "cwd": SCRIPT.parents[3]}
+    with subprocess.Popen([sys.executable, "-c", SLOW_TO_GO, "wait"], **pipes) as process:
+        assert process.stdout.readline() == "at it\n"
+        process.send_signal(number)
+        assert process.wait(2 * SOON_S) == code
+
+
 def _is_alive(pid):
     try:
         return bool(Path(f"/proc/{pid}/cmdline").read_bytes())  # of one that is dead or dying nothing is left there

@@ -169,6 +169,15 @@ class SchemaContract:
             SqlLedger(url)
         assert tables(engine) == {"trials"}
 
+    def test_looking_whether_it_can_be_used_makes_nothing(self, url, engine):
+        if engine.dialect.name == "postgresql":  # of a file that is not there nobody asks
+            schema.check(url)
+            assert tables(engine) == set()
+        SqlLedger(url).close()
+        schema.check(url)
+        with closing(SqlLedger(url)) as ledger:
+            assert ledger.create_campaign(CAMPAIGN).id == 1
+
     def test_failed_migration_leaves_an_empty_database(self, url, engine, monkeypatch):
         from alembic import command
 
@@ -280,6 +289,32 @@ def refusal(url):
     assert "\n" not in sentence
     assert sentence.endswith(".")
     return sentence
+
+
+def test_rights_that_a_user_of_postgresql_lacks_are_told_as_that(postgresql_url):
+    """Since PostgreSQL 15 whoever is not a database's owner may make no table in it."""
+    where = re.search(r"search_path%3D(\w+)", postgresql_url)[1]
+    weak = postgresql_url.replace("vortex@", "weak@")
+
+    def granted(statement):
+        owner = connect(postgresql_url)
+        with owner.begin() as connection:
+            connection.execute(text(statement))
+        owner.dispose()
+
+    granted("DROP ROLE IF EXISTS weak")
+    granted("CREATE ROLE weak LOGIN")
+    granted(f"GRANT USAGE ON SCHEMA {where} TO weak")
+    assert f"permission denied for schema {where}; its owner can GRANT" in refusal(weak)
+    assert "permission denied" in doctor.database(weak).seen
+    SqlLedger(postgresql_url).close()
+    granted(f"GRANT SELECT ON ALL TABLES IN SCHEMA {where} TO weak")
+    SqlLedger(weak, read_only=True).close()
+    assert "permission denied for table campaign" in doctor.database(weak).seen
+    with closing(SqlLedger(weak)) as ledger, pytest.raises(StoreError, match="permission denied"):
+        ledger.create_campaign(CAMPAIGN)
+    granted("DROP OWNED BY weak")
+    granted("DROP ROLE weak")
 
 
 def test_sqlite_is_set_up_for_many_writers(sqlite_url):

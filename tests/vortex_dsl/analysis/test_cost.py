@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from vortex_dsl.analysis.advice import warnings
 from vortex_dsl.analysis.cost import NUM_LAYERS, cost_of, ratio_without_pages
 from vortex_dsl.analysis.devices import Device, device, roofline
-from vortex_dsl.api import cost
+from vortex_dsl.api import attend, cost
 from vortex_dsl.frontend.load import load_program
 from vortex_dsl.frontend.trace import trace
 from vortex_dsl.values import Shape
@@ -73,6 +74,38 @@ def test_budgets_may_depend_on_the_length_and_the_layer() -> None:
     assert by_layer.pages_read == 3 + 8 * sum(range(2, NUM_LAYERS + 1)) / (NUM_LAYERS - 1)
     unknown = of(program('topk(page.index, q.max("head", "dim"))'))
     assert unknown.pages_read == PAGES
+
+
+@pytest.mark.parametrize(
+    ("budget", "pages_read"),
+    [
+        ("where(kv_head.index < 1, 1, 9999)", PAGES),
+        ("where(kv_head.index % 2 == 1, 40, 8)", 3 + 40),
+        ("8 + kv_head.index * q.max('head', 'dim')", PAGES),
+        ("where(kv_head.index < 1, 8 / kv_head.index, 8)", PAGES),
+        ("log(0 - kv_head.index) + 8", PAGES),
+    ],
+)
+def test_budgets_that_depend_on_the_kv_head_count_as_the_largest(budget: str, pages_read: int) -> None:
+    assert of(program(f"topk(page.index, {budget})")).pages_read == pages_read
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "page.count + 0.00000001 == page.count",
+        "(page.count + 1) * 16777216 - page.count * 16777216 - 16777216 == 0",
+        "page.count + 16777217 == page.count + 16777216",
+        "page.count * 0.1 * 10 == page.count",
+    ],
+)
+def test_a_budget_is_computed_as_what_serves_computes_it(condition: str) -> None:
+    """In numbers that are more exact some would be another one, and cost what nobody reads."""
+    rule = load_program(program(f"topk(page.index, where({condition}, 20, 1))"))
+    for tokens in (1600, 1616, 2000):
+        k = torch.ones(1, 1, tokens, SHAPE.head_dim)
+        attended = attend(rule, torch.ones(1, SHAPE.group, SHAPE.head_dim), k, k, backend="torch")[1]
+        assert cost(rule, SHAPE, tokens=tokens).pages_read == attended.sum()
 
 
 def test_a_page_wise_refinement_reads_only_the_pages_it_refines() -> None:

@@ -84,6 +84,17 @@ PROGRAMS = {
     ),
 }  # fmt: skip
 
+# The like of them, found since: what a budget is where costs are compared, and not where pages are read.
+FURTHER = {
+    "a budget that is small on the first KV head alone": (
+        REAL, written("topk(score, where(kv_head.index < 1, 1, 9999))", "kv_head", "where"), "dense attention reads"
+    ),
+    "a budget that is small in numbers more exact than those that serve": (
+        REAL, written("topk(score, where(page.count + 0.00000001 == page.count, 9999, 1))", "where"),
+        "dense attention reads",
+    ),
+}  # fmt: skip
+
 
 def checked(config, text):
     """Give the check's verdict on a program at the campaign's cost ratio, or as written."""
@@ -93,9 +104,9 @@ def checked(config, text):
     return check(EvaluationTask(key, text.replace("; ", "\n    "), (), workload), config)
 
 
-@pytest.mark.parametrize("cheat", PROGRAMS)
+@pytest.mark.parametrize("cheat", [*PROGRAMS, *FURTHER])
 def test_a_program_that_cheats_is_refused_before_any_engine(cheat):
-    config, text, words = PROGRAMS[cheat]
+    config, text, words = (PROGRAMS | FURTHER)[cheat]
     found = checked(config, text)
     assert found.status is Status.BELOW_GATE
     assert words in found.message
