@@ -6,7 +6,10 @@ import html
 import json
 import re
 import textwrap
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 MAX_RATIONALE = 2000  # characters
 MAX_CHARACTERS = 1 << 18  # of an answer that is looked through
@@ -25,7 +28,15 @@ CLOSED = re.compile(r"(?:`{3,}|~{3,})[ \t]*$")
 TAG = re.compile(r"<(program|code|answer|python|pre)(?:\s[^<>]*+)?>(.*?)(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 # A line at the margin that ends a program, unless it is code.
 PROSE = re.compile(r"^(?!(?:def|class|from|import)\b|[A-Za-z_]\w*+[ \t]*+=|[#@)\]}\"'])\S", re.MULTILINE)
-BESIDE_BLOCKS = ["inline", "table", "reference", "html_block", "lheading"]  # rules of Markdown that find no code
+QUOTED = re.compile(r"^ {0,3}(?:>[ \t]?)++", re.MULTILINE)
+BESIDE_BLOCKS = [
+    "inline",
+    "table",
+    "reference",
+    "html_block",
+    "lheading",
+    "blockquote",
+]  # rules of Markdown that find no code
 KEYS = ("program", "code", "text", "answer", "content", "source")  # of an answer that is a JSON object
 STRING = re.compile(rf'"(?:{"|".join(KEYS)})"\s*:\s*"((?:[^"\\]|\\.)*)', re.DOTALL)  # of JSON, broken JSON included
 CDATA = re.compile(r"<!\[CDATA\[(.*?)(?:\]\]>\s*)?\Z", re.DOTALL)
@@ -146,10 +157,18 @@ def _of_strings(said: str, depth: int) -> tuple[str, str] | None:
     return None
 
 
-def _of_blocks(said: str, depth: int) -> tuple[str, str] | None:
+def parts_of(said: str) -> list[Token]:
+    """Give the parts of a text with the lines on which each stands, fenced blocks and what is indented among them.
+
+    Marks of quotations are taken off first: quotations within others take time that grows with the square of the lines.
+    """
     from markdown_it import MarkdownIt
 
-    tokens = MarkdownIt().disable(BESIDE_BLOCKS).parse(said)
+    return MarkdownIt().disable(BESIDE_BLOCKS).parse(QUOTED.sub("", said))
+
+
+def _of_blocks(said: str, depth: int) -> tuple[str, str] | None:
+    tokens = parts_of(said)
     blocks = [token for token in tokens if token.type == "fence" and token.map]
     blocks += [t for t in tokens if t.type == "code_block" and t.map and PROGRAM.search(t.content)]
     if not blocks:

@@ -24,7 +24,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from search.agents.answers import parsed, without_thoughts
+from search.agents.answers import parsed, parts_of, without_thoughts
 from search.journal.entries import MAX_HYPOTHESES, MAX_NOTES, OTHER, TITLES, Hypothesis, Note
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Entries:
 
 def entries_of(answer: str) -> Entries:
     """Read an answer. What stands between thinking tags was not said; a line that cannot be judged is kept and told."""
-    said = without_thoughts(answer[:MAX_ANSWER].replace("\r\n", "\n"))
+    said = without_thoughts(answer[:MAX_ANSWER].replace("\r\n", "\n").replace("\r", "\n"))
     given = _object(said)
     lines, rest = _of_blocks(said) if given is None else _of_json(given)
     return Entries(
@@ -83,11 +83,9 @@ def _line(value: object) -> str:
 
 
 def _of_blocks(said: str) -> tuple[dict[str, list[str]], str]:
-    from markdown_it import MarkdownIt
-
     found: dict[str, list[str]] = {HYPOTHESES: [], NOTES: []}
     kept = said.split("\n")
-    for token in reversed(MarkdownIt().parse(said)):
+    for token in reversed(parts_of(said)):
         named = token.info.split()[:1] if token.type == "fence" else []
         if named and token.map and (name := named[0].lower()) in found:
             found[name][:0] = _lines(token.content.split("\n"))

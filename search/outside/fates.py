@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from search.records import Status
-from search.report.wording import ended
+from search.report.wording import cut, ended
 from search.stages import has_stopped
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def fate_of(submission: Submission, record: Record | None, is_finished: Callable
 
 def _result(evaluation: Evaluation) -> Result:
     whole = tuple(each for each in evaluation.measurements if not any(part in each.name for part in PARTS))
-    message = evaluation.message[:MAX_MESSAGE]
+    message = cut(evaluation.message, MAX_MESSAGE)
     return Result(evaluation.key.stage, evaluation.ratio, evaluation.status, message, whole)
 
 

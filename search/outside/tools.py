@@ -14,6 +14,7 @@ from search.agents.llm.tools import TOOLS as OF_DESK
 from search.agents.llm.tools import Arguments, ArgumentsError, Desk, Tool, called, tool_of
 from search.contracts import SubmissionError
 from search.outside.tickets import MAX_PARENTS, MAX_TICKET
+from search.report.wording import shown
 from search.store.errors import StoreError
 from vortex_dsl.frontend.source import MAX_BYTES
 
@@ -97,12 +98,12 @@ def answer(gateway: Gateway, name: str, arguments: dict[str, Any], gone: Event |
     """
     tool = tool_of(name, TOOLS)
     if isinstance(tool, str):
-        return Answer(tool, is_error=True)
+        return Answer(_cut(tool), is_error=True)
     try:
         desk: Desk | _Told = gateway.desk() if tool in OF_DESK else _Told(gateway, gone)
         return Answer(_cut(called(desk, tool, arguments)))
     except (ArgumentsError, SubmissionError, StoreError) as error:
-        return Answer(str(error), is_error=True)
+        return Answer(_cut(str(error)), is_error=True)
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,8 @@ class _Told:
 
 
 def _cut(text: str) -> str:
+    """Bound an answer, and leave nothing in it that acts on a terminal: others wrote part of it."""
+    kept = shown(text, MAX_ANSWER)
     if len(text) <= MAX_ANSWER:
-        return text
-    return f"{text[:MAX_ANSWER]}\n… (cut: {len(text):,} characters, of which {MAX_ANSWER:,} are shown)"
+        return kept
+    return f"{kept}\n… (cut: {len(text):,} characters, of which {MAX_ANSWER:,} are shown)"

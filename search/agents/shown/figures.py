@@ -11,6 +11,7 @@ from search.archive.speeds import MODELLED, cost_ratio
 from search.parents import BEFORE_ENGINES, REFERENCE, SEED, has_failed
 from search.rationale import reasons_in
 from search.records import Measurement, Record, Stage, Status
+from search.report.wording import cut
 
 if TYPE_CHECKING:
     from search.archive.archive import Archive
@@ -26,12 +27,6 @@ def at(ratio: float) -> str:
     return f"at {ratio:g}x" if ratio else "as written"
 
 
-def line(text: str, most: int) -> str:
-    """Give a text in one line of at most so many characters."""
-    words = " ".join(text.split())
-    return words if len(words) <= most else f"{words[: most - 1].rstrip()}…"
-
-
 def ratios_of(record: Record) -> list[float]:
     """Give the cost ratios at which anything was measured of a candidate, ascending."""
     return sorted({evaluation.ratio for evaluation in record.evaluations if evaluation.key.stage is not Stage.ORACLE})
@@ -44,9 +39,9 @@ def _idea(text: str) -> str:
 
 def idea(record: Record) -> str:
     """Say an admitted candidate's idea in one line, and what was changed or given as a reason."""
-    told = line(_idea(record.candidate.proposal.text), MAX_IDEA)
+    told = cut(_idea(record.candidate.proposal.text), MAX_IDEA)
     proposal = record.candidate.proposal
-    why = line(reasons_in(proposal.rationale), MAX_CHANGE)
+    why = cut(reasons_in(proposal.rationale), MAX_CHANGE)
     is_told = proposal.operator in (SEED, REFERENCE) or why in told or not why
     return told if is_told else f"{told} [{proposal.operator}: {why}]"
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from search.agents.shown.figures import at, line, ratios_of
+from search.agents.shown.figures import at, ratios_of
 from search.agents.shown.section import Section
 from search.journal.journal import journal_of
 from search.journal.section import journal_section
 from search.parents import SEED, loss
+from search.report.wording import cut
 from vortex_dsl import load_program, zoo
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def _losses(record: Record) -> str:
 def _zoo() -> tuple[tuple[str, str, str], ...]:
     """Give file name, class name and idea of each published rule, yardsticks aside."""
     programs = ((name, load_program(zoo.text(name))) for name in zoo.names() if name not in YARDSTICKS)
-    return tuple((name, program.name, line(program.doc, MAX_DOC)) for name, program in programs)
+    return tuple((name, program.name, cut(program.doc, MAX_DOC)) for name, program in programs)
 
 
 def journal(context: Context) -> Section:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from search.agents.shown.figures import at, idea, line, passed
+from search.agents.shown.figures import at, idea, passed
 from search.agents.shown.section import Section
 from search.archive.archivist import JOINT
 from search.archive.families import families as archived
 from search.parents import BEFORE_ENGINES, has_failed
 from search.rationale import reasons_in
 from search.records import Record, Status
+from search.report.wording import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +37,7 @@ def families(context: Context) -> Section:
     ordered = sorted(told, key=lambda pair: _order(*pair))
     lines = [f"* {each.name}: {_outcome(each, masses)}" for each, masses in ordered[:NUM_FAMILIES]]
     rest = [each.name for each, _ in ordered[NUM_FAMILIES:]]
-    lines += [f"* and {len(rest)} that did worse: {line(', '.join(rest), 400)}"] if rest else []
+    lines += [f"* and {len(rest)} that did worse: {cut(', '.join(rest), 400)}"] if rest else []
     return Section(FAMILIES, "\n".join(lines), FAMILIES_PRIORITY)
 
 
@@ -98,7 +99,7 @@ def moves(context: Context) -> Section:
             continue
         move = found.setdefault(proposal.operator, _Move())
         move.num += 1
-        reasons = line(reasons_in(proposal.rationale), MAX_CHANGE)
+        reasons = cut(reasons_in(proposal.rationale), MAX_CHANGE)
         changed = f"{reasons}, " if reasons else ""
         move.gains += [
             (gain, f"{changed}of {parent.candidate.name} {at(ratio)}")
@@ -177,7 +178,7 @@ def _is_closed(record: Record) -> bool:
 
 def _failure(record: Record) -> str:
     message = next((e.message for e in record.evaluations if e.status is not Status.OK), record.candidate.message)
-    return f"{record.candidate.name or 'refused'}: {record.status}: {line(message, MAX_MESSAGE)}"
+    return f"{record.candidate.name or 'refused'}: {record.status}: {cut(message, MAX_MESSAGE)}"
 
 
 def _counted(records: Sequence[Record]) -> Iterator[str]:

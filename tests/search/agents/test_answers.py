@@ -66,6 +66,7 @@ FORMS = {
     "JSON within JSON in a block": f"Idea.\n```json\n{json.dumps({'result': {'code': P}})}\n```\n",
     "JSON of lines": json.dumps({"idea": "Idea.", "program": P.splitlines()}),
     "a quotation": "Idea.\n" + "".join(f"> {line}\n" for line in f"```python\n{P}```".splitlines()),
+    "a quotation in a quotation": "Idea.\n" + "".join(f"> > {line}\n" for line in f"```python\n{P}```".splitlines()),
 }
 
 
@@ -89,6 +90,7 @@ def test_a_program_that_is_in_thoughts_alone_is_better_than_none():
         "<code>" * 10_000, "class A(Program):\n" * 3_500, "> " * 32_000, '{"program": ' * 900,
         '"code": "class A(Program):" ' * 9_000, '"code": "' + "\\" * 64_000,
         "<code><![CDATA[" * 4_000 + "]]>   " * 4_000,
+        ">>\nx\n" * 13_000, ">-\nx\n" * 13_000, "> - > 1. >\nx\n" * 5_000,
     ],
     ids=lambda answer: answer[:12],
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """What an answer holds for the journal, whatever form it has."""
 
 import json
+import time
 
 import pytest
 
@@ -92,3 +93,22 @@ def test_several_blocks_keep_their_order():
         "a",
         "b",
     ]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_of_any_end_are_taken_out_and_no_others(end):
+    found = entries_of(BLOCKS.replace("\n", end))
+    assert found.hypotheses[0] == SIGNS
+    assert split_answer(found.rest) == (PROGRAM, "The idea.")
+
+
+def test_blocks_in_a_quotation_are_read():
+    found = entries_of("".join(f"> {line}\n" for line in BLOCKS.splitlines()))
+    assert found.hypotheses[0] == SIGNS
+
+
+@pytest.mark.parametrize("unit", [">>\nx\n", ">-\nx\n"])
+def test_quotations_within_others_are_read_in_seconds(unit):
+    start = time.process_time()
+    entries_of(unit * (60_000 // len(unit)))
+    assert time.process_time() - start < 5

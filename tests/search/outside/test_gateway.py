@@ -300,6 +300,17 @@ def test_every_tool_answers_and_no_answer_is_longer_than_it_may_be(ledger, runni
     assert "of which 100 are shown" in cut
 
 
+def test_what_others_wrote_reaches_no_terminal_with_its_control_characters(ledger, running, text_of):
+    acts = "\x1b]0;mine\x07\u202e"
+    gateway = Gateway(ledger)
+    fate = gateway.submit(text_of(1), rationale=acts, hypotheses=[f"{acts}: recall > 0 at 4"], notes=[f"holds: {acts}"])
+    gateway.wait(fate.submission, PATIENCE_S, MANY)
+    told = [answer(gateway, name, {}).text for name in ("brief", "leaderboard", "journal", "hypotheses")]
+    told += [answer(gateway, "show", {"name": acts}).text, answer(gateway, acts, {}).text, gateway.brief().text]
+    assert "mine" in "".join(told)
+    assert all(each.isprintable() for text in told for each in text.splitlines())
+
+
 def test_arguments_that_a_tool_does_not_take_are_an_error(gateway):
     told = answer(gateway, "wait", {"submission": "one"})
     assert told.is_error

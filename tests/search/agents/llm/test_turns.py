@@ -126,8 +126,9 @@ def test_json_without_bound_or_with_half_signs_is_answered_and_can_be_sent_and_s
         "-eyJ" * 16_000,
         "[![](" * 13_000,
         "`" * 65_000,
+        ">>\nx\n" * 13_000,
     ],
-    ids=["edits", "searches", "blanks", "fences", "fence", "tokens", "links", "ticks"],
+    ids=["edits", "searches", "blanks", "fences", "fence", "tokens", "links", "ticks", "quotations"],
 )
 def test_what_a_model_repeats_until_it_is_cut_off_is_read_in_seconds(context, answer):
     """While a pattern is sought nothing else of the process runs: no lease would be kept."""
