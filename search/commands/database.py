@@ -66,13 +66,10 @@ def check_there(place: str) -> None:
 
     file = file_of(place)
     if file is not None and file.is_dir():
-<<<<<<< HEAD
-        raise CommandError(f"{file} is a folder; name the database's file in it with --db")
-    if file is not None and file.exists() and not file.is_file():
-        raise CommandError(f"{file} is no regular file; name a database's file with --db")
-=======
         raise CommandError(f"{without_passwords(str(file))} is a folder; name the database's file in it with --db")
->>>>>>> attack15
+    if file is not None and file.exists() and not file.is_file():
+        told = without_passwords(str(file))
+        raise CommandError(f"{told} is no regular file; name a database's file with --db")
     if file is not None and not file.is_file():
         named = without_passwords(place.removeprefix("sqlite:///"))
         raise CommandError(

@@ -115,7 +115,9 @@ def _parse(place: str) -> URL:
         raise StoreError(f"{backend} is not a database that the ledger knows. {REMEDY}")
     told = without_passwords(place)
     if backend == "sqlite" and parsed.query:  # SQLAlchemy would ignore them, and warn of that
-        raise StoreError(f"{told!r} has options of its own behind the '?'; leave them out: the ledger sets them itself.")
+        raise StoreError(
+            f"{told!r} has options of its own behind the '?'; leave them out: the ledger sets them itself."
+        )
     if "@" in (parsed.host or ""):
         raise StoreError(f"{told!r} names no host: write @ as %40 in a password, or put it into ~/.pgpass.")
     return parsed
@@ -131,7 +133,8 @@ def _connect_sqlite(url: URL, *, read_only: bool) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         return reader(engine)
     if not file.parent.is_dir():
-        raise StoreError(f"The database {named} cannot be made: there is no folder {without_passwords(str(file.parent))}.")
+        folder = without_passwords(str(file.parent))
+        raise StoreError(f"The database {named} cannot be made: the folder {folder} does not exist.")
     if file.exists() and not file.is_file():
         kind = "a folder" if file.is_dir() else "no regular file"
         raise StoreError(f"The database {named} cannot be made: that is {kind}. {REMEDY}")
