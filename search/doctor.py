@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from search.evaluator.models.cache import cache_folder
 from search.naming.names import examine as whose_names
-from search.passwords import without_passwords
+from search.telling.passwords import without_passwords
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

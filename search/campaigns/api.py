@@ -18,7 +18,7 @@ from search.config import CampaignConfig, ConfigError
 from search.loop import Loop, start_campaign
 from search.observer import Observer, Silent
 from search.outcome import Outcome
-from search.passwords import without_passwords
+from search.telling.passwords import without_passwords
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -14,8 +14,8 @@ from search.campaigns.saying import said
 from search.config import ConfigError
 from search.contracts import LookError
 from search.kinds.wished import ANY_GPU, CPU, WHEREVER, is_gpu
-from search.passwords import hide_passwords
 from search.records import Stage, Status
+from search.telling.passwords import hide_passwords
 from search.workloads import HELD_OUT
 
 if TYPE_CHECKING:

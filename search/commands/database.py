@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from search.commands.exits import CommandError
 from search.commands.options import DATABASE_VARIABLE
 from search.commands.output import note
-from search.passwords import without_passwords
 from search.store.errors import SchemaError
 from search.store.patience import PATIENCE_S
+from search.telling.passwords import without_passwords
 from vortex_dsl.errors import listed
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
-from search.passwords import without_passwords
 from search.store.errors import AwayError, StoreError
+from search.telling.passwords import without_passwords
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

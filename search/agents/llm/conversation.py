@@ -18,8 +18,8 @@ from search.config import TURNS
 from search.contracts import LookError, ProposerError
 from search.journal.answers import entries_of
 from search.journal.entries import MAX_NOTES
-from search.rationale import rationale_of
 from search.records import Proposal
+from search.telling.rationale import rationale_of
 
 if TYPE_CHECKING:
     from search.agents.llm.endpoint import Answer, Call, Endpoint

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from search.agents.changing.source import Source
 from search.archive.speeds import MODELLED, cost_ratio
 from search.parents import BEFORE_ENGINES, REFERENCE, SEED, has_failed
-from search.rationale import reasons_in
 from search.records import Measurement, Record, Stage, Status
 from search.report.wording import cut
+from search.telling.rationale import reasons_in
 
 if TYPE_CHECKING:
     from search.archive.archive import Archive

@@ -12,9 +12,9 @@ from search.agents.shown.section import Section
 from search.archive.archivist import JOINT
 from search.archive.families import families as archived
 from search.parents import BEFORE_ENGINES, has_failed
-from search.rationale import reasons_in
 from search.records import Record, Status
 from search.report.wording import cut
+from search.telling.rationale import reasons_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

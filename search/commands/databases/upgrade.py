@@ -5,7 +5,7 @@ from __future__ import annotations
 from search.commands import options
 from search.commands.exits import CommandError
 from search.commands.output import print_json, print_line
-from search.passwords import without_passwords
+from search.telling.passwords import without_passwords
 
 
 def upgrade(db: options.Database = options.DATABASE_URL, as_json: options.Json = False) -> None:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search.dash.queries import rows
-from search.rationale import reasons_in
 from search.report.claim import claim, sentence
 from search.report.duels import Chosen
 from search.report.material import known_of, place_of
 from search.report.merit import ACCURACY, KL, MERITS, RETRIEVAL
 from search.report.wording import title_case
+from search.telling.rationale import reasons_in
 from vortex_dsl import ProgramError, load_program
 
 if TYPE_CHECKING:

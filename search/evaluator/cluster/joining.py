@@ -19,7 +19,7 @@ from search.evaluator.cluster.asking import nodes
 from search.evaluator.cluster.errors import PoolError
 from search.evaluator.sandbox import INHERITED
 from search.evaluator.sandbox.strays import kill_ray
-from search.passwords import hide_passwords
+from search.telling.passwords import hide_passwords
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

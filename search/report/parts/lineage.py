@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from search.ranking.comparison import ComparisonError, compare
 from search.ranking.leaderboard import NOTHING
-from search.rationale import reasons_in
 from search.records import Stage, Status
 from search.report.blocks import Block, Column, Grid, Listing, Part, Words
 from search.report.merit import KL, figure
 from search.report.wording import cut
+from search.telling.rationale import reasons_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

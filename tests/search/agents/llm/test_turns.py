@@ -10,9 +10,9 @@ from search.agents.llm.endpoint import MAX_ASKED_BYTES, Answer, Call, Usage
 from search.agents.llm.operators import Asked
 from search.agents.llm.tools import Desk
 from search.contracts import ProposerError
-from search.rationale import reasons_in
 from search.records import Evaluation, EvaluationKey, Measurement, Stage, Status
 from search.store.conversations import packed
+from search.telling.rationale import reasons_in
 from tests.search.agents.looking import Scripted
 from tests.search.agents.timing import within
 from vortex_dsl import zoo

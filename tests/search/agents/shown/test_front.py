@@ -11,8 +11,8 @@ from search.agents.shown.front import NUM_IDEAS, NUM_INSPIRATIONS, alike, inspir
 from search.archive.families import ancestor, by_digest
 from search.behaviour import likeness
 from search.parents import REFERENCE, SEED, loss
-from search.rationale import rationale_of
 from search.records import Context, Stage
+from search.telling.rationale import rationale_of
 
 
 @pytest.mark.parametrize("ratio", [4.0, 8.0])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from search.rationale import rationale_of, reasons_in
+from search.telling.rationale import rationale_of, reasons_in
 
 
 @pytest.mark.parametrize("reasons", ["", "One.", "One.\n\nTwo: odd: three."])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from search.cli import main
-from search.passwords import without_passwords
+from search.telling.passwords import without_passwords
 
 WRONG = (
     "postgres://me:secret@127.0.0.1/results",
@@ -24,7 +24,7 @@ WRONG = (
 )
 SCRIPT = """
 import sys
-from search.passwords import hide_passwords
+from search.telling.passwords import hide_passwords
 hide_passwords()
 print(sys.argv[-1], flush=True)
 sys.stdin.readline()

@@ -31,7 +31,7 @@ def hide_passwords() -> None:
 
     So does Ray, which keeps them beside a driver's name, for all who may look at its cluster. Idempotent.
     """
-    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    fields = Path("/proc/self/stat").read_text("utf-8").rpartition(")")[2].split()
     begins, ends = int(fields[BEGINS]), int(fields[ENDS])
     if not 0 < begins < ends:
         return
