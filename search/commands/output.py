@@ -19,7 +19,9 @@ from search.report.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import TextIO
 
+    from _typeshed import ReadableBuffer
     from rich.console import Console, RenderableType
     from rich.text import Text
 
@@ -37,6 +39,27 @@ def make_streams_robust() -> None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - for as long as we run
         elif isinstance(stream, io.TextIOWrapper) and mode == "w":
             stream.reconfigure(errors="plainer")
+    if sys.__stderr__ is not None and sys.stderr is sys.__stderr__:
+        sys.stderr = _unstoppable(sys.stderr)
+
+
+class _Unheard(io.FileIO):
+    """A file whose reader may go and whose disk may be full: what cannot be written is dropped."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Write, and say that all was written."""
+        with suppress(OSError):
+            super().write(data)
+        return memoryview(data).nbytes
+
+
+def _unstoppable(stream: TextIO) -> TextIO:
+    """Give the same stream as one that stops no command: it is there for who looks on, and may be gone."""
+    try:
+        raw = _Unheard(stream.fileno(), "wb", closefd=False)
+    except OSError:  # it has no file
+        return stream
+    return io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, "plainer", line_buffering=True)
 
 
 def _plainer(error: UnicodeError) -> tuple[str, int]:

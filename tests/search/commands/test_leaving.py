@@ -206,6 +206,34 @@ def test_who_has_ended_everything_does_not_wait_for_python_to_take_itself_apart(
         assert process.wait(2 * SOON_S) == code
 
 
+TALKS = """
+import sys
+from search import cli
+from search.commands.output import note, print_line
+@cli.app.command("talk")
+def talk():
+    for number in range(3):
+        note(f"at {number}")
+        sys.stderr.write("half a line")
+        sys.stderr.flush()
+    print_line("done")
+sys.exit(cli.main())
+"""
+
+
+def test_who_looks_on_may_go_and_a_log_may_fill_its_disk():
+    """A campaign of days wrote its progress into a pipe whose reader was gone, and ended as if it were done."""
+    command = [sys.executable, "-c", TALKS, "talk"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with Path("/dev/full").open("wb") as full, os.fdopen(writer, "wb") as broken:
+        for stderr in (full, broken):
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=stderr, cwd=SCRIPT.parents[3], check=False)
+            assert (done.returncode, done.stdout) == (ExitCode.DONE, b"done\n")
+    heard = subprocess.run(command, capture_output=True, text=True, cwd=SCRIPT.parents[3], check=True)
+    assert heard.stderr.count("half a line") == 3
+
+
 def _is_alive(pid):
     try:
         return bool(Path(f"/proc/{pid}/cmdline").read_bytes())  # of one that is dead or dying nothing is left there
