@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vortex_dsl.errors import quoted
+from vortex_dsl.errors import quoted as _quoted  # the zoo offers nothing but itself
 
 _FOLDER = Path(__file__).parent
 
@@ -17,7 +17,7 @@ def names() -> tuple[str, ...]:
 def path(name: str) -> Path:
     """Give the file of a program. Raises LookupError for a name that is not in the zoo."""
     if name not in names():
-        message = f"no program {quoted(name)} in the zoo; it has {', '.join(names())}"
+        message = f"no program {_quoted(name)} in the zoo; it has {', '.join(names())}"
         raise LookupError(message)
     return _FOLDER / f"{name}.py"
 
