@@ -47,10 +47,11 @@ class _Unheard(io.FileIO):
     """A file whose reader may go and whose disk may be full: what cannot be written is dropped."""
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write, and say that all was written."""
+        """Write, and call all written of which nothing can be; of a part the rest is written next."""
+        written = None
         with suppress(OSError):
-            super().write(data)
-        return memoryview(data).nbytes
+            written = super().write(data)
+        return memoryview(data).nbytes if written is None else written
 
 
 def _unstoppable(stream: TextIO) -> TextIO:
