@@ -177,8 +177,8 @@ class Setup(BaseModel):
     )
     max_outage: float = Field(
         MAX_OUTAGE_S, ge=0, le=MAX_SECONDS,
-        description="Wait for so many seconds for a database that is locked, restarts or cannot be reached, for a "
-        "worker where none is left, and for a language model's server that is away or asks for a rest.",
+        description="Wait for so many seconds for a database that is locked or full, restarts or cannot be reached, "
+        "for a worker where none is left, and for a language model's server that is away or asks for a rest.",
     )  # fmt: skip
 
     @field_validator("target", "steer_by", "ratios")

@@ -283,8 +283,8 @@ class Placed(Asked):
         float | None,
         typer.Option(
             "--max-outage", metavar="S", min=0.0, max=MAX_SECONDS, show_default="600",
-            help="Wait so long for a database that is locked, restarts or cannot be reached, for a worker where none "
-            "is left, and for a language model's server that is away or asks for a rest.",
+            help="Wait so long for a database that is locked or full, restarts or cannot be reached, for a worker "
+            "where none is left, and for a language model's server that is away or asks for a rest.",
         ),
     ] = None  # fmt: skip
 

@@ -32,9 +32,13 @@ if TYPE_CHECKING:
 BUSY_TIMEOUT_S = 1.0  # within SQLite, where no signal is heard: `Patience` goes on from there
 WAL_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 10
+# A server's host that dies says nothing: after 30 s without a word it is asked, and after 30 more without an answer,
+# or with what was sent to it unheard for a minute, it counts as away. Without these a driver waits for hours.
+UNHEARD = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 RETRY_S = 0.01
-# PostgreSQL's for what passes: connections, shutting down and starting, deadlocks and crossed transactions, no room.
-PASSING = ("08", "57P01", "57P02", "57P03", "40001", "40P01", "53300", "55P03")
+# PostgreSQL's for what passes: connections, shutting down and starting, deadlocks and crossed transactions, no room
+# for one more connection, or on a disk, where somebody makes some.
+PASSING = ("08", "57P01", "57P02", "57P03", "40001", "40P01", "53100", "53300", "55P03")
 # What a server's owner can mend, whatever class the driver has for it: rights, logins, no such database, a server that
 # only reads, no memory or disk, limits, damage.
 FAULTS = ("25006", "28", "3D", "3F", "42501", "53", "54", "57", "58", "XX")
@@ -43,7 +47,7 @@ STEADY = "steady_s"  # the function that tells SQLite the time
 CACHE_KIB, MMAP_BYTES = 65_536, 1 << 26
 MOST_KEPT = 100_000  # rows that are remembered to be there
 NO_RIGHT = "42501"
-LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+PASSING_SQLITE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL)
 CANNOT_WRITE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY_CANTINIT, sqlite3.SQLITE_READONLY_DIRECTORY)
 RECOVERY = "; keep a copy of the file, and try what `sqlite3 FILE .recover` can read of it"
 REMEDY = "Give --db as a path, sqlite:///FILE or postgresql://USER@HOST/NAME."
@@ -81,7 +85,7 @@ def connect(place: str, *, read_only: bool = False) -> Engine:
     parsed = _parse(place)
     if parsed.get_backend_name() == "sqlite":
         return _connect_sqlite(parsed, read_only=read_only)
-    arguments = {"connect_timeout": CONNECT_TIMEOUT_S}
+    arguments = {"connect_timeout": CONNECT_TIMEOUT_S, **UNHEARD}
     try:
         engine = create_engine(parsed, connect_args=arguments, pool_pre_ping=True)
     except ModuleNotFoundError as error:
@@ -236,7 +240,7 @@ def reader(engine: Engine) -> Engine:
 
 @contextmanager
 def explained(engine: Engine) -> Iterator[None]:
-    """Turn what a driver says when a database is unwritable, damaged, locked or away into a StoreError.
+    """Turn what a driver says when a database is unwritable, full, damaged, locked or away into a StoreError.
 
     AwayError is what passes.
     """
@@ -270,9 +274,9 @@ def _is_fault(engine: Engine, error: BaseException | None) -> bool:
 
 
 def _passes(error: BaseException | None) -> bool:
-    """Tell what passes by itself: a lock of SQLite, a server that is away, ends, starts or is in a knot."""
+    """Tell what passes: a lock of SQLite, a full disk, a server that is away, ends, starts or is in a knot."""
     if isinstance(error, sqlite3.Error):
-        return getattr(error, "sqlite_errorcode", 0) & 0xFF in LOCKED
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF in PASSING_SQLITE
     state = getattr(error, "sqlstate", "")
     is_cut_off = state is None and type(error).__name__ == "OperationalError"  # no server says anything of it
     return state.startswith(PASSING) if state else is_cut_off

@@ -6,7 +6,7 @@ class StoreError(Exception):
 
 
 class AwayError(StoreError):
-    """The database is away or locked for now: whatever was asked may be asked again."""
+    """The database is away, locked or full for now: whatever was asked may be asked again."""
 
 
 class SchemaError(StoreError):

@@ -23,7 +23,7 @@ TOLD_S = 5.0  # an absence that is shorter is nobody's business
 
 
 class Patience:
-    """Tries again what a database that is away did not answer, less and less often.
+    """Tries again what a database that is away, locked or full did not answer, less and less often.
 
     `told` hears once of each long absence, and when it has ended. `give_up` ends all waiting, from any thread or signal
     handler: from then on everything is tried once.

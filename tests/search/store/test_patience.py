@@ -1,6 +1,8 @@
 """A database that is away for a while: locked, restarted, or cut off in the middle of a word."""
 
 import itertools
+import os
+import socket
 import sqlite3
 import threading
 import time
@@ -9,6 +11,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from sqlalchemy import event
 
 from benchmarks.store.server import is_installed, server
 from search.contracts import Claim
@@ -24,6 +27,7 @@ LOCKED_S = 1.5  # longer than SQLite itself waits
 AWAY_S = 2.0
 SOON_S = 5.0
 MOMENT_S = 0.5
+LARGEST_FILE = 1 << 30  # in pages
 
 
 @contextmanager
@@ -117,6 +121,21 @@ def test_a_long_absence_is_told_once_and_so_is_its_end(sqlite_url, file, monkeyp
         ledger.create_campaign(CAMPAIGN)
     assert len(told) == 2
     assert "locked" in told[0]
+    assert "back" in told[1]
+
+
+def test_a_full_disk_is_waited_for_until_somebody_makes_room(ledger, monkeypatch):
+    monkeypatch.setattr(patience, "TOLD_S", 0.0)
+    told, most_pages = [], [1]
+    ledger._patience._told = told.append
+    event.listen(ledger._engine, "begin", lambda each: each.exec_driver_sql(f"PRAGMA max_page_count = {most_pages[0]}"))
+
+    timer = threading.Timer(MOMENT_S, most_pages.__setitem__, [0, LARGEST_FILE])
+    timer.start()
+    campaigns = [ledger.create_campaign(CAMPAIGN) for _ in range(200)]
+    timer.join()
+    assert ledger.campaigns() == campaigns
+    assert "is full" in told[0]
     assert "back" in told[1]
 
 
@@ -234,6 +253,20 @@ def test_what_was_committed_before_the_connection_broke_is_not_done_twice(relay,
     assert [each.value("accuracy") for each in record.evaluations] == [0.5]
     (counted,) = remote.progress(campaign.id).evaluations
     assert counted[2] == 1
+
+
+@pytest.mark.postgres
+def test_a_server_that_falls_silent_counts_as_away_within_a_minute(remote):
+    """A host that loses its power ends no connection: the kernel has to ask, and to give up on what nobody hears."""
+    with (
+        remote._engine.connect() as connection,
+        socket.socket(fileno=os.dup(connection.connection.driver_connection.fileno())) as end,
+    ):
+        assert end.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        options = socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT
+        idle_s, between_s, number, unheard_ms = (end.getsockopt(socket.IPPROTO_TCP, each) for each in options)
+    assert idle_s + between_s * number <= MINUTE
+    assert unheard_ms <= 1000 * MINUTE
 
 
 @pytest.mark.postgres
