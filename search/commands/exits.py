@@ -60,7 +60,7 @@ def _deliberate_errors() -> tuple[tuple[type[Exception], ExitCode], ...]:
     from search.contracts import SubmissionError
     from search.evaluator.cluster import PoolError
     from search.evaluator.models import ModelError
-    from search.plugin.export import ExportError
+    from search.plugin.export import ExportError, OutputError
     from search.plugin.verify import VerifyError
     from search.ranking.comparison import ComparisonError
     from search.ranking.conditions import ConditionError
@@ -69,6 +69,7 @@ def _deliberate_errors() -> tuple[tuple[type[Exception], ExitCode], ...]:
 
     return (
         (ProgramError, ExitCode.REFUSED),
+        (OutputError, ExitCode.INFRASTRUCTURE),  # an ExportError too
         (ExportError, ExitCode.REFUSED),
         (VerifyError, ExitCode.REFUSED),
         (ConfigError, ExitCode.USAGE),

@@ -13,6 +13,7 @@ from search.commands.database import campaign_of, existing
 from search.commands.exits import CommandError, ExitCode
 from search.commands.output import print_json, print_line
 from search.commands.programs.named import CandidateName, candidate_named
+from search.commands.watching.ending import endable
 from vortex_dsl.errors import quoted
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def export(
     as_json: options.Json = False,
 ) -> None:
     """Build a pip-installable vLLM plugin from an evaluated candidate, as it was measured at one cost ratio."""
+    from search.campaigns.saying import said
     from search.config import CampaignConfig
     from search.fit import at_ratio
     from search.plugin.card import Circumstances, answered
@@ -76,7 +78,8 @@ def export(
             CampaignConfig.from_json(campaign.settings).terms,
             workloads,
         )
-    wheel = export_wheel(record, circumstances, output)
+    with endable(), said("building the wheel", at_once=False):
+        wheel = export_wheel(record, circumstances, output)
     if as_json:
         print_json({"wheel": str(wheel), "id": record.candidate.id, "digest": record.candidate.program_digest})
     else:
@@ -95,7 +98,7 @@ def verify(wheel: Wheel, model: Served = "", text: TextFile = None, as_json: opt
     folder, _ = folder_and_name(model or _own_model(read))
     if text is not None:
         _keep(text)
-    with said("serving with the wheel in a fresh environment, which takes about two minutes"):
+    with endable(), said("serving with the wheel in a fresh environment, which takes about two minutes"):
         found = verify_wheel(read, folder)
     if as_json:
         print_json(asdict(found))

@@ -7,10 +7,12 @@ side and neither hides the other; `serving/plugin.py` decides which of them is a
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,8 @@ from vortex_dsl import load_program, trace
 from vortex_dsl.errors import quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from search.plugin.card import Circumstances
     from search.records import Candidate, Record
     from vortex_dsl import Shape
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 CHECK = Path(__file__).with_name("check.py")  # the conformance test, `python -m PACKAGE.check`
 LEFT_OUT = ("zoo", "__pycache__")
+MAX_REASON = 300  # characters of what pip or shutil say
+ROOM = "let TMPDIR name a folder with room for 20 MB"
 
 PROJECT = """[build-system]
 requires = ["hatchling"]
@@ -59,12 +65,17 @@ class ExportError(ValueError):
     """The program cannot be exported; the message says why and what to do."""
 
 
+class OutputError(ExportError):
+    """The wheel cannot be written, to where it goes or while it is built."""
+
+
 def export_wheel(record: Record, circumstances: Circumstances, out_dir: Path) -> Path:
     """Build the wheel of an evaluated candidate into `out_dir` and give its path.
 
     Raises:
         ExportError: no answers of the candidate are recorded, its text does not mean what was measured, or the wheel
             cannot be built.
+        OutputError: a disk is full or a folder cannot be written to.
 
     """
     if answered(record) is None:
@@ -73,15 +84,18 @@ def export_wheel(record: Record, circumstances: Circumstances, out_dir: Path) ->
             f"{record.status}: only a program that has answered the probe or was served can be exported"
         )
     _check_is_what_was_measured(record.candidate, circumstances.terms.shape)
-    names = Names(record.candidate.program_digest)
-    with tempfile.TemporaryDirectory() as folder:
-        project, card = Path(folder), card_of(record, circumstances)
-        _describe(project, names, card)
-        _write_runtime(project / names.package, names.package)
-        (project / names.package / "exported.json").write_text(
-            json.dumps(card, indent=2, sort_keys=True) + "\n", "utf-8"
-        )
-        return _build(project, out_dir)
+    names, card = Names(record.candidate.program_digest), card_of(record, circumstances)
+    with _writing(out_dir):  # before the seconds that building takes
+        out_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        name, content = _built(names, card)
+    except OSError as error:
+        why = error.strerror or str(error)[:MAX_REASON]  # shutil tells all files that it could not copy
+        raise OutputError(f"the wheel cannot be built among temporary files: {why}; {ROOM}") from error
+    wheel = out_dir / name
+    with _writing(wheel):
+        publish(wheel, content)
+    return wheel
 
 
 def runtime(package: str) -> dict[str, bytes]:
@@ -90,6 +104,15 @@ def runtime(package: str) -> dict[str, bytes]:
         target = Path(folder) / package
         _write_runtime(target, package)
         return {path.relative_to(target).as_posix(): path.read_bytes() for path in target.rglob("*") if path.is_file()}
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Say what cannot be written, and what to do. Raises OutputError."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}; name another folder with -o") from error
 
 
 def _check_is_what_was_measured(candidate: Candidate, shape: Shape) -> None:
@@ -136,16 +159,28 @@ def _licence() -> str:
     return text
 
 
-def _build(project: Path, out_dir: Path) -> Path:
+def _built(names: Names, card: dict[str, Any]) -> tuple[str, bytes]:
+    """Give the name and the bytes of the wheel with that card."""
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder)
+        _describe(project, names, card)
+        _write_runtime(project / names.package, names.package)
+        (project / names.package / "exported.json").write_text(
+            json.dumps(card, indent=2, sort_keys=True) + "\n", "utf-8"
+        )
+        return _build(project)
+
+
+def _build(project: Path) -> tuple[str, bytes]:
     """Build the wheel with pip and hatchling, offline."""
-    out_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as built:
         command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", built]
         done = subprocess.run(
-            [*command, str(project)], capture_output=True, encoding="utf-8", errors="replace", check=False
-        )
+            [*command, str(project)],
+            env=os.environ | {"TMPDIR": built},  # where what pip leaves when it is killed goes with the folder
+            capture_output=True, encoding="utf-8", errors="replace", check=False,
+        )  # fmt: skip
         if done.returncode:
-            raise ExportError(f"the wheel could not be built: {done.stderr.strip()[-300:]}")
+            raise ExportError(f"the wheel could not be built: {done.stderr.strip()[-MAX_REASON:]}")
         wheel = next(Path(built).glob("*.whl"))
-        publish(out_dir / wheel.name, wheel.read_bytes())  # which may be another disk, and full
-        return out_dir / wheel.name
+        return wheel.name, wheel.read_bytes()

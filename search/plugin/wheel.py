@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from search.plugin.names import Names
 from search.plugin.said import Card
 from vortex_dsl import ProgramError, Shape, load_program, trace
-from vortex_dsl.errors import quoted
+from vortex_dsl.errors import listed, quoted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,11 +75,14 @@ def _read(path: Path) -> Wheel:
     with zipfile.ZipFile(BytesIO(content)) as archive:
         package, metadata = _parts(archive)
         files = {name: archive.read(name) for name in archive.namelist()}
-        points = PathDistribution(zipfile.Path(archive, f"{metadata}/")).entry_points  # type: ignore[arg-type]
+        described = PathDistribution(zipfile.Path(archive, f"{metadata}/"))  # type: ignore[arg-type]
+        points, needed = _points(described), described.requires or []
     card = _card(files.pop(f"{package}/exported.json", b""))
     _check_program(package, card)
-    if sorted((each.group, each.name, each.value) for each in points) != sorted(_entry_points(card)):
+    if points != sorted(_entry_points(card)):
         raise VerifyError("its entry points are not those of its plugin alone")
+    if needed:
+        raise VerifyError(f"it asks pip for {listed(quoted(each, 120) for each in needed)}, and an export for nothing")
     code = {name.partition("/")[2]: data for name, data in files.items() if name.startswith(f"{package}/")}
     file_name = f"{metadata.removesuffix('.dist-info')}-py3-none-any.whl"
     return Wheel(path.name, file_name, content, package, card, code)
@@ -109,6 +112,14 @@ def _is_plain(name: str) -> bool:
     """Tell whether a path leads to a file below a folder, and to the same one wherever it is unpacked."""
     parts = PurePosixPath(name).parts
     return len(parts) > 1 and name == "/".join(parts) and ".." not in parts and "\\" not in name
+
+
+def _points(described: PathDistribution) -> list[tuple[str, str, str]]:
+    """Give what Python finds of its entry points: group, name and what is loaded."""
+    try:
+        return sorted((each.group, each.name, each.value) for each in described.entry_points)
+    except TypeError as error:  # which is how importlib tells of a line without "="
+        raise VerifyError("its entry_points.txt holds a line that is no entry point") from error
 
 
 def _card(content: bytes) -> Card:

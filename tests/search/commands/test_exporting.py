@@ -1,10 +1,15 @@
-"""What `vortex export` puts into a wheel, before anything is built."""
+"""What `vortex export` puts into a wheel, before anything is built, and how it and `vortex verify` are ended."""
 
+import os
+import signal
+import tempfile
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 
 from search.cli import main
 from search.commands import plugin
+from search.commands.exits import ExitCode
 from search.config import CampaignConfig
 from search.records import Evaluation, Measurement, Stage, Status, StoredCampaign
 from tests.search.plugin.conftest import DIGEST, HERE, WORKLOAD, record
@@ -25,22 +30,58 @@ class Shelf:
         return HERE.environment
 
 
-def test_figures_of_another_version_of_the_evaluator_stay_out_of_it(monkeypatch, tmp_path):
-    """A campaign that went on after an upgrade has both on one machine: a page of both would be of neither."""
-    answered = record().evaluations[0]
-    key = replace(answered.key, stage=Stage.CHECK, workload_digest=CHECK.digest)
+def measured():
+    """Give a candidate's evaluations, that of the check among them."""
+    key = replace(record().evaluations[0].key, stage=Stage.CHECK, workload_digest=CHECK.digest)
     checked = Evaluation(key, Status.OK, measurements=(Measurement("budget", 8.0),), ratio=4.0)
-    now = (checked, *record().evaluations)
-    before = tuple(replace(each, key=replace(each.key, evaluator_version="0")) for each in now)
-    exported = []
+    return (checked, *record().evaluations)
+
+
+def shelve(monkeypatch, evaluations):
+    """Let every database hold one candidate with these evaluations."""
 
     @contextmanager
     def existing(db):
         yield Shelf()
 
     monkeypatch.setattr(plugin, "existing", existing)
-    monkeypatch.setattr(plugin, "candidate_named", lambda *_: replace(record(), evaluations=now + before))
+    monkeypatch.setattr(plugin, "candidate_named", lambda *_: replace(record(), evaluations=evaluations))
+
+
+def test_figures_of_another_version_of_the_evaluator_stay_out_of_it(monkeypatch, tmp_path):
+    """A campaign that went on after an upgrade has both on one machine: a page of both would be of neither."""
+    before = tuple(replace(each, key=replace(each.key, evaluator_version="0")) for each in measured())
+    exported = []
+    shelve(monkeypatch, measured() + before)
     monkeypatch.setattr("search.plugin.export.export_wheel", lambda told, *_: exported.append(told) or tmp_path)
     assert main(["export", "1", "-o", str(tmp_path)]) == 0
     assert {each.key.evaluator_version for each in exported[0].evaluations} == {"1"}
     assert exported[0].candidate.program_digest == DIGEST
+
+
+def ended_among(folder):
+    """Give what makes a folder of temporary files there, and is told to end while it works on them."""
+
+    def ended(*_):
+        with tempfile.TemporaryDirectory(dir=folder):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+
+    return ended
+
+
+def test_an_export_that_is_told_to_end_leaves_no_files(monkeypatch, tmp_path):
+    shelve(monkeypatch, measured())
+    monkeypatch.setattr("search.plugin.export.export_wheel", ended_among(tmp_path))
+    assert main(["export", "1", "-o", str(tmp_path)]) == ExitCode.TERMINATED
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_verification_that_is_told_to_end_leaves_no_files(monkeypatch, tmp_path):
+    wheel = tmp_path / "a.whl"
+    wheel.write_bytes(b"")
+    monkeypatch.setattr("search.plugin.verify.read_wheel", lambda path: path)
+    monkeypatch.setattr("search.campaigns.machines.folder_and_name", lambda name: (tmp_path, name))
+    monkeypatch.setattr("search.plugin.verify.verify_wheel", ended_among(tmp_path))
+    assert main(["verify", str(wheel), "--model", "mine"]) == ExitCode.TERMINATED
+    assert list(tmp_path.iterdir()) == [wheel]

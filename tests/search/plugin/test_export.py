@@ -1,6 +1,8 @@
 """An exported wheel: it carries all it needs, and nothing in it reaches back to this project."""
 
 import ast
+import errno
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -10,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from search.commands.exits import ExitCode, explain
 from search.plugin import export
 from search.plugin.names import Names
 from search.records import Status
@@ -93,3 +96,43 @@ def test_a_record_that_does_not_say_what_its_text_means_is_not_exported(tmp_path
     with pytest.raises(export.ExportError, match=f"but its text means Quest, {DIGEST}"):
         export.export_wheel(replace(given, candidate=replace(given.candidate, **changed)), HERE, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def unwritten(out_dir):
+    """Export to where that is not possible; gives the sentence."""
+    with pytest.raises(export.OutputError) as told:
+        export.export_wheel(record(), HERE, out_dir)
+    assert explain(told.value).code is ExitCode.INFRASTRUCTURE
+    return str(told.value)
+
+
+@pytest.mark.parametrize(("place", "why"), [("file", "File exists"), ("file/under", "Not a directory")])
+def test_a_folder_that_is_a_file_is_told_before_anything_is_built(tmp_path, monkeypatch, place, why):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(export, "_built", None)
+    assert unwritten(tmp_path / place) == f"{tmp_path / place} cannot be written: {why}; name another folder with -o"
+
+
+def test_a_full_disk_is_told_by_the_wheel_that_it_has_no_room_for(tmp_path, monkeypatch):
+    def fill(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")  # as writing raises it: of no file
+
+    monkeypatch.setattr(export, "_built", lambda names, card: ("a.whl", b""))
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    assert (
+        unwritten(tmp_path)
+        == f"{tmp_path}/a.whl cannot be written: No space left on device; name another folder with -o"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space"), shutil.Error([("a", "b", "No space")])])
+def test_a_full_disk_of_temporary_files_is_told_as_one(tmp_path, monkeypatch, error):
+    def fill(names, card):
+        raise error
+
+    monkeypatch.setattr(export, "_built", fill)
+    told = unwritten(tmp_path)
+    assert "among temporary files" in told
+    assert "No space" in told
+    assert "TMPDIR" in told

@@ -107,6 +107,19 @@ def test_entry_points_beside_those_of_the_plugin(export, forged, more):
     assert "its entry points are not" in refused(forged({path: None}))
 
 
+@pytest.mark.parametrize("more", ["[\n", "[console_scripts]\nevil\n"])
+def test_a_line_that_is_no_entry_point(export, forged, more):
+    path = f"{metadata(export)}/entry_points.txt"
+    assert "holds a line that is no entry point" in refused(forged({path: export[path] + b"\n" + more.encode()}))
+
+
+@pytest.mark.parametrize("more", ["Requires-Dist: evil", "requires-dist: evil; extra == 'x'"])
+def test_packages_that_pip_would_bring_along(export, forged, more):
+    """Its code may be this project's, byte for byte, and installing it without --no-deps still runs theirs."""
+    path = f"{metadata(export)}/METADATA"
+    assert "it asks pip for 'evil" in refused(forged({path: more.encode() + b"\n" + export[path]}))
+
+
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
