@@ -2,8 +2,8 @@
 
 `python -m pytest -p tests.sharing --taken FOLDER …`, with the same arguments in every run and an empty folder, in which
 each file that is taken leaves its name. A file is never split: what its tests share is made once. A run that is told
-`--yielding PATH` takes nothing but files below it that only compute, so that it may be one that waits whenever others
-would: nothing in these minds how long it takes.
+`--yielding PATH`, once or more often, takes nothing but files whose path begins so and that only compute, in the order
+of the paths. So it may be one that waits whenever others would: nothing in these minds how long it takes.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         weights[group(item)] += _weight(item)
     items.sort(key=lambda item: -weights[group(item)])
-    if below := tuple(config.getoption("yielding")):
+    if below := config.getoption("yielding"):
         minded = {group(item) for item in items if weights[group(item)] or any(map(item.get_closest_marker, WAITING))}
-        items[:] = [item for item in items if item.nodeid.startswith(below) and group(item) not in minded]
+        free = [item for item in items if group(item) not in minded]
+        items[:] = dict.fromkeys(item for path in below for item in free if item.nodeid.startswith(path))
 
 
 def group(item: pytest.Item) -> str:

@@ -91,3 +91,15 @@ def test_a_run_that_yields_takes_only_what_computes_and_leaves_the_others_the_re
         "test_slow.py",
         "test_waits.py",
     ]
+
+
+def test_a_run_that_yields_begins_with_what_is_named_first(tmp_path):
+    (tmp_path / "conftest.py").write_text(CONFTEST)
+    for name in ("a/test_first.py", "a/test_second.py", "b/test_third.py", "test_other.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(FILE)
+    order = [word for path in ("b/", "a/test_second.py", "a/") for word in ("--yielding", path)]
+    statuses, (passed,), told = runs(tmp_path, *order, number=1)
+    assert statuses == [0], told
+    assert [Path(name.split("::")[0]).stem for name in passed[::3]] == ["test_third", "test_second", "test_first"]
+    assert len(passed) == 3 * 3

@@ -40,6 +40,8 @@ PATIENT = {"RAY_gcs_rpc_server_reconnect_timeout_s": "86400"}
 ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 KEPT = (*INHERITED, "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "VIRTUAL_ENV", "PYTHONPATH", "RAY_TMPDIR")
 SETTING_OF_RAY = re.compile("RAY_[a-z]")  # its own settings are spelled so, and none of them is a secret
+# What scales clusters, hands logs on and serves pages: a second of a core each, before anything of ours begins.
+OBSERVERS = ("start_monitor", "start_log_monitor", "start_api_server")
 HOST_AND_PORT = re.compile(r"[^/]+:\d+")
 REMEDY = (
     f"give it in {TOKEN}, in a file that {TOKEN_PATH} names, or in ~/.ray/auth_token (`ray get-auth-token` prints it "
@@ -80,7 +82,7 @@ def _private(num_cpus: int) -> Iterator[None]:
     try:
         os.write(token, secrets.token_hex(32).encode())
         auth = {MODE: "token", TOKEN_PATH: f"/proc/{os.getpid()}/fd/{token}"}
-        with _environment(harmless(os.environ) | QUIET | PATIENT | ALONE | auth):
+        with _environment(harmless(os.environ) | QUIET | PATIENT | ALONE | auth), _unobserved():
             ray_constants.ENABLE_RAY_CLUSTER = False  # read from the environment when ray was imported, maybe long ago
             try:
                 _init(LOCAL, num_cpus=num_cpus, object_store_memory=OBJECT_STORE_BYTES, _node_ip_address=LOOPBACK)
@@ -90,6 +92,21 @@ def _private(num_cpus: int) -> Iterator[None]:
         yield
     finally:
         os.close(token)
+
+
+@contextmanager
+def _unobserved() -> Iterator[None]:
+    """Let a Ray that starts meanwhile begin without its observers, which nobody could ask; it has no such option."""
+    from ray._private.node import Node
+
+    starts = {name: getattr(Node, name) for name in OBSERVERS}
+    for name in OBSERVERS:
+        setattr(Node, name, lambda _node, **_options: None)
+    try:
+        yield
+    finally:
+        for name, start in starts.items():
+            setattr(Node, name, start)
 
 
 @contextmanager

@@ -103,7 +103,8 @@ def _given(ours: Machine, num_cpus: int | None) -> list[str]:
     """Give the words for `ray start` that head and nodes have in common."""
     cpus = [] if num_cpus is None else [f"--num-cpus={num_cpus}"]
     label = f"--labels={KIND_LABEL}={ours.kind}"
-    return [label, f"--object-store-memory={OBJECT_STORE_BYTES}", "--disable-usage-stats", "--block", *cpus]
+    unread = ["--include-log-monitor=false", "--disable-usage-stats"]  # our drivers take no logs from elsewhere
+    return [label, f"--object-store-memory={OBJECT_STORE_BYTES}", *unread, "--block", *cpus]
 
 
 @contextmanager

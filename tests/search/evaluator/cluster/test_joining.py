@@ -92,6 +92,11 @@ def test_ray_listens_on_loopback_alone(cluster, processes):
     assert cluster.startswith("127.0.0.1:")
 
 
+def test_ray_starts_nothing_that_nobody_asks(processes):
+    observers = ("/monitor.py", "/log_monitor.py", "/dashboard.py")
+    assert [command for command in processes.values() if any(name in command for name in observers)] == []
+
+
 def test_another_address_of_this_machine_is_closed(cluster):
     """The interface that others reach this machine by, where it has one."""
     ours = {a.address for each in psutil.net_if_addrs().values() for a in each if a.family == socket.AF_INET}
