@@ -27,13 +27,14 @@ def test_the_pages_of_rules_are_walked(walking, made, record):
         walk = walking(url, viewport={"width": 1400, "height": 900})
         for step in (_figures, _parts, _picture, _lineage, _kernels, _said, _remarks, _comparison):
             step(walk, made, ask)
-        walk.close()
+        walk.finish()
         for how in ({"color_scheme": "dark"}, {"viewport": {"width": 390, "height": 844}, "has_touch": True}):
             other = walking(url, **how)
             for path in (f"/rules/{made.child}", f"/compare/{made.quest}/{made.child}"):
                 other.to(path)
                 other.check()
-            other.close()
+            other.finish()
+            other.page.close()
 
 
 def _figures(walk, made, ask):
