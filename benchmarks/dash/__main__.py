@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from search.dash.site import KEPT_S
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")  # as systems call it
 NUM_PAINTS = 5
 PAINTED = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0"
 PAGES = (
@@ -63,6 +64,11 @@ def seconds(url: str) -> float:
     return time.perf_counter() - began
 
 
+def chromium() -> str | None:
+    """Give the path of the system's Chromium, None where it has none."""
+    return next(filter(None, map(shutil.which, CHROMIUMS)), None)
+
+
 def paints(url: str) -> list[float]:
     """Give the first contentful paints of a page in seconds, each in a new browser; none without Playwright."""
     try:
@@ -73,8 +79,7 @@ def paints(url: str) -> list[float]:
     with sync_playwright() as playwright:
         for _ in range(NUM_PAINTS):
             time.sleep(KEPT_S + 0.5)  # so that nothing is given from memory
-            path = CHROMIUM if Path(CHROMIUM).exists() else None
-            browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+            browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
             page = browser.new_page()
             page.goto(url, wait_until="load")
             while not (painted := page.evaluate(PAINTED)):  # what waits in the page itself is forbidden there

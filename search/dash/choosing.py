@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import Path, Query
+from pydantic import AfterValidator
 
 from search.campaigns.bounds import LARGEST
 from search.ranking import conditions
+from search.report.wording import UNSEEN_SIGN, shown
 from search.store.shown import sections
 
 if TYPE_CHECKING:
@@ -21,9 +23,17 @@ if TYPE_CHECKING:
 PLACE = ("page", "after", "before")  # within a list: any other choice begins at its first page again
 MOST_TEXT = 200  # characters of a filter
 MOST_SECTIONS = 500  # of one campaign each
+
+
+def readable(text: str) -> str:
+    """Put a space for what nobody sees: pages write it into their forms again, and PostgreSQL takes no NUL."""
+    return shown(text, len(text)).replace(UNSEEN_SIGN, " ").replace("\n", " ")
+
+
 # An empty field of a form is sent as an empty text, which means that nothing was asked.
 Number = Annotated[str, Query(max_length=18, pattern=r"^\d*$")]
-Word = Annotated[str, Query(max_length=MOST_TEXT)]
+Readable = AfterValidator(readable)
+Word = Annotated[str, Query(max_length=MOST_TEXT), Readable]
 Id = Annotated[int, Path(ge=1, le=LARGEST)]
 
 

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import func, select
 
 from search.dash.campaigns import UNMOVED
-from search.dash.choosing import MOST_TEXT, Address, Number, Word, choose, number_of
+from search.dash.choosing import MOST_TEXT, Address, Number, Readable, Word, choose, number_of
 from search.dash.fronts import front
 from search.dash.queries import rows
 from search.dash.queries.answer import answer
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PAGE_ROWS = 50
 ANSWER_S = 60.0  # for so long an answer holds while no row of its section comes or is judged
 MOST_PROPOSERS, MOST_TAGS = 100, 100
-Condition = Annotated[str, Query(max_length=conditions.MAX_CHARACTERS)]
+Condition = Annotated[str, Query(max_length=conditions.MAX_CHARACTERS), Readable]
 # Heading, field to sort by, whether it is a number, and what it means.
 COLUMNS = (
     ("id", "id", True, "the candidate's number"),

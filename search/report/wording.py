@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 OPEN = "–"  # an end of an interval that is not known, or that no number bounds
 UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn")  # Unicode's categories of control, format and no characters at all
+UNSEEN_SIGN = "\ufffd"  # what stands for each of them
 JOINERS = "\u200c\u200d"  # some scripts cannot be written without
 
 
@@ -43,5 +44,5 @@ def shown(text: str, limit: int) -> str:
     """Replace what is not seen and may deceive (control characters, changes of direction) by U+FFFD."""
     kept = text[:limit].expandtabs(4)
     return "".join(
-        c if c == "\n" or c in JOINERS else ("\ufffd" if unicodedata.category(c) in UNSEEN else c) for c in kept
+        c if c == "\n" or c in JOINERS else (UNSEEN_SIGN if unicodedata.category(c) in UNSEEN else c) for c in kept
     )

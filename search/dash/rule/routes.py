@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse,
 from pydantic import StringConstraints
 
 from search.contracts import LookError
-from search.dash.choosing import Id
+from search.dash.choosing import Id, Readable
 from search.dash.rule.comparing import pairs
 from search.dash.rule.costs import Spending, UncountedError, fitted, shape_of, spending
 from search.dash.rule.gathering import Rule, rule
@@ -32,7 +32,7 @@ MAX_NAMED = 100  # rows of a page, of which any may be ticked
 MAX_MESSAGES = 64  # of a conversation in a page; the file has all
 MAX_LOG = 50_000  # characters of what one stage said
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]  # an id, or the beginning of a digest
+Name = Annotated[str, StringConstraints(min_length=1, max_length=64), Readable]  # an id, or the beginning of a digest
 Ratio = Annotated[float, Query(ge=0.0, le=1024.0)]
 Layers = Annotated[str, Query(max_length=64, pattern=r"^\s*(\d{1,4}(\s*,\s*\d{1,4}){0,3})?\s*$")]
 

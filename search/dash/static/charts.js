@@ -173,7 +173,7 @@
       font: { family: style().fontFamily },
       plugins: {
         ...plugins,
-        legend: { display: spec.series.length > 1, position: "bottom", labels: { color: colour("ink"), usePointStyle: true, boxHeight: 8 } },
+        legend: { display: spec.series.length > 1 || spec.series.some((s) => s.is_faint), position: "bottom", labels: { color: colour("ink"), usePointStyle: true, boxHeight: 8 } },
         tooltip: { ...plugins.tooltip, backgroundColor: colour("ink"), titleColor: colour("card"), bodyColor: colour("card"), padding: 10, boxPadding: 5 },
       },
     };

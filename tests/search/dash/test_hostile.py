@@ -14,6 +14,9 @@ from search.store.ledger import SqlLedger
 
 PAGES = ("/", "/leaderboard", "/leaderboard?sort=id", "/fronts", "/budgets", "/journal", "/journal?kind=notes",
          "/earnings", "/money", "/rules/1/remarks", "/campaigns/1", "/campaigns/1/time")  # fmt: skip
+SEARCHED = ("q", "tag", "origin", "proposer", "kind", "at")
+ASKED = (SEARCHED, (*SEARCHED, "where", "sort"), (*SEARCHED, "model", "device"))
+UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 LONG = "x" * 10_000_000
 
 
@@ -21,8 +24,22 @@ LONG = "x" * 10_000_000
 def test_no_text_is_markup_or_steers_a_terminal(site, page):
     text = site.get(page).text
     assert "<script>alert" not in text
-    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]", text)
+    assert UNSEEN.search(text) is None
     assert "\\u202e" not in text
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=["searched", "judged", "of a section"])
+@pytest.mark.parametrize("page", ["/leaderboard", "/fronts", "/budgets", "/journal", "/earnings", "/money", "/answer"])
+def test_nothing_of_an_address_is_markup_or_unseen(site, page, asked):
+    answer = site.get(page, params=dict.fromkeys(asked, f"{'|'.join(HOSTILE)}\x00\u2066"[-190:]))
+    assert answer.status_code == (422 if page == "/leaderboard" and "where" in asked else 200)
+    assert "<script>alert" not in answer.text
+    assert UNSEEN.search(answer.text) is None
+
+
+def test_what_was_searched_stands_in_the_field(site):
+    text = site.get("/leaderboard", params={"q": 'a "quoted" <b>\u202ename\x00'}).text
+    assert 'name="q" value="a &#34;quoted&#34; &lt;b&gt; name"' in text
 
 
 def test_names_are_shown_as_they_are_written(site):

@@ -14,7 +14,8 @@ HERE = "http://127.0.0.1:8787"
 PAGES = ("/", "/campaigns/1", "/campaigns/1/time", "/fronts", "/budgets", "/answer", "/journal", "/earnings", "/money",
          "/rules/12", "/compare/12/13", "/rules/12/remarks")  # fmt: skip
 ASKED = ("", "?campaign=1", "?sort=recall", "?sort=-kl", "?sort=name", "?origin=found", "?origin=published",
-         "?origin=reference", "?q=rule_1", "?field=int8", "?task=speed&sort=speedup",
+         "?origin=reference", "?q=rule_1", "?q=rule%00",
+         "?field=int8", "?task=speed&sort=speedup",
          "?where=kl<.1&sort=kl")  # fmt: skip
 
 
