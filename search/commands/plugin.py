@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 Folder = Annotated[
     Path, typer.Option("-o", "--output", metavar="DIR", parser=options.path, help="Where the wheel goes.")
 ]
-Wheel = Annotated[
-    Path, typer.Argument(metavar="WHEEL", parser=options.path, help="A wheel that `vortex export` wrote.")
+Wheels = Annotated[
+    list[Path], typer.Argument(metavar="WHEEL", parser=options.path, help="Wheels that `vortex export` wrote.")
 ]
 TextFile = Annotated[
     Path | None,
@@ -86,27 +86,34 @@ def export(
         print_line(str(wheel))
 
 
-def verify(wheel: Wheel, model: Served = "", text: TextFile = None, as_json: options.Json = False) -> int:
-    """Install a wheel beside vLLM, run its check in a sandbox, and compare its answers with the recorded ones."""
+def verify(wheels: Wheels, model: Served = "", text: TextFile = None, as_json: options.Json = False) -> int:
+    """Install each wheel beside vLLM, run its check in a sandbox, and compare its answers with the recorded ones."""
     from search.campaigns.machines import folder_and_name
-    from search.campaigns.saying import said
-    from search.plugin.verify import read_wheel, verify_wheel
+    from search.plugin.verify import read_wheel
 
-    if not wheel.is_file():
-        raise CommandError(f"there is no wheel {wheel}; `vortex export ID -o DIR` writes one")
-    read = read_wheel(wheel)
-    folder, _ = folder_and_name(model or _own_model(read))
+    for wheel in wheels:
+        if not wheel.is_file():
+            raise CommandError(f"there is no wheel {wheel}; `vortex export ID -o DIR` writes one")
+    read = [read_wheel(wheel) for wheel in wheels]
+    asked = [(each, folder_and_name(model or _own_model(each))[0]) for each in read]
     if text is not None:
         _keep(text)
-    with endable(), said("serving with the wheel in a fresh environment, which takes about two minutes"):
-        found = verify_wheel(read, folder)
+    found = [_verified(each, folder, as_json=as_json) for each, folder in asked]
     if as_json:
-        print_json(asdict(found))
-    else:
-        for line in found.findings:
-            print_line(line)
-        print_line(_told(found))
-    return ExitCode.DONE if found.same else ExitCode.REFUSED
+        print_json([asdict(each) for each in found])
+    return ExitCode.DONE if all(each.same for each in found) else ExitCode.REFUSED
+
+
+def _verified(wheel: ReadWheel, folder: Path, *, as_json: bool) -> Verification:
+    """Verify one wheel, and print what was found unless all is printed in the end."""
+    from search.campaigns.saying import said
+    from search.plugin.verify import verify_wheel
+
+    with endable(), said(f"serving with {wheel.file_name} in a fresh environment, which takes about two minutes"):
+        found = verify_wheel(wheel, folder)
+    for line in () if as_json else (*found.findings, _told(found)):
+        print_line(line)
+    return found
 
 
 def _unanswered(record: Record, ratio: float | None) -> str:

@@ -95,6 +95,13 @@ class AmbiguousCpuPlatform(_NumbaCpuPlatform):
     """Stands in while several plugins are installed and none is named: dense models run, CUSTOM is an error."""
 
     @classmethod
+    def check_and_update_config(cls, vllm_config: Any) -> None:
+        """Let vLLM settle its configuration, or raise PluginConflictError before an engine starts for CUSTOM."""
+        if vllm_config.attention_config.backend == AttentionBackendEnum.CUSTOM:
+            raise PluginConflictError(conflict())
+        super().check_and_update_config(vllm_config)
+
+    @classmethod
     def get_attn_backend_cls(
         cls, selected_backend: Any, attn_selector_config: Any, num_heads: int | None = None
     ) -> str:

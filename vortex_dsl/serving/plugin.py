@@ -52,7 +52,7 @@ def conflict() -> str:
     return f"several Vortex plugins are installed ({names}); set {CHOICE} to the one that vLLM should run"
 
 
-def _role() -> str:
+def role() -> str:
     """Tell what this package does here: `active`, `guard` (ambiguous, first by name) or `idle`."""
     plugins = installed()
     name = chosen(list(plugins), os.environ.get(CHOICE, ""))
@@ -71,23 +71,25 @@ def on_cpu_build() -> bool:
 
 def platform() -> str | None:
     """Entry point `vllm.platform_plugins`: a CPU platform that honours CUSTOM, nothing elsewhere."""
-    role = _role()
-    if role == "idle" or not on_cpu_build():
+    plays = role()
+    if plays == "idle" or not on_cpu_build():
         return None
-    return f"{PACKAGE}.cpu_platform.{'VortexCpuPlatform' if role == 'active' else 'AmbiguousCpuPlatform'}"
+    return f"{PACKAGE}.cpu_platform.{'VortexCpuPlatform' if plays == 'active' else 'AmbiguousCpuPlatform'}"
 
 
 def register() -> None:
-    """Entry point `vllm.general_plugins`: make CUSTOM mean our backend."""
-    if _role() != "active":
+    """Entry point `vllm.general_plugins`: make CUSTOM mean our backend, or the sentence that the guard has to say."""
+    plays = role()
+    if plays == "idle":
         return
     from vllm.v1.attention.backends.registry import AttentionBackendEnum, register_backend
 
+    register_backend(AttentionBackendEnum.CUSTOM, f"{PACKAGE}.selected.Backend")
+    if plays == "guard":
+        return
     from vortex_dsl.serving.metrics import export
 
     export()
-
-    register_backend(AttentionBackendEnum.CUSTOM, f"{PACKAGE}.selected.Backend")
     if on_cpu_build() and os.environ.get("VLLM_TARGET_DEVICE", "").lower() == "cpu":
         logging.getLogger("vllm").warning(
             "VLLM_TARGET_DEVICE=cpu makes vLLM pass over platform plugins, and attention_backend='CUSTOM' then serves "

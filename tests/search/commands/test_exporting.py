@@ -1,16 +1,21 @@
 """What `vortex export` puts into a wheel, before anything is built, and how it and `vortex verify` are ended."""
 
+import json
 import os
 import signal
 import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
 
 from search.cli import main
 from search.commands import plugin
 from search.commands.exits import ExitCode
 from search.config import CampaignConfig
+from search.plugin.verify import Verification
 from search.records import Evaluation, Measurement, Stage, Status, StoredCampaign
 from tests.search.plugin.conftest import DIGEST, HERE, WORKLOAD, record
 
@@ -77,11 +82,38 @@ def test_an_export_that_is_told_to_end_leaves_no_files(monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def verifying(monkeypatch, folder, verify):
+    """Let wheels be read as their names, and be verified by a function; gives the files of two."""
+    wheels = [folder / "a.whl", folder / "b.whl"]
+    for each in wheels:
+        each.write_bytes(b"")
+    monkeypatch.setattr("search.plugin.verify.read_wheel", lambda path: SimpleNamespace(file_name=path.name))
+    monkeypatch.setattr("search.campaigns.machines.folder_and_name", lambda name: (folder, name))
+    monkeypatch.setattr("search.plugin.verify.verify_wheel", verify)
+    return wheels
+
+
 def test_a_verification_that_is_told_to_end_leaves_no_files(monkeypatch, tmp_path):
-    wheel = tmp_path / "a.whl"
-    wheel.write_bytes(b"")
-    monkeypatch.setattr("search.plugin.verify.read_wheel", lambda path: path)
-    monkeypatch.setattr("search.campaigns.machines.folder_and_name", lambda name: (tmp_path, name))
-    monkeypatch.setattr("search.plugin.verify.verify_wheel", ended_among(tmp_path))
-    assert main(["verify", str(wheel), "--model", "mine"]) == ExitCode.TERMINATED
-    assert list(tmp_path.iterdir()) == [wheel]
+    wheels = verifying(monkeypatch, tmp_path, ended_among(tmp_path))
+    assert main(["verify", str(wheels[0]), "--model", "mine"]) == ExitCode.TERMINATED
+    assert sorted(tmp_path.iterdir()) == wheels
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"), [("", ExitCode.DONE), ("a.whl", ExitCode.REFUSED), ("b.whl", ExitCode.REFUSED)]
+)
+def test_all_wheels_of_a_folder_are_verified(monkeypatch, tmp_path, capsys, wrong, code):
+    """`dist/*.whl` is two of them after the second export."""
+
+    def verified(wheel, _):
+        is_same = wheel.file_name != wrong
+        return Verification(wheel.file_name, "d", "p", is_same, "x", "x" if is_same else "y", 2, 1, 2)
+
+    words = ["verify", *map(str, verifying(monkeypatch, tmp_path, verified)), "--model", "mine"]
+    assert main(words) == code
+    out, err = capsys.readouterr()
+    assert [line.split()[0] for line in out.splitlines()] == ["a.whl", "b.whl"]
+    assert [line.split()[2] for line in err.splitlines()] == ["a.whl", "b.whl"]
+    assert main([*words, "--json"]) == code
+    told = json.loads(capsys.readouterr().out)
+    assert {each["name"]: each["same"] for each in told} == {name: name != wrong for name in ("a.whl", "b.whl")}

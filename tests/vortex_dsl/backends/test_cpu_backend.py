@@ -1,6 +1,7 @@
 """A program's tape: which programs have one, what each instruction does, and that it chooses what torch does."""
 
 import importlib.util
+import logging
 import math
 import random
 from dataclasses import replace
@@ -251,3 +252,11 @@ def test_what_is_compiled_at_the_start_of_an_engine_is_what_runs():
     get_ready()
     assert same_choice(load_program(zoo.text("quest")).with_values(page_size=16, pages=3))
     assert len(machine.run.signatures) == 1
+
+
+def test_a_minute_of_compiling_is_told_before_it_begins(monkeypatch):
+    told = []
+    monkeypatch.setattr(logging.getLogger("vllm"), "info", lambda text, *values: told.append(text % values))
+    monkeypatch.setattr("vortex_dsl.backends.tape.machine.run", lambda *_: told.append("run"))
+    get_ready.__wrapped__()
+    assert [each.split(" for ")[0] for each in told] == ["Vortex: getting the loops", "run", "Vortex: the loops"]

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from vortex_dsl.serving import plugin
 from vortex_dsl.serving.config import ServingError
 
 pytestmark = pytest.mark.vllm
@@ -310,6 +311,28 @@ def test_vllm_is_told_of_no_block_size_of_ours_which_it_would_warn_of(monkeypatc
     cpu_platform.VortexCpuPlatform.check_and_update_config(config)
     assert given == [seen]
     assert (cache.block_size, cache.user_specified_block_size) == (16, True)
+
+
+@pytest.mark.parametrize("backend", ["CUSTOM", "CPU_ATTN"])
+def test_several_plugins_of_which_none_is_named_are_told_before_an_engine_starts(monkeypatch, backend):
+    """By a worker it was told minutes later, above the tracebacks of all processes that had waited for it."""
+    from vllm.platforms.cpu import CpuPlatform
+    from vllm.v1.attention.backends.registry import AttentionBackendEnum
+
+    from vortex_dsl.serving.cpu_platform import AmbiguousCpuPlatform
+
+    settled, asked = [], AttentionBackendEnum[backend]
+    monkeypatch.setattr(
+        CpuPlatform, "check_and_update_config", classmethod(lambda _cls, config: settled.append(config))
+    )
+    monkeypatch.setattr(plugin, "installed", lambda: {"vortex": "a", "vortex-0": "b"})
+    config = SimpleNamespace(attention_config=SimpleNamespace(backend=asked))
+    if backend == "CUSTOM":
+        with pytest.raises(plugin.PluginConflictError, match=r"\(vortex, vortex-0\); set VORTEX_PLUGIN to the one"):
+            AmbiguousCpuPlatform.check_and_update_config(config)
+    else:
+        AmbiguousCpuPlatform.check_and_update_config(config)
+        assert settled == [config]
 
 
 def test_whoever_moves_blocks_without_their_fields_is_refused_on_a_cpu():

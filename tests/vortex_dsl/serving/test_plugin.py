@@ -38,7 +38,20 @@ def test_ambiguity_is_guarded_by_the_first_by_name(monkeypatch, name, role):
     """Exactly one of two unnamed plugins guards the door: asking for CUSTOM is an error, dense models run."""
     monkeypatch.delenv(plugin.CHOICE, raising=False)
     monkeypatch.setattr(plugin, "installed", lambda: {name: "somebody.else", "vortex-5": plugin.PACKAGE})
-    assert plugin._role() == role
+    assert plugin.role() == role
+
+
+@pytest.mark.vllm
+def test_the_guard_is_what_custom_means(monkeypatch):
+    """On a GPU, where no platform of ours is asked: vLLM said that CUSTOM must be registered."""
+    from vllm.v1.attention.backends import registry
+
+    monkeypatch.delenv(plugin.CHOICE, raising=False)
+    monkeypatch.setattr(registry, "_ATTN_OVERRIDES", {})
+    monkeypatch.setattr(plugin, "installed", lambda: {"vortex-9": "somebody.else", "vortex-5": plugin.PACKAGE})
+    plugin.register()
+    with pytest.raises(plugin.PluginConflictError, match=r"\(vortex-5, vortex-9\); set VORTEX_PLUGIN"):
+        registry.AttentionBackendEnum.CUSTOM.get_class()
 
 
 def test_this_installation_is_found():

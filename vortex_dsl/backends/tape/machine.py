@@ -71,7 +71,8 @@ def _scratch(size: int) -> np.ndarray:
 @cache
 def get_ready() -> None:
     """Compile the loops now, which takes a minute the first time on a machine, and not at the first choice."""
-    start = time.monotonic()
+    start, log = time.monotonic(), logging.getLogger("vllm")
+    log.info("Vortex: getting the loops for this CPU ready, which takes about a minute the first time")
     one, few = np.ones((1, 1), np.int64), np.zeros(4, np.float32)
     tape = (np.zeros((0, WIDTH), np.int64), np.zeros((0, SEGMENT), np.int64), few[:0], np.zeros(2, np.int64))
     step = (np.zeros((1, 1), np.float32), one, one[0], one[0], 2, (1, 1))
@@ -80,7 +81,7 @@ def get_ready() -> None:
     states = np.zeros((1, 0), np.float32), np.zeros((1, 0), np.float32)
     run(tape, step, stored, states, few, (one > 0, np.zeros((1, 1), np.int32), np.zeros(1, np.int32)))
     check_machine()
-    logging.getLogger("vllm").info("Vortex: the loops for this CPU are ready after %.0f s", time.monotonic() - start)
+    log.info("Vortex: the loops for this CPU are ready after %.0f s", time.monotonic() - start)
 
 
 def check_machine() -> None:
