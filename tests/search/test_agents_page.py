@@ -27,7 +27,7 @@ PAGE = (ROOT / "docs" / "agents.md").read_text()
 VORTEX = "import sys; from search.cli import main; sys.exit(main())"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SECTIONS = dict(part.split("\n", 1) for part in PAGE.split("\n## ")[1:])
-HOSTED, OWN, CODING, _BUSY = SECTIONS
+HOSTED, OWN, CODING, *_FIGURES = SECTIONS
 
 
 def blocks(section, language):
