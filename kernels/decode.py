@@ -18,6 +18,7 @@ from kernels.arithmetic import tanh
 from kernels.dependent import begin, dependent
 from kernels.merging import (
     Scratch,
+    at_once,
     blocks_ahead,
     blocks_at,
     first_blocks,
@@ -26,6 +27,7 @@ from kernels.merging import (
     merge,
     merge_if_last,
     parts_of,
+    scratch_bytes,
     write_out,
 )
 from kernels.selection import BlockLists
@@ -54,6 +56,10 @@ class PagedCache:
     seq_lens: torch.Tensor
     k_scale: float = 1.0
     v_scale: float = 1.0
+
+    def of(self, some: slice) -> "PagedCache":
+        """Give the pages of some sequences."""
+        return replace(self, block_table=self.block_table[some], seq_lens=self.seq_lens[some])
 
 
 @dataclass(frozen=True)
@@ -207,6 +213,13 @@ def sparse_decode(
     tiling = tiling_of(cache.k, q, group)
     out = torch.empty(batch, num_q_heads, value_dim, dtype=q.dtype, device=q.device) if out is None else out
     if not batch:
+        return out
+    most = at_once(batch, scratch_bytes(num_kv_heads, table.shape[1] * page_size, group, value_dim, tiling.part))
+    if most < batch:
+        for some in (slice(first, first + most) for first in range(0, batch, most)):
+            own = slice(some.start * num_kv_heads, some.stop * num_kv_heads)
+            counted, listed = None if tally is None else tally[own], None if lists is None else lists.of(own)
+            sparse_decode(q[some], cache.of(some), listed, softmax, out[some], counted)
         return out
     scratch = make_scratch(rows, table.shape[1] * page_size, group, value_dim, tiling.part, q.device)
     block_group, block_dim = _block(group, 16, MAX_BLOCK_GROUP), _block(head_dim, 16, MAX_BLOCK_DIM)

@@ -15,6 +15,7 @@ from kernels.decode import LOG2_E, PagedCache, Softmax, _block, _operand, check_
 from kernels.dependent import begin, dependent
 from kernels.merging import (
     Scratch,
+    at_once,
     blocks_ahead,
     blocks_at,
     first_blocks,
@@ -22,6 +23,7 @@ from kernels.merging import (
     make_scratch,
     merge,
     parts_of,
+    scratch_bytes,
     write_out,
 )
 from kernels.selection import BlockLists
@@ -135,9 +137,12 @@ def latent_decode(
     table = cache.block_table if lists is None else lists.blocks
     tiling = latent_tiling(cache.k, q)
     out = torch.empty(batch, num_heads, value_dim, dtype=q.dtype, device=q.device) if out is None else out
-    if batch:
-        scratch = make_scratch(batch, table.shape[1] * page_size, num_heads, value_dim, tiling.part, q.device)
-        _launch_attend(q, cache, lists, softmax, tiling, scratch, out, tally)
+    max_tokens = table.shape[1] * page_size
+    most = at_once(batch, scratch_bytes(1, max_tokens, num_heads, value_dim, tiling.part))
+    for some in (slice(first, first + most) for first in range(0, batch, most)):
+        scratch = make_scratch(out[some].shape[0], max_tokens, num_heads, value_dim, tiling.part, q.device)
+        counted, listed = None if tally is None else tally[some], None if lists is None else lists.of(some)
+        _launch_attend(q[some], cache.of(some), listed, softmax, tiling, scratch, out[some], counted)
     return out
 
 

@@ -31,7 +31,9 @@ import triton.language as tl
 from kernels.dependent import begin, dependent
 from kernels.selection import BlockLists
 
+ALIGNED = 16  # sequences: pointers to what follows them are as aligned, and no kernel is compiled for others
 BLOCK_VALUE = 128  # channels of a program
+MOST_BYTES = 512 << 20  # that the parts of one launch take, unless a single sequence's take more
 PARTS_AT_ONCE = tl.constexpr(8)  # that are read before any is added
 
 
@@ -58,6 +60,16 @@ def make_scratch(rows: int, max_tokens: int, group: int, value_dim: int, part: i
 def scratch_bytes(rows: int, max_tokens: int, group: int, value_dim: int, part: int) -> int:
     """Give the bytes of what `make_scratch` makes."""
     return 4 * rows * max(triton.cdiv(max_tokens, part), 1) * group * (value_dim + 2)
+
+
+def at_once(batch: int, sequence_bytes: int) -> int:
+    """Give how many sequences one launch attends for: all, or as many as their parts have room for in `MOST_BYTES`.
+
+    A row may have a part for every part of the longest sequence, and what vLLM leaves beside its cache is not measured
+    by a step like that.
+    """
+    fit = MOST_BYTES // sequence_bytes
+    return max(batch, 1) if fit >= batch else fit - fit % ALIGNED or max(fit, 1)
 
 
 @triton.jit

@@ -4,8 +4,9 @@
 
 The softmax of the scores over all complete pages is a mass, the reserved pages count as already taken, and the
 candidates follow by falling score. No sort is needed: the key of the last page taken is found bit by bit, since the
-mass of the pages at or above a key falls as the key rises. Masses are added up as whole numbers of 2**-40, so that
-where they stop does not depend on the order of summation; graphics cards have few units for float64.
+mass of the pages at or above a key falls as the key rises. Masses, and the weights that they are shares of, are added
+up as whole numbers of 2**-40, so that where they stop does not depend on the order of summation, which is another for
+another number of warps; graphics cards have few units for float64.
 """
 
 import torch
@@ -77,11 +78,12 @@ def _nucleus(score_ptr, score_stride, mass_ptr, num_ptr, out_ptr, seq_lens_ptr, 
         page = start + tl.arange(0, BLOCK_PAGES)
         score = tl.load(scores + page, mask=page < end, other=float("-inf"))
         top = tl.maximum(top, tl.max(tl.where(score == score, score, float("-inf")), 0))
-    total = tl.zeros((), tl.float32)
+    weights = tl.zeros((), tl.int64)  # each is at most 1
     for start in range(0, end, BLOCK_PAGES):
-        _, mass = _mass(scores, start + tl.arange(0, BLOCK_PAGES), end, top, 1.0)
-        total += tl.sum(mass, 0)
-    total = tl.where(total > 0.0, total, 1.0)
+        page = start + tl.arange(0, BLOCK_PAGES)
+        _, weight = _mass(scores, page, end, top, 1.0)
+        weights += _counted(weight, page < end)
+    total = tl.where(weights > 0, weights.to(tl.float32) / WHOLE_MASS, 1.0)
     taken = tl.zeros((), tl.int64)
     for start in range(0, end, BLOCK_PAGES):
         page = start + tl.arange(0, BLOCK_PAGES)

@@ -9,7 +9,7 @@ scores, so the result does not depend on tile sizes, on the batch or on the mach
 candidate, and beyond a sequence's end, no score matters: there may be anything.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import triton
@@ -109,6 +109,11 @@ class BlockLists:
     tokens: torch.Tensor
     expected: int | None = None
     arrived: torch.Tensor | None = None
+
+    def of(self, some: slice) -> "BlockLists":
+        """Give the lists of some rows."""
+        arrived = None if self.arrived is None else self.arrived[some]
+        return replace(self, blocks=self.blocks[some], tokens=self.tokens[some], arrived=arrived)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from search.contracts import Claim
-from search.fit import fit
+from search.fit import Fitted, fit
 from search.parents import LOSSES, leaders, rivals
 from search.records import Evaluation, EvaluationKey, EvaluationTask, Stage, Status
 from search.stages import course
@@ -29,6 +29,7 @@ HEARTBEAT_S = 10.0
 BUSY_POLL_S = 0.5
 MAX_ATTEMPTS = 3  # of what fails by our own fault; the next run of the campaign tries again
 UNFINISHED = (Status.INFRASTRUCTURE, Status.INTERRUPTED)
+TIMED_SHARE = 0.8  # of the pages read where answers are judged: other steps of the same documents, so not quite as many
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,13 @@ class Tasks:
         text, values = candidate.proposal.text, candidate.proposal.values
         if not workload.ratio:
             return EvaluationTask(self._key(candidate.program_digest, workload, seed), text, values, workload, fresh)
-        fitted = fit(text, values, self._config.terms_of(workload), workload.ratio)
+        fitted = self._fitted(candidate, workload)
         return EvaluationTask(self._key(fitted.digest, workload, seed), text, fitted.values, workload, fresh)
+
+    def next_task(self, record: Record, workload: Workload) -> EvaluationTask:
+        """Ask for what follows in a candidate's record: what is timed has to read as much as where it was judged."""
+        task = self.task(record.candidate, workload, self._config.evaluation_seed)
+        return replace(task, least_read=least_read(record, workload))
 
     def confirming(self, records: Sequence[Record]) -> Iterator[Job]:
         """Ask for leaders and rivals again: fresh engine, other problems, on the split that no proposer is shown."""
@@ -61,7 +67,8 @@ class Tasks:
             for each in (*leaders(records, steered_on=device), *rivals(records, device)):
                 candidate = each.record.candidate
                 workload = held_out(self._config.workload(stage, each.ratio), seed)
-                yield Job(self.task(candidate, workload, seed, fresh=True), candidate.id)
+                if not self._is_refused(candidate, workload):  # as at the lengths of questions, which are shorter
+                    yield Job(self.task(candidate, workload, seed, fresh=True), candidate.id)
 
     def keys(self, candidate: Candidate) -> set[EvaluationKey]:
         """Give the keys of all that a run would measure of a candidate, here and now."""
@@ -71,8 +78,26 @@ class Tasks:
         workloads = (config.workload(*each) for each in course(candidate, config))
         return {self.task(candidate, workload, config.evaluation_seed).key for workload in workloads}
 
+    def _is_refused(self, candidate: Candidate, workload: Workload) -> bool:
+        """Say whether no budget brings it to the cost ratio at these lengths: it would be another rule's row."""
+        return bool(workload.ratio and self._fitted(candidate, workload).refusal)
+
+    def _fitted(self, candidate: Candidate, workload: Workload) -> Fitted:
+        proposal = candidate.proposal
+        return fit(proposal.text, proposal.values, self._config.terms_of(workload), workload.ratio)
+
     def _key(self, digest: str, workload: Workload, seed: int) -> EvaluationKey:
         return EvaluationKey(digest, workload.stage, workload.digest, *self._where, seed)
+
+
+def least_read(record: Record, workload: Workload) -> float:
+    """Give the least share of all pages that timed steps have to read, by what fidelity's read of the same documents.
+
+    A program may see where it is timed: by the lengths of prompts, or by the number of steps, which are few there.
+    """
+    judged = record.evaluation(Stage.FIDELITY, workload.ratio) if workload.stage is Stage.SERVE else None
+    read, every = (judged.value(name) if judged else None for name in ("pages_attended", "pages_dense"))
+    return TIMED_SHARE * read / every if read and every else 0.0
 
 
 class Dispatcher:

@@ -224,7 +224,7 @@ class Loop:
             self._measure(self._history.records[step].candidate, workload)
 
     def _measure(self, candidate: Candidate, workload: Workload) -> None:
-        task = self._tasks.task(candidate, workload, self.config.evaluation_seed)
+        task = self._tasks.next_task(self._history.records[candidate.step], workload)
         self._steps.setdefault(task.key, []).append(candidate.step)
         self._dispatcher.start(Job(task, candidate.id))
 

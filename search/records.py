@@ -171,10 +171,7 @@ class Environment:
 
     @cached_property
     def digest(self) -> str:
-        """Identity of the place; our own commit aside, which the evaluator's version stands for.
-
-        A dtype that is not known is left out, so that places of older databases keep their identity.
-        """
+        """Identity of the place, our commit aside, which the evaluator's version stands for; an unknown dtype too."""
         left_out = {"commit"} if self.dtype else {"commit", "dtype"}
         return digest_of({k: v for k, v in asdict(self).items() if k not in left_out})
 
@@ -388,9 +385,9 @@ class Progress:
 
 @dataclass(frozen=True)
 class EvaluationTask:
-    """One stage to run for one program. Everything an evaluator needs; it knows no database.
+    """One stage to run for one program: everything an evaluator needs. It knows no database.
 
-    `fresh` asks for an engine that has hosted nothing but tasks that asked for one (leaders are confirmed in it).
+    `fresh`: in an engine that has hosted none but such tasks; `least_read`: the share of all pages to read when timed.
     """
 
     key: EvaluationKey
@@ -398,3 +395,4 @@ class EvaluationTask:
     values: tuple[tuple[str, float | int | str], ...]
     workload: Workload
     fresh: bool = False
+    least_read: float = 0.0

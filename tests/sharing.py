@@ -8,6 +8,7 @@ of the paths. So it may be one that waits whenever others would: nothing in thes
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -58,6 +59,11 @@ class Share:
         self._folder = folder
         self._mine: dict[str, bool] = {}
         self._took: Counter[str] = Counter()  # by file, in seconds
+        self._computed: Counter[str] = Counter()  # by file, in seconds of cores
+        self._until = 0.0
+
+    def pytest_collection_finish(self) -> None:
+        self._until = computed()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
@@ -76,9 +82,17 @@ class Share:
         return True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self._took[report.nodeid.split("::")[0]] += report.duration
+        name, now = report.nodeid.split("::")[0], computed()
+        self._took[name] += report.duration
+        self._computed[name] += now - self._until
+        self._until = now
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Tell which files took longest: all tests together are to stay below 25 minutes."""
         for name, seconds in self._took.most_common(NUM_SLOWEST):
-            terminalreporter.write_line(f"{seconds:6.1f} s {name}")
+            terminalreporter.write_line(f"{seconds:6.1f} s, {self._computed[name]:6.1f} of a core, {name}")
+
+
+def computed() -> float:
+    """Give the seconds that this process has computed, and those that it started and that have ended."""
+    return sum(os.times()[:4])

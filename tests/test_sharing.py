@@ -58,7 +58,8 @@ def test_each_file_is_taken_once_and_the_slow_ones_first(tmp_path):
     assert not files[0] & files[1]
     assert len(files[0] | files[1]) == 5
     assert len(passed[0]) + len(passed[1]) == 5 * 3
-    assert [len(re.findall(r"\d s \S+\.py", text)) for text in told] == [len(each) for each in files]  # what each took
+    took = re.compile(r"\d s, +\d+\.\d of a core, \S+\.py")
+    assert [len(took.findall(text)) for text in told] == [len(each) for each in files]
     assert "test_last.py" in [Path(names[0].split("::")[0]).name for names in passed if names]
 
 

@@ -207,7 +207,7 @@ def nearest_looker_of(config: CampaignConfig) -> NearestLooker:
 
 def _recorded(config: CampaignConfig) -> Path:
     """Give the file of a campaign's recordings, whether or not it is there. Raises LookError."""
-    from search.evaluator.identity import EVALUATOR_VERSION
+    from search.evaluator.identity import EVALUATOR_VERSION, environment
     from search.evaluator.models import ModelError, model_digest
     from search.evaluator.recall.stage import file_of
 
@@ -216,7 +216,8 @@ def _recorded(config: CampaignConfig) -> Path:
     try:
         model = facts_of(config.model)
         settings = worker_settings(model, config.workloads, is_gpu(kind_here()))
-        made_by = model_digest(model.folder), EVALUATOR_VERSION, settings.engine.dtype
+        dtype = settings.engine.dtype
+        made_by = model_digest(model.folder), environment(dtype).digest, EVALUATOR_VERSION, dtype
         return file_of(settings.scratch, made_by, config.workload(Stage.RECALL), config.evaluation_seed)
     except ModelError as error:
         raise LookError(f"there is no look: {error}") from error
@@ -235,7 +236,7 @@ def recording_behind(ledger: Ledger, record: Record, ratio: float, scratch: Path
         if is_recorded and each.ratio == ratio:
             workload, place = ledger.workload(key.workload_digest), ledger.environment(key.environment_digest)
             if workload.split != HELD_OUT:
-                made_by = key.model_digest, key.evaluator_version, place.dtype
+                made_by = key.model_digest, key.environment_digest, key.evaluator_version, place.dtype
                 return file_of(scratch, made_by, workload, key.seed)
     raise LookError("its choices of pages were not measured here, so there is no recording to draw them from")
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from search.outcome import Outcome
     from search.records import Record, StoredCampaign, Workload
 
+TOY = "no model was named, so this is the probe, a toy that shows that all works and ranks rules as no other does"
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Tell what would be run, how long and how dear it would be; start nothing.")
 ]
@@ -56,6 +57,8 @@ def run(*, file: CampaignFile = None, asked: ToRun, dry_run: DryRun = False, as_
     ):
         campaign = start_campaign(ledger, config)
         note(f"campaign {campaign.id}: {setup.candidates} candidates beside the seeds, {_on(pool)}")
+        if "model" not in setup.model_fields_set:
+            note(f"{TOY}; --model names another, such as smollm2")
         if setup.outside:
             note(f"programs of {', '.join(setup.outside)} take the next steps: see `vortex mcp` and `vortex tell`")
         return _told(ledger, campaign, _searched(ledger, pool, proposers, campaign, ending), as_json)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SPARSE, DENSE, LIGHT = "sparse", "dense", "light"  # the last has torch, and no engine
 REFERENCE = "reference"  # dense too, with all the cores: what is computed once, and never timed
 HOST = (sys.executable, "-m", "search.evaluator.host")
+MOST_ROUNDS = 13  # of one arm that is timed, its warm-up among them
 SERVING = (Stage.FIDELITY, Stage.RETRIEVAL, Stage.PROBE, Stage.TASK, Stage.SERVE)  # the program is served
 
 # What people are told of the calls (`host.CALLS`); one that is not here says enough by its name.
@@ -58,6 +59,10 @@ class TimeLimits:
     probe_s: float = 120.0
     task_s: float = 1800.0  # documents are many and answers long
     serve_round_s: float = 60.0
+
+    def waits_s(self, num_others: int) -> float:
+        """Bound how long one waits for so many others, who time alone, one after the other."""
+        return num_others * 2 * MOST_ROUNDS * self.serve_round_s
 
     def stage_s(self, stage: Stage, num_rounds: int) -> float:
         """Bound a whole stage: two attempts, each with the start of its engines."""

@@ -43,7 +43,9 @@ class Crew:
 
     def stage_s(self, task: EvaluationTask) -> float:
         """Give the seconds after which a worker that has not answered is ended."""
-        return self.settings.limits.stage_s(task.key.stage, 1 + num_pairs_of(task))
+        limits, others = self.settings.limits, self.placement.num_workers - 1
+        waits_s = limits.waits_s(others) if self.settings.timed_alone else 0.0
+        return limits.stage_s(task.key.stage, 1 + num_pairs_of(task)) + waits_s
 
     def lost(self, *, is_alone: bool) -> str:
         """Say that there has been no worker for longer than there is patience; nothing while that is not so."""

@@ -158,10 +158,9 @@ class Elsewhere:
     def _start_next(self, step: int) -> None:
         workload = None if self._draining else self._next(step)
         if workload is not None:
-            candidate = self._records[step].candidate
-            task = self._tasks.task(candidate, workload, self._config.evaluation_seed)
+            task = self._tasks.next_task(self._records[step], workload)
             self._under_way[step] = task.key
-            self.dispatcher.start(Job(task, candidate.id))
+            self.dispatcher.start(Job(task, self._records[step].candidate.id))
 
     def _next(self, step: int) -> Workload | None:
         here = self._records[step]

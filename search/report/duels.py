@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from search.records import Record
     from search.report.material import Place
 
+BY_DOCUMENTS = 2**0.5  # texts of few documents stray by twice the variance they show (`evaluator.fidelity.figures`)
+
 
 @dataclass(frozen=True)
 class Gain:
     """By how much one is better than another, in the merit's unit; positive is better. `is_paired`: text by text.
 
-    `least`: the lower end once the interval is widened for the `num_chosen_from` rules of which it is the best.
+    `least`: the lower end once the interval is widened for the `num_chosen_from` rules of which it is the best, and
+    on the texts that proposers see for how much their documents are alike.
     """
 
     value: float
@@ -131,8 +134,8 @@ class Judges:
             value, low, high = each.difference, each.low, each.high
             if merit is KL:
                 value, low, high = -value, -high, -low
-            number = self.chosen.on(split)
-            least = value - (value - low) * intervals.widening(number, each.num_pairs - 1)
+            number, alike = self.chosen.on(split), BY_DOCUMENTS if merit is KL and split == SEARCH else 1.0
+            least = value - (value - low) * intervals.widening(number, each.num_pairs - 1) * alike
             return Gain(value, low, high, is_paired=True, least=least, num_chosen_from=number)
         return None
 

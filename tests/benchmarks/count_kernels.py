@@ -1,7 +1,7 @@
 """Count the kernels that a card would compile while sequences grow by a token a step. Not a test itself.
 
-Run with a program's name, and TRITON_INTERPRET unset; nothing is compiled. Prints a number for the first step, and
-for all of them.
+Run with a program's name and the width of the block table in pages, and TRITON_INTERPRET unset; nothing is compiled.
+Prints a number for the first step, and for all of them.
 """
 
 import sys
@@ -13,9 +13,9 @@ from triton.runtime.jit import JITFunction
 
 from benchmarks.drill.precompile import Absent
 from benchmarks.drill.served import Case, Served
-from vortex_dsl.serving.triton.steps import WHOLE_PAGES
+from vortex_dsl.serving.triton.steps import bound_of
 
-MOST_PAGES, STEPS = 2560, 64
+STEPS = 64
 met, num = set(), []
 
 
@@ -28,12 +28,13 @@ if __name__ == "__main__":
     JITFunction.run = lambda self, *args, grid, warmup, **given: run(self, *args, grid=grid, warmup=True, **given)
     JITFunction._do_compile = meet
     triton.runtime.driver.set_active(Absent(90))
-    served = Served(Case(sys.argv[1], 2, MOST_PAGES * 16, 4, 2), "cpu", imagined=True)
+    most_pages = int(sys.argv[2])
+    served = Served(Case(sys.argv[1], 2, most_pages * 16, 4, 2), "cpu", imagined=True)
     for step in range(STEPS):
-        tokens = 16000 + 21 * step
-        max_pages = min(-(-tokens // 16 // WHOLE_PAGES) * WHOLE_PAGES, MOST_PAGES)
+        tokens = 6 * most_pages + 21 * step
+        max_pages = bound_of(-(-tokens // 16), most_pages)
         bounds = replace(served.step.pages, seq_lens=torch.full((2,), tokens).int(), max_pages=max_pages,
-                         most_pages=MOST_PAGES)  # fmt: skip
+                         most_pages=most_pages)  # fmt: skip
         served.step = replace(served.step, pages=bounds)
         served.whole()
         num.append(len(met))

@@ -232,12 +232,12 @@ def test_what_serves_compiles_and_breaks_no_rule(tmp_path):
     assert done.stdout.endswith("broken:\nnames: _write map_0 _select _attend\n"), done.stdout
 
 
-@pytest.mark.parametrize("name", ["twilight", "refined_union"])
-def test_no_kernel_is_compiled_while_sequences_grow(name):
+@pytest.mark.parametrize(("name", "width"), [("twilight", 2560), ("refined_union", 632)])
+def test_no_kernel_is_compiled_while_sequences_grow(name, width):
     """64 steps of one batch, over bounds as the engine gives them: all kernels are there after the first."""
     kept = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("count_kernels.py"), name],
+        [sys.executable, Path(__file__).with_name("count_kernels.py"), name, str(width)],
         env=kept | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=280,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

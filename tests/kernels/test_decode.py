@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kernels.decode import PagedCache, Softmax, num_programs, sparse_decode
-from kernels.merging import Scratch
+from kernels.merging import Scratch, at_once
 from kernels.selection import BlockLists
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -181,6 +181,26 @@ def test_a_batch_with_more_rows_than_lists_is_refused(short):
     assert sparse_decode(q, cache, lists, Softmax(0.25)).shape == q.shape
     with pytest.raises(ValueError, match="a batch of 4 rows, one per sequence and KV head, attends to lists of"):
         sparse_decode(q, cache, replace(lists, **{short: getattr(lists, short)[:3]}), Softmax(0.25))
+
+
+@pytest.mark.parametrize(("num", "room", "most"), [(4, 4, 4), (40, 39, 32), (40, 5, 5), (2, 0, 1), (0, 9, 1)])
+def test_what_parts_leave_has_a_bound(monkeypatch, num, room, most):
+    """Whole sixteens where there are as many, so that pointers to their numbers are as aligned as to the first."""
+    monkeypatch.setattr("kernels.merging.MOST_BYTES", 1000 * room + 999)
+    assert at_once(num, 1000) == most
+
+
+def test_sequences_that_attend_one_after_the_other_change_no_bit(monkeypatch):
+    lengths = [300, 40, 0, 120, 299]
+    q, cache = make_case(lengths, num_kv_heads=2, group=2)
+    pages = [[*range(-(-length // PAGE_SIZE))][:: 1 + kv_head] for length in lengths for kv_head in range(2)]
+    lists = replace(as_lists(pages, cache), arrived=torch.zeros(10, dtype=torch.int32, device=DEVICE))
+    tally = torch.zeros(10, 6, dtype=torch.int64, device=DEVICE)
+    whole = [sparse_decode(q, cache, each, Softmax(0.25)) for each in (lists, None)]
+    monkeypatch.setattr("kernels.merging.MOST_BYTES", 1)
+    assert torch.equal(sparse_decode(q, cache, lists, Softmax(0.25)), whole[0])
+    assert torch.equal(sparse_decode(q, cache, None, Softmax(0.25), None, tally), whole[1])
+    assert tally[:, 4].tolist() == [1, 1, 1, 1, 0, 0, 1, 1, 1, 1]
 
 
 def test_programs_that_take_turns_change_no_bit(monkeypatch):

@@ -136,6 +136,17 @@ def test_what_latents_are_not_attended_to_with_is_refused(softmax, value_dim):
         latent_decode(q, cache, None, softmax)
 
 
+def test_sequences_that_attend_one_after_the_other_change_no_bit(monkeypatch):
+    q, cache = make_case([300, 40, 0])
+    lists = as_lists([[0, 3, 5], [1], []], cache)
+    whole = [latent_decode(q, cache, each, Softmax(SCALE)) for each in (lists, None)]
+    monkeypatch.setattr("kernels.merging.MOST_BYTES", 1)
+    tally = torch.zeros(3, 6, dtype=torch.int64, device=DEVICE)
+    assert torch.equal(latent_decode(q, cache, lists, Softmax(SCALE)), whole[0])
+    assert torch.equal(latent_decode(q, cache, None, Softmax(SCALE), None, tally), whole[1])
+    assert tally[:, 4].tolist() == [1, 1, 0]
+
+
 def test_a_batch_with_more_sequences_than_lists_is_refused():
     q, cache = make_case([40, 40])
     with pytest.raises(ValueError, match="a batch of 2 rows"):

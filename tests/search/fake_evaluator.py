@@ -77,7 +77,8 @@ class FakeEvaluator:
             return tuple(Measurement(name, value) for name, value in told.items())
         if stage is Stage.FIDELITY:
             kl = 0.02 + chance("kl", digest, task.workload.split)
-            return (Measurement("kl", kl, 0.9 * kl, 1.1 * kl),)
+            read = Measurement("pages_attended", 30.0), Measurement("pages_dense", 240.0)
+            return (Measurement("kl", kl, 0.9 * kl, 1.1 * kl), *read)
         if stage is Stage.RETRIEVAL:
             return (Measurement("accuracy", chance("retrieval", digest)), Measurement("loss", 0.1))
         if stage is Stage.PROBE:

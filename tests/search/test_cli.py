@@ -743,6 +743,7 @@ def test_run_ends_with_the_leaderboard(capsys, pool, db):
     assert len({row["id"] for row in rows if not row["origin"].startswith("zoo/")}) == 3
     assert all(row["accuracy"] == 0.75 for row in rows if row["status"] == "ok")
     assert any(row["confirmed"] for row in rows)
+    assert "no model was named, so this is the probe" in err
     assert f"[{len({row['id'] for row in rows})}/" in err  # progress, one line for each, where stderr is no terminal
 
 
@@ -751,14 +752,17 @@ def test_run_takes_a_file_and_options_stand_above_it(capsys, pool, db, tmp_path)
         QUEST.read_text().replace("class Quest", "class Mine").replace("Int(64", "Int(63")
     )
     file = tmp_path / "campaign.toml"
-    file.write_text('seed = 9\ncandidates = 3\nlag = 2\nproposers = ["random"]\nseed_programs = ["mine.py"]\n')
+    file.write_text(
+        'seed = 9\ncandidates = 3\nlag = 2\nmodel = "probe"\nproposers = ["random"]\nseed_programs = ["mine.py"]\n'
+    )
     pool(FakePool())
-    code, out, _ = call(capsys, "run", str(file), "-n", "1", "--ratio", "4", "--db", db, "--json")
+    code, out, err = call(capsys, "run", str(file), "-n", "1", "--ratio", "4", "--db", db, "--json")
     ledger = SqlLedger(db)
     config = CampaignConfig.from_json(ledger.campaign().settings)
     ledger.close()
     assert code == ExitCode.DONE
     assert (config.seed, config.num_candidates, config.lag, config.ratios) == (9, 1, 2, (4.0,))
+    assert "no model was named" not in err
     assert [row["name"] for row in json.loads(out) if row["origin"] == "given/seed"] == ["Mine"]
 
 

@@ -9,13 +9,15 @@ import pytest
 from sqlalchemy import text
 
 from search.contracts import Claim
-from search.dispatch import MAX_ATTEMPTS, Dispatcher, Job
+from search.dispatch import MAX_ATTEMPTS, TIMED_SHARE, Dispatcher, Job, least_read
 from search.records import (
     Candidate,
     Evaluation,
     EvaluationKey,
     EvaluationTask,
+    Measurement,
     Proposal,
+    Record,
     Stage,
     Status,
     StoredCampaign,
@@ -90,6 +92,17 @@ def collect(dispatcher, limit_s=10.0):
         if done:
             return done
     return []
+
+
+def test_what_is_timed_has_to_read_most_of_what_was_read_where_it_was_judged(job):
+    key = replace(job.task.key, stage=Stage.FIDELITY)
+    read = Measurement("pages_attended", 30.0), Measurement("pages_dense", 240.0)
+    judged = Evaluation(key, Status.OK, measurements=read, ratio=8.0)
+    record = Record(Candidate(1, 0, Proposal("a", "x", "y"), Status.OK, "", "p1", "P"), (judged,))
+    timed = Workload(Stage.SERVE, 100, 1, ratio=8.0)
+    assert least_read(record, timed) == pytest.approx(TIMED_SHARE / 8)
+    assert least_read(record, replace(timed, ratio=16.0)) == 0.0
+    assert least_read(record, replace(timed, stage=Stage.RETRIEVAL)) == 0.0
 
 
 def test_a_result_is_stored_and_the_second_time_taken_from_there(ledger, job):

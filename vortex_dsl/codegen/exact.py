@@ -48,4 +48,5 @@ def _together(exprs: tuple[Expr, ...]) -> tuple[Source, ...] | None:
     if any(part is None for part in parts):
         return None
     found = tuple(dict.fromkeys(source for part in parts for source in part or ()))
-    return found if len({source.kind for source in found}) <= 1 else None
+    types = {(source.kind, source.stored) for source in found}  # the first one's pointer stands for all of them
+    return found if len(types) <= 1 else None

@@ -96,7 +96,7 @@ def read_back(lower: Lowering, field: Field, indices: Mapping[str, Expr]) -> Exp
     lengths = tuple(axis.length for axis in field.type.axes if axis.length is not None)
     at = list(indices.values())
     if field.storage not in CODED:
-        return lower.load(Source("field", field.index, lengths), at)
+        return lower.load(Source("field", field.index, lengths, field.storage), at)
     along_dim = DIM in field.type.names
     vector, element = (at[:-1], at[-1]) if along_dim else (at, lower.pool.integer(0))
     vectors, length = (lengths[:-1], lengths[-1]) if along_dim else (lengths, 1)

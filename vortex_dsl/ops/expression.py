@@ -43,12 +43,13 @@ class Source:
 
     Kinds: "q", "k" and "v" of one page, "page.k", "page.v", "field", "codes" and "scales" (key: the field's index),
     "table" (key: its numbers, float), "lookup" (key: its numbers, int), "buffer" (key: the plan's number for it),
-    "state" (key: the state's index).
+    "state" (key: the state's index). `stored`: in which type a field's numbers are, where they are stored as they are.
     """
 
     kind: str
     key: Hashable
     lengths: tuple[int, ...]
+    stored: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,21 +30,22 @@ def screen(arms: Arms, task: EvaluationTask) -> Outcome:
     return _ask(arms, task, "screen")
 
 
-def file_of(scratch: Path, made_by: tuple[str, str, str], workload: Workload, seed: int) -> Path:
+def file_of(scratch: Path, made_by: tuple[str, str, str, str], workload: Workload, seed: int) -> Path:
     """Name the recordings of a workload, whether or not they are there.
 
-    `made_by`: digest of the model, evaluator's version, dtype of the engine. Stages, programs and cost ratios share
-    them.
+    `made_by`: digests of the model and of the environment, whose Python brings the prose; evaluator's version, dtype of
+    the engine. Stages, programs and cost ratios share them.
     """
     return scratch / "recordings" / f"{digest_of((*made_by, recorded(workload).digest, seed))}.safetensors"
 
 
 def _ask(arms: Arms, task: EvaluationTask, call: str) -> Outcome:
-    made_by = task.key.model_digest, EVALUATOR_VERSION, arms.settings.engine.dtype
-    file = file_of(arms.settings.scratch, made_by, task.workload, task.key.seed)
+    key = task.key
+    made_by = key.model_digest, key.environment_digest, EVALUATOR_VERSION, arms.settings.engine.dtype
+    file = file_of(arms.settings.scratch, made_by, task.workload, key.seed)
     if not file.exists():
         workload = recorded(task.workload)
-        key = replace(task.key, stage=workload.stage, workload_digest=workload.digest)
+        key = replace(key, stage=workload.stage, workload_digest=workload.digest)
         _record(arms, replace(task, key=key, workload=workload), file)
     try:
         reply = arms.ask_light(

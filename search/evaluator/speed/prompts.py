@@ -11,6 +11,7 @@ from search.evaluator.fidelity.texts import encoder, first_tokens, texts_of
 from search.evaluator.probe.vocabulary import VOCABULARY, is_spoken
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from search.records import Workload
@@ -23,18 +24,25 @@ CUTS = (0, 21, 0, 37)
 
 
 def prompts_of(workload: Workload, seed: int, tokenizer: Any, scratch: Path) -> list[tuple[int, ...]]:
-    """Give a workload's prompts, of its lengths in turn: each the beginning of another document, so none share pages.
+    """Give a workload's prompts, over all its lengths: each the beginning of another document, so none share pages.
 
     Some of them are a little shorter, by `CUTS`. For the probe's model, which reads no prose, they are random words.
     tokenizer: of transformers; scratch: where a file's text lies. Raises TextError where the source does not hold so
     many documents.
     """
     documents = documents_of(workload, seed, tokenizer, scratch)
-    lengths = islice(cycle(workload.all_lengths), len(documents))
+    lengths = _timed(workload.all_lengths, len(documents))
     return [
         document[: max(1, length - CUTS[i % len(CUTS)])]
         for i, (document, length) in enumerate(zip(documents, lengths, strict=True))
     ]
+
+
+def _timed(lengths: Sequence[int], number: int) -> list[int]:
+    """Give the length of each of so many prompts: all in turn, or where these are more, evenly from first to last."""
+    if 1 < number < len(lengths):
+        return [lengths[round(i * (len(lengths) - 1) / (number - 1))] for i in range(number)]
+    return list(islice(cycle(lengths), number))
 
 
 def documents_of(workload: Workload, seed: int, tokenizer: Any, scratch: Path) -> list[tuple[int, ...]]:
@@ -45,7 +53,7 @@ def documents_of(workload: Workload, seed: int, tokenizer: Any, scratch: Path) -
     lengths, encode = workload.all_lengths, encoder(tokenizer)
     if is_spoken(encode):
         rng = random.Random(f"{seed}/{workload.split}")
-        some = islice(cycle(lengths), workload.num_sequences)
+        some = _timed(lengths, workload.num_sequences)
         return [tuple(rng.choices(range(len(VOCABULARY)), k=length)) for length in some]
     longest = replace(workload, lengths=(max(lengths),))
     return [text.prompt for text in texts_of(longest, encode, seed, first_tokens(tokenizer), scratch)]

@@ -15,8 +15,9 @@ from vortex_dsl.ops.expression import Loop, Pool, Source
 
 POOL = Pool()
 DIM = POOL.loop(Loop("dim", 64))
-Q, FIELD, CODES = (Source(kind, 0, (64,)) for kind in ("q", "field", "codes"))
-Q_TILE, FIELD_TILE = (POOL.make("load", (DIM,), (source,)) for source in (Q, FIELD))
+Q, CODES = (Source(kind, 0, (64,)) for kind in ("q", "codes"))
+FIELD, OTHER, WIDER = (Source("field", i, (64,), kind) for i, kind in enumerate(("model", "model", "float32")))
+Q_TILE, FIELD_TILE, OTHER_TILE, WIDER_TILE = (POOL.make("load", (DIM,), (s,)) for s in (Q, FIELD, OTHER, WIDER))
 CODE = POOL.make("load", (DIM,), (CODES,), kind="int")
 
 
@@ -27,6 +28,8 @@ CODE = POOL.make("load", (DIM,), (CODES,), kind="int")
         ("maximum", (Q_TILE, POOL.number(0.0)), (Q,)),
         ("maximum", (Q_TILE, POOL.number(0.1)), None),
         ("maximum", (Q_TILE, FIELD_TILE), None),  # one pointer cannot stand for both
+        ("maximum", (OTHER_TILE, FIELD_TILE), (OTHER, FIELD)),
+        ("maximum", (FIELD_TILE, WIDER_TILE), None),  # nor for two fields of which one is wider
         ("mul", (Q_TILE, FIELD_TILE), None),
         ("nibble", (CODE, DIM), ()),
         ("to_float", (CODE,), ()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kernels.decode import sparse_decode
-from kernels.merging import scratch_bytes
+from kernels.merging import at_once, scratch_bytes
 from kernels.tuning import tiling_of
 from vortex_dsl.serving.config import ServingError
 from vortex_dsl.serving.layers.mha import VortexImpl
@@ -41,7 +41,8 @@ class TritonImpl(TritonLayer, VortexImpl):
         """Give the bytes of the partial sums (`TritonLayer.sums_bytes`)."""
         group = self.num_heads // self.num_kv_heads
         tiling = tiling_of(pages.k, pages.k[:, :, 0], group)
-        return scratch_bytes(rows, max_tokens, group, self.head_size, tiling.part)
+        own = scratch_bytes(self.num_kv_heads, max_tokens, group, self.head_size, tiling.part)
+        return own * at_once(rows // self.num_kv_heads, own)
 
     def do_kv_cache_update(
         self, layer: Any, key: torch.Tensor, value: torch.Tensor, kv_cache: torch.Tensor, slot_mapping: torch.Tensor

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from kernels.latent import latent_decode, latent_tiling
-from kernels.merging import scratch_bytes
+from kernels.merging import at_once, scratch_bytes
 from vortex_dsl.serving.layers.batches import DeviceBatch
 from vortex_dsl.serving.layers.mla import VortexMlaImpl, VortexMlaMetadata
 from vortex_dsl.serving.layers.rule import Rule
@@ -53,7 +53,8 @@ class TritonMlaImpl(TritonLayer, VortexMlaImpl):
         kind = self.vllm_config.model_config.dtype
         query = torch.empty(0, self.num_heads, self.head_size, dtype=kind, device=pages.k.device)
         part = latent_tiling(pages.k, query).part
-        return scratch_bytes(rows, max_tokens, self.num_heads, self.kv_lora_rank, part)
+        own = scratch_bytes(1, max_tokens, self.num_heads, self.kv_lora_rank, part)
+        return own * at_once(rows, own)
 
     def do_kv_cache_update(
         self,

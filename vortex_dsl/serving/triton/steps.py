@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 REPORT_STEPS = 256
 WHOLE_PAGES = 64  # bounds of steps are multiples: Triton compiles anew for an argument that is none of 16
+SPECIAL = 16
 
 
 class StepReader:
@@ -42,11 +43,9 @@ class StepReader:
         self._mark(batch.is_prefilling, num)
         at = self._follow(batch, num_decodes)
         rows = Rows(batch.block_table_tensor[:num_decodes], batch.seq_lens[:num_decodes], batch.query_start_loc)
-        max_pages = -(-batch.max_seq_len // self._page_size)
-        max_pages = min(-(-max_pages // WHOLE_PAGES) * WHOLE_PAGES, batch.block_table_tensor.shape[1])
-        return DeviceBatch(
-            num_decodes, rows if num_decodes else None, self._dense[:num_decodes], max(max_pages, 1), prefills, at
-        )
+        max_pages = bound_of(-(-batch.max_seq_len // self._page_size), batch.block_table_tensor.shape[1])
+        decodes = rows if num_decodes else None
+        return DeviceBatch(num_decodes, decodes, self._dense[:num_decodes], max_pages, prefills, at)
 
     def _mark(self, is_prefilling: torch.Tensor | None, num: int) -> None:
         """Say which rows are of prompts. Nothing is copied while none is and none was."""
@@ -77,6 +76,15 @@ class StepReader:
             context = self._vllm_config.compilation_config.static_forward_context
             for name in self._layer_names:
                 context[name].impl.meter.report()
+
+
+def bound_of(num_pages: int, width: int) -> int:
+    """Give the pages that a step's kernels are told of: at least those of its longest sequence, at most the table's.
+
+    A table whose width is no multiple of 16 (`max_model_len` 10,000 has 632 pages of 16) is told whole at every step:
+    graphs are captured with it, so that no other kernel is ever asked for, which would be compiled while serving.
+    """
+    return max(min(-(-num_pages // WHOLE_PAGES) * WHOLE_PAGES, width) if width % SPECIAL == 0 else width, 1)
 
 
 def pieces(batch: CommonAttentionMetadata, starts: np.ndarray) -> tuple[int, Prefills | None]:

@@ -6,7 +6,9 @@ import pytest
 
 from search.contracts import OfKinds
 from search.evaluator import pool as pools
+from search.evaluator.arms import MOST_ROUNDS
 from search.evaluator.cluster import Placement, PoolError
+from search.evaluator.crews import Crew
 from search.kinds.wished import is_gpu
 from search.records import Status
 from tests.search.evaluator.cluster.test_losses import NODE_DIED, PATIENCE_S, Cluster, cluster, turns  # noqa: F401
@@ -150,3 +152,12 @@ def test_machines_of_one_kind_that_differ_are_refused(kinds):
     kinds.introductions["c"] = replace(kinds.introduction, environment=other)
     with pytest.raises(PoolError, match="the workers' machines differ: host has device another Xeon instead of"):
         pool_of(kinds, ("H100", 1), ("CPU", 2))
+
+
+def test_who_waits_while_others_time_alone_has_the_time_for_it(kinds):
+    def seconds(num_workers, *, alone):
+        return Crew(replace(kinds.settings, timed_alone=alone), Placement(num_workers)).stage_s(task())
+
+    assert seconds(1, alone=True) == seconds(5, alone=False) == seconds(1, alone=False)
+    own = kinds.settings.limits.serve_round_s * 2 * MOST_ROUNDS
+    assert seconds(5, alone=True) - seconds(1, alone=True) == 4 * own

@@ -12,6 +12,7 @@ import pytest
 from search.admission import check
 from search.behaviour.lengths import objection
 from search.config import CampaignConfig
+from search.dispatch import TIMED_SHARE
 from search.evaluator.speed import stage as speed
 from search.records import EvaluationKey, EvaluationTask, Stage, Status
 from search.workloads import lengths_of, workloads_for
@@ -233,6 +234,31 @@ def test_a_round_that_is_faster_than_its_bytes_allow_is_a_wrong_result():
     assert honest.status is Status.OK
     assert cheat.status is Status.WRONG_RESULT
     assert "takes 1.1 ms at least" in cheat.message
+
+
+# No check can tell these, whose limits are honest: what they read is seen when they run.
+OTHERWISE = {
+    "a threshold that knows the prompts that are timed": written(
+        "above(score, where((page.count + 2) % 8 < 2.5, 1e9, -1e9), limit=self.pages)", "above", "where",
+        settings="pages = Int(24, 1, 1024)",
+    ),
+    "one that is low after the few steps that are timed": written(
+        'above(score, where(page.steps.max("page") < 8, 1e9, -1e9), limit=self.pages)'
+        ".remember(steps=page.steps + 1)", "above", "where", "State",
+        settings='pages = Int(24, 1, 1024); steps = State(axes=("page",), init=0.0)',
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cheat", OTHERWISE)
+def test_a_program_that_reads_less_where_it_is_timed_than_where_it_is_judged_is_a_wrong_result(cheat):
+    text = OTHERWISE[cheat]
+    assert checked(REAL, text).status is Status.OK
+    as_judged = replace(task(), text=text, least_read=TIMED_SHARE * 27 / 250)
+    read = {pages: speed.run(Arms(lambda _, n=pages: reply(1.0, pages=n), lambda _: reply(3.0)), as_judged)
+            for pages in (27 * 32 / 250, 15 * 32 / 250)}  # fmt: skip
+    assert [outcome.status for outcome in read.values()] == [Status.OK, Status.WRONG_RESULT]
+    assert "it chooses otherwise there" in [*read.values()][1].message
 
 
 def test_there_are_twelve():

@@ -183,7 +183,8 @@ def test_a_process_without_an_engine_screens_what_is_recorded(worker, recordings
         key = EvaluationKey("p", Stage.SCREEN, workload.digest, "m", "e", "1", 0)
         return EvaluationTask(key, RULE.format(choice=choice), (("dense_layers", 0),), workload)
 
-    save(recordings, file_of(settings.scratch, ("m", EVALUATOR_VERSION, settings.engine.dtype), workload, 0))
+    made_by = ("m", "e", EVALUATOR_VERSION, settings.engine.dtype)
+    save(recordings, file_of(settings.scratch, made_by, workload, 0))
     good, junk = run(asked(BEST)), run(asked(WORST))
     here = screen(graph_of(BEST), asking)
     assert (good.status, good.message, good.answers) == (Status.OK, "", here.signature)

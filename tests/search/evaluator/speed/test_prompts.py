@@ -35,7 +35,7 @@ def test_pages_are_completed_as_often_as_in_a_long_answer(workload, page_size, m
 
 def test_lengths_are_nearly_those_that_are_judged(monkeypatch):
     prompts = lengths(OF_PROSE, monkeypatch)
-    judged = [OF_PROSE.all_lengths[i % len(OF_PROSE.all_lengths)] for i in range(len(prompts))]
+    judged = [OF_PROSE.all_lengths[i] for i in (0, 2, 3, 5)]  # the shortest and the longest among them
     assert all(0.985 * length <= prompt <= length for prompt, length in zip(prompts, judged, strict=True))
 
 

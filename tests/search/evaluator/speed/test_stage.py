@@ -1,7 +1,8 @@
 """Rounds are paired, go on until the interval is narrow, and a CPU's are compared by processor time."""
 
 import json
-from contextlib import nullcontext
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -27,14 +28,25 @@ class Arms:
         self._replies = {"sparse": sparse, "dense": dense}
         self.num = {"sparse": 0, "dense": 0}
         self.order = []
+        self.held = ""
 
     def sparse(self, task):
         return SimpleNamespace(call=lambda call, _args, limit_s: self._reply("sparse", call, limit_s))
 
     start_for = sparse
 
+    def computing(self):
+        return self._holding("beside others")
+
     def timing(self):
-        return nullcontext()
+        return self._holding("alone")
+
+    @contextmanager
+    def _holding(self, how):
+        assert not self.held, "whoever holds the processors would wait for itself"
+        self.held = how
+        yield
+        self.held = ""
 
     def ask_dense(self, call, _args, limit_s):
         return self._reply("dense", call, limit_s)
@@ -42,6 +54,7 @@ class Arms:
     ask_reference = ask_dense
 
     def _reply(self, role, call, limit_s):
+        assert self.held == ("beside others" if call == "prefill" else "alone")
         if call == "prefill":
             assert (self.num[role], limit_s) == (0, LIMITS.prefill_s), "rounds find the prompts in the cache"
             return {"files": []}
@@ -110,6 +123,14 @@ def test_without_a_processor_clock_the_wall_decides():
 
 def test_a_round_without_a_sparse_read_is_no_measurement():
     assert run(Arms(lambda i: reply(1.0, pages=0.0), lambda i: reply(3.0)), task()).status is Status.NOT_SPARSE
+
+
+@pytest.mark.parametrize(("least", "status"), [(7 / 32, Status.OK), (7.5 / 32, Status.WRONG_RESULT)])
+def test_what_is_timed_reads_as_much_as_where_it_was_judged(least, status):
+    arms = Arms(lambda i: reply(1.0, pages=7.0), lambda i: reply(3.0))
+    outcome = run(arms, replace(task(), least_read=least))
+    assert outcome.status is status
+    assert (outcome.message == "") is (status is Status.OK)
 
 
 def test_the_clock_counts_a_call_once_and_leaves_no_trace():
