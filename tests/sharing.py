@@ -28,6 +28,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Share(config.getoption("taken")), "share")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave files alone that a run which yields would not take: what they import takes seconds."""
+    below, name = config.getoption("yielding"), os.path.relpath(collection_path, config.rootpath)
+    is_free = not below or collection_path.is_dir() or any(name.startswith(path) for path in below)
+    return None if is_free else True
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put what takes long first, or one run would be left with it when the others have ended."""
     weights: Counter[str] = Counter()

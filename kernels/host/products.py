@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.host.compiled import compiled, compiled_sums
+from kernels.host.compiled import compiled, compiled_sums, compiled_within
 from kernels.host.reading import KIND, LENGTH, PLACES, START, STEP, VECTOR_BYTES, VECTORS, gather, gather_raw
 from kernels.host.vectors import (
     COLUMNS,
@@ -162,7 +162,7 @@ def _scaled(memory, field, pages, out):
                 out[i, j, k] *= scales[j]
 
 
-@compiled
+@compiled_within
 def _contract_tile(memory, tables, field, pages, query, out):
     """Multiply the vectors of a few pages: [page], [query, length] -> [page, vector, query]."""
     num_vectors, length = out.shape[1], query.shape[1]
@@ -214,7 +214,7 @@ def _contract_columns(memory, field, own, pages, query, out):
                 k += step
 
 
-@compiled
+@compiled_within
 def _contract_raw(memory, places, field, pages, query, out):
     """Multiply the keys (or values) of a few raw pages in any order."""
     tile = np.empty((pages.size, out.shape[1], query.shape[1]), np.float32)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from kernels.host.choosing import list_pages, mark_best, mark_nucleus, mark_top
-from kernels.host.compiled import compiled, compiled_sums
+from kernels.host.compiled import compiled, compiled_sums, compiled_within
 from kernels.host.elementwise import MAPS, larger, map_elements, smaller
 from kernels.host.lines import FN, ONE, OP, OTHER, OTHER_STRIDES, SEED, SIZES, STRIDES, THIRD, TO, at
 from kernels.host.moving import copy, cumulate, exchange, pick, shift, smooth
@@ -155,7 +155,7 @@ def _leaf(kind, out, row, some):
     return True
 
 
-@compiled
+@compiled_within
 def _read(line, scratch, n, stored, numbers):
     """Load a field (or raw pages), or contract it with queries, which may be each page's own."""
     fields, memory, raw_memory, tables = stored
@@ -174,7 +174,7 @@ def _read(line, scratch, n, stored, numbers):
         gather_raw(raw_memory, tables[2], field, numbers, out)
 
 
-@compiled
+@compiled_within
 def _compute(line, scratch, n, room):
     """Perform an instruction on values without gaps. -> whether there is such a one"""
     op, fn, to, count = line[OP], line[FN], at(line, TO, n), at(line, SIZES, n)
@@ -204,7 +204,7 @@ def _compute(line, scratch, n, room):
     return True
 
 
-@compiled
+@compiled_within
 def _perform(line, scratch, at_hand, stored, row, states):
     """Perform one instruction. at_hand: index of each page at hand in its row, their numbers, room for as many keys.
 
@@ -251,7 +251,7 @@ def _listed(chosen, every, into):
     return into[:most]
 
 
-@compiled
+@compiled_within
 def _run_row(lines, segments, scratch, stored, row, states, pages):
     """Run all segments for a row. pages: int64, the numbers of its complete ones. -> whether all of it is known"""
     complete, known = row[2], True
