@@ -36,5 +36,5 @@ def compiled(function: Callable[..., Any], **how: Any) -> Callable[..., Any]:
 
 
 compiled_sums = partial(compiled, fastmath=_SUMS)
-# Whoever has one caller and calls much is compiled as a part of it: else all that it calls is compiled once more for it.
+# Whoever has one caller and calls much is compiled as a part of it: else all that it calls is compiled once more.
 compiled_within = partial(compiled, inline="always")
