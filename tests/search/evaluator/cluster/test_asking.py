@@ -33,7 +33,12 @@ def head():
 @pytest.fixture
 def hang(head):
     """Give what stops the head; it goes on after the test."""
-    yield lambda: os.kill(head, signal.SIGSTOP)
+
+    def stop():
+        os.kill(head, signal.SIGSTOP)
+        until(lambda: Path(f"/proc/{head}/stat").read_text().rpartition(")")[2].split()[0] == "T", 10)  # not at once
+
+    yield stop
     os.kill(head, signal.SIGCONT)
 
 

@@ -81,7 +81,7 @@ def changed(function, changes=(), **names):
     module = function.py_func.__globals__
     called = {name: module.get(name) for name in function.py_func.__code__.co_names if name not in names}
     inner = {name: changed(each) for name, each in called.items() if _is_inner(each)}
-    surroundings = module | inner | names | dict.fromkeys(("compiled", "compiled_sums"), _as_it_is)
+    surroundings = module | inner | names | dict.fromkeys(("compiled", "compiled_sums", "compiled_within"), _as_it_is)
     exec(source, surroundings)
     return surroundings[function.py_func.__name__]
 
