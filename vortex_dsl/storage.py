@@ -104,10 +104,15 @@ def encode(x: Tensor, kind: str) -> Tensor:
         weights = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8, device=x.device)
         bits = _padded((~(x < 0)).to(torch.uint8), 8)
         return (bits.unflatten(-1, (-1, 8)) * weights).sum(-1, dtype=torch.uint8)
-    codes, _ = quantize(x, kind)
+    return bytes_of(quantize(x, kind)[0], kind)
+
+
+def bytes_of(codes: Tensor, kind: str) -> Tensor:
+    """Give the bytes of codes of a scaled kind, int8 [..., length]: uint8 [..., vector_bytes]."""
+    unsigned = codes.view(_torch().uint8)
     if kind == "int8":
-        return codes.view(torch.uint8)
-    halves = _padded(codes.view(torch.uint8) & 0xF, 2).unflatten(-1, (-1, 2))
+        return unsigned
+    halves = _padded(unsigned & 0xF, 2).unflatten(-1, (-1, 2))
     return halves[..., 0] | (halves[..., 1] << 4)
 
 

@@ -22,6 +22,7 @@ from kernels.host.vectors import (
     looked_up_of_1,
     looked_up_of_4,
     products_of_1,
+    products_of_3,
     products_of_4,
 )
 
@@ -30,6 +31,7 @@ _HALF_BITS = 4
 _WORD_SIGNS = WORD_HALVES * _HALF_BITS
 _SIGNS = ((np.arange(LANES) >> np.arange(_HALF_BITS)[:, None] & 1) * 2 - 1).astype(np.float32)  # of each half of a byte
 _TILE_ELEMENTS = 4096  # decoded at a time
+_AT_ONCE = 4  # queries with which a vector is multiplied once it is read
 
 
 @compiled_sums
@@ -45,6 +47,28 @@ def _multiply(vectors, query, out):
 
 
 @compiled
+def _three_or_four(num_left):
+    """Give how many of the queries that are left are multiplied next: four or three at a time, or one."""
+    if num_left >= 3 and num_left % _AT_ONCE >= 2:
+        return 3
+    return _AT_ONCE if num_left >= _AT_ONCE else 1
+
+
+@compiled
+def _four(num_left):
+    """Give the same where three take a fourth one with them, which is 0."""
+    return _AT_ONCE if num_left >= _AT_ONCE - 1 else 1
+
+
+@compiled
+def _with_a_fourth(query):
+    """Give queries one after the other, and zeros behind them for what `_four` takes beyond the last."""
+    out = np.zeros(query.size + query.shape[1], np.float32)
+    out[: query.size] = query.reshape(-1)
+    return out
+
+
+@compiled
 def _unpaired(query, out):
     """Put elements into the order in which `products` reads int4: of each LANES, every other one first."""
     half = LANES // 2
@@ -56,7 +80,7 @@ def _unpaired(query, out):
 
 @compiled
 def _multiply_blocks(kind, memory, starts, query, out, place):
-    """Multiply with one or four queries vectors that begin anywhere, in blocks of sums.
+    """Multiply with one, three or four queries vectors that begin anywhere, in blocks of sums.
 
     starts: int64 [vector], with room for SUMS more; query: float32, of all these queries; out: float32 [vector * all
     queries]; place: how many queries these are, of the first of them among all, and how many all are.
@@ -65,10 +89,12 @@ def _multiply_blocks(kind, memory, starts, query, out, place):
     size, num_vectors, sums = SUMS // num_queries, out.size // width, np.empty(SUMS, np.float32)
     starts[num_vectors : num_vectors + size] = starts[0]  # the last block may go beyond
     for first in range(0, num_vectors, size):
-        at_once = width == num_queries and first + size <= num_vectors
+        at_once = width == num_queries and first * width + SUMS <= out.size  # SUMS are written, the next on those left
         into, to = (out, first * width) if at_once else (sums, 0)
-        if num_queries == 4:
+        if num_queries == _AT_ONCE:
             products_of_4(kind, memory, starts, first, query, into, to)
+        elif num_queries == 3:
+            products_of_3(kind, memory, starts, first, query, into, to)
         else:
             products_of_1(kind, memory, starts, first, query, into, to)
         for i in range(0 if at_once else min(size, num_vectors - first)):
@@ -80,11 +106,12 @@ def _multiply_blocks(kind, memory, starts, query, out, place):
 def _sign_tables(query, first, tables):
     """Sum up what each half of a byte of signs stands for.
 
-    query: [query, length], of which those from `first` on are taken; tables: [half, query, LANES].
+    query: [query * length], of which those from element `first` on are taken; tables: [half, query, LANES].
     """
+    length = tables.shape[0] * _HALF_BITS
     for half in range(tables.shape[0]):
         for k in range(tables.shape[1]):
-            some = query[first + k, 4 * half : 4 * half + 4]
+            some = query[first + k * length + 4 * half :]
             a, b, c, d = some[0], some[1], some[2], some[3]
             for code in range(LANES):
                 total = a * _SIGNS[0, code] + b * _SIGNS[1, code]
@@ -93,19 +120,22 @@ def _sign_tables(query, first, tables):
 
 @compiled
 def _look_up(memory, starts, tables, out, place):
-    """Multiply one page's vectors of signs, LANES at a time: arguments as of `_multiply_blocks`."""
+    """Multiply one page's vectors of signs, LANES at a time: arguments as of `_multiply_blocks`.
+
+    What is beyond the last of all queries is dropped.
+    """
     num_queries, column, width = place
-    num_vectors, sums = out.shape[0], np.empty(4 * LANES, np.float32)
+    num_vectors, sums = out.shape[0], np.empty(_AT_ONCE * LANES, np.float32)
     flat, known = out.reshape(-1), tables.reshape(-1)
     for first in range(0, num_vectors, LANES):
         at_once = width == num_queries and first + LANES <= num_vectors
         into, to = (flat, first * width) if at_once else (sums, 0)
-        if num_queries == 4:
+        if num_queries == _AT_ONCE:
             looked_up_of_4(memory, starts, first, known, into, to)
         else:
             looked_up_of_1(memory, starts, first, known, into, to)
         for i in range(0 if at_once else min(LANES, num_vectors - first)):
-            for j in range(num_queries):
+            for j in range(min(num_queries, width - column)):
                 out[first + i, column + j] = sums[i * num_queries + j]
 
 
@@ -115,11 +145,11 @@ def _contract_signs(memory, field, pages, query, out):
     num_vectors, (each, num_queries, length), k = out.shape[1], query.shape, 0
     starts = np.empty(num_vectors + LANES, np.int64)
     while k < num_queries:
-        step = 4 if k + 4 <= num_queries else 1
+        step = _four(num_queries - k)
         tables = np.empty((length // _HALF_BITS, step, LANES), np.float32)
         for i in range(pages.size):
             if i < each:  # one for all pages, or one for each
-                _sign_tables(query[i], k, tables)
+                _sign_tables(_with_a_fourth(query[i]), k * length, tables)
             first = field[START] + pages[i] * field[STEP]
             for j in range(starts.size):  # the last block may go beyond
                 starts[j] = first + (j if j < num_vectors else 0) * field[VECTOR_BYTES]
@@ -129,14 +159,14 @@ def _contract_signs(memory, field, pages, query, out):
 
 @compiled
 def _multiply_all(kind, memory, starts, query, out):
-    """Multiply with any number of queries, [query, length], four and then one at a time."""
+    """Multiply with any number of queries, [query, length], a few at a time."""
     num_queries, length = query.shape
     flat, k = query.reshape(-1), 0
     if kind == _INT4:
         flat = np.empty(flat.size, np.float32)
         _unpaired(query.reshape(-1), flat)
     while k < num_queries:
-        step = 4 if k + 4 <= num_queries else 1
+        step = _three_or_four(num_queries - k)
         _multiply_blocks(kind, memory, starts, flat[k * length : (k + step) * length], out, (step, k, num_queries))
         k += step
 
@@ -194,22 +224,22 @@ def _contract_columns(memory, field, own, pages, query, out):
     """Multiply raw pages in which tokens stand side by side. own: int64, the places of tokens and then of channels."""
     tokens, (num_queries, length) = out.shape[1], query.shape
     size = 4 if field[KIND] == _FLOAT32 else 2
-    of_channel, flat, sums = own[tokens:] * size, query.reshape(-1), np.empty(4 * LANES, np.float32)
+    of_channel, flat, sums = own[tokens:] * size, _with_a_fourth(query), np.empty(_AT_ONCE * LANES, np.float32)
     whole = out.reshape(-1)
     for i in range(pages.size):
         first = field[START] + pages[i] * field[STEP]
         for t in range(0, tokens, LANES):
             k = 0
             while k < num_queries:
-                step = 4 if k + 4 <= num_queries else 1
+                step = _four(num_queries - k)
                 into, to = (whole, (i * tokens + t) * step) if step == num_queries else (sums, 0)
                 some, at = flat[k * length : (k + step) * length], first + own[t] * size
-                if step == 4:
+                if step == _AT_ONCE:
                     columns_of_4(field[KIND], memory, at, of_channel, some, into, to)
                 else:
                     columns_of_1(field[KIND], memory, at, of_channel, some, into, to)
                 for lane in range(0 if step == num_queries else LANES):
-                    for j in range(step):
+                    for j in range(min(step, num_queries - k)):
                         out[i, t + lane, k + j] = sums[lane * step + j]
                 k += step
 

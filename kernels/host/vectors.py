@@ -1,7 +1,7 @@
 """Products of many short vectors, written in the compiler's own vector code, which Numba's loops cannot express.
 
-Stored vectors are multiplied in the form in which they lie in memory. The sixteen sums of a block stay in vector
-registers until the end, where shuffles add up all of them together: summing each on its own takes longer than
+Stored vectors are multiplied in the form in which they lie in memory. The sums of a block, sixteen at most, stay in
+vector registers until the end, where shuffles add up all of them together: summing each on its own takes longer than
 multiplying does.
 """
 
@@ -128,11 +128,11 @@ def _arrays(context: Any, builder: Any, signature: Any, args: Any, which: tuple[
 def _products(num_queries: int) -> Any:
     @intrinsic
     def products(_context: Any, _kind: Any, memory: Any, at: Any, _block: Any, query: Any, sums: Any, _to: Any) -> Any:
-        """Multiply SUMS / num_queries vectors with `num_queries` queries.
+        """Multiply SUMS // num_queries vectors with `num_queries` queries.
 
         _kind: one of MULTIPLIED; memory: uint8, in which the vectors begin at int64 `at[_block:]`; query: float32, one
         after the other, each of a multiple of LANES elements, as `unpaired` orders them for int4; sums: float32,
-        [vector, query] from `_to`.
+        [vector, query] from `_to`, and zeros behind them until there are SUMS.
         """
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -144,9 +144,10 @@ def _products(num_queries: int) -> Any:
                 for i in range(SUMS // num_queries)
             ]
             queries = [builder.gep(given, [builder.mul(length, _int(i))]) for i in range(num_queries)]
-            totals = [cgutils.alloca_once(builder, _FLOATS) for _ in range(SUMS)]
+            nothing = ir.Constant(_FLOATS, [0.0] * LANES)
+            totals = [cgutils.alloca_once(builder, _FLOATS) for _ in range(len(starts) * num_queries)]
             for total in totals:
-                builder.store(ir.Constant(_FLOATS, [0.0] * LANES), total)
+                builder.store(nothing, total)
             for name, chunk_bytes in _CHUNK_BYTES.items():
                 with (
                     builder.if_then(builder.icmp_signed("==", args[0], _int(KINDS.index(name)))),
@@ -160,7 +161,8 @@ def _products(num_queries: int) -> Any:
                         for j, factor in enumerate(factors):
                             total = totals[i * num_queries + j]
                             builder.store(add(factor, builder.load(total)), total)
-            found = _summed(builder, [builder.load(total) for total in totals])
+            unused = [nothing] * (SUMS - len(totals))
+            found = _summed(builder, [*(builder.load(total) for total in totals), *unused])
             builder.store(found, builder.bitcast(builder.gep(sums, [args[6]]), _FLOATS.as_pointer())).align = 4
             return context.get_dummy_value()
 
@@ -169,7 +171,7 @@ def _products(num_queries: int) -> Any:
     return products
 
 
-products_of_1, products_of_4 = _products(1), _products(4)
+products_of_1, products_of_3, products_of_4 = _products(1), _products(3), _products(4)
 
 _IN_COLUMNS = ("bfloat16", "float16", "float32")
 COLUMNS = tuple(KINDS.index(kind) for kind in _IN_COLUMNS)  # what `columns` can take

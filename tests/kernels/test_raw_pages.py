@@ -40,7 +40,7 @@ def test_raw_pages_are_read_and_multiplied_in_any_order(order: str, dim: int, dt
     out = torch.empty(5, TOKENS, dim)
     reading.gather_raw(memory, places, code, pages.numpy(), out.numpy())
     torch.testing.assert_close(out, keys[pages], rtol=0, atol=0, equal_nan=True)
-    for num_queries, each in ((1, 1), (4, 1), (6, 1), (4, 5)):
+    for num_queries, each in ((1, 1), (3, 1), (4, 1), (6, 1), (4, 5)):
         query, found = torch.randn(each, num_queries, dim), torch.empty(5, TOKENS, num_queries)
         products.contract_row(memory, (*cpu.TABLES, places), code, pages.numpy(), query.numpy(), found.numpy())
         expected = torch.einsum("ptd,pqd->ptq", keys[pages].double(), query.double().expand(5, -1, -1))

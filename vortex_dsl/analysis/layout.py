@@ -92,11 +92,13 @@ class FieldLayout:
 
         vectors = x.reshape(x.shape[0], self.num_vectors, self.length)
         end = self.offset + self.num_vectors * self.vector_bytes
-        into[:, self.offset : end] = storage.encode(vectors, self.kind).flatten(1)
-        if storage.scale_bytes(self.kind):
-            scales = storage.quantize(vectors, self.kind)[1].contiguous().flatten(1)
-            start = self.offset + self.scales_offset
-            into[:, start : self.offset + self.num_bytes] = scales.view(torch.uint8)
+        if not storage.scale_bytes(self.kind):
+            into[:, self.offset : end] = storage.encode(vectors, self.kind).flatten(1)
+            return
+        codes, scales = storage.quantize(vectors, self.kind)
+        into[:, self.offset : end] = storage.bytes_of(codes, self.kind).flatten(1)
+        start = self.offset + self.scales_offset
+        into[:, start : self.offset + self.num_bytes] = scales.contiguous().flatten(1).view(torch.uint8)
 
     def load(self, region: Tensor, rows: Tensor) -> Tensor:
         """Gather rows, integers of any shape, of uint8 [num_rows, >= bytes_per_page], and decode them.
