@@ -152,13 +152,13 @@ def attention(
 
 
 class Reference:
-    """One sequence and one KV head after the other, on the CPU wherever the inputs are (`attention.Backend`)."""
+    """One sequence and one KV head after the other, on the CPU wherever the inputs are (`contract.Backend`)."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
 
     def choose(self, step: Decode, states: tuple[torch.Tensor, ...] | None) -> RowsChosen:
-        """Choose candidates and write states (`attention.Backend.choose`)."""
+        """Choose candidates and write states (`contract.Backend.choose`)."""
         from vortex_dsl.backends.contract import Chosen as RowsChosen
 
         graph, num_pages = self._graph, step.max_pages(self._graph.page_size)
@@ -181,7 +181,7 @@ class Reference:
         return RowsChosen(pages, reserved, tuple(torch.stack(rows) for rows in zip(*written, strict=True)))
 
     def attend(self, step: Decode, attended: torch.Tensor) -> torch.Tensor:
-        """Attend to pages (`attention.Backend.attend`)."""
+        """Attend to pages (`contract.Backend.attend`)."""
         out = torch.zeros(step.q.shape)
         for row in range(step.num_rows):
             i, head = divmod(row, step.k.shape[1])

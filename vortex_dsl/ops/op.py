@@ -1,4 +1,4 @@
-"""What an entry of the operation table is, and how a call is matched to its parameters."""
+"""What an entry of the operation table is: its parameters, its rules, and what passes may know of it."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class Op:
     `fold` computes it on known numbers, where the tracer may.
     `hint` goes behind the signature in the message to one who calls it with too little.
     `triton` says how it is compiled: element by element; or `triton(lower, node, indices)` gives it at one index
-    per axis from its operands' expressions (see lower.py); or, of a selection, `triton(pages, parts, *values)`
+    per axis from its operands' expressions (see lowering.py); or, of a selection, `triton(pages, parts, *values)`
     says what to take by score (`kernels.selection.Ranking`), or gives the chosen pages, int8 [rows, max_pages].
     What passes may know: `commutative`; `mirrored`, the operation that is this one with its operands exchanged;
     `idempotent`, x op x is x; `neutral`, x op neutral is x, signed zeros and NaN included; `involution`, twice is
