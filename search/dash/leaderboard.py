@@ -18,7 +18,7 @@ from search.ranking import conditions
 from search.ranking.leaderboard import cells_of, targets_of
 from search.records import digest_of
 from search.store import models
-from search.store.shown.tally import PROPOSED
+from search.store.derived.tally import PROPOSED
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session

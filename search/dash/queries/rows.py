@@ -12,9 +12,9 @@ from search.ranking.conditions import ConditionError
 from search.ranking.front import front_of
 from search.records import Choice
 from search.store import models
+from search.store.derived.place import at
 from search.store.shown import board
 from search.store.shown.fronts import IS_RULE, REFERENCES, ZOO, published_ids, ranked
-from search.store.shown.place import at
 from search.store.shown.sections import at_ratio, held
 
 if TYPE_CHECKING:
