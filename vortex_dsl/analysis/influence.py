@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vortex_dsl.graph.graph import RAW_PAGES
 from vortex_dsl.values import PAGE
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def _heeds_the_query(graph: Graph, score: Node) -> bool:
 
 
 def _is_content(leaf: Node) -> bool:
-    return leaf.op in ("field", "state") or leaf.attr("name") in ("page.k", "page.v")
+    return leaf.op in ("field", "state") or leaf.attr("name") in RAW_PAGES
 
 
 def _differing(score: Node) -> set[Node]:
