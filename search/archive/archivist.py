@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Name = TypeVar("Name", str, tuple[str, str])
 
+# What a stage is taken to cost who is credited: in no forecast, and the same on every machine, for it steers a search.
 TYPICAL_S = {
     Stage.CHECK: 0.03,
     Stage.SCREEN: 0.1,
