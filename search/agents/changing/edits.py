@@ -11,7 +11,8 @@ from vortex_dsl.ops import OPS
 from vortex_dsl.ops.op import OpKind, Take
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import random
+    from collections.abc import Callable, Mapping, Sequence
 
     from search.agents.changing.source import Source
 
@@ -54,6 +55,15 @@ def method(value: ast.expr, name: str, *axes: str, **lengths: int) -> ast.Call:
 def expression(text: str) -> ast.expr:
     """Read an expression."""
     return parsed_expression(text)
+
+
+def declared(source: Source, rng: random.Random, settings: Mapping[str, tuple[str, Sequence[int]]]) -> str:
+    """Declare one of some settings with one of its values, and say so. settings: form and values by name."""
+    name = rng.choice(sorted(settings))
+    form, options = settings[name]
+    value = rng.choice(options)
+    source.declare(name, form.format(value))
+    return f"{name} = {value}"
 
 
 def replace(root: ast.AST, wanted: Callable[[ast.AST], bool], change: Callable[[ast.expr], ast.expr]) -> None:
