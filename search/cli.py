@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from search.commands import campaign, dash, doctor, model, plugin, quarantine, replay, report, results
+from search.commands import campaign, dash, doctor, model, plugin, replay, report, results
 from search.commands.agents import journal
 from search.commands.cluster import listing, worker
-from search.commands.databases import upgrade
+from search.commands.databases import forgive, upgrade
 from search.commands.exits import CommandError, ExitCode, codes_told, explain
 from search.commands.output import make_streams_robust, print_line
 from search.commands.outside import guiding, serving, telling
-from search.commands.programs import program, zoo
+from search.commands.programs import check, zoo
 from search.commands.ranking import compare, leaderboard
 from search.commands.usage import sentence, version
 from search.commands.watching.ending import ENDING, leave
@@ -57,7 +57,7 @@ def _everywhere(
     """Invent, serve, measure and rank sparse attention for vLLM."""
 
 
-app.command("check")(program.check)
+app.command("check")(check.check)
 app.command("zoo")(zoo.zoo)
 app.command("model")(model.model)
 app.command("eval")(campaign.evaluate)
@@ -82,7 +82,7 @@ app.command("cluster")(listing.cluster)
 app.command("doctor")(doctor.doctor)
 
 database = typer.Typer(name="db", help="Mend and upgrade a database.", no_args_is_help=True)
-database.command("forgive")(quarantine.forgive)
+database.command("forgive")(forgive.forgive)
 database.command("upgrade")(upgrade.upgrade)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import random
 from dataclasses import replace
@@ -32,6 +33,11 @@ WORKLOADS = (
     Workload(Stage.PROBE, num_tokens=PROBE_TOKENS, num_sequences=48),
     Workload(Stage.SERVE, num_tokens=8000, num_sequences=8, repeats=12),
 )
+
+
+def split_by_hash(text: str) -> str:
+    """Give the split to which a text that is drawn or found belongs: the same whoever meets it, and when."""
+    return SPLITS[hashlib.sha256(text.encode()).digest()[0] % len(SPLITS)]
 
 
 def lengths_of(seed: int, num_tokens: int) -> tuple[int, ...]:

@@ -111,6 +111,8 @@ RULES = (
     Rule(OURS, ("fastapi", "starlette"), but=("search.dash", "search.outside.server")),
     Rule(OURS, ("search.dash",), but=("search.dash", "search.commands.dash")),
 )
+# Folders whose parts, files and folders, import each other in circles: a list that may only become shorter.
+KNOTS = ("search", "search.evaluator")
 # What `import X` may not load at the top of a module: each costs seconds or belongs to one place.
 HEAVY = (
     "torch",
@@ -246,6 +248,20 @@ def _circles(arrows: dict[str, frozenset[str]]) -> list[list[str]]:
     return sorted(sorted(ring) for ring in rings if ring)
 
 
+def _part(folder: str, module: str) -> str:
+    """Give the file or folder right below a folder to which a module belongs; nothing for one of another place."""
+    return module.removeprefix(f"{folder}.").split(".")[0] if module.startswith(f"{folder}.") else ""
+
+
+def _between_parts(folder: str, arrows: dict[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+    """Give which parts of a folder import which others of it."""
+    found: dict[str, set[str]] = {}
+    for name, targets in arrows.items():
+        if mine := _part(folder, name):
+            found.setdefault(mine, set()).update(_part(folder, target) for target in targets)
+    return {mine: frozenset(theirs - {mine, ""}) for mine, theirs in found.items()}
+
+
 def _rank(chain: str, module: str) -> int | None:
     """Give where a module stands in a chain; None for one of another place."""
     if not module.startswith(f"{chain}."):
@@ -255,14 +271,14 @@ def _rank(chain: str, module: str) -> int | None:
 
 
 def _classes(path: Path) -> list[str]:
-    return [node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
+    return [node.name for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.ClassDef)]
 
 
 def test_a_noun_of_the_search_means_one_thing():
-    """What is passed between its parts bears a name of its own, and so does what people drive. Tables mirror them."""
-    nouns = {"Campaign", *_classes(ROOT / "search" / "records.py")}
+    """What is passed between its parts has a name of its own, what people drive, and errors. Tables mirror them."""
     modules = [path for path in (ROOT / "search").rglob("*.py") if path != ROOT / "search" / "store" / "models.py"]
-    number = Counter(name for path in modules for name in _classes(path) if name in nouns)
+    number = Counter(name for path in modules for name in _classes(path))
+    nouns = {"Campaign", *_classes(ROOT / "search" / "records.py"), *(name for name in number if name[-5:] == "Error")}
     assert {name for name in nouns if number[name] != 1} == set()
 
 
@@ -278,6 +294,19 @@ def test_there_is_no_circle_of_files():
 def test_a_circle_is_seen():
     ring = {"a": frozenset("b"), "b": frozenset("c"), "c": frozenset("a"), "d": frozenset("a")}
     assert _circles(ring) == [["a", "b", "c"]]
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent.relative_to(ROOT).as_posix() for path in MODULES}))
+def test_the_parts_of_a_folder_import_each_other_in_no_circle(folder):
+    """A ring of folders is none of files: one file of each is enough for it."""
+    name = folder.replace("/", ".")
+    assert bool(_circles(_between_parts(name, _arrows()))) == (name in KNOTS)
+
+
+def test_a_circle_of_folders_is_seen():
+    arrows = {"a.b.one": frozenset({"a.c.two"}), "a.c.three": frozenset({"a.b.four", "d.e"}), "d.e": frozenset({"a.b"})}
+    assert _circles(_between_parts("a", arrows)) == [["b", "c"]]
+    assert _circles(_between_parts("a.b", arrows)) == []
 
 
 @pytest.mark.parametrize("chain", CHAINS)

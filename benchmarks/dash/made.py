@@ -17,9 +17,9 @@ from sqlalchemy.orm import Session
 from search.records import Environment, Stage, Workload, digest_of
 from search.store import models
 from search.store.database import connect
+from search.store.derived import tally
+from search.store.derived.place import place
 from search.store.ledger import SqlLedger
-from search.store.shown import tally
-from search.store.shown.place import place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,10 +19,10 @@ from sqlalchemy.orm import Session
 
 from search.config import RATIOS, CampaignConfig
 from search.records import Environment, EvaluationKey, Stage, StoredCampaign, Workload
+from search.store.derived import tally
+from search.store.derived.place import place
+from search.store.derived.standing import asked_by, joined
 from search.store.ledger import SqlLedger
-from search.store.shown import tally
-from search.store.shown.place import place
-from search.store.standing import asked_by, joined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

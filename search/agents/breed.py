@@ -12,6 +12,7 @@ from search.agents.changing.simplify import tidy
 from search.agents.changing.source import Source
 from search.agents.drawing.draft import field_bytes_at
 from search.agents.drawing.generate import generate
+from search.archive.moves import JOINT
 from search.records import Proposal
 from vortex_dsl.tunables import PLATFORM_TUNABLES
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from search.records import Context, Record
 
-RANDOM, CROSS = "random", "cross"  # operators; that of a change is the names of its moves, joined by "+"
+RANDOM, CROSS = "random", "cross"  # operators; that of a change is made of its moves
 MAX_DRAWS = 40
 NUM_CHANGES = (1, 1, 1, 2, 3)
 
@@ -82,7 +83,7 @@ def _mutated(name: str, context: Context, rng: random.Random, breed: Breed) -> P
     if not changes:
         return None
     tidy(source)
-    words, moves = "; ".join(each.words for each in changes), "+".join(each.move for each in changes)
+    words, moves = "; ".join(each.words for each in changes), JOINT.join(each.move for each in changes)
     source.describe(f"{source.stem}{context.step}", source.idea, f"Changed: {quoted(words)}.")
     return Proposal(source.text(), name, moves, (breed.parent.candidate.program_digest,), words)
 

@@ -121,11 +121,6 @@ class Archive:
         """Give the cost ratios at which something can be served, ascending."""
         return tuple(self.fronts)
 
-    def best_loss(self, ratio: float) -> float | None:
-        """Give the least loss at a cost ratio, None where there is none."""
-        members = self.fronts.get(ratio)
-        return members[0].loss if members else None
-
     def parents(self, ratio: float) -> tuple[Point, ...]:
         """Give the members of a front that lose little enough to breed where cost is free."""
         return within(self.fronts.get(ratio, ()), PARENT_LOSS)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from search.archive.archive import Archive, Earned
 from search.archive.fronts import Front, hypervolume
+from search.archive.moves import JOINT
 from search.archive.promising import Promising
 from search.archive.speeds import SpeedFit
 from search.foresight.outlook import Outlook
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 Name = TypeVar("Name", str, tuple[str, str])
 
+# What a stage is taken to cost who is credited: in no forecast, and the same on every machine, for it steers a search.
 TYPICAL_S = {
     Stage.CHECK: 0.03,
     Stage.SCREEN: 0.1,
@@ -43,7 +45,6 @@ TYPICAL_S = {
 RANKED = "recall"  # the figure of screen and recall by which candidates are compared
 LEAST_GOING_ON = 4  # so many go on from a stage before a share of those seen is more
 NUM_TIMED = 1  # a candidate is timed if fewer than so many are better: timing costs more than all other stages
-JOINT = "+"  # between the names of the moves that made one candidate
 
 
 class Archivist:

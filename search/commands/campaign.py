@@ -103,7 +103,7 @@ def evaluate(
     from search.campaigns.machines import facts_to_serve
     from search.campaigns.proposers import Given
     from search.campaigns.settings import judged_by
-    from search.commands.programs.program import traced
+    from search.commands.programs.check import traced
     from search.commands.results import print_record
     from search.commands.showing.stages import Chosen
     from search.loop import start_campaign

@@ -62,7 +62,7 @@ def _deliberate_errors() -> tuple[tuple[type[Exception], ExitCode], ...]:
     from search.evaluator.models import ModelError
     from search.plugin.export import ExportError, OutputError
     from search.plugin.verify import VerifyError
-    from search.ranking.comparison import ComparisonError
+    from search.ranking.comparison import IncomparableError
     from search.ranking.conditions import ConditionError
     from search.store.errors import StoreError
     from vortex_dsl.errors import ProgramError
@@ -76,7 +76,7 @@ def _deliberate_errors() -> tuple[tuple[type[Exception], ExitCode], ...]:
         (ModelError, ExitCode.USAGE),
         (SubmissionError, ExitCode.USAGE),
         (ConditionError, ExitCode.USAGE),
-        (ComparisonError, ExitCode.USAGE),
+        (IncomparableError, ExitCode.USAGE),
         (StoreError, ExitCode.INFRASTRUCTURE),
         (PoolError, ExitCode.INFRASTRUCTURE),
     )

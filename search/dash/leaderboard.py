@@ -18,7 +18,7 @@ from search.ranking import conditions
 from search.ranking.leaderboard import cells_of, targets_of
 from search.records import digest_of
 from search.store import models
-from search.store.shown.tally import PROPOSED
+from search.store.derived.tally import PROPOSED
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -94,9 +94,14 @@ class View:
 
 
 def router(site: Site) -> APIRouter:
-    """Give the page, whose address holds all that was asked."""
+    """Give the page, whose address holds all that was asked, and the answer that pages of a section show first."""
     routes = APIRouter(default_response_class=HTMLResponse)
+    _page(routes, site)
+    _answer(routes, site)
+    return routes
 
+
+def _page(routes: APIRouter, site: Site) -> None:
     @routes.get("/leaderboard")
     def leaderboard(
         request: Request,
@@ -126,6 +131,8 @@ def router(site: Site) -> APIRouter:
             tasks=rows.TASKS, status_code=422 if view.error else 200,
         )  # fmt: skip
 
+
+def _answer(routes: APIRouter, site: Site) -> None:
     @routes.get("/answer")
     def answered(
         request: Request, campaign: Number = "", model: Word = "", device: Word = "", at: Word = "", seen: Word = ""
@@ -140,8 +147,6 @@ def router(site: Site) -> APIRouter:
         here = f"/answer{Address(_pinned(request, choices)).but(seen=stamp)}"
         ratio = section.ratio if section else 0.0
         return site.page(request, "answer.html" if is_part else "answer_page.html", answer=said, here=here, ratio=ratio)
-
-    return routes
 
 
 def _view(site: Site, choices: Choices, asked: rows.Asked, page: int, where_from: dict[str, int | None]) -> View:

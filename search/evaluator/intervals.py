@@ -127,22 +127,6 @@ def mean(samples: Sequence[float]) -> Interval:
     return Interval(centre, centre - half, centre + half, n)
 
 
-def mean_difference(a: Sequence[float], b: Sequence[float], num: int = 1) -> Interval:
-    """Give mean(a) - mean(b) of samples that are not paired, by B. L. Welch (Biometrika 34, 1947).
-
-    num: of such differences that shall all lie within their intervals (Bonferroni). Raises ValueError for fewer than
-    two samples of either.
-    """
-    if min(len(a), len(b)) < 2:
-        raise ValueError("one sample does not tell how samples stray")
-    parts = [float(np.var(each, ddof=1)) / len(each) for each in (a, b)]
-    spread, value = sum(parts), float(np.mean(a) - np.mean(b))
-    shares = sum(part**2 / (len(each) - 1) for part, each in zip(parts, (a, b), strict=True))
-    degrees = max(1, int(spread**2 / shares)) if shares else len(a) + len(b) - 2
-    half = student_quantile(degrees, TAIL / max(1, num)) * math.sqrt(spread)
-    return Interval(value, value - half, value + half, min(len(a), len(b)))
-
-
 def paired_ratio(pairs: Sequence[tuple[float, float]]) -> Interval:
     """Give the median numerator / denominator of pairs measured side by side, enclosed as by `median_and_spread`.
 

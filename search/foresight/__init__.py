@@ -1,1 +1,1 @@
-"""What fidelity will say of a candidate, foretold from what recall measured; whom to promote; how often it erred."""
+"""What fidelity will say of a candidate, foretold from what recall measured, and whom to promote."""

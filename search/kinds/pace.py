@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Mean seconds of one evaluation where none is on record: SmolLM2 at 4,000 tokens on two cores of a server
 # (docs/evaluator.md), which does not tell of those that are guessed.
-TYPICAL_S = {
+MEASURED_ONCE_S = {
     Stage.CHECK: 0.02,
     Stage.SCREEN: 0.1,
     Stage.RECALL: 2.0,
@@ -48,7 +48,7 @@ class OnRecord:
         elsewhere = self.seconds_on(stage)
         if elsewhere is not None:
             return elsewhere[0], f"{elsewhere[1]}, {ELSEWHERE}"
-        return TYPICAL_S[stage], A_GUESS if stage in GUESSED else FROM_PAGE
+        return MEASURED_ONCE_S[stage], A_GUESS if stage in GUESSED else FROM_PAGE
 
     def seconds_on(self, stage: Stage, kind: str | None = None) -> tuple[float, str] | None:
         """Give those of one place of this kind, or of whichever, that was measured on last; None where none was."""

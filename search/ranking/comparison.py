@@ -30,7 +30,7 @@ PASSAGE = re.compile(r"right_(?P<kind>.+)_(?P<length>\d+)_prompt_\d+")
 MEASURED = (Status.OK, Status.BELOW_GATE)
 
 
-class ComparisonError(ValueError):
+class IncomparableError(ValueError):
     """These candidates cannot be compared. The message says why."""
 
 
@@ -69,23 +69,23 @@ class Circumstances:
 def compare(records: Sequence[Record], known: Circumstances) -> list[Difference]:
     """Compare every candidate with the first.
 
-    Raises ComparisonError where two are one and the same rule, or have nothing in common.
+    Raises IncomparableError where two are one and the same rule, or have nothing in common.
     """
     if len(records) < 2:
-        raise ComparisonError("one candidate cannot be compared; give two or more")
+        raise IncomparableError("one candidate cannot be compared; give two or more")
     for a, b in combinations(records, 2):
         _check_distinct(a.candidate, b.candidate)
     return [each for other in records[1:] for each in _pair(records[0], other, known)]
 
 
 def _check_distinct(a: Candidate, b: Candidate) -> None:
-    """Raise ComparisonError for one rule that is given twice: all differences would be 0, and prove nothing."""
+    """Raise IncomparableError for one rule that is given twice: all differences would be 0, and prove nothing."""
     remedy = "there is nothing to compare; give two rules that differ, `vortex leaderboard` lists them"
     if a.id == b.id:
-        raise ComparisonError(f"candidate {a.id} is given twice: {remedy}")
+        raise IncomparableError(f"candidate {a.id} is given twice: {remedy}")
     is_one_graph = a.program_digest and a.program_digest == b.program_digest
     if is_one_graph or _made(a) == _made(b):
-        raise ComparisonError(f"candidates {a.id} and {b.id} are one and the same rule: {remedy}")
+        raise IncomparableError(f"candidates {a.id} and {b.id} are one and the same rule: {remedy}")
 
 
 def _made(candidate: Candidate) -> tuple[object, ...]:
@@ -101,9 +101,9 @@ def _pair(a: Record, b: Record, known: Circumstances) -> list[Difference]:
         if where in theirs:
             found += _differences(a, b, (ours[where], theirs[where]), known)
     if not found:
-        raise ComparisonError(_nothing_common(a, b, known))
+        raise IncomparableError(_nothing_common(a, b, known))
     if all(ours[where].key == theirs[where].key for where in ours.keys() & theirs.keys()):
-        raise ComparisonError(
+        raise IncomparableError(
             f"candidates {a.candidate.id} and {b.candidate.id} differ in nothing but the budget, and are one and the "
             "same rule at each cost ratio at which both were measured: there is nothing to compare"
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from search.evaluator import intervals
-from search.ranking.comparison import ComparisonError, compare
+from search.ranking.comparison import IncomparableError, compare
 from search.records import Stage
 from search.report.merit import KL, RETRIEVAL, Merit, figure, is_bounded, is_found
 from search.workloads import HELD_OUT, SEARCH
@@ -125,7 +125,7 @@ class Judges:
             return None
         try:
             differences = compare([theirs, mine], self.known)
-        except ComparisonError:
+        except IncomparableError:
             return None
         fit = (d for d in differences if d.figure == merit.figure and not d.part)
         for each in fit:

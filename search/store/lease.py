@@ -17,7 +17,7 @@ from search.contracts import Claim
 from search.records import Evaluation, EvaluationKey, Status
 from search.store import models, rows
 from search.store.database import Clock, insert_new, inserting, keep
-from search.store.shown import refreshing, tally
+from search.store.derived import refreshing, tally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -30,8 +30,9 @@ from search.store import entries, lease, models, rows, schema, submissions
 from search.store import spent as spending
 from search.store.asked import questions
 from search.store.database import Kept, Transaction, connect, explained, keep, reader
+from search.store.derived import refreshing, tally
 from search.store.patience import PATIENCE_S, Patience, patient
-from search.store.shown import board, candidates, fronts, listing, progress, refreshing, tally
+from search.store.shown import board, candidates, fronts, listing, progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

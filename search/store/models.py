@@ -286,7 +286,7 @@ class CandidateEvaluation(Base):
 
 
 class Tally(Base):
-    """A count of a campaign's that is kept as it changes: see `search.store.shown.tally`."""
+    """A count of a campaign's that is kept as it changes: see `search.store.derived.tally`."""
 
     __tablename__ = "tally"
 
@@ -342,7 +342,7 @@ class Standing(Base):
     dtype: Mapped[str] = mapped_column(default="", server_default="")
     status: Mapped[str]
     reason: Mapped[str] = mapped_column(Prose, default="")
-    # Where it stands, best first, so that bytes in order are rows in order: see `search.store.shown.place`.
+    # Where it stands, best first, so that bytes in order are rows in order: see `search.store.derived.place`.
     place: Mapped[bytes] = mapped_column(default=b"", server_default=text("''"))
     mixed_lengths: Mapped[bool] = mapped_column(default=False)
     retrieval_lengths: Mapped[str] = mapped_column(default="")

@@ -70,13 +70,13 @@ class Patience:
                 return answer
 
 
-class Patient(Protocol):
+class HasPatience(Protocol):
     """Whoever has patience."""
 
     _patience: Patience
 
 
-Self = TypeVar("Self", bound=Patient)
+Self = TypeVar("Self", bound=HasPatience)
 
 
 def patient(method: Callable[Concatenate[Self, Given], Answer]) -> Callable[Concatenate[Self, Given], Answer]:

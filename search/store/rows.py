@@ -358,7 +358,6 @@ def in_order(items: list[Judged]) -> list[Judged]:
 
 IDS: BindParameter[int] = bindparam("ids", expanding=True)
 OF_CANDIDATES = Reading(IDS)
-OF_CAMPAIGN = Reading(select(models.Candidate.id).where(models.Candidate.campaign_id == bindparam("campaign")))
 
 
 def store_source(session: Session, text: str) -> str:

@@ -144,7 +144,7 @@ def _rebuild(connection: Connection) -> None:
     """Write what is derived anew, from evaluations that an older version made."""
     from sqlalchemy.orm import Session
 
-    from search.store.shown import refreshing, tally
+    from search.store.derived import refreshing, tally
 
     with Session(connection) as session, session.begin():
         refreshing.rebuild(session)

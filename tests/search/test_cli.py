@@ -408,7 +408,7 @@ def test_a_full_disk_is_no_bug(capsys, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("search.commands.programs.program.print_json", full)
+    monkeypatch.setattr("search.commands.programs.check.print_json", full)
     code, _, err = call(capsys, "check", str(QUEST), "--json")
     assert (code, err) == (ExitCode.INFRASTRUCTURE, "vortex: No space left on device\n")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vortex_dsl.analysis.budget import depends_on_the_cache
-from vortex_dsl.analysis.cost import CACHE_BYTES, RAW
+from vortex_dsl.analysis.cost import CACHE_BYTES
+from vortex_dsl.graph.graph import RAW_PAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +41,7 @@ def _of_bytes(graph: Graph, cost: Cost) -> Iterator[str]:
             f"it moves {cost.bytes:,.0f} bytes per step where dense attention reads {cost.dense_bytes:,.0f}: "
             "it cannot be faster; read narrower fields or attend to fewer pages"
         )
-    raw = [name for name in RAW if name in graph.inputs]
+    raw = [name for name in RAW_PAGES if name in graph.inputs]
     everywhere = [stage for stage in cost.stages if stage.kind == "score" and stage.pages >= cost.pages_dense]
     half = cost.dense_bytes / 2 / graph.share_layers / graph.refresh_steps
     if raw and everywhere and cost.select_bytes >= half:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from vortex_dsl.analysis.budget import Budget, NoPages
 from vortex_dsl.analysis.layout import Layout
 from vortex_dsl.analysis.schedule import Cut, schedule
+from vortex_dsl.graph.graph import RAW_PAGES
 from vortex_dsl.node import LEAVES, Node
 from vortex_dsl.ops import ENTRIES
 from vortex_dsl.values import MAX_LAYERS, MAX_TOKENS, PAGE, Type, check_size
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 CACHE_BYTES = 2  # per element of K and V: bfloat16
 FLOAT_BYTES = 4  # per element of states and of what one stage leaves for another
 NUM_LAYERS = 32  # of a model whose number of layers is not told
-RAW = {"page.k": "k", "page.v": "v"}
 OF_LAYERS = ("layer.index", "layer.count")  # what a budget may tell layers apart by
 
 StageKind = Literal["summarize", "score", "choose", "remember", "attend"]
@@ -217,7 +217,7 @@ class _Stages:
         return _Counted(cost, fields, buffers, states)
 
     def _raw_bytes(self, node: Node) -> int:
-        raw = node.op == "input" and node.attr("name") in RAW
+        raw = node.op == "input" and node.attr("name") in RAW_PAGES
         return prod((CACHE_BYTES, self._graph.page_size, self._graph.shape.head_dim)) if raw else 0
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vortex_dsl.graph.graph import RAW_PAGES
+from vortex_dsl.ops import SCORED
 from vortex_dsl.values import PAGE
 
 if TYPE_CHECKING:
@@ -12,7 +14,6 @@ if TYPE_CHECKING:
     from vortex_dsl.graph.graph import Graph
     from vortex_dsl.node import Node
 
-_SCORES = {"topk": 0, "topp": 0, "above": 0, "refine": 1}  # which operand is the score
 _ALIKE = ("sub", "div", "lt", "gt", "le", "ge", "eq", "ne")  # of equal operands they are the same for every page
 
 
@@ -22,7 +23,7 @@ def aimless(graph: Graph) -> str:
     Nothing where one may, and where pages are not chosen by a score. What is proven does not depend on any number that
     a model computes; the converse does not hold.
     """
-    scores = [node.args[_SCORES[node.op]] for node in graph.select_nodes if node.op in _SCORES]
+    scores = [node.args[SCORED[node.op]] for node in graph.select_nodes if node.op in SCORED]
     if not scores:
         return ""
     differing = [_leaves(_differing(score)) for score in scores]
@@ -51,7 +52,7 @@ def _heeds_the_query(graph: Graph, score: Node) -> bool:
 
 
 def _is_content(leaf: Node) -> bool:
-    return leaf.op in ("field", "state") or leaf.attr("name") in ("page.k", "page.v")
+    return leaf.op in ("field", "state") or leaf.attr("name") in RAW_PAGES
 
 
 def _differing(score: Node) -> set[Node]:

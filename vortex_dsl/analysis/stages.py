@@ -7,6 +7,7 @@ from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from vortex_dsl.graph.graph import RAW_PAGES
 from vortex_dsl.node import LEAVES, Node
 from vortex_dsl.values import DIM, PAGE, Kind
 
@@ -114,7 +115,7 @@ def _contraction(node: Node) -> Contraction | None:
 
 def _is_large(node: Node) -> bool:
     """Whether a leaf is loaded a few pages at a time: a field, or raw pages."""
-    return node.op == "field" or (node.op == "input" and node.attr("name") in ("page.k", "page.v"))
+    return node.op == "field" or (node.op == "input" and node.attr("name") in RAW_PAGES)
 
 
 def widest(nodes: Iterable[Node]) -> int:

@@ -12,6 +12,7 @@ from vortex_dsl.analysis.layout import Layout
 from vortex_dsl.analysis.stages import stages_of, widest
 from vortex_dsl.backends.contract import Chosen
 from vortex_dsl.backends.interpreter import evaluate
+from vortex_dsl.graph.graph import RAW_PAGES
 from vortex_dsl.node import reachable
 from vortex_dsl.ops.frame import Best, Frame, numeric
 from vortex_dsl.values import DIM, PAGE
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from vortex_dsl.graph.graph import Field, Graph
     from vortex_dsl.node import Node
 
-RAW = {"page.k": "k", "page.v": "v"}
 BLOCK_ELEMENTS = 2**19  # of the widest value between two operations: 2 MiB, so that it stays in the second cache
 
 
@@ -123,7 +123,7 @@ class Batched:
         self.stages = stages_of(graph)
         self._names = {field.leaf: field.name for field in graph.fields}
         inputs = ((node, node.attr("name")) for node in graph.select_nodes if node.op == "input")
-        self._inputs = tuple((node, name) for node, name in inputs if name not in RAW)
+        self._inputs = tuple((node, name) for node, name in inputs if name not in RAW_PAGES)
         self._constants: dict[torch.device, dict[Node, torch.Tensor]] = {}
 
     def summarize(self, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -210,7 +210,7 @@ class Batched:
         """Give a field or raw pages, for some pages."""
         if node in self._names:
             return source.field(self._names[node], some)
-        return source.raw(RAW[node.attr("name")], some)
+        return source.raw(RAW_PAGES[node.attr("name")], some)
 
     def _contracted(self, each: Contraction, env: dict[Node, torch.Tensor], step: Step, some: slice) -> torch.Tensor:
         """Compute a contraction for some pages: [rows, some pages, *axes]."""

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class Cpu(Torch):
-    """Summarizes every page anew at each step, then chooses by the program's tape (`attention.Backend`)."""
+    """Summarizes every page anew at each step, then chooses by the program's tape (`contract.Backend`)."""
 
     def __init__(self, graph: Graph) -> None:
         super().__init__(graph)
         self.tape = tape_of(graph)
 
     def choose(self, step: Decode, states: tuple[torch.Tensor, ...] | None) -> Chosen:
-        """Choose candidates and write states (`attention.Backend.choose`)."""
+        """Choose candidates and write states (`contract.Backend.choose`)."""
         if not step.q.is_cpu:
             message = f"attend: backend 'cpu' reads memory of the host, and they are on {step.q.device}; use 'torch'"
             raise ValueError(message)

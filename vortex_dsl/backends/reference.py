@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from vortex_dsl.backends.contract import Chosen
 from vortex_dsl.backends.interpreter import evaluate
 from vortex_dsl.ops.frame import Frame, numeric
 
 if TYPE_CHECKING:
-    from vortex_dsl.backends.contract import Chosen as RowsChosen
     from vortex_dsl.backends.contract import Decode
     from vortex_dsl.graph.graph import Graph, State
     from vortex_dsl.node import Node
@@ -33,8 +33,8 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """What a step that chooses decides. pages: bool [M], the chosen candidates of M complete pages.
+class RowChoice:
+    """What a step that chooses decides in one row. pages: bool [M], the chosen candidates of M complete pages.
 
     states: the new ones, float32 [*axes] with M pages, in the order of `Graph.states`.
     """
@@ -82,17 +82,17 @@ def choose(
     v: torch.Tensor,
     place: Place,
     states: tuple[torch.Tensor, ...] | None = None,
-) -> Chosen:
+) -> RowChoice:
     """Choose among the candidates of one sequence and KV head, and write the states.
 
-    q: float32 [head, dim]; k, v: float32 [length, dim]; states: as in `Chosen`, of the last step that chose, whose
+    q: float32 [head, dim]; k, v: float32 [length, dim]; states: as in `RowChoice`, of the last step that chose, whose
     pages may be fewer; None at a request's first. Without complete pages there is nothing to look at.
     """
     length, page_size = k.shape[0], graph.page_size
     reserved, complete = reserved_pages(graph, length), length // page_size
     before = tuple(grown(state, states[i] if states else None, complete) for i, state in enumerate(graph.states))
     if complete == 0 or (not graph.states and bool(reserved[:complete].all())):
-        return Chosen(torch.zeros(complete, dtype=torch.bool), before)
+        return RowChoice(torch.zeros(complete, dtype=torch.bool), before)
     pages = [
         page.unflatten(0, (complete, page_size)) for page in (k[: complete * page_size], v[: complete * page_size])
     ]
@@ -106,7 +106,7 @@ def choose(
         numeric(frame.align(env[state.update], state.update.type, state.type)).expand_as(x)
         for state, x in zip(graph.states, before, strict=True)
     )
-    return Chosen(env[graph.selection], tuple(x.clone() for x in after))
+    return RowChoice(env[graph.selection], tuple(x.clone() for x in after))
 
 
 def grown(state: State, x: torch.Tensor | None, complete: int) -> torch.Tensor:
@@ -152,15 +152,13 @@ def attention(
 
 
 class Reference:
-    """One sequence and one KV head after the other, on the CPU wherever the inputs are (`attention.Backend`)."""
+    """One sequence and one KV head after the other, on the CPU wherever the inputs are (`contract.Backend`)."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
 
-    def choose(self, step: Decode, states: tuple[torch.Tensor, ...] | None) -> RowsChosen:
-        """Choose candidates and write states (`attention.Backend.choose`)."""
-        from vortex_dsl.backends.contract import Chosen as RowsChosen
-
+    def choose(self, step: Decode, states: tuple[torch.Tensor, ...] | None) -> Chosen:
+        """Choose candidates and write states (`contract.Backend.choose`)."""
         graph, num_pages = self._graph, step.max_pages(self._graph.page_size)
         pages, reserved = (torch.zeros((step.num_rows, num_pages), dtype=torch.bool) for _ in range(2))
         written: list[tuple[torch.Tensor, ...]] = []
@@ -178,10 +176,10 @@ class Reference:
             pages[row, :complete] = chosen.pages
             reserved[row, : -(-length // graph.page_size)] = reserved_pages(graph, length)
             written.append(tuple(grown(s, x, num_pages) for s, x in zip(graph.states, chosen.states, strict=True)))
-        return RowsChosen(pages, reserved, tuple(torch.stack(rows) for rows in zip(*written, strict=True)))
+        return Chosen(pages, reserved, tuple(torch.stack(rows) for rows in zip(*written, strict=True)))
 
     def attend(self, step: Decode, attended: torch.Tensor) -> torch.Tensor:
-        """Attend to pages (`attention.Backend.attend`)."""
+        """Attend to pages (`contract.Backend.attend`)."""
         out = torch.zeros(step.q.shape)
         for row in range(step.num_rows):
             i, head = divmod(row, step.k.shape[1])

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class Torch:
-    """Summarizes every page anew at each step, then chooses and attends (`attention.Backend`)."""
+    """Summarizes every page anew at each step, then chooses and attends (`contract.Backend`)."""
 
     def __init__(self, graph: Graph) -> None:
         self.batched = Batched(graph)
         self._page_size = graph.page_size
 
     def choose(self, step: Decode, states: tuple[torch.Tensor, ...] | None) -> Chosen:
-        """Choose candidates and write states (`attention.Backend.choose`)."""
+        """Choose candidates and write states (`contract.Backend.choose`)."""
         return self.choose_among(step, self.summarized(*self.paged(step)), states)
 
     def summarized(self, k: torch.Tensor, v: torch.Tensor) -> Loaded:
@@ -52,7 +52,7 @@ class Torch:
         return paged(step.k, self._page_size), paged(step.v, self._page_size)
 
     def attend(self, step: Decode, attended: torch.Tensor) -> torch.Tensor:
-        """Attend to pages (`attention.Backend.attend`)."""
+        """Attend to pages (`contract.Backend.attend`)."""
         k, v = self.paged(step)
         lengths = step.lengths.repeat_interleave(step.k.shape[1])
         out = attend_pages(step.q.flatten(0, 1).float(), k, v, attended, lengths, step.scale)

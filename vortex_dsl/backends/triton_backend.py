@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class Triton:
-    """Lays keys and values out in pages and summarizes them anew at each step (`attention.Backend`)."""
+    """Lays keys and values out in pages and summarizes them anew at each step (`contract.Backend`)."""
 
     def __init__(self, graph: Graph) -> None:
         self._compiled = compiled(graph)
 
     def choose(self, step: Decode, states: tuple[torch.Tensor, ...] | None) -> Chosen:
-        """Choose candidates and write states (`attention.Backend.choose`).
+        """Choose candidates and write states (`contract.Backend.choose`).
 
         Raises RuntimeError on a CPU without Triton's interpreter.
         """
@@ -38,7 +38,7 @@ class Triton:
         return Chosen(((chosen != 0) & ~kept)[:, :most], (kept & (index < count))[:, :most], after)
 
     def attend(self, step: Decode, attended: torch.Tensor) -> torch.Tensor:
-        """Attend to pages (`attention.Backend.attend`)."""
+        """Attend to pages (`contract.Backend.attend`)."""
         from kernels.decode import Softmax, sparse_decode
         from kernels.listing import list_pages
         from kernels.selection import Listing

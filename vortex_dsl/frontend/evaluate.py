@@ -22,7 +22,8 @@ from vortex_dsl.frontend.known import (
 from vortex_dsl.frontend.lists import SHARED
 from vortex_dsl.frontend.meter import Meter
 from vortex_dsl.frontend.syntax import OPERATORS, unknown_name
-from vortex_dsl.frontend.vocabulary import IMPORTED_VALUES, METHODS, PAGE_VALUES
+from vortex_dsl.frontend.vocabulary import IMPORTED_VALUES, METHODS
+from vortex_dsl.graph.graph import PAGE_VALUES
 from vortex_dsl.node import Node
 from vortex_dsl.values import Shape, TypeRuleError
 

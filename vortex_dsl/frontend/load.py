@@ -15,7 +15,8 @@ from vortex_dsl.frontend.program import Definition, Program
 from vortex_dsl.frontend.source import Source, parse, read_source, text_source
 from vortex_dsl.frontend.syntax import check_function, check_name, check_read_names, check_shadowing, check_syntax
 from vortex_dsl.frontend.trace import check_traces
-from vortex_dsl.frontend.vocabulary import BUILT_IN, IMPORTABLE, PAGE_VALUES, RESERVED, STATE
+from vortex_dsl.frontend.vocabulary import BUILT_IN, IMPORTABLE, RESERVED, STATE
+from vortex_dsl.graph.graph import PAGE_VALUES
 from vortex_dsl.tunables import PLATFORM_TUNABLES, Choice, Float, Int, State, Tunable, Value, declared_budgets
 
 _KINDS: dict[str, type[Tunable | State]] = {"Int": Int, "Float": Float, "Choice": Choice, STATE: State}

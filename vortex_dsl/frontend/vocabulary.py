@@ -9,7 +9,6 @@ FUNCTIONS = frozenset(name for name, op in OPS.items() if op.kind in (OpKind.FUN
 METHODS = frozenset(name for name, op in OPS.items() if op.kind is OpKind.METHOD)
 TUNABLE_KINDS = frozenset({"Int", "Float", "Choice"})
 IMPORTED_VALUES = {"layer": ("index", "count"), "kv_head": ("index",)}
-PAGE_VALUES = ("k", "v", "index", "count", "reserved")
 BUILT_IN = frozenset({"range", "slice"})  # need no import
 STATE = "State"  # declared like a tunable
 IMPORTABLE = FUNCTIONS | TUNABLE_KINDS | {"Program", STATE, *IMPORTED_VALUES}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vortex_dsl.errors import did_you_mean
 from vortex_dsl.graph.binding import attribute, bind, is_number, seen
-from vortex_dsl.graph.graph import SETTINGS, Field, Graph
+from vortex_dsl.graph.graph import PAGE_VALUES, SETTINGS, Graph
 from vortex_dsl.graph.interner import Interner
 from vortex_dsl.node import LEAVES, Node, reachable
 from vortex_dsl.ops import OPS
@@ -20,10 +20,7 @@ if TYPE_CHECKING:
     from vortex_dsl.tunables import State
     from vortex_dsl.values import Shape
 
-__all__ = ["RESERVED_FIELDS", "Builder", "Field", "Graph", "Node", "TypeRuleError"]
-
 MAX_SELECTIONS = 64  # in one, each counted as often as it is used: backends may choose once per use
-RESERVED_FIELDS = ("k", "v", "index", "count", "reserved")
 
 
 class Builder:
@@ -76,7 +73,7 @@ class Builder:
     def declare(self, fields: Mapping[str, Any]) -> None:
         """Say what summarize returned, so that select can read it; bfloat16 where no kind was said."""
         for name, value in fields.items():
-            if name in RESERVED_FIELDS:
+            if name in PAGE_VALUES:
                 message = f"a field may not be called '{name}', the platform gives that name to pages; choose another"
                 raise TypeRuleError(message)
             if name in self._states:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from vortex_dsl.values import Shape, Type
 
 SETTINGS = ("sink", "window", "page_size", "dense_layers", "share_layers", "refresh_steps")
+PAGE_VALUES = ("k", "v", "index", "count", "reserved")  # what `page` has in select beside fields and states
+# Inputs of select that are a page's keys and values themselves, by what summarize calls them.
+RAW_PAGES = {"page.k": "k", "page.v": "v"}
 
 
 @dataclass(frozen=True)

@@ -21,5 +21,8 @@ _FAMILIES = (
 
 OPS = MappingProxyType({op.name: op for family in _FAMILIES for op in family})  # what a program can write
 ENTRIES = MappingProxyType({**OPS, **{op.name: op for op in codes.ENTRIES}})  # what a node can be, leaves aside
+# Which operand is the score: of each selection by one, and of those that only see its order.
+SCORED = MappingProxyType({op.name: op.score for op in OPS.values() if op.score is not None})
+RANKED = MappingProxyType({name: place for name, place in SCORED.items() if OPS[name].by_rank})
 
-__all__ = ["ENTRIES", "OPS", "Op", "OpKind"]
+__all__ = ["ENTRIES", "OPS", "RANKED", "SCORED", "Op", "OpKind"]

@@ -20,7 +20,7 @@ class Frame:
 
     `complete`: bool [rows, page], false where a row has no such page and memory holds garbage; None when
     every page counts. `candidates`: bool [*lead, page], the complete pages that are not reserved. `best` finds the
-    best pages (`vortex_dsl.backends.batched.Best`), torch where it is None.
+    best pages (`Best`), torch where it is None.
     """
 
     lead: int

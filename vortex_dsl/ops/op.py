@@ -1,4 +1,4 @@
-"""What an entry of the operation table is, and how a call is matched to its parameters."""
+"""What an entry of the operation table is: its parameters, its rules, and what passes may know of it."""
 
 from __future__ import annotations
 
@@ -140,12 +140,12 @@ class Op:
     `fold` computes it on known numbers, where the tracer may.
     `hint` goes behind the signature in the message to one who calls it with too little.
     `triton` says how it is compiled: element by element; or `triton(lower, node, indices)` gives it at one index
-    per axis from its operands' expressions (see lower.py); or, of a selection, `triton(pages, parts, *values)`
+    per axis from its operands' expressions (see lowering.py); or, of a selection, `triton(pages, parts, *values)`
     says what to take by score (`kernels.selection.Ranking`), or gives the chosen pages, int8 [rows, max_pages].
     What passes may know: `commutative`; `mirrored`, the operation that is this one with its operands exchanged;
     `idempotent`, x op x is x; `neutral`, x op neutral is x, signed zeros and NaN included; `involution`, twice is
     nothing; `increasing`; `positive`, its result is above 0; `keeps_positive`, it is where all operands are.
-    `coverage` is a selection's.
+    `coverage` is a selection's, and `by_rank`: of its score only the order counts.
     `tape` says how it is written for the machine that serves a CPU: what does it there (`backends/tape/emission.py`, or
     an elementwise operation or reduction of `kernels.host.tape`), of what it is made, or why it runs in torch.
     """
@@ -168,9 +168,15 @@ class Op:
     positive: bool = False
     keeps_positive: bool = False
     coverage: Coverage | None = None
+    by_rank: bool = False
     hint: str = ""
     triton: Elementwise | Callable[..., Any] | None = None
     tape: str | Parts | InTorch | None = None
+
+    @property
+    def score(self) -> int | None:
+        """Give which operand is the score of a selection, None where there is none."""
+        return next((place for place, param in enumerate(self.params) if param.name == "score"), None)
 
     @property
     def signature(self) -> str:

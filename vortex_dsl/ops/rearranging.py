@@ -1,4 +1,4 @@
-"""Splitting, taking and renaming axes; choosing channels; moving along pages; storage kinds; constants."""
+"""Splitting, taking and renaming axes; choosing channels; moving along pages; storage kinds."""
 
 from __future__ import annotations
 

@@ -197,6 +197,7 @@ ENTRIES = (
         _sorting,
         triton=_choose_best,
         coverage=_BY_LIMIT,
+        by_rank=True,
         tape="best",
     ),
     Op(
@@ -250,6 +251,7 @@ ENTRIES = (
         _sorting,
         triton=_choose_best,
         coverage=Coverage(most=lambda parts, limit: min(*parts, limit), all_of=lambda parts, limit: min(*parts, limit)),
+        by_rank=True,
         tape="best",
     ),
     Op(

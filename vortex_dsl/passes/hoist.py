@@ -10,10 +10,11 @@ from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
-from vortex_dsl.analysis.cost import CACHE_BYTES, FLOAT_BYTES, RAW, cost_of, pages_by_node
+from vortex_dsl.analysis.cost import CACHE_BYTES, FLOAT_BYTES, cost_of, pages_by_node
 from vortex_dsl.analysis.layout import Layout, room_of
 from vortex_dsl.analysis.schedule import schedule
 from vortex_dsl.analysis.stages import mixes_pages
+from vortex_dsl.graph.graph import RAW_PAGES
 from vortex_dsl.graph.rewrite import rewritten
 from vortex_dsl.node import LEAVES, Node
 from vortex_dsl.passes.cut import smallest_cut
@@ -68,7 +69,7 @@ def _page_alone(graph: Graph) -> set[Node]:
         is_leaf = node.op in LEAVES
         if node.type.kind is Kind.SELECTION:
             continue
-        if node.op == "field" or (node.op == "input" and node.attr("name") in RAW):
+        if node.op == "field" or (node.op == "input" and node.attr("name") in RAW_PAGES):
             alone.add(node)
         elif node.op == "constant" or (not is_leaf and all(arg in constant for arg in node.args)):
             constant.add(node)
@@ -115,7 +116,7 @@ def _of_one_page(interner: Interner, root: Node) -> Node:
         if node.op == "field":
             made[node] = _reloaded(interner, node.args[0])
         elif node.op == "input":
-            name = RAW[node.attr("name")]
+            name = RAW_PAGES[node.attr("name")]
             made[node] = interner.leaf("input", node.type.without((PAGE,)), attrs=(("name", name),))
         elif node.op == "constant":
             made[node] = node

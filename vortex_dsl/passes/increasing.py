@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vortex_dsl.graph.rewrite import rebuilt, rewritten
 from vortex_dsl.node import LEAVES
-from vortex_dsl.ops import ENTRIES
+from vortex_dsl.ops import ENTRIES, RANKED
 from vortex_dsl.values import PAGE
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from vortex_dsl.graph.interner import Interner
     from vortex_dsl.node import Node
 
-_SCORES = {"topk": 0, "refine": 1}  # selections that only see the order of their score, and which operand it is
 _POSITIVE_INPUTS = ("scale", "page.count", "layer.count")
 
 
@@ -22,7 +21,7 @@ def strip_increasing_maps(graph: Graph) -> Graph:
     """Drop strictly increasing maps of a final score, judged in exact arithmetic: they keep its order."""
 
     def visit(interner: Interner, node: Node, args: tuple[Node, ...]) -> Node | None:
-        place = _SCORES.get(node.op)
+        place = RANKED.get(node.op)
         if place is None:
             return None
         score = _stripped(interner, args[place])

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from search.agents.changing.source import assigned
 from vortex_dsl.frontend.source import parsed_expression
-from vortex_dsl.ops import OPS
+from vortex_dsl.ops import OPS, SCORED
 from vortex_dsl.ops.op import OpKind, Take
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import random
+    from collections.abc import Callable, Mapping, Sequence
 
     from search.agents.changing.source import Source
 
 SELECTIONS = frozenset(name for name, op in OPS.items() if op.kind is OpKind.SELECTION)
 REDUCTIONS = tuple(name for name, op in OPS.items() if op.params and op.params[-1].take is Take.AXES)
-_SCORE_PLACE = {name: [p.name for p in OPS[name].params].index("score") for name in ("topk", "topp", "above", "refine")}
 
 
 def kind(call: ast.expr) -> str:
@@ -54,6 +54,15 @@ def method(value: ast.expr, name: str, *axes: str, **lengths: int) -> ast.Call:
 def expression(text: str) -> ast.expr:
     """Read an expression."""
     return parsed_expression(text)
+
+
+def declared(source: Source, rng: random.Random, settings: Mapping[str, tuple[str, Sequence[int]]]) -> str:
+    """Declare one of some settings with one of its values, and say so. settings: form and values by name."""
+    name = rng.choice(sorted(settings))
+    form, options = settings[name]
+    value = rng.choice(options)
+    source.declare(name, form.format(value))
+    return f"{name} = {value}"
 
 
 def replace(root: ast.AST, wanted: Callable[[ast.AST], bool], change: Callable[[ast.expr], ast.expr]) -> None:
@@ -103,7 +112,7 @@ def choice(source: Source) -> ast.Call | None:
 
 def score_place(call: ast.Call | None) -> int | None:
     """Say which positional argument of a selection is its score; None where there is none."""
-    place = _SCORE_PLACE.get(kind(call)) if call is not None else None
+    place = SCORED.get(kind(call)) if call is not None else None
     return place if place is not None and call is not None and len(call.args) > place else None
 
 

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search.agents.changing.edits import kind
+from search.agents.changing.edits import declared, kind
 from search.agents.changing.larger.budgets import spread_budget
 from search.agents.changing.larger.channels import pick_channels, rotate, two_levels
 from search.agents.changing.larger.points import every_key, represent, subdivide
@@ -64,22 +64,14 @@ def reserve(source: Source, rng: random.Random) -> str | None:
     """Change how many pages at either end are always attended, where others are chosen."""
     if "pages" not in source.tunables:
         return None
-    name = rng.choice(sorted(PLATFORM))
-    form, options = PLATFORM[name]
-    value = rng.choice(options)
-    source.declare(name, form.format(value))
-    return f"{name} = {value}"
+    return declared(source, rng, PLATFORM)
 
 
 def reuse(source: Source, rng: random.Random) -> str | None:
     """Use a choice of pages again in the next layers or steps, or no longer."""
     if "pages" not in source.tunables:
         return None
-    name = rng.choice(sorted(AGAIN))
-    form, options = AGAIN[name]
-    value = rng.choice(options)
-    source.declare(name, form.format(value))
-    return f"{name} = {value}"
+    return declared(source, rng, AGAIN)
 
 
 def restore(source: Source, rng: random.Random) -> str | None:

@@ -32,9 +32,9 @@ COARSE = {"int4": 1}
 SIGNS = {"sign": 1}
 
 
-def field_bytes_limit(head_dim: int, page_size: int = PAGE_SIZE) -> int:
+def field_bytes_limit(head_dim: int) -> int:
     """Give the most bytes that the fields of one page and KV head may take in a hosting engine."""
-    return page_size * head_dim * 2 * CACHE_BYTES // PAGE_BYTES_SHARE
+    return PAGE_SIZE * head_dim * 2 * CACHE_BYTES // PAGE_BYTES_SHARE
 
 
 def field_bytes_at(ratio: float, head_dim: int, tokens: int) -> int:

@@ -10,7 +10,6 @@ from search.config import PROPOSERS
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Mapping
 
     from search.records import Context
 
@@ -20,16 +19,15 @@ OPERATORS = {EXPLORE: 0.3, MUTATE: 0.35, CROSS: 0.15, TUNE: 0.1, SIMPLIFY: 0.1}
 BORROWED = 8  # candidates for which the record of other models counts at most, of one operator
 
 
-def operator_of(context: Context, name: str, rng: random.Random, priors: Mapping[str, float] = OPERATORS) -> str:
+def operator_of(context: Context, name: str, rng: random.Random) -> str:
     """Draw an operator for the model `name`, by gain per second and dollar of what it was asked before.
 
-    What other models earned by the same operators counts a little, until its own record says more. `priors` are the
-    operators that can be asked for and their prior weights: without a parent, explore alone.
+    What other models earned by the same operators counts a little, until its own record says more.
     """
     pairs = context.archive.pairs
     others = {proposer for proposer, _ in pairs} - {name, *PROPOSERS}
     earned, theirs = (context.archive.operators_of(names) for names in ((name,), others))
     known = [replace(each, num_candidates=min(each.num_candidates, BORROWED)) for each in experience_of(theirs)]
-    found = shares(priors, earned, known)
+    found = shares(OPERATORS, earned, known)
     (operator,) = rng.choices(list(found), list(found.values()))
     return operator

@@ -170,7 +170,7 @@ def rest_of(headers: Mapping[str, str]) -> float:
     return 0.0
 
 
-def asked_to_wait(retry_after: str, secrets: Iterable[str] = ()) -> str:
+def asked_to_wait(retry_after: str, secrets: Iterable[str]) -> str:
     """Say how long a server asks to be left alone, nothing where it does not; of a key not even a part."""
     if not retry_after:
         return ""

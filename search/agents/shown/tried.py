@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from search.agents.shown.figures import at, idea, passed
 from search.agents.shown.section import Section
-from search.archive.archivist import JOINT
 from search.archive.families import families as archived
+from search.archive.moves import JOINT
 from search.parents import BEFORE_ENGINES, has_failed
 from search.records import Record, Status
 from search.report.wording import cut

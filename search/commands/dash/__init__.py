@@ -11,17 +11,24 @@ import typer
 from search.commands import options
 from search.commands.database import existing
 from search.commands.exits import CommandError, ExitCode
+from search.commands.listening import (
+    LEAST_TOKEN,
+    LOOPBACK,
+    MOST_TOKEN,
+    TOKEN_FORM,
+    Port,
+    is_token,
+    listening,
+    url_of,
+)
 from search.commands.output import note
-from search.commands.outside.listening import listening, url_of
 
-HOST, PORT = "127.0.0.1", 8787
+PORT = 8787
 TOKEN = "VORTEX_DASH_TOKEN"  # noqa: S105 - the name of a variable
-LEAST_TOKEN, MOST_TOKEN = 16, 512  # characters
 
 Host = Annotated[
     str, typer.Option("--host", metavar="ADDRESS", help="Where it is served: this machine alone; others need a token.")
 ]
-Port = Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="Its port; 0: any that is free.")]
 TokenFile = Annotated[
     Path | None,
     typer.Option(
@@ -35,7 +42,7 @@ Writes = Annotated[bool, typer.Option("--writes", help="Let tags and notes be wr
 
 
 def dash(
-    host: Host = HOST,
+    host: Host = LOOPBACK,
     port: Port = PORT,
     token_file: TokenFile = None,
     writes: Writes = False,
@@ -68,10 +75,9 @@ def _token(file: Path | None) -> str | None:
         given, place = _read(file), f"--token-file {file}"
     if not given and file is None:
         return None
-    if not (LEAST_TOKEN <= len(given) <= MOST_TOKEN and given.isascii() and given.isprintable() and " " not in given):
+    if not is_token(given):
         held = f"{len(given)} characters" if len(given) <= MOST_TOKEN else "more"  # how many, and never which
-        must = f"must hold {LEAST_TOKEN} to {MOST_TOKEN} printable ASCII characters without spaces"
-        raise CommandError(f"{place} {must}, but holds {held}")
+        raise CommandError(f"{place} must hold {TOKEN_FORM}, but holds {held}")
     return given
 
 

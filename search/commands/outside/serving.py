@@ -12,15 +12,13 @@ import typer
 from search.commands import options
 from search.commands.database import opened
 from search.commands.exits import CommandError, ExitCode
+from search.commands.listening import LOOPBACK, TOKEN_FORM, Port, is_token, listening, url_of
 from search.commands.output import note
-from search.commands.outside.listening import listening, url_of
 
 if TYPE_CHECKING:
     from search.outside.gateway import Gateway
 
-LOOPBACK = "127.0.0.1"
 TOKEN = "VORTEX_MCP_TOKEN"  # noqa: S105 - the name of a variable
-LEAST_TOKEN, MOST_TOKEN = 16, 512  # characters
 TOKEN_BYTES = 24
 
 Agent = Annotated[
@@ -37,8 +35,6 @@ Http = Annotated[bool, typer.Option("--http", help="Serve over HTTP, with a toke
 Host = Annotated[
     str, typer.Option("--host", metavar="ADDRESS", help="Where HTTP is served: this machine alone; 0.0.0.0: all.")
 ]
-Port = Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="Its port; 0: any that is free.")]
-
 Ray = Annotated[
     str,
     typer.Option(
@@ -96,6 +92,6 @@ def _token() -> str:
     if not token:
         token = secrets.token_urlsafe(TOKEN_BYTES)
         note(f"{TOKEN} is not set; for this run the token is {token}")
-    elif not (LEAST_TOKEN <= len(token) <= MOST_TOKEN and token.isascii() and token.isprintable() and " " not in token):
-        raise CommandError(f"{TOKEN} must have {LEAST_TOKEN} to {MOST_TOKEN} printable ASCII characters without spaces")
+    elif not is_token(token):
+        raise CommandError(f"{TOKEN} must have {TOKEN_FORM}")
     return token

@@ -11,8 +11,8 @@ import typer
 from search.commands import options
 from search.commands.exits import CommandError
 from search.commands.output import print_data, print_json, print_program
+from search.commands.programs.check import Group, HeadDim, Layers, Tokens
 from search.commands.programs.completing import of_rules
-from search.commands.programs.program import Group, HeadDim, Layers, Tokens
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

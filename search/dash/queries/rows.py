@@ -12,9 +12,9 @@ from search.ranking.conditions import ConditionError
 from search.ranking.front import front_of
 from search.records import Choice
 from search.store import models
+from search.store.derived.place import at
 from search.store.shown import board
 from search.store.shown.fronts import IS_RULE, REFERENCES, ZOO, published_ids, ranked
-from search.store.shown.place import at
 from search.store.shown.sections import at_ratio, held
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 ROW, CANDIDATE, SOURCE, REMARK = models.Standing, models.Candidate, models.Source, models.Remark
 FOUND, PUBLISHED, REFERENCE = "found", "published", "reference"
-ORIGINS = (FOUND, PUBLISHED, REFERENCE)
 # Which stage gave a figure, by what people call the task.
 TASKS: dict[str, ColumnElement[bool]] = {
     "recall": ROW.recall.is_not(None),
@@ -57,8 +56,8 @@ MOST_COUNTED = 10_000  # rows: where a filter leaves more, nobody waits for thei
 class Asked:
     """Which rows of a section, and in which order. What is empty chooses all.
 
-    `origin`: one of `ORIGINS` or a proposer's name; `field`: of `FIELDS`; `task`: of `TASKS`; `search`: in names,
-    ideas, ids and digests; `where` and `sort`: see `search.ranking.conditions`.
+    `origin`: `FOUND`, `PUBLISHED`, `REFERENCE` or a proposer's name; `field`: of `FIELDS`; `task`: of `TASKS`;
+    `search`: in names, ideas, ids and digests; `where` and `sort`: see `search.ranking.conditions`.
     """
 
     campaign: int | None = None

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Integer, and_, case, cast, func, or_, select
 
+from search.archive.moves import moves_of
 from search.parents import REFERENCE
+from search.ranking.leaderboard import NOTHING
 from search.records import Status
 from search.store import models
 from search.store.shown import board
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from search.store.shown.sections import Section
 
 CANDIDATE, ROW = models.Candidate, models.Standing
-JOINT = "+"  # between the moves that made a program
 MOST_GROUPS = 20_000
 NUM_POINTS = 200  # of a curve
 
@@ -71,7 +72,7 @@ def earned(
         if (proposer, operator) in groups:
             groups[proposer, operator].num_front += 1
     by_proposer = _together(((proposer,), each) for (proposer, _), each in groups.items())
-    by_move = _together((_moves(operator), each) for (_, operator), each in groups.items())
+    by_move = _together((moves_of(operator) or (NOTHING,), each) for (_, operator), each in groups.items())
     return by_proposer, by_move
 
 
@@ -117,10 +118,6 @@ def _judged(
         for proposer, operator, kl in session.execute(ranked.group_by(*who)):
             if kl is not None and (each := groups.get((proposer, operator))) is not None:
                 each.best[section.ratio] = kl
-
-
-def _moves(operator: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(filter(None, operator.split(JOINT)))) or ("–",)
 
 
 def _together(named: Iterable[tuple[tuple[str, ...], Earned]]) -> list[Earned]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search.ranking.comparison import Circumstances, ComparisonError, compare
+from search.ranking.comparison import Circumstances, IncomparableError, compare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,7 +30,7 @@ def pairs(a: Rule, b: Rule) -> Pairs:
     known = Circumstances({**a.known.workloads, **b.known.workloads}, {**a.known.environments, **b.known.environments})
     try:
         found = compare([a.record, b.record], known)
-    except ComparisonError as error:
+    except IncomparableError as error:
         return Pairs(reason=str(error))
     return Pairs(
         tuple(each for each in _ordered(found) if each.part in ("", "over layers"))[:MAX_ROWS],

@@ -111,8 +111,8 @@ def texts_of(
     """Cut a workload's texts: `num_sequences` of `all_lengths` in turn, every document in all lengths before the next.
 
     `encode` tokenises without special tokens; `start` are those that prompts begin with (they count in the length).
-    `scratch` is where a file's text lies (`given.keep`), for workloads whose source is one. Raises TextError where the
-    source does not hold so many documents, or the split is unknown.
+    `scratch` is where a file's text lies (`given.keep_text`), for workloads whose source is one. Raises TextError where
+    the source does not hold so many documents, or the split is unknown.
     """
     lengths, kind = workload.all_lengths, _kind(workload.source)
     num_forced = workload.num_decoded or FORCED_TOKENS

@@ -8,7 +8,6 @@ and the aliases vary from problem to problem, so that no count of tokens per pag
 
 from __future__ import annotations
 
-import hashlib
 import random
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from search.evaluator.probe.records import Mix, asked_names, draw_records, following_of, links_of, write_context
 from search.evaluator.probe.vocabulary import ASK, FORMATS, HELD_OUT_FORMAT, START
-from search.workloads import HELD_OUT, SPLITS
+from search.workloads import HELD_OUT, SPLITS, split_by_hash
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,11 +102,6 @@ def follow(following: Mapping[str, str], symbol: str, num_hops: int) -> list[str
     return chain[1:]
 
 
-def split_of(prompt: str) -> str:
-    """Give the split to which a prompt belongs, by its hash."""
-    return SPLITS[hashlib.sha256(prompt.encode()).digest()[0] % len(SPLITS)]
-
-
 def formats_of(split: str) -> tuple[str, ...]:
     """Give the names of the formats in which a split's records are written."""
     return tuple(name for name in FORMATS if split == HELD_OUT or name != HELD_OUT_FORMAT)
@@ -119,7 +113,7 @@ def _problem(kind: str, num_tokens: int, name: str) -> Problem:
     split = name.split("/", 1)[0]
     while True:
         problem = _draw(rng, kind, num_tokens, rng.choice(formats_of(split)))
-        if split_of(problem.prompt) == split:
+        if split_by_hash(problem.prompt) == split:
             return problem
 
 

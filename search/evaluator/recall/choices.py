@@ -94,7 +94,7 @@ class SummarizedOnce(Torch):
     source: Loaded
 
     def choose(self, step: Decode, states: tuple[torch.Tensor, ...] | None) -> Chosen:
-        """Choose candidates and write states (`attention.Backend.choose`)."""
+        """Choose candidates and write states (`contract.Backend.choose`)."""
         return self.choose_among(step, self.source, states)
 
     def choose_each(self, q: torch.Tensor, lengths: torch.Tensor, layer: int, model: Model) -> torch.Tensor:

@@ -10,6 +10,7 @@ import torch
 from search.behaviour import UNIT, sketch
 from search.evaluator.recall.figures import Rows, rows, summary
 from vortex_dsl.graph.rewrite import rewritten
+from vortex_dsl.ops import RANKED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from vortex_dsl.graph.interner import Interner
     from vortex_dsl.node import Node
 
-RANKED = {"topk": 0, "refine": 1}  # selections that take the best of a score, and which operand that is
 ROUNDING = 1e-5  # of shares that are added up in another order
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from functools import cache
 from typing import TYPE_CHECKING
 
-from search.workloads import SPLITS
+from search.workloads import SPLITS, split_by_hash
 
 if TYPE_CHECKING:
     import random
@@ -46,11 +45,6 @@ def adjectives() -> list[str]:
     return _ADJECTIVES.split()
 
 
-def split_of(text: str) -> str:
-    """Give the split to which a sentence belongs, by its hash."""
-    return SPLITS[hashlib.sha256(text.encode()).digest()[0] % len(SPLITS)]
-
-
 @cache
 def prose(split: str) -> tuple[str, ...]:
     """Give the sentences of Python's help topics that belong to a split.
@@ -62,7 +56,7 @@ def prose(split: str) -> tuple[str, ...]:
 
     paragraphs = (" ".join(p.split()) for name in sorted(topics) for p in topics[name].split("\n\n"))
     found = {s for p in paragraphs for s in _END_OF_SENTENCE.split(p) if _SHAPE.fullmatch(s)}
-    return tuple(sorted(s for s in found if split_of(s) == split))
+    return tuple(sorted(s for s in found if split_by_hash(s) == split))
 
 
 def drawn_sentence(rng: random.Random, words: list[str]) -> str:

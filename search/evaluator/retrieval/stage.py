@@ -32,7 +32,7 @@ def run(arms: Arms, task: EvaluationTask) -> Outcome:
         return arms.ask_reference("retrieval", args | {"text": "", "values": ()}, limits.retrieval_s)
 
     try:
-        reply = kept_reference(arms.settings, task, dense_answers)
+        reply = kept_reference(arms.settings.scratch, arms.settings.engine.dtype, task, dense_answers)
     except DenseFailedError as error:
         if error.status is not Status.UNSUPPORTED:
             raise

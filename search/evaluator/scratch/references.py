@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from search.evaluator.arms import WorkerSettings
     from search.records import EvaluationTask
 
 
-def kept_reference(settings: WorkerSettings, task: EvaluationTask, ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Give dense attention's reply to a task's workload; `ask` asks for it where nobody has kept it yet.
+def kept_reference(
+    scratch: Path, dtype: str, task: EvaluationTask, ask: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """Give the reply of dense attention in a dtype to a task's workload; `ask` asks where nobody has kept it yet.
 
     The cost ratio that the program was fitted to is nothing to dense attention. A file of another model, version of
     the evaluator, environment, workload or seed has another name, and one that is not whole is made anew.
@@ -28,11 +29,11 @@ def kept_reference(settings: WorkerSettings, task: EvaluationTask, ask: Callable
         "model": key.model_digest,
         "environment": key.environment_digest,
         "version": key.evaluator_version,
-        "dtype": settings.engine.dtype,
+        "dtype": dtype,
         "workload": asdict(workload),
         "seed": key.seed,
     }
-    path = settings.scratch / "references" / f"{task.key.stage.value}-{digest_of(circumstances)}.json"
+    path = scratch / "references" / f"{task.key.stage.value}-{digest_of(circumstances)}.json"
     circumstances = json.loads(json.dumps(circumstances))
     kept = _read(path, circumstances)
     if kept is None:

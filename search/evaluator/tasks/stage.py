@@ -46,7 +46,7 @@ def run(arms: Arms, task: EvaluationTask) -> Outcome:
         )
         return {"scores": scores, "num_cut": sum(reply["num_cut"] for reply in replies)}
 
-    dense = kept_reference(arms.settings, task, dense_scores)
+    dense = kept_reference(arms.settings.scratch, arms.settings.engine.dtype, task, dense_scores)
     engine = arms.sparse(task)
     scores, replies = documents.answered(lambda asked: engine.call("task", args | asked, limit_s))
     found = figures.paired_measurements(scores, dense["scores"], documents.higher_is_better)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search.archive.families import ancestor
+from search.archive.moves import moves_of
 from search.parents import REFERENCE, SEED
 from search.ranking.leaderboard import NOTHING
 from search.records import Stage, Status
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from search.report.material import Material, Place
     from search.report.merit import Merit
 
-JOINT = "+"  # between the moves that made a program
-ENGINE = tuple(stage for stage in Stage if stage not in (Stage.CHECK, Stage.RECALL, "screen"))
+ENGINE = tuple(stage for stage in Stage if stage not in (Stage.CHECK, Stage.RECALL, Stage.SCREEN))
 MAX_FAMILIES = 20
 
 
@@ -65,7 +65,7 @@ def families(material: Material, place: Place) -> list[Block]:
 
 def moves(candidate: Candidate) -> tuple[str, ...]:
     """Give the moves that made a candidate, each once."""
-    return tuple(dict.fromkeys(filter(None, candidate.proposal.operator.split(JOINT)))) or (NOTHING,)
+    return moves_of(candidate.proposal.operator) or (NOTHING,)
 
 
 def _family(record: Record, people: Mapping[str, Record]) -> str:

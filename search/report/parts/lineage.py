@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from search.ranking.comparison import ComparisonError, compare
+from search.ranking.comparison import IncomparableError, compare
 from search.ranking.leaderboard import NOTHING
 from search.records import Stage, Status
 from search.report.blocks import Block, Column, Grid, Listing, Part, Words
@@ -104,7 +104,7 @@ def _gain(parent: Record, child: Record, ratio: float, known: Circumstances) -> 
     """Tell by how much less a child loses than a parent, over the texts that both were given."""
     try:
         differences = compare([parent, child], known)
-    except ComparisonError:
+    except IncomparableError:
         return ""
     fit = (d for d in differences if d.stage is KL.stage and d.figure == KL.figure and not d.part and d.ratio == ratio)
     for each in fit:

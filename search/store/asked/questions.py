@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from search.asking.owing import Owing
 from search.store import models
-from search.store.shown import tally
+from search.store.derived import tally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

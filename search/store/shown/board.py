@@ -18,7 +18,7 @@ from search.ranking import conditions
 from search.ranking.conditions import ConditionError
 from search.ranking.standing import Standing
 from search.store import models, rows
-from search.store.shown.place import BEYOND, at, is_reference
+from search.store.derived.place import BEYOND, at, is_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,8 +10,8 @@ from sqlalchemy import and_, func, or_, select
 from search.ranking.front import Front, front_of
 from search.records import Choice
 from search.store import models
+from search.store.derived.tally import PROPOSED
 from search.store.shown import board, sections
-from search.store.shown.tally import PROPOSED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

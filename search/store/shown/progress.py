@@ -11,8 +11,8 @@ from search.records import Progress, Status, Took
 from search.store import models, rows
 from search.store.asked import questions
 from search.store.database import Clock
+from search.store.derived import tally
 from search.store.lease import LONGEST_S
-from search.store.shown import tally
 from search.workloads import HELD_OUT
 
 if TYPE_CHECKING:

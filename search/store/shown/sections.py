@@ -10,7 +10,7 @@ from sqlalchemy import Text, func, select
 
 from search.records import digest_of
 from search.store import models
-from search.store.shown.place import BEYOND, at
+from search.store.derived.place import BEYOND, at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

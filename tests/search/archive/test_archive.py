@@ -80,7 +80,6 @@ def test_it_is_what_a_list_of_records_says_after_every_step(records):
             # The fit is over all that was served, the front over what is sparse.
             expected = expected_front(sparse, ratio, fit_speed([r for r in seen if not is_reference(r)]))
             assert points(archive.fronts.get(ratio, ())) == points(expected)
-            assert archive.best_loss(ratio) == min((p.loss for p in expected), default=None)
             assert_bars(archive, seen, ratio)
             for signature in ("", "aa", "bb", "cc"):
                 assert archive.twin(ratio, signature) == first_to_behave(seen, ratio, signature)
@@ -264,7 +263,7 @@ def test_nothing_is_known_at_first():
     archive = Archive()
     assert archive.ratios == archive.leaders(8.0) == archive.parents(8.0) == ()
     assert archive.bar(Stage.RECALL, 8.0) == -math.inf
-    assert archive.best_loss(8.0) is archive.twin(8.0, "aa") is None
+    assert archive.twin(8.0, "aa") is None
 
 
 @settings(deadline=None)

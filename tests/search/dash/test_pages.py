@@ -14,7 +14,7 @@ from search.ranking.front import sections
 from search.records import Choice
 from search.report.merit import figure
 from search.store.database import connect
-from search.store.shown import tally
+from search.store.derived import tally
 
 HERE = "http://127.0.0.1:8787"
 PAGES = ("/", "/live", "/campaigns/1", "/campaigns/1/live", "/campaigns/1/time", "/fronts", "/budgets", "/leaderboard",

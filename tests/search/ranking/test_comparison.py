@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from search.ranking.comparison import Circumstances, ComparisonError, compare
+from search.ranking.comparison import Circumstances, IncomparableError, compare
 from search.records import (
     Candidate,
     Environment,
@@ -55,7 +55,7 @@ def differences(a, b):
     ],
 )
 def test_one_rule_given_twice_is_told_as_such(records, told):
-    with pytest.raises(ComparisonError, match=re.escape(told)):
+    with pytest.raises(IncomparableError, match=re.escape(told)):
         compare(records, KNOWN)
 
 
@@ -67,7 +67,7 @@ def test_one_text_with_other_values_is_another_rule():
 def test_rules_that_a_cost_ratio_makes_one_are_told_as_such():
     shared = judged(TEXTS, kl_text_0=1.0)
     a, b = (replace(record(i, digest=f"d{i}"), evaluations=(shared,)) for i in (1, 2))
-    with pytest.raises(ComparisonError, match="differ in nothing but the budget"):
+    with pytest.raises(IncomparableError, match="differ in nothing but the budget"):
         compare([a, b], KNOWN)
 
 
@@ -179,10 +179,10 @@ def test_layers_and_speed():
     ],
 )
 def test_other_circumstances_are_refused_in_a_sentence(other, said):
-    with pytest.raises(ComparisonError, match=said):
+    with pytest.raises(IncomparableError, match=said):
         compare([record(1, judged(TEXTS, kl_text_0=0.1)), record(2, other)], KNOWN)
 
 
 def test_one_alone_is_refused():
-    with pytest.raises(ComparisonError, match="two or more"):
+    with pytest.raises(IncomparableError, match="two or more"):
         compare([record(1)], KNOWN)

@@ -14,9 +14,9 @@ from search.behaviour import sketched
 from search.contracts import Claim
 from search.ranking.conditions import ConditionError
 from search.records import Choice, Stage, Status
+from search.store.derived import refreshing, tally
+from search.store.derived.place import at, place
 from search.store.ledger import SqlLedger
-from search.store.shown import refreshing, tally
-from search.store.shown.place import at, place
 from tests.search.store.test_ledger import (
     CAMPAIGN,
     ELSEWHERE,

@@ -13,9 +13,9 @@ from search.ranking.conditions import ConditionError
 from search.ranking.front import Front, sections
 from search.records import Choice
 from search.store import models
+from search.store.derived import tally
+from search.store.derived.place import place
 from search.store.ledger import SqlLedger
-from search.store.shown import tally
-from search.store.shown.place import place
 from tests.search.ranking.test_front import fronts_of
 from tests.search.store.test_board import plans
 

@@ -30,8 +30,8 @@ from search.records import (
     Took,
     Workload,
 )
+from search.store.derived import refreshing, tally
 from search.store.ledger import SqlLedger
-from search.store.shown import refreshing, tally
 
 FOLDER = Path(__file__).parent
 ENVIRONMENT = Environment(

@@ -17,7 +17,8 @@ from kernels.host.tape import SEGMENT
 from vortex_dsl.backends.tape.emission import emitted
 from vortex_dsl.backends.tape.order import is_page_wise, segments_of, simplified
 from vortex_dsl.backends.tape.places import Place, Region, Size, Unwritable
-from vortex_dsl.backends.tape.writer import RAW, Writer
+from vortex_dsl.backends.tape.writer import Writer
+from vortex_dsl.graph.graph import RAW_PAGES
 from vortex_dsl.node import LEAVES
 from vortex_dsl.ops.op import InTorch
 from vortex_dsl.values import PAGE
@@ -65,7 +66,7 @@ def _written(graph: Graph) -> Tape:
     roots = simplified(graph)
     wanted = set(roots.nodes)
     names = {field.leaf: field.name for field in graph.fields}
-    raw = {node: node.attr("name") for node in roots.nodes if node.op == "input" and node.attr("name") in RAW}
+    raw = {node: node.attr("name") for node in roots.nodes if node.op == "input" and node.attr("name") in RAW_PAGES}
     writer = Writer({node: name for node, name in (names | raw).items() if node in wanted}, graph.states)
     segments: list[tuple[int, int, int, Node | None]] = []
     stored = _stored(roots, cut := segments_of(roots))

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from vortex_dsl.values import Type
 
 PER_LAYER = ("layer.index", "layer.count", "scale")
-RAW = ("page.k", "page.v")
 MOST_PER_PAGE = 4096  # numbers that are kept per page of a row: 32 MiB where it has 2,048 pages
 MOST_IN_BLOCK = 2**21  # numbers per page between two operations: 8 MiB
 BLOCK_NUMBERS = 2**15  # of a block of pages: 128 KiB, which stay in the second cache

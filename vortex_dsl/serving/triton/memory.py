@@ -1,6 +1,6 @@
-"""What a choosing layer keeps of requests where graphs hold a step: like `memory.Memory`, in memory of one size.
+"""What a choosing layer keeps of requests where graphs hold a step: like `layers.memory.Memory`, in memory of one size.
 
-Requests are recognised before a graph is replayed (`requests_triton`). Their choices and states are found and stored
+Requests are recognised before a graph is replayed (`DeviceRequests`). Their choices and states are found and stored
 by kernels within it: what is launched does not depend on who goes on and who chooses anew.
 """
 

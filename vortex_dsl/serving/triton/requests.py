@@ -1,4 +1,4 @@
-"""Requests recognised from step to step where graphs hold a step: as by `memory.Requests`, but nothing waits."""
+"""Requests recognised from step to step where graphs hold a step: as by `layers.memory.Requests`, but nothing waits."""
 
 from __future__ import annotations
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from kernels.selection import NUM_TALLIES
 from vortex_dsl.serving.metrics import Counters, Meter
-
-NUM_TALLIES = 6  # as `kernels.selection` counts: sparse steps, covered, pages attended, in all, dense steps, marked
 
 
 class DeviceMeter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from search.agents.changing.edits import choice
+from search.agents.changing.edits import choice, declared
 from search.agents.changing.larger.channels import rotate
 from search.agents.changing.larger.points import every_key, represent, subdivide
 from search.agents.changing.larger.stages import look_closer
@@ -26,8 +26,4 @@ def share_and_spend(source: Source, rng: random.Random) -> str | None:
     spent = rng.choice(RICHER)(source, rng)
     if spent is None:
         return None
-    name = rng.choice(sorted(SHARED))
-    form, options = SHARED[name]
-    value = rng.choice(options)
-    source.declare(name, form.format(value))
-    return f"{name} = {value}, and {spent}"
+    return f"{declared(source, rng, SHARED)}, and {spent}"

@@ -15,8 +15,8 @@ def context_with(**pairs):
     return Context(0, 40, (), frozenset(), 2, 64, 1000, archive=Archive(40, pairs=earned))
 
 
-def counts(context, name="one", **options):
-    return Counter(operator_of(context, name, random.Random(f"{i}"), **options) for i in range(400))
+def counts(context, name="one"):
+    return Counter(operator_of(context, name, random.Random(f"{i}")) for i in range(400))
 
 
 def test_without_a_record_the_prior_weights_decide():
@@ -41,7 +41,3 @@ def test_a_new_model_begins_with_what_others_learned_and_not_with_the_grammars_m
     assert found["cross"] < 200
     without = replace(others, archive=Archive(40, pairs={("grammar", "cross"): Earned(99, {8.0: 90.0}, 99.0)}))
     assert counts(without, "one") == counts(context_with(), "one")
-
-
-def test_what_cannot_be_asked_for_is_not():
-    assert set(counts(context_with(one__cross=(20, 5.0)), priors={"explore": 1.0})) == {"explore"}

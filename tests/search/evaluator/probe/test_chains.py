@@ -7,13 +7,11 @@ import pytest
 
 from search.evaluator.probe.chains import (
     KINDS,
-    SPLITS,
     Problem,
     formats_of,
     make_problems,
     min_tokens,
     score,
-    split_of,
 )
 from search.evaluator.probe.records import WIDTHS
 from search.evaluator.probe.vocabulary import (
@@ -27,6 +25,7 @@ from search.evaluator.probe.vocabulary import (
     VOCABULARY,
     token_ids,
 )
+from search.workloads import SPLITS, split_by_hash
 
 LENGTH = 512
 RING = {"s0": "s1", "s1": "s2", "s2": "s3", "s3": "s0"}
@@ -95,7 +94,7 @@ def test_problems_depend_on_their_arguments_alone():
 def test_no_problem_can_be_in_both_splits(kind):
     for split in SPLITS:
         for seed in range(3):
-            assert all(split_of(p.prompt) == split for p in make_problems(kind, 4, LENGTH, seed, split))
+            assert all(split_by_hash(p.prompt) == split for p in make_problems(kind, 4, LENGTH, seed, split))
 
 
 def test_one_format_is_met_in_the_held_out_split_only():

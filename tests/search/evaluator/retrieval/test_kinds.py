@@ -5,8 +5,9 @@ import random
 import pytest
 
 from search.evaluator.retrieval.kinds import KINDS, passage_of
-from search.evaluator.retrieval.material import SPLITS, nouns, prose, split_of
+from search.evaluator.retrieval.material import nouns, prose
 from search.evaluator.retrieval.scoring import share_right
+from search.workloads import SPLITS, split_by_hash
 
 TOLD = sorted(set(KINDS) - {"words"})
 
@@ -46,7 +47,7 @@ def test_splits_have_other_words_and_other_prose():
     for split in SPLITS:
         assert len(set(nouns(split))) == len(nouns(split)) >= 140
         assert len(prose(split)) > 200
-        assert all(split_of(sentence) == split for sentence in prose(split))
+        assert all(split_by_hash(sentence) == split for sentence in prose(split))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -13,7 +13,7 @@ from sqlalchemy import literal_column, or_
 from search.archive.speeds import MODELLED
 from search.records import Evaluation, Measurement, Stage, Status, digest_of
 from search.store import models, rows
-from search.store.shown.place import place as place_of
+from search.store.derived.place import place as place_of
 from search.workloads import HELD_OUT
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from search.archive.speeds import MODELLED
 from search.records import Stage
 from search.store import models, rows
 from search.store.database import insert_new
-from search.store.shown import tally
-from search.store.standing import IS_SHOWN, NAMES, summaries
+from search.store.derived import tally
+from search.store.derived.standing import IS_SHOWN, NAMES, summaries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,11 +1,25 @@
-"""A socket to serve HTTP at, and its address in words."""
+"""A socket to serve HTTP at, its address in words, and the form of what whoever comes is asked for."""
 
 from __future__ import annotations
 
 import socket
+from typing import Annotated
+
+import typer
 
 from search.commands.exits import CommandError
 from search.commands.usage import shown
+
+LOOPBACK = "127.0.0.1"
+LEAST_TOKEN, MOST_TOKEN = 16, 512  # characters
+TOKEN_FORM = f"{LEAST_TOKEN} to {MOST_TOKEN} printable ASCII characters without spaces"
+
+Port = Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="Its port; 0: any that is free.")]
+
+
+def is_token(given: str) -> bool:
+    """Say whether a text has the form of a token that whoever comes can be asked for."""
+    return LEAST_TOKEN <= len(given) <= MOST_TOKEN and given.isascii() and given.isprintable() and " " not in given
 
 
 def listening(host: str, port: int) -> socket.socket:
