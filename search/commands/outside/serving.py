@@ -42,7 +42,7 @@ Port = Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help
 Ray = Annotated[
     str,
     typer.Option(
-        "--ray", metavar="ADDRESS",
+        "--ray", metavar="ADDRESS", callback=options.cluster_of_mine,
         help="The campaign's Ray cluster, of which this machine is one: look there where nothing is recorded here.",
     ),
 ]  # fmt: skip
