@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from search.archive.unmeasured import Unmeasured
     from search.asking.owing import Owing, Reserved
     from search.behaviour import Sketched
     from search.ranking.front import Front
@@ -242,6 +243,17 @@ class Ledger(Protocol):
 
         Raises LookupError where one of them is not there or not quarantined; then nothing is changed.
         """
+        ...
+
+    def note_unmeasured(self, campaign_id: int, found: Sequence[Unmeasured]) -> None:
+        """Note what steps were settled without by our own fault, or since when it may be known after all.
+
+        In place of what was noted of the same evaluations of the same steps.
+        """
+        ...
+
+    def unmeasured(self, campaign_id: int) -> list[Unmeasured]:
+        """Give what is so noted, in step order."""
         ...
 
     def heartbeat(self, keys: Sequence[EvaluationKey], owner: str, lease_s: float) -> list[EvaluationKey]:

@@ -45,7 +45,7 @@ class Tasks:
 
     def __init__(self, evaluator: Evaluator, config: CampaignConfig) -> None:
         self._config = config
-        self._where = (evaluator.model_digest, evaluator.environment.digest, evaluator.version)
+        self.place = (evaluator.model_digest, evaluator.environment.digest, evaluator.version)
 
     def task(self, candidate: Candidate, workload: Workload, seed: int, *, fresh: bool = False) -> EvaluationTask:
         """Ask for a workload, of the program with the budget that its cost ratio allows."""
@@ -87,7 +87,7 @@ class Tasks:
         return fit(proposal.text, proposal.values, self._config.terms_of(workload), workload.ratio)
 
     def _key(self, digest: str, workload: Workload, seed: int) -> EvaluationKey:
-        return EvaluationKey(digest, workload.stage, workload.digest, *self._where, seed)
+        return EvaluationKey(digest, workload.stage, workload.digest, *self.place, seed)
 
 
 def least_read(record: Record, workload: Workload) -> float:

@@ -13,6 +13,7 @@ from search.agents.simplifying import Simplifier
 from search.archive.earlier import experience_with
 from search.archive.history import History
 from search.archive.published import Published
+from search.archive.unmeasured import Unmeasured, as_settled
 from search.asking.proposals import ANSWER_S, Proposals, Whose
 from search.campaigns.turns import Turns
 from search.config import CampaignConfig, ConfigError
@@ -73,7 +74,7 @@ class Loop:
         if len(proposers) != len(self.config.proposers):
             names = ", ".join(self.config.proposers)
             raise ConfigError(f"{len(proposers)} proposers were given for the campaign's {names}; give one for each")
-        self._ledger, self._campaign = ledger, campaign
+        self._ledger, self._campaign, self._proposers = ledger, campaign, proposers
         for each in proposers:
             if isinstance(each, Paid):
                 each.pay_from(ledger, campaign.id)
@@ -84,17 +85,24 @@ class Loop:
         self._observer = observer or Silent()
         self._tasks = Tasks(evaluator, self.config)
         self._dispatcher = Everywhere(ledger, evaluator, lambda task: check(task, self.config), self.config)
+        self._draining = self._stopping = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """Know nothing of the campaign, until it is restored."""
+        ledger, campaign = self._ledger, self._campaign
         self._history = History(self.config, self._seeds.num)
         self._steps: dict[EvaluationKey, list[int]] = {}  # two rules may come to one program
         self._names: dict[int, str] = {}  # by candidate
         arrivals = Arrivals(ledger, campaign, self.config.outside)
-        whose = Whose(self._seeds, Turns(self.config, proposers), arrivals, self._history)
+        whose = Whose(self._seeds, Turns(self.config, self._proposers), arrivals, self._history)
         owing = ledger.owing(campaign.id) if self.config.max_dollars is not None else ()
         self._proposals = Proposals(self.config, whose, campaign.id, math.fsum(each.dollars for each in owing))
         self._held: deque[int] = deque()  # steps that wait for what they are compared with, in order
         self._published = Published(self._history.records, self.config, self._seeds.num)
         self._num_unmeasured = 0  # candidates in a row that no worker could measure
-        self._draining = self._stopping = False
+        if self._draining:
+            self._proposals.drain()
 
     def drain(self) -> None:
         """Let finish what runs and start nothing new. Safe in a signal handler and from other threads."""
@@ -118,20 +126,19 @@ class Loop:
         """Give the step before which the search ended, and why; None while somebody is still asked for it."""
         return (self._num_searched, self._proposals.why) if self._proposals.is_over else None
 
-    def run(self, num_steps: int | None = None) -> Outcome:
+    def run(self, num_steps: int | None = None, *, pauses: bool = False) -> Outcome:
         """Go on until the campaign is complete, drained, stopped or out of order; or has `num_steps` steps in all.
 
+        `pauses`: another loop goes on then, so that leaders are timed only if the search is over, and not confirmed.
         Raises what is a fault of ours; the leases are given back first.
         """
-        self._proposals.num_steps = num_steps
         try:
+            self._make_up()
+            self._proposals.num_steps = num_steps
             self._restore()
-            while not self._draining and not self._complete():
-                self._turn()
-            self._simplify_leaders()
-            self._time_leaders()
+            self._search(pauses=pauses)
             self._dispatcher.end_search()
-            confirmed = () if self._draining else self._confirm()
+            confirmed = () if self._draining or pauses else self._confirm()
             self._settle_rest()
             return self._outcome(confirmed)
         except OutOfOrderError as reason:
@@ -139,11 +146,35 @@ class Loop:
         finally:
             self._dispatcher.release()
 
-    def _restore(self) -> None:
-        """Read what is recorded, and start again what has a stage left."""
-        for record in self._ledger.records(self._campaign.id):
-            ours = self._tasks.keys(record.candidate)
-            kept = tuple(e for e in record.evaluations if e.key in ours and e.status not in UNFINISHED)
+    def _make_up(self) -> None:
+        """Finish all steps as earlier runs had begun them, then let what these could not measure be measured after all.
+
+        So it is on record which steps know what: those before were decided without it, and are so whoever resumes or
+        replays the campaign; those to come wait for it.
+        """
+        if not (lacking := self._lacking()):
+            return
+        self._restore(lacking)
+        self._proposals.num_steps = num_steps = self._history.num_steps
+        self._search(pauses=True)
+        if not self._draining:
+            resumed = 1 + max((each.resumed or 0 for each in self._ledger.unmeasured(self._campaign.id)), default=0)
+            known = [replace(each, until=num_steps, resumed=resumed) for each in self._lacking()]
+            self._ledger.note_unmeasured(self._campaign.id, known)
+            self._begin()
+
+    def _lacking(self) -> list[Unmeasured]:
+        """Give what steps were settled without, here, and nobody has tried again."""
+        noted = self._ledger.unmeasured(self._campaign.id)
+        return [each for each in noted if each.until is None and each.evaluation.key.place == self._tasks.place]
+
+    def _restore(self, lacking: Sequence[Unmeasured] = ()) -> None:
+        """Read what is recorded, with what steps were settled without, and start again what has a stage left."""
+        settled = {each.place for each in lacking}
+        for recorded in self._ledger.records(self._campaign.id):
+            record, ours = as_settled(recorded, lacking), self._tasks.keys(recorded.candidate)
+            step, here = record.candidate.step, [e for e in record.evaluations if e.key in ours]
+            kept = tuple(e for e in here if e.status not in UNFINISHED or (step, e.key) in settled)
             self._remember(known := Record(record.candidate, kept))
             self._dispatcher.follow(known, *kept)
         history = self._history
@@ -155,6 +186,14 @@ class Loop:
         held = set(self._held)
         for step in [s for s in range(history.num_settled, history.num_steps) if s not in held]:
             self._start_next(step)
+
+    def _search(self, *, pauses: bool) -> None:
+        """Take steps until there are no more, and see to the leaders."""
+        while not self._draining and not self._complete():
+            self._turn()
+        if self._proposals.has_ended or not pauses:
+            self._simplify_leaders()
+            self._time_leaders()
 
     def _turn(self) -> None:
         self._proposals.ask(self._record)
@@ -239,12 +278,18 @@ class Loop:
         self._history.records[step] = record
         self._observer.on_evaluation(record, evaluation)
         self._dispatcher.follow(record, evaluation)
-        self._num_unmeasured = self._num_unmeasured + 1 if evaluation.status is Status.INFRASTRUCTURE else 0
-        if self._num_unmeasured == MAX_UNMEASURED:
-            raise OutOfOrderError(f"{MAX_UNMEASURED} candidates in a row could not be measured: {evaluation.message}")
+        self._count_unmeasured(evaluation)
+        if evaluation.status in UNFINISHED and not (was_finished or self._draining):
+            self._ledger.note_unmeasured(self._campaign.id, [Unmeasured(step, evaluation)])
         self._start_next(step)
         if self._history.is_finished(step) and not was_finished:
             self._observer.on_finished(record)
+
+    def _count_unmeasured(self, evaluation: Evaluation) -> None:
+        """Raise OutOfOrderError once too many in a row could not be measured: this one is looked at no more."""
+        self._num_unmeasured = self._num_unmeasured + 1 if evaluation.status is Status.INFRASTRUCTURE else 0
+        if self._num_unmeasured == MAX_UNMEASURED:
+            raise OutOfOrderError(f"{MAX_UNMEASURED} candidates in a row could not be measured: {evaluation.message}")
 
     def _settle_rest(self) -> None:
         """Drained: wait for what still runs and for the answers that are asked for, unless stopped meanwhile."""

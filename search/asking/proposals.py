@@ -110,8 +110,13 @@ class Proposals:
     @property
     def is_over(self) -> bool:
         """Whether nobody is asked for another step."""
+        return self._history.num_steps == self.num_steps or self.has_ended
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the search is over, and does not only pause after `num_steps`."""
         step = self._history.num_steps
-        if self._ended_at is not None or self._allowance.is_over or step == self.num_steps:
+        if self._ended_at is not None or self._allowance.is_over:
             return True
         return bool((self._no_money and not self._questions) or self._reason_to_stop(step))
 

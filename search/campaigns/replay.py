@@ -14,6 +14,14 @@ from typing import TYPE_CHECKING
 
 from search.admission import check
 from search.campaigns.proposers import proposer_of
+from search.campaigns.replaying.differences import (
+    DifferenceError,
+    closed,
+    compare_candidates,
+    compare_checks,
+    compare_proposals,
+    named,
+)
 from search.config import CampaignConfig, ConfigError
 from search.contracts import Claim, ProposerError
 from search.dispatch import UNFINISHED
@@ -24,11 +32,13 @@ from search.outcome import End
 from search.ranking.simpler import is_simpler, num_searched
 from search.records import Evaluation, Stage, Status
 from search.store.ledger import SqlLedger
+from search.store.shown.candidates import ALL
 from search.workloads import HELD_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from search.archive.unmeasured import Unmeasured
     from search.contracts import Ledger, Proposer
     from search.outcome import Outcome
     from search.records import (
@@ -48,20 +58,13 @@ if TYPE_CHECKING:
 FAILED = "failed"  # the operator of a step for which a proposer gave nothing
 
 
-class DifferenceError(Exception):
-    """What was decided again is not what is on record; from this step on the two are different campaigns."""
-
-    def __init__(self, step: int, what: str) -> None:
-        super().__init__(f"step {step}: {what}")
-        self.step, self.what = step, what
-
-
 @dataclass(frozen=True)
 class Replay:
     """What a replay found. `difference` is the first; empty where there is none.
 
     `num_absent`: evaluations that the last steps ask for and the record does not have: it was interrupted before them.
-    `asked_again` and `from_record` are the proposers whose proposals were made again, and were not.
+    `asked_again` and `from_record` are the proposers whose proposals were made again, and were not. `late`: steps of
+    which something was measured only when the campaign was resumed, and the first step that knew it, 0 where none does.
     """
 
     campaign: int
@@ -70,6 +73,7 @@ class Replay:
     num_absent: int
     asked_again: tuple[str, ...]
     from_record: tuple[str, ...]
+    late: tuple[tuple[int, int], ...] = ()
     step: int | None = None
     difference: str = ""
 
@@ -96,6 +100,7 @@ def replay(ledger: Ledger, campaign: StoredCampaign) -> Replay:
         num_absent=scratch.num_absent,
         asked_again=tuple(again),
         from_record=tuple(taken),
+        late=tuple(dict.fromkeys((each.step, each.until) for each in recorded.unmeasured if each.until is not None)),
         step=found.step if found else None,
         difference=found.what if found else "",
     )
@@ -105,18 +110,19 @@ def _first_difference(
     scratch: _Scratch, recorded: _Recorded, config: CampaignConfig, proposers: Sequence[Proposer]
 ) -> DifferenceError | None:
     copy = start_campaign(scratch, config)
-    num_steps, begun = len(recorded.records), []
+    num_steps, begun, outcomes = len(recorded.records), [], []
 
     def begin() -> Loop:
-        begun.append(Loop(scratch, _Nobody(recorded), proposers, copy, _Comparing(recorded)))
+        begun.append(_Loop(scratch, _Nobody(recorded), proposers, copy, _Comparing(scratch, recorded)))
         return begun[-1]
 
     try:
-        outcome = _run(begin, num_steps)
-        if outcome.num_steps < num_steps:
-            return _ended(outcome.num_steps, outcome.message or outcome.end)
+        for scratch.resumed, until in (*recorded.pauses, (None, num_steps)):
+            outcomes.append(outcome := _run(begin, until, pauses=scratch.resumed is not None))
+            if outcome.num_steps < until:
+                return _ended(outcome.num_steps, outcome.message or outcome.end)
         scratch.compare_stages()
-        recorded.compare_confirmed(outcome)
+        recorded.compare_confirmed(outcomes)
     except DifferenceError as difference:
         ended = begun[-1].ended  # then other leaders are timed, which tells less
         return difference if ended is None or ended[0] >= num_searched(recorded.records) else _ended(*ended)
@@ -127,16 +133,22 @@ def _ended(step: int, why: str) -> DifferenceError:
     return DifferenceError(step, f"the campaign ends before it ({why}), and goes on on record")
 
 
-def _run(begin: Callable[[], Loop], num_steps: int) -> Outcome:
+def _run(begin: Callable[[], Loop], num_steps: int, *, pauses: bool) -> Outcome:
     """Run as far as the record goes, and go on after each end out of order as whoever resumed it did.
 
     Too many proposals that fail in a row end a run; `vortex resume` goes on, until the next one that fails.
     """
-    outcome, before = begin().run(num_steps), 0
+    outcome, before = begin().run(num_steps, pauses=pauses), 0
     while outcome.end is End.INFRASTRUCTURE and before < outcome.num_steps < num_steps:
         before = outcome.num_steps
-        outcome = begin().run(num_steps)
+        outcome = begin().run(num_steps, pauses=pauses)
     return outcome
+
+
+class _Loop(Loop):
+    """Goes on whatever could not be measured: the record says how."""
+
+    def _count_unmeasured(self, evaluation: Evaluation) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -147,6 +159,7 @@ class _Recorded:
     campaign: StoredCampaign
     records: tuple[Record, ...]
     place: tuple[str, str, str]  # digests of model and environment, and the evaluator's version
+    unmeasured: tuple[Unmeasured, ...]  # there
 
     @classmethod
     def of(cls, ledger: Ledger, campaign: StoredCampaign) -> _Recorded:
@@ -164,11 +177,17 @@ class _Recorded:
                 f"campaign {campaign.id} was measured in {len(places)} circumstances (models, machines or versions): "
                 "its steps were decided by what is on record of neither alone, and are not replayed"
             )
-        return cls(ledger, campaign, tuple(record.at(most) for record in records), most)
+        unmeasured = (each for each in ledger.unmeasured(campaign.id) if each.evaluation.key.place == most)
+        return cls(ledger, campaign, tuple(record.at(most) for record in records), most, tuple(unmeasured))
 
     @property
     def environment(self) -> Environment:
         return self.ledger.environment(self.place[1])
+
+    @property
+    def pauses(self) -> list[tuple[int, int]]:
+        """Give the resumptions by which something was measured after all, each with the first step that knew it."""
+        return sorted({(e.resumed, e.until) for e in self.unmeasured if e.resumed is not None and e.until is not None})
 
     def candidate(self, step: int) -> Candidate:
         return self.records[step].candidate
@@ -179,11 +198,11 @@ class _Recorded:
         found = self.ledger.candidate(record.candidate.id) if task.workload.split == HELD_OUT else record
         return next((each for each in found.evaluations if each.key == task.key), None)
 
-    def compare_confirmed(self, outcome: Outcome) -> None:
+    def compare_confirmed(self, outcomes: Sequence[Outcome]) -> None:
         """Compare leaders and rivals with what is confirmed on record. An interrupted record has fewer."""
         standings = self.ledger.standings(self.campaign.id)
         on_record = {(s.id, s.ratio) for s in standings if s.confirmed and s.environment == self.place[1]}
-        named = (*outcome.leaders, *outcome.rivals)
+        named = [each for outcome in outcomes for each in (*outcome.leaders, *outcome.rivals)]
         led = {(self.candidate(each.record.candidate.step).id, each.ratio) for each in named}
         if not on_record <= led:
             other, ratio = min(on_record - led)
@@ -217,7 +236,7 @@ class _Again:
         if on_record.operator == FAILED and not on_record.text:
             raise ProposerError(on_record.rationale, on_record.dollars, works=True)
         if self._real is not None:
-            _compare_proposals(context.step, self._real.propose(context), on_record)
+            compare_proposals(context.step, self._real.propose(context), on_record)
         return on_record
 
 
@@ -230,6 +249,8 @@ class _Scratch(SqlLedger):
         self._steps: dict[int, int] = {}  # of candidates by their id here
         self._asked: set[tuple[int, EvaluationKey]] = set()  # by step
         self._absent: set[EvaluationKey] = set()
+        self._failed = {each.place: each for each in recorded.unmeasured}
+        self.resumed: int | None = None  # the resumption that comes next; None: none
 
     @property
     def num_absent(self) -> int:
@@ -238,10 +259,26 @@ class _Scratch(SqlLedger):
 
     def add_candidate(self, candidate: Candidate) -> Candidate:
         """Compare what became of a proposal, and store it here."""
-        _compare_candidates(candidate, self._recorded.candidate(candidate.step))
+        compare_candidates(candidate, self._recorded.candidate(candidate.step))
         stored = super().add_candidate(candidate)
         self._steps[stored.id] = stored.step
         return stored
+
+    def records(self, campaign_id: int, steps: range = ALL) -> list[Record]:
+        """Give them with what has been asked for so far."""
+        found = []
+        for record in super().records(campaign_id, steps):
+            measured = self._recorded.records[record.candidate.step].evaluations
+            asked = (e for e in measured if (record.candidate.step, e.key) in self._asked)
+            found.append(replace(record, evaluations=tuple(asked)))
+        return found
+
+    def unmeasured(self, campaign_id: int) -> list[Unmeasured]:  # noqa: ARG002 - the record's are told by `claim`
+        """Give nothing: nobody is to try again."""
+        return []
+
+    def note_unmeasured(self, campaign_id: int, found: Sequence[Unmeasured]) -> None:
+        """Note nothing: it is on record."""
 
     def submissions(self, campaign_id: int) -> list[Submission]:  # noqa: ARG002 - of the campaign that is replayed
         """Give what came from outside, with the steps that it took on record."""
@@ -254,15 +291,22 @@ class _Scratch(SqlLedger):
         assert candidate_id is not None, "the loop names the candidate whose record shows the result"
         step = self._steps[candidate_id]
         self._asked.add((step, task.key))
+        failed = self._failed.get((step, task.key))
+        if failed is not None and self._is_lacking(failed):
+            return failed.evaluation
         found = self._recorded.evaluation(step, task)
         if found is not None and found.status not in UNFINISHED:
             if task.key.stage is Stage.CHECK:
-                _compare_checks(step, check(task, self._config), found)
+                compare_checks(step, check(task, self._config), found)
             return found
         if found is None and task.workload.split != HELD_OUT and self._is_needed(step):
-            raise DifferenceError(step, f"its gates open {_named(task.key.stage, task.workload.ratio)}, never measured")
+            raise DifferenceError(step, f"its gates open {named(task.key.stage, task.workload.ratio)}, never measured")
         self._absent.add(task.key)
         return super().claim(task, owner, lease_s, candidate_id, begun=begun)
+
+    def _is_lacking(self, failed: Unmeasured) -> bool:
+        """Say whether steps are still decided without what failed."""
+        return failed.resumed is None or (self.resumed is not None and failed.resumed >= self.resumed)
 
     def _is_needed(self, step: int) -> bool:
         """Whether a later step on record waits for a step; none does in the end, when leaders are timed."""
@@ -273,7 +317,7 @@ class _Scratch(SqlLedger):
         for step, record in enumerate(self._recorded.records):
             for each in record.evaluations:
                 if (step, each.key) not in self._asked:
-                    raise _closed(step, each)
+                    raise closed(step, each)
 
 
 class _Nobody:
@@ -302,70 +346,25 @@ class _Nobody:
 class _Comparing(Silent):
     """Compares which stages a candidate went through, once it has none left."""
 
-    def __init__(self, recorded: _Recorded) -> None:
-        self._recorded = recorded
+    def __init__(self, scratch: _Scratch, recorded: _Recorded) -> None:
+        self._scratch, self._recorded = scratch, recorded
 
     def on_finished(self, record: Record) -> None:
         """Raise DifferenceError where a gate is closed now that was open.
 
-        Leaders are timed in the end, and what is simplest of them goes through more stages.
+        Leaders are timed in the end, and what is simplest of them goes through more stages. Once more is known, more of
+        them may open.
         """
+        if self._scratch.resumed is not None:
+            return
         step = record.candidate.step
         taken = {(e.key.stage, e.ratio) for e in record.evaluations}
         for each in self._recorded.records[step].evaluations:
             in_the_end = each.key.stage is Stage.SERVE or is_simpler(record)
             if (each.key.stage, each.ratio) not in taken and not in_the_end:
-                raise _closed(step, each)
+                raise closed(step, each)
 
 
 def _is_beside(measured: set[Measured], deciding: set[Measured]) -> bool:
     """Say whether a circumstance is that of a further kind of machines, which decides nothing."""
     return measured <= deciding and all(stage in REPEATED for _, stage, _ in measured)
-
-
-def _closed(step: int, measured: Evaluation) -> DifferenceError:
-    return DifferenceError(step, f"its gates close {_named(measured.key.stage, measured.ratio)}, measured on record")
-
-
-def _named(stage: Stage, ratio: float) -> str:
-    return f"stage {stage} at {ratio:g}x" if ratio else f"stage {stage}"
-
-
-def _compare_proposals(step: int, again: Proposal, on_record: Proposal) -> None:
-    for name in ("text", "values", "operator", "parents", "rationale", "hypotheses", "notes"):
-        new, old = getattr(again, name), getattr(on_record, name)
-        if new != old:
-            raise DifferenceError(step, f"{again.proposer} proposes another {name}: {_shown(new, old)}")
-
-
-def _compare_candidates(again: Candidate, on_record: Candidate) -> None:
-    _compare_proposals(again.step, again.proposal, on_record.proposal)
-    for name in ("status", "program_digest", "name", "message"):
-        new, old = getattr(again, name), getattr(on_record, name)
-        if new != old:
-            raise DifferenceError(again.step, f"its {name} is another: {_shown(new, old)}")
-
-
-def _compare_checks(step: int, again: Evaluation, on_record: Evaluation) -> None:
-    """Compare all that the language tells of a program; the seconds it took are the only part that may differ."""
-    again = replace(again, elapsed_s=on_record.elapsed_s)
-    for new, old in zip(again.measurements, on_record.measurements, strict=False):
-        if new != old:
-            raise DifferenceError(
-                step, f"check{_at(again)} finds {new.name} {new.value:g}, on record {old.name} {old.value:g}"
-            )
-    if again != on_record:
-        new_end, old_end = (f"{e.status} {len(e.measurements)} {e.message}" for e in (again, on_record))
-        raise DifferenceError(step, f"check{_at(again)} ends otherwise: {_shown(new_end, old_end)}")
-
-
-def _at(evaluation: Evaluation) -> str:
-    return f" at {evaluation.ratio:g}x" if evaluation.ratio else ""
-
-
-def _shown(new: object, old: object) -> str:
-    """Show what differs, of texts the first line that does."""
-    if isinstance(new, str) and isinstance(old, str):
-        lines = list(zip([*new.splitlines(), "(its end)"], [*old.splitlines(), "(its end)"], strict=False))
-        new, old = next(((a, b) for a, b in lines if a != b), (new, old))
-    return f"{new!r}, on record {old!r}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from functools import reduce
 from itertools import cycle
 from pathlib import Path
@@ -37,6 +36,7 @@ from search.evaluator.probe import PROBE
 from search.kinds.wished import read_wishes
 from search.outside.arrivals import Arrivals
 from search.parents import GIVEN
+from search.telling.addresses import head_wanted
 from vortex_dsl.errors import did_you_mean, quoted
 from vortex_dsl.values import MAX_TOKENS
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 MAX_ENDPOINTS, MAX_KINDS = 16, 8
 File = Annotated[Path, Field(strict=False)]  # or a text that is one
-ADDRESS = re.compile(r"local|auto|[^/\s]+:0*[1-9]\d{0,4}")  # Ray's own "auto": the cluster that this machine is in
+WITHOUT_A_PORT = ("local", "auto")  # the latter is Ray's own: the cluster that this machine is in
 TAKEN = (*KNOWN, Seeds.name, GIVEN, Arrivals.name, SIMPLIFIER)
 
 
@@ -196,8 +196,8 @@ class Setup(BaseModel):
     @classmethod
     def _an_address(cls, given: str) -> str:
         """Refuse here what Ray would look for in silence, or take for no address at all."""
-        if not ADDRESS.fullmatch(given):
-            raise ValueError(f"is {quoted(given)}; give local, or HOST:PORT of a cluster's head, such as head:6379")
+        if given not in WITHOUT_A_PORT and (wanted := head_wanted(given)):
+            raise ValueError(f"is {quoted(given)}; give local, or {wanted}")
         return given
 
     @field_validator("stop_at")

@@ -12,6 +12,7 @@ import typer
 
 from search.campaigns import bounds
 from search.commands.usage import SEEN, shown
+from search.telling.addresses import head_wanted, host_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +49,27 @@ def path(given: str) -> Path:
         return Path(given).expanduser()
     except RuntimeError as error:
         raise ValueError("must name the home of somebody who is known here") from error
+
+
+def head_address(given: str | None) -> str | None:
+    """Refuse what cannot be the address of a cluster's head, before anything else is looked for."""
+    return given if given is None else _possible(given, head_wanted(given))
+
+
+def cluster_of_mine(given: str) -> str:
+    """Refuse the same, but for Ray's own name of the cluster that this machine is in; nothing for none."""
+    return given if given in ("", "auto") else _possible(given, head_wanted(given))
+
+
+def host_address(given: str | None) -> str | None:
+    """Refuse what cannot be a host."""
+    return given if given is None else _possible(given, host_wanted(given))
+
+
+def _possible(given: str, wanted: str) -> str:
+    if wanted:
+        raise typer.BadParameter(f"must be {wanted}{SEEN}{shown(given)}")
+    return given
 
 
 def storable(value: int | None) -> int | None:

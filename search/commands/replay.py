@@ -29,6 +29,11 @@ def replay(
     ]
     lines += [f"asked again: {', '.join(found.asked_again)}"] if found.asked_again else []
     lines += [f"taken from the record, nobody to ask: {', '.join(found.from_record)}"] if found.from_record else []
+    lines += [_late(step, until) for step, until in found.late]
     lines += [f"not on record, as it was interrupted: {found.num_absent:,} evaluations"] if found.num_absent else []
     print_data("\n".join(lines))
     return ExitCode.DONE
+
+
+def _late(step: int, until: int) -> str:
+    return f"step {step} was measured to its end only when the campaign was resumed: known from step {until} on"

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
 from search.store.errors import AwayError, StoreError
+from search.telling.addresses import port_wanted
 from search.telling.passwords import without_passwords
 
 if TYPE_CHECKING:
@@ -115,6 +116,8 @@ def _parse(place: str) -> URL:
         raise StoreError(f"PostgreSQL needs {error.name}: pip install 'vortex-search[postgres]'.") from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise StoreError(f"{without_passwords(place)!r} names no database. {REMEDY}") from error
+    if parsed.port is not None and (wanted := port_wanted(parsed.port)):
+        raise StoreError(f"{without_passwords(place)!r} names the port {parsed.port}: give {wanted}, or none for 5432.")
     if backend not in ("sqlite", "postgresql"):
         raise StoreError(f"{backend} is not a database that the ledger knows. {REMEDY}")
     told = without_passwords(place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
@@ -28,7 +28,7 @@ from search.records import (
 )
 from search.store import entries, lease, models, rows, schema, submissions
 from search.store import spent as spending
-from search.store.asked import questions
+from search.store.asked import questions, unmeasured
 from search.store.database import Kept, Transaction, connect, explained, keep, reader
 from search.store.derived import refreshing, tally
 from search.store.patience import PATIENCE_S, Patience, patient
@@ -40,11 +40,13 @@ if TYPE_CHECKING:
     from sqlalchemy import Update
     from sqlalchemy.engine import Engine
 
+    from search.archive.unmeasured import Unmeasured
     from search.asking.owing import Owing, Reserved
     from search.behaviour import Sketched
     from search.ranking.front import Front
     from search.store.spent import Spent
 
+Found = TypeVar("Found")
 ANY = Choice()
 SETTINGS = select(models.Campaign.settings).where(models.Campaign.id == bindparam("campaign"))
 
@@ -187,10 +189,7 @@ class SqlLedger:
     def candidate(self, candidate_id: int) -> Record:
         """Give one candidate with all that was measured and said of it. Raises LookupError where there is none."""
         with self.reading() as session:
-            found = candidates.record(session, candidate_id)
-        if found is None:
-            raise LookupError(f"there is no candidate {candidate_id}")
-        return found
+            return _found(candidates.record(session, candidate_id), f"candidate {candidate_id}")
 
     @patient
     def find(self, name: str) -> Record:
@@ -221,10 +220,7 @@ class SqlLedger:
     def submission(self, submission_id: int) -> Submission:
         """Give one of them by its id. Raises LookupError where there is none."""
         with self.reading() as session:
-            found = submissions.submission(session, submission_id)
-        if found is None:
-            raise LookupError(f"there is no submission {submission_id}")
-        return found
+            return _found(submissions.submission(session, submission_id), f"submission {submission_id}")
 
     @patient
     def assign(self, campaign_id: int, step: int) -> Submission | None:
@@ -331,22 +327,28 @@ class SqlLedger:
             tally.note_result(session, evaluation, refreshing.refresh_linked(session, settled))
 
     @patient
+    def note_unmeasured(self, campaign_id: int, found: Sequence[Unmeasured]) -> None:
+        """Note what steps were settled without by our own fault, or since when it may be known after all."""
+        with self._writing() as session:
+            unmeasured.note(session, campaign_id, found)
+
+    @patient
+    def unmeasured(self, campaign_id: int) -> list[Unmeasured]:
+        """Give what is so noted, in step order."""
+        with self.reading() as session:
+            return unmeasured.unmeasured(session, campaign_id)
+
+    @patient
     def environment(self, digest: str) -> Environment:
         """Give where an evaluation was measured. Raises LookupError where there is none."""
         with self.reading() as session:
-            row = session.get(models.Environment, digest)
-            if row is None:
-                raise LookupError(f"there is no environment {digest}")
-            return rows.environment(row)
+            return rows.environment(_found(session.get(models.Environment, digest), f"environment {digest}"))
 
     @patient
     def workload(self, digest: str) -> Workload:
         """Give what an evaluation ran on. Raises LookupError where there is none."""
         with self.reading() as session:
-            row = session.get(models.Workload, digest)
-            if row is None:
-                raise LookupError(f"there is no workload {digest}")
-            return rows.workload(row)
+            return rows.workload(_found(session.get(models.Workload, digest), f"workload {digest}"))
 
     # People
 
@@ -386,11 +388,14 @@ class SqlLedger:
     def spent(self, campaign_id: int) -> Spent:
         """Tell what a campaign's evaluations took, and when. Raises LookupError where there is no campaign."""
         with self.reading() as session:
-            row = session.get(models.Campaign, campaign_id)
-            if row is None:
-                raise LookupError(_missing(campaign_id))
-            return spending.spent(session, row)
+            return spending.spent(session, _found(session.get(models.Campaign, campaign_id), f"campaign {campaign_id}"))
 
 
 def _missing(campaign_id: int) -> str:
     return f"there is no campaign {campaign_id}"
+
+
+def _found(value: Found | None, what: str) -> Found:
+    if value is None:
+        raise LookupError(f"there is no {what}")
+    return value

@@ -285,6 +285,18 @@ class CandidateEvaluation(Base):
     evaluation_id: Mapped[int] = mapped_column(ForeignKey("evaluation.id"), primary_key=True, index=True)
 
 
+class Unmeasured(Base):
+    """An evaluation that a step was settled without: see `search.archive.unmeasured`."""
+
+    __tablename__ = "unmeasured"
+    candidate_id: Mapped[int] = mapped_column(ForeignKey("candidate.id"), primary_key=True)
+    evaluation_id: Mapped[int] = mapped_column(ForeignKey("evaluation.id"), primary_key=True)
+    status: Mapped[str]
+    message: Mapped[str] = mapped_column(Prose)
+    until: Mapped[int | None]
+    resumed: Mapped[int | None]
+
+
 class Tally(Base):
     """A count of a campaign's that is kept as it changes: see `search.store.derived.tally`."""
 
@@ -298,8 +310,6 @@ class Tally(Base):
 
 # What tells the rows of one candidate apart: no figure is ever shown among those of another circumstance.
 CIRCUMSTANCE = ("ratio", "lengths", "model_digest", "environment_digest", "evaluator_version")
-
-
 # What rows share that are ranked against each other: a circumstance, and what was asked.
 SECTION = ("workload", *CIRCUMSTANCE[2:], "lengths", "ratio")
 # Figures by which people sort. Few rows have most of them, and only those are in an index.

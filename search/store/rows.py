@@ -34,7 +34,7 @@ from search.store.entries import NOTHING, Written
 from search.store.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Select
     from sqlalchemy.orm import Session
@@ -103,11 +103,8 @@ def candidate(row: Any, text: str, written: Written = NOTHING, conversation: str
 
 def evaluation(row: Any, measurements: tuple[Measurement, ...], ratio: float) -> Evaluation:
     """Read a finished evaluation, a row of its table; `ratio` is its workload's."""
-    program, stage, *circumstances, seed, repeat = key_columns(row)
-    # A million evaluations have few circumstances, which are kept once, and so are the names of what was measured.
-    workload, model, environment, version = map(sys.intern, circumstances)
     return Evaluation(
-        key=EvaluationKey(program, _stage(stage), workload, model, environment, version, seed, repeat),
+        key=key_of(key_columns(row)),
         status=status_of(row.status),
         message=row.message,
         measurements=measurements,
@@ -116,6 +113,14 @@ def evaluation(row: Any, measurements: tuple[Measurement, ...], ratio: float) ->
         elapsed_s=row.elapsed_s,
         ratio=ratio,
     )
+
+
+def key_of(columns: Sequence[Any]) -> EvaluationKey:
+    """Read what tells an evaluation apart, in the order of `models.KEY`."""
+    program, stage, *circumstances, seed, repeat = columns
+    # A million evaluations have few circumstances, which are kept once, and so are the names of what was measured.
+    workload, model, environment, version = map(sys.intern, circumstances)
+    return EvaluationKey(program, _stage(stage), workload, model, environment, version, seed, repeat)
 
 
 def judged(session: Session, evaluation: Evaluation) -> Judged:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy.engine import Connection, Engine
 
-HEAD = "0012"
+HEAD = "0013"
 # Not Alembic's own name for it: Optuna, for one, keeps its versions under that.
 VERSION_TABLE = "vortex_schema"
 ANOTHER = "give an empty or new database with --db"

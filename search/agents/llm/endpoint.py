@@ -255,7 +255,7 @@ class Chat:
         import httpx2
         from openai import APIStatusError, OpenAIError
 
-        from search.agents.llm.transport import Client, TooLongError, is_away
+        from search.agents.llm.transport import Client, UnreadError, is_away
 
         endpoint = self.endpoint
         async with Client(self._address(), self._credentials, self._verify, again) as client:
@@ -263,7 +263,7 @@ class Chat:
             try:
                 async with asyncio.timeout(endpoint.deadline_s):
                     return _Received(await self._sent(client, messages, tools), client.num_lost)
-            except TooLongError as error:
+            except UnreadError as error:
                 return _Received(None, client.num_lost, str(error))
             except APIStatusError as error:
                 if refused := self._refused(error, messages, tools):

@@ -32,6 +32,7 @@ CONNECT_S = 10.0
 RETRY_AFTER = "retry-after"
 SECONDS = re.compile("[0-9]{1,9}")  # what else may stand there is a date
 MAX_REST = 40  # characters of it
+MAX_ENCODING = 40
 BUSY = (429, 503, 529)  # statuses of servers that would answer later; the last is Anthropic's
 LATE = (504, 524)  # statuses of gateways that waited in vain for who may have written all of an answer
 LEAST_WAITED_S = 5.0  # whoever hangs up sooner has written nothing
@@ -42,8 +43,16 @@ OF_THE_MESSAGE = ("connection", "content-length", "host", "transfer-encoding")
 OF_THE_TRANSFER = (b"content-encoding", b"content-length", b"transfer-encoding")
 
 
-class TooLongError(Exception):
+class UnreadError(Exception):
+    """A reply came that is not read."""
+
+
+class TooLongError(UnreadError):
     """A reply has more bytes than an answer can have."""
+
+
+class PackedError(UnreadError):
+    """A reply is packed as nobody here can unpack it, though none of that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +91,15 @@ class Client(httpx2.AsyncClient):
         self._address, self._again, self._secrets = address, again, credentials.secrets
         own = {name.lower(): value for name, value in credentials.headers.items()}
         self._own = {"authorization": f"Bearer {credentials.key}", "accept-encoding": "identity"} | own
+        readable = self.headers["accept-encoding"].split(",")  # by what is installed
+        self._readable = [name.strip() for name in readable]
         self.num_lost = 0
         self.last = ""  # what the server last said instead of an answer
         self.rest_s = 0.0  # how long it asked to be left alone then
         self.has_begun = False  # whether an answer ever began
 
     async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:  # noqa: ARG002 - read whole in any case
-        """Send a request and read the reply. Raises as the library does, TooLongError, and what `again` raises."""
+        """Send a request and read the reply. Raises as the library does, UnreadError, and what `again` raises."""
         if self.num_lost:
             self._again(self.num_lost)
         self._keep_ours(request)
@@ -97,7 +108,10 @@ class Client(httpx2.AsyncClient):
         try:
             response = await super().send(request, stream=True, **options)
             self._note(response)
-            content = await _content(response)
+            packed = self._packed(response)
+            if packed and response.is_success:
+                raise PackedError(packed)
+            content = packed.encode() or await _content(response)
         except (httpx2.ConnectError, httpx2.ConnectTimeout):
             raise
         except BaseException as error:
@@ -110,6 +124,17 @@ class Client(httpx2.AsyncClient):
         self.num_lost += response.status_code in LATE
         headers = [pair for pair in response.headers.raw if pair[0].lower() not in OF_THE_TRANSFER]  # of any encoding
         return httpx2.Response(response.status_code, headers=headers, content=content, request=request)
+
+    def _packed(self, response: httpx2.Response) -> str:
+        """Say how a reply is packed that nobody here can unpack; nothing of others."""
+        named = response.headers.get("content-encoding", "")
+        if all(each.strip().lower() in ("", "identity", *self._readable) for each in named.split(",")):
+            return ""
+        seen, readable = cut(redacted(named, self._secrets), MAX_ENCODING), " or ".join(self._readable)
+        return (
+            f"the reply is packed as {seen!r}, and only {readable} can be unpacked here: let the server, or a gateway "
+            "before it, heed 'Accept-Encoding: identity'"
+        )
 
     def _keep_ours(self, request: httpx2.Request) -> None:
         """Let a request have our own headers, and none that the library found in the environment."""

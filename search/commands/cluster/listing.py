@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from search.evaluator.cluster.listing import Node
     from search.evaluator.cluster.telling import Doing
 
-Address = Annotated[str, typer.Option("--ray", metavar="HOST:PORT", help="The address of the cluster's head.")]
+Address = Annotated[
+    str,
+    typer.Option(
+        "--ray", metavar="HOST:PORT", callback=options.head_address, help="The address of the cluster's head."
+    ),
+]
 
 
 def cluster(ray: Address, as_json: options.Json = False) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from search.commands import options
 from search.commands.exits import CommandError, ExitCode
 from search.commands.output import note
 
@@ -13,11 +14,23 @@ PORT, LEAST_PORT, MOST_PORT = 6379, 1024, 65535
 MOST_CPUS = 4096
 
 Ray = Annotated[
-    str | None, typer.Option("--ray", metavar="HOST:PORT", help="Join the cluster whose head is at this address.")
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="HOST:PORT",
+        callback=options.head_address,
+        help="Join the cluster whose head is at this address.",
+    ),
 ]
 Head = Annotated[bool, typer.Option("--head", help="Be the head of a new cluster, which others join.")]
 Host = Annotated[
-    str | None, typer.Option("--host", metavar="ADDRESS", help="The address by which others reach this head.")
+    str | None,
+    typer.Option(
+        "--host",
+        metavar="ADDRESS",
+        callback=options.host_address,
+        help="The address by which others reach this head.",
+    ),
 ]
 Port = Annotated[
     int | None,

@@ -38,7 +38,7 @@ Host = Annotated[
 Ray = Annotated[
     str,
     typer.Option(
-        "--ray", metavar="ADDRESS",
+        "--ray", metavar="ADDRESS", callback=options.cluster_of_mine,
         help="The campaign's Ray cluster, of which this machine is one: look there where nothing is recorded here.",
     ),
 ]  # fmt: skip

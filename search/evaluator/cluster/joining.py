@@ -19,6 +19,7 @@ from search.evaluator.cluster.asking import nodes
 from search.evaluator.cluster.errors import PoolError
 from search.evaluator.sandbox import INHERITED
 from search.evaluator.sandbox.strays import kill_ray
+from search.telling.addresses import head_wanted, parts
 from search.telling.passwords import hide_passwords
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ KEPT = (*INHERITED, "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "VIRTUAL_ENV", "P
 SETTING_OF_RAY = re.compile("RAY_[a-z]")  # its own settings are spelled so, and none of them is a secret
 # What scales clusters, hands logs on and serves pages: a second of a core each, before anything of ours begins.
 OBSERVERS = ("start_monitor", "start_log_monitor", "start_api_server")
-HOST_AND_PORT = re.compile(r"[^/]+:\d+")
 REMEDY = (
     f"give it in {TOKEN}, in a file that {TOKEN_PATH} names, or in ~/.ray/auth_token (`ray get-auth-token` prints it "
     f"on the cluster's head node); {MODE}=disabled joins a cluster that asks nobody for one"
@@ -114,7 +114,7 @@ def _joined(address: str) -> Iterator[None]:
     """Join a cluster with the token that Ray finds where its documentation says."""
     with _environment({MODE: "token"} | dict(os.environ) | QUIET | PATIENT):
         _check_token(address)
-        if HOST_AND_PORT.fullmatch(address):  # and not "auto", which Ray looks up first
+        if not head_wanted(address):  # and not "auto", which Ray looks up first
             _knock(address)
         _init(address)
     yield
@@ -123,8 +123,8 @@ def _joined(address: str) -> Iterator[None]:
 @contextmanager
 def asked(address: str) -> Iterator[Any]:
     """Give what asks the head of a cluster (Ray's `GcsClient`), without being a driver of it. Raises PoolError."""
-    if not HOST_AND_PORT.fullmatch(address):
-        raise PoolError(f"'{address}' is no address of a Ray cluster's head: give it as HOST:PORT, such as head:6379")
+    if wanted := head_wanted(address):
+        raise PoolError(f"'{address}' is no address of a Ray cluster's head: give {wanted}")
     from ray.exceptions import RayError
 
     with _environment({MODE: "token"} | dict(os.environ) | QUIET):
@@ -137,9 +137,8 @@ def asked(address: str) -> Iterator[Any]:
 
 def answers(address: str) -> bool:
     """Say whether somebody listens at the address of a head or a node."""
-    host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=LOOK_S).close()
+        socket.create_connection(parts(address), timeout=LOOK_S).close()
     except OSError:
         return False
     return True
@@ -210,9 +209,8 @@ def _knock(address: str) -> Any:
     from ray.exceptions import AuthenticationError, RayError
 
     _forget_authentication()
-    host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), KNOCK_S).close()
+        socket.create_connection(parts(address), KNOCK_S).close()
         return GcsClient(address=address)
     except AuthenticationError as error:
         raise PoolError(f"Ray at {address} did not take the token that was found here: {REMEDY}") from error

@@ -25,6 +25,7 @@ from search.evaluator.cluster.joining import (
 )
 from search.evaluator.cluster.machine import Machine, this_machine
 from search.evaluator.cluster.placement import KIND_LABEL
+from search.telling.addresses import parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -139,7 +140,7 @@ def _publish(process: subprocess.Popen[bytes], address: str, ours: Machine) -> N
         if process.poll() is not None:
             raise PoolError(f"Ray did not start at {address}: it ended with code {process.returncode}; see above")
         try:
-            socket.create_connection(_parts(address), timeout=1).close()
+            socket.create_connection(parts(address), timeout=1).close()
             with asked(address) as client:
                 client.internal_kv_put(HEAD, ours.to_json().encode(), True, None)
                 client.internal_kv_put(f"{FIRST}{ours.kind}".encode(), ours.to_json().encode(), True, None)
@@ -148,11 +149,6 @@ def _publish(process: subprocess.Popen[bytes], address: str, ours: Machine) -> N
             if time.monotonic() > deadline:
                 raise PoolError(f"Ray did not answer at {address} within {START_S:g} s: {error}") from error
         time.sleep(TURN_S)
-
-
-def _parts(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host, int(port)
 
 
 def _own_address() -> str:

@@ -40,14 +40,14 @@ def listed(endpoint: Endpoint) -> Listed:
     """
     import httpx2
 
-    from search.agents.llm.transport import TooLongError
+    from search.agents.llm.transport import UnreadError
 
     try:
         replies = asyncio.run(_asked(endpoint))
     except (httpx2.HTTPError, TimeoutError) as error:
         told = redacted(str(error) or type(error).__name__, endpoint.credentials.secrets)
         return Listed(remark=f"{endpoint.where} does not answer yet: {cut(told, MAX_SHOWN)}")
-    except (TooLongError, httpx2.InvalidURL):
+    except (UnreadError, httpx2.InvalidURL):
         return Listed()
     return Listed(_objection(endpoint, replies))
 

@@ -206,7 +206,22 @@ KINDS = {
         "more than",
         MOST_DEAR,
     ),
+    **{
+        f"packed as {name}": (
+            free(b"\x0b\x02\x80", headers={"content-encoding": name}),
+            False,
+            f"the reply is packed as '{name}', and only gzip or deflate can be unpacked here",
+            MOST_DEAR,
+        )
+        for name in ("br", "zstd", "gzip, br", "x" * 30)
+    },
     # Refusals and breakdowns: no answer at all
+    "an error that is packed": (
+        free(b"\x0b\x02\x80", status=502, headers={"content-encoding": "br"}),
+        False,
+        "HTTP 502.*packed as 'br'",
+        ERROR,
+    ),
     "waits too long": (free(chat(GOOD), wait_s=3.0), False, "not whole after", ERROR, MOST_DEAR),
     "hangs up": (free(hangs_up=True, body=b""), False, "APIConnectionError", ERROR),
     "hangs up late": (free(hangs_up=True, body=b"", wait_s=0.6), False, "APIConnectionError", ERROR, MOST_DEAR),

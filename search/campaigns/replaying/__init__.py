@@ -1,0 +1,1 @@
+"""What a replay needs beside the loop."""
