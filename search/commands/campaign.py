@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from search.contracts import Evaluator, Ledger, Proposer
     from search.evaluator.models import ModelFacts
     from search.outcome import Outcome
+    from search.parents import Leader
     from search.records import Record, StoredCampaign, Workload
 
 TOY = "no model was named, so this is the probe, a toy that shows that all works and ranks rules as no other does"
@@ -193,7 +194,6 @@ def _told(ledger: Ledger, campaign: StoredCampaign, outcome: Outcome, as_json: b
     """End with the leaderboard, and with what to do next."""
     from search.asking.owing import owing_told
     from search.commands.ranking.recalled import recalled
-    from search.plugin.export import answered
     from search.ranking.leaderboard import board, verdict
 
     fronts = ledger.fronts(campaign.id, published=True)
@@ -217,13 +217,22 @@ def _told(ledger: Ledger, campaign: StoredCampaign, outcome: Outcome, as_json: b
     for pair in outcome.simplified:
         note(_shorter(*pair))
     if outcome.leaders:
-        leader, ratio = outcome.leaders[0].record.candidate, outcome.leaders[0].ratio
-        at = f" at a cost ratio of {ratio:g}" if ratio else ""
-        option = f" --ratio {ratio:g}" if ratio else ""
-        made = f"; `vortex export {leader.id}{option}` makes a vLLM plugin of it"
-        known = answered(outcome.leaders[0].record, ratio)
-        note(f"{leader.name} leads{at}{made if known else ''}")
+        note(leading(outcome.leaders[0]))
     return code
+
+
+def leading(leader: Leader) -> str:
+    """Say who leads, by what, and how a plugin is made of it."""
+    from search.plugin.export import answered
+    from search.records import Stage
+
+    program, ratio = leader.record.candidate, leader.ratio
+    at = f" at a cost ratio of {ratio:g}" if ratio else ""
+    option = f" --ratio {ratio:g}" if ratio else ""
+    timed = leader.record.evaluation(Stage.SERVE, ratio) is not None
+    why = ", the fastest that loses little more than the best" if timed else ""
+    made = f"; `vortex export {program.id}{option}` makes a vLLM plugin of it"
+    return f"{program.name} ({program.id}) leads{at}{why}{made if answered(leader.record, ratio) else ''}"
 
 
 def _shorter(record: Record, longer: Record) -> str:

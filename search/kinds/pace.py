@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from search.kinds.wished import is_of
+from search.kinds.wished import is_gpu, is_of
 from search.records import Stage
 
 if TYPE_CHECKING:
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 # Mean seconds of one evaluation where none is on record: SmolLM2 at 4,000 tokens on two cores of a server
 # (docs/evaluator.md), which does not tell of those that are guessed.
 MEASURED_ONCE_S = {
-    Stage.CHECK: 0.02,
-    Stage.SCREEN: 0.1,
-    Stage.RECALL: 2.0,
-    Stage.ORACLE: 0.27,
-    Stage.FIDELITY: 12.0,
-    Stage.RETRIEVAL: 7.8,
-    Stage.SERVE: 46.5,
+    Stage.CHECK: 0.01,
+    Stage.SCREEN: 0.17,
+    Stage.RECALL: 0.95,
+    Stage.ORACLE: 0.44,
+    Stage.FIDELITY: 14.0,
+    Stage.RETRIEVAL: 5.5,
+    Stage.SERVE: 80.0,
     Stage.PROBE: 5.0,
     Stage.TASK: 60.0,
 }
-GUESSED = (Stage.SCREEN, Stage.PROBE, Stage.TASK)
+GUESSED = (Stage.PROBE, Stage.TASK)
 FROM_PAGE, A_GUESS, ELSEWHERE = "docs/evaluator.md", "a guess", "of another kind"
 MAX_CAMPAIGNS = 8  # the newest of a model, from which seconds and tokens are read
 
@@ -48,7 +48,8 @@ class OnRecord:
         elsewhere = self.seconds_on(stage)
         if elsewhere is not None:
             return elsewhere[0], f"{elsewhere[1]}, {ELSEWHERE}"
-        return MEASURED_ONCE_S[stage], A_GUESS if stage in GUESSED else FROM_PAGE
+        typical = f"{FROM_PAGE}, {ELSEWHERE}" if is_gpu(kind) else FROM_PAGE
+        return MEASURED_ONCE_S[stage], A_GUESS if stage in GUESSED else typical
 
     def seconds_on(self, stage: Stage, kind: str | None = None) -> tuple[float, str] | None:
         """Give those of one place of this kind, or of whichever, that was measured on last; None where none was."""

@@ -34,17 +34,19 @@ def site(tmp_path_factory):
 
 
 class Page(HTMLParser):
-    """What a page loads, and the texts of its pictures."""
+    """What a page loads and links to, and the texts of its pictures."""
 
     def __init__(self, text):
         super().__init__()
-        self.loads, self.undescribed = [], []
+        self.loads, self.links, self.undescribed = [], [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         given = dict(attrs)
         if tag in LOADED and given.get("rel") != "canonical":
             self.loads.append(given.get(LOADED[tag]) or "")
+        if tag == "a":
+            self.links.append(given.get("href") or "")
         if tag == "img" and len(given.get("alt") or "") < 20:
             self.undescribed.append(given.get("src"))
 
@@ -67,6 +69,13 @@ def test_whatever_is_loaded_is_there(site):
     for name, page in pages(site).items():
         folder = (site / name).parent
         assert [load for load in page.loads if not (folder / load.lstrip("/")).exists()] == [], name
+
+
+def test_whatever_is_linked_to_is_there(site):
+    for name, page in pages(site).items():
+        folder = (site / name).parent
+        inner = [link.split("#")[0] for link in page.links if not link.startswith(("http", "mailto:", "/"))]
+        assert [link for link in inner if not (folder / link).exists()] == [], name
 
 
 def test_every_picture_says_what_it_shows(site):

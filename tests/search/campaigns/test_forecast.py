@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +13,7 @@ from search.campaigns.reading import read_setup
 from search.cli import main
 from search.commands.exits import ExitCode
 from search.config import CampaignConfig, SeedProgram
-from search.kinds.pace import FROM_PAGE, OnRecord
+from search.kinds.pace import A_GUESS, ELSEWHERE, FROM_PAGE, GUESSED, TYPICAL_S, OnRecord
 from search.loop import Loop, start_campaign
 from search.records import (
     Candidate,
@@ -25,6 +27,8 @@ from search.records import (
 )
 from search.workloads import WORKLOADS, workloads_for
 from vortex_dsl import zoo
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "evaluator.md"
 
 
 @pytest.fixture(autouse=True)
@@ -72,10 +76,24 @@ def test_where_everybody_enters_everybody_is_counted():
 def test_without_a_database_seconds_are_those_of_the_page(db):
     told = forecast(read_setup(None, {"db": db, "candidates": 20, "workers": 4}))
     recall = next(each for each in told.stages if each.stage is Stage.RECALL)
-    assert (recall.seconds_each, recall.from_what) == (2.0, FROM_PAGE)
+    assert (recall.seconds_each, recall.from_what) == (TYPICAL_S[Stage.RECALL], FROM_PAGE)
     assert told.seconds == told.worker_seconds / 4 > 0
     assert told.dollars == 0
     assert told.disk_bytes > 0
+
+
+def test_seconds_of_the_page_are_what_the_page_says():
+    told = dict(re.findall(r"^\| evaluation: (\w+) \|[^|]*\| ([\d.]+) \|", PAGE.read_text(), re.MULTILINE))
+    stages = set(TYPICAL_S) - set(GUESSED) - {Stage.CHECK}  # of which the page tells no mean
+    assert {stage.value for stage in stages} == set(told)
+    assert {stage: TYPICAL_S[stage] for stage in stages} == {
+        stage: pytest.approx(float(told[stage.value]), rel=0.05) for stage in stages
+    }
+
+
+def test_seconds_of_the_page_are_of_another_kind_for_a_gpu(db):
+    told = forecast(read_setup(None, {"db": db, "gpus": ["H200"]}))
+    assert {each.from_what for each in told.stages} == {A_GUESS, f"{FROM_PAGE}, {ELSEWHERE}"}
 
 
 def test_with_a_database_seconds_are_those_on_record(db, ledger, fake, monkeypatch):

@@ -1,4 +1,4 @@
-"""Twelve ways to look better than one is, each of them caught; and the published rules, none of which is.
+"""Sixteen ways to look better than one is, each of them caught; and the published rules, none of which is.
 
 Programs are caught by what can be told of them without an engine; what serves them by the oracle, as in an engine; and
 what times them by the stage.
@@ -6,6 +6,7 @@ what times them by the stage.
 
 import itertools
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from search.workloads import lengths_of, workloads_for
 from tests.search.evaluator.speed.test_stage import Arms, reply, task
 from vortex_dsl import Shape, load_program, trace, zoo
 
+PAGE = Path(__file__).resolve().parents[4] / "docs" / "measurements.md"
 TOKENS, LAYERS, RATIO = 4000, 30, 8.0
 JUDGED = 1009  # a length that judges use, one token more than whole pages
 PROBE = CampaignConfig(ratios=())  # judged as written at 2,000 tokens, and timed at 8,000
@@ -261,5 +263,8 @@ def test_a_program_that_reads_less_where_it_is_timed_than_where_it_is_judged_is_
     assert "it chooses otherwise there" in [*read.values()][1].message
 
 
-def test_there_are_twelve():
-    assert len(PROGRAMS) + len(BACKENDS) + 1 == 12
+def test_there_are_as_many_as_the_page_says():
+    times_faster_than_its_bytes = 1
+    kinds = PROGRAMS, FURTHER, BACKENDS, OTHERWISE
+    assert sum(map(len, kinds)) + times_faster_than_its_bytes == 16
+    assert "sixteen ways to cheat" in PAGE.read_text()
