@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from search.archive.speeds import MODELLED
-from search.behaviour.lengths import falls, objection
+from search.behaviour.lengths import objection, unsteady
 from search.fit import fit, traced
 from search.records import Candidate, Evaluation, EvaluationTask, Measurement, Proposal, Stage, Status
 from vortex_dsl import ProgramError
@@ -86,7 +86,7 @@ def _objection(task: EvaluationTask, fitted: Fitted, config: CampaignConfig) -> 
     if told or Stage.RETRIEVAL not in config.stages:
         return told
     _, asked = traced(task.text, _asked(task, config).values, config.terms.shape)
-    return falls(asked, [config.workload(Stage.RETRIEVAL)], config.num_layers)
+    return unsteady(asked, [config.workload(Stage.RETRIEVAL)], config.num_layers)
 
 
 def modelled(text: str, values: tuple[tuple[str, float | int | str], ...], config: CampaignConfig) -> Measurement:

@@ -12,6 +12,7 @@ from operator import le
 from typing import TYPE_CHECKING
 
 from search.records import Stage
+from search.workloads import LARGEST_PAGE
 from vortex_dsl.analysis.budget import Budget, depends_on_the_cache
 from vortex_dsl.analysis.cost import OF_LAYERS, cost_of
 from vortex_dsl.analysis.schedule import schedule
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 ANSWERING = (Stage.FIDELITY, Stage.PROBE)  # stages whose answers rank a program; retrieval has a gate of its own
 JUDGED = (*ANSWERING, Stage.RETRIEVAL, Stage.TASK, Stage.CHECK, Stage.SERVE)
 AT_MOST = (Stage.RETRIEVAL, Stage.TASK)  # stages whose texts are not as long as their lengths say, but up to that
-MOST_CUT = 64  # tokens by which a prompt that is timed may be shorter
+MOST_CUT = 2 * LARGEST_PAGE  # tokens by which a prompt that is timed may be shorter
 MOST_DECODED = 64  # tokens after a prompt, where a workload does not say how many
 FALLS = 0.02  # of what was read at a shorter length, beside a page: rounding and no more
 SHORT_OF = 0.02  # of a cost ratio
@@ -40,11 +41,31 @@ def objection(graph: Graph, workloads: Sequence[Workload], num_layers: int, rati
     graph: of the program with the budget that is judged at the cost `ratio`, 0 where that is as written.
     """
     judged = [workload for workload in workloads if workload.stage in JUDGED]
-    return _unsteady(graph, judged, num_layers, ratio) or ("" if ratio else _dense(graph, judged, num_layers))
+    told = _dearer(graph, judged, num_layers, ratio) or unsteady(graph, judged, num_layers)
+    return told or ("" if ratio else _dense(graph, judged, num_layers))
 
 
-def falls(graph: Graph, judged: Sequence[Workload], num_layers: int) -> str:
-    """Say where a rule reads less, or looks at less, than at a shorter length; nothing where it never does."""
+def unsteady(graph: Graph, judged: Sequence[Workload], num_layers: int) -> str:
+    """Say where a rule reads, or looks at, another number of pages than can be told of its length alone, or fewer."""
+    return _uncounted(graph, judged, num_layers) or _falls(graph, judged, num_layers)
+
+
+def _uncounted(graph: Graph, judged: Sequence[Workload], num_layers: int) -> str:
+    """Object to refinements of as many pages as scores or states decide: an engine counts what is attended to."""
+    last = max(length for workload in judged for length in workload.all_lengths)
+    for budget, _ in _budgets(graph, last, num_layers):
+        found = next((each for each in _refined(graph) if not budget.is_known(each)), None)
+        if found is not None:
+            return (
+                f"how many pages of '{found.op}' its refinement looks at cannot be told beforehand on every KV head, "
+                f"{budget.chosen(found):,} are charged, and nothing counts them where it is timed: let topk choose "
+                "them, of a number that is known"
+            )
+    return ""
+
+
+def _falls(graph: Graph, judged: Sequence[Workload], num_layers: int) -> str:
+    """Object to what is less than at a shorter length."""
     if not _knows(graph, ("page.count",)):
         return ""
     most = [0.0] * len(_read(graph, 1, num_layers))
@@ -60,8 +81,8 @@ def falls(graph: Graph, judged: Sequence[Workload], num_layers: int) -> str:
     return ""
 
 
-def _unsteady(graph: Graph, judged: Sequence[Workload], num_layers: int, ratio: float) -> str:
-    """Object to a budget that falls as texts grow, or costs more between the lengths at which costs are compared."""
+def _dearer(graph: Graph, judged: Sequence[Workload], num_layers: int, ratio: float) -> str:
+    """Object to what costs more between the lengths at which costs are compared."""
     if not _knows(graph, ("page.count",)):
         return ""
     compared = [length for workload in judged if workload.stage is Stage.CHECK for length in workload.all_lengths]
@@ -76,7 +97,7 @@ def _unsteady(graph: Graph, judged: Sequence[Workload], num_layers: int, ratio: 
                 f"at {tokens:,} tokens, which texts reach while they are judged, dense attention reads {found:.3g} "
                 f"times its bytes instead of {ratio:g}: let the budget follow page.count evenly"
             )
-    return falls(graph, judged, num_layers)
+    return ""
 
 
 def _dense(graph: Graph, judged: Sequence[Workload], num_layers: int) -> str:
@@ -132,18 +153,25 @@ def _read(graph: Graph, tokens: int, num_layers: int) -> tuple[float, ...]:
 
     In the mean over those layers, as `cost_of` counts them.
     """
+    budgets = _budgets(graph, tokens, num_layers)
+    layers = sum(number for _, number in budgets)
+    attended, *refined = (
+        sum(budget.chosen(each) * number for budget, number in budgets) / layers
+        for each in (graph.selection, *_refined(graph))
+    )
+    return budgets[0][0].reserved + attended, *refined
+
+
+def _budgets(graph: Graph, tokens: int, num_layers: int) -> list[tuple[Budget, int]]:
+    """Give the budgets of layers that choose, each with the number of layers that use its choice."""
     num_pages, first = -(-tokens // graph.page_size), graph.dense_layers
     reserved, last = min(num_pages, graph.sink + graph.window), max(num_layers, first + 1)
     starts = range(first, last, graph.share_layers if _knows(graph, OF_LAYERS) else last)
-    budgets = [(Budget(num_pages, reserved, at, last), min(starts.step, last - at)) for at in starts]
-    attended, *refined = (
-        sum(budget.chosen(each) * number for budget, number in budgets) / (last - first)
-        for each in (graph.selection, *_refined(graph))
-    )
-    return reserved + attended, *refined
+    return [(Budget(num_pages, reserved, at, last), min(starts.step, last - at)) for at in starts]
 
 
 @lru_cache(maxsize=256)
 def _refined(graph: Graph) -> tuple[Node, ...]:
     """Give the selections whose pages a refinement looks at, and no others."""
-    return tuple(dict.fromkeys(stage.among for stage in schedule(graph) if stage.among is not None))
+    stages = (stage for stage in schedule(graph) if stage.kind == "score")
+    return tuple(dict.fromkeys(stage.among for stage in stages if stage.among is not None))

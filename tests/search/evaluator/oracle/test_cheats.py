@@ -119,6 +119,28 @@ FURTHER = {
         REAL, written(f"refine(topk(score, where((page.count + 2) % 8 < 2.5, 3, 9)), {FINER}, 3)", "refine", "where"),
         "it reads 3 pages, and 9 at a shorter length",
     ),
+    "as many pages chosen of fewer that pass a threshold in the first steps": (
+        REAL, written(
+            f'refine(above(score, where(page.steps.max("page") < 8, 1e9, -1e9), limit=9), {FINER}, 3)'
+            ".remember(steps=page.steps + 1)", "State", "above", "refine", "where",
+            settings='steps = State(axes=("page",), init=0.0)',
+        ),
+        "9 are charged, and nothing counts them",
+    ),
+    "as many pages chosen of more that are looked at on one KV head": (
+        REAL, written(
+            f"refine(topk(score, where(abs(kv_head.index - 9) < 0.5, 9999, 5)), {FINER}, 5)",
+            "abs", "kv_head", "refine", "where",
+        ),
+        "5 are charged, and nothing counts them",
+    ),
+    "as many pages chosen of two selections that are one where it is timed": (
+        REAL, written(
+            f"refine(union(topk(score, 4), topk(where((page.count + 2) % 8 < 2.5, 1, -1) * score, 4)), {FINER}, 3)",
+            "refine", "union", "where",
+        ),
+        "8 are charged, and nothing counts them",
+    ),
     "a budget that knows which lengths are looked at here": (
         LONG, written(f"topk(score, {every_third_length()})", "abs", "where"), "dense attention reads"
     ),
@@ -156,6 +178,10 @@ def test_without_the_cheat_the_same_rule_passes():
     assert checked(PROBE, honest).status is Status.OK
     assert checked(REAL, honest).status is Status.OK
     assert checked(PROBE, written("topk(score, 0.1 * page.count)")).status is Status.OK
+    two_stages = f"refine(topk(score, 2 * self.pages), {FINER}, self.pages)"
+    assert checked(REAL, written(two_stages, "refine", settings="pages = Int(24, 1, 1024)")).status is Status.OK
+    by_mass = "refine(topp(score, .9, limit=9), score, 3)"  # what it refines by is known of every page
+    assert checked(REAL, written(by_mass, "refine", "topp")).status is Status.OK
 
 
 @pytest.mark.parametrize("name", zoo.names())
