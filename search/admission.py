@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from search.archive.speeds import MODELLED
-from search.behaviour.lengths import objection
+from search.behaviour.lengths import objection, unsteady
 from search.fit import fit, traced
 from search.records import Candidate, Evaluation, EvaluationTask, Measurement, Proposal, Stage, Status
 from vortex_dsl import ProgramError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from search.config import CampaignConfig
-    from search.fit import Terms
+    from search.fit import Fitted, Terms
 
 MODELLED_SEQUENCES = 32  # of the batch for which speed is modelled
 
@@ -68,13 +68,25 @@ def check(task: EvaluationTask, config: CampaignConfig) -> Evaluation:
         modelled(task.text, fitted.values, config),
     ]
     if Stage.RETRIEVAL in config.stages:
-        asked = fit(task.text, task.values, config.terms_of(config.workload(Stage.RETRIEVAL)), task.workload.ratio)
-        measurements.append(Measurement("retrieval_cost_ratio", asked.cost_ratio))
-    _, judged = traced(task.text, fitted.values, config.terms.shape)
-    ratio = task.workload.ratio
-    told = fitted.refusal or objection(judged, config.workloads, config.num_layers, ratio)
+        measurements.append(Measurement("retrieval_cost_ratio", _asked(task, config).cost_ratio))
+    told = fitted.refusal or _objection(task, fitted, config)
     status, elapsed_s = Status.BELOW_GATE if told else Status.OK, time.monotonic() - start
-    return Evaluation(task.key, status, told, tuple(measurements), elapsed_s=elapsed_s, ratio=ratio)
+    return Evaluation(task.key, status, told, tuple(measurements), elapsed_s=elapsed_s, ratio=task.workload.ratio)
+
+
+def _asked(task: EvaluationTask, config: CampaignConfig) -> Fitted:
+    """Fit the program's budget at the lengths of questions, where it is another."""
+    return fit(task.text, task.values, config.terms_of(config.workload(Stage.RETRIEVAL)), task.workload.ratio)
+
+
+def _objection(task: EvaluationTask, fitted: Fitted, config: CampaignConfig) -> str:
+    """Say why what it reads is not what it is judged by, with the budget of texts and with that of questions."""
+    _, judged = traced(task.text, fitted.values, config.terms.shape)
+    told = objection(judged, config.workloads, config.num_layers, task.workload.ratio)
+    if told or Stage.RETRIEVAL not in config.stages:
+        return told
+    _, asked = traced(task.text, _asked(task, config).values, config.terms.shape)
+    return unsteady(asked, [config.workload(Stage.RETRIEVAL)], config.num_layers)
 
 
 def modelled(text: str, values: tuple[tuple[str, float | int | str], ...], config: CampaignConfig) -> Measurement:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,9 @@ from search.commands import options
 from search.commands.database import campaign_of, existing
 from search.commands.exits import CommandError, ExitCode
 from search.commands.output import note, print_json, print_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Folder = Annotated[
     Path | None,
@@ -35,8 +39,10 @@ def report(
     # A process that answers once and ends: what it makes of a large ledger is no garbage until then.
     with existing(db) as ledger, UNCOLLECTED:
         found = campaign_of(ledger, campaign)
+        folder = out or Path(f"report_{found.id}")
+        with _explained(folder):  # before what takes long
+            folder.mkdir(parents=True, exist_ok=True)
         told = reported(gather(ledger, found))
-    folder = out or Path(f"report_{found.id}")
     files = {MARKDOWN: markdown(told).encode(), PAGE: page(told).encode()}
     files |= {f"{each.name}.svg": each.svg for each in pictures(told)}
     _write(folder, files)
@@ -52,10 +58,16 @@ def report(
 def _write(folder: Path, files: dict[str, bytes]) -> None:
     from search.evaluator.scratch.files import publish
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with _explained(folder):
         for name, content in files.items():
             publish(folder / name, content)
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Say what is wrong with a folder in which nothing can be written."""
+    try:
+        yield
     except (FileExistsError, NotADirectoryError) as error:
         raise CommandError(f"--out {folder} is a file, or lies in one; name a folder") from error
     except OSError as error:

@@ -56,10 +56,11 @@ class Asked(_Part):
 
 
 class Key(_Part):
-    """Of an evaluation: which stage, on which model."""
+    """Of an evaluation: which stage, on which model, by which version of the evaluator."""
 
     stage: Stage
     model_digest: Word
+    evaluator_version: Word
     seed: Annotated[int, Field(ge=-MAX_SEED, lt=MAX_SEED)]
 
 

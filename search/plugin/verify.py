@@ -27,6 +27,7 @@ from search.evaluator.caching import cache_bytes
 from search.evaluator.engine import EngineSettings
 from search.evaluator.fidelity.given import TextError
 from search.evaluator.fidelity.material import tokenizer_in
+from search.evaluator.identity import EVALUATOR_VERSION
 from search.evaluator.models import cache_folder, model_digest, model_facts
 from search.evaluator.probe.chains import NUM_HOPS
 from search.evaluator.probe.problems import problems_of
@@ -131,6 +132,12 @@ def _asked(wheel: Wheel, model: Path) -> _Asked:
     if workload.stage is Stage.PROBE:
         prompts: list[Any] = [problem.prompt for problem in problems_of(workload, found.key.seed)]
         return _Asked(found, workload, prompts, NUM_HOPS)
+    if found.key.evaluator_version != EVALUATOR_VERSION:
+        raise VerifyError(
+            f"{wheel.name} has answers to what evaluator {quoted(found.key.evaluator_version)} asked, and this is "
+            f"{EVALUATOR_VERSION}, which asks otherwise: verify it with the version that measured it, or measure the "
+            "program here and export it again"
+        )
     return _Asked(found, workload, _timed_prompts(workload, found.key.seed, model), NUM_TOKENS)
 
 

@@ -134,8 +134,8 @@ class Judges:
             value, low, high = each.difference, each.low, each.high
             if merit is KL:
                 value, low, high = -value, -high, -low
-            number, alike = self.chosen.on(split), BY_DOCUMENTS if merit is KL and split == SEARCH else 1.0
-            least = value - (value - low) * intervals.widening(number, each.num_pairs - 1) * alike
+            number = self.chosen.on(split)
+            least = value - (value - low) * intervals.widening(number, each.num_pairs - 1) * _by_alike(merit, split)
             return Gain(value, low, high, is_paired=True, least=least, num_chosen_from=number)
         return None
 
@@ -159,10 +159,15 @@ class Judges:
             return Gain(theirs - mine, None, None, is_paired=False, num_chosen_from=number)
         ordered = (sorted(sign * end for end in each if end is not None) for each in bounds)
         (low, high), (other_low, other_high) = ordered
-        more = intervals.widening(number)
+        more = intervals.widening(number) * _by_alike(merit, split)
         least = theirs - (theirs - other_low) * more - (mine + (high - mine) * more)
         ends = other_low - high, other_high - low
         return Gain(theirs - mine, *ends, is_paired=False, least=least, num_chosen_from=number)
+
+
+def _by_alike(merit: Merit, split: str) -> float:
+    """Give how many times as wide an interval over texts of few documents has to be."""
+    return BY_DOCUMENTS if merit is KL and split == SEARCH else 1.0
 
 
 def _lead_of(duel: Duel) -> tuple[bool, float, int]:

@@ -24,6 +24,7 @@ KV_HEAD = "kv_head.index"
 # Budgets are asked for on these: few models have more than eight, and of the others what repeats or has an end is seen
 # here as well. The rest is for an engine's counters to tell.
 KV_HEADS = (*range(8), 11, 15, 31, 63, 127)
+MOST_KV_HEADS = 128
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,24 @@ class Budget:
         if selection not in self._chosen:
             self._chosen[selection] = self._most(selection)
         return self._chosen[selection]
+
+    def is_known(self, selection: Node) -> bool:
+        """Say whether it chooses as many candidates as are told, whatever is in the cache, and on no KV head more."""
+        parts = [arg for arg in selection.args if arg.type.kind is Kind.SELECTION]
+        limit = limit_of(selection)
+        number = 0.0 if limit is None else self._everywhere(limit)
+        if number is None or not all(map(self.is_known, parts)):
+            return False
+        coverage, chosen = _coverage(selection.op), [self.chosen(part) for part in parts]
+        return coverage.most(chosen, number) == coverage.all_of(chosen, number)
+
+    def _everywhere(self, limit: Node) -> float | None:
+        """Give the largest that a limit is, None if that is not known, or more on a KV head than is told."""
+        told = self._largest(limit)
+        if told is None or not _tells_heads_apart(limit):
+            return None if told is None else _whole(told)
+        numbers = [self.number(limit, head) for head in range(MOST_KV_HEADS)]
+        return told if all(number is not None and _whole(number) <= told for number in numbers) else None
 
     def _most(self, selection: Node) -> int:
         parts = [self.chosen(arg) for arg in selection.args if arg.type.kind is Kind.SELECTION]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.evaluator.fidelity.texts import encoder, first_tokens, texts_of
 from search.evaluator.probe.vocabulary import VOCABULARY, is_spoken
+from search.workloads import LARGEST_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,25 +18,32 @@ if TYPE_CHECKING:
     from search.records import Workload
 
 NUM_TOKENS = 9  # of each answer; the first comes from prefill, so 8 decode steps are timed
-# Tokens by which prompts are cut, in turn. Lengths that are judged are those of whole pages of any size, and 8 steps
-# from there complete none: what a rule computes of a page once it is full would never be timed. So a page of 16 ends
-# within the steps of every second prompt, one of 32 within those of every fourth, as often as in a long answer.
-CUTS = (0, 21, 0, 37)
+# Lengths that are judged are those of whole pages of any size, and 8 steps from there complete none: what a rule
+# computes of a page once it is full would never be timed, and it may take as long as all else. So of four prompts one
+# is cut so that a page of 16 ends within its steps, and another so that one of each size does: those of 16 and 32 as
+# often as in a long answer, larger ones twice and four times as often.
+CUT = 21
+CUT_IN_WHOLE_PAGES = 4  # tokens before the end of the largest page
 
 
 def prompts_of(workload: Workload, seed: int, tokenizer: Any, scratch: Path) -> list[tuple[int, ...]]:
     """Give a workload's prompts, over all its lengths: each the beginning of another document, so none share pages.
 
-    Some of them are a little shorter, by `CUTS`. For the probe's model, which reads no prose, they are random words.
+    Some of them are a little shorter. For the probe's model, which reads no prose, they are random words.
     tokenizer: of transformers; scratch: where a file's text lies. Raises TextError where the source does not hold so
     many documents.
     """
     documents = documents_of(workload, seed, tokenizer, scratch)
     lengths = _timed(workload.all_lengths, len(documents))
     return [
-        document[: max(1, length - CUTS[i % len(CUTS)])]
-        for i, (document, length) in enumerate(zip(documents, lengths, strict=True))
+        document[: max(1, _cut(i, length))] for i, (document, length) in enumerate(zip(documents, lengths, strict=True))
     ]
+
+
+def _cut(place: int, length: int) -> int:
+    """Give the tokens of a prompt by its place among all."""
+    ends = length // LARGEST_PAGE * LARGEST_PAGE
+    return (length, length - CUT, length, ends - CUT_IN_WHOLE_PAGES if ends else length)[place % 4]
 
 
 def _timed(lengths: Sequence[int], number: int) -> list[int]:

@@ -10,6 +10,7 @@ from search.evaluator.probe import MODEL_FOLDER
 from search.evaluator.sandbox import bubblewrap
 from search.plugin import verify
 from search.plugin.said import Finding, Told
+from search.records import Stage
 from tests.search.plugin.conftest import PACKAGE, WORKLOAD
 
 REQUEST = {"model": str(MODEL_FOLDER), "engine": {}, "prompts": [[1]], "num_tokens": 1}
@@ -103,6 +104,18 @@ def test_verification_serves_as_the_evaluation_did(wheel):
 def test_a_wheel_of_another_model_is_refused(wheel):
     with pytest.raises(verify.VerifyError, match=r"was measured on 'probe', which .* is not: name it with --model"):
         verify._asked(verify.read_wheel(wheel), MODEL_FOLDER)  # whose digest is none that the record's figures are of
+
+
+def test_a_wheel_with_answers_to_other_prompts_is_refused(wheel, monkeypatch):
+    """Another evaluator's prompts are other ones, which a right program answers otherwise."""
+    read = verify.read_wheel(wheel)
+    first = read.card.evaluations[0]
+    timed = first.model_copy(update={"key": first.key.model_copy(update={"stage": Stage.SERVE})})
+    workload = read.card.workload.model_copy(update={"stage": Stage.SERVE})
+    read = replace(read, card=read.card.model_copy(update={"evaluations": (timed,), "workload": workload}))
+    monkeypatch.setattr(verify, "model_digest", lambda _: first.key.model_digest)
+    with pytest.raises(verify.VerifyError, match="has answers to what evaluator '1' asked"):
+        verify._asked(read, MODEL_FOLDER)
 
 
 def test_a_wheel_without_answers_is_refused(wheel):

@@ -244,6 +244,19 @@ def test_intervals_apart_count_where_there_are_no_pairs(book):
     assert "(not in pairs)" in sentence(claim)
 
 
+def test_intervals_apart_on_texts_of_few_documents_are_wider(book):
+    """On seen texts the interval of either is widened, as that of pairs is: the same figures held out are sure."""
+    for splits, holds in ((("search", "held_out"), True), (("search",), False)):
+        told = book()
+        confirmed, rival, found = told.publish("Quest"), told.publish("Centroid"), told.propose("Found")
+        for each, value in ((confirmed, 0.9), (rival, 0.4), (found, 0.3)):
+            kl = Measurement("kl", value, value - 0.045, value + 0.045, 8)
+            for split in ("search", "held_out") if each is not rival else splits:
+                told.measure(each, Stage.FIDELITY, kl, split=split)
+                told.answer(each, "11110000", split=split)
+        assert claimed(told).holds is holds
+
+
 def test_programs_as_written_do_not_cost_the_same(book):
     told = book(ratios=())
     rival, found = told.publish("Quest"), told.propose("Found")

@@ -44,6 +44,15 @@ def test_what_cannot_be_done_is_one_sentence(capsys, written, tmp_path, argument
     assert file.read_text() == ""
 
 
+def test_where_a_report_cannot_go_is_told_before_it_is_made(capsys, written, tmp_path, monkeypatch):
+    def never(*_):
+        raise AssertionError("this takes long")
+
+    monkeypatch.setattr("search.report.material.gather", never)
+    (tmp_path / "a file").write_text("")
+    assert call(capsys, "--db", written, "--out", tmp_path / "a file")[0] == ExitCode.USAGE
+
+
 def test_no_database_is_made(capsys, tmp_path):
     code, _, err = call(capsys, "--db", f"sqlite:///{tmp_path}/none.db")
     assert (code, "there is no database" in err) == (ExitCode.USAGE, True)

@@ -27,6 +27,11 @@ PROBE = CampaignConfig(ratios=())  # judged as written at 2,000 tokens, and time
 REAL = CampaignConfig(
     ratios=(RATIO,), workloads=workloads_for(0, TOKENS), group=3, head_dim=64, num_layers=LAYERS, num_kv_heads=3
 )
+CHEAP = replace(REAL, ratios=(4.0,))
+TASK = replace(REAL, workloads=workloads_for(0, TOKENS, task="some"))
+FINER = 'dot(q, page.k, "dim").max("head", "token")'
+LONG_TOKENS = 32_000
+LONG = replace(REAL, workloads=workloads_for(0, LONG_TOKENS))
 PROGRAM = '''
 from vortex_dsl import {names}
 
@@ -50,12 +55,22 @@ def written(choice, *names, settings="sink = Int(1, 0, 16)"):
     return PROGRAM.format(names=", ".join(every), settings=settings, choice=choice)
 
 
-def known_lengths():
+def knowing(lengths, number, elsewhere):
+    """Let a budget know how many pages texts of these lengths have, and be another one elsewhere."""
+    for length in lengths:
+        elsewhere = f"where(abs(page.count - {-(-length // 16)}) < 0.5, {number}, {elsewhere})"
+    return elsewhere
+
+
+def known_lengths(number=1, elsewhere="9999"):
     """Let a budget know how many pages the judged texts have, read a page there and all others elsewhere."""
-    budget = "9999"
-    for length in lengths_of(0, TOKENS):
-        budget = f"where(abs(page.count - {-(-length // 16)}) < 0.5, 1, {budget})"
-    return f"topk(score, {budget})"
+    return knowing(lengths_of(0, TOKENS), number, elsewhere)
+
+
+def every_third_length():
+    """Let a budget know which lengths lie evenly between the judged ones, and read all pages at the others."""
+    judged = (*lengths_of(0, LONG_TOKENS), LONG_TOKENS // 2)
+    return knowing(judged, 5, f"where((page.count - {LONG_TOKENS // 64}) % 3 < 0.5, 5, 9999)")
 
 
 PROGRAMS = {
@@ -81,7 +96,9 @@ PROGRAMS = {
         ),
         "dense attention reads",
     ),
-    "a program that recognises the judged lengths": (REAL, written(known_lengths(), "abs", "where"), "tokens"),
+    "a program that recognises the judged lengths": (
+        REAL, written(f"topk(score, {known_lengths()})", "abs", "where"), "tokens"
+    ),
     "all raw keys read to choose few pages": (
         REAL, written('topk(dot(q, page.k, "dim").max("head", "token"), 1)'), "dense attention reads"
     ),
@@ -95,6 +112,49 @@ FURTHER = {
     "a budget that is small in numbers more exact than those that serve": (
         REAL, written("topk(score, where(page.count + 0.00000001 == page.count, 9999, 1))", "where"),
         "dense attention reads",
+    ),
+    "raw keys of all pages looked at wherever costs are not compared": (
+        REAL, written(f"refine(topk(score, {known_lengths(5)}), {FINER}, 5)", "abs", "refine", "where"),
+        "dense attention reads 1.7",
+    ),
+    "as many pages chosen of fewer that are looked at where it is timed": (
+        REAL, written(f"refine(topk(score, where((page.count + 2) % 8 < 2.5, 3, 9)), {FINER}, 3)", "refine", "where"),
+        "it reads 3 pages, and 9 at a shorter length",
+    ),
+    "as many pages chosen of fewer that pass a threshold in the first steps": (
+        REAL, written(
+            f'refine(above(score, where(page.steps.max("page") < 8, 1e9, -1e9), limit=9), {FINER}, 3)'
+            ".remember(steps=page.steps + 1)", "State", "above", "refine", "where",
+            settings='steps = State(axes=("page",), init=0.0)',
+        ),
+        "9 are charged, and nothing counts them",
+    ),
+    "as many pages chosen of more that are looked at on one KV head": (
+        REAL, written(
+            f"refine(topk(score, where(abs(kv_head.index - 9) < 0.5, 9999, 5)), {FINER}, 5)",
+            "abs", "kv_head", "refine", "where",
+        ),
+        "5 are charged, and nothing counts them",
+    ),
+    "as many pages chosen of two selections that are one where it is timed": (
+        REAL, written(
+            f"refine(union(topk(score, 4), topk(where((page.count + 2) % 8 < 2.5, 1, -1) * score, 4)), {FINER}, 3)",
+            "refine", "union", "where",
+        ),
+        "8 are charged, and nothing counts them",
+    ),
+    "a budget that knows which lengths are looked at here": (
+        LONG, written(f"topk(score, {every_third_length()})", "abs", "where"), "dense attention reads"
+    ),
+    "a budget that is another one where questions are asked": (
+        CHEAP, written(
+            f"topk(score, {knowing((1000, 2000), 'self.pages', '9999')} if self.pages < 10 else self.pages)",
+            "abs", "where", settings="pages = Int(3, 2, 28)",
+        ),
+        "at a shorter length",
+    ),
+    "a budget that covers the short texts of a task": (
+        TASK, written("topk(score, where(page.count < 60, 9999, 8))", "where"), "at a shorter length"
     ),
 }  # fmt: skip
 
@@ -120,6 +180,10 @@ def test_without_the_cheat_the_same_rule_passes():
     assert checked(PROBE, honest).status is Status.OK
     assert checked(REAL, honest).status is Status.OK
     assert checked(PROBE, written("topk(score, 0.1 * page.count)")).status is Status.OK
+    two_stages = f"refine(topk(score, 2 * self.pages), {FINER}, self.pages)"
+    assert checked(REAL, written(two_stages, "refine", settings="pages = Int(24, 1, 1024)")).status is Status.OK
+    by_mass = "refine(topp(score, .9, limit=9), score, 3)"  # what it refines by is known of every page
+    assert checked(REAL, written(by_mass, "refine", "topp")).status is Status.OK
 
 
 @pytest.mark.parametrize("name", zoo.names())

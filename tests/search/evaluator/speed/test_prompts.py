@@ -1,4 +1,4 @@
-"""What is timed is what a long answer takes: pages are completed too, as often."""
+"""What is timed is what a long answer takes: pages are completed too, of any size."""
 
 from types import SimpleNamespace
 
@@ -25,12 +25,12 @@ def lengths(workload, monkeypatch):
 
 
 @pytest.mark.parametrize("workload", [OF_PROSE, OF_THE_PROBE])
-@pytest.mark.parametrize("page_size", [16, 32])
-def test_pages_are_completed_as_often_as_in_a_long_answer(workload, page_size, monkeypatch):
+@pytest.mark.parametrize(("page_size", "times"), [(16, 1), (32, 1), (64, 2), (128, 4)])
+def test_pages_are_completed_as_often_as_in_a_long_answer_or_oftener(workload, page_size, times, monkeypatch):
     prompts = lengths(workload, monkeypatch)
     steps = NUM_TOKENS - 1
     completed = sum((length + steps) // page_size - length // page_size for length in prompts)
-    assert completed == len(prompts) * steps / page_size
+    assert completed == times * len(prompts) * steps / page_size
 
 
 def test_lengths_are_nearly_those_that_are_judged(monkeypatch):
