@@ -137,9 +137,7 @@ class SqlLedger:
         query = select(models.Campaign).order_by(models.Campaign.id.desc()).limit(1)
         with self.reading() as session:
             row = session.scalars(query if campaign_id is None else query.filter_by(id=campaign_id)).one_or_none()
-            if row is None:
-                raise LookupError("there is no campaign yet" if campaign_id is None else _missing(campaign_id))
-            return rows.campaign(row)
+            return rows.campaign(_found(row, "campaign yet" if campaign_id is None else f"campaign {campaign_id}"))
 
     @patient
     def campaigns(self) -> list[StoredCampaign]:
@@ -153,7 +151,7 @@ class SqlLedger:
         with self._writing() as session:
             settings = session.connection().scalars(SETTINGS, {"campaign": candidate.campaign_id}).one_or_none()
             if settings is None:
-                raise LookupError(_missing(candidate.campaign_id))
+                raise LookupError(f"there is no campaign {candidate.campaign_id}")
             is_new = rows.insert_candidate(session, candidate)
             row, text = candidates.of_step(session, candidate.campaign_id, candidate.step)
             if is_new:
@@ -207,7 +205,7 @@ class SqlLedger:
         """Let a proposal from outside wait for a step, and give it back with its id. Raises SubmissionError."""
         with self._writing() as session:
             if session.get(models.Campaign, submission.campaign_id) is None:
-                raise LookupError(_missing(submission.campaign_id))
+                raise LookupError(f"there is no campaign {submission.campaign_id}")
             return submissions.submit(session, submission)
 
     @patient
@@ -389,10 +387,6 @@ class SqlLedger:
         """Tell what a campaign's evaluations took, and when. Raises LookupError where there is no campaign."""
         with self.reading() as session:
             return spending.spent(session, _found(session.get(models.Campaign, campaign_id), f"campaign {campaign_id}"))
-
-
-def _missing(campaign_id: int) -> str:
-    return f"there is no campaign {campaign_id}"
 
 
 def _found(value: Found | None, what: str) -> Found:

@@ -13,7 +13,7 @@ from search.campaigns.reading import read_setup
 from search.cli import main
 from search.commands.exits import ExitCode
 from search.config import CampaignConfig, SeedProgram
-from search.kinds.pace import A_GUESS, ELSEWHERE, FROM_PAGE, GUESSED, TYPICAL_S, OnRecord
+from search.kinds.pace import A_GUESS, ELSEWHERE, FROM_PAGE, GUESSED, MEASURED_ONCE_S, OnRecord
 from search.loop import Loop, start_campaign
 from search.records import (
     Candidate,
@@ -76,7 +76,7 @@ def test_where_everybody_enters_everybody_is_counted():
 def test_without_a_database_seconds_are_those_of_the_page(db):
     told = forecast(read_setup(None, {"db": db, "candidates": 20, "workers": 4}))
     recall = next(each for each in told.stages if each.stage is Stage.RECALL)
-    assert (recall.seconds_each, recall.from_what) == (TYPICAL_S[Stage.RECALL], FROM_PAGE)
+    assert (recall.seconds_each, recall.from_what) == (MEASURED_ONCE_S[Stage.RECALL], FROM_PAGE)
     assert told.seconds == told.worker_seconds / 4 > 0
     assert told.dollars == 0
     assert told.disk_bytes > 0
@@ -84,9 +84,9 @@ def test_without_a_database_seconds_are_those_of_the_page(db):
 
 def test_seconds_of_the_page_are_what_the_page_says():
     told = dict(re.findall(r"^\| evaluation: (\w+) \|[^|]*\| ([\d.]+) \|", PAGE.read_text(), re.MULTILINE))
-    stages = set(TYPICAL_S) - set(GUESSED) - {Stage.CHECK}  # of which the page tells no mean
+    stages = set(MEASURED_ONCE_S) - set(GUESSED) - {Stage.CHECK}  # of which the page tells no mean
     assert {stage.value for stage in stages} == set(told)
-    assert {stage: TYPICAL_S[stage] for stage in stages} == {
+    assert {stage: MEASURED_ONCE_S[stage] for stage in stages} == {
         stage: pytest.approx(float(told[stage.value]), rel=0.05) for stage in stages
     }
 
