@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from search.commands.exits import CommandError
+from search.commands.exits import CommandError, explain
 from search.commands.options import DATABASE_VARIABLE
 from search.commands.output import note
-from search.store.errors import SchemaError
+from search.store.errors import SchemaError, StoreError
 from search.store.patience import PATIENCE_S
 from search.telling.passwords import without_passwords
 from vortex_dsl.errors import listed
@@ -29,8 +29,31 @@ def opened(place: str, max_outage: float = PATIENCE_S) -> Iterator[SqlLedger]:
     """
     from search.store.ledger import SqlLedger
 
-    with closing(SqlLedger(place, patience_s=max_outage, told=note)) as ledger:
+    with closing(SqlLedger(place, patience_s=max_outage, told=note)) as ledger, _looked_into(place, ledger):
         yield ledger
+
+
+@contextmanager
+def _looked_into(place: str, ledger: SqlLedger) -> Iterator[None]:
+    """Where something fails that nobody foresaw, see whether a row of the database is to blame. Raises StoreError."""
+    try:
+        yield
+    except Exception as error:  # told as ever where no row is odd
+        if isinstance(error, OSError) or explain(error) is not None:
+            raise
+        if found := _odd_row(ledger):
+            raise StoreError(
+                f"The database {without_passwords(place)!r} holds what no version of vortex-search writes: {found}. "
+                "Mend that row, or take a copy of the database from before it was edited or damaged."
+            ) from error
+        raise
+
+
+def _odd_row(ledger: SqlLedger) -> str:
+    from search.store.shown.odd import odd_row
+
+    with ledger.engine.begin() as connection:
+        return odd_row(connection)
 
 
 @contextmanager
@@ -41,7 +64,7 @@ def existing(place: str, max_outage: float | None = None) -> Iterator[SqlLedger]
     """
     check_there(place)
     if max_outage is None:
-        with closing(_to_read(place)) as ledger:
+        with closing(_to_read(place)) as ledger, _looked_into(place, ledger):
             yield ledger
     else:
         with opened(place, max_outage) as ledger:
@@ -94,6 +117,8 @@ def candidate_of(ledger: Ledger, name: str) -> Record:
         raise CommandError("the name of a candidate is empty; give its id, as `vortex leaderboard` lists them")
     try:
         return ledger.find(name)
+    except KeyError:  # of what a row should hold, not of a name
+        raise
     except LookupError as error:
         told = f"{error.args[0]}; `vortex leaderboard` lists ids, --db names another database"
         raise CommandError(told) from error

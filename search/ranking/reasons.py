@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from search.report.columns import Fitted
 from search.report.wording import cut
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Reasons:
         reasons = [cut(reason, room) for *_, reason in self.rows]
         for (number, name, _), reason in zip(self.rows, reasons, strict=True):
             drawn.add_row(Text(number), Text(name), Text(reason))
-        yield drawn
+        yield Fitted(drawn, ())
         if any(reason.endswith(CUT) for reason in reasons):
             yield Text(f"a reason that ends in {CUT} is cut: `vortex show ID` tells all of it", style="dim italic")
 
