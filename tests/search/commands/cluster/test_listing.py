@@ -49,7 +49,7 @@ def test_it_is_told_as_json_too(nodes, capsys):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["cluster", "--ray", "nonsense"], ExitCode.INFRASTRUCTURE, "give it as HOST:PORT"),
+        (["cluster", "--ray", "nonsense"], ExitCode.USAGE, "must be HOST:PORT of a cluster's head"),
         (["cluster", "--ray", "127.0.0.1:1"], ExitCode.INFRASTRUCTURE, "there is none here"),
         (["worker"], ExitCode.USAGE, "either --ray HOST:PORT, to join a cluster, or --head"),
         (["worker", "--head", "--ray", "a:1"], ExitCode.USAGE, "either --ray"),
