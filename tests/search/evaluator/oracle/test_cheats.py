@@ -329,6 +329,5 @@ def test_a_program_that_reads_less_where_it_is_timed_than_where_it_is_judged_is_
 
 def test_there_are_as_many_as_the_page_says():
     times_faster_than_its_bytes = 1
-    kinds = PROGRAMS, FURTHER, BACKENDS, OTHERWISE
-    assert sum(map(len, kinds)) + times_faster_than_its_bytes == 16
-    assert "sixteen ways to cheat" in PAGE.read_text()
+    number = sum(map(len, (PROGRAMS, FURTHER, BACKENDS, OTHERWISE))) + times_faster_than_its_bytes
+    assert f"has {number} ways to cheat" in PAGE.read_text()
