@@ -1,9 +1,10 @@
 """The compiled loops of a CPU against what storage kinds and selections mean."""
 
+import numpy as np
 import pytest
 import torch
 
-from kernels.host import cpu
+from kernels.host import cpu, products
 from kernels.host.compiled import compiled
 from vortex_dsl import storage
 from vortex_dsl.ops.selection import _best, _room
@@ -46,6 +47,19 @@ def test_a_contraction_is_the_product_with_what_is_read(kind: str, num_queries: 
     pages, query = torch.randint(1, NUM_PAGES, (4, 70)), torch.randn(4, num_queries, length)
     expected = torch.einsum("rqd,rpvd->rpvq", query.double(), values[pages].double())
     torch.testing.assert_close(cpu.contract(memory, field, pages, query).double(), expected, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("num_queries", range(1, 8))
+@pytest.mark.parametrize("num_pages", [1, 2, 5, 6])
+def test_a_contraction_stores_nothing_beside_its_products(num_queries: int, num_pages: int) -> None:
+    memory, field, _ = stored("int4", 64)
+    size, beside = num_pages * VECTORS * num_queries, 32
+    room, query = np.full(size + 2 * beside, 7.5, np.float32), torch.randn(1, num_queries, 64).numpy()
+    out = room[beside : beside + size].reshape(num_pages, VECTORS, num_queries)
+    products.contract_row(memory, (*cpu.TABLES, np.zeros(0, np.int64)), field.code, np.arange(num_pages), query, out)
+    assert (room[:beside] == 7.5).all()
+    assert (room[beside + size :] == 7.5).all()
+    assert (out != 7.5).all()
 
 
 def test_infinity_and_no_number_reach_the_product() -> None:
