@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from search.config import CampaignConfig
     from search.contracts import Evaluator, Ledger
+    from search.parents import Leader
     from search.records import Candidate, Record, Workload
 
 LEASE_S = 30.0  # how long a killed driver's evaluations stay blocked
@@ -63,12 +64,20 @@ class Tasks:
     def confirming(self, records: Sequence[Record]) -> Iterator[Job]:
         """Ask for leaders and rivals again: fresh engine, other problems, on the split that no proposer is shown."""
         seed, device = self._config.evaluation_seed + 1, self._config.steered_on
+        found = (*leaders(records, steered_on=device), *self.rivals(records))
         for stage in (stage for stage in LOSSES if stage in self._config.stages):
-            for each in (*leaders(records, steered_on=device), *rivals(records, device)):
+            for each in found:
                 candidate = each.record.candidate
                 workload = held_out(self._config.workload(stage, each.ratio), seed)
                 if not self._is_refused(candidate, workload):  # as at the lengths of questions, which are shorter
                     yield Job(self.task(candidate, workload, seed, fresh=True), candidate.id)
+
+    def rivals(self, records: Sequence[Record]) -> list[Leader]:
+        """Give the published rules that are confirmed beside leaders (`search.parents.rivals`)."""
+        config = self._config
+        are_all_decoded = config.published_share == 1 and Stage.FIDELITY in config.stages
+        decoded = {ratio: config.workload(Stage.FIDELITY, ratio) for ratio in config.ratios} if are_all_decoded else {}
+        return rivals(records, config.steered_on, decoded)
 
     def keys(self, candidate: Candidate) -> set[EvaluationKey]:
         """Give the keys of all that a run would measure of a candidate, here and now."""

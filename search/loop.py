@@ -23,7 +23,7 @@ from search.kinds.elsewhere import Everywhere
 from search.observer import Observer, Running, Silent
 from search.outcome import End, Outcome, OutOfOrderError, fruitful, fruitless
 from search.outside.arrivals import Arrivals
-from search.parents import front, leaders, rivals, untimed
+from search.parents import front, leaders, untimed
 from search.ranking.simpler import num_searched, stands_for
 from search.records import (
     Candidate,
@@ -371,8 +371,9 @@ class Loop:
         if self._draining:
             return self._end(End.INTERRUPTED, "interrupted; resume goes on from here")
         if front(self._history.records):
-            records, device = self._history.records, self.config.steered_on
-            best, others = tuple(leaders(records, steered_on=device)), tuple(rivals(records, device))
+            records = self._history.records
+            best = tuple(leaders(records, steered_on=self.config.steered_on))
+            others = tuple(self._tasks.rivals(records))
             done = self._end(*fruitful(self._dispatcher.missing, self._proposals.why))
             pairs = ((each, stands_for(each.record, records, each.ratio)) for each in best)
             longer = {each.record.candidate.step: (each.record, other) for each, other in pairs if other is not None}

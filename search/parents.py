@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from search.archive.archive import LEADER_LOSS, NUM_LEADERS, Point, fastest, within
 from search.archive.fronts import front_of
 from search.archive.speeds import Modelled, cost_ratio, fit_speed
+from search.ranking.comparison import Circumstances
+from search.ranking.leads import KL, lead_of
 from search.ranking.simpler import replaced
 from search.records import Record, Stage, Status
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from search.archive.archive import Archive
     from search.archive.speeds import Speed
-    from search.records import Context
+    from search.records import Context, Workload
 
 SEED = "seed"  # the operator of a seed's proposal
 GIVEN = "given"  # the proposer of what a person gives
@@ -129,11 +131,47 @@ def untimed(records: Sequence[Record], floor: float = 0.0, steered_on: str = "")
     return [each for each in left if (answered := accuracy(each.record, each.ratio)) is None or answered >= floor]
 
 
-def rivals(records: Sequence[Record], steered_on: str = "") -> list[Leader]:
-    """Give the published rules with which leaders are compared on held-out data: the best that do not lead."""
-    leading = {(each.record.candidate.step, each.ratio) for each in leaders(records, steered_on=steered_on)}
-    best = (each for ratio in judged_ratios(records) for each in _published(records, ratio)[:NUM_RIVALS])
-    return [each for each in best if (each.record.candidate.step, each.ratio) not in leading]
+def rivals(
+    records: Sequence[Record], steered_on: str = "", all_decoded: Mapping[float, Workload] | None = None
+) -> list[Leader]:
+    """Give the published rules with which leaders are compared on held-out data: none that lead themselves.
+
+    The best at each cost ratio. Where all of them are decoded a leader is told from each, so that those follow besides
+    which are not surely behind on the texts that proposers see. all_decoded: fidelity's workload there, by cost ratio.
+    """
+    leading = leaders(records, steered_on=steered_on)
+    found = [each for ratio in judged_ratios(records) for each in _published(records, ratio)[:NUM_RIVALS]]
+    for leader in leading:
+        if all_decoded and leader.ratio in all_decoded:
+            found += _doubted(leader, records, all_decoded[leader.ratio])
+    places = {(each.record.candidate.step, each.ratio): each for each in found}
+    led = {(each.record.candidate.step, each.ratio) for each in leading}
+    return [each for place, each in places.items() if place not in led]
+
+
+def _doubted(leader: Leader, records: Sequence[Record], workload: Workload) -> list[Leader]:
+    """Give the published rules over which the lead of a found one is not sure; none of a published leader's."""
+    if not _is_found(leader.record):
+        return []
+    ratio = leader.ratio
+    known = Circumstances({workload.digest: workload}, {})
+    number = sum(_is_found(each) and loss(each, ratio, Stage.FIDELITY) is not None for each in records)
+
+    def is_sure(other: Record) -> bool:
+        lead = lead_of(_decoded(leader.record, ratio), _decoded(other, ratio), KL, known, num_chosen_from=number)
+        return lead is not None and lead.least > 0
+
+    return [each for each in _published(records, ratio, Stage.FIDELITY) if not is_sure(each.record)]
+
+
+def _is_found(record: Record) -> bool:
+    return record.candidate.proposal.operator not in (SEED, REFERENCE)
+
+
+def _decoded(record: Record, ratio: float) -> Record:
+    """Leave of a record what fidelity says at a cost ratio."""
+    found = record.evaluation(Stage.FIDELITY, ratio)
+    return replace(record, evaluations=(found,) if found else ())
 
 
 def _published(records: Sequence[Record], ratio: float, stage: Stage | None = None) -> list[Leader]:

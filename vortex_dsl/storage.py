@@ -81,7 +81,7 @@ def quantize(x: Tensor, kind: str) -> tuple[Tensor, Tensor]:
     # By a tensor: on CUDA, torch multiplies by the reciprocal of a number, and a scale that is off by its last bit
     # decides ties otherwise, which are frequent among bfloat16 numbers.
     scale = x.abs().amax(-1, keepdim=True) / x.new_full((), largest)
-    codes = (x / scale).where(scale > 0, 0.0).nan_to_num(0.0).round().clamp(-largest, largest)
+    codes = (x / scale).nan_to_num_(0.0, 0.0, 0.0).round_().clamp_(-largest, largest)  # by a scale of 0: infinite
     return codes.to(_torch().int8), scale
 
 

@@ -13,12 +13,14 @@ Only signatures of one cost ratio, workload and model can be compared: their row
 from __future__ import annotations
 
 import itertools
+from string import hexdigits
 
 import numpy as np
 
 UNIT = 16  # tokens: the smallest page, so that rules of different page sizes can be compared
 NUM_BINS, BITS = 512, 2  # a likeness of .9 is estimated to .016 (standard error), one of .5 to .03
 SIZE = NUM_BINS * BITS // 8  # bytes of a signature
+NUM_DIGITS = 2 * SIZE  # hex digits of it
 _ROOM = 64  # signatures, at first
 _PAIRS = np.uint64(0x5555_5555_5555_5555)  # the lower bit of each kept minimum
 
@@ -99,15 +101,16 @@ def _densified(least: np.ndarray, filled: np.ndarray) -> np.ndarray:
     raise AssertionError("one bin is filled, and is drawn some time")
 
 
+def is_signature(text: str) -> bool:
+    """Say whether a text may be a signature: whoever reads another is told of it by ValueError."""
+    return len(text) == NUM_DIGITS and all(each in hexdigits for each in text)
+
+
 def _words(signature: str) -> np.ndarray:
     """Read a signature. Raises ValueError."""
-    try:
-        found = np.frombuffer(bytes.fromhex(signature), "<u8")
-    except ValueError:
-        found = np.empty(0)
-    if found.size * 8 != SIZE or len(signature) != 2 * SIZE:
-        raise ValueError(f"a signature of behaviour is {2 * SIZE} hex digits, but this is {signature[:40]!r}")
-    return found
+    if not is_signature(signature):
+        raise ValueError(f"a signature of behaviour is {NUM_DIGITS} hex digits, but this is {signature[:40]!r}")
+    return np.frombuffer(bytes.fromhex(signature), "<u8")
 
 
 def _likeness(one: np.ndarray, others: np.ndarray) -> np.ndarray:

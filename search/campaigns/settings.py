@@ -117,12 +117,10 @@ def judged_by(setup: Setup, model: ModelFacts, *, as_written: bool = False) -> C
 def seed_programs(files: Iterable[Path], shape: Shape) -> tuple[SeedProgram, ...]:
     """Read programs to begin with, each of which must load and trace at the model's shape.
 
-    Raises ConfigError for a file that is not there or given twice, ProgramError with file and line for a text.
+    Raises ConfigError for one that is given twice, ProgramError with file and line for a text that is refused.
     """
     found: dict[SeedProgram, Path] = {}
     for file in files:
-        if not file.is_file():
-            raise ConfigError(f"there is no seed program {file}; give the path of a program's text")
         program = load_program(file)
         trace(program, shape)
         given = SeedProgram(program.text)

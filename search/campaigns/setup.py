@@ -192,6 +192,19 @@ class Setup(BaseModel):
             raise ValueError(str(error).removeprefix(f"{name} ")) from None
         return given
 
+    @field_validator("text", "seed_programs")
+    @classmethod
+    def _files(cls, given: Any, about: ValidationInfo) -> Any:
+        """Refuse here what is not there: it is read after the model, and by who goes on with a campaign not at all."""
+        if (about.context or {}).get(GOES_ON):
+            return given
+        for file in given if isinstance(given, tuple) else filter(None, (given,)):
+            try:
+                file.open("rb").close()
+            except OSError as error:
+                raise ValueError(f"{file} cannot be read: {error.strerror}; give the path of a file") from None
+        return given
+
     @field_validator("ray")
     @classmethod
     def _an_address(cls, given: str) -> str:

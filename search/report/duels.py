@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from search.evaluator import intervals
-from search.ranking.comparison import IncomparableError, compare
+from search.ranking.leads import by_alike, lead_of
 from search.records import Stage
-from search.report.merit import KL, RETRIEVAL, Merit, figure, is_bounded, is_found
+from search.report.merit import RETRIEVAL, Merit, figure, is_bounded, is_found
 from search.workloads import HELD_OUT, SEARCH
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from search.ranking.standing import Standing
     from search.records import Record
     from search.report.material import Place
-
-BY_DOCUMENTS = 2**0.5  # texts of few documents stray by twice the variance they show (`evaluator.fidelity.figures`)
 
 
 @dataclass(frozen=True)
@@ -123,21 +121,11 @@ class Judges:
         theirs, mine = (self._record(each, merit, split) for each in (other, found))
         if theirs is None or mine is None:
             return None
-        try:
-            differences = compare([theirs, mine], self.known)
-        except IncomparableError:
+        number = self.chosen.on(split)
+        lead = lead_of(mine, theirs, merit.figure, self.known, num_chosen_from=number)
+        if lead is None:
             return None
-        fit = (d for d in differences if d.figure == merit.figure and not d.part)
-        for each in fit:
-            if each.low is None or each.high is None:
-                continue
-            value, low, high = each.difference, each.low, each.high
-            if merit is KL:
-                value, low, high = -value, -high, -low
-            number = self.chosen.on(split)
-            least = value - (value - low) * intervals.widening(number, each.num_pairs - 1) * _by_alike(merit, split)
-            return Gain(value, low, high, is_paired=True, least=least, num_chosen_from=number)
-        return None
+        return Gain(lead.value, lead.low, lead.high, is_paired=True, least=lead.least, num_chosen_from=number)
 
     def _record(self, standing: Standing, merit: Merit, split: str) -> Record | None:
         record = (self.place.confirming if split == HELD_OUT else self.place.seen).get(standing.id)
@@ -159,15 +147,10 @@ class Judges:
             return Gain(theirs - mine, None, None, is_paired=False, num_chosen_from=number)
         ordered = (sorted(sign * end for end in each if end is not None) for each in bounds)
         (low, high), (other_low, other_high) = ordered
-        more = intervals.widening(number) * _by_alike(merit, split)
+        more = intervals.widening(number) * by_alike(merit.figure, split)
         least = theirs - (theirs - other_low) * more - (mine + (high - mine) * more)
         ends = other_low - high, other_high - low
         return Gain(theirs - mine, *ends, is_paired=False, least=least, num_chosen_from=number)
-
-
-def _by_alike(merit: Merit, split: str) -> float:
-    """Give how many times as wide an interval over texts of few documents has to be."""
-    return BY_DOCUMENTS if merit is KL and split == SEARCH else 1.0
 
 
 def _lead_of(duel: Duel) -> tuple[bool, float, int]:

@@ -87,10 +87,7 @@ def connect(place: str, *, read_only: bool = False) -> Engine:
     if parsed.get_backend_name() == "sqlite":
         return _connect_sqlite(parsed, read_only=read_only)
     arguments = {"connect_timeout": CONNECT_TIMEOUT_S, **UNHEARD}
-    try:
-        engine = create_engine(parsed, connect_args=arguments, pool_pre_ping=True)
-    except ModuleNotFoundError as error:
-        raise StoreError(f"PostgreSQL needs {error.name}: pip install 'vortex-search[postgres]'.") from error
+    engine = create_engine(parsed, connect_args=arguments, pool_pre_ping=True)
     return reader(engine) if read_only else engine
 
 
@@ -111,7 +108,7 @@ def _parse(place: str) -> URL:
     try:
         parsed = make_url(place)
         backend = parsed.get_backend_name()
-        parsed.get_dialect()
+        parsed.get_dialect().import_dbapi()
     except ModuleNotFoundError as error:
         raise StoreError(f"PostgreSQL needs {error.name}: pip install 'vortex-search[postgres]'.") from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:

@@ -18,6 +18,8 @@ from vortex_dsl.ops.frame import Best, Frame, numeric
 from vortex_dsl.values import DIM, PAGE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vortex_dsl.analysis.stages import Contraction
     from vortex_dsl.graph.graph import Field, Graph
     from vortex_dsl.node import Node
@@ -255,21 +257,38 @@ def _pages(env: dict[Node, torch.Tensor], some: slice) -> dict[Node, torch.Tenso
     return {node: x[:, some] if PAGE in node.type.names else x for node, x in env.items()}
 
 
-def read_back(field: Field, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Give complete pages' field as select reads it, float32 [rows, *axes], whatever else a program stores.
+class ReadBack:
+    """A field as select reads it, whatever else a program stores; what no page decides is computed once for all."""
 
-    k, v: [rows, token, dim], any float dtype.
-    """
-    nodes = reachable((field.as_read,))
-    size = max(1, BLOCK_ELEMENTS // widest(nodes))
-    blocks = zip(k.split(size), v.split(size), strict=True)
-    return torch.cat([_full_rows(_evaluated(nodes, *some)[field.as_read], len(some[0])) for some in blocks])
+    def __init__(self, field: Field) -> None:
+        self._field, self._nodes = field.as_read, reachable((field.as_read,))
+        self._fixed: dict[Node, torch.Tensor] = {}
+        evaluate(_of_no_page(self._nodes), self._fixed, Frame(lead=1), torch.device("cpu"))
+
+    def __call__(self, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """Give the field of complete pages: float32 [rows, *axes]. k, v: [rows, token, dim], any float dtype, CPU."""
+        size = max(1, BLOCK_ELEMENTS // widest(self._nodes))
+        blocks = zip(k.split(size), v.split(size), strict=True)
+        found = (_evaluated(self._nodes, *some, self._fixed)[self._field] for some in blocks)
+        return torch.cat([_full_rows(each, len(some)) for each, some in zip(found, k.split(size), strict=True)])
 
 
-def _evaluated(nodes: tuple[Node, ...], k: torch.Tensor, v: torch.Tensor) -> dict[Node, torch.Tensor]:
-    """Evaluate nodes of summarize for some pages."""
+def _of_no_page(nodes: tuple[Node, ...]) -> list[Node]:
+    """Leave out of nodes, operands first, whatever depends on keys or values."""
+    found: dict[Node, None] = {}
+    for node in nodes:
+        if node.op != "input" and all(arg in found for arg in node.args):
+            found[node] = None
+    return list(found)
+
+
+def _evaluated(
+    nodes: tuple[Node, ...], k: torch.Tensor, v: torch.Tensor, known: Mapping[Node, torch.Tensor] | None = None
+) -> dict[Node, torch.Tensor]:
+    """Evaluate nodes of summarize for some pages. known: those that are computed already."""
     inputs = {"k": k, "v": v}
     env = {node: inputs[node.attr("name")].float() for node in nodes if node.op == "input"}
+    env.update(known or {})
     evaluate(nodes, env, Frame(lead=1), k.device)
     return env
 

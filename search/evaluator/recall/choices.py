@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vortex_dsl.backends.batched import Loaded, Step, contract, read_back
+from vortex_dsl.backends.batched import Loaded, ReadBack, Step, contract
 from vortex_dsl.backends.contract import Decode
 from vortex_dsl.backends.decoding import Run, choosing_layer
 from vortex_dsl.backends.torch_backend import Torch
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vortex_dsl.graph.graph import Field, Graph
 
 
-MAX_STORED_BYTES = 32 << 20  # of one part: every key of two kinds at all layers of a part of the screen
+MAX_STORED_BYTES = 64 << 20  # of one part: two fields of a vector a page at all layers of four texts of 4,000 tokens
 
 
 class Opened:
@@ -139,6 +139,7 @@ class Choices:
         self._k, self._v = (Opened(x, graph.page_size) for x in (part.recording.k, part.recording.v))
         self._graph, self._model, self._part, self._recording = graph, model, part, part.recording
         self._backend = SummarizedOnce(graph)
+        self._readers: dict[str, ReadBack] = {}
 
     def attended(self) -> Iterator[tuple[list[int], torch.Tensor | None]]:
         """Give what layers attend to at the judged steps: bool [step, row, page], rows being texts x KV heads.
@@ -171,7 +172,9 @@ class Choices:
     def _made(self, field: Field, place: int) -> torch.Tensor:
         k = self._k.pages(place)
         v = self._v.pages(place) if self._stores_values else k  # which nobody looks at
-        return read_back(field, k.flatten(0, 1), v.flatten(0, 1)).unflatten(0, k.shape[:2])
+        if field.name not in self._readers:
+            self._readers[field.name] = ReadBack(field)
+        return self._readers[field.name](k.flatten(0, 1), v.flatten(0, 1)).unflatten(0, k.shape[:2])
 
     @cached_property
     def _stores_values(self) -> bool:

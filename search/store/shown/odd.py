@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from dataclasses import MISSING, fields
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import JSON, Boolean, Column, DateTime, Integer, LargeBinary, Table, Text, text
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from search.behaviour.signatures import NUM_DIGITS, is_signature
 from search.records import Environment, Workload
 from search.store.models import Base
 
@@ -23,12 +25,14 @@ if TYPE_CHECKING:
 
 MAX_SHOWN = 60  # characters of what is odd
 LENGTHS = re.compile(r"[\d,]*")
+SCREENS = text("SELECT id, answers FROM evaluation WHERE stage = 'screen' AND answers <> ''")
 OF = {"workload": Workload, "environment": Environment}  # what a definition is of, by table
 
 
 def odd_row(connection: Connection) -> str:
     """Tell of the first row that no version of ours writes, and what is odd about it; nothing where there is none."""
-    return next((told for table in Base.metadata.sorted_tables for told in _odd(connection, table)), "")
+    in_tables = (told for table in Base.metadata.sorted_tables for told in _odd(connection, table))
+    return next(itertools.chain(in_tables, _odd_signatures(connection)), "")
 
 
 def _odd(connection: Connection, table: Table) -> Iterator[str]:
@@ -40,11 +44,24 @@ def _odd(connection: Connection, table: Table) -> Iterator[str]:
         for (column, wanted, fits), value in zip(rules, row, strict=True):
             if not (value is None and column.nullable) and not fits(value):
                 key = ", ".join(f"{table.columns[place].name} {row[place]}" for place in keys)
-                seen = repr(value) if len(repr(value)) <= MAX_SHOWN else f"{repr(value)[:MAX_SHOWN]}…"
-                yield f"in table {table.name}, row {key}, {column.name} is {seen} and must be {wanted}"
+                yield f"in table {table.name}, row {key}, {column.name} is {_shown(value)} and must be {wanted}"
     if connection.dialect.name == "sqlite":
         for _, number, parent, _ in connection.execute(text(f"PRAGMA foreign_key_check({quoted})")):
             yield f"in table {table.name}, row {number} refers to a row of table {parent} that is not there"
+
+
+def _odd_signatures(connection: Connection) -> Iterator[str]:
+    """Tell of screens whose answers are no signature of behaviour: what a column holds depends on the stage there."""
+    for number, answers in connection.execute(SCREENS):
+        if not is_signature(answers):
+            yield (
+                f"in table evaluation, row id {number}, of a screen, answers is {_shown(answers)} and must be a "
+                f"signature of behaviour, {NUM_DIGITS} hex digits"
+            )
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if len(repr(value)) <= MAX_SHOWN else f"{repr(value)[:MAX_SHOWN]}…"
 
 
 def _rule(column: Column[Any]) -> tuple[str, Fits]:

@@ -49,6 +49,15 @@ def file(tmp_path):
     return written
 
 
+@pytest.fixture
+def named(tmp_path):
+    """Put there the files that `WHOLE` names."""
+    tmp_path.joinpath("deeper").mkdir()
+    for name in ("words.txt", "a.py", "deeper/b.py"):
+        tmp_path.joinpath(name).touch()
+
+
+@pytest.mark.usefixtures("named")
 def test_a_file_says_everything(file, tmp_path):
     setup = read_setup(file(WHOLE))
     assert (setup.model, setup.tokens, setup.seed, setup.lag, setup.patience) == ("smollm2", 2000, -3, 32, 20)
@@ -69,12 +78,14 @@ def test_without_a_file_everything_has_its_default():
     assert (setup.model, setup.candidates, setup.workers, setup.round) == ("probe", 100, 1, PROPOSERS)
 
 
+@pytest.mark.usefixtures("named")
 def test_options_stand_above_the_file_and_the_file_above_what_is_usual(file):
     setup = read_setup(file(WHOLE), {"candidates": 9, "ratios": [4.0], "proposers": ["random"]})
     assert (setup.candidates, setup.ratios, setup.round) == (9, (4.0,), ("random",))
     assert (setup.tokens, setup.seed) == (2000, -3)
 
 
+@pytest.mark.usefixtures("named")
 def test_an_option_changes_one_key_of_an_endpoint(file):
     text = WHOLE.replace("big", "llm")
     endpoint = read_setup(file(text), {"endpoints": {"llm": {"price": (3.0, 4.0)}}}).endpoints["llm"]
@@ -99,6 +110,7 @@ def test_an_option_changes_one_key_of_an_endpoint(file):
         ("model = ''", "model must have at least 1 character, but is ''"),
         ("model = 3", "model must be a text, but is 3"),
         ("seed_programs = [3]", "seed_programs.0 must be a path, but is 3"),
+        ("seed_programs = ['none.py']", "none.py cannot be read: No such file or directory; give the path of a file"),
         ("[endpoints]\nllm = 3", "endpoints.llm must be a"),
         ("seed = 9223372036854775808", "seed must be less than or equal to"),
         ("max_seconds = nan", "max_seconds must be a finite number"),

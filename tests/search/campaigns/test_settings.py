@@ -50,9 +50,7 @@ def test_a_seed_program_that_is_refused_names_file_line_and_column(tmp_path):
     assert refused.value.line == line
 
 
-def test_a_seed_program_that_is_not_there_or_stands_twice_is_refused(tmp_path, mine):
-    with pytest.raises(ConfigError, match=r"no seed program .*nowhere\.py"):
-        seed_programs([tmp_path / "nowhere.py"], SHAPE)
+def test_a_seed_program_that_stands_twice_is_refused(mine):
     with pytest.raises(ConfigError, match="are one text"):
         seed_programs([mine, mine], SHAPE)
 

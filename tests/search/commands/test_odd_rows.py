@@ -31,6 +31,9 @@ CHANGES = {
         SHOW, "and must be a JSON object with device, driver",
     ),
     "UPDATE measurement SET value = 'good'": (SHOW, "value is 'good' and must be a number"),
+    "UPDATE evaluation SET stage = 'screen', answers = 'abcd' WHERE id = 1": (
+        SHOW, "row id 1, of a screen, answers is 'abcd' and must be a signature of behaviour, 256 hex digits",
+    ),
     "UPDATE standing SET lengths = 'x'": (BOARD, "lengths is 'x' and must be whole numbers with commas between"),
 }  # fmt: skip
 
