@@ -44,9 +44,11 @@ BY_HAND = (
 
 def write(url: str, file: Path, *beside: str) -> None:
     """Write the index, and of each rule its page, its curve and its text, beside the files of both campaigns."""
+    asked = {each.name: each.read_text() for each in (file, *map(Path, beside[1:]))}  # which may lie in the folder
     shutil.rmtree(HERE, ignore_errors=True)
     HERE.mkdir()
-    shutil.copy(file, HERE / file.name)
+    for name, content in asked.items():
+        (HERE / name).write_text(content)
     material, place, claims = _answered(url)
     holders = {each.found.id: each.found for each in claims if each.found}
     lines = [f"# Rules that were found\n\n{_circumstances(material, place, file, 'finds them')}\n"]
@@ -71,7 +73,6 @@ def _answered(url: str) -> tuple[Material, Place, list[Claim]]:
 
 def _beside(url: str, file: Path) -> list[str]:
     """Tell what a campaign answers that measures every published rule."""
-    shutil.copy(file, HERE / file.name)
     material, place, claims = _answered(url)
     told = [f"{sentence(each)} {_short(each)}\n\n{_table(each)}" for each in claims]
     return ["## Beside every published rule\n", f"{_circumstances(material, place, file, 'measures them')}\n", *told]

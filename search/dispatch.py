@@ -79,13 +79,18 @@ class Tasks:
         decoded = {ratio: config.workload(Stage.FIDELITY, ratio) for ratio in config.ratios} if are_all_decoded else {}
         return rivals(records, config.steered_on, decoded)
 
-    def keys(self, candidate: Candidate) -> set[EvaluationKey]:
-        """Give the keys of all that a run would measure of a candidate, here and now."""
+    def are_here(self, record: Record) -> list[Evaluation]:
+        """Give what a record holds of all that a run would measure of its candidate here and now.
+
+        Budgets are fitted for no other stages than it came to: that takes most of the time of who resumes a campaign.
+        """
+        candidate, config = record.candidate, self._config
         if candidate.status is not Status.OK:
-            return set()
-        config = self._config
-        workloads = (config.workload(*each) for each in course(candidate, config))
-        return {self.task(candidate, workload, config.evaluation_seed).key for workload in workloads}
+            return []
+        stages = {e.key.stage for e in record.evaluations}
+        workloads = (config.workload(*each) for each in course(candidate, config) if each[0] in stages)
+        keys = {self.task(candidate, workload, config.evaluation_seed).key for workload in workloads}
+        return [e for e in record.evaluations if e.key in keys]
 
     def _is_refused(self, candidate: Candidate, workload: Workload) -> bool:
         """Say whether no budget brings it to the cost ratio at these lengths: it would be another rule's row."""

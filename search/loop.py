@@ -15,6 +15,7 @@ from search.archive.history import History
 from search.archive.published import Published
 from search.archive.unmeasured import Unmeasured, as_settled
 from search.asking.proposals import ANSWER_S, Proposals, Whose
+from search.campaigns.saying import said
 from search.campaigns.turns import Turns
 from search.config import CampaignConfig, ConfigError
 from search.contracts import Paid, Patient
@@ -170,13 +171,8 @@ class Loop:
 
     def _restore(self, lacking: Sequence[Unmeasured] = ()) -> None:
         """Read what is recorded, with what steps were settled without, and start again what has a stage left."""
-        settled = {each.place for each in lacking}
-        for recorded in self._ledger.records(self._campaign.id):
-            record, ours = as_settled(recorded, lacking), self._tasks.keys(recorded.candidate)
-            step, here = record.candidate.step, [e for e in record.evaluations if e.key in ours]
-            kept = tuple(e for e in here if e.status not in UNFINISHED or (step, e.key) in settled)
-            self._remember(known := Record(record.candidate, kept))
-            self._dispatcher.follow(known, *kept)
+        with said(f"reading what is known of campaign {self._campaign.id}", at_once=False):
+            self._read(lacking)
         history = self._history
         for step in range(history.num_steps):
             self._next(step)
@@ -186,6 +182,16 @@ class Loop:
         held = set(self._held)
         for step in [s for s in range(history.num_settled, history.num_steps) if s not in held]:
             self._start_next(step)
+
+    def _read(self, lacking: Sequence[Unmeasured]) -> None:
+        """Remember all steps on record, with what was measured of them here and now."""
+        settled = {each.place for each in lacking}
+        for recorded in self._ledger.records(self._campaign.id):
+            record = as_settled(recorded, lacking)
+            step, here = record.candidate.step, self._tasks.are_here(record)
+            kept = tuple(e for e in here if e.status not in UNFINISHED or (step, e.key) in settled)
+            self._remember(known := Record(record.candidate, kept))
+            self._dispatcher.follow(known, *kept)
 
     def _search(self, *, pauses: bool) -> None:
         """Take steps until there are no more, and see to the leaders."""
