@@ -108,7 +108,10 @@ def _parse(place: str) -> URL:
     try:
         parsed = make_url(place)
         backend = parsed.get_backend_name()
-        parsed.get_dialect().import_dbapi()
+        if backend == "postgresql":
+            parsed.get_dialect().import_dbapi()
+        else:
+            parsed.get_dialect()
     except ModuleNotFoundError as error:
         raise StoreError(f"PostgreSQL needs {error.name}: pip install 'vortex-search[postgres]'.") from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:

@@ -60,7 +60,8 @@ def test_a_plugin_that_is_not_installed_is_told(monkeypatch):
 
 
 def test_where_several_are_installed_it_says_how_this_one_is_chosen(monkeypatch):
-    monkeypatch.delenv(check.CHOICE, raising=False)
+    monkeypatch.setenv(check.CHOICE, "")  # which the check sets by itself: so that it is gone afterwards
+    monkeypatch.delenv(check.CHOICE)
     monkeypatch.setattr(check, "installed", lambda: {"vortex-1": check.PACKAGE, "vortex-9": "vortex_9.serving"})
     found = check._plugin()
     assert found.is_right
