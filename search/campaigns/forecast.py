@@ -15,7 +15,7 @@ from search.campaigns.settings import settings_of, wishes_of
 from search.foresight.outlook import LUCKY
 from search.kinds.elsewhere import REPEATED
 from search.kinds.pace import on_record
-from search.parents import LOSSES, REFERENCE
+from search.parents import LOSSES, NUM_RIVALS, REFERENCE
 from search.records import Stage
 from search.workloads import NUM_DOCUMENTS
 
@@ -149,7 +149,8 @@ def expected(config: CampaignConfig, num_seeds: int, num_references: int) -> dic
 
     Of the published rules their share enters an engine, whoever is given by a person, and of the others the shares that
     screen and recall let in. At each ratio whoever is the best so far is timed once the seeds are seen, which of n in
-    any order ln(n / seeds) are (the expected number of records), and the leaders in the end.
+    any order ln(n / seeds) are (the expected number of records), and the leaders in the end. These are confirmed beside
+    the best published rules; those that are not surely behind come on top, which nobody can tell before.
     """
     num_ratios, invented = max(1, len(config.ratios)), config.num_candidates
     recalled = _going_on(config.screen_share, invented) if Stage.SCREEN in config.stages else 1.0
@@ -167,15 +168,20 @@ def expected(config: CampaignConfig, num_seeds: int, num_references: int) -> dic
         Stage.ORACLE: compared + num_references + min(1.0, share * num_ratios) * invented,
         Stage.SERVE: timed * num_ratios,
     }
-    confirmed = NUM_LEADERS * num_ratios
-    return {stage: math.ceil(numbers[stage] + (confirmed if stage in LOSSES else 0)) for stage in config.stages}
+    return {stage: math.ceil(numbers[stage] + _confirmed(stage, config)) for stage in config.stages}
 
 
 def elsewhere(config: CampaignConfig, numbers: Mapping[Stage, int]) -> dict[Stage, int]:
     """Give how many evaluations each further kind is expected to make: all repeated stages of what is timed here."""
-    timed, confirmed = numbers.get(Stage.SERVE, 0), NUM_LEADERS * max(1, len(config.ratios))
+    timed = numbers.get(Stage.SERVE, 0)
     repeated = [stage for stage in config.stages if stage in REPEATED and stage is not Stage.CHECK]
-    return {stage: timed + (confirmed if stage in LOSSES else 0) for stage in repeated}
+    return {stage: timed + _confirmed(stage, config) for stage in repeated}
+
+
+def _confirmed(stage: Stage, config: CampaignConfig) -> int:
+    """Give how many evaluations of a stage are made again on held-out texts."""
+    each = NUM_LEADERS + (NUM_RIVALS if config.seeds else 0)
+    return each * max(1, len(config.ratios)) if stage in LOSSES else 0
 
 
 def _further(

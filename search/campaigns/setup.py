@@ -205,6 +205,19 @@ class Setup(BaseModel):
                 raise ValueError(f"{file} cannot be read: {error.strerror}; give the path of a file") from None
         return given
 
+    @field_validator("db")
+    @classmethod
+    def _a_database(cls, given: str) -> str:
+        """Refuse here what names no database: it is opened after the model is read."""
+        from search.store.database import check_named
+        from search.store.errors import NoDatabaseError
+
+        try:
+            check_named(given)
+        except NoDatabaseError as error:
+            raise ValueError(str(error)) from None
+        return given
+
     @field_validator("ray")
     @classmethod
     def _an_address(cls, given: str) -> str:

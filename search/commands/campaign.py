@@ -42,10 +42,8 @@ def run(*, file: CampaignFile = None, asked: ToRun, dry_run: DryRun = False, as_
     from search.campaigns.proposers import proposers_of
     from search.campaigns.settings import settings_of
     from search.loop import start_campaign
-    from search.store.database import file_of
 
     setup = asked.setup(file)
-    file_of(setup.db)  # told of what names no database before a model is read
     if dry_run:
         return _forecast(setup, as_json)
     endpoints = setup.agents()

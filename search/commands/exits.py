@@ -64,7 +64,7 @@ def _deliberate_errors() -> tuple[tuple[type[Exception], ExitCode], ...]:
     from search.plugin.verify import VerifyError
     from search.ranking.comparison import IncomparableError
     from search.ranking.conditions import ConditionError
-    from search.store.errors import StoreError
+    from search.store.errors import NoDatabaseError, StoreError
     from vortex_dsl.errors import ProgramError
 
     return (
@@ -77,6 +77,7 @@ def _deliberate_errors() -> tuple[tuple[type[Exception], ExitCode], ...]:
         (SubmissionError, ExitCode.USAGE),
         (ConditionError, ExitCode.USAGE),
         (IncomparableError, ExitCode.USAGE),
+        (NoDatabaseError, ExitCode.USAGE),  # a StoreError too
         (StoreError, ExitCode.INFRASTRUCTURE),
         (PoolError, ExitCode.INFRASTRUCTURE),
     )

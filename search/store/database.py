@@ -19,7 +19,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
-from search.store.errors import AwayError, StoreError
+from search.store.errors import AwayError, NoDatabaseError, StoreError
 from search.telling.addresses import port_wanted
 from search.telling.passwords import without_passwords
 
@@ -96,6 +96,11 @@ def name_of(engine: Engine) -> str:
     return without_passwords(engine.url.render_as_string(hide_password=True))
 
 
+def check_named(place: str) -> None:
+    """Raise NoDatabaseError for what names no database, StoreError for one without its driver; looks for none."""
+    file_of(place)
+
+
 def file_of(place: str) -> Path | None:
     """Give the file of an SQLite database, None for one on a server. Raises StoreError as `connect` does."""
     parsed = _parse(place)
@@ -115,18 +120,20 @@ def _parse(place: str) -> URL:
     except ModuleNotFoundError as error:
         raise StoreError(f"PostgreSQL needs {error.name}: pip install 'vortex-search[postgres]'.") from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
-        raise StoreError(f"{without_passwords(place)!r} names no database. {REMEDY}") from error
+        raise NoDatabaseError(f"{without_passwords(place)!r} names no database. {REMEDY}") from error
     if parsed.port is not None and (wanted := port_wanted(parsed.port)):
-        raise StoreError(f"{without_passwords(place)!r} names the port {parsed.port}: give {wanted}, or none for 5432.")
+        raise NoDatabaseError(
+            f"{without_passwords(place)!r} names the port {parsed.port}: give {wanted}, or none for 5432."
+        )
     if backend not in ("sqlite", "postgresql"):
-        raise StoreError(f"{backend} is not a database that the ledger knows. {REMEDY}")
+        raise NoDatabaseError(f"{backend} is not a database that the ledger knows. {REMEDY}")
     told = without_passwords(place)
     if backend == "sqlite" and parsed.query:  # SQLAlchemy would ignore them, and warn of that
-        raise StoreError(
+        raise NoDatabaseError(
             f"{told!r} has options of its own behind the '?'; leave them out: the ledger sets them itself."
         )
     if "@" in (parsed.host or ""):
-        raise StoreError(f"{told!r} names no host: write @ as %40 in a password, or put it into ~/.pgpass.")
+        raise NoDatabaseError(f"{told!r} names no host: write @ as %40 in a password, or put it into ~/.pgpass.")
     return parsed
 
 
@@ -153,7 +160,8 @@ def _connect_sqlite(url: URL, *, read_only: bool) -> Engine:
 
 def _file_of(url: URL) -> Path:
     if url.database in (None, "", ":memory:"):
-        raise StoreError(f"A database in memory cannot be shared between processes. {REMEDY}")
+        told = url.database or "sqlite://"
+        raise NoDatabaseError(f"{told!r} is a database in memory, which processes cannot share. {REMEDY}")
     return Path(url.database or "").absolute()
 
 

@@ -11,3 +11,7 @@ class AwayError(StoreError):
 
 class SchemaError(StoreError):
     """A ledger of an older version, where it is only read. The message says what brings it up to date."""
+
+
+class NoDatabaseError(StoreError):
+    """What was given as the name of a database is none, wherever it is looked for."""

@@ -51,7 +51,9 @@ def test_evaluations_are_counted_by_hand():
     assert found[Stage.CHECK] == found[Stage.RECALL] == 110 * 2 + 3
     entering = 10 + 100 * (0.08 + 0.02)
     assert found[Stage.ORACLE] == 10 + 3 + 20
-    assert found[Stage.FIDELITY] == found[Stage.RETRIEVAL] == math.ceil(entering * 2 + 3 + 3 * 2)  # and leaders again
+    assert (
+        found[Stage.FIDELITY] == found[Stage.RETRIEVAL] == math.ceil(entering * 2 + 3 + (3 + 2) * 2)
+    )  # and leaders and rivals
     assert found[Stage.SERVE] == 9  # (2 stages * ln(20 / 10) + 3 leaders) * 2 ratios
 
 
@@ -63,13 +65,13 @@ def test_of_the_published_rules_their_share_enters_and_of_given_ones_everyone():
     found = expected(config, num_seeds=36, num_references=3)
     assert found[Stage.CHECK] == found[Stage.RECALL] == 36 + 3
     assert found[Stage.ORACLE] == 1 + 4 + 3  # a tenth of 35, rounded up
-    assert found[Stage.FIDELITY] == found[Stage.RETRIEVAL] == 1 + 4 + 3 + 3
+    assert found[Stage.FIDELITY] == found[Stage.RETRIEVAL] == 1 + 4 + 3 + 3 + 2  # three leaders, two rivals
 
 
 def test_where_everybody_enters_everybody_is_counted():
     config = CampaignConfig(num_candidates=0, ratios=(8,), workloads=WORKLOADS)
     assert expected(config, 5, 2) == {
-        Stage.CHECK: 7, Stage.RECALL: 7, Stage.ORACLE: 7, Stage.PROBE: 7 + 3, Stage.SERVE: 5,
+        Stage.CHECK: 7, Stage.RECALL: 7, Stage.ORACLE: 7, Stage.PROBE: 7 + 3 + 2, Stage.SERVE: 5,
     }  # fmt: skip
 
 
@@ -133,7 +135,7 @@ def test_further_kinds_measure_what_is_timed_again(capsys, db):
     assert (told.workers, told.seconds) == (3, alone.seconds)
     assert [(each.kind, each.workers) for each in told.further] == [("H200", 2), ("CPU", 16)]
     timed = next(each.num_evaluations for each in told.stages if each.stage is Stage.SERVE)
-    again = 3 * timed + 3 * 2  # oracle, probe and serve, and three leaders a ratio
+    again = 3 * timed + 5 * 2  # oracle, probe and serve, and three leaders and two rivals a ratio
     assert {each.num_evaluations for each in told.further} == {again}
     assert told.disk_bytes > alone.disk_bytes
     assert main(["run", "--dry-run", "--db", db, "--gpu", "H100", "--gpu", "CPU=16"]) == ExitCode.DONE
@@ -159,9 +161,9 @@ def test_seconds_of_further_kinds_are_told_too(capsys, db, monkeypatch):
     assert [each_s[stage] for stage in (Stage.SERVE, Stage.ORACLE, Stage.PROBE)] == [3.0, 1.0, 2.0]
     timed = next(each.num_evaluations for each in told.stages if each.stage is Stage.SERVE)
     h200, cpus = told.further
-    assert h200.worker_seconds == timed * (3.0 + 1.0) + (timed + 3) * 2.0  # and three leaders again
+    assert h200.worker_seconds == timed * (3.0 + 1.0) + (timed + 5) * 2.0  # and three leaders and two rivals again
     assert h200.from_what == "oracle, probe, serve as on the first kind"
-    assert cpus.worker_seconds == timed * (50.0 + 1.0) + (timed + 3) * 2.0
+    assert cpus.worker_seconds == timed * (50.0 + 1.0) + (timed + 5) * 2.0
     assert cpus.from_what == "oracle, probe as on the first kind"
     assert (h200.seconds, cpus.seconds) == (h200.worker_seconds / 2, cpus.worker_seconds / 16)
     assert told.worker_seconds <= 180.0

@@ -54,13 +54,30 @@ def test_wrong_usage_is_one_sentence(call, tmp_path, monkeypatch, arguments, say
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("db", ["sqlite:////proc/results.db", "sqlite:////nowhere/results.db", "mysql://somewhere/x"])
+@pytest.mark.parametrize("db", ["sqlite:////proc/results.db", "sqlite:////nowhere/results.db"])
 def test_an_unwritable_database_is_one_sentence(call, pool, db, fake_pool):
     pool(fake_pool())
     code, out, err = call("run", "--db", db)
     assert (code, out) == (ExitCode.INFRASTRUCTURE, "")
-    assert err.count("\n") == 1
+    assert err.removeprefix("reading the model probe\n").count("\n") == 1  # which the first of a process says
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", [["run"], ["eval", "quest"], ["resume"], ["leaderboard"]])
+@pytest.mark.parametrize(
+    ("db", "says"),
+    [
+        ("mysql://a:secret@somewhere/x", "mysql is not a database that the ledger knows"),
+        ("sqlite:results.db", "'sqlite:results.db' names no database"),
+        (":memory:", "':memory:' is a database in memory"),
+        ("postgresql://a:secret@here:99999/x", "'postgresql://a:***@here:99999/x' names the port 99999"),
+    ],
+)
+def test_what_names_no_database_is_told_before_a_model_is_read(call, command, db, says):
+    code, out, err = call(*command, "--db", db)
+    assert (code, out) == (ExitCode.USAGE, "")
+    assert says in err
+    assert (err.count("\n"), "reading the model" in err) == (1, False)
 
 
 @pytest.mark.parametrize("command", [["verify"], ["run", "--model"], ["status", "--db"]])

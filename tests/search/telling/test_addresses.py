@@ -54,5 +54,5 @@ def test_so_it_is_of_a_host(capsys):
 @pytest.mark.parametrize("port", [0, 99999])
 def test_so_it_is_of_a_database(port, capsys):
     """PostgreSQL's library takes 0 for its own port."""
-    assert main(["status", "--db", f"postgresql://me@nowhere:{port}/x"]) == ExitCode.INFRASTRUCTURE
+    assert main(["status", "--db", f"postgresql://me@nowhere:{port}/x"]) == ExitCode.USAGE
     assert f"names the port {port}: give a port from 1 to 65535, or none for 5432" in capsys.readouterr().err
