@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,11 +82,14 @@ def _beside(url: str, file: Path) -> list[str]:
 def _circumstances(material: Material, place: Place, file: Path, what: str) -> str:
     campaign, where = material.campaign, place.environment
     spent = sum(each.elapsed_s for each in place.spendings) / 3600
+    made = Counter(each.commit[:12] for each in sorted(place.spendings, key=lambda each: each.finished_at or 0.0))
+    first, *others = made  # in the order in which they were at work
+    later = "".join(f" {made[each]:,} of {made.total():,} evaluations are of commit {each}." for each in others)
     num_proposed = sum(c.proposal.operator not in ("seed", "reference") for c in material.candidates)
     return (
-        f"By `vortex run {file.name}` ([the file]({file.name})), which {what} again at commit {where.commit[:12]}, "
-        f"given the time; a later one may propose others. {campaign.model}, seed {campaign.seed}, {num_proposed:,} "
-        f"candidates proposed, {spent:.1f} hours of a worker; {where.device}, {where.dtype}, vLLM {where.vllm}, torch "
+        f"By `vortex run {file.name}` ([the file]({file.name})), which {what} again at commit {first}, given the time; "
+        f"a later one may propose others.{later} {campaign.model}, seed {campaign.seed}, {num_proposed:,} candidates "
+        f"proposed, {spent:.1f} hours of a worker; {where.device}, {where.dtype}, vLLM {where.vllm}, torch "
         f"{where.torch}. Intervals are of 95 %. One campaign with one seed."
     )
 

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from search.admission import check, digests
+from search.admission import check, meant
 from search.agents.seeds import Seeds
 from search.agents.simplifying import Simplifier
 from search.archive.earlier import experience_with
@@ -229,10 +229,7 @@ class Loop:
     def _remember(self, record: Record) -> None:
         """Note a step, and which programs it means, so that no later one repeats it."""
         candidate = record.candidate
-        known = [candidate.program_digest] if candidate.program_digest else []
-        if candidate.status is Status.OK:
-            known += digests(candidate.proposal, self.config.terms, self.config.ratios)
-        self._history.add(record, known)
+        self._history.add(record, meant(record, self.config))
         self._proposals.note(candidate)
         self._names[candidate.id] = candidate.name
 

@@ -1,7 +1,6 @@
 """Settings that must stand before anything is imported, and what tests of kernels share."""
 
 import functools
-import importlib.util
 import json
 import os
 import shutil
@@ -227,10 +226,9 @@ def write_task():
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory):
     """Give the folder of a small random model that shares little with the probe (`tiny_llama.py`)."""
-    spec = importlib.util.spec_from_file_location("tiny_llama", Path(__file__).with_name("tiny_llama.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.write(tmp_path_factory.mktemp("tiny-llama"))
+    from tiny_llama import write
+
+    return write(tmp_path_factory.mktemp("tiny-llama"))
 
 
 @pytest.fixture(scope="session")

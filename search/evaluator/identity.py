@@ -13,7 +13,7 @@ from pathlib import Path
 
 from search.records import Environment
 
-EVALUATOR_VERSION = "9"  # raised whenever a stage measures something else under the same name
+EVALUATOR_VERSION = "9"  # raised whenever a stage measures something else, or a budget is fitted to something else
 SOURCES = ("*.py", "*.md")
 DEVICE_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA's driver, within WSL too, and AMD's
 

@@ -1,7 +1,6 @@
 """What runs the commands of pages: workers that draw their figures, a tiny random model, and parsers for the rest."""
 
 import hashlib
-import importlib.util
 import json
 import re
 import runpy
@@ -61,10 +60,9 @@ class ParsedAlready(BaseException):
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory):
     """Give the folder of a tiny random model that says it takes long texts."""
-    spec = importlib.util.spec_from_file_location("tiny_llama", ROOT / "tests" / "tiny_llama.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.write(tmp_path_factory.mktemp("model")) / "config.json"
+    from tiny_llama import write
+
+    config = write(tmp_path_factory.mktemp("model")) / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"max_position_embeddings": 40_000}))
     return config.parent
 

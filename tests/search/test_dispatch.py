@@ -1,11 +1,10 @@
 """The way of one evaluation: leases, busy keys, retries."""
 
-import importlib.util
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from fake_evaluator import ENVIRONMENT, FakeEvaluator
 from sqlalchemy import text
 
 from search.contracts import Claim
@@ -23,20 +22,7 @@ from search.records import (
     StoredCampaign,
     Workload,
 )
-from search.store.ledger import SqlLedger
 from search.workloads import HELD_OUT
-
-_spec = importlib.util.spec_from_file_location("fake_evaluator", Path(__file__).parent / "fake_evaluator.py")
-fake_evaluator = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(fake_evaluator)
-FakeEvaluator, ENVIRONMENT = fake_evaluator.FakeEvaluator, fake_evaluator.ENVIRONMENT
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    ledger = SqlLedger(f"sqlite:///{tmp_path / 'results.db'}")
-    yield ledger
-    ledger.close()
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """Several questions at a time: one sequence of candidates, whichever answer comes first."""
 
-import importlib.util
 import random
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from fake_evaluator import FakeEvaluator
 
 from search.agents.grammar import Grammar
 from search.asking.owing import Reserved
@@ -18,11 +17,6 @@ from search.loop import Loop, start_campaign
 from search.outcome import End
 from search.records import Context, Proposal, Status
 from search.store.ledger import SqlLedger
-
-_spec = importlib.util.spec_from_file_location("fake_evaluator", Path(__file__).parents[1] / "fake_evaluator.py")
-fake_evaluator = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(fake_evaluator)
-FakeEvaluator = fake_evaluator.FakeEvaluator
 
 CONFIG = CampaignConfig(
     seed=2,
@@ -57,13 +51,6 @@ class Away(Grammar):
         with self._lock:
             self._num_open -= 1
         return super().propose(context)
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    ledger = SqlLedger(f"sqlite:///{tmp_path / 'results.db'}")
-    yield ledger
-    ledger.close()
 
 
 def run(ledger, away, config=CONFIG, evaluator=None, campaign=None):

@@ -6,7 +6,7 @@ Usage: asking_driver.py URL CAMPAIGN
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "fakes"))
 
 from fake_evaluator import FakeEvaluator
 

@@ -1,6 +1,5 @@
 """Dollars of questions that are under way when a driver dies, stops or is not alone: each counts once."""
 
-import importlib.util
 import json
 import math
 import subprocess
@@ -12,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from scripted_server import Scripted, Server, chat
 
 from search.agents.llm.endpoint import Endpoint
 from search.campaigns.endpoints import endpoints_of
@@ -25,13 +25,6 @@ from search.store.ledger import SqlLedger
 from vortex_dsl import zoo
 
 FOLDER = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location(
-    "scripted_server", FOLDER.parent / "agents" / "llm" / "scripted_server.py"
-)
-scripted_server = importlib.util.module_from_spec(_spec)
-sys.modules["scripted_server"] = scripted_server
-_spec.loader.exec_module(scripted_server)
-Scripted, chat = scripted_server.Scripted, scripted_server.chat
 USAGE = {"prompt_tokens": 8000, "completion_tokens": 300, "total_tokens": 8300}
 GOOD = chat(f"Envelopes.\n\n```python\n{zoo.text('quest')}```\n", usage=USAGE)
 PAID, COST = (8000, 0, 300), 0.0285  # dollars at the prices below
@@ -40,7 +33,7 @@ LONG_S = 60.0
 
 @pytest.fixture
 def wire():
-    server = scripted_server.Server()
+    server = Server()
     server.script = [Scripted(GOOD, paid=PAID)]
     yield server
     server.close()

@@ -1,15 +1,13 @@
 """A campaign whose language model's server starts late, dies in the middle, or never comes."""
 
-import importlib.util
 import json
 import socket
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from scripted_server import Scripted, Server, chat
 
 from benchmarks.loop import PROGRAM
 from search.agents.llm.endpoint import Endpoint
@@ -21,19 +19,13 @@ from search.loop import Loop, start_campaign
 from search.outcome import End
 from search.records import Status
 
-_spec = importlib.util.spec_from_file_location(
-    "scripted_server", Path(__file__).parents[1] / "agents" / "llm" / "scripted_server.py"
-)
-scripted_server = importlib.util.module_from_spec(_spec)
-sys.modules["scripted_server"] = scripted_server
-_spec.loader.exec_module(scripted_server)
 LONG_S = 60.0
 
 
 def answer(number):
     """Another program at every answer."""
     program = PROGRAM.format(step=number, slope=number + 1)
-    return scripted_server.Scripted(scripted_server.chat(f"Newer.\n\n```python\n{program}```\n"))
+    return Scripted(chat(f"Newer.\n\n```python\n{program}```\n"))
 
 
 @pytest.fixture
@@ -49,7 +41,7 @@ def server_at(port):
     begun = []
 
     def begin():
-        begun.append(scripted_server.Server(port, answer))
+        begun.append(Server(port, answer))
         return begun[-1]
 
     yield begin
@@ -126,8 +118,8 @@ def test_ctrl_c_does_not_wait_for_a_server_that_never_comes(loop_of, ledger):
 
 
 def test_ctrl_c_keeps_what_another_server_answers(loop_of, ledger):
-    with_slow = scripted_server.Server()
-    with_slow.script = lambda number: scripted_server.Scripted(answer(number).body, wait_s=2.0)
+    with_slow = Server()
+    with_slow.script = lambda number: Scripted(answer(number).body, wait_s=2.0)
     loop = loop_of(num_candidates=6, others=(Endpoint("n", with_slow.url, max_retries=0, name="other"),))
     with ThreadPoolExecutor(1) as thread:
         run = thread.submit(loop.run)
@@ -153,7 +145,7 @@ def serving(server_at):
 
     def serve(name="m", context=32_768):
         body = json.dumps({"data": [{"id": name, "max_model_len": context}]}).encode()
-        server.listed = {"/v1/models": scripted_server.Scripted(body)}
+        server.listed = {"/v1/models": Scripted(body)}
         return server
 
     return serve

@@ -98,11 +98,6 @@ def model(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def db(tmp_path):
-    return f"sqlite:///{tmp_path / 'results.db'}"
-
-
-@pytest.fixture
 def filled(db):
     """A database with one campaign: a measured program, its child that crashed, and a refused text."""
     ledger = SqlLedger(db)

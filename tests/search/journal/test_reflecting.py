@@ -1,13 +1,12 @@
 """Reflection in whole campaigns over real HTTP: when it is asked for, what it is shown, and that it is bit-exact."""
 
 import hashlib
-import importlib.util
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from fake_evaluator import FakeEvaluator
 from werkzeug import Response
 
 from search.agents.llm.conversation import Llm
@@ -25,11 +24,6 @@ from search.outcome import End
 from search.records import Context
 from search.store.ledger import SqlLedger
 from vortex_dsl import zoo
-
-_spec = importlib.util.spec_from_file_location("fake_evaluator", Path(__file__).parents[1] / "fake_evaluator.py")
-fake_evaluator = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(fake_evaluator)
-FakeEvaluator = fake_evaluator.FakeEvaluator
 
 EVERY, LAG = 3, 4
 SEEDS = ("dense", "quest", "centroid")
@@ -94,13 +88,6 @@ def sequence(ledger, campaign):
         (c.step, replace(c.proposal, elapsed_s=0.0), c.status, c.program_digest)
         for c in (record.candidate for record in ledger.records(campaign.id))
     ]
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    ledger = SqlLedger(f"sqlite:///{tmp_path / 'results.db'}")
-    yield ledger
-    ledger.close()
 
 
 def test_every_so_many_turns():

@@ -1,12 +1,12 @@
 """Several kinds of machines in one campaign: the first decides, the others measure what it has timed."""
 
-import importlib.util
 from collections import defaultdict
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from fake_evaluator import ENVIRONMENT as HERE
+from fake_evaluator import FakeEvaluator
 
 from search.campaigns.proposers import proposers_of
 from search.campaigns.replay import replay
@@ -23,12 +23,6 @@ from search.report.report import claims_at
 from search.store.ledger import SqlLedger
 from search.workloads import workloads_for
 
-_spec = importlib.util.spec_from_file_location("fake_evaluator", Path(__file__).parents[1] / "fake_evaluator.py")
-fake_evaluator = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(fake_evaluator)
-FakeEvaluator = fake_evaluator.FakeEvaluator
-
-HERE = fake_evaluator.ENVIRONMENT
 THERE = replace(HERE, device="another device", dtype="bfloat16")
 CONFIG = CampaignConfig(
     seed=3, num_candidates=16, seeds=("dense", "quest", "quest_sub", "centroid"), ratios=(4, 8),
@@ -86,12 +80,6 @@ class Both(FakeEvaluator):
     @property
     def elsewhere(self):
         return self.further[0].tasks
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    with closing(SqlLedger(f"sqlite:///{tmp_path / 'results.db'}")) as opened:
-        yield opened
 
 
 def search(ledger, evaluator, campaign=None, observer=None):

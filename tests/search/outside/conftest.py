@@ -1,10 +1,8 @@
 """Campaigns on the fake evaluator of the loop's tests, and programs that differ."""
 
-import importlib.util
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -12,10 +10,6 @@ from search.config import CampaignConfig
 from search.loop import Loop, start_campaign
 from search.records import Stage
 from search.store.ledger import SqlLedger
-
-_spec = importlib.util.spec_from_file_location("fake_evaluator", Path(__file__).parents[1] / "fake_evaluator.py")
-fake_evaluator = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(fake_evaluator)
 
 PROGRAM = '''from vortex_dsl import Int, Program, dot, topk
 
@@ -35,26 +29,8 @@ class Outside{number}(Program):
 
 
 @pytest.fixture(scope="session")
-def fake():
-    """The class of evaluators that draw their numbers from programs' digests."""
-    return fake_evaluator.FakeEvaluator
-
-
-@pytest.fixture(scope="session")
 def text_of():
     return lambda number: PROGRAM.format(number=number)
-
-
-@pytest.fixture
-def db(tmp_path):
-    return f"sqlite:///{tmp_path / 'results.db'}"
-
-
-@pytest.fixture
-def ledger(db):
-    opened = SqlLedger(db)
-    yield opened
-    opened.close()
 
 
 CONFIG = CampaignConfig(

@@ -1,6 +1,5 @@
 """vLLM's own OpenAI server, on a CPU with a tiny model, answers the client: text, stops, usage, streams, errors."""
 
-import importlib.util
 import json
 import os
 import socket
@@ -8,10 +7,10 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import httpx
 import pytest
+from tiny_llama import MAX_TOKENS, write
 
 from search.agents.llm.endpoint import Chat, Endpoint
 from search.agents.llm.servers.listing import Listed, listed
@@ -24,23 +23,20 @@ TEMPLATE = """{% if messages[0]['role'] == 'system' %}{{ raise_exception('System
 {% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}assistant: """
 TEMPLATED = json.dumps({"chat_template": TEMPLATE})  # of its own the tiny model has none
 QUESTION = [{"role": "user", "content": "Say something."}]
-_spec = importlib.util.spec_from_file_location("tiny_llama", Path(__file__).parents[3] / "tiny_llama.py")
-tiny_llama = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tiny_llama)
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """Start the server; give its URL."""
     folder = tmp_path_factory.mktemp("served")
-    model = tiny_llama.write(folder / "model")
+    model = write(folder / "model")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [
         sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model),
         "--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32",
-        "--max-model-len", str(tiny_llama.MAX_TOKENS), "--enforce-eager", "--trust-request-chat-template",
+        "--max-model-len", str(MAX_TOKENS), "--enforce-eager", "--trust-request-chat-template",
     ]  # fmt: skip
     environment = {"VLLM_PLUGINS": "", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "1",
                    "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}  # fmt: skip

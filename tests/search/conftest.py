@@ -1,21 +1,15 @@
-"""Campaigns on the fake evaluator of the loop's tests."""
-
-import importlib.util
-from pathlib import Path
+"""A ledger in a file of its own, and who fills it without an engine."""
 
 import pytest
+from fake_evaluator import FakeEvaluator
 
 from search.store.ledger import SqlLedger
-
-_spec = importlib.util.spec_from_file_location("fake_evaluator", Path(__file__).parents[1] / "fake_evaluator.py")
-fake_evaluator = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(fake_evaluator)
 
 
 @pytest.fixture(scope="session")
 def fake():
     """The class of evaluators that draw their numbers from programs' digests."""
-    return fake_evaluator.FakeEvaluator
+    return FakeEvaluator
 
 
 @pytest.fixture
