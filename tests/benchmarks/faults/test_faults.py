@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from fake_measurements import CAMPAIGN, ENVIRONMENT, MINUTE, propose, result, task
 
 from benchmarks.faults import kills as killing
 from benchmarks.faults.crowd import ENDS, crowd
@@ -16,7 +17,6 @@ from benchmarks.faults.kills import Report, content, kills
 from benchmarks.faults.threads import ThreadPool
 from search.records import Status
 from search.store.ledger import SqlLedger
-from tests.search.store.test_ledger import CAMPAIGN, ENVIRONMENT, MINUTE, propose, result, task
 
 
 def test_nothing_is_lost_doubled_or_blamed_in_a_crowd():

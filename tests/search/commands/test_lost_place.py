@@ -5,6 +5,7 @@ from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
+from fake_measurements import CAMPAIGN, ELSEWHERE, measure, propose, quarantine, task
 from starlette.testclient import TestClient
 
 from search.campaigns.machines import recording_behind
@@ -14,7 +15,6 @@ from search.dash.app import build
 from search.kinds.pace import on_record
 from search.records import Stage, Status
 from search.store.ledger import SqlLedger
-from tests.search.store.test_ledger import CAMPAIGN, ELSEWHERE, measure, propose, quarantine, task
 
 
 @pytest.fixture

@@ -8,16 +8,7 @@ from collections import Counter
 from contextlib import closing
 
 import pytest
-from sqlalchemy import event, text
-
-from search.behaviour import sketched
-from search.contracts import Claim
-from search.ranking.conditions import ConditionError
-from search.records import Choice, Stage, Status
-from search.store.derived import refreshing, tally
-from search.store.derived.place import at, place
-from search.store.ledger import SqlLedger
-from tests.search.store.test_ledger import (
+from fake_measurements import (
     CAMPAIGN,
     ELSEWHERE,
     ENVIRONMENT,
@@ -28,6 +19,15 @@ from tests.search.store.test_ledger import (
     result,
     task,
 )
+from sqlalchemy import event, text
+
+from search.behaviour import sketched
+from search.contracts import Claim
+from search.ranking.conditions import ConditionError
+from search.records import Choice, Stage, Status
+from search.store.derived import refreshing, tally
+from search.store.derived.place import at, place
+from search.store.ledger import SqlLedger
 
 FIGURES = (-1.5, -0.0, 0.0, 1e-300, 0.25, 2.0, 1e300, math.inf, None)
 NULLS_LAST = (1, 0.0)

@@ -4,12 +4,12 @@ import time
 from contextlib import closing
 
 import pytest
+from fake_measurements import CAMPAIGN, ENVIRONMENT, MINUTE, MOMENT, propose, quarantine, result, task
 from sqlalchemy import text
 
 from search.contracts import Claim
 from search.records import Status
 from search.store.ledger import SqlLedger
-from tests.search.store.test_ledger import CAMPAIGN, ENVIRONMENT, MINUTE, MOMENT, propose, quarantine, result, task
 
 DAY_S = 86_400.0
 

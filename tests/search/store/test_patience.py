@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from fake_measurements import CAMPAIGN, ENVIRONMENT, MINUTE, MOMENT, measure, propose, result, task
 from sqlalchemy import event
 
 from benchmarks.store.server import is_installed, server
@@ -21,7 +22,6 @@ from search.store.database import BUSY_TIMEOUT_S
 from search.store.errors import AwayError
 from search.store.ledger import SqlLedger
 from tests.search.store.relay import Relay
-from tests.search.store.test_ledger import CAMPAIGN, ENVIRONMENT, MINUTE, MOMENT, measure, propose, result, task
 
 LOCKED_S = 1.5  # longer than SQLite itself waits
 AWAY_S = 2.0

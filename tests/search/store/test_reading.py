@@ -8,6 +8,7 @@ import time
 from contextlib import closing
 
 import pytest
+from fake_measurements import CAMPAIGN, measure, propose, task
 from sqlalchemy import event
 
 from search.commands.database import existing
@@ -17,7 +18,6 @@ from search.store.errors import StoreError
 from search.store.ledger import SqlLedger
 from search.store.rows import Uncollected
 from tests.search.store.test_database import unprivileged
-from tests.search.store.test_ledger import CAMPAIGN, measure, propose, task
 
 AT_ONCE_S = 0.9  # less than SQLite waits for a lock
 READ = "from search.store.ledger import SqlLedger; print(len(SqlLedger({url!r}, read_only=True).standings()))"
@@ -93,7 +93,7 @@ def test_name_of_a_file_may_be_any(file):
 def test_log_that_nobody_may_read_is_told(file):
     """What a writer that died left in its log cannot be read where no file can be made beside it."""
     code = (
-        "import os; from search.store.ledger import SqlLedger; from tests.search.store.test_ledger import propose; "
+        "import os; from search.store.ledger import SqlLedger; from tests.fakes.fake_measurements import propose; "
         f"l = SqlLedger('sqlite:///{file}'); l.add_candidate(propose(l.campaign(), 1)); os._exit(0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,9 +5,13 @@ Usage: die_in_transaction.py URL
 
 import sys
 import time
+from pathlib import Path
 
 from sqlalchemy import event
-from test_ledger import ENVIRONMENT, MOMENT, result, task
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "fakes"))
+
+from fake_measurements import ENVIRONMENT, MOMENT, result, task
 
 from search.store.ledger import SqlLedger
 

@@ -5,9 +5,13 @@ Usage: claim_all.py URL NUM_DRIVERS NUM_TASKS
 
 import multiprocessing
 import sys
+from pathlib import Path
 
 import alembic.command  # noqa: F401  (once, not once per driver)
-from test_ledger import ENVIRONMENT, MINUTE, result, task
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "fakes"))
+
+from fake_measurements import ENVIRONMENT, MINUTE, result, task
 
 from search.contracts import Claim
 from search.store.ledger import SqlLedger
