@@ -107,9 +107,18 @@ def file_of(place: str) -> Path | None:
     return _file_of(parsed) if parsed.get_backend_name() == "sqlite" else None
 
 
+def _expanded(file: str) -> Path:
+    try:
+        return Path(file).expanduser()
+    except RuntimeError as error:
+        raise NoDatabaseError(f"{file!r} lies in the home of a user who is not known here. {REMEDY}") from error
+
+
 def _parse(place: str) -> URL:
     if place and not IS_URL.match(place):
-        return URL.create("sqlite", database=str(Path(place).expanduser()))
+        return URL.create("sqlite", database=str(_expanded(place)))
+    if not place.startswith("sqlite") and any(map(str.isspace, place)):  # within a password, nobody would know its end
+        raise NoDatabaseError(f"The database's URL has white space in it, which is written as %20. {REMEDY}")
     try:
         parsed = make_url(place)
         backend = parsed.get_backend_name()
@@ -121,20 +130,29 @@ def _parse(place: str) -> URL:
         raise StoreError(f"PostgreSQL needs {error.name}: pip install 'vortex-search[postgres]'.") from error
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise NoDatabaseError(f"{without_passwords(place)!r} names no database. {REMEDY}") from error
-    if parsed.port is not None and (wanted := port_wanted(parsed.port)):
-        raise NoDatabaseError(
-            f"{without_passwords(place)!r} names the port {parsed.port}: give {wanted}, or none for 5432."
-        )
     if backend not in ("sqlite", "postgresql"):
         raise NoDatabaseError(f"{backend} is not a database that the ledger knows. {REMEDY}")
-    told = without_passwords(place)
-    if backend == "sqlite" and parsed.query:  # SQLAlchemy would ignore them, and warn of that
-        raise NoDatabaseError(
-            f"{told!r} has options of its own behind the '?'; leave them out: the ledger sets them itself."
-        )
-    if "@" in (parsed.host or ""):
-        raise NoDatabaseError(f"{told!r} names no host: write @ as %40 in a password, or put it into ~/.pgpass.")
+    if wrong := _wrong_of_file(parsed) if backend == "sqlite" else _wrong_of_server(parsed):
+        raise NoDatabaseError(f"{without_passwords(place)!r} {wrong}")
     return parsed
+
+
+def _wrong_of_file(url: URL) -> str:
+    if url.host or url.username:
+        return f"names a host, and a file has none: write three slashes. {REMEDY}"
+    if url.drivername not in ("sqlite", "sqlite+pysqlite"):
+        return f"asks for a driver that the ledger does not use for files. {REMEDY}"
+    if url.query:  # SQLAlchemy would ignore them, and warn of that
+        return "has options of its own behind the '?'; leave them out: the ledger sets them itself."
+    return ""
+
+
+def _wrong_of_server(url: URL) -> str:
+    if url.port is not None and (wanted := port_wanted(url.port)):
+        return f"names the port {url.port}: give {wanted}, or none for 5432."
+    if "@" in (url.host or ""):
+        return "names no host: write @ as %40 in a password, or put it into ~/.pgpass."
+    return ""
 
 
 def _connect_sqlite(url: URL, *, read_only: bool) -> Engine:

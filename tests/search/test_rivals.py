@@ -2,7 +2,7 @@
 
 import pytest
 
-from search.parents import REFERENCE, SEED, leaders, rivals
+from search.parents import GIVEN, REFERENCE, SEED, leaders, rivals
 from search.records import (
     Candidate,
     Evaluation,
@@ -21,7 +21,7 @@ STEADY = (0.9, 1.0, 1.1, 1.0, 0.9, 1.0, 1.1, 1.0)  # of eight texts
 WILD = (0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 7.3)
 
 
-def rule(step, kl, operator="mutate", strays=STEADY):
+def rule(step, kl, operator="mutate", strays=STEADY, proposer="x"):
     """Give a rule with a mean KL, and how often its texts lose that."""
 
     def evaluation(stage, workload, *measurements):
@@ -34,7 +34,7 @@ def rule(step, kl, operator="mutate", strays=STEADY):
         evaluation(Stage.FIDELITY, DECODED.digest, Measurement("kl", kl), *texts),
     )
     candidate = Candidate(
-        1, step, Proposal(f"{step}", "x", operator), Status.OK, program_digest=f"p{step}", id=step + 1
+        1, step, Proposal(f"{step}", proposer, operator), Status.OK, program_digest=f"p{step}", id=step + 1
     )
     return Record(candidate, evaluations)
 
@@ -75,3 +75,9 @@ def test_who_has_no_pairs_with_a_leader_is_confirmed():
         Evaluation(e.key, e.status, measurements=e.measurements[:1], ratio=RATIO) for e in PUBLISHED[2].evaluations[1:]
     ))  # fmt: skip
     assert told([*PUBLISHED[:2], alone, rule(4, 0.005)], "", {RATIO: DECODED}) == [0, 1, 2]
+
+
+def test_what_a_person_gives_is_no_published_rule():
+    """It takes none of their places, and where it leads those that are in doubt are confirmed beside it."""
+    given = [rule(step, kl, SEED, proposer=GIVEN) for step, kl in ((4, 0.005), (5, 0.011), (6, 0.0115))]
+    assert told([*PUBLISHED, *given], "", {RATIO: DECODED}) == [0, 1, 3]
