@@ -166,10 +166,11 @@ def _doubted(leader: Leader, records: Sequence[Record], workload: Workload) -> l
 
 def _is_found(record: Record) -> bool:
     """Say whether a rule is no published one and no yardstick: what a person gives is told as found."""
-    return record.candidate.proposal.operator not in (SEED, REFERENCE) or record.candidate.proposal.proposer == GIVEN
+    return record.candidate.proposal.operator != REFERENCE and not is_published(record)
 
 
-def _is_published(record: Record) -> bool:
+def is_published(record: Record) -> bool:
+    """Say whether it is a rule of the zoo that takes part in a search: no yardstick, nothing that a person gave."""
     return record.candidate.proposal.operator == SEED and record.candidate.proposal.proposer != GIVEN
 
 
@@ -181,7 +182,7 @@ def _decoded(record: Record, ratio: float) -> Record:
 
 def _published(records: Sequence[Record], ratio: float, stage: Stage | None = None) -> list[Leader]:
     """Give the published rules that have a loss at a cost ratio, the least first."""
-    published = (record for record in records if _is_published(record) and is_sparse(record, ratio))
+    published = (record for record in records if is_published(record) and is_sparse(record, ratio))
     lost = [(each, r.candidate.step, r) for r in published if (each := loss(r, ratio, stage)) is not None]
     return [Leader(record, ratio) for *_, record in sorted(lost, key=lambda each: each[:2])]
 

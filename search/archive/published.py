@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from search.archive.archive import Archive
 from search.archive.archivist import RANKED
-from search.parents import GIVEN, SEED
+from search.parents import is_published
 from search.records import Stage
 from search.stages import CHEAP, next_workload
 
@@ -35,7 +35,7 @@ class Published:
     def delays(self, record: Record, following: Workload | None) -> bool:
         """Say whether what follows for a record, or that nothing does, has to wait; and keep its step until then."""
         is_cheap = following is not None and following.stage in CHEAP
-        if is_cheap or not _is_published(record) or self._look():
+        if is_cheap or not is_published(record) or self._look():
             return False
         self._waiting.add(record.candidate.step)
         return True
@@ -49,7 +49,7 @@ class Published:
 
     def enter(self, record: Record, ratio: float) -> bool:
         """Say whether a record is one of the best by recall, or none of these rules."""
-        if self._config.published_share == 1 or not _is_published(record):
+        if self._config.published_share == 1 or not is_published(record):
             return True
         found = ((each.candidate.step, each.value(Stage.RECALL, RANKED, ratio)) for each in self._rules())
         ranked = sorted((-recall, step) for step, recall in found if recall is not None)
@@ -64,9 +64,4 @@ class Published:
         return self._are_compared
 
     def _rules(self) -> list[Record]:
-        return [each for each in self._records[: self._num_given] if _is_published(each)]
-
-
-def _is_published(record: Record) -> bool:
-    proposal = record.candidate.proposal
-    return proposal.operator == SEED and proposal.proposer != GIVEN
+        return [each for each in self._records[: self._num_given] if is_published(each)]
